@@ -65,6 +65,8 @@ class Algebra:
 
 
 # --- NumPy: float64, or complex128 for the complex step -------------------------------------
+# Every branch looks at the real part alone, so that the complex step is valid on piecewise
+# functions too, away from their kinks.
 
 
 def _real(v: Any) -> Any:
@@ -146,7 +148,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "minimum": np.minimum,
     "clip": np.clip,
     "where": _numpy_where,
-    "stop_gradient": lambda v: v,
+    "stop_gradient": _real,  # what the complex step must not see
     "less": _compare(np.less),
     "less_equal": _compare(np.less_equal),
     "equal": _compare(np.equal),

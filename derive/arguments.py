@@ -1,0 +1,502 @@
+"""The array contract: what a caller may hand to a kernel, and what a kernel then sees.
+
+In: a Signature (names and shapes, plain data) and whatever the caller gave: arrays, lists,
+mappings, None.  Out: `Call` and cotangents, in which every array is C-contiguous, aligned, of
+native byte order, of the kernel's dtype and of exactly the right shape; or an ArgumentError or
+ArgumentTypeError before anything was computed.
+Not here: what is computed (kernel.py and its backends). SymPy is not imported, so that a
+generated kernel starts fast.
+
+The first array that mentions a dimension gives it its length, in the order parameters,
+inputs, states; every later one must agree.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from derive.errors import ArgumentError, ArgumentTypeError
+
+Dim: TypeAlias = str | int
+Array: TypeAlias = npt.NDArray[Any]
+Arrays: TypeAlias = dict[str, Array]
+
+# Axes that no cell declares. The blank keeps them apart from dimension names, which may well
+# be called T or B.
+STEPS = "time steps"
+ROWS = "batch rows"
+LETTERS = {STEPS: "T", ROWS: "B"}
+
+_LEFT_OUT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Names and shapes of a cell's arrays, in declared order.
+
+    A dimension is a name (its length comes with the arrays) or a positive integer. params:
+    {name: (rows, columns) or (width,)}; inputs, states and outputs: {name: width}.
+    """
+
+    name: str
+    params: Mapping[str, tuple[Dim, ...]]
+    inputs: Mapping[str, Dim]
+    states: Mapping[str, Dim]
+    outputs: Mapping[str, Dim]
+
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions whose length comes with the arrays, in order of first use."""
+        widths = (*self.inputs.values(), *self.states.values())
+        axes = [axis for shape in self.params.values() for axis in shape]
+        return tuple(dict.fromkeys(a for a in (*axes, *widths) if isinstance(a, str)))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Lengths of one call: `steps` is T, `rows` is B, `dims` every named dimension."""
+
+    steps: int
+    rows: int
+    dims: Mapping[str, int]
+
+    def width(self, dim: Dim) -> int:
+        return dim if isinstance(dim, int) else self.dims[dim]
+
+    def shape(self, axes: Iterable[Dim]) -> tuple[int, ...]:
+        return tuple(self.width(axis) for axis in axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for one array: its name, what it is ("parameter W"), and its axes."""
+
+    name: str
+    label: str
+    axes: tuple[Dim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The slots that one argument fills, and how messages speak of it.
+
+    argument: its name in Python; plural: what its entries are ("inputs").
+    """
+
+    argument: str
+    plural: str
+    slots: tuple[Slot, ...]
+
+    def names(self) -> str:
+        return ", ".join(slot.name for slot in self.slots) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Arguments of one forward or step call, ready for a backend."""
+
+    sizes: Sizes
+    params: Arrays
+    inputs: Arrays
+    states: Arrays
+    lengths: Array | None  # [B] int64
+
+
+class Lengths:
+    """Lengths of the axes seen so far in one call, and the array that gave each of them."""
+
+    __slots__ = ("givers", "known")
+
+    def __init__(self) -> None:
+        self.known: dict[Dim, int] = {}
+        self.givers: dict[Dim, tuple[Slot, tuple[int, ...]]] = {}
+
+    def bind(self, slot: Slot, shape: tuple[int, ...]) -> None:
+        """Take the lengths of the axes of one array; ArgumentError where they do not fit."""
+        if len(shape) != len(slot.axes):
+            raise self._misfit(slot, shape)
+        for axis, length in zip(slot.axes, shape, strict=True):
+            if isinstance(axis, int):
+                if length != axis:
+                    raise self._misfit(slot, shape)
+            elif self.known.setdefault(axis, length) != length:
+                raise self._misfit(slot, shape)
+            elif axis not in self.givers:
+                self.givers[axis] = (slot, shape)
+
+    def _misfit(self, slot: Slot, shape: tuple[int, ...]) -> ArgumentError:
+        facts = [f"{slot.label} is {axes_text(slot.axes)}, given {shape_text(shape)}"]
+        for axis, length in zip(slot.axes, shape, strict=False):
+            if axis in self.givers and length != self.known[axis]:
+                giver, given = self.givers[axis]
+                facts.append(
+                    f"{letter(axis)} = {self.known[axis]} by {giver.label}, which is "
+                    f"{axes_text(giver.axes)}, given {shape_text(given)}"
+                )
+        wanted = tuple(self.known.get(axis, axis) for axis in slot.axes)
+        if len(shape) == 2 and shape[::-1] == wanted:
+            hint = f"transpose it: {slot.name}.T"
+        else:
+            hint = f"give {slot.label} the shape {axes_text(wanted)}"
+        return ArgumentError(
+            f"{slot.label} has the wrong shape", facts=tuple(dict.fromkeys(facts)), hint=hint
+        )
+
+
+class Arguments:
+    """Checks and converts the arguments of one cell's kernel. Immutable once built."""
+
+    __slots__ = (
+        "_d_outputs", "_d_states", "_dims", "_inputs", "_inputs_of_step", "_params", "_states",
+        "dtype", "signature",
+    )  # fmt: skip
+
+    def __init__(self, signature: Signature, dtype: Any) -> None:
+        self.signature = signature
+        self.dtype = np.dtype(dtype)
+        self._dims = signature.dims()
+        assert all(isinstance(w, int) or w in self._dims for w in signature.outputs.values())
+        widths = signature.inputs.items()
+        self._params = Group(
+            "params",
+            "parameters",
+            tuple(Slot(n, f"parameter {n}", shape) for n, shape in signature.params.items()),
+        )
+        self._inputs = Group(
+            "x", "inputs", tuple(Slot(n, f"input {n}", (STEPS, ROWS, w)) for n, w in widths)
+        )
+        self._inputs_of_step = Group(
+            "x_t", "inputs", tuple(Slot(n, f"input {n}", (ROWS, w)) for n, w in widths)
+        )
+        self._states = Group(
+            "state",
+            "states",
+            tuple(Slot(n, f"state {n}", (ROWS, w)) for n, w in signature.states.items()),
+        )
+        self._d_outputs = Group(
+            "d_outputs",
+            "outputs",
+            tuple(
+                Slot(n, f"cotangent of output {n}", (STEPS, ROWS, w))
+                for n, w in signature.outputs.items()
+            ),
+        )
+        self._d_states = Group(
+            "d_states",
+            "states",
+            tuple(
+                Slot(n, f"cotangent of state {n}", (ROWS, w)) for n, w in signature.states.items()
+            ),
+        )
+
+    def of_forward(self, params: Any, x: Any, state: Any, lengths: Any) -> Call:
+        """Arguments of `Kernel.forward`; shapes and errors as told there."""
+        return self._call(params, x, state, lengths, self._inputs)
+
+    def of_step(self, params: Any, x_t: Any, state: Any) -> Call:
+        """Arguments of `Kernel.step`; `sizes.steps` is 1."""
+        return self._call(params, x_t, state, None, self._inputs_of_step)
+
+    def of_backward(
+        self, sizes: Sizes, d_outputs: Any, d_states: Any
+    ) -> tuple[dict[str, Array | None], dict[str, Array | None]]:
+        """Cotangents of `Kernel.backward`: every name is there, None stands for zero."""
+        return (
+            self._cotangents(self._d_outputs, sizes, d_outputs),
+            self._cotangents(self._d_states, sizes, d_states),
+        )
+
+    def _call(self, params: Any, x: Any, state: Any, lengths: Any, inputs: Group) -> Call:
+        axes = Lengths()
+        if not isinstance(params, Mapping):
+            raise ArgumentTypeError(
+                f"params must be a mapping from names to arrays, not {kind_text(params)}",
+                facts=(f"{self.signature.name} has the parameters {self._params.names()}",),
+                hint='for example params = kernel.init(H=4, seed=0), or {"W": ..., "b": ...}',
+            )
+        kept_params = self._required(self._params, params, axes)
+        if inputs.slots:
+            kept_inputs = self._required(inputs, self._named(inputs, x), axes)
+        else:
+            kept_inputs = {}
+            self._shape_without_inputs(inputs, x, axes)
+        states = self._bind_states(state, axes)
+        known = axes.known
+        steps = known.get(STEPS, 1)
+        # A step of a cell without inputs takes its rows from the states.
+        rows = known[ROWS]
+        sizes = Sizes(steps, rows, {dim: known[dim] for dim in self._dims})
+        if lengths is not None:
+            lengths = to_lengths(lengths, sizes)
+        return Call(sizes, kept_params, kept_inputs, states, lengths)
+
+    def _required(self, group: Group, given: Mapping[str, Any], axes: Lengths) -> Arrays:
+        self._refuse_strangers(group, given)
+        dtype = self.dtype
+        arrays = {}
+        for slot in group.slots:
+            value = given.get(slot.name, _LEFT_OUT)
+            if value is _LEFT_OUT:
+                raise ArgumentError(
+                    f"{slot.label} is missing",
+                    facts=(
+                        f"{self.signature.name} has the {group.plural} {group.names()}",
+                        f"{slot.label} is {axes_text(slot.axes)}",
+                    ),
+                    hint=f'{group.argument}["{slot.name}"] = ...',
+                )
+            array = to_array(value, slot.label, dtype)
+            if array.ndim == 0 and slot.axes == (1,):
+                array = array.reshape(1)
+            axes.bind(slot, array.shape)
+            arrays[slot.name] = array
+        return arrays
+
+    def _named(self, group: Group, given: Any) -> Mapping[str, Any]:
+        """`given` as a mapping: a bare array stands for the only slot."""
+        if isinstance(given, Mapping):
+            return given
+        if len(group.slots) == 1:
+            return {group.slots[0].name: given}
+        if not group.slots:
+            raise ArgumentError(
+                f"{self.signature.name} has no {group.plural}, but {group.argument} was given",
+                hint=f"leave {group.argument} out",
+            )
+        entries = ", ".join(f'"{slot.name}": ...' for slot in group.slots)
+        raise ArgumentError(
+            f"{group.argument} must be a mapping from names to arrays, not {kind_text(given)}",
+            facts=(
+                f"{self.signature.name} has {len(group.slots)} {group.plural}: {group.names()}",
+                "a bare array stands for the only one",
+            ),
+            hint=f"{group.argument}={{{entries}}}",
+        )
+
+    def _optional(self, group: Group, given: Any) -> Mapping[str, Any]:
+        if given is None:
+            return {}
+        named = self._named(group, given)
+        self._refuse_strangers(group, named)
+        return named
+
+    def _refuse_strangers(self, group: Group, given: Mapping[str, Any]) -> None:
+        names = [slot.name for slot in group.slots]
+        for name in given:
+            if name not in names:
+                raise ArgumentError(
+                    f"{group.argument} has an entry {name!r}, "
+                    f"but {self.signature.name} has no such {group.plural.removesuffix('s')}",
+                    facts=(f"{self.signature.name} has the {group.plural} {group.names()}",),
+                    hint=closest(name, names),
+                )
+
+    def _shape_without_inputs(self, group: Group, x: Any, axes: Lengths) -> None:
+        """T and B of a cell without inputs: x is an empty array [T, B, 0], or x_t [B, 0]."""
+        stepping = group is self._inputs_of_step
+        if isinstance(x, Mapping):
+            self._refuse_strangers(group, x)
+            x = None
+        if x is not None:
+            slot = Slot(group.argument, group.argument, (ROWS, 0) if stepping else (STEPS, ROWS, 0))
+            axes.bind(slot, to_array(x, group.argument, self.dtype).shape)
+        elif not stepping:
+            raise ArgumentError(
+                f"nothing determines the number of time steps of {self.signature.name}",
+                facts=(f"{self.signature.name} has no inputs",),
+                hint="x=np.empty((T, B, 0))",
+            )
+
+    def _bind_states(self, given: Any, axes: Lengths) -> Arrays:
+        named = self._optional(self._states, given)
+        arrays: dict[str, Array | None] = {}
+        for slot in self._states.slots:
+            value = named.get(slot.name)
+            arrays[slot.name] = None
+            if value is not None:
+                array = to_array(value, slot.label, self.dtype)
+                axes.bind(slot, array.shape)
+                arrays[slot.name] = array
+        if ROWS not in axes.known:
+            raise ArgumentError(
+                f"nothing determines the number of batch rows of {self.signature.name}",
+                facts=(f"{self.signature.name} has no inputs, and no state was given",),
+                hint="x_t=np.empty((B, 0))",
+            )
+        filled = {}
+        for slot in self._states.slots:
+            array_or_none = arrays[slot.name]
+            if array_or_none is None:
+                array_or_none = self._zero_state(slot, axes)
+            filled[slot.name] = array_or_none
+        return filled
+
+    def _zero_state(self, slot: Slot, axes: Lengths) -> Array:
+        width = slot.axes[1]
+        if isinstance(width, str) and width not in axes.known:
+            raise ArgumentError(
+                f"nothing given determines the width {width} of {slot.label}",
+                facts=(f"no parameter, input or other state given has an axis {width}",),
+                hint=f'state={{"{slot.name}": np.zeros(({axes.known[ROWS]}, {width}))}}',
+            )
+        length = width if isinstance(width, int) else axes.known[width]
+        return np.zeros((axes.known[ROWS], length), self.dtype)
+
+    def _cotangents(self, group: Group, sizes: Sizes, given: Any) -> dict[str, Array | None]:
+        named = self._optional(group, given)
+        arrays: dict[str, Array | None] = {}
+        for slot in group.slots:
+            value = named.get(slot.name)
+            if value is None:
+                arrays[slot.name] = None
+                continue
+            array = to_array(value, slot.label, self.dtype)
+            wanted = (sizes.steps, sizes.rows, sizes.width(slot.axes[-1]))[-len(slot.axes) :]
+            if array.shape != wanted:
+                raise ArgumentError(
+                    f"{slot.label} has the wrong shape",
+                    facts=(f"{slot.label} is {axes_text(slot.axes)}, "
+                           f"given {shape_text(array.shape)}",),
+                    hint=f"give {slot.label} the shape {axes_text(wanted)}",
+                )  # fmt: skip
+            arrays[slot.name] = array
+        return arrays
+
+
+def to_array(value: Any, label: str, dtype: np.dtype[Any]) -> Array:
+    """`value` as a C-contiguous, aligned array of `dtype`; itself where it already is one.
+
+    Real dtypes (float, integer, bool) of any byte order and layout are converted; NaN and
+    infinities pass. ArgumentTypeError for any other dtype, ArgumentError for ragged nesting.
+    """
+    array = value if type(value) is np.ndarray else _read(value, label)
+    if array.dtype != dtype:
+        if array.dtype.kind not in "fiub":
+            raise ArgumentTypeError(
+                f"{label} must hold real numbers, not {dtype_text(array)}",
+                facts=(f"{label} was given as {kind_text(value)}",),
+                hint=f"convert it first, for example np.asarray(..., dtype=np.{dtype})",
+            )
+        return np.array(array, dtype=dtype, order="C")
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
+    return np.array(array, order="C")
+
+
+def _read(value: Any, label: str) -> Array:
+    """`value` as a plain ndarray of whatever dtype it has."""
+    if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
+        raise ArgumentTypeError(
+            f"{label} is a masked array",
+            facts=("a kernel knows no masked entries: it would compute with what lies under them",),
+            hint="say what they are worth, for example .filled(0.0)",
+        )
+    try:
+        return np.asarray(value)
+    # Array-likes fail in ways of their own: torch tensors that need a gradient raise
+    # RuntimeError, tensors on another device TypeError, ragged lists ValueError.
+    except Exception as error:
+        what = f"{label} cannot be read as an array"
+        facts = (f"it is {kind_text(value)}", f"{type(error).__name__}: {error}")
+        if isinstance(error, ValueError):
+            raise ArgumentError(what, facts=facts, hint="all rows need the same length") from error
+        hint = "convert it to a NumPy array first"
+        raise ArgumentTypeError(what, facts=facts, hint=hint) from error
+
+
+def to_lengths(value: Any, sizes: Sizes) -> Array:
+    """Sequence lengths as a fresh [B] int64 array, each in 0..T.
+
+    Fresh, because kernels index memory by it: a caller who changes the array that was checked
+    must not be able to reach past the end of another.
+    """
+    array = value if type(value) is np.ndarray else _read(value, "lengths")
+    if array.dtype.kind not in "iu":
+        # An empty list has no dtype of its own; NumPy calls it float64.
+        if array.size or isinstance(value, np.ndarray):
+            raise ArgumentTypeError(
+                f"lengths must hold integers, not {dtype_text(array)}",
+                facts=(f"lengths was given as {kind_text(value)}",),
+                hint="for example lengths.astype(np.int64)",
+            )
+        array = array.astype(np.int64)
+    if array.shape != (sizes.rows,):
+        raise ArgumentError(
+            "lengths has the wrong shape",
+            facts=(f"lengths is [B] with B = {sizes.rows}, given {shape_text(array.shape)}",),
+            hint="give one length for each batch row",
+        )
+    array = np.array(array)  # checked below, so it must not change any more
+    outside = (array < 0) | (array > sizes.steps)
+    if outside.any():
+        row = int(outside.argmax())
+        raise ArgumentError(
+            f"lengths[{row}] = {array[row]} is outside 0..T",
+            facts=(f"T = {sizes.steps}",),
+            hint=f"np.clip(lengths, 0, {sizes.steps})",
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def to_flag(value: Any, label: str) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ArgumentTypeError(
+        f"{label} must be True or False, not {kind_text(value)}", hint=f"{label}=True"
+    )
+
+
+def to_count(value: Any, label: str) -> int:
+    """A length or a seed: an integer of any kind, at least 0."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(
+            f"{label} must be an integer, not {kind_text(value)}", hint=f"{label}=4"
+        ) from None
+    if count < 0:
+        raise ArgumentError(f"{label} = {count} is negative", hint=f"{label}={-count}")
+    return count
+
+
+# --- Words for messages ---------------------------------------------------------------------
+
+
+def letter(axis: Dim) -> str:
+    return str(axis) if isinstance(axis, int) else LETTERS.get(axis, axis)
+
+
+def axes_text(axes: Iterable[Dim]) -> str:
+    return "[" + ", ".join(letter(axis) for axis in axes) + "]"
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    return axes_text(shape) if shape else "a single number"
+
+
+def kind_text(value: Any) -> str:
+    """The type of `value` with an article: "a list", "an ndarray"; None is "None"."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def dtype_text(array: Array) -> str:
+    words = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers"}
+    return words.get(array.dtype.kind, str(array.dtype))
+
+
+def closest(name: Any, names: Iterable[str]) -> str | None:
+    import difflib  # only when something is wrong
+
+    matches = difflib.get_close_matches(str(name), list(names), n=1)
+    return f"did you mean {matches[0]!r}?" if matches else None

@@ -1,0 +1,287 @@
+"""Kernel: a compiled cell, called with arrays; the same for every target.
+
+In: a Signature and a Backend (the generated code of one target).  Out: `Kernel` with init,
+forward, backward and step, and their results `Run` and `Gradients`.
+Not here: checking and converting arguments (arguments.py), generating and building the code
+behind a Backend. SymPy is not imported.
+
+Shapes are written with T time steps, B batch rows, and a width for each array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from derive.arguments import (
+    Arguments,
+    Array,
+    Arrays,
+    Signature,
+    Sizes,
+    closest,
+    kind_text,
+    to_count,
+    to_flag,
+)
+from derive.errors import ArgumentError, ArgumentTypeError
+
+
+class Backend(Protocol):
+    """The generated code of one target.
+
+    It is called with at least one step and one row. Arrays given are C-contiguous, aligned, of
+    native byte order, of the kernel's dtype and of exact shape; a backend never writes into
+    them. Arrays returned are fresh: they share no memory with what was given, with `saved` or
+    with each other. A backend may be called from several threads at once.
+
+    params: {name: [rows, columns] or [width]}; inputs: {name: [T, B, width]}, in a step
+    {name: [B, width]}; states: {name: [B, width]}; lengths: [B] int64 in 0..T, or None.
+    """
+
+    def forward(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        states: Arrays,
+        lengths: Array | None,
+        reverse: bool,
+        training: bool,
+    ) -> tuple[Arrays, Arrays, Any]:
+        """Outputs {name: [T, B, width]}, last states, and what backward needs (if training)."""
+        ...
+
+    def backward(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        saved: Any,
+        lengths: Array | None,
+        reverse: bool,
+        d_outputs: Mapping[str, Array | None],
+        d_states: Mapping[str, Array | None],
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        """Gradients of params, inputs and initial states. A cotangent that is None is zero.
+
+        `saved` serves any number of calls, also at once, so it is not written into.
+        """
+        ...
+
+    def step(
+        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        """Outputs {name: [B, width]} and next states of one step; sizes.steps is 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What `Kernel.forward` computed, and what `Kernel.backward` needs of it.
+
+    outputs: {name: [T, B, width]}; states: {name: [B, width]} after the last step of each row.
+    A run refers to the caller's parameters and inputs where they needed no conversion: do not
+    write into those before the last `backward`.
+    """
+
+    outputs: Arrays
+    states: Arrays
+    sizes: Sizes
+    lengths: Array | None = field(repr=False)
+    reverse: bool
+    training: bool
+    _kernel: Kernel = field(repr=False)
+    _params: Arrays = field(repr=False)
+    _inputs: Arrays = field(repr=False)
+    _saved: Any = field(repr=False)
+
+    @property
+    def output(self) -> Array:
+        """The first output, [T, B, width]."""
+        return next(iter(self.outputs.values()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradients:
+    """Gradients, each of the shape of what it is the gradient of; states: the initial ones."""
+
+    params: Arrays
+    inputs: Arrays
+    states: Arrays
+
+
+class Kernel:
+    """A compiled cell. Immutable, and safe to call from several threads at once.
+
+    Wherever arrays are asked for, any array-like of the right shape and a real dtype is
+    accepted; a bare array stands for the only input, output or state, a mapping from names is
+    always accepted. Results are fresh arrays of the kernel's dtype. Wrong names, shapes and
+    values raise ArgumentError (a ValueError), wrong types and dtypes ArgumentTypeError
+    (a TypeError), before anything is computed.
+    """
+
+    __slots__ = ("_arguments", "_backend", "dtype", "name", "signature", "target")
+
+    def __init__(
+        self, signature: Signature, backend: Backend, dtype: Any, *, target: str = ""
+    ) -> None:
+        self.signature = signature
+        self.name = signature.name
+        self.dtype = np.dtype(dtype)
+        self.target = target
+        self._backend = backend
+        self._arguments = Arguments(signature, self.dtype)
+
+    def __repr__(self) -> str:
+        return f"<Kernel {' '.join(filter(None, (self.name, self.target, str(self.dtype))))}>"
+
+    def init(
+        self, sizes: Mapping[str, int] | None = None, /, *, seed: int = 0, **named: int
+    ) -> Arrays:
+        """Parameters to start training from: `kernel.init(I=5, H=4, seed=0)`.
+
+        Matrices are uniform in +-sqrt(6 / (rows + columns)) (Glorot & Bengio 2010, eq. 16),
+        vectors uniform in +-1 / sqrt(width), PyTorch's rule for biases. Drawn in float64, in
+        declared order, then rounded: one seed gives the same parameters for every target and,
+        up to rounding, every dtype. A dimension called `seed` goes into the mapping `sizes`.
+        """
+        lengths = self._lengths_of_init({**(sizes or {}), **named})
+        random = np.random.Generator(np.random.PCG64(to_count(seed, "seed")))
+        params = {}
+        for name, axes in self.signature.params.items():
+            shape = tuple(axis if isinstance(axis, int) else lengths[axis] for axis in axes)
+            squared = 6 / max(sum(shape), 1) if len(shape) == 2 else 1 / max(shape[0], 1)
+            values = (2 * random.random(shape) - 1) * np.sqrt(squared)
+            params[name] = values.astype(self.dtype)
+        return params
+
+    def forward(
+        self,
+        params: Mapping[str, Any],
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        *,
+        reverse: bool = False,
+        training: bool = True,
+    ) -> Run:
+        """All steps of all rows.
+
+        x: [T, B, I], or {input name: array}; of a cell without inputs an empty [T, B, 0].
+        state: {name: [B, width]}, zeros where left out.
+        lengths: [B] integers in 0..T; past its end a row puts out 0 and keeps its states.
+        reverse: each row runs its own steps last to first; outputs stay at their time.
+        training: keep what `backward` needs.
+        """
+        reverse = to_flag(reverse, "reverse")
+        training = to_flag(training, "training")
+        call = self._arguments.of_forward(params, x, state, lengths)
+        sizes = call.sizes
+        saved = None
+        if sizes.steps and sizes.rows:
+            outputs, states, saved = self._backend.forward(
+                sizes, call.params, call.inputs, call.states, call.lengths, reverse, training
+            )
+        else:
+            outputs = self._empty(sizes, self.signature.outputs)
+            states = {name: array.copy() for name, array in call.states.items()}
+        return Run(
+            outputs, states, sizes, call.lengths, reverse, training,
+            self, call.params, call.inputs, saved if training else None,
+        )  # fmt: skip
+
+    def backward(self, run: Run, d_outputs: Any = None, d_states: Any = None) -> Gradients:
+        """Gradients of a scalar loss, given its gradients with respect to a run's results.
+
+        d_outputs: {output name: [T, B, width]}; d_states: {state name: [B, width]}, with
+        respect to the last states. Left out means zero. Where nothing ran (T = 0 or B = 0) the
+        gradients of parameters are zero and d_states is the gradient of the initial states.
+        """
+        if not isinstance(run, Run):
+            raise ArgumentTypeError(
+                f"run must be what forward returned, not {kind_text(run)}",
+                hint="run = kernel.forward(params, x)",
+            )
+        if run._kernel is not self:
+            raise ArgumentError(
+                "the run is of another kernel",
+                facts=(f"it was made by {run._kernel!r}", f"this is {self!r}"),
+                hint="call backward of the kernel whose forward made the run",
+            )
+        if not run.training:
+            raise ArgumentError(
+                "the run kept nothing that backward needs",
+                facts=("it was made with training=False",),
+                hint="kernel.forward(..., training=True)",
+            )
+        sizes = run.sizes
+        d_out, d_last = self._arguments.of_backward(sizes, d_outputs, d_states)
+        if not (sizes.steps and sizes.rows):
+            return self._gradients_of_nothing(run, d_last)
+        return Gradients(
+            *self._backend.backward(
+                sizes, run._params, run._inputs, run._saved, run.lengths, run.reverse, d_out, d_last
+            )
+        )
+
+    def step(
+        self, params: Mapping[str, Any], x_t: Any, state: Any = None
+    ) -> tuple[Array | Arrays, Arrays]:
+        """One step: `output, state = kernel.step(params, x_t, state)`.
+
+        x_t: [B, I], or {input name: array}; of a cell without inputs None.  output: [B, width],
+        or {name: array} where the cell has several.  state: {name: [B, width]}.
+        """
+        call = self._arguments.of_step(params, x_t, state)
+        if call.sizes.rows:
+            outputs, states = self._backend.step(call.sizes, call.params, call.inputs, call.states)
+        else:
+            widths = self.signature.outputs.items()
+            outputs = {n: np.zeros((0, call.sizes.width(w)), self.dtype) for n, w in widths}
+            states = {name: array.copy() for name, array in call.states.items()}
+        if len(outputs) == 1:
+            return next(iter(outputs.values())), states
+        return outputs, states
+
+    def _lengths_of_init(self, given: Mapping[str, Any]) -> dict[str, int]:
+        known = self.signature.dims()
+        for name in given:
+            if name not in known:
+                raise ArgumentError(
+                    f"{self.name} has no dimension {name!r}",
+                    facts=(f"{self.name} has the dimensions {', '.join(known) or 'none'}",),
+                    hint=closest(name, known),
+                )
+        shapes = self.signature.params.values()
+        needed = dict.fromkeys(a for shape in shapes for a in shape if isinstance(a, str))
+        if missing := [name for name in needed if name not in given]:
+            names = ", ".join(missing)
+            sizes = ", ".join(f"{name}={given.get(name, 4)}" for name in needed)
+            raise ArgumentError(
+                f"init needs the length of {names}",
+                facts=(f"parameters of {self.name} have the dimensions {', '.join(needed)}",),
+                hint=f"kernel.init({sizes})",
+            )
+        return {name: to_count(length, name) for name, length in given.items()}
+
+    def _empty(self, sizes: Sizes, widths: Mapping[str, str | int]) -> Arrays:
+        """Zeros [T, B, width] for each name."""
+        return {
+            name: np.zeros((sizes.steps, sizes.rows, sizes.width(width)), self.dtype)
+            for name, width in widths.items()
+        }
+
+    def _gradients_of_nothing(self, run: Run, d_last: Mapping[str, Array | None]) -> Gradients:
+        """T = 0 or B = 0: the last states are the initial ones, and nothing else took part."""
+        d_states = {}
+        for name, width in self.signature.states.items():
+            d_state = d_last[name]
+            if d_state is None:
+                d_state = np.zeros((run.sizes.rows, run.sizes.width(width)), self.dtype)
+            d_states[name] = d_state.copy()
+        d_params = {name: np.zeros_like(array) for name, array in run._params.items()}
+        return Gradients(d_params, self._empty(run.sizes, self.signature.inputs), d_states)

@@ -1,0 +1,176 @@
+"""The header that every generated C file includes.
+
+In: nothing.  Out: its text, the same for every cell.
+Not here: the C itself (templates/c), how the constants were found (docs/explanation/accuracy.md).
+
+The functions are written once, in terms of the two tables below, so that single and double
+precision cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+from derive.emit.render import environment
+from derive.scalar import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
+
+Context = Mapping[str, Any]
+
+#: (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2, lowest power first: minimax with weight |r|,
+#: each coefficient rounded before the next is fitted.
+EXPM1_SINGLE = (
+    "0x1p-1",
+    "0x1.555556p-3",
+    "0x1.5554fp-5",
+    "0x1.110fe2p-7",
+    "0x1.6d437ap-10",
+    "0x1.a28f34p-13",
+)
+EXPM1_DOUBLE = (
+    "0x1p-1",
+    "0x1.5555555555559p-3",
+    "0x1.5555555555557p-5",
+    "0x1.111111110f64ap-7",
+    "0x1.6c16c16c15779p-10",
+    "0x1.a01a01b00a43cp-13",
+    "0x1.a01a01ab165fp-16",
+    "0x1.71ddf7fa5404p-19",
+    "0x1.27e4d13bd8832p-22",
+    "0x1.af5f55fc1e14dp-26",
+    "0x1.1f83f2c68ede2p-29",
+)
+
+#: (log((1 + s) / (1 - s)) - 2 s) / s^3 in z = s^2 for (1 + s) / (1 - s) in [1/sqrt 2, sqrt 2].
+LOG_SINGLE = ("0x1.55558ap-1", "0x1.995272p-2", "0x1.32febcp-2")
+LOG_DOUBLE = (
+    "0x1.55555555555ep-1",
+    "0x1.999999996b848p-2",
+    "0x1.2492495139963p-2",
+    "0x1.c71c4709d5021p-3",
+    "0x1.74684c262d3b8p-3",
+    "0x1.3970b70eef008p-3",
+    "0x1.30d4a18e721b1p-3",
+)
+
+COMPARISONS = (("less", "<"), ("less_equal", "<="), ("equal", "=="), ("not_equal", "!="))
+
+SINGLE: Context = {
+    "tag": "f32",
+    "real": "float",
+    "bytes": 4,
+    "suffix": "f",
+    "mantissa": 23,
+    "bias": 127,
+    "ln2_high": "0x1.63p-1f",  # 9 bits: k * ln2_high is exact
+    "ln2_low": "-0x1.bd0106p-13f",
+    "exp_max": "89.0f",  # exp overflows above 88.72
+    "exp_min": "-104.0f",  # and rounds to 0 below -103.97
+    "expm1_min": "-20.0f",  # expm1 rounds to -1 below -17.3
+    "sigmoid_max": "110.0f",  # v sigmoid(v) rounds to 0 below -108.3
+    "tanh_max": "10.0f",  # tanh rounds to 1 above 9.01
+    "sqrt_half_bits": "0x3f3504f3u",
+    "smallest": "0x1p-126f",
+    "largest": "0x1.fffffep+127f",
+    "infinity": "INFINITY",
+    "expm1_terms": tuple(f"{term}f" for term in reversed(EXPM1_SINGLE)),
+    "log_terms": tuple(f"{term}f" for term in reversed(LOG_SINGLE)),
+    "pow_expression": "(float)pow((double)lanes[i], exponent)",
+}
+
+DOUBLE: Context = {
+    "tag": "f64",
+    "real": "double",
+    "bytes": 8,
+    "suffix": "",
+    "mantissa": 52,
+    "bias": 1023,
+    "ln2_high": "0x1.62e42feep-1",  # 32 bits: k * ln2_high is exact
+    "ln2_low": "0x1.a39ef35793c76p-33",
+    "exp_max": "710.0",  # exp overflows above 709.79
+    "exp_min": "-746.0",  # and rounds to 0 below -745.13
+    "expm1_min": "-40.0",  # expm1 rounds to -1 below -37.4
+    "sigmoid_max": "754.0",  # v sigmoid(v) rounds to 0 below -751.8
+    "tanh_max": "20.0",  # tanh rounds to 1 above 19.06
+    "sqrt_half_bits": "UINT64_C(0x3fe6a09e667f3bcd)",
+    "smallest": "0x1p-1022",
+    "largest": "0x1.fffffffffffffp+1023",
+    "infinity": "(double)INFINITY",
+    "expm1_terms": tuple(reversed(EXPM1_DOUBLE)),
+    "log_terms": tuple(reversed(LOG_DOUBLE)),
+    "pow_expression": "pow(lanes[i], exponent)",
+}
+
+
+def render_header() -> str:
+    """The text of derive_kernels.h."""
+    template = environment().get_template("c/derive_kernels.h.j2")
+    return template.render(reals=[_complete(SINGLE), _complete(DOUBLE)])
+
+
+def _complete(real: Context) -> Context:
+    """A table with what follows from its entries."""
+    tag, suffix, mantissa, bias = real["tag"], real["suffix"], real["mantissa"], real["bias"]
+    width = 8 * real["bytes"]
+
+    def word(value: int) -> str:
+        return f"0x{value:x}u" if width == 32 else f"UINT64_C(0x{value:x})"
+
+    def literal(value: float) -> str:
+        return f"{value!r}{suffix}"
+
+    def shortest(value: Any) -> str:
+        return f"{_single(float(value))}f" if suffix else repr(float(value))
+
+    rounding = 3 << (mantissa - 1)
+    functions = (
+        ("sqrt", f"sqrt{suffix}(lanes[i])"),
+        ("floor", f"floor{suffix}(lanes[i])"),
+        ("sin", f"sin{suffix}(lanes[i])"),
+        ("cos", f"cos{suffix}(lanes[i])"),
+        ("erf", f"erf{suffix}(lanes[i])"),
+        ("gelu", f"dk_gelu_lane_{tag}(lanes[i])"),
+    )
+    return {
+        **real,
+        "upper": tag.upper(),
+        "vec": f"dk_{tag}",
+        "word": f"dk_bits_{tag}",
+        "mask": f"dk_mask_{tag}",
+        "comparisons": COMPARISONS,
+        "one": literal(1.0),
+        "two": literal(2.0),
+        "three": literal(3.0),
+        "six": literal(6.0),
+        "half": literal(0.5),
+        "log2e": shortest(1 / math.log(2)),
+        "twice_log2e": shortest(2 / math.log(2)),
+        "round_one": literal(float(rounding + bias)),
+        "round_two": literal(float(rounding + 2 * bias)),
+        "twice_bias": word(2 * bias),
+        "magnitude_bits": word((1 << (width - 1)) - 1),
+        "sign_bit": word(1 << (width - 1)),
+        "mantissa_bits": word((1 << mantissa) - 1),
+        "one_bits": word(bias << mantissa),
+        "integer_bits": word((bias + mantissa) << mantissa),
+        "integer_offset": literal(float((1 << mantissa) + bias)),
+        "subnormal_scale": f"0x1p+{mantissa + 1}{suffix}",
+        "subnormal_shift": shortest((mantissa + 1) * math.log(2)),
+        "leaky_slope": shortest(LEAKY_SLOPE),
+        "selu_scale": shortest(SELU_SCALE),
+        "selu_scale_alpha": shortest(SELU_SCALE * SELU_ALPHA),
+        "lane_functions": functions,
+    }
+
+
+def _single(value: float) -> str:
+    """The shortest decimal text that reads back as `value` rounded to single precision."""
+    (nearest,) = struct.unpack("f", struct.pack("f", value))
+    for digits in range(1, 10):
+        text = repr(float(f"{nearest:.{digits}g}"))
+        (read,) = struct.unpack("f", struct.pack("f", float(text)))
+        if read == nearest:
+            return text
+    raise AssertionError(value)

@@ -33,8 +33,6 @@ STEPS = "time steps"
 ROWS = "batch rows"
 LETTERS = {STEPS: "T", ROWS: "B"}
 
-_LEFT_OUT = object()
-
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -92,8 +90,16 @@ class Group:
     plural: str
     slots: tuple[Slot, ...]
 
-    def names(self) -> str:
-        return ", ".join(slot.name for slot in self.slots) or "none"
+    @property
+    def singular(self) -> str:
+        return self.plural.removesuffix("s")
+
+    def listing(self, cell: str) -> str:
+        """For example "lstm has the states h, c"."""
+        if not self.slots:
+            return f"{cell} has no {self.plural}"
+        noun = self.plural if len(self.slots) > 1 else self.singular
+        return f"{cell} has the {noun} {', '.join(slot.name for slot in self.slots)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,7 @@ class Call:
     lengths: Array | None  # [B] int64
 
 
-class Lengths:
+class Axes:
     """Lengths of the axes seen so far in one call, and the array that gave each of them."""
 
     __slots__ = ("givers", "known")
@@ -131,9 +137,11 @@ class Lengths:
 
     def _misfit(self, slot: Slot, shape: tuple[int, ...]) -> ArgumentError:
         facts = [f"{slot.label} is {axes_text(slot.axes)}, given {shape_text(shape)}"]
-        for axis, length in zip(slot.axes, shape, strict=False):
+        disagreeing: dict[tuple[str, str], None] = {}
+        for axis, length in zip(slot.axes, shape, strict=len(shape) == len(slot.axes)):
             if axis in self.givers and length != self.known[axis]:
                 giver, given = self.givers[axis]
+                disagreeing.setdefault((giver.label, letter(axis)))
                 facts.append(
                     f"{letter(axis)} = {self.known[axis]} by {giver.label}, which is "
                     f"{axes_text(giver.axes)}, given {shape_text(given)}"
@@ -143,6 +151,7 @@ class Lengths:
             hint = f"transpose it: {slot.name}.T"
         else:
             hint = f"give {slot.label} the shape {axes_text(wanted)}"
+            hint += "".join(f", or {other} another {axis}" for other, axis in disagreeing)
         return ArgumentError(
             f"{slot.label} has the wrong shape", facts=tuple(dict.fromkeys(facts)), hint=hint
         )
@@ -212,11 +221,11 @@ class Arguments:
         )
 
     def _call(self, params: Any, x: Any, state: Any, lengths: Any, inputs: Group) -> Call:
-        axes = Lengths()
+        axes = Axes()
         if not isinstance(params, Mapping):
             raise ArgumentTypeError(
                 f"params must be a mapping from names to arrays, not {kind_text(params)}",
-                facts=(f"{self.signature.name} has the parameters {self._params.names()}",),
+                facts=(self._params.listing(self.signature.name),),
                 hint='for example params = kernel.init(H=4, seed=0), or {"W": ..., "b": ...}',
             )
         kept_params = self._required(self._params, params, axes)
@@ -235,17 +244,17 @@ class Arguments:
             lengths = to_lengths(lengths, sizes)
         return Call(sizes, kept_params, kept_inputs, states, lengths)
 
-    def _required(self, group: Group, given: Mapping[str, Any], axes: Lengths) -> Arrays:
-        self._refuse_strangers(group, given)
+    def _required(self, group: Group, given: Mapping[str, Any], axes: Axes) -> Arrays:
         dtype = self.dtype
         arrays = {}
         for slot in group.slots:
-            value = given.get(slot.name, _LEFT_OUT)
-            if value is _LEFT_OUT:
+            value = given.get(slot.name)
+            if value is None:
+                self._refuse_strangers(group, given)  # a misspelt name explains a missing one
                 raise ArgumentError(
                     f"{slot.label} is missing",
                     facts=(
-                        f"{self.signature.name} has the {group.plural} {group.names()}",
+                        group.listing(self.signature.name),
                         f"{slot.label} is {axes_text(slot.axes)}",
                     ),
                     hint=f'{group.argument}["{slot.name}"] = ...',
@@ -255,6 +264,8 @@ class Arguments:
                 array = array.reshape(1)
             axes.bind(slot, array.shape)
             arrays[slot.name] = array
+        if len(given) != len(arrays):
+            self._refuse_strangers(group, given)
         return arrays
 
     def _named(self, group: Group, given: Any) -> Mapping[str, Any]:
@@ -272,7 +283,7 @@ class Arguments:
         raise ArgumentError(
             f"{group.argument} must be a mapping from names to arrays, not {kind_text(given)}",
             facts=(
-                f"{self.signature.name} has {len(group.slots)} {group.plural}: {group.names()}",
+                group.listing(self.signature.name),
                 "a bare array stands for the only one",
             ),
             hint=f"{group.argument}={{{entries}}}",
@@ -291,12 +302,12 @@ class Arguments:
             if name not in names:
                 raise ArgumentError(
                     f"{group.argument} has an entry {name!r}, "
-                    f"but {self.signature.name} has no such {group.plural.removesuffix('s')}",
-                    facts=(f"{self.signature.name} has the {group.plural} {group.names()}",),
+                    f"but {self.signature.name} has no such {group.singular}",
+                    facts=(group.listing(self.signature.name),),
                     hint=closest(name, names),
                 )
 
-    def _shape_without_inputs(self, group: Group, x: Any, axes: Lengths) -> None:
+    def _shape_without_inputs(self, group: Group, x: Any, axes: Axes) -> None:
         """T and B of a cell without inputs: x is an empty array [T, B, 0], or x_t [B, 0]."""
         stepping = group is self._inputs_of_step
         if isinstance(x, Mapping):
@@ -312,7 +323,7 @@ class Arguments:
                 hint="x=np.empty((T, B, 0))",
             )
 
-    def _bind_states(self, given: Any, axes: Lengths) -> Arrays:
+    def _bind_states(self, given: Any, axes: Axes) -> Arrays:
         named = self._optional(self._states, given)
         arrays: dict[str, Array | None] = {}
         for slot in self._states.slots:
@@ -336,7 +347,7 @@ class Arguments:
             filled[slot.name] = array_or_none
         return filled
 
-    def _zero_state(self, slot: Slot, axes: Lengths) -> Array:
+    def _zero_state(self, slot: Slot, axes: Axes) -> Array:
         width = slot.axes[1]
         if isinstance(width, str) and width not in axes.known:
             raise ArgumentError(
@@ -379,8 +390,8 @@ def to_array(value: Any, label: str, dtype: np.dtype[Any]) -> Array:
         if array.dtype.kind not in "fiub":
             raise ArgumentTypeError(
                 f"{label} must hold real numbers, not {dtype_text(array)}",
-                facts=(f"{label} was given as {kind_text(value)}",),
-                hint=f"convert it first, for example np.asarray(..., dtype=np.{dtype})",
+                facts=(f"it was given as {kind_text(value)}",),
+                hint=CONVERSIONS.get(array.dtype.kind, f"np.asarray(..., dtype=np.{dtype})"),
             )
         return np.array(array, dtype=dtype, order="C")
     flags = array.flags
@@ -403,7 +414,7 @@ def _read(value: Any, label: str) -> Array:
     # RuntimeError, tensors on another device TypeError, ragged lists ValueError.
     except Exception as error:
         what = f"{label} cannot be read as an array"
-        facts = (f"it is {kind_text(value)}", f"{type(error).__name__}: {error}")
+        facts = (f"it was given as {kind_text(value)}", f"{type(error).__name__}: {error}")
         if isinstance(error, ValueError):
             raise ArgumentError(what, facts=facts, hint="all rows need the same length") from error
         hint = "convert it to a NumPy array first"
@@ -422,15 +433,15 @@ def to_lengths(value: Any, sizes: Sizes) -> Array:
         if array.size or isinstance(value, np.ndarray):
             raise ArgumentTypeError(
                 f"lengths must hold integers, not {dtype_text(array)}",
-                facts=(f"lengths was given as {kind_text(value)}",),
-                hint="for example lengths.astype(np.int64)",
+                facts=(f"it was given as {kind_text(value)}",),
+                hint="np.asarray(lengths, dtype=np.int64)",
             )
         array = array.astype(np.int64)
     if array.shape != (sizes.rows,):
         raise ArgumentError(
             "lengths has the wrong shape",
             facts=(f"lengths is [B] with B = {sizes.rows}, given {shape_text(array.shape)}",),
-            hint="give one length for each batch row",
+            hint=f"lengths=np.full({sizes.rows}, {sizes.steps})",
         )
     array = np.array(array)  # checked below, so it must not change any more
     outside = (array < 0) | (array > sizes.steps)
@@ -483,16 +494,16 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 
 def kind_text(value: Any) -> str:
-    """The type of `value` with an article: "a list", "an ndarray"; None is "None"."""
-    if value is None:
-        return "None"
-    name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return "None" if value is None else type(value).__name__
 
 
 def dtype_text(array: Array) -> str:
-    words = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers"}
-    return words.get(array.dtype.kind, str(array.dtype))
+    return DTYPES.get(array.dtype.kind, str(array.dtype))
+
+
+# By the kind of a dtype, a letter of NumPy's.
+DTYPES = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers"}
+CONVERSIONS = {"c": "take its real part, for example np.real(...)"}
 
 
 def closest(name: Any, names: Iterable[str]) -> str | None:

@@ -59,7 +59,7 @@ CACHE_LIMIT = 256 * 2**20  # bytes; the entries used longest ago go first
 SECONDS_PER_COMMAND = 600
 LINES_SHOWN = 12
 
-INSTALL = 'install one, for example  apt install gcc libc6-dev  or  pip install "derive-kernels[compiler]"'
+INSTALL = 'install one: apt install gcc libc6-dev, or pip install "derive-kernels[compiler]"'
 
 
 @dataclass(frozen=True, slots=True)

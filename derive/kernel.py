@@ -149,6 +149,11 @@ class Kernel:
         declared order, then rounded: one seed gives the same parameters for every target and,
         up to rounding, every dtype. A dimension called `seed` goes into the mapping `sizes`.
         """
+        if not isinstance(sizes, Mapping | None):
+            raise ArgumentTypeError(
+                f"sizes must be a mapping from dimensions to lengths, not {kind_text(sizes)}",
+                hint="kernel.init(H=4)",
+            )
         lengths = self._lengths_of_init({**(sizes or {}), **named})
         random = np.random.Generator(np.random.PCG64(to_count(seed, "seed")))
         params = {}

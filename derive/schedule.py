@@ -29,6 +29,7 @@ from derive import scalar
 from derive.differentiate import Gradient
 from derive.program import Array, Dim, Equation, Layout, Map, Matmul, Namer, Program, Sum
 from derive.saved import Split, split
+from derive.simplify import rename_operands
 
 
 class Phase(enum.Enum):
@@ -159,6 +160,7 @@ def plan(
     stored: arrays that are in memory anyway, because somebody else reads them.
     """
     phase_of = _phases(program, carried, set(stored))
+    program, phase_of = _keep_carried(program, carried, phase_of)
     works, arrays = _accumulate(program, phase_of)
     table = {array.name: array for array in arrays}
     wanted = {*program.outputs, *stored}
@@ -204,6 +206,7 @@ def _phases(
     free = [equation for equation in rowwise if equation.out not in from_state]
     before = {equation.out for equation in free if is_reduction(equation)}
     before |= _ancestors(free, before) | _descendants(free, before)
+    before -= {name for _, name in carried}  # the loop itself hands these on
     for equation in free:
         if equation.out in before:
             phase[equation.out] = Phase.BEFORE
@@ -211,7 +214,8 @@ def _phases(
     late = [e for e in rowwise if e.out not in phase and e.out not in to_state]
     after = {equation.out for equation in late if is_reduction(equation)}
     after |= _descendants(late, after)
-    after |= _movable(program, late, after, phase, stored)
+    in_memory = (set(program.inputs) | stored) - {name for name, _ in carried}
+    after |= _movable(program, late, after, phase, in_memory)
     for equation in rowwise:
         if equation.out not in phase:
             phase[equation.out] = Phase.AFTER if equation.out in after else Phase.STEP
@@ -223,27 +227,47 @@ def _movable(
     late: Sequence[Equation],
     after: set[str],
     phase: Mapping[str, Phase],
-    stored: set[str],
+    in_memory: set[str],
 ) -> set[str]:
     """Maps that only AFTER equations read and whose operands are in memory in any case."""
-    kept = {*program.inputs, *stored, *(n for n, p in phase.items() if p is not Phase.AFTER)}
+    kept = in_memory | {n for n, p in phase.items() if p is not Phase.AFTER}
     moved: set[str] = set()
     for _ in late:
         gone = after | moved | {name for name, p in phase.items() if p is Phase.AFTER}
         readers = [equation for equation in program.equations if equation.out in gone]
-        in_memory = kept | {name for equation in readers for name in equation.operands}
+        known = kept | {name for equation in readers for name in equation.operands}
         found = {
             equation.out
             for equation in late
             if equation.out not in gone
             and equation.out not in program.outputs
-            and all(name in in_memory or name in moved for name in equation.operands)
+            and all(name in known or name in moved for name in equation.operands)
             and all(e.out in gone for e in program.equations if equation.out in e.operands)
         }
         if not found:
             break
         moved |= found
     return moved
+
+
+def _keep_carried(
+    program: Program, carried: Sequence[tuple[str, str]], phase_of: dict[str, Phase]
+) -> tuple[Program, dict[str, Phase]]:
+    """A carried input lives for one step; what AFTER reads of it is copied in the loop."""
+    late = [e for e in program.equations if phase_of[e.out] is Phase.AFTER]
+    read = [name for name, _ in carried if any(name in e.operands for e in late)]
+    if not read:
+        return program, phase_of
+    table = program.table()
+    namer = Namer(table)
+    copies = {name: namer(f"{name}_kept") for name in read}
+    equations = (
+        *(Map(copy, scalar.symbol(name)) for name, copy in copies.items()),
+        *(rename_operands(e, copies) if e in late else e for e in program.equations),
+    )
+    arrays = (*program.arrays, *(replace(table[n], name=copy) for n, copy in copies.items()))
+    phases = {**dict.fromkeys(copies.values(), Phase.STEP), **phase_of}
+    return replace(program, arrays=arrays, equations=equations), phases
 
 
 def _reached_from(program: Program, sources: set[str]) -> set[str]:

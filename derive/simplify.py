@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import sympy
-
 from derive import scalar
 from derive.program import Equation, Map, Program, Sum, check, prune
 
@@ -65,7 +63,7 @@ def copies(program: Program) -> Program:
     original: dict[str, str] = {}
     kept: list[Equation] = []
     for equation in program.equations:
-        equation = _rename_operands(equation, original)
+        equation = rename_operands(equation, original)
         if (
             isinstance(equation, Map)
             and equation.expr.is_Symbol
@@ -88,7 +86,7 @@ def repeats(program: Program) -> Program:
     original: dict[str, str] = {}
     kept: list[Equation] = []
     for equation in program.equations:
-        equation = _rename_operands(equation, original)
+        equation = rename_operands(equation, original)
         key = (replace(equation, out=""), table[equation.out].shape, table[equation.out].per_row)
         if key in first and equation.out not in outputs:
             original[equation.out] = first[key]
@@ -98,7 +96,8 @@ def repeats(program: Program) -> Program:
     return _without_unused_arrays(replace(program, equations=tuple(kept)))
 
 
-def _rename_operands(equation: Equation, new: Mapping[str, str]) -> Equation:
+def rename_operands(equation: Equation, new: Mapping[str, str]) -> Equation:
+    """The equation with operands called by their new names."""
     if not any(name in new for name in equation.operands):
         return equation
     if isinstance(equation, Map):
@@ -129,10 +128,3 @@ def simplify(program: Program) -> Program:
     for run in PASSES.values():
         program = check(run(program))
     return program
-
-
-def is_affine_in(expr: scalar.Expr, names: frozenset[str]) -> bool:
-    """Whether `expr` is affine in the arrays `names` taken together."""
-    by = [symbol for symbol in expr.free_symbols if symbol.name in names]
-    slopes = [scalar.partial(expr, symbol) for symbol in by]
-    return not any(isinstance(slope, sympy.Basic) and slope.has(*by) for slope in slopes)

@@ -1,0 +1,187 @@
+"""Exact, bounded arithmetic on the constants of a cell.
+
+In: expressions without arrays.  Out: rationals.
+Not here: expressions over arrays (lower.py, symbols.py).
+
+A text is data from anywhere, so no constant may take long: a value has to fit a double, and
+one that is irrational, or whose fraction grows too long, is kept to 40 digits.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import mpmath
+import sympy
+
+from derive import scalar
+from derive.algebra import MPMATH
+from derive.errors import CellError, Place
+from derive.expression import Binary, Call, Compare, Name, Negative, Node, Number, names_of, to_text
+from derive.reader import usage
+
+DIGITS = 40
+MAX_BITS = 4096
+MAX_EXPONENT = 1000
+
+_LARGEST = sympy.Integer(int(sys.float_info.max))
+_SMALLEST = sympy.Rational(1, 2**1074)
+_MAX_TENS = 400
+
+
+class NotConstant(Exception):
+    """An array stands where only constants may; carries the node."""
+
+    def __init__(self, name: Name) -> None:
+        super().__init__(name.name)
+        self.name = name
+
+
+def evaluate(node: Node, consts: Mapping[str, scalar.Expr]) -> scalar.Expr:
+    """The rational that `node` denotes. NotConstant if it holds a name outside `consts`."""
+    if isinstance(node, Number):
+        return number(node)
+    if isinstance(node, Name):
+        if node.name not in consts:
+            raise NotConstant(node)
+        return consts[node.name]
+    if isinstance(node, Negative):
+        return -evaluate(node.operand, consts)
+    if isinstance(node, Binary) and node.operator in _ARITHMETIC:
+        left, right = evaluate(node.left, consts), evaluate(node.right, consts)
+        return bounded(_ARITHMETIC[node.operator](left, right, node.place), node.place)
+    if isinstance(node, Call) and node.function == "where":
+        condition, chosen, other = node.args
+        assert isinstance(condition, Compare)
+        sides = evaluate(condition.left, consts), evaluate(condition.right, consts)
+        return evaluate(chosen if COMPARE[condition.operator](*sides) else other, consts)
+    if isinstance(node, Call) and node.function in scalar.REDUCTIONS:
+        value = evaluate(node.args[0], consts)
+        return scalar.ZERO if node.function == "layer_norm" else value
+    if isinstance(node, Call):
+        args = [evaluate(arg, consts) for arg in node.args]
+        if node.function == "clip" and args[1] > args[2]:  # type: ignore[operator]
+            raise upside_down(node, args[1], args[2])
+        return apply(node.function, args, node.place)
+    for name in names_of(node):
+        if name.name not in consts:
+            raise NotConstant(name)
+    raise CellError(f"'{to_text(node)}' multiplies numbers with @", place=node.place, hint="a * b")
+
+
+COMPARE: Mapping[str, Any] = {
+    "<": lambda a, b: bool(a < b),
+    "<=": lambda a, b: bool(a <= b),
+    ">": lambda a, b: bool(a > b),
+    ">=": lambda a, b: bool(a >= b),
+    "==": lambda a, b: bool(a == b),
+    "!=": lambda a, b: bool(a != b),
+}
+
+
+def number(node: Number) -> scalar.Expr:
+    mantissa, _, exponent = node.text.lower().partition("e")
+    if len(exponent) > 5 or abs(int(exponent or "0")) > _MAX_TENS:
+        if not mantissa.strip("0."):
+            return scalar.ZERO
+        raise _beyond(node.text, node.place)
+    return bounded(scalar.number(node.text), node.place, node.text)
+
+
+def bounded(value: scalar.Expr, place: Place, shown: str | None = None) -> scalar.Expr:
+    """`value`, if a double can hold it; shortened if its fraction is very long."""
+    magnitude = abs(value)
+    if magnitude > _LARGEST or 0 < magnitude < _SMALLEST:  # type: ignore[operator]
+        raise _beyond(shown or _short(value), place)
+    return _shorten(value) if bits(value) > MAX_BITS else value
+
+
+def bits(value: scalar.Expr) -> int:
+    """How long the fraction of a rational is."""
+    return int(value.p).bit_length() + int(value.q).bit_length()  # type: ignore[attr-defined]
+
+
+def apply(function: str, args: list[scalar.Expr], place: Place) -> scalar.Expr:
+    """An elementwise function of numbers."""
+    shown = f"{function}({', '.join(map(_short, args))})"
+    if function == "sqrt":
+        return bounded(_power(args[0], scalar.HALF, place), place)
+    with mpmath.workdps(DIGITS + 20):
+        try:
+            value = MPMATH.functions[function](*map(MPMATH.number, args))
+        except (ValueError, ZeroDivisionError, OverflowError):
+            value = mpmath.nan
+        if not isinstance(value, mpmath.mpf) or not mpmath.isfinite(value):
+            raise CellError(f"{shown} is no real number", place=place)
+        return bounded(_rational(value), place)
+
+
+def upside_down(node: Call, low: scalar.Expr, high: scalar.Expr) -> CellError:
+    return CellError(
+        "the lower bound of 'clip' lies above the upper one",
+        place=node.args[1].place,
+        facts=(f"the bounds are {_short(low)} and {_short(high)}",),
+        hint=usage("clip"),
+    )
+
+
+def _divide(a: scalar.Expr, b: scalar.Expr, place: Place) -> scalar.Expr:
+    if b == 0:
+        raise CellError("this divides by zero", place=place)
+    return a / b
+
+
+def _power(base: scalar.Expr, exponent: scalar.Expr, place: Place) -> scalar.Expr:
+    if base == 0 and exponent < 0:  # type: ignore[operator]
+        raise CellError("this divides by zero", place=place)
+    if exponent.is_Integer:
+        if bits(base) * abs(int(exponent)) <= MAX_BITS:
+            return base**exponent
+    elif base < 0:  # type: ignore[operator]
+        raise CellError(
+            "a negative number has no real power with a broken exponent", place=place
+        )
+    elif bits(base) < 64 and bits(exponent) < 16:
+        exact = base**exponent
+        if exact.is_Rational:
+            return exact
+    with mpmath.workdps(DIGITS + 20):
+        value = mpmath.power(MPMATH.number(base), MPMATH.number(exponent))
+        if value and abs(mpmath.log10(abs(value))) > _MAX_TENS:
+            raise _beyond(f"{_short(base)}**{_short(exponent)}", place)
+        return _rational(value)
+
+
+_ARITHMETIC: Mapping[str, Any] = {
+    "+": lambda a, b, place: a + b,
+    "-": lambda a, b, place: a - b,
+    "*": lambda a, b, place: a * b,
+    "/": _divide,
+    "**": _power,
+}
+
+
+def _rational(value: Any) -> scalar.Expr:
+    if value and abs(mpmath.log10(abs(value))) > _MAX_TENS:
+        # Out of range by far: any number out of range will do for the error that follows.
+        return _LARGEST * 10 if abs(value) > 1 else _SMALLEST / 10
+    return scalar.number(mpmath.nstr(value, DIGITS))
+
+
+def _shorten(value: scalar.Expr) -> scalar.Expr:
+    with mpmath.workdps(DIGITS + 20):
+        return _rational(MPMATH.number(value))
+
+
+def _beyond(shown: str, place: Place) -> CellError:
+    return CellError(f"{shown} is beyond what a double holds", place=place)
+
+
+def _short(value: scalar.Expr) -> str:
+    """A rational for a message, in at most a dozen characters."""
+    if value.is_Integer and abs(value) < 10**9:  # type: ignore[operator]
+        return str(value)
+    with mpmath.workdps(15):
+        return str(mpmath.nstr(MPMATH.number(value), 6))

@@ -1,0 +1,65 @@
+"""Declaration: what a `.cell` text says, before anybody has asked whether it makes sense.
+
+In: the statements of a text.  Out: one immutable object, in the author's order.
+Not here: reading (text.py, reader.py), names, shapes and meaning (shapes.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Union
+
+from derive.errors import Place
+from derive.expression import Node
+
+Dim = Union[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An input, a state or a param. `shape` is None where a param was declared without one."""
+
+    name: str
+    shape: tuple[Dim, ...] | None
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    name: str
+    expr: Node
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """target = expr. The target `h'` is spelled h_next, with `primed` set."""
+
+    target: str
+    expr: Node
+    place: Place = field(compare=False, repr=False)
+    primed: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    name: str
+    place: Place = field(compare=False, repr=False)
+    primed: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    name: str
+    doc: str
+    inputs: tuple[Declared, ...]
+    states: tuple[Declared, ...]
+    params: tuple[Declared, ...]
+    consts: tuple[Constant, ...]
+    definitions: tuple[Definition, ...]
+    outputs: tuple[Output, ...]
+    place: Place = field(compare=False, repr=False)
+
+    @property
+    def state_names(self) -> frozenset[str]:
+        return frozenset(state.name for state in self.states)

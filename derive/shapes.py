@@ -1,0 +1,411 @@
+"""Declaration -> Checked: every name has a shape, every expression a width, or all mistakes.
+
+In: a Declaration.  Out: a Checked cell, which holds the Step; CellError for one mistake,
+CellErrors for several.
+Not here: names (scope.py), unification (infer.py), the equations of the Step (lower.py).
+
+The width of an expression is that of what is written: `0 * m` is as wide as `m`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sympy
+
+from derive import lower, names, scope, symbols
+from derive.declaration import Declaration, Dim
+from derive.errors import CellError, CellErrors, Place
+from derive.expression import (
+    Binary,
+    Call,
+    Compare,
+    Name,
+    Negative,
+    Node,
+    Number,
+    Transpose,
+    children,
+    to_text,
+)
+from derive.infer import Widths
+from derive.program import Step
+from derive.scalar import Expr
+from derive.scope import Kind, Scope, show_shape
+
+Shape = tuple[Dim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A cell without mistakes. `output_keys` runs parallel to `step.outputs`."""
+
+    declaration: Declaration
+    params: tuple[tuple[str, Shape], ...]
+    outputs: tuple[tuple[str, Shape], ...]
+    consts: tuple[tuple[str, Expr], ...]
+    step: Step
+    output_keys: tuple[str, ...]
+    equations: tuple[sympy.Eq, ...]
+    canonical: tuple[tuple[str, Expr], ...]
+    notes: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def check(declaration: Declaration) -> Checked:
+    found = scope.resolve(declaration)
+    shapes, ambiguous = _infer(found)
+    slips = found.slips()
+    errors = [*found.errors, *_Check(found, shapes, slips).run()]
+    if not errors:
+        errors = ambiguous
+    if errors:
+        raise _together(errors)
+    step, keys = lower.lower(declaration, shapes, tuple(found.params), found.consts)
+    return Checked(
+        declaration=declaration,
+        params=tuple((name, shapes[name]) for name in found.params),
+        outputs=tuple((output.name, shapes[output.name]) for output in declaration.outputs),
+        consts=tuple(found.consts.items()),
+        step=step,
+        output_keys=keys,
+        equations=symbols.equations(declaration),
+        canonical=symbols.canonical(declaration),
+        notes=tuple(
+            f"'{name}' is a parameter because nothing defines it; did you mean '{near}'?"
+            for name, near in slips.items()
+        ),
+        unused=_unused(found),
+    )
+
+
+def _together(errors: list[CellError]) -> CellError:
+    errors = sorted(errors, key=lambda error: _position(error.place))
+    return errors[0] if len(errors) == 1 else CellErrors(tuple(errors))
+
+
+def _position(place: Place | None) -> tuple[int, int]:
+    return (place.line, place.column) if place else (0, 0)
+
+
+def _unused(found: Scope) -> tuple[str, ...]:
+    """Definitions, inputs, constants and parameters that no line uses."""
+    return tuple(
+        name
+        for name, kind in found.kinds.items()
+        if kind not in (Kind.STATE, Kind.NEXT) and not found.uses.get(name)
+    )
+
+
+# --- inference ------------------------------------------------------------------------------
+
+
+def _infer(found: Scope) -> tuple[dict[str, Shape], list[CellError]]:
+    """Shapes of all names, as far as they can be known, and an error for each that cannot."""
+    inference = _Inference(found)
+    inference.widths.solve()
+    errors = []
+    made_up = _made_up_dims(found)
+    for name in found.params:
+        shape = inference.shape(name)
+        if None in shape:
+            wanted = inference.suppose(name, made_up)
+            errors.append(_ambiguous(found, name, wanted))
+    shapes: dict[str, Shape] = {}
+    for name in inference.variables:
+        shape = inference.shape(name)
+        if None not in shape:
+            shapes[name] = shape  # type: ignore[assignment]
+    return shapes, errors
+
+
+def _made_up_dims(found: Scope) -> list[str]:
+    taken = {dim for shape in found.shapes.values() for dim in shape}
+    return [dim for dim in ("P", "Q", "R", "S", "M", "N", "L") if dim not in taken] + ["P"]
+
+
+def _ambiguous(found: Scope, name: str, wanted: Shape) -> CellError:
+    use = found.matrix_uses.get(name) or found.vector_uses.get(name)
+    facts = [f"it stands in '{use.text}'"] if use else ["nothing uses it"]
+    if name in found.slips():
+        facts.append(f"did you mean '{found.slips()[name]}'?")
+    what = f"the shape of '{name}' cannot be inferred"
+    if use is not None and found.is_matrix(name):
+        what = f"the shape of the matrix '{name}' cannot be inferred"
+    place = use.place if use else found.places[name]
+    hint = f"param {name}: {show_shape(wanted)}"
+    return CellError(what, place=place, facts=tuple(facts), hint=hint)
+
+
+class _Inference:
+    """Sets up the unknowns and constraints of all lines."""
+
+    def __init__(self, found: Scope) -> None:
+        self.found = found
+        self.widths = Widths()
+        self.number = self.widths.new(1)
+        self.variables: dict[str, tuple[int, ...]] = {}
+        declaration = found.declaration
+        for declared in (*declaration.inputs, *declaration.states):
+            self.declare(declared.name, declared.shape or ("?",))
+        for state in declaration.states:
+            self.declare(names.next_of(state.name), state.shape or ("?",))
+        for name in found.params:
+            self.param(name)
+        for definition in declaration.definitions:
+            value = self.width(definition.expr)
+            if definition.target in self.variables:
+                if found.kinds[definition.target] is Kind.NEXT:
+                    self.widths.fit(self.variables[definition.target][0], value)
+            else:
+                self.variables[definition.target] = (value,)
+
+    def declare(self, name: str, shape: Shape) -> None:
+        self.variables.setdefault(name, tuple(self.widths.new(dim) for dim in shape))
+
+    def param(self, name: str) -> None:
+        shape: tuple[Dim | None, ...] | None = self.found.shapes.get(name)
+        if shape is None:
+            shape = (None, None) if self.found.is_matrix(name) else (None,)
+        self.variables[name] = variables = tuple(self.widths.new(dim) for dim in shape)
+        mark = self.widths.may_be_scalar if len(shape) == 1 else self.widths.never_scalar
+        for variable in variables:
+            mark(variable)
+
+    def shape(self, name: str) -> tuple[Dim | None, ...]:
+        return tuple(self.widths.dim(variable) for variable in self.variables[name])
+
+    def suppose(self, name: str, made_up: list[str]) -> Shape:
+        """Settles an ambiguous shape somehow, for the hint and for what depends on it."""
+        states = self.found.declaration.states
+        usual = next((s.shape[0] for s in states if s.shape and s.shape[0] != 1), "H")
+        for variable in self.variables[name]:
+            if self.widths.dim(variable) is None:
+                is_matrix = len(self.variables[name]) == 2
+                dim: Dim = usual
+                if is_matrix and variable == self.variables[name][0]:
+                    dim = made_up.pop(0) if len(made_up) > 1 else made_up[0]
+                self.widths.set(variable, dim)
+                self.widths.solve()
+        return tuple(dim for dim in self.shape(name) if dim is not None)
+
+    def width(self, node: Node) -> int:
+        """The variable of an expression's width. Numbers have width 1 and meet nothing."""
+        if isinstance(node, Number):
+            return self.number
+        if isinstance(node, Name):
+            return self.name(node.name)
+        if isinstance(node, Negative):
+            return self.width(node.operand)
+        if isinstance(node, Transpose):
+            return self.widths.new()
+        if isinstance(node, Binary) and node.operator == "@":
+            return self.product(node)
+        if isinstance(node, Binary) and node.operator == "**":
+            return self.width(node.left)
+        if isinstance(node, Call) and node.function in ("sum", "mean"):
+            self.width(node.args[0])
+            return self.widths.new(1)
+        operands = node.args[:1] if _is_clip(node) else children(node)
+        widths = tuple(w for w in map(self.width, operands) if w != self.number)
+        return self.widths.group(widths) if widths else self.number
+
+    def name(self, name: str) -> int:
+        if name in self.found.consts:
+            return self.number
+        variables = self.variables.get(name, ())
+        return variables[0] if len(variables) == 1 else self.widths.new()
+
+    def product(self, node: Binary) -> int:
+        vector = self.width(node.right)
+        matrix = node.left.matrix if isinstance(node.left, Transpose) else node.left
+        variables = self.variables.get(matrix.name, ()) if isinstance(matrix, Name) else ()
+        if len(variables) != 2:
+            return self.widths.new()
+        rows, columns = variables[::-1] if isinstance(node.left, Transpose) else variables
+        self.widths.equal(columns, vector)
+        return rows
+
+
+def _is_clip(node: Node) -> bool:
+    return isinstance(node, Call) and node.function == "clip"
+
+
+# --- the check ------------------------------------------------------------------------------
+
+_VERBS = {"+": "adds", "-": "subtracts", "*": "multiplies", "/": "divides"}
+
+
+class _Check:
+    """Walks over all lines with every width known; None is a width nobody could tell."""
+
+    def __init__(
+        self, found: Scope, shapes: Mapping[str, Shape], slips: Mapping[str, str]
+    ) -> None:
+        self.found = found
+        self.shapes = shapes
+        self.slips = slips
+        self.inferred = set(found.inferred())
+        self.errors: list[CellError] = []
+        self.reported: set[str] = set()
+
+    def run(self) -> list[CellError]:
+        for definition in self.found.declaration.definitions:
+            width = self.width(definition.expr)
+            kind = self.found.kinds.get(definition.target)
+            if kind is Kind.NEXT and width is not None:
+                self.next_value(definition.target, width, definition.expr)
+        return self.errors
+
+    def text(self, node: Node) -> str:
+        return to_text(node, self.found.declaration.state_names)
+
+    def next_value(self, target: str, width: Dim, expr: Node) -> None:
+        state = target.removesuffix(names.NEXT)
+        wanted = self.shapes[state][0]
+        if width not in (wanted, 1):
+            self.errors.append(
+                CellError(
+                    f"the next value of '{state}' has another width than '{state}'",
+                    place=expr.place,
+                    facts=(
+                        f"{state} has width {wanted}, "
+                        f"{self.shorten(expr)} has width {width}",
+                        *self.origins(expr),
+                    ),
+                    hint=f"state {state}: {width}"
+                    if isinstance(expr, Name)
+                    else f"{state}' = W_{state} @ ({self.text(expr)})",
+                )
+            )
+
+    def width(self, node: Node) -> Dim | None:
+        if isinstance(node, Number):
+            return 1
+        if isinstance(node, Name):
+            if node.name in self.found.consts:
+                return 1
+            shape = self.shapes.get(node.name, ())
+            return shape[0] if len(shape) == 1 else None
+        if isinstance(node, Negative):
+            return self.width(node.operand)
+        if isinstance(node, Transpose):
+            return None
+        if isinstance(node, Binary) and node.operator == "@":
+            return self.product(node)
+        if isinstance(node, Binary) and node.operator == "**":
+            return self.width(node.left)
+        if isinstance(node, Call) and node.function in ("sum", "mean"):
+            return None if self.width(node.args[0]) is None else 1
+        return self.elementwise(node)
+
+    def elementwise(self, node: Node) -> Dim | None:
+        operands = _operands(node)
+        widths = [self.width(operand) for operand in operands]
+        if None in widths:
+            return None
+        wide = [(o, w) for o, w in zip(operands, widths, strict=True) if w != 1]
+        if not wide:
+            return 1
+        first, width = wide[0]
+        for other, other_width in wide[1:]:
+            if other_width != width:
+                self.mismatch(node, first, width, other, other_width)
+                return None
+        return width
+
+    def mismatch(
+        self, node: Node, a: Node, a_width: Dim | None, b: Node, b_width: Dim | None
+    ) -> None:
+        verb = _VERBS[node.operator] if isinstance(node, Binary) else "takes"
+        arrays = "arrays of different width"
+        self.errors.append(
+            CellError(
+                f"'{self.text(node)}' {verb} {arrays}",
+                place=b.place,
+                facts=(
+                    f"{self.shorten(a)} has width {a_width}, {self.shorten(b)} has width {b_width}",
+                    *self.origins(a, b),
+                ),
+                hint=self.mismatch_hint(a, b),
+            )
+        )
+
+    def mismatch_hint(self, a: Node, b: Node) -> str | None:
+        for node in (b, a):
+            if isinstance(node, Name) and node.name in self.inferred:
+                return f"param {node.name}: 1   if it is meant to be a scalar"
+        for node in (b, a):
+            if isinstance(node, Name):
+                shown, plain = self.text(node), node.name
+                return (
+                    f"project {shown} first, for example  "
+                    f"{self.fresh(f'{plain}_h')} = {self.fresh(f'W_{plain}')} @ {shown}"
+                )
+        return "bring both to one width with a matrix, for example  W @ v"
+
+    def fresh(self, wanted: str) -> str:
+        while wanted in self.found.kinds:
+            wanted += "_"
+        return wanted
+
+    def product(self, node: Binary) -> Dim | None:
+        vector = self.width(node.right)
+        matrix = node.left.matrix if isinstance(node.left, Transpose) else node.left
+        shape = self.shapes.get(matrix.name, ()) if isinstance(matrix, Name) else ()
+        if len(shape) != 2 or vector is None or not isinstance(matrix, Name):
+            return None
+        rows, columns = shape[::-1] if isinstance(node.left, Transpose) else shape
+        if columns == vector:
+            return rows
+        other = self.fresh(f"{matrix.name}_2")
+        hint = f"{other} @ {self.shorten(node.right)}   with a matrix of its own"
+        if rows == vector:
+            swapped = matrix if isinstance(node.left, Transpose) else Transpose(matrix, node.place)
+            hint = self.text(Binary("@", swapped, node.right, node.place))
+        self.errors.append(
+            CellError(
+                f"'{self.text(node)}' multiplies {columns} columns with a vector of width {vector}",
+                place=node.right.place,
+                facts=(
+                    f"{self.text(node.left)} is {rows} x {columns}, "
+                    f"{self.shorten(node.right)} has width {vector}",
+                    *self.origins(matrix, node.right),
+                ),
+                hint=hint,
+            )
+        )
+        return None
+
+    def shorten(self, node: Node) -> str:
+        text = self.text(node)
+        text = text if len(text) <= 40 else text[:37] + "..."
+        return text if isinstance(node, (Name, Call)) else f"'{text}'"
+
+    def origins(self, *nodes: Node) -> list[str]:
+        """Where the shapes of inferred parameters, and likely slips, come from."""
+        facts = []
+        for node in nodes:
+            if not isinstance(node, Name) or node.name not in self.inferred:
+                continue
+            use = self.found.matrix_uses.get(node.name) or self.found.vector_uses[node.name]
+            facts.append(
+                f"{node.name} is a parameter; its shape {show_shape(self.shapes[node.name])} "
+                f"was inferred, from line {use.place.line} on"
+            )
+            if node.name in self.slips:
+                facts.append(f"did you mean '{self.slips[node.name]}'?")
+        return facts
+
+
+def _operands(node: Node) -> tuple[Node, ...]:
+    """What takes part in an elementwise expression; the sides of a comparison too."""
+    if _is_clip(node):
+        return children(node)[:1]
+    found: list[Node] = []
+    for child in children(node):
+        found.extend((child.left, child.right) if isinstance(child, Compare) else (child,))
+    return tuple(found)
+
+

@@ -102,6 +102,15 @@ class Group:
         return f"{cell} has the {noun} {', '.join(slot.name for slot in self.slots)}"
 
 
+def with_axes(widths: Mapping[str, Dim], *leading: str) -> dict[str, tuple[Dim, ...]]:
+    return {name: (*leading, width) for name, width in widths.items()}
+
+
+def group(argument: str, plural: str, words: str, shapes: Mapping[str, tuple[Dim, ...]]) -> Group:
+    slots = (Slot(name, f"{words} {name}", axes) for name, axes in shapes.items())
+    return Group(argument, plural, tuple(slots))
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """Arguments of one forward or step call, ready for a backend."""
@@ -141,7 +150,8 @@ class Axes:
         for axis, length in zip(slot.axes, shape, strict=len(shape) == len(slot.axes)):
             if axis in self.givers and length != self.known[axis]:
                 giver, given = self.givers[axis]
-                disagreeing.setdefault((giver.label, letter(axis)))
+                if giver is not slot:
+                    disagreeing.setdefault((giver.label, letter(axis)))
                 facts.append(
                     f"{letter(axis)} = {self.known[axis]} by {giver.label}, which is "
                     f"{axes_text(giver.axes)}, given {shape_text(given)}"
@@ -170,38 +180,18 @@ class Arguments:
         self.dtype = np.dtype(dtype)
         self._dims = signature.dims()
         assert all(isinstance(w, int) or w in self._dims for w in signature.outputs.values())
-        widths = signature.inputs.items()
-        self._params = Group(
-            "params",
-            "parameters",
-            tuple(Slot(n, f"parameter {n}", shape) for n, shape in signature.params.items()),
-        )
-        self._inputs = Group(
-            "x", "inputs", tuple(Slot(n, f"input {n}", (STEPS, ROWS, w)) for n, w in widths)
-        )
-        self._inputs_of_step = Group(
-            "x_t", "inputs", tuple(Slot(n, f"input {n}", (ROWS, w)) for n, w in widths)
-        )
-        self._states = Group(
-            "state",
-            "states",
-            tuple(Slot(n, f"state {n}", (ROWS, w)) for n, w in signature.states.items()),
-        )
-        self._d_outputs = Group(
+        inputs, states = signature.inputs, signature.states
+        self._params = group("params", "parameters", "parameter", signature.params)
+        self._inputs = group("x", "inputs", "input", with_axes(inputs, STEPS, ROWS))
+        self._inputs_of_step = group("x_t", "inputs", "input", with_axes(inputs, ROWS))
+        self._states = group("state", "states", "state", with_axes(states, ROWS))
+        self._d_outputs = group(
             "d_outputs",
             "outputs",
-            tuple(
-                Slot(n, f"cotangent of output {n}", (STEPS, ROWS, w))
-                for n, w in signature.outputs.items()
-            ),
+            "cotangent of output",
+            with_axes(signature.outputs, STEPS, ROWS),
         )
-        self._d_states = Group(
-            "d_states",
-            "states",
-            tuple(
-                Slot(n, f"cotangent of state {n}", (ROWS, w)) for n, w in signature.states.items()
-            ),
-        )
+        self._d_states = group("d_states", "states", "cotangent of state", with_axes(states, ROWS))
 
     def of_forward(self, params: Any, x: Any, state: Any, lengths: Any) -> Call:
         """Arguments of `Kernel.forward`; shapes and errors as told there."""
@@ -236,10 +226,8 @@ class Arguments:
             self._shape_without_inputs(inputs, x, axes)
         states = self._bind_states(state, axes)
         known = axes.known
-        steps = known.get(STEPS, 1)
-        # A step of a cell without inputs takes its rows from the states.
-        rows = known[ROWS]
-        sizes = Sizes(steps, rows, {dim: known[dim] for dim in self._dims})
+        dims = {dim: known[dim] for dim in self._dims}
+        sizes = Sizes(known.get(STEPS, 1), known[ROWS], dims)
         if lengths is not None:
             lengths = to_lengths(lengths, sizes)
         return Call(sizes, kept_params, kept_inputs, states, lengths)
@@ -325,10 +313,9 @@ class Arguments:
 
     def _bind_states(self, given: Any, axes: Axes) -> Arrays:
         named = self._optional(self._states, given)
-        arrays: dict[str, Array | None] = {}
+        arrays: Arrays = {}
         for slot in self._states.slots:
             value = named.get(slot.name)
-            arrays[slot.name] = None
             if value is not None:
                 array = to_array(value, slot.label, self.dtype)
                 axes.bind(slot, array.shape)
@@ -339,13 +326,11 @@ class Arguments:
                 facts=(f"{self.signature.name} has no inputs, and no state was given",),
                 hint="x_t=np.empty((B, 0))",
             )
-        filled = {}
-        for slot in self._states.slots:
-            array_or_none = arrays[slot.name]
-            if array_or_none is None:
-                array_or_none = self._zero_state(slot, axes)
-            filled[slot.name] = array_or_none
-        return filled
+        # Every state that was given has said its width by now.
+        return {
+            slot.name: arrays[slot.name] if slot.name in arrays else self._zero_state(slot, axes)
+            for slot in self._states.slots
+        }
 
     def _zero_state(self, slot: Slot, axes: Axes) -> Array:
         width = slot.axes[1]

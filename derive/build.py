@@ -169,11 +169,14 @@ def _compiler(command: tuple[str, ...], origin: str, *others: str) -> Compiler:
 def _works(compiler: Compiler) -> bool:
     """Whether it turns the smallest program that uses the C library into a library."""
     text = "#include <math.h>\ndouble probe(double v);\ndouble probe(double v) { return exp(v); }\n"
-    with tempfile.TemporaryDirectory(prefix="derive-") as name:
-        folder = Path(name)
-        (folder / "probe.c").write_text(text)
-        command = (*compiler.command, "-fPIC", "probe.c", "-o", "probe.so", *LINK_FLAGS)
-        return _run(command, folder).returncode == 0 and (folder / "probe.so").is_file()
+    try:
+        with tempfile.TemporaryDirectory(prefix="derive-") as name:
+            folder = Path(name)
+            (folder / "probe.c").write_text(text)
+            command = (*compiler.command, "-fPIC", "probe.c", "-o", "probe.so", *LINK_FLAGS)
+            return _run(command, folder).returncode == 0 and (folder / "probe.so").is_file()
+    except OSError:  # a full disk says nothing about the compiler
+        return True
 
 
 # --- The key --------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ def _key(sources: Mapping[str, str], options: Sequence[str], compiler: Compiler)
         parts += [path, sources[path]]
     digest = hashlib.sha256()
     for part in parts:
-        data = part.encode()
+        data = part.encode("utf-8", "surrogateescape")  # paths need not be UTF-8
         digest.update(b"%d:" % len(data) + data)
     return digest.hexdigest()[:40]
 

@@ -68,6 +68,16 @@ parameter W_g has the wrong shape
   I = 5 by parameter W_f, which is [H, I], given [4, 5]
   hint: transpose it: W_g.T""",
     ),
+    "matrix that is not square": (
+        lambda: Arguments(Signature("cell", {"U": ("H", "H")}, {}, {}, {}), "f4").of_forward(
+            {"U": np.ones((4, 5))}, None, None, None
+        ),
+        """\
+parameter U has the wrong shape
+  parameter U is [H, H], given [4, 5]
+  H = 4 by parameter U, which is [H, H], given [4, 5]
+  hint: give parameter U the shape [4, 4]""",
+    ),
     "input of another width": (
         lambda: forward(x=np.zeros((7, 3, 6))),
         """\

@@ -126,6 +126,11 @@ def test_the_key_ignores_the_order_of_sources() -> None:
     assert len(keys) == 1
 
 
+def test_the_key_takes_paths_that_are_not_utf8() -> None:
+    compiler = build.Compiler(("cc",), "test", os.fsdecode(b"/opt/caf\xe9/cc 1 2"))
+    assert build._key({}, (), compiler)
+
+
 def test_the_key_depends_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = build.Compiler(("cc",), "test", "cc 1 2")
     here = build._key(SOURCES, (), compiler)
@@ -195,6 +200,19 @@ def test_a_full_temporary_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(BuildError, match="No space left on device"):
         build.compile_library(SOURCES, compiler=build.Compiler(("cc",), "test", ""))
+
+
+def test_a_full_disk_is_not_blamed_on_the_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    path = script(tmp_path / "compiler", "echo No space left on device >&2; exit 1")
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    with pytest.raises(BuildError, match="No space left on device") as caught:
+        build.compile_library({"refused.c": ""}, compiler=build._compiler((str(path),), "test"))
+    assert caught.value.what == "the compiler refused the generated code"
 
 
 @needs_compiler

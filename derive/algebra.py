@@ -43,23 +43,23 @@ class Algebra:
     ) -> Any:
         """The value of `expr`, elementwise, with NumPy's broadcasting."""
         if expr.is_Symbol:
-            name = expr.name  # type: ignore[attr-defined]
+            name = expr.name
             if scalar.is_size(expr):
                 return self.number(sympy.Integer(sizes[name.strip("|")]))
             return values[name]
         if expr.is_number:
             return self.number(expr)
         if expr.is_Add or expr.is_Mul:
-            parts = [self.evaluate(part, values, sizes) for part in expr.args]  # type: ignore[arg-type]
+            parts = [self.evaluate(part, values, sizes) for part in expr.args]
             total = parts[0]
             for part in parts[1:]:
                 total = total + part if expr.is_Add else total * part
             return total
         if isinstance(expr, sympy.Pow) and not isinstance(expr, scalar.exp):
             base, exponent = expr.args
-            return self.power(self.evaluate(base, values, sizes), exponent)  # type: ignore[arg-type]
+            return self.power(self.evaluate(base, values, sizes), exponent)
         rule = scalar.rule_of(expr)
-        args = [self.evaluate(part, values, sizes) for part in expr.args]  # type: ignore[arg-type]
+        args = [self.evaluate(part, values, sizes) for part in expr.args]
         with np.errstate(all="ignore"):
             return self.functions[scalar.NAME_OF_HEAD[rule.head]](*args)
 
@@ -183,8 +183,8 @@ def _each(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _mp_number(expr: scalar.Expr) -> Any:
     if expr.is_Rational:
-        return mpmath.mpf(int(expr.p)) / int(expr.q)  # type: ignore[attr-defined]
-    return mpmath.mpf(sympy.N(expr, mpmath.mp.dps)._mpf_)  # type: ignore[attr-defined]
+        return mpmath.mpf(int(expr.p)) / int(expr.q)
+    return mpmath.mpf(sympy.N(expr, mpmath.mp.dps)._mpf_)
 
 
 def _mp_power(base: Any, exponent: scalar.Expr) -> Any:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import sympy
 from sympy import Integer, Pow, Rational, pi
 
-Expr = sympy.Expr
+Expr: TypeAlias = sympy.Expr
 
 ZERO = Integer(0)
 ONE = Integer(1)
@@ -50,7 +50,7 @@ def number(text: str) -> Expr:
     return Rational(text)
 
 
-class _Scalar(sympy.Function):
+class _Scalar(sympy.Function):  # type: ignore[misc]
     """A real elementwise function that SymPy does not evaluate by itself."""
 
     def _eval_is_extended_real(self) -> bool:

@@ -486,6 +486,17 @@ def test_an_entry_that_others_can_write_is_not_loaded(
 
 
 @needs_compiler
+def test_nothing_is_put_where_others_can_write(cache: Path) -> None:
+    answer()
+    (path,) = libraries(cache)
+    path.parent.chmod(0o777)
+    path.unlink()
+    forget()
+    assert answer() == 42
+    assert libraries(cache) == []
+
+
+@needs_compiler
 def test_a_cache_that_cannot_be_made_is_done_without(
     cache: Path, commands: list[tuple[str, ...]]
 ) -> None:

@@ -170,7 +170,6 @@ class Kernel:
         x: Any,
         state: Any = None,
         lengths: Any = None,
-        *,
         reverse: bool = False,
         training: bool = True,
     ) -> Run:

@@ -1,0 +1,97 @@
+"""The stages in one place: what `derive.differentiate`, `.emit` and `.compile` do.
+
+In: a Cell.  Out: a Gradient, a Schedule, generated files, a Kernel.
+Not here: any of the work; each function names the stages it runs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from derive import differentiate as _differentiate
+from derive import schedule as _schedule
+from derive.arguments import Signature
+from derive.cell import Cell
+from derive.differentiate import Gradient
+from derive.errors import ArgumentError
+from derive.kernel import Backend, Kernel
+from derive.schedule import Schedule
+
+TARGETS = ("numpy", "c")
+DTYPES = ("float32", "float64")
+
+
+@lru_cache(maxsize=64)
+def differentiate(cell: Cell) -> Gradient:
+    """The gradient of one time step: cotangents d_NAME of every array of the forward pass."""
+    return _differentiate.reverse_step(cell.step)
+
+
+@lru_cache(maxsize=64)
+def schedule(cell: Cell) -> Schedule:
+    """What runs before, during and after the loop over time, and what is kept."""
+    return _schedule.schedule(differentiate(cell), tuple(cell.outputs))
+
+
+def emit(cell: Cell, target: str = "c") -> dict[str, str]:
+    """Generated files, {relative path: text}, for target "numpy" or "c"."""
+    return dict(_emit(cell, _one_of(target, TARGETS, "target")))
+
+
+@lru_cache(maxsize=64)
+def _emit(cell: Cell, target: str) -> tuple[tuple[str, str], ...]:
+    if target == "numpy":
+        from derive.emit.numpy_file import numpy_files as files
+    else:
+        from derive.emit.c_file import c_files as files
+    return tuple(files(cell, schedule(cell)).items())
+
+
+def compile(  # noqa: A001 - the contract's name
+    cell: Cell, target: str = "c", dtype: Any = "float32", threads: int = 1
+) -> Kernel:
+    """A callable kernel.
+
+    target: "c" (needs a compiler) or "numpy".  dtype: "float32" or "float64".  threads: how
+    many threads one call of the C target uses. Raises ArgumentError for a wrong option and
+    BuildError where no compiler works.
+    """
+    target = _one_of(target, TARGETS, "target")
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
+    name = _one_of(name, DTYPES, "dtype")
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ArgumentError(f"threads must be a positive integer, not {threads!r}")
+    text = emit(cell, target)
+    backend: Backend
+    if target == "numpy":
+        from derive.target_numpy import NumpyBackend
+
+        backend = NumpyBackend(text)
+    else:
+        from derive.target_c import CBackend
+
+        backend = CBackend(text, signature(cell), name, threads)
+    return Kernel(signature(cell), backend, name, target=target)
+
+
+def signature(cell: Cell) -> Signature:
+    """Names and shapes of a cell's arrays, without its equations."""
+    return Signature(
+        name=cell.name,
+        params=dict(cell.params),
+        inputs={name: shape[0] for name, shape in cell.inputs.items()},
+        states={name: shape[0] for name, shape in cell.states.items()},
+        outputs={name: shape[0] for name, shape in cell.outputs.items()},
+    )
+
+
+def _one_of(value: str, known: tuple[str, ...], what: str) -> str:
+    if value not in known:
+        raise ArgumentError(f"unknown {what} {value!r}", facts=(f"known: {', '.join(known)}",))
+    return value

@@ -14,20 +14,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Union
+from typing import Any
 
 import sympy
 
-from derive import expression, names, shapes, symbols, text
-from derive.declaration import Declaration, Declared, Definition, Dim, Output
-from derive.declaration import Constant as _Constant
+from derive import names, shapes, symbols, text
+from derive.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.errors import ArgumentTypeError, CellError, Place
 from derive.program import Step
 from derive.scalar import Expr
 from derive.shapes import Checked, Shape
 
-Equations = Union[Iterable[sympy.Eq], Mapping[Any, Any]]
-Declarations = Union[Mapping[str, Any], Iterable[str]]
+Equations = Iterable[sympy.Eq] | Mapping[Any, Any]
+Declarations = Mapping[str, Any] | Iterable[str]
 
 
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
@@ -71,24 +70,28 @@ class Cell:
         outputs: Iterable[Any] | None = None,
         doc: str = "",
     ) -> None:
-        state_names = tuple(_name(state) for state in states)
+        declared = _declared(states, "H")
         if outputs is None:
-            outputs = map(names.next_of, state_names)
-        declaration = Declaration(
-            name=_name(name),
-            doc=doc,
-            inputs=_declared(inputs, "I"),
-            states=_declared(states, "H"),
-            params=_declared(params, None),
-            consts=tuple(
-                _Constant(_name(key), symbols.read(value), _NOWHERE)
-                for key, value in (consts or {}).items()
-            ),
-            definitions=tuple(_definitions(equations)),
-            outputs=tuple(Output(_name(output), _NOWHERE) for output in outputs),
-            place=_NOWHERE,
-        )
-        self._set(_parse(text.to_text(declaration), "<sympy>"))
+            outputs = (names.next_of(state.name) for state in declared)
+        try:
+            declaration = Declaration(
+                name=_name(name),
+                doc=_doc(doc),
+                inputs=_declared(inputs, "I"),
+                states=declared,
+                params=_declared(params, None),
+                consts=tuple(
+                    Constant(_name(key), symbols.read(value), _NOWHERE)
+                    for key, value in (consts or {}).items()
+                ),
+                definitions=tuple(_definitions(equations)),
+                outputs=tuple(Output(_name(output), _NOWHERE) for output in outputs),
+                place=_NOWHERE,
+            )
+            written = text.to_text(declaration)
+        except (RecursionError, MemoryError):
+            raise _too_deep("<sympy>") from None
+        self._set(_parse(written, "<sympy>"))
 
     @classmethod
     def parse(cls, text: str, file: str = "<text>") -> Cell:
@@ -215,9 +218,20 @@ def _parse(source: str, file: str) -> Checked:
     try:
         return shapes.check(text.parse(source, file))
     except (RecursionError, MemoryError):
-        raise CellError(
-            f"{file} nests too deeply", hint="name parts of it on lines of their own"
-        ) from None
+        raise _too_deep(file) from None
+
+
+def _too_deep(file: str) -> CellError:
+    return CellError(f"{file} nests too deeply", hint="name parts of it on lines of their own")
+
+
+def _doc(doc: Any) -> str:
+    if not isinstance(doc, str):
+        raise ArgumentTypeError(f"a doc is a str, not {type(doc).__name__}")
+    for line in doc.splitlines():
+        if line.lstrip().startswith("="):
+            raise CellError(f"a line of a doc cannot begin with '=', as {line.strip()!r} does")
+    return "\n".join(doc.splitlines())
 
 
 def _shapes(group: tuple[Declared, ...]) -> Mapping[str, Shape]:
@@ -265,6 +279,3 @@ def _definitions(equations: Equations) -> Iterable[Definition]:
         if not isinstance(target, (str, sympy.Symbol)):
             raise CellError(f"'{target}' is defined, which is no name", hint="Eq(h_next, ...)")
         yield Definition(_name(target), symbols.read(value), _NOWHERE)
-
-
-__all__ = ["Cell", "expression"]

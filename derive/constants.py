@@ -62,7 +62,7 @@ def evaluate(node: Node, consts: Mapping[str, scalar.Expr]) -> scalar.Expr:
         return scalar.ZERO if node.function == "layer_norm" else value
     if isinstance(node, Call):
         args = [evaluate(arg, consts) for arg in node.args]
-        if node.function == "clip" and args[1] > args[2]:  # type: ignore[operator]
+        if node.function == "clip" and args[1] > args[2]:
             raise upside_down(node, args[1], args[2])
         return apply(node.function, args, node.place)
     for name in names_of(node):
@@ -93,29 +93,51 @@ def number(node: Number) -> scalar.Expr:
 def bounded(value: scalar.Expr, place: Place, shown: str | None = None) -> scalar.Expr:
     """`value`, if a double can hold it; shortened if its fraction is very long."""
     magnitude = abs(value)
-    if magnitude > _LARGEST or 0 < magnitude < _SMALLEST:  # type: ignore[operator]
+    if magnitude > _LARGEST or 0 < magnitude < _SMALLEST:
         raise _beyond(shown or _short(value), place)
     return _shorten(value) if bits(value) > MAX_BITS else value
 
 
 def bits(value: scalar.Expr) -> int:
     """How long the fraction of a rational is."""
-    return int(value.p).bit_length() + int(value.q).bit_length()  # type: ignore[attr-defined]
+    return int(value.p).bit_length() + int(value.q).bit_length()
 
 
 def apply(function: str, args: list[scalar.Expr], place: Place) -> scalar.Expr:
     """An elementwise function of numbers."""
     shown = f"{function}({', '.join(map(_short, args))})"
-    if function == "sqrt":
-        return bounded(_power(args[0], scalar.HALF, place), place)
+    if function == "sqrt" and args[0] >= 0:
+        return bounded(power(args[0], scalar.HALF, place), place)
     with mpmath.workdps(DIGITS + 20):
         try:
-            value = MPMATH.functions[function](*map(MPMATH.number, args))
+            value = _FUNCTIONS[function](*map(MPMATH.number, args))
         except (ValueError, ZeroDivisionError, OverflowError):
             value = mpmath.nan
         if not isinstance(value, mpmath.mpf) or not mpmath.isfinite(value):
             raise CellError(f"{shown} is no real number", place=place)
         return bounded(_rational(value), place)
+
+
+_FUNCTIONS: Mapping[str, Any] = {**MPMATH.functions, "sqrt": mpmath.sqrt}
+
+
+def check_line(expr: scalar.Expr, place: Place) -> None:
+    """One line of a Program may hold finite real numbers only, and such as fit a double."""
+    if expr.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
+        raise CellError("this divides by zero", place=place)
+    if expr.has(sympy.I):
+        raise CellError("this takes a root of a negative number", place=place)
+    for value in sorted(expr.atoms(sympy.Rational), key=sympy.default_sort_key):
+        bounded(value, place)
+
+
+def check_power(base: scalar.Expr, exponent: scalar.Expr, place: Place) -> None:
+    """Refuses ((9 * v)**1000)**1000 before SymPy multiplies it out."""
+    if base == 0 and exponent < 0:
+        raise CellError("this divides by zero", place=place)
+    size = sum(bits(value) for value in base.atoms(sympy.Rational) if abs(value) != 1)
+    if abs(exponent) > 1 and size * abs(exponent) > 4 * MAX_BITS:
+        raise CellError("this multiplies out to a very large number", place=place)
 
 
 def upside_down(node: Call, low: scalar.Expr, high: scalar.Expr) -> CellError:
@@ -133,16 +155,15 @@ def _divide(a: scalar.Expr, b: scalar.Expr, place: Place) -> scalar.Expr:
     return a / b
 
 
-def _power(base: scalar.Expr, exponent: scalar.Expr, place: Place) -> scalar.Expr:
-    if base == 0 and exponent < 0:  # type: ignore[operator]
+def power(base: scalar.Expr, exponent: scalar.Expr, place: Place) -> scalar.Expr:
+    if base == 0 and exponent < 0:
         raise CellError("this divides by zero", place=place)
     if exponent.is_Integer:
         if bits(base) * abs(int(exponent)) <= MAX_BITS:
             return base**exponent
-    elif base < 0:  # type: ignore[operator]
-        raise CellError(
-            "a negative number has no real power with a broken exponent", place=place
-        )
+    elif base < 0:
+        shown = f"({_short(base)})**{_short(exponent)}"
+        raise CellError(f"{shown} is no real number", place=place)
     elif bits(base) < 64 and bits(exponent) < 16:
         exact = base**exponent
         if exact.is_Rational:
@@ -159,7 +180,7 @@ _ARITHMETIC: Mapping[str, Any] = {
     "-": lambda a, b, place: a - b,
     "*": lambda a, b, place: a * b,
     "/": _divide,
-    "**": _power,
+    "**": power,
 }
 
 
@@ -181,7 +202,7 @@ def _beyond(shown: str, place: Place) -> CellError:
 
 def _short(value: scalar.Expr) -> str:
     """A rational for a message, in at most a dozen characters."""
-    if value.is_Integer and abs(value) < 10**9:  # type: ignore[operator]
+    if value.is_Integer and abs(value) < 10**9:
         return str(value)
     with mpmath.workdps(15):
         return str(mpmath.nstr(MPMATH.number(value), 6))

@@ -7,12 +7,11 @@ Not here: reading (text.py, reader.py), names, shapes and meaning (shapes.py).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Union
 
 from derive.errors import Place
 from derive.expression import Node
 
-Dim = Union[str, int]
+Dim = str | int
 
 
 @dataclass(frozen=True, slots=True)

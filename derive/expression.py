@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Union
 
 from derive.errors import Place
 
@@ -71,7 +70,7 @@ class Call:
     place: Place = field(compare=False, repr=False)
 
 
-Node = Union[Number, Name, Transpose, Negative, Binary, Compare, Call]
+Node = Number | Name | Transpose | Negative | Binary | Compare | Call
 
 _COMPARE, _ADD, _MULTIPLY, _NEGATE, _POWER, _ATOM = range(6)
 _PRECEDENCE = {
@@ -106,6 +105,11 @@ def walk(node: Node) -> Iterator[Node]:
     yield node
     for child in children(node):
         yield from walk(child)
+
+
+def quote(name: str) -> str:
+    """A name in a message: quoted, unless its prime does that already."""
+    return name if name.endswith("'") else f"'{name}'"
 
 
 def names_of(node: Node) -> Iterator[Name]:

@@ -19,15 +19,24 @@ that is taken gets an underscore.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from operator import add, mul, sub, truediv
 from typing import cast
 
 import sympy
 
 from derive import names, scalar
-from derive.constants import COMPARE, MAX_BITS, NotConstant, apply, bits, evaluate
+from derive.constants import (
+    COMPARE,
+    NotConstant,
+    apply,
+    check_line,
+    check_power,
+    evaluate,
+    power,
+)
 from derive.declaration import Declaration, Definition, Dim
-from derive.errors import CellError, Place
+from derive.errors import CellError
 from derive.expression import (
     Binary,
     Call,
@@ -37,7 +46,6 @@ from derive.expression import (
     Node,
     Transpose,
     children,
-    to_text,
 )
 from derive.program import (
     Array,
@@ -65,6 +73,9 @@ COMPARISONS = {
     "==": (scalar.equal, False),
     "!=": (scalar.not_equal, False),
 }
+
+
+ARITHMETIC = {"+": add, "-": sub, "*": mul, "/": truediv}
 
 
 def lower(
@@ -101,6 +112,7 @@ class _Lines:
         self.arrays: dict[str, Array] = {}
         self.equations: list[Equation] = []
         self.known: dict[tuple[object, ...], str] = {}
+        self.unnamed: set[str] = set()  # arguments; what is made of them is named by target
         self.target = ""
         self.place = declaration.place
         for name in (*params, *self.inputs, *self.states):
@@ -155,10 +167,12 @@ class _Lines:
             return self.total(self.operand(node.args[0], "sum_arg"), own, is_next)
         if isinstance(node, Call) and not self.is_constant(node):
             return self.call(node, whole=True)
+        if isinstance(node, Binary) and node.operator == "**" and not self.is_constant(node):
+            return self.power(node, whole=True)
         return self.expr(node)
 
     def map(self, name: str, expr: Expr, width: Dim, per_row: bool = False) -> None:
-        self.check_numbers(expr)
+        check_line(expr, self.place)
         per_row = per_row or any(self.arrays[a].per_row for a in names_in(expr))
         self.add(Map(name, expr), width, per_row)
         self.known.setdefault((expr, width, per_row), name)
@@ -196,19 +210,14 @@ class _Lines:
         left, right = self.expr(node.left), self.expr(node.right)
         if node.operator == "/" and right == 0:
             raise CellError("this divides by zero", place=node.right.place)
-        results = {"+": left + right, "-": left - right, "*": left * right}
-        return results[node.operator] if node.operator in results else left / right
+        return cast(Expr, ARITHMETIC[node.operator](left, right))
 
-    def power(self, node: Binary) -> Expr:
+    def power(self, node: Binary, whole: bool = False) -> Expr:
         exponent = evaluate(node.right, self.consts)
         if not exponent.is_Integer:
-            return self.root(node.left, exponent)
+            return self.root(node.left, exponent, whole)
         base = self.expr(node.left)
-        if base == 0 and exponent < 0:  # type: ignore[operator]
-            raise CellError("this divides by zero", place=node.place)
-        size = sum(bits(cast(Expr, number)) for number in base.atoms(sympy.Rational))
-        if size * abs(int(exponent)) > 2 * MAX_BITS and abs(int(exponent)) > 1:
-            raise CellError("this multiplies out to very large numbers", place=node.place)
+        check_power(base, exponent, node.place)
         return cast(Expr, base**exponent)
 
     def root(self, base: Node, exponent: Expr, whole: bool = False) -> Expr:
@@ -217,14 +226,11 @@ class _Lines:
         function = "sqrt" if abs(exponent) == scalar.HALF else "power"
         argument = self.argument(base, function, whole)
         if argument.is_number:
-            call = Call("sqrt", (base,), base.place)
-            if argument == 0 and exponent > 0:  # type: ignore[operator]
-                return scalar.ZERO
-            if argument == 0:
-                raise CellError("this divides by zero", place=call.place)
-            return cast(Expr, argument**exponent)
-        value = self.value(function, cast(Expr, argument ** abs(exponent)), base, whole)
-        return value if exponent > 0 else 1 / value  # type: ignore[operator]
+            return power(argument, exponent, base.place)
+        positive = exponent > 0
+        root = cast(Expr, argument ** abs(exponent))
+        value = self.value(function, root, whole and positive)
+        return value if exponent > 0 else 1 / value
 
     def call(self, node: Call, whole: bool = False) -> Expr:
         if node.function in _REDUCTIONS:
@@ -239,7 +245,7 @@ class _Lines:
         if all(arg.is_number for arg in args):
             return apply(node.function, args, node.place)
         expr = cast(Expr, scalar.RULES[node.function].head(*args))
-        return self.value(node.function, expr, node, whole)
+        return self.value(node.function, expr, whole)
 
     def argument(self, node: Node, function: str, whole: bool) -> Expr:
         """The argument of a function: one array, or a number."""
@@ -247,16 +253,22 @@ class _Lines:
         if expr.is_Symbol or expr.is_number:
             return expr
         wanted = f"a_{self.target.removesuffix(names.NEXT)}" if whole else f"{function}_arg"
-        return scalar.symbol(self.array(expr, self.width(node), wanted))
+        return scalar.symbol(self.argument_array(expr, self.width(node), wanted))
 
-    def value(self, function: str, expr: Expr, node: Node, whole: bool) -> Expr:
+    def argument_array(self, expr: Expr, width: Dim, wanted: str) -> str:
+        name = self.array(expr, width, wanted)
+        if name not in self.shapes:
+            self.unnamed.add(name)
+        return name
+
+    def value(self, function: str, expr: Expr, whole: bool) -> Expr:
         """A function of arrays, as an array. `whole` leaves it to the definition's own line."""
-        width = max_width(self.arrays[name].width for name in names_in(expr))
+        width = _widest(self.arrays[name].width for name in names_in(expr))
         per_row = any(self.arrays[name].per_row for name in names_in(expr))
         if whole and (expr, width, per_row) not in self.known:
             return expr
         operands = names_in(expr)
-        simple = len(operands) == 1 and not operands[0].startswith(f"{function}_arg")
+        simple = len(operands) == 1 and operands[0] not in self.unnamed
         wanted = f"{function}_{operands[0] if simple else self.target}"
         return scalar.symbol(self.array(expr, width, wanted))
 
@@ -279,16 +291,16 @@ class _Lines:
             return self.expr(chosen if taken else other)
         test = head(right, left) if swap else head(left, right)
         expr = cast(Expr, scalar.where(test, self.expr(chosen), self.expr(other)))
-        return self.value("where", expr, node, whole)
+        return self.value("where", expr, whole)
 
     # --- products and sums
 
     def operand(self, node: Node, wanted: str) -> str:
         """An array that holds `node` at the width in which it is written."""
         expr, width = self.expr(node), self.width(node)
-        if expr.is_Symbol and self.arrays[expr.name].shape == (width,):  # type: ignore[attr-defined]
+        if expr.is_Symbol and self.arrays[expr.name].shape == (width,):
             return str(expr)
-        return self.array(expr, width, wanted)
+        return self.argument_array(expr, width, wanted)
 
     def product(self, node: Binary, own: str | None = None, per_row: bool = False) -> Expr:
         transposed = isinstance(node.left, Transpose)
@@ -300,12 +312,11 @@ class _Lines:
         key = (matrix, vector, layout)
         if key not in self.known:
             prefix = f"{matrix}_T" if transposed else matrix
-            simple = vector.removesuffix("_") != f"{matrix}_arg"
-            wanted = f"{prefix}_{vector if simple else self.target}"
+            wanted = f"{prefix}_{self.target if vector in self.unnamed else vector}"
             fits = own is not None and (self.arrays[vector].per_row or not per_row)
             out = own if own is not None and fits else self.namer(wanted)
-            self.add(Matmul(out, matrix, vector, layout), self.width(node),
-                     self.arrays[vector].per_row)
+            per_row = self.arrays[vector].per_row
+            self.add(Matmul(out, matrix, vector, layout), self.width(node), per_row)
             self.known[key] = out
         return scalar.symbol(self.known[key])
 
@@ -365,30 +376,15 @@ class _Lines:
             return self.shape_of(matrix.name)[1 if transposed else 0]
         if isinstance(node, Call) and node.function in ("sum", "mean"):
             return 1
-        return max_width(self.width(child) for child in children(node))
+        return _widest(self.width(child) for child in children(node))
 
     def shape_of(self, name: str) -> tuple[Dim, ...]:
         return self.arrays[name].shape
 
-    def check_numbers(self, expr: Expr) -> None:
-        """A line may hold finite real numbers only, and such as fit a double."""
-        _check_numbers(expr, self.place)
 
-
-def _check_numbers(expr: Expr, place: Place) -> None:
-    if expr.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
-        raise CellError("this divides by zero", place=place)
-    if expr.has(sympy.I):
-        raise CellError("this takes the root of a negative number", place=place)
-    for value in sorted(expr.atoms(sympy.Rational), key=str):
-        from derive.constants import bounded
-
-        bounded(cast(Expr, value), place)
-
-
-def max_width(widths: object) -> Dim:
+def _widest(widths: Iterable[Dim]) -> Dim:
     """The common width of operands of which some may have width 1."""
-    return next((width for width in cast("list[Dim]", widths) if width != 1), 1)
+    return next((width for width in widths if width != 1), 1)
 
 
 _REDUCTIONS = {"sum": _Lines.sum, "mean": _Lines.mean, "layer_norm": _Lines.layer_norm}

@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from derive import scalar
 
 #: C11. Those that begin with an underscore are no names anyway.
-C_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while".split()
-)
+_C_KEYWORDS = """
+    auto break case char const continue default do double else enum extern float for goto if
+    inline int long register restrict return short signed sizeof static struct switch typedef
+    union unsigned void volatile while
+"""
+C_KEYWORDS = frozenset(_C_KEYWORDS.split())
 PYTHON_KEYWORDS = frozenset(keyword.kwlist)
 
 NEXT = "_next"
@@ -39,7 +40,8 @@ def fault(word: str) -> tuple[str, str | None] | None:
     if not is_identifier(word):
         return f"'{word}' is no name: letters, digits and underscores only, a letter first", None
     if word.startswith("_"):
-        return f"'{word}' begins with an underscore", f"{word.strip('_') or 'a'}"
+        plain = word.strip("_")
+        return f"'{word}' begins with an underscore", plain if is_identifier(plain) else None
     for language, words in (("Python", PYTHON_KEYWORDS), ("C", C_KEYWORDS)):
         if word in words:
             return f"'{word}' is a reserved word of {language}", f"{word.lower()}_"
@@ -58,9 +60,9 @@ def dimension_fault(word: str) -> str | None:
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The first known name that is one edit away from `word`."""
+    """The first known name that is one edit away from `word`; a single letter is near all."""
     for name in known:
-        if name != word and one_edit(word, name):
+        if len(word) > 1 and name != word and one_edit(word, name):
             return name
     return None
 

@@ -1,306 +1,29 @@
 """Reads one expression of `.cell` text into a tree. Python's own parser finds the structure.
 
 In: a part of a statement.  Out: an expression.Node, every name and number with its place.
-Not here: statements (text.py), whether names exist and shapes fit (shapes.py).
+Not here: stray characters and missing operands (words.py), statements (text.py), whether
+names exist and shapes fit (shapes.py).
 
-A scan over the words comes first: it finds stray characters, bad names and missing operands,
-with messages that do not depend on the version of Python. What passes is given to
-`ast.parse`, which evaluates nothing, and copied node by node; a kind of node that is not in
-the table is an error. The prime of `h'` travels through Python's parser as U+02B9, a letter
-of one column.
+What passes the scan of words.py is given to `ast.parse`, which evaluates nothing, and copied
+node by node; a kind of node that is not known here is an error. The prime of `h'` travels
+through Python's parser as U+02B9, a letter of one column.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from derive import expression, names, scalar
 from derive.errors import CellError, Place
 from derive.expression import Node
-
-MAX_DEPTH = 60
-MAX_WORDS = 2000
-MAX_DIGITS = 400
+from derive.words import MAX_DEPTH, MAX_TERMS, Statement, scan, too_deep, words
 
 _PRIME = "\u02b9"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file as the user sees it."""
-
-    file: str
-    lines: tuple[str, ...]
-
-    def place(self, line: int, column: int) -> Place:
-        """The place of a one-based line and column."""
-        text = self.lines[line - 1] if line <= len(self.lines) else ""
-        return Place(self.file, line, column, text)
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement without comments; its lines, joined by newlines, begin at `first_line`."""
-
-    source: Source
-    first_line: int
-    text: str
-
-    def place(self, offset: int) -> Place:
-        before = self.text[:offset]
-        column = offset - (before.rfind("\n") + 1) + 1
-        return self.source.place(self.first_line + before.count("\n"), column)
-
-    def error(self, what: str, offset: int, hint: str | None = None) -> CellError:
-        return CellError(what, place=self.place(offset), hint=hint)
-
-
-# --- words ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    kind: str  # number, name, prime, operator
-    text: str
-    start: int
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.text)
-
-
-_WORD = re.compile(
-    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|(?P<prime>')"
-    r"|(?P<operator>\*\*|//|<=|>=|==|!=|[-+*/@.,()<>=])"
-    r"|(?P<space>[ \t\n]+)",
-    re.ASCII,
-)
-
-_STRAY_HINTS = {
-    "^": "a power is written **",
-    "\u00b7": "a product of vectors is written *",
-    "\u00d7": "a product of vectors is written *",
-    "\u2299": "a product of vectors is written *",
-    "\u2212": "a minus is written -",
-    "\u2013": "a minus is written -",
-    "\u2019": "the next value of h is written h', with a straight prime",
-    "\u2032": "the next value of h is written h', with a straight prime",
-    "\u03c3": "sigmoid(v)",
-    "[": "arrays have no indices; a cell computes with whole vectors",
-    "]": "arrays have no indices; a cell computes with whole vectors",
-    ":": "a width belongs to a declaration, for example  param b: H",
-    "&": "nest two where(...) for two conditions",
-    "|": "abs(v)",
-    "%": "v - floor(v / m) * m",
-    ";": "one statement a line",
-    "=": "one statement a line",
-}
-
-
-def stray(statement: Statement, offset: int) -> CellError:
-    character = statement.text[offset]
-    shown = character if character.isprintable() else f"U+{ord(character):04X}"
-    return statement.error(
-        f"'{shown}' has no meaning here", offset, _STRAY_HINTS.get(character)
-    )
-
-
-def words(statement: Statement, start: int, end: int) -> Iterator[Word]:
-    at = start
-    while at < end:
-        match = _WORD.match(statement.text, at, end)
-        if match is None:
-            raise stray(statement, at)
-        kind = str(match.lastgroup)
-        if kind == "number":
-            _check_number(statement, match, end)
-        if kind != "space":
-            yield Word(kind, match.group(), at)
-        at = match.end()
-
-
-def _check_number(statement: Statement, match: re.Match[str], end: int) -> None:
-    text, at = match.group(), match.start()
-    rest = re.compile(r"[A-Za-z0-9_.']+").match(statement.text, match.end(), end)
-    if rest is not None:
-        what = f"'{text}{rest.group()}' is no number"
-        hint = f"{text} * {rest.group()}" if names.is_identifier(rest.group()) else None
-        raise statement.error(what, at, hint)
-    if re.fullmatch(r"0\d+", text):
-        raise statement.error(f"'{text}' is no number: it begins with 0", at, text.lstrip("0"))
-    if len(text) > MAX_DIGITS:
-        raise statement.error(f"a number of {len(text)} characters is too long", at)
-
-
-# --- the scan -------------------------------------------------------------------------------
-
-
-def _scan(statement: Statement, start: int, end: int) -> list[Word]:
-    """The words of an expression in which values and operators alternate as they should."""
-    found = list(words(statement, start, end))
-    if not found:
-        raise statement.error("an expression is missing here", end)
-    if len(found) > MAX_WORDS:
-        raise statement.error(
-            f"an expression of more than {MAX_WORDS} words is too long",
-            start,
-            "name a part of it on a line of its own",
-        )
-    _Scan(statement, found).run(end)
-    return found
-
-
-class _Scan:
-    """Walks over words, knowing whether a value or an operator comes next."""
-
-    def __init__(self, statement: Statement, found: list[Word]) -> None:
-        self.statement = statement
-        self.words = found
-        self.value_next = True
-        self.brackets: list[tuple[Word, bool]] = []  # bracket, and whether it opens a call
-
-    def run(self, end: int) -> None:
-        at = 0
-        while at < len(self.words):
-            at += self.step(at)
-        if self.brackets:
-            raise self.error("'(' is never closed", self.brackets[-1][0])
-        if self.value_next:
-            last = self.words[-1]
-            raise self.error(f"a value is missing after '{last.text}'", last)
-
-    def error(self, what: str, word: Word, hint: str | None = None) -> CellError:
-        return self.statement.error(what, word.start, hint)
-
-    def step(self, at: int) -> int:
-        """Takes the word at `at`, and those that belong to it; returns how many."""
-        word = self.words[at]
-        if word.kind in ("number", "name"):
-            return self.value(at)
-        if word.kind == "prime":
-            raise self.error("a prime belongs right behind the name of a state", word, "h'")
-        if word.text == "(":
-            self.open(at)
-        elif word.text == ")":
-            self.close(at)
-        elif word.text == ",":
-            self.comma(word)
-        elif word.text == ".":
-            return self.attribute(at)
-        elif word.text in ("=", "//"):
-            raise self.strange_operator(word)
-        elif self.value_next and word.text not in ("+", "-"):
-            raise self.error(f"a value is missing before '{word.text}'", word)
-        else:
-            self.value_next = True
-        return 1
-
-    def value(self, at: int) -> int:
-        word = self.words[at]
-        if word.kind == "name":
-            _check_word(self.statement, word)
-        if not self.value_next:
-            before = self.words[at - 1].text
-            raise self.error(
-                f"an operator is missing between '{before}' and '{word.text}'", word
-            )
-        self.value_next = False
-        if word.kind == "name" and self.is_at(at + 1, "'", word.end):
-            if self.is_at(at + 2, "'", word.end + 1):
-                raise self.error("one prime is the next value, and there is no other", word)
-            return 2
-        return 1
-
-    def is_at(self, at: int, text: str, start: int) -> bool:
-        return at < len(self.words) and self.words[at].text == text and (
-            self.words[at].start == start
-        )
-
-    def open(self, at: int) -> None:
-        word = self.words[at]
-        is_call = not self.value_next
-        if is_call and self.words[at - 1].kind != "name":
-            raise self.error("an operator is missing before '('", word)
-        if not is_call and at and self.words[at - 1].text == ".":
-            raise self.error("a name is missing after '.'", word)
-        if len(self.brackets) >= MAX_DEPTH:
-            raise _too_deep(self.statement.place(word.start))
-        self.brackets.append((word, is_call))
-        self.value_next = True
-
-    def close(self, at: int) -> None:
-        word = self.words[at]
-        if not self.brackets:
-            raise self.error("')' closes nothing", word)
-        opened, is_call = self.brackets.pop()
-        if self.value_next and not (is_call and self.words[at - 1] is opened):
-            raise self.error("a value is missing before ')'", word)
-        self.value_next = False
-
-    def comma(self, word: Word) -> None:
-        if not self.brackets or not self.brackets[-1][1]:
-            raise self.error("a comma separates the arguments of a function only", word)
-        if self.value_next:
-            raise self.error("a value is missing before ','", word)
-        self.value_next = True
-
-    def attribute(self, at: int) -> int:
-        word = self.words[at]
-        if self.value_next:
-            raise self.error("a value is missing before '.'", word)
-        name = self.words[at + 1] if at + 1 < len(self.words) else None
-        if name is None or name.text != "T":
-            shown = f".{name.text}" if name is not None and name.kind == "name" else "."
-            raise self.error(f"'{shown}' has no meaning: only .T, the transpose, exists", word)
-        return 2
-
-    def strange_operator(self, word: Word) -> CellError:
-        if word.text == "//":
-            return self.error("'//' is no operator here", word, "floor(a / b)")
-        if self.brackets and self.brackets[-1][1]:
-            return self.error(
-                "functions take no arguments by name", word, "give the value alone, in its place"
-            )
-        return self.error("a second '=' in one line", word, "one statement a line")
-
-
-_WORD_HINTS = {
-    "if": "where(a < b, u, v)",
-    "else": "where(a < b, u, v)",
-    "and": "nest two where(...) for two conditions",
-    "or": "nest two where(...) for two conditions",
-    "not": "swap the branches of where(a < b, u, v)",
-    "True": "1",
-    "False": "0",
-}
-
-
-def _check_word(statement: Statement, word: Word) -> None:
-    fault = names.fault(word.text)
-    if fault is None or word.text in scalar.PUBLIC_FUNCTIONS:
-        return
-    raise statement.error(fault[0], word.start, _WORD_HINTS.get(word.text, fault[1]))
-
-
-def _too_deep(place: Place) -> CellError:
-    return CellError(
-        f"this nests deeper than {MAX_DEPTH} levels",
-        place=place,
-        hint="name a part of it on a line of its own",
-    )
-
-
-# --- the tree -------------------------------------------------------------------------------
-
-
 def read(statement: Statement, start: int, end: int) -> Node:
     """The tree of the expression that stands in statement.text[start:end]."""
-    found = _scan(statement, start, end)
+    found = scan(statement, start, end)
     first = found[0].start
     text = statement.text[first:end].replace("'", _PRIME)
     try:
@@ -308,8 +31,8 @@ def read(statement: Statement, start: int, end: int) -> Node:
     except (SyntaxError, ValueError):
         raise statement.error("this does not read as an expression", first) from None
     except (RecursionError, MemoryError):
-        raise _too_deep(statement.place(first)) from None
-    return _Copy(statement, first, text).node(tree, 0)
+        raise too_deep(statement.place(first)) from None
+    return _Copy(statement, first, text).node(tree)
 
 
 _OPERATORS: dict[type[ast.AST], str] = {
@@ -335,6 +58,8 @@ class _Copy:
         self.statement = statement
         self.first = first
         self.lines = text.split("\n")
+        self.depth = 0  # of the tree
+        self.nesting = 0  # without the left sides of operators: a + b + c does not nest
 
     def offset(self, tree: ast.expr) -> int:
         """Where `tree` begins in the statement; Python counts columns in bytes."""
@@ -348,42 +73,46 @@ class _Copy:
     def error(self, what: str, tree: ast.expr, hint: str | None = None) -> CellError:
         return self.statement.error(what, self.offset(tree), hint)
 
-    def node(self, tree: ast.expr, depth: int) -> Node:
-        if depth > MAX_DEPTH:
-            raise _too_deep(self.place(tree))
+    def node(self, tree: ast.expr, nested: int = 1) -> Node:
+        self.depth += 1
+        self.nesting += nested
+        if self.depth > MAX_TERMS or self.nesting > MAX_DEPTH:
+            raise too_deep(self.place(tree))
+        node = self.copy(tree)
+        self.depth -= 1
+        self.nesting -= nested
+        return node
+
+    def copy(self, tree: ast.expr) -> Node:
         place = self.place(tree)
         if isinstance(tree, ast.Constant):
             return self.number(tree)
         if isinstance(tree, ast.Name):
             return self.name(tree)
         if isinstance(tree, ast.Attribute):
-            matrix = self.node(tree.value, depth + 1)
+            matrix = self.node(tree.value)
             if not isinstance(matrix, expression.Name):
-                raise self.error(
-                    ".T transposes a parameter, by its name", tree, "W.T @ v"
-                )
+                raise self.error(".T transposes a parameter, by its name", tree, "W.T @ v")
             return expression.Transpose(matrix, place)
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, (ast.USub, ast.UAdd)):
-            operand = self.node(tree.operand, depth + 1)
+            operand = self.node(tree.operand)
             if isinstance(tree.op, ast.UAdd):
                 return operand
             return expression.Negative(operand, place)
         if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
-            left, right = self.node(tree.left, depth + 1), self.node(tree.right, depth + 1)
+            left, right = self.node(tree.left, nested=0), self.node(tree.right)
             return expression.Binary(_OPERATORS[type(tree.op)], left, right, place)
         if isinstance(tree, ast.Call):
-            return self.call(tree, depth)
+            return self.call(tree)
         if isinstance(tree, ast.Compare):
-            raise self.error(
-                "a comparison stands in where(...) only", tree, "where(a < b, u, v)"
-            )
+            raise self.error("a comparison stands in where(...) only", tree, "where(a < b, u, v)")
         raise self.error("this does not read as an expression", tree)
 
     def number(self, tree: ast.Constant) -> Node:
         at = self.offset(tree)
-        match = _WORD.match(self.statement.text, at)
-        assert match is not None and match.lastgroup == "number"
-        return expression.Number(match.group(), self.statement.place(at))
+        word = next(words(self.statement, at, len(self.statement.text)))
+        assert word.kind == "number"
+        return expression.Number(word.text, self.statement.place(at))
 
     def name(self, tree: ast.Name) -> Node:
         if tree.id in scalar.PUBLIC_FUNCTIONS:
@@ -394,7 +123,7 @@ class _Copy:
             return expression.Name(names.next_of(tree.id[:-1]), self.place(tree), primed=True)
         return expression.Name(tree.id, self.place(tree))
 
-    def call(self, tree: ast.Call, depth: int) -> Node:
+    def call(self, tree: ast.Call) -> Node:
         if not isinstance(tree.func, ast.Name):
             raise self.error("only a function can be called", tree)
         function = tree.func.id
@@ -410,13 +139,13 @@ class _Copy:
                 hint=usage(function),
             )
         if function == "where":
-            condition = self.condition(tree.args[0], depth + 1)
-            branches = (self.node(arg, depth + 1) for arg in tree.args[1:])
+            condition = self.condition(tree.args[0])
+            branches = map(self.node, tree.args[1:])
             return expression.Call(function, (condition, *branches), self.place(tree))
-        args = tuple(self.node(arg, depth + 1) for arg in tree.args)
+        args = tuple(map(self.node, tree.args))
         return expression.Call(function, args, self.place(tree))
 
-    def condition(self, tree: ast.expr, depth: int) -> Node:
+    def condition(self, tree: ast.expr) -> Node:
         if not isinstance(tree, ast.Compare):
             raise self.error(
                 "the first argument of 'where' is a comparison", tree, "where(a < b, u, v)"
@@ -427,7 +156,7 @@ class _Copy:
                 tree,
                 "where(a < b, where(b < c, u, v), v)",
             )
-        left, right = self.node(tree.left, depth), self.node(tree.comparators[0], depth)
+        left, right = self.node(tree.left), self.node(tree.comparators[0])
         return expression.Compare(_OPERATORS[type(tree.ops[0])], left, right, self.place(tree))
 
     def unknown_function(self, function: str, tree: ast.Call) -> CellError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import sympy
 
-from derive import lower, names, scope, symbols
+from derive import lower, names, symbols
 from derive.declaration import Declaration, Dim
 from derive.errors import CellError, CellErrors, Place
 from derive.expression import (
@@ -27,10 +27,11 @@ from derive.expression import (
     Number,
     Transpose,
     children,
-    to_text,
+    quote,
 )
 from derive.infer import Widths
 from derive.program import Step
+from derive.resolve import resolve
 from derive.scalar import Expr
 from derive.scope import Kind, Scope, show_shape
 
@@ -54,10 +55,9 @@ class Checked:
 
 
 def check(declaration: Declaration) -> Checked:
-    found = scope.resolve(declaration)
+    found = resolve(declaration)
     shapes, ambiguous = _infer(found)
-    slips = found.slips()
-    errors = [*found.errors, *_Check(found, shapes, slips).run()]
+    errors = [*found.errors, *_Check(found, shapes).run()]
     if not errors:
         errors = ambiguous
     if errors:
@@ -73,8 +73,8 @@ def check(declaration: Declaration) -> Checked:
         equations=symbols.equations(declaration),
         canonical=symbols.canonical(declaration),
         notes=tuple(
-            f"'{name}' is a parameter because nothing defines it; did you mean '{near}'?"
-            for name, near in slips.items()
+            f"'{name}' is a parameter, for nothing defines it; did you mean {quote(near)}?"
+            for name, near in found.slips().items()
         ),
         unused=_unused(found),
     )
@@ -128,12 +128,11 @@ def _made_up_dims(found: Scope) -> list[str]:
 def _ambiguous(found: Scope, name: str, wanted: Shape) -> CellError:
     use = found.matrix_uses.get(name) or found.vector_uses.get(name)
     facts = [f"it stands in '{use.text}'"] if use else ["nothing uses it"]
-    if name in found.slips():
-        facts.append(f"did you mean '{found.slips()[name]}'?")
     what = f"the shape of '{name}' cannot be inferred"
     if use is not None and found.is_matrix(name):
         what = f"the shape of the matrix '{name}' cannot be inferred"
     place = use.place if use else found.places[name]
+    facts += found.advise(place)
     hint = f"param {name}: {show_shape(wanted)}"
     return CellError(what, place=place, facts=tuple(facts), hint=hint)
 
@@ -207,8 +206,7 @@ class _Inference:
         if isinstance(node, Call) and node.function in ("sum", "mean"):
             self.width(node.args[0])
             return self.widths.new(1)
-        operands = node.args[:1] if _is_clip(node) else children(node)
-        widths = tuple(w for w in map(self.width, operands) if w != self.number)
+        widths = tuple(w for w in map(self.width, _operands(node)) if w != self.number)
         return self.widths.group(widths) if widths else self.number
 
     def name(self, name: str) -> int:
@@ -228,10 +226,6 @@ class _Inference:
         return rows
 
 
-def _is_clip(node: Node) -> bool:
-    return isinstance(node, Call) and node.function == "clip"
-
-
 # --- the check ------------------------------------------------------------------------------
 
 _VERBS = {"+": "adds", "-": "subtracts", "*": "multiplies", "/": "divides"}
@@ -240,15 +234,12 @@ _VERBS = {"+": "adds", "-": "subtracts", "*": "multiplies", "/": "divides"}
 class _Check:
     """Walks over all lines with every width known; None is a width nobody could tell."""
 
-    def __init__(
-        self, found: Scope, shapes: Mapping[str, Shape], slips: Mapping[str, str]
-    ) -> None:
+    def __init__(self, found: Scope, shapes: Mapping[str, Shape]) -> None:
         self.found = found
+        self.text = found.text
         self.shapes = shapes
-        self.slips = slips
         self.inferred = set(found.inferred())
         self.errors: list[CellError] = []
-        self.reported: set[str] = set()
 
     def run(self) -> list[CellError]:
         for definition in self.found.declaration.definitions:
@@ -257,9 +248,6 @@ class _Check:
             if kind is Kind.NEXT and width is not None:
                 self.next_value(definition.target, width, definition.expr)
         return self.errors
-
-    def text(self, node: Node) -> str:
-        return to_text(node, self.found.declaration.state_names)
 
     def next_value(self, target: str, width: Dim, expr: Node) -> None:
         state = target.removesuffix(names.NEXT)
@@ -270,9 +258,9 @@ class _Check:
                     f"the next value of '{state}' has another width than '{state}'",
                     place=expr.place,
                     facts=(
-                        f"{state} has width {wanted}, "
-                        f"{self.shorten(expr)} has width {width}",
+                        f"{state} has width {wanted}, {self.shorten(expr)} has width {width}",
                         *self.origins(expr),
+                        *self.found.advise(expr.place),
                     ),
                     hint=f"state {state}: {width}"
                     if isinstance(expr, Name)
@@ -315,9 +303,7 @@ class _Check:
                 return None
         return width
 
-    def mismatch(
-        self, node: Node, a: Node, a_width: Dim | None, b: Node, b_width: Dim | None
-    ) -> None:
+    def mismatch(self, node: Node, a: Node, a_width: Dim, b: Node, b_width: Dim | None) -> None:
         verb = _VERBS[node.operator] if isinstance(node, Binary) else "takes"
         arrays = "arrays of different width"
         self.errors.append(
@@ -327,23 +313,26 @@ class _Check:
                 facts=(
                     f"{self.shorten(a)} has width {a_width}, {self.shorten(b)} has width {b_width}",
                     *self.origins(a, b),
+                    *self.found.advise(b.place),
                 ),
-                hint=self.mismatch_hint(a, b),
+                hint=self.mismatch_hint((a, a_width), (b, b_width)),
             )
         )
 
-    def mismatch_hint(self, a: Node, b: Node) -> str | None:
-        for node in (b, a):
+    def mismatch_hint(self, *operands: tuple[Node, Dim | None]) -> str:
+        """Which operand to project: the one that is not as wide as a state, else the last."""
+        for node, _ in operands:
             if isinstance(node, Name) and node.name in self.inferred:
                 return f"param {node.name}: 1   if it is meant to be a scalar"
-        for node in (b, a):
-            if isinstance(node, Name):
-                shown, plain = self.text(node), node.name
-                return (
-                    f"project {shown} first, for example  "
-                    f"{self.fresh(f'{plain}_h')} = {self.fresh(f'W_{plain}')} @ {shown}"
-                )
-        return "bring both to one width with a matrix, for example  W @ v"
+        states = {self.shapes[state.name][0] for state in self.found.declaration.states}
+        (a, a_width), (b, b_width) = operands
+        node, width = (a, b_width) if b_width in states and a_width not in states else (b, a_width)
+        shown = self.text(node)
+        if not isinstance(node, Name):
+            return f"bring both to one width with a matrix, for example  W @ ({shown})"
+        projected = self.fresh(f"{node.name}_{str(width).lower()}")
+        matrix = self.fresh(f"W_{node.name}")
+        return f"project {shown} first, for example  {projected} = {matrix} @ {shown}"
 
     def fresh(self, wanted: str) -> str:
         while wanted in self.found.kinds:
@@ -372,6 +361,7 @@ class _Check:
                     f"{self.text(node.left)} is {rows} x {columns}, "
                     f"{self.shorten(node.right)} has width {vector}",
                     *self.origins(matrix, node.right),
+                    *self.found.advise(node.place),
                 ),
                 hint=hint,
             )
@@ -394,18 +384,14 @@ class _Check:
                 f"{node.name} is a parameter; its shape {show_shape(self.shapes[node.name])} "
                 f"was inferred, from line {use.place.line} on"
             )
-            if node.name in self.slips:
-                facts.append(f"did you mean '{self.slips[node.name]}'?")
         return facts
 
 
 def _operands(node: Node) -> tuple[Node, ...]:
     """What takes part in an elementwise expression; the sides of a comparison too."""
-    if _is_clip(node):
-        return children(node)[:1]
+    if isinstance(node, Call) and node.function == "clip":
+        return node.args[:1]
     found: list[Node] = []
     for child in children(node):
         found.extend((child.left, child.right) if isinstance(child, Compare) else (child,))
     return tuple(found)
-
-

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import sympy
 
-from derive import constants, names, scalar
+from derive import constants, scalar
 from derive.declaration import Declaration
 from derive.errors import CellError, Place
 from derive.expression import (
@@ -29,14 +29,13 @@ from derive.expression import (
     Node,
     Number,
     Transpose,
-    children,
     names_of,
 )
-from derive.lower import COMPARISONS
+from derive.lower import ARITHMETIC, COMPARISONS
 from derive.scalar import Expr
 
 
-class _OverUnits(sympy.Function):
+class _OverUnits(sympy.Function):  # type: ignore[misc]
     """A real function that looks at a whole array, not at one element."""
 
     def _eval_is_extended_real(self) -> bool:
@@ -68,7 +67,7 @@ mean = _declare("mean", 1, "mean")
 layer_norm = _declare("layer_norm", 1, "layer_norm")
 
 
-class ArraySymbol(sympy.Symbol):
+class ArraySymbol(sympy.Symbol):  # type: ignore[misc]
     """A symbol that knows `W @ v` and `W.T`."""
 
     __slots__ = ()
@@ -111,7 +110,7 @@ def _apply_opaquely(function: str, *args: Expr) -> Expr:
 def equations(declaration: Declaration) -> tuple[sympy.Eq, ...]:
     """The definitions as SymPy equations, in the author's names; constants are symbols."""
     return tuple(
-        sympy.Eq(scalar.symbol(d.target), _Build(declaration, _apply).expr(d.expr), evaluate=False)
+        sympy.Eq(scalar.symbol(d.target), _Build(_apply).expr(d.expr), evaluate=False)
         for d in declaration.definitions
     )
 
@@ -119,13 +118,12 @@ def equations(declaration: Declaration) -> tuple[sympy.Eq, ...]:
 def canonical(declaration: Declaration) -> tuple[tuple[str, Expr], ...]:
     """What two equal cells have in common. Functions are opaque, so that SymPy orders terms
     and collects numbers but never turns exp(log(v)) into v: those compute differently."""
-    build = _Build(declaration, _apply_opaquely)
+    build = _Build(_apply_opaquely)
     return tuple((d.target, build.expr(d.expr)) for d in declaration.definitions)
 
 
 class _Build:
-    def __init__(self, declaration: Declaration, apply: Callable[..., Expr]) -> None:
-        self.consts = {const.name for const in declaration.consts}
+    def __init__(self, apply: Callable[..., Expr]) -> None:
         self.apply = apply
 
     def expr(self, node: Node) -> Expr:
@@ -154,10 +152,11 @@ class _Build:
         if node.operator == "**":
             if right.is_Rational and not right.is_Integer:
                 root = self.apply("power", left, abs(right))
-                return root if right > 0 else 1 / root  # type: ignore[operator]
+                return root if right > 0 else 1 / root
+            if right.is_Integer:
+                constants.check_power(left, right, node.place)
             return cast(Expr, left**right)
-        results = {"+": left + right, "-": left - right, "*": left * right}
-        return results[node.operator] if node.operator in results else left / right
+        return cast(Expr, ARITHMETIC[node.operator](left, right))
 
     def where(self, node: Call) -> Expr:
         condition, chosen, other = node.args

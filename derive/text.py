@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from derive import expression, names, reader
+from derive import expression, names, reader, words
 from derive.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.errors import CellError
-from derive.reader import Source, Statement
+from derive.words import Source, Statement
 
 _KEYWORDS = ("cell", "doc", "input", "state", "param", "const", "output")
 
-_DOC = re.compile(r"[ \t]*doc(?![A-Za-z0-9_'])[ \t]*(?!=)(?P<text>[^\n]*)", re.ASCII)
+_DOC = re.compile(r"[ \t]*doc(?![ \t]*=)(?:[ \t](?P<text>[^\n]*))?", re.ASCII)
 _ASSIGNMENT = re.compile(r"[ \t]*(?P<target>[A-Za-z_][A-Za-z0-9_]*)[ \t]*(?P<prime>'*)[ \t]*=(?!=)")
 _KEYWORD = re.compile(r"[ \t]*(?P<word>[A-Za-z_][A-Za-z0-9_]*)(?=[ \t\n]|$)", re.ASCII)
 _EXAMPLES = {
@@ -51,11 +51,10 @@ def _statements(source: Source) -> Iterator[Statement]:
     depth = 0
     opened: list[tuple[int, int]] = []
     for number, line in enumerate(source.lines, start=1):
-        if not held and _DOC.match(line) and _DOC.fullmatch(line):
-            _refuse_control(source, number, line)
+        _refuse_control(source, number, line)
+        if not held and _DOC.fullmatch(line):
             yield Statement(source, number, line)
             continue
-        _refuse_control(source, number, line)
         code = line.split("#", 1)[0].rstrip(" \t")
         if not held:
             first = number
@@ -110,7 +109,7 @@ class _Builder:
         elif assignment is not None:
             self._define(statement, assignment)
         elif doc is not None:
-            self.doc.append(doc.group("text").strip())
+            self.doc.append((doc.group("text") or "").strip())
         else:
             self._declare(statement)
 
@@ -206,10 +205,13 @@ def _missing_name(statement: Statement) -> NoReturn:
 
 def _no_statement(statement: Statement) -> NoReturn:
     at = len(statement.text) - len(statement.text.lstrip())
-    word = re.match(r"\w+", statement.text[at:])
+    for offset, character in enumerate(statement.text):
+        if not character.isascii():
+            raise words.stray(statement, offset)
+    word = re.match(r"[A-Za-z_][A-Za-z0-9_]*", statement.text[at:])
     near = names.closest(word.group(), _KEYWORDS) if word else None
     if not word:
-        found = next(reader.words(statement, at, len(statement.text)))
+        found = next(words.words(statement, at, len(statement.text)))
         raise statement.error(f"a line cannot begin with '{found.text}'", at)
     hint = f"did you mean '{near}'?" if near else f"{word.group()} = ..."
     raise statement.error("this line neither declares nor defines anything", at, hint)
@@ -243,31 +245,29 @@ def _declared(
     return Declared(name, shape, statement.place(start))
 
 
-_TIMES = re.compile(r"(?<=[ \t\n])x(?=[ \t\n])|(?<=[0-9])x(?=[0-9])")
-
-
 def _shape(statement: Statement, start: int, end: int, kind: str) -> tuple[Dim, ...]:
-    text = statement.text[start:end]
-    times = list(_TIMES.finditer(text))
+    """`H` or `H x I`; the widths themselves may have any name, `x` too."""
+    parts = [(m.group(), m.start()) for m in re.finditer(r"[^ \t\n]+", statement.text[start:end])]
+    times = parts[1::2]
+    shown = " ".join(text for text, _ in parts)
+    for text, at in times:
+        if text != "x":
+            what = f"'{text}' has no meaning in a width"
+            raise statement.error(what, start + at, _EXAMPLES[kind])
     if len(times) > 1 or (times and kind != "param"):
         what = "a matrix has two widths" if kind == "param" else f"a {kind} is a vector"
-        raise statement.error(f"{what}, not {text.strip()}", start + times[-1].start(),
-                              _EXAMPLES[kind])
-    bounds = [0, *(edge for match in times for edge in match.span()), len(text)]
-    pairs = zip(bounds[::2], bounds[1::2], strict=True)
-    return tuple(_width(statement, start + a, start + b, kind) for a, b in pairs)
+        at = start + times[-1][1]
+        raise statement.error(f"{what}, not {shown}", at, _EXAMPLES[kind])
+    if len(parts) == len(times) * 2:
+        raise statement.error("a width is missing here", end, _EXAMPLES[kind])
+    return tuple(_width(statement, text, start + at, kind) for text, at in parts[::2])
 
 
-def _width(statement: Statement, start: int, end: int, kind: str) -> Dim:
-    raw = statement.text[start:end]
-    text = raw.strip(" \t\n")
-    at = start + len(raw) - len(raw.lstrip(" \t\n"))
+def _width(statement: Statement, text: str, at: int, kind: str) -> Dim:
     if re.fullmatch(r"[0-9]+", text) and len(text) < 10 and int(text) > 0:
         return int(text)
     fault = names.dimension_fault(text)
-    if not text:
-        fault, at = "a width is missing here", start
-    elif re.fullmatch(r"[-+]?[0-9]+", text):
+    if re.fullmatch(r"[-+]?[0-9]+", text):
         fault = f"a width is at least 1 and below 10**9, not {text}"
     if fault is not None:
         raise statement.error(fault, at, _EXAMPLES[kind])
@@ -279,7 +279,7 @@ def _plain_name(statement: Statement, start: int, end: int, kind: str) -> str:
     if not name:
         raise statement.error(f"a name is missing after '{kind}'", start, _EXAMPLES[kind])
     if not names.is_identifier(name):
-        for word in reader.words(statement, start, end):
+        for word in words.words(statement, start, end):
             if word.end < end:
                 last = word.end
                 while statement.text[last] in " \t\n":

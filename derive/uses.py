@@ -1,0 +1,205 @@
+"""The names on the right of one definition: each is known, a new parameter, or a mistake.
+
+In: a definition, and a Scope that knows all earlier ones.  Out: the Scope, filled further.
+Not here: the names on the left (resolve.py), widths (shapes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from derive import names, scalar
+from derive.constants import MAX_EXPONENT, NotConstant, evaluate
+from derive.declaration import Definition
+from derive.errors import CellError, Place
+from derive.expression import (
+    Binary,
+    Call,
+    Name,
+    Node,
+    Transpose,
+    children,
+    names_of,
+    quote,
+)
+from derive.scope import Kind, Scope, Use, not_a_state
+
+
+class Uses:
+    """The names on the right of one definition."""
+
+    def __init__(self, scope: Scope, definition: Definition, later: Mapping[str, Place]) -> None:
+        self.scope = scope
+        self.definition = definition
+        self.later = later
+        self.text = scope.text
+        self.report = scope.report
+
+    def visit(self, node: Node) -> None:
+        try:
+            evaluate(node, self.scope.consts)
+        except NotConstant:
+            self.visit_array(node)
+        except CellError as error:
+            self.scope.errors.append(error)
+        else:
+            for name in names_of(node):
+                self.scope.count(name.name)
+
+    def visit_array(self, node: Node) -> None:
+        if isinstance(node, Name):
+            self.vector(node)
+        elif isinstance(node, Transpose):
+            self.report(
+                f"the matrix '{self.text(node)}' stands where a vector should",
+                node.place,
+                hint=f"{self.text(node)} @ v",
+            )
+        elif isinstance(node, Binary) and node.operator == "@":
+            self.product(node)
+        elif isinstance(node, Binary) and node.operator == "**":
+            self.visit(node.left)
+            self.exponent(node)
+        elif isinstance(node, Call) and node.function == "clip":
+            self.visit(node.args[0])
+            self.bounds(node)
+        else:
+            for child in children(node):
+                self.visit(child)
+
+    def product(self, node: Binary) -> None:
+        matrix = node.left.matrix if isinstance(node.left, Transpose) else node.left
+        if isinstance(matrix, Name):
+            self.matrix(matrix, node)
+        else:
+            self.no_matrix(node)
+        self.visit(node.right)
+
+    def matrix(self, name: Name, node: Binary) -> None:
+        scope = self.scope
+        if self.unreadable(name):
+            return
+        kind = scope.kinds.get(name.name, Kind.PARAM)
+        if kind is not Kind.PARAM:
+            self.report(
+                f"{quote(scope.show(name.name))} stands left of @ and is no matrix",
+                name.place,
+                f"{scope.show(name.name)} is {kind}; a matrix is always a parameter",
+                hint=f"{scope.show(name.name)} * {self.text(node.right)}"
+                if isinstance(node.right, (Name, Call))
+                else None,
+            )
+            scope.count(name.name)
+            return
+        self.parameter(name)
+        scope.matrix_uses.setdefault(name.name, Use(self.text(node), name.place))
+
+    def vector(self, name: Name) -> None:
+        scope = self.scope
+        if self.unreadable(name):
+            return
+        if scope.kinds.get(name.name, Kind.PARAM) is Kind.PARAM:
+            self.parameter(name)
+            use = Use(self.text(self.definition.expr), name.place)
+            scope.vector_uses.setdefault(name.name, use)
+        else:
+            scope.count(name.name)
+
+    def parameter(self, name: Name) -> None:
+        self.scope.count(name.name)
+        if name.name not in self.scope.kinds:
+            self.scope.kinds[name.name] = Kind.PARAM
+            self.scope.places[name.name] = name.place
+            self.scope.params.append(name.name)
+
+    def unreadable(self, name: Name) -> bool:
+        """Reports a name that has no value on this line; a parameter always has one."""
+        scope = self.scope
+        kind = scope.kinds.get(name.name)
+        if name.primed and kind is not Kind.NEXT:
+            scope.errors.append(not_a_state(scope, name.name.removesuffix(names.NEXT), name.place))
+            return True
+        if name.name in self.later and name.name not in scope.places:
+            scope.count(name.name)
+            self.undefined(name, kind)
+            return True
+        # A next value that no line defines is reported once, with its state.
+        return kind is Kind.NEXT and name.name not in scope.places
+
+    def undefined(self, name: Name, kind: Kind | None) -> None:
+        shown = self.scope.show(name.name)
+        where = self.later[name.name].line
+        if name.name == self.definition.target:
+            hint = f"state {shown}: H   if it is to remember its previous value"
+            if kind is Kind.NEXT:
+                hint = f"{name.name.removesuffix(names.NEXT)}   is the previous value"
+            self.report(f"{quote(shown)} is defined by itself", name.place, hint=hint)
+        else:
+            self.report(
+                f"{quote(shown)} is used before it is defined",
+                name.place,
+                f"it is defined on line {where}",
+                hint=f"move line {where} up",
+            )
+
+    def no_matrix(self, node: Binary) -> None:
+        """The left of @ is computed. Most often an operator binds other than it looks."""
+        left, right = node.left, self.text(node.right)
+        hint = "only a parameter is a matrix"
+        if isinstance(left, Binary) and left.operator == "@":
+            hint = f"{self.text(left.left)} @ ({self.text(left.right)} @ {right})"
+        elif (
+            isinstance(left, Binary) and left.operator in ("*", "/") and _may_be_matrix(left.right)
+        ):
+            factor = self.text(left.left)
+            hint = f"{factor} {left.operator} ({self.text(left.right)} @ {right})"
+        elif isinstance(left, Binary) and left.operator in ("+", "-"):
+            hint = f"{self.text(left.left)} @ {right} {left.operator} "
+            hint += f"{self.text(left.right)} @ {right}"
+        elif not isinstance(left, (Binary, Call)):
+            inner = children(left)
+            hint = f"-({self.text(inner[0])} @ {right})" if inner else hint
+        self.report(
+            f"'{self.text(left)}' stands left of @ and is no matrix",
+            left.place,
+            "@ takes a parameter on its left and a vector on its right; "
+            "it binds as tightly as *, from left to right",
+            hint=hint,
+        )
+
+    def exponent(self, node: Binary) -> None:
+        value = self.constant(
+            node.right,
+            f"the exponent of '{self.text(node)}' is no constant",
+            f"exp({self.text(node.right)} * log({self.text(node.left)}))",
+        )
+        if value is not None and abs(value) > MAX_EXPONENT:
+            self.report(f"an exponent above {MAX_EXPONENT} is too large", node.right.place)
+
+    def bounds(self, node: Call) -> None:
+        v, low, high = (self.text(arg) for arg in node.args)
+        hint = f"maximum({low}, minimum({v}, {high}))"
+        what = "a bound of 'clip' is no constant"
+        bounds = [self.constant(arg, what, hint) for arg in node.args[1:]]
+        if None not in bounds and bounds[0] > bounds[1]:
+            self.report(
+                "the lower bound of 'clip' lies above the upper one",
+                node.args[1].place,
+                hint=f"clip({v}, {high}, {low})",
+            )
+
+    def constant(self, node: Node, what: str, hint: str) -> scalar.Expr | None:
+        for name in names_of(node):
+            if name.name in self.scope.consts:
+                self.scope.count(name.name)
+        try:
+            return evaluate(node, self.scope.consts)
+        except NotConstant as stop:
+            self.report(what, stop.name.place, hint=hint)
+        except CellError as error:
+            self.scope.errors.append(error)
+        return None
+
+
+def _may_be_matrix(node: Node) -> bool:
+    return isinstance(node, (Name, Transpose))

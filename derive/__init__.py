@@ -15,6 +15,8 @@ SymPy is imported when a name that needs it is first used, so `import derive` is
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from derive.pipeline import compile as compile
     from derive.pipeline import differentiate as differentiate
     from derive.pipeline import emit as emit
-    from derive.pipeline import schedule as schedule
     from derive.symbols import arrays as arrays
     from derive.verify import verify as verify
 
@@ -41,7 +42,6 @@ _PUBLIC = {
     "differentiate": ("derive.pipeline", "differentiate"),
     "emit": ("derive.pipeline", "emit"),
     "load": ("derive.cell", "load"),
-    "schedule": ("derive.pipeline", "schedule"),
     "verify": ("derive.verify", "verify"),
 }
 
@@ -61,3 +61,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(types.ModuleType):
+    """`derive.verify` is the function, also once the submodule of that name is loaded.
+
+    The import system binds a submodule to its package when it is first loaded; for a public
+    name that binding is dropped. `from derive.verify import ...` finds the submodule as ever.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, types.ModuleType) and _PUBLIC.get(name, ("", ""))[1]):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

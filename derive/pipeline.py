@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from derive import differentiate as _differentiate
-from derive import schedule as _schedule
 from derive.arguments import Signature
 from derive.cell import Cell
-from derive.differentiate import Gradient
+from derive.differentiate import Gradient, reverse_step
 from derive.errors import ArgumentError
 from derive.kernel import Backend, Kernel
 from derive.schedule import Schedule
+from derive.schedule import schedule as _schedule
 
 TARGETS = ("numpy", "c")
 DTYPES = ("float32", "float64")
@@ -27,13 +26,13 @@ DTYPES = ("float32", "float64")
 @lru_cache(maxsize=64)
 def differentiate(cell: Cell) -> Gradient:
     """The gradient of one time step: cotangents d_NAME of every array of the forward pass."""
-    return _differentiate.reverse_step(cell.step)
+    return reverse_step(cell.step)
 
 
 @lru_cache(maxsize=64)
 def schedule(cell: Cell) -> Schedule:
     """What runs before, during and after the loop over time, and what is kept."""
-    return _schedule.schedule(differentiate(cell), tuple(cell.outputs))
+    return _schedule(differentiate(cell), tuple(cell.outputs))
 
 
 def emit(cell: Cell, target: str = "c") -> dict[str, str]:

@@ -27,6 +27,7 @@ def resolve(declaration: Declaration) -> Scope:
     _check_matrices(scope)
     _check_next_values(scope)
     _check_outputs(scope)
+    scope.find_slips()
     return scope
 
 

@@ -7,7 +7,6 @@ Not here: widths (shapes.py).
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from derive import names, scalar
@@ -50,6 +49,7 @@ class Scope:
     matrix_uses: dict[str, Use] = field(default_factory=dict)
     vector_uses: dict[str, Use] = field(default_factory=dict)
     uses: dict[str, int] = field(default_factory=dict)
+    slips: dict[str, str] = field(default_factory=dict)
     errors: list[CellError] = field(default_factory=list)
 
     def count(self, name: str) -> None:
@@ -63,10 +63,10 @@ class Scope:
             return len(self.shapes[name]) == 2
         return name in self.matrix_uses
 
-    def inferred(self) -> tuple[str, ...]:
-        """Parameters that no line declares."""
+    def inferred(self) -> dict[str, None]:
+        """Parameters that no line declares, in order of first use."""
         declared = {param.name for param in self.declaration.params}
-        return tuple(name for name in self.params if name not in declared)
+        return {name: None for name in self.params if name not in declared}
 
     def show(self, name: str) -> str:
         """A name as the author of `.cell` text spells it."""
@@ -79,19 +79,18 @@ class Scope:
         """Facts on likely slips in the line of `place`, for a mistake there."""
         return tuple(
             f"'{name}' is a parameter, for nothing defines it; did you mean {quote(near)}?"
-            for name, near in self.slips().items()
+            for name, near in self.slips.items()
             if self.places[name].line == place.line
         )
 
-    def slips(self) -> Mapping[str, str]:
+    def find_slips(self) -> None:
         """Parameters that stand once and are probably another name, misspelt."""
-        known = [name for name in self.kinds if name not in self.inferred()]
-        found = {}
-        for name in self.inferred():
+        inferred = self.inferred()
+        known = [name for name in self.kinds if name not in inferred]
+        for name in inferred:
             near = names.slip(name, known) if self.uses.get(name, 0) == 1 else None
             if near is not None:
-                found[name] = self.show(near)
-        return found
+                self.slips[name] = self.show(near)
 
 
 def show_shape(shape: tuple[Dim, ...]) -> str:

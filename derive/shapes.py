@@ -37,6 +37,9 @@ from derive.scope import Kind, Scope, show_shape
 
 Shape = tuple[Dim, ...]
 
+#: More parameters of unknown shape than this are not listed at once.
+MAX_AMBIGUOUS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -74,7 +77,7 @@ def check(declaration: Declaration) -> Checked:
         canonical=symbols.canonical(declaration),
         notes=tuple(
             f"'{name}' is a parameter, for nothing defines it; did you mean {quote(near)}?"
-            for name, near in found.slips().items()
+            for name, near in found.slips.items()
         ),
         unused=_unused(found),
     )
@@ -112,6 +115,8 @@ def _infer(found: Scope) -> tuple[dict[str, Shape], list[CellError]]:
         if None in shape:
             wanted = inference.suppose(name, made_up)
             errors.append(_ambiguous(found, name, wanted))
+            if len(errors) == MAX_AMBIGUOUS:
+                break
     shapes: dict[str, Shape] = {}
     for name in inference.variables:
         shape = inference.shape(name)
@@ -303,7 +308,9 @@ class _Check:
                 return None
         return width
 
-    def mismatch(self, node: Node, a: Node, a_width: Dim, b: Node, b_width: Dim | None) -> None:
+    def mismatch(
+        self, node: Node, a: Node, a_width: Dim | None, b: Node, b_width: Dim | None
+    ) -> None:
         verb = _VERBS[node.operator] if isinstance(node, Binary) else "takes"
         arrays = "arrays of different width"
         self.errors.append(

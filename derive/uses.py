@@ -148,9 +148,7 @@ class Uses:
         hint = "only a parameter is a matrix"
         if isinstance(left, Binary) and left.operator == "@":
             hint = f"{self.text(left.left)} @ ({self.text(left.right)} @ {right})"
-        elif (
-            isinstance(left, Binary) and left.operator in ("*", "/") and _may_be_matrix(left.right)
-        ):
+        elif isinstance(left, Binary) and _is_scaled(left):
             factor = self.text(left.left)
             hint = f"{factor} {left.operator} ({self.text(left.right)} @ {right})"
         elif isinstance(left, Binary) and left.operator in ("+", "-"):
@@ -180,8 +178,8 @@ class Uses:
         v, low, high = (self.text(arg) for arg in node.args)
         hint = f"maximum({low}, minimum({v}, {high}))"
         what = "a bound of 'clip' is no constant"
-        bounds = [self.constant(arg, what, hint) for arg in node.args[1:]]
-        if None not in bounds and bounds[0] > bounds[1]:
+        lowest, highest = (self.constant(arg, what, hint) for arg in node.args[1:])
+        if lowest is not None and highest is not None and lowest > highest:
             self.report(
                 "the lower bound of 'clip' lies above the upper one",
                 node.args[1].place,
@@ -201,5 +199,6 @@ class Uses:
         return None
 
 
-def _may_be_matrix(node: Node) -> bool:
-    return isinstance(node, (Name, Transpose))
+def _is_scaled(node: Binary) -> bool:
+    """a * W, a / W: brackets are missing around the product to come."""
+    return node.operator in ("*", "/") and isinstance(node.right, (Name, Transpose))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from derive import cells as cells
     from derive.cell import Cell as Cell
-    from derive.cell import load as load
+    from derive.pipeline import load as load
     from derive.errors import DeriveError as DeriveError
     from derive.pipeline import compile as compile
     from derive.pipeline import differentiate as differentiate
@@ -41,7 +41,7 @@ _PUBLIC = {
     "compile": ("derive.pipeline", "compile"),
     "differentiate": ("derive.pipeline", "differentiate"),
     "emit": ("derive.pipeline", "emit"),
-    "load": ("derive.cell", "load"),
+    "load": ("derive.pipeline", "load"),
     "verify": ("derive.verify", "verify"),
 }
 

@@ -6,6 +6,7 @@ Not here: any of the work; each function names the stages it runs.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,11 @@ from derive.schedule import schedule as _schedule
 
 TARGETS = ("numpy", "c")
 DTYPES = ("float32", "float64")
+
+
+def load(path: str | os.PathLike[str]) -> Cell:
+    """The cell in a `.cell` file. CellError if it cannot be read or is wrong."""
+    return Cell.load(path)
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,245 @@
+"""Cell and Schedule -> the C files: NAME.h, NAME.c and the shared header.
+
+In: a Cell and its Schedule.  Out: {relative path: text}.
+Not here: stages (c_view.py), memory (c_memory.py), layout (templates/c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from derive.cell import Cell
+from derive.emit.banner import Banner, banner
+from derive.emit.c_memory import (
+    BufferView,
+    Memory,
+    backward_memory,
+    dimension_names,
+    forward_memory,
+)
+from derive.emit.c_syntax import REALS, Real, c_names
+from derive.emit.c_view import PanelView, PassView, StageView, pass_view
+from derive.emit.header import render_header
+from derive.emit.render import environment
+from derive.program import Dim
+from derive.schedule import Schedule
+
+HEADER = "c/derive_kernels.h"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    name: str
+    shape: str
+
+
+@dataclass(frozen=True, slots=True)
+class StructView:
+    """A structure of pointers; left out where it would be empty."""
+
+    name: str
+    note: str
+    const: str
+    fields: tuple[FieldView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    type: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class PanelGroupView:
+    number: int
+    gates: int
+    units: str
+    depth: str
+    note: str
+    panels: tuple[PanelView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassFileView:
+    """A pass as its template sees it."""
+
+    name: str
+    is_forward: bool
+    memory: Memory
+    stages: tuple[StageView, ...]
+    phases: tuple[tuple[str, tuple[StageView, ...]], ...]
+    once: tuple[StageView, ...]
+    before: tuple[StageView, ...]
+    step: tuple[StageView, ...]
+    after: tuple[StageView, ...]
+    last: tuple[StageView, ...]
+    groups: tuple[PanelGroupView, ...]
+    scratch: str
+    required: tuple[str, ...]
+    ended: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RealView:
+    name: str
+    r: Real
+    structs: tuple[StructView, ...]
+    forward_structs: tuple[MemberView, ...]
+    backward_structs: tuple[MemberView, ...]
+    saved: tuple[BufferView, ...]
+    passes: tuple[PassFileView, ...]
+
+
+def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
+    """The files of a cell; the header is the same for every cell."""
+    dims, steps, rows = dimension_names(schedule)
+    text = banner(cell, schedule)
+    reals = tuple(_real(cell, schedule, real, text) for real in REALS)
+    gates = sorted({g.gates for v in reals for p in v.passes for g in p.groups})
+    context = {
+        "cell": cell.name,
+        "guard": f"{cell.name.upper()}_KERNELS_H",
+        "title": f"{cell.name}: kernels of a recurrent cell, forward and backward through time.",
+        "doc": text.doc,
+        "equations": text.equations,
+        "schedule_lines": text.schedule,
+        "digest": text.digest,
+        "T": steps,
+        "B": rows,
+        "dims": tuple(dims.values()),
+        "gate_counts": gates,
+        "reals": reals,
+    }
+    templates = environment()
+    return {
+        HEADER: render_header(),
+        f"c/{cell.name}.h": templates.get_template("c/cell/cell.h.j2").render(context),
+        f"c/{cell.name}.c": templates.get_template("c/cell/cell.c.j2").render(context),
+    }
+
+
+def _real(cell: Cell, schedule: Schedule, real: Real, text: Banner) -> RealView:
+    name = f"{cell.name}_{real.tag}"
+    memories = forward_memory(schedule), backward_memory(schedule)
+    plans = schedule.forward, schedule.backward
+    structs = _structs(cell, schedule)
+    passes = []
+    for label, plan, memory in zip(("forward", "backward"), plans, memories, strict=True):
+        view = pass_view(f"{name}_{label}", plan, memory, real, text.notes)
+        passes.append(_pass(view, memory, schedule, real, label == "forward", structs))
+    present = {struct.name for struct in structs}
+
+    def members(*pairs: tuple[str, str]) -> tuple[MemberView, ...]:
+        return tuple(MemberView(type_, field) for type_, field in pairs if type_ in present)
+
+    return RealView(
+        name=name,
+        r=real,
+        structs=structs,
+        forward_structs=members(
+            ("params", "params"), ("inputs", "inputs"), ("states", "first"),
+            ("outputs", "outputs"), ("results", "last"),
+        ),
+        backward_structs=members(
+            ("params", "params"), ("inputs", "inputs"), ("d_outputs", "d_outputs"),
+            ("states", "d_last"), ("d_params", "d_params"), ("d_inputs", "d_inputs"),
+            ("results", "d_first"),
+        ),
+        saved=memories[0].saved,
+        passes=tuple(passes),
+    )  # fmt: skip
+
+
+def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
+    _, steps, rows = dimension_names(schedule)
+    step = schedule.split.gradient.step
+    names = c_names((*step.params, *step.inputs, *step.states))
+    keys = c_names(schedule.output_keys)
+
+    def axes(shape: tuple[Dim, ...], *before: str) -> str:
+        return f"[{', '.join([*before, *(str(dim) for dim in shape)])}]"
+
+    params = tuple(FieldView(names[n], axes(shape)) for n, shape in cell.params.items())
+    inputs = tuple(FieldView(names[n], axes(s, steps, rows)) for n, s in cell.inputs.items())
+    states = tuple(FieldView(names[n], axes(s, rows)) for n, s in cell.states.items())
+    outputs = tuple(FieldView(keys[n], axes(s, steps, rows)) for n, s in cell.outputs.items())
+    found = (
+        StructView("params", "Parameters, row-major.", "const ", params),
+        StructView("d_params", "Gradients of the parameters. Overwritten.", "", params),
+        StructView("inputs", "Inputs.", "const ", inputs),
+        StructView("d_inputs", "Gradients of the inputs. Overwritten.", "", inputs),
+        StructView("states", "States before the first step, or cotangents of the last ones; "
+                   "NULL: zeros.", "const ", states),
+        StructView("results", "States after the last step, or gradients of the first ones.", "",
+                   states),
+        StructView("outputs", "Outputs.", "", outputs),
+        StructView("d_outputs", "Cotangents of the outputs; NULL: zeros.", "const ", outputs),
+    )  # fmt: skip
+    return tuple(struct for struct in found if struct.fields)
+
+
+def _pass(
+    view: PassView,
+    memory: Memory,
+    schedule: Schedule,
+    real: Real,
+    is_forward: bool,
+    structs: tuple[StructView, ...],
+) -> PassFileView:
+    groups = tuple(
+        PanelGroupView(
+            group.number,
+            group.gates,
+            stage.width,
+            group.depth,
+            " ".join(dict.fromkeys(p.matrix.removeprefix("args->params.") for p in group.panels)),
+            group.panels,
+        )
+        for stage in view.stages
+        for group in stage.groups
+    )
+    fields = {struct.name: [f.name for f in struct.fields] for struct in structs}
+    written = (
+        (("outputs", "outputs"), ("results", "last"))
+        if is_forward
+        else (("d_params", "d_params"), ("d_inputs", "d_inputs"), ("results", "d_first"))
+    )
+    required = [
+        f"{field}.{name}"
+        for struct, field in (("params", "params"), ("inputs", "inputs"), *written)
+        for name in fields.get(struct, ())
+    ]
+    if is_forward:
+        width = memory.output_widths
+        ended = tuple(width.items())
+    else:
+        ended = memory.d_inputs
+    return PassFileView(
+        name=view.name,
+        is_forward=is_forward,
+        memory=memory,
+        stages=view.stages,
+        phases=tuple(
+            (label, getattr(view, label)) for label in ("once", "before", "step", "after", "last")
+        ),
+        once=view.once,
+        before=view.before,
+        step=view.step,
+        after=view.after,
+        last=view.last,
+        groups=groups,
+        scratch=_scratch(memory, view, real),
+        required=(*required, "workspace") if is_forward else (*required, "saved", "workspace"),
+        ended=ended,
+    )
+
+
+def _scratch(memory: Memory, view: PassView, real: Real) -> str:
+    """Elements that one thread's outer products need: those of the widest matrix."""
+    widths = tuple(dict.fromkeys(memory.outer_widths))
+    text = "(size_t)0"
+    for width in widths:
+        size = f"dk_outer_scratch_{real.tag}({width})"
+        text = f"dk_larger({text}, {size})" if text != "(size_t)0" else size
+    return text

@@ -1,0 +1,285 @@
+"""Schedule -> plain data for the C templates: one `PassView` for each pass and real type.
+
+In: a Schedule.  Out: names, printed lines and pointer expressions, all strings and numbers.
+Not here: the layout of the files (templates/c), where arrays live (c_memory.py), products and
+functions (the shared header).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from derive.emit.c_memory import Memory
+from derive.emit.c_syntax import Real, syntax
+from derive.emit.printer import print_expression, rank
+from derive.errors import ProgramError
+from derive.program import Dim, Layout, Map, Matmul, Sum
+from derive.schedule import Accumulator, Group, Kind, Phase, Plan, Stage
+
+@dataclass(frozen=True, slots=True)
+class SegmentView:
+    """One vector that a group contracts: the field that points to it, and its width."""
+
+    text: str
+    depth: str
+
+
+@dataclass(frozen=True, slots=True)
+class PanelView:
+    """One matrix of a group, packed at element `offset` of the contraction."""
+
+    accumulator: int
+    matrix: str
+    unit_stride: str
+    k_stride: str
+    offset: str
+    depth: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    number: int
+    gates: int
+    segments: tuple[SegmentView, ...]
+    panels: tuple[PanelView, ...]
+    depth: str
+    panel: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadView:
+    """A parameter of the unit function: its name, how a vector of it is read, and from where."""
+
+    name: str
+    text: str
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreView:
+    """A result of the unit function and the slot it is written to."""
+
+    name: str
+    slot: str
+    may_be_null: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """One stage: a unit function, a function over rows and units, and its call.
+
+    note: the equations in plain text.  read_slots, write_slots: fields of its arrays.
+    read_texts, write_texts: how the call fills them.  sum_texts: the calls of a stage of sums.
+    """
+
+    name: str
+    title: str
+    kind: str
+    note: tuple[str, ...]
+    width: str
+    block: str
+    rows: str
+    groups: tuple[GroupView, ...]
+    loads: tuple[LoadView, ...]
+    size_loads: tuple[LoadView, ...]
+    lines: tuple[tuple[str, str], ...]
+    results: tuple[str, ...]
+    stores: tuple[StoreView, ...]
+    read_slots: tuple[str, ...]
+    write_slots: tuple[str, ...]
+    read_texts: tuple[tuple[str, str], ...]
+    write_texts: tuple[tuple[str, str], ...]
+    sum_texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassView:
+    """One pass over time: its stages by phase."""
+
+    name: str
+    once: tuple[StageView, ...]
+    before: tuple[StageView, ...]
+    step: tuple[StageView, ...]
+    after: tuple[StageView, ...]
+    last: tuple[StageView, ...]
+    gates: tuple[int, ...]
+
+    @property
+    def stages(self) -> tuple[StageView, ...]:
+        return self.once + self.before + self.step + self.after + self.last
+
+
+def pass_view(
+    name: str,
+    plan: Plan,
+    memory: Memory,
+    real: Real,
+    notes: Mapping[str, str],
+) -> PassView:
+    """The stages of one pass. notes: {array: its equation in plain text}."""
+    writer = _Writer(name, plan, memory, real, notes)
+    phases = {
+        phase: tuple(writer.stage(phase, k, stage) for k, stage in enumerate(stages, 1))
+        for phase, stages in plan.phases
+    }
+    gates = {group.gates for stages in phases.values() for s in stages for group in s.groups}
+    return PassView(name, *(phases[phase] for phase in Phase), tuple(sorted(gates)))
+
+
+class _Writer:
+    def __init__(
+        self, name: str, plan: Plan, memory: Memory, real: Real, notes: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.memory = memory
+        self.real = real
+        self.notes = notes
+        self.tag = real.tag
+        self.table = plan.program.table()
+        self.c = memory.names
+        self.kind_of = {slot.name: slot.kind for slot in memory.slots}
+        self.groups = 0
+        cotangents = [a.name for a in plan.program.arrays if a.name.startswith("d_")]
+        self.order = rank(plan.program, cotangents)
+        self.syntax = syntax(real, self.c, memory.size_names)
+
+    def dim(self, dim: Dim) -> str:
+        return self.memory.dim(dim)
+
+    def stage(self, phase: Phase, number: int, stage: Stage) -> StageView:
+        label = phase.name.lower()
+        fused = stage.kind is Kind.FUSED
+        first_group = self.groups + 1
+        groups = tuple(self._group(group) for group in stage.groups)
+        loads = [
+            LoadView(self.c[accumulator.out], self._from_accumulator(g, len(group.accumulators), k), "")
+            for g, group in enumerate(stage.groups, first_group)
+            for k, accumulator in enumerate(group.accumulators)
+        ]
+        own = {a.out for group in stage.groups for a in group.accumulators}
+        loads += [self._load(name, stage) for name in stage.loads if name not in own]
+        sizes = [
+            LoadView(
+                self.memory.size_names[dim],
+                f"dk_splat_{self.tag}(a->dk_{self.memory.size_names[dim]})",
+                self.dim(dim),
+            )
+            for dim in self._sizes(stage.maps)
+        ]
+        stores = self._stores(stage) if fused else ()
+        reads = tuple(dict.fromkeys(load.slot for load in loads if load.slot))
+        writes = tuple(store.slot for store in stores)
+        return StageView(
+            name=f"{self.name}_{label}_{number}",
+            title=f"{phase.value.capitalize()}, stage {number}: {stage.kind.value}.",
+            kind="fused" if fused else "sums",
+            note=tuple(
+                self.notes[n] for n in (*own, *(m.out for m in stage.maps)) if n in self.notes
+            ),
+            width=" * ".join(self.dim(dim) for dim in stage.shape) or "1",
+            block=self._extreme("block", groups, ">"),
+            rows=self._extreme("rows", groups, "<"),
+            groups=groups,
+            loads=(*loads, *sizes),
+            size_loads=tuple(sizes),
+            lines=tuple(
+                (self.c[m.out], print_expression(m.expr, self.syntax, self.order))
+                for m in stage.maps
+            ),
+            results=tuple(dict.fromkeys(store.name for store in stores)),
+            stores=stores,
+            read_slots=reads,
+            write_slots=writes,
+            read_texts=tuple((slot, self._pointer(slot)) for slot in reads),
+            write_texts=tuple((slot, self._pointer(slot)) for slot in writes),
+            sum_texts=tuple(
+                self._sum(phase, a, term)  # type: ignore[arg-type]
+                for a in stage.sums
+                for term in a.terms
+            ),
+        )
+
+    def _extreme(self, constant: str, groups: Sequence[GroupView], than: str) -> str:
+        """The largest (smallest) of a constant over the groups of a stage, as C text."""
+        text = ""
+        for gates in dict.fromkeys(group.gates for group in groups):
+            name = f"(int)dk_{constant}_{self.tag}_g{gates}"
+            text = f"({text} {than} {name} ? {text} : {name})" if text else name
+        return text
+
+    def _from_accumulator(self, group: int, gates: int, k: int) -> str:
+        return f"dk_load_{self.tag}(acc_{group} + {k} * dk_block_{self.tag}_g{gates})"
+
+    def _pointer(self, slot: str) -> str:
+        reader = "from" if self.kind_of[slot] == "source" else "into"
+        return f"dk_{reader}_{self.tag}(call->at.{slot}, row, local)"
+
+    def _sizes(self, maps: Sequence[Map]) -> list[str]:
+        found: dict[str, None] = {}
+        for equation in maps:
+            for symbol in sorted(equation.expr.free_symbols, key=str):
+                dim = symbol.name.strip("|")
+                if symbol.name.startswith("|"):
+                    found.setdefault(dim)
+        return list(found)
+
+    def _load(self, name: str, stage: Stage) -> LoadView:
+        array, slot = self.table[name], self.memory.read[name]
+        if array.shape != stage.shape:
+            text = f"dk_splat_{self.tag}(a->{slot}[{'row' if array.per_row else '0'}])"
+        else:
+            text = f"dk_load_part_{self.tag}(a->{slot} + {'place' if array.per_row else 'unit'}, rest)"
+        return LoadView(self.c[name], text, slot)
+
+    def _stores(self, stage: Stage) -> tuple[StoreView, ...]:
+        return tuple(
+            StoreView(self.c[name], slot, slot in self.memory.nullable)
+            for name in stage.stores
+            for slot in self.memory.stores[name]
+        )
+
+    def _group(self, group: Group) -> GroupView:
+        self.groups += 1
+        vectors = group.vectors
+        depths = [self.dim(self.table[name].width) for name in vectors]
+        segments = tuple(
+            SegmentView(self._pointer(self.memory.read[name]), depth)
+            for name, depth in zip(vectors, depths, strict=True)
+        )
+        panels = []
+        for k, accumulator in enumerate(group.accumulators):
+            for s, term in enumerate(accumulator.terms):
+                assert isinstance(term, Matmul)
+                panels.append(self._panel(k, term, " + ".join(depths[:s]) or "0", depths[s]))
+        gates = len(group.accumulators)
+        total = " + ".join(depths)
+        return GroupView(
+            self.groups, gates, segments, tuple(panels), total, f"panel_{self.groups}"
+        )
+
+    def _panel(self, k: int, term: Matmul, offset: str, depth: str) -> PanelView:
+        if term.left not in self.memory.params:
+            raise ProgramError(f"{term}: the C target multiplies with parameters only")
+        columns = self.dim(self.table[term.left].shape[1])
+        strides = (columns, "1") if term.layout is Layout.NORMAL else ("1", columns)
+        return PanelView(k, self.memory.params[term.left], *strides, offset, depth)
+
+    def _sum(self, phase: Phase, accumulator: Accumulator, term: Matmul | Sum) -> str:
+        """The call for one term: its sum is added to what the accumulator holds."""
+        out = self._pointer(self.memory.stores[accumulator.out][0])
+        alive = "dk_alive_at(call->alive, local)" if phase is Phase.AFTER else "NULL"
+        if isinstance(term, Matmul):
+            left, right = (self._pointer(self.memory.read[name]) for name in term.operands)
+            m, n = (self.dim(dim) for dim in self.table[accumulator.out].shape)
+            return (
+                f"dk_add_outer_{self.tag}(rows, {alive}, {left}, {m}, {right}, {n}, {out}, "
+                "call->scratch, team);"
+            )
+        source, target = self.table[term.source], self.table[accumulator.out]
+        width = " * ".join(self.dim(dim) for dim in source.shape)
+        read = self._pointer(self.memory.read[term.source])
+        if source.per_row == target.per_row:
+            return f"dk_sum_width_{self.tag}(rows, {read}, {width}, {out}, team);"
+        form = "columns" if source.shape == target.shape else "all"
+        return f"dk_sum_{form}_{self.tag}(rows, {alive}, {read}, {width}, {out}, team);"

@@ -1,0 +1,162 @@
+"""The C target: generated C text -> a compiled Backend.
+
+In: the files of `emit(cell, "c")`, a Signature, a dtype, a number of threads.
+Out: a `CBackend`, which hands pointers to the compiled functions.
+Not here: finding and running the compiler (build.py), checking arguments (arguments.py).
+SymPy is not imported.
+
+Every field of the argument structures in NAME.h is one machine word, a size or a pointer, so a
+call is an array of words in the order of the header.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from derive.arguments import Array, Arrays, Signature, Sizes
+from derive.build import compile_library
+from derive.errors import BuildError
+
+_TAGS = {"float32": "f32", "float64": "f64"}
+_STATUS = ("ok", "null pointer", "bad size", "bad length", "buffer too small", "overflow")
+#: A workspace of up to this many bytes stays with its thread for the next call.
+_KEPT_WORKSPACE = 1 << 26
+
+_Word = ctypes.c_size_t
+
+
+class CBackend:
+    """The compiled functions of one cell in one dtype; `derive.kernel.Backend`."""
+
+    def __init__(
+        self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
+        flags: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
+        options = {} if flags is None else {"flags": flags}
+        library = compile_library(files, **options)
+        prefix = f"{signature.name}_{_TAGS[dtype]}"
+        self._signature = signature
+        self._dtype = np.dtype(dtype)
+        self._threads = threads
+        self._forward = library[f"{prefix}_forward"]
+        self._backward = library[f"{prefix}_backward"]
+        self._step = library[f"{prefix}_step"]
+        self._memory_needed = library[f"{prefix}_memory_needed"]
+        self._dims = signature.dims()
+        self._local = threading.local()
+
+    # --- Backend ----------------------------------------------------------------------------
+
+    def forward(
+        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays,
+        lengths: Array | None, reverse: bool, training: bool,
+    ) -> tuple[Arrays, Arrays, Any]:  # fmt: skip
+        memory = self._memory(sizes)
+        outputs = self._fresh(sizes, self._signature.outputs, sizes.steps)
+        last = self._fresh(sizes, self._signature.states)
+        saved = np.empty(memory.saved, self._dtype) if training else None
+        self._run(
+            self._forward, sizes, lengths, reverse,
+            (params, inputs, states, outputs, last), saved, max(memory.saved, 1),
+            memory.forward if training else memory.inference,
+        )  # fmt: skip
+        return outputs, last, saved
+
+    def backward(
+        self, sizes: Sizes, params: Arrays, inputs: Arrays, saved: Any,
+        lengths: Array | None, reverse: bool,
+        d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        memory = self._memory(sizes)
+        d_params = {name: np.empty_like(array) for name, array in params.items()}
+        d_inputs = {name: np.empty_like(array) for name, array in inputs.items()}
+        d_first = self._fresh(sizes, self._signature.states)
+        self._run(
+            self._backward, sizes, lengths, reverse,
+            (params, inputs, d_outputs, d_states, d_params, d_inputs, d_first),
+            saved, memory.saved, memory.backward,
+        )  # fmt: skip
+        return d_params, d_inputs, d_first
+
+    def step(
+        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        memory = self._memory(sizes)
+        outputs = self._fresh(sizes, self._signature.outputs)
+        last = self._fresh(sizes, self._signature.states)
+        self._run(
+            self._step, sizes, None, False, (params, inputs, states, outputs, last),
+            None, 0, memory.inference,
+        )  # fmt: skip
+        return outputs, last
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def _size_words(self, sizes: Sizes) -> list[int]:
+        return [sizes.steps, sizes.rows, *(sizes.dims[dim] for dim in self._dims)]
+
+    def _memory(self, sizes: Sizes) -> _Memory:
+        words = self._size_words(sizes)
+        given = (_Word * len(words))(*words)
+        memory = _Memory()
+        status = self._memory_needed(given, _Word(self._threads), ctypes.byref(memory))
+        self._check(status)
+        return memory
+
+    def _fresh(self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None) -> Arrays:
+        before = (sizes.rows,) if steps is None else (steps, sizes.rows)
+        return {
+            name: np.empty((*before, sizes.width(width)), self._dtype)
+            for name, width in widths.items()
+        }
+
+    def _run(
+        self, function: Any, sizes: Sizes, lengths: Array | None, reverse: bool,
+        groups: Sequence[Mapping[str, Array | None]], saved: Array | None, saved_count: int,
+        workspace_count: int,
+    ) -> None:  # fmt: skip
+        words = self._size_words(sizes)
+        words += [_address(lengths), int(reverse)]
+        for group in groups:
+            words += [_address(array) for array in group.values()]
+        workspace = self._workspace(workspace_count)
+        words += [_address(saved), saved_count, _address(workspace), workspace.size]
+        args = (_Word * len(words))(*words)
+        self._check(function(args, None))
+
+    def _workspace(self, count: int) -> Array:
+        kept: Array | None = getattr(self._local, "workspace", None)
+        if kept is None or kept.size < count:
+            kept = np.empty(max(count, 1), self._dtype)
+            if kept.nbytes <= _KEPT_WORKSPACE:
+                self._local.workspace = kept
+        return kept
+
+    def _check(self, status: int) -> None:
+        if status:
+            meaning = _STATUS[status] if 0 < status < len(_STATUS) else str(status)
+            raise BuildError(f"{self._signature.name}: the compiled kernel refused: {meaning}")
+
+
+class _Memory(ctypes.Structure):
+    """NAME_memory: elements of each buffer."""
+
+    _fields_ = (
+        ("saved", _Word),
+        ("forward", _Word),
+        ("inference", _Word),
+        ("backward", _Word),
+    )
+
+
+def _address(array: Array | None) -> int:
+    if array is None:
+        return 0
+    address: int = array.__array_interface__["data"][0]
+    return address
+

@@ -23,8 +23,13 @@ from derive.program import Program
 
 Expr = scalar.Expr
 
-_SUM, _PRODUCT, _NEGATION, _ATOM = range(4)
+#: What binds tighter has the larger number. A right operand of - and / needs one more.
+_COMPARISON, _SUM, _PRODUCT, _ATOM = range(4)
 _Text = tuple[str, int]
+
+
+def _as_it_is(text: str) -> str:
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,13 @@ class Syntax:
     whole: Callable[[float], str]  # where an array is needed
     name: Callable[[str], str]
     size: Callable[[str], str]
-    functions: Mapping[str, str]  # name in scalar.RULES, or sqrt, power -> callee
+    functions: Mapping[str, str]  # name in scalar.RULES, or sqrt, square -> callee
     comparisons: Mapping[str, str]  # less ... -> "{0} < {1}" or a call
     power: Callable[[str, float], str]  # base raised to a constant that is no small integer
+    # A power of a dimension alone is a scalar; without this it is written like any other.
+    size_power: Callable[[str, float], str] | None = None
+    # Around the first branch of a `where` between two constants, which no array gives a type.
+    constant_branch: Callable[[str], str] = _as_it_is
 
 
 def rank(program: Program, first: Sequence[str] = ()) -> dict[str, int]:
@@ -49,12 +58,19 @@ def rank(program: Program, first: Sequence[str] = ()) -> dict[str, int]:
 def print_expression(expr: Expr, syntax: Syntax, order: Mapping[str, int]) -> str:
     """`expr` in the target's syntax. A bare number prints as a whole array."""
     if expr.is_number:
-        return syntax.whole(_value(expr))
-    return _Printer(syntax, order).text(expr, _SUM)
+        return syntax.whole(value_of(expr))
+    return _Printer(syntax, order).text(expr, _COMPARISON)
 
 
-def _value(expr: Expr) -> float:
+def value_of(expr: Expr) -> float:
+    """The double nearest to an expression without symbols."""
     return float(expr) if expr.is_Rational else float(sympy.N(expr, 30))
+
+
+def shortest(value: float, dtype: type[np.floating]) -> str:
+    """The shortest decimal text that gives `value` back in `dtype`."""
+    text = str(dtype(value))
+    return text if any(c in text for c in ".en") else text + ".0"
 
 
 class _Printer:
@@ -63,115 +79,122 @@ class _Printer:
         self.order = order
 
     def text(self, expr: Expr, least: int) -> str:
-        text, precedence = self._print(expr)
+        text, precedence = self.print(expr)
         return f"({text})" if precedence < least else text
 
-    def _print(self, expr: Expr) -> _Text:
-        if expr.is_Symbol:
-            symbol = cast(sympy.Symbol, expr)
-            if scalar.is_size(symbol):
-                return self.syntax.size(symbol.name.strip("|")), _ATOM
-            return self.syntax.name(symbol.name), _ATOM
+    def print(self, expr: Expr) -> _Text:
+        if isinstance(expr, sympy.Symbol):
+            if scalar.is_size(expr):
+                return self.syntax.size(expr.name.strip("|")), _ATOM
+            return self.syntax.name(expr.name), _ATOM
         if expr.is_number:
-            value = _value(expr)
-            return self.syntax.number(value), _ATOM if value >= 0 else _NEGATION
+            value = value_of(expr)
+            return self.syntax.number(value), _ATOM if value >= 0 else _SUM
         if expr.is_Add:
-            return self._sum(expr)
+            return self.sum(expr), _SUM
         if expr.is_Mul:
-            return self._product(expr)
+            return self.product(expr)
         if isinstance(expr, sympy.Pow) and not isinstance(expr, scalar.exp):
-            return self._power(expr)
-        return self._call(expr)
+            return self.power(expr)
+        return self.call(expr)
 
     # --- sums and products ------------------------------------------------------------------
 
-    def _sum(self, expr: Expr) -> _Text:
-        terms = sorted(expr.args, key=self._term_key)
-        text = self.text(cast(Expr, terms[0]), _SUM)
+    def sum(self, expr: Expr) -> str:
+        # Positive terms first, so that 1 - i does not print as -i + 1.
+        terms = sorted(_args(expr), key=lambda term: (_is_negative(term), *self.key(term)))
+        text = self.text(terms[0], _SUM)
         for term in terms[1:]:
-            negated = -term if _is_negative(term) else None
-            sign, part = (" - ", negated) if negated is not None else (" + ", term)
-            text += sign + self.text(cast(Expr, part), _PRODUCT)
-        return text, _SUM
-
-    def _term_key(self, term: Expr) -> tuple[int, int, str]:
-        # Positive terms first, so that 1 - i does not print as -i + 1; numbers after names.
-        return (int(_is_negative(term)), *self._key(term))
-
-    def _key(self, expr: Expr) -> tuple[int, str]:
-        names = [s.name for s in expr.free_symbols if not scalar.is_size(s)]
-        position = min((self.order.get(name, len(self.order)) for name in names), default=1 << 20)
-        return position, sympy.srepr(expr) if position == 1 << 20 else str(sorted(names)) + str(expr)
-
-    def _product(self, expr: Expr) -> _Text:
-        coefficient: Expr = sympy.Mul(*(f for f in expr.args if f.is_number))
-        if _value(coefficient) < 0:
-            return "-" + self.text(-expr, _PRODUCT), _SUM
-        above: list[Expr] = []
-        below: list[Expr] = []
-        for factor in expr.args:
-            if factor.is_number:
-                continue
-            base, exponent = factor.as_base_exp()
-            if exponent.is_number and _value(exponent) < 0 and not isinstance(factor, scalar.exp):
-                below.append(base**-exponent)
+            if _is_negative(term):
+                text += " - " + self.text(-term, _PRODUCT)
             else:
-                above.append(factor)
-        above.sort(key=self._factor_key)
-        below.sort(key=self._factor_key)
-        if coefficient != 1:
+                text += " + " + self.text(term, _PRODUCT)
+        return text
+
+    def product(self, expr: Expr) -> _Text:
+        coefficient = _coefficient(expr)
+        if value_of(coefficient) < 0:
+            return "-" + self.text(-expr, _PRODUCT), _SUM
+        factors = sorted((f for f in _args(expr) if not f.is_number), key=self.factor_key)
+        above = [factor for factor in factors if not _is_divisor(factor)]
+        if coefficient != 1 or not above:
             above.insert(0, coefficient)
-        text = " * ".join(self.text(factor, _PRODUCT) for factor in above) or self.syntax.number(1)
+        text = " * ".join(self.text(factor, _PRODUCT) for factor in above)
+        below = [1 / factor for factor in factors if _is_divisor(factor)]
         if below:
-            divisor, precedence = self._print(sympy.Mul(*below)) if len(below) == 1 else (
-                " * ".join(self.text(factor, _PRODUCT) for factor in below),
-                _PRODUCT,
-            )
-            text += f" / {divisor}" if precedence > _PRODUCT else f" / ({divisor})"
+            text += f" / {self.divisor(below)}"
         return text, _PRODUCT
 
-    def _factor_key(self, factor: Expr) -> tuple[int, int, str]:
-        base = factor.as_base_exp()[0]
-        kind = 0 if factor.is_Symbol else 1 if base.is_Symbol else 2 if factor.is_Add else 3
-        return (kind, *self._key(factor))
+    def divisor(self, factors: Sequence[Expr]) -> str:
+        if len(factors) == 1:
+            return self.text(factors[0], _ATOM)
+        return f"({' * '.join(self.text(factor, _PRODUCT) for factor in factors)})"
 
-    def _power(self, expr: sympy.Pow) -> _Text:
-        base, exponent = cast(tuple[Expr, Expr], expr.args)
-        if _value(exponent) < 0:
-            below, precedence = self._print(base**-exponent)
-            below = below if precedence > _PRODUCT else f"({below})"
-            return f"{self.syntax.number(1)} / {below}", _PRODUCT
+    def factor_key(self, factor: Expr) -> tuple[int, int, str]:
+        base = factor.base if isinstance(factor, sympy.Pow) else factor
+        kind = 0 if factor.is_Symbol else 1 if base.is_Symbol else 2 if factor.is_Add else 3
+        return kind, *self.key(factor)
+
+    def key(self, expr: Expr) -> tuple[int, str]:
+        """By the earliest name in `expr`; what has no name comes last."""
+        last = len(self.order)
+        names = sorted(s.name for s in expr.free_symbols if not scalar.is_size(s))
+        position = min((self.order.get(name, last) for name in names), default=last + 1)
+        return position, f"{names}{expr}"
+
+    def power(self, expr: sympy.Pow) -> _Text:
+        base, exponent = _args(expr)
+        value = value_of(exponent)
+        if value < 0:
+            return f"{self.syntax.number(1.0)} / {self.text(1 / expr, _ATOM)}", _PRODUCT
+        if self.syntax.size_power and all(map(scalar.is_size, base.free_symbols)):
+            return self.syntax.size_power(self.text(base, _ATOM), value), _ATOM
         if exponent == scalar.HALF:
-            return f"{self.syntax.functions['sqrt']}({self._argument(base)})", _ATOM
-        if exponent == 2 and base.is_Symbol:
-            name = self.text(base, _ATOM)
-            return f"{name} * {name}", _PRODUCT
+            return f"{self.syntax.functions['sqrt']}({self.argument(base)})", _ATOM
+        if base.is_Symbol and exponent in (2, 3):
+            return " * ".join([self.text(base, _ATOM)] * int(value)), _PRODUCT
         if exponent == 2:
-            return f"{self.syntax.functions['square']}({self._argument(base)})", _ATOM
-        return self.syntax.power(self._argument(base), _value(exponent)), _ATOM
+            return f"{self.syntax.functions['square']}({self.argument(base)})", _ATOM
+        return self.syntax.power(self.argument(base), value), _ATOM
 
     # --- calls ------------------------------------------------------------------------------
 
-    def _call(self, expr: Expr) -> _Text:
+    def call(self, expr: Expr) -> _Text:
         name = scalar.NAME_OF_HEAD[scalar.rule_of(expr).head]
-        arguments = [self._argument(cast(Expr, argument)) for argument in expr.args]
+        if name == "stop_gradient":
+            return self.print(_args(expr)[0])
+        arguments = [self.argument(argument) for argument in _args(expr)]
         if name in self.syntax.comparisons:
-            return self.syntax.comparisons[name].format(*arguments), _SUM
+            return self.syntax.comparisons[name].format(*arguments), _COMPARISON
+        if name == "where" and not any(has_arrays(branch) for branch in _args(expr)[1:]):
+            arguments[1] = self.syntax.constant_branch(arguments[1])
         return f"{self.syntax.functions[name]}({', '.join(arguments)})", _ATOM
 
-    def _argument(self, expr: Expr) -> str:
+    def argument(self, expr: Expr) -> str:
         if expr.is_number:
-            return self.syntax.whole(_value(expr))
-        return self.text(expr, _SUM)
+            return self.syntax.whole(value_of(expr))
+        return self.text(expr, _COMPARISON)
+
+
+def has_arrays(expr: Expr) -> bool:
+    return not all(map(scalar.is_size, expr.free_symbols))
+
+
+def _args(expr: Expr) -> tuple[Expr, ...]:
+    return cast(tuple[Expr, ...], expr.args)
+
+
+def _coefficient(product: Expr) -> Expr:
+    return cast(Expr, sympy.Mul(*(factor for factor in product.args if factor.is_number)))
 
 
 def _is_negative(term: Expr) -> bool:
     if term.is_number:
-        return _value(term) < 0
-    return bool(term.is_Mul) and _value(sympy.Mul(*(f for f in term.args if f.is_number))) < 0
+        return value_of(term) < 0
+    return bool(term.is_Mul) and value_of(_coefficient(term)) < 0
 
 
-def shortest(value: float, dtype: type[np.floating]) -> str:
-    """The shortest decimal text that gives `value` back in `dtype`."""
-    text = str(dtype(value))
-    return text if any(c in text for c in ".en") else text + ".0"
+def _is_divisor(factor: Expr) -> bool:
+    if not isinstance(factor, sympy.Pow) or isinstance(factor, scalar.exp):
+        return False
+    return bool(factor.exp.is_number) and value_of(cast(Expr, factor.exp)) < 0

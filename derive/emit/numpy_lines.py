@@ -1,0 +1,305 @@
+"""Products, elementwise equations and sums -> lines of NumPy.
+
+In: the work of a schedule, and the names that are taken.  Out: lines, and a record of what
+they mention, so that a function unpacks and allocates that and nothing else.
+Not here: functions, loops over time and memory (numpy_view.py).
+
+`NAME` is an array of one step, [B, width]; `NAME_all` the same array for all steps,
+[T, B, width]. What all rows share has one name, `NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+
+from derive import scalar
+from derive.emit.numpy_flow import Work, is_full
+from derive.emit.numpy_functions import COMPARISONS, HELPERS, NUMPY
+from derive.emit.printer import Syntax, has_arrays, print_expression, shortest
+from derive.program import Array, Dim, Layout, Map, Matmul, Namer, Sum
+from derive.schedule import Accumulator, Group
+
+#: Names of the module's own; each gives way where the cell has an array of that name.
+OWN = (
+    "np", "Array", "Arrays", "range", "flat", "or_zeros", *HELPERS,
+    "T", "B", "params", "inputs", "states", "lengths", "reverse", "training", "saved",
+    "outputs", "last_states", "d_outputs", "d_states", "d_params", "d_inputs", "d_initial",
+    "next_states", "t", "alive", "alive_all", "real",
+)  # fmt: skip
+
+_ONE_LINE = 100
+
+
+class Names:
+    """Every name of a generated module, each given once: the user's own names come first."""
+
+    def __init__(self, arrays: Iterable[str]) -> None:
+        self._namer = Namer(arrays)
+        self._given: dict[tuple[str, str], str] = {}
+        self.own = SimpleNamespace(**{name: self._namer(name) for name in OWN})
+
+    def _name(self, kind: str, key: str, wanted: str) -> str:
+        if (kind, key) not in self._given:
+            self._given[kind, key] = self._namer(wanted)
+        return self._given[kind, key]
+
+    def all(self, array: str) -> str:
+        """The array `array` for all steps."""
+        return self._name("all", array, f"{array}_all")
+
+    def history(self, state: str) -> str:
+        """The T + 1 values of a state."""
+        return self._name("history", state, f"{state}_history")
+
+    def size(self, dim: str) -> str:
+        return self._name("size", dim, dim)
+
+    def new(self, wanted: str) -> str:
+        return self._namer(wanted)
+
+
+@dataclass(slots=True)
+class Mentions:
+    """What lines speak of: arrays of one step, of all steps, shared ones, sizes, own names."""
+
+    steps: dict[str, None] = field(default_factory=dict)
+    alls: dict[str, None] = field(default_factory=dict)
+    shared: dict[str, None] = field(default_factory=dict)
+    dims: dict[str, None] = field(default_factory=dict)
+    own: dict[str, None] = field(default_factory=dict)
+
+
+class Lines:
+    """Writes the lines of one function."""
+
+    def __init__(
+        self,
+        names: Names,
+        table: Mapping[str, Array],
+        order: Mapping[str, int],
+        comments: Mapping[str, str],
+    ) -> None:
+        self.names = names
+        self.table = table
+        self.comments = comments
+        self.mentions = Mentions()
+        self.stacks: list[str] = []
+        self.for_all = False
+        self.order = order
+        self.syntax = Syntax(
+            number=_literal,
+            whole=_literal,
+            name=self.array,
+            size=self.size,
+            functions={name: self._callee(name) for name in (*NUMPY, *HELPERS)},
+            comparisons=COMPARISONS,
+            power=lambda base, exponent: f"{self.own('np')}.power({base}, {_literal(exponent)})",
+            size_power=lambda base, exponent: f"{base}**{_literal(exponent)}",
+            constant_branch=lambda text: f"{self.own('real')}({text})",
+        )
+
+    # --- names ------------------------------------------------------------------------------
+
+    def own(self, name: str) -> str:
+        self.mentions.own.setdefault(name)
+        return str(getattr(self.names.own, name))
+
+    def size(self, dim: Dim) -> str:
+        if isinstance(dim, int):
+            return str(dim)
+        self.mentions.dims.setdefault(dim)
+        return self.names.size(dim)
+
+    def array(self, name: str) -> str:
+        """An array as it is called here: inside the loop, or for all steps."""
+        if not self.table[name].per_row:
+            self.mentions.shared.setdefault(name)
+            return name
+        return self.all(name) if self.for_all else self.step(name)
+
+    def step(self, name: str) -> str:
+        self.mentions.steps.setdefault(name)
+        return name
+
+    def all(self, name: str) -> str:
+        self.mentions.alls.setdefault(name)
+        return self.names.all(name)
+
+    def axes(self, array: Array) -> tuple[str, ...]:
+        """The shape of an array as it is called here."""
+        rows: tuple[str, ...] = ()
+        if array.per_row:
+            rows = (self.own("T"), self.own("B")) if self.for_all else (self.own("B"),)
+        return (*rows, *map(self.size, array.shape))
+
+    def _callee(self, name: str) -> str:
+        own = self.names.own
+        return str(getattr(own, name)) if name in HELPERS else f"{own.np}.{name}"
+
+    # --- lines ------------------------------------------------------------------------------
+
+    def write(self, works: Iterable[Work], *, for_all: bool, stacked: bool = True) -> list[str]:
+        """The lines of `works`, for all steps or for one.
+
+        stacked: products of the same vectors become one, of matrices that are put together in
+        `self.stacks`, outside every loop.
+        """
+        self.for_all = for_all
+        lines: list[str] = []
+        for work in works:
+            if isinstance(work, Map):
+                lines += self._explained(work.out, self._map(work))
+            elif isinstance(work, Accumulator):
+                lines.append(self._sum(work))
+            elif stacked and len(work.accumulators) * len(work.vectors) > 1:
+                lines += self._stacked(work)
+            else:
+                for accumulator in work.accumulators:
+                    lines += self._explained(accumulator.out, self._products(accumulator))
+        return lines
+
+    def _target(self, name: str) -> str:
+        return self.names.all(name) if self.for_all and self.table[name].per_row else name
+
+    def _explained(self, out: str, line: str) -> list[str]:
+        """The line, below the author's equation where that says it differently."""
+        equation = self.comments.get(out, line)
+        return [line] if equation == line else [f"# {equation}", line]
+
+    def _map(self, equation: Map) -> str:
+        for node in equation.expr.atoms(*scalar.NAME_OF_HEAD):
+            if scalar.NAME_OF_HEAD[node.func] in HELPERS:
+                self.own(scalar.NAME_OF_HEAD[node.func])
+        text = print_expression(equation.expr, self.syntax, self.order)
+        if not is_full(equation, self.table):
+            np_, shape = self.own("np"), _tuple(self.axes(self.table[equation.out]))
+            if has_arrays(equation.expr):
+                text = f"{np_}.broadcast_to({text}, {shape})"
+            else:
+                text = f"{np_}.full({shape}, {text}, {self.own('real')})"
+        return f"{self._target(equation.out)} = {text}"
+
+    def _sum(self, accumulator: Accumulator) -> str:
+        terms = " + ".join(self._reduction(term) for term in accumulator.terms)
+        return f"{self._target(accumulator.out)} = {terms}"
+
+    def _reduction(self, term: Matmul | Sum) -> str:
+        if isinstance(term, Matmul):
+            if not self.table[term.left].per_row:
+                return f"{self.own('np')}.outer({self.array(term.left)}, {self.array(term.right)})"
+            return f"{self._flat(term.left)}.T @ {self._flat(term.right)}"
+        source, out = self.table[term.source], self.table[term.out]
+        name = self.array(term.source)
+        if source.per_row == out.per_row:
+            return f"{name}.sum(axis=-1, keepdims=True)"
+        return f"{name}.sum(axis=(0, 1))" if source.shape == out.shape else f"{name}.sum().reshape(1)"
+
+    # --- products ---------------------------------------------------------------------------
+
+    def _flat(self, vector: str) -> str:
+        if self.for_all and self.table[vector].per_row:
+            return f"{self.own('flat')}({self.array(vector)})"
+        return self.array(vector)
+
+    def _unflat(self, text: str, out: str, count: int = 1) -> str:
+        """`count` arrays like `out`, side by side, for each step and row."""
+        if self.for_all and self.table[out].per_row:
+            width = self.size(self.table[out].width)
+            width = width if count == 1 else f"{count} * {width}"
+            return f"({text}).reshape({self.own('T')}, {self.own('B')}, {width})"
+        return text
+
+    def _products(self, accumulator: Accumulator) -> str:
+        terms = [
+            f"{self._flat(term.right)} @ {self._matrix(term)}"
+            for term in accumulator.terms
+            if isinstance(term, Matmul)
+        ]
+        text = self._unflat(" + ".join(terms), accumulator.out)
+        return f"{self._target(accumulator.out)} = {text}"
+
+    def _matrix(self, term: Matmul) -> str:
+        """What a row vector is multiplied with from the right."""
+        matrix = self.array(term.left)
+        return f"{matrix}.T" if term.layout is Layout.NORMAL else matrix
+
+    def _stacked(self, group: Group) -> list[str]:
+        outs = [accumulator.out for accumulator in group.accumulators]
+        product = f"{self._vectors(group)} @ {self._stack(group)}"
+        text = self._unflat(product, outs[0], len(outs))
+        if len(outs) == 1:
+            return [f"{self._target(outs[0])} = {text}"]
+        width = self.size(self.table[outs[0]].width)
+        together = self.names.new(common_name(outs))
+        lines = [f"{together} = {text}"]
+        for k, out in enumerate(outs):
+            lines.append(f"{self._target(out)} = {together}[..., {_slice(k, width)}]")
+        return lines
+
+    def _vectors(self, group: Group) -> str:
+        if len(group.vectors) == 1:
+            return self._flat(group.vectors[0])
+        parts = _tuple([self._flat(vector) for vector in group.vectors])
+        return f"{self.own('np')}.concatenate({parts}, axis=-1)"
+
+    def _stack(self, group: Group) -> str:
+        """The matrices of a group in one, put together outside the loop."""
+        rows = [
+            [term for term in accumulator.terms if isinstance(term, Matmul)]
+            for accumulator in group.accumulators
+        ]
+        matrices = list(dict.fromkeys(term.left for row in rows for term in row))
+        normal = rows[0][0].layout is Layout.NORMAL
+        blocks = [[self._oriented(term, normal) for term in row] for row in rows]
+        # One row of blocks an accumulator, one column a vector; the other way round if transposed.
+        if not normal:
+            blocks = [list(column) for column in zip(*blocks, strict=True)]
+        name = self.names.new(common_name(matrices) + "_stack")
+        joined = [self._joined(row, axis=1) for row in blocks]
+        self.stacks.append(f"{name} = {self._joined(joined, axis=0)}")
+        return f"{name}.T" if normal else name
+
+    def _oriented(self, term: Matmul, normal: bool) -> str:
+        matrix = self.array(term.left)
+        return matrix if (term.layout is Layout.NORMAL) == normal else f"{matrix}.T"
+
+    def _joined(self, parts: Sequence[str], axis: int) -> str:
+        if len(parts) == 1:
+            return parts[0]
+        return f"{self.own('np')}.concatenate({_tuple(parts)}, axis={axis})"
+
+
+def common_name(names: Sequence[str]) -> str:
+    """W_i_x, W_f_x -> W_x; i, f -> i_f."""
+    parts = [name.split("_") for name in names]
+    shortest_ = min(map(len, parts))
+    head = _common(parts, shortest_ - 1)
+    tail = _common([part[::-1] for part in parts], shortest_ - 1 - len(head))[::-1]
+    return "_".join([*head, *tail]) if head or tail else "_".join(names)
+
+
+def _common(parts: Sequence[Sequence[str]], most: int) -> list[str]:
+    found = []
+    for column in zip(*(part[: max(most, 0)] for part in parts), strict=False):
+        if len(set(column)) > 1:
+            break
+        found.append(column[0])
+    return found
+
+
+def _literal(value: float) -> str:
+    return shortest(value, np.float64)
+
+
+def _slice(k: int, width: str) -> str:
+    start = "" if k == 0 else width if k == 1 else f"{k} * {width}"
+    stop = width if k == 0 else f"{k + 1} * {width}"
+    return f"{start}:{stop}" if k == 0 else f"{start} : {stop}"
+
+
+def _tuple(parts: Sequence[str]) -> str:
+    return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"

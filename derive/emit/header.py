@@ -55,6 +55,27 @@ LOG_DOUBLE = (
     "0x1.30d4a18e721b1p-3",
 )
 
+#: (tanh(x) / x - 1) / z in z = x^2 for |x| < 0.55, weight z.
+TANH_SINGLE = (
+    "-0x1.55554cp-2",
+    "0x1.110d68p-3",
+    "-0x1.b93178p-5",
+    "0x1.597d3ap-6",
+    "-0x1.9c731cp-8",
+)
+TANH_DOUBLE = (
+    "-0x1.55555555554a3p-2",
+    "0x1.1111111102db6p-3",
+    "-0x1.ba1ba1ad994b8p-5",
+    "0x1.664f45c8c0451p-6",
+    "-0x1.226dddc862f38p-7",
+    "0x1.d6c62af328bccp-9",
+    "-0x1.7cf429439c6f2p-10",
+    "0x1.2fa49495f45cbp-11",
+    "-0x1.b914944573cf3p-13",
+    "0x1.ac19000ce0477p-15",
+)
+
 COMPARISONS = (("less", "<"), ("less_equal", "<="), ("equal", "=="), ("not_equal", "!="))
 
 SINGLE: Context = {
@@ -77,6 +98,7 @@ SINGLE: Context = {
     "infinity": "INFINITY",
     "expm1_terms": tuple(f"{term}f" for term in reversed(EXPM1_SINGLE)),
     "log_terms": tuple(f"{term}f" for term in reversed(LOG_SINGLE)),
+    "tanh_terms": tuple(f"{term}f" for term in reversed(TANH_SINGLE)),
     "pow_expression": "(float)pow((double)lanes[i], exponent)",
 }
 
@@ -100,6 +122,7 @@ DOUBLE: Context = {
     "infinity": "(double)INFINITY",
     "expm1_terms": tuple(reversed(EXPM1_DOUBLE)),
     "log_terms": tuple(reversed(LOG_DOUBLE)),
+    "tanh_terms": tuple(reversed(TANH_DOUBLE)),
     "pow_expression": "pow(lanes[i], exponent)",
 }
 
@@ -143,6 +166,7 @@ def _complete(real: Context) -> Context:
         "one": literal(1.0),
         "two": literal(2.0),
         "three": literal(3.0),
+        "tanh_split": literal(0.55),
         "six": literal(6.0),
         "half": literal(0.5),
         "log2e": shortest(1 / math.log(2)),
@@ -162,7 +186,14 @@ def _complete(real: Context) -> Context:
         "selu_scale": shortest(SELU_SCALE),
         "selu_scale_alpha": shortest(SELU_SCALE * SELU_ALPHA),
         "lane_functions": functions,
+        "interleavings": tuple(_interleaving(bits, bits // width) for bits in (128, 256, 512)),
     }
+
+
+def _interleaving(bits: int, lanes: int) -> tuple[int, str, str]:
+    """Lane numbers of (a[0], b[0], a[1], b[1], ...), for the lower and for the upper half."""
+    order = [str(lane) for k in range(lanes) for lane in (k, k + lanes)]
+    return bits, ", ".join(order[:lanes]), ", ".join(order[lanes:])
 
 
 def _single(value: float) -> str:

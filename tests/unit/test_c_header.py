@@ -3,171 +3,521 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import shutil
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
+from mpmath import mp
 
 from derive.emit.header import render_header
+from derive.scalar import RULES
 
 HERE = Path(__file__).parents[1] / "c"
-WARNINGS = (
-    "-Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wsign-conversion -Wdouble-promotion "
-    "-Wcast-qual -Wcast-align -Wvla -Wundef"
-).split()
+WARNINGS = [
+    *("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wshadow", "-Wconversion", "-Wsign-conversion"),
+    *("-Wdouble-promotion", "-Wcast-qual", "-Wcast-align", "-Wvla", "-Wundef"),
+]
 ONLY_C = ["-std=c11", "-Wstrict-prototypes", "-Wmissing-prototypes"]
-SPEED = "-O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast".split()
-WIDTHS = (1, 128, 256, 512)
+SPEED = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+SANITIZE = ["-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-recover=all", "-march=native"]
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 REALS = {"f32": np.float32, "f64": np.float64}
 GATES = (1, 2, 3, 4, 5, 6, 7, 9)
 
-Library = ctypes.CDLL
+Build = Callable[..., ctypes.CDLL]
+
+
+def widths() -> Iterator[int]:
+    """The widths that this processor has registers for; 1 is plain C."""
+    command = ["gcc", "-march=native", "-dM", "-E", "-x", "c", "/dev/null"]
+    macros = subprocess.run(command, capture_output=True, text=True).stdout
+    yield from (1, 128)
+    if "__AVX__" in macros:
+        yield 256
+    if "__AVX512F__" in macros:
+        yield 512
+
+
+BUILDS = [(bits, compiler) for bits in widths() for compiler in COMPILERS]
+each_build = pytest.mark.parametrize(("bits", "compiler"), BUILDS)
+each_real = pytest.mark.parametrize("tag", list(REALS))
 
 
 @pytest.fixture(scope="session")
-def header(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("header")
-    (folder / "derive_kernels.h").write_text(render_header())
-    return folder
-
-
-def supports(bits: int) -> bool:
-    """Wider vectors than the processor has are right too, but slow to compile."""
-    flags = subprocess.run(
-        ["gcc", "-march=native", "-dM", "-E", "-x", "c", "/dev/null"],
-        capture_output=True,
-        text=True,
-    ).stdout
-    return bits < 512 or "__AVX512F__" in flags
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("header")
+    (path / "derive_kernels.h").write_text(render_header())
+    return path
 
 
 @pytest.fixture(scope="session")
-def build(header: Path) -> Callable[[str, int, str], Library]:
-    built: dict[tuple[str, int, str], Library] = {}
+def build(folder: Path) -> Build:
+    built: dict[tuple[object, ...], ctypes.CDLL] = {}
 
-    def compile_(source: str, bits: int, compiler: str) -> Library:
-        key = (source, bits, compiler)
+    def compile_(source: str, bits: int, compiler: str, flags: tuple[str, ...] = ()) -> ctypes.CDLL:
+        key = (source, bits, compiler, flags)
         if key not in built:
-            target = header / f"{source}_{bits}_{compiler}.so"
-            command = [
-                compiler,
-                *ONLY_C,
-                *WARNINGS,
-                *SPEED,
-                f"-DDK_VECTOR_BITS={bits}",
-                f"-I{header}",
-            ]
-            command += ["-shared", "-fPIC", str(HERE / f"{source}.c"), "-o", str(target), "-lm"]
-            done = subprocess.run(command, capture_output=True, text=True)
-            assert done.returncode == 0 and not done.stderr, done.stderr
+            target = folder / f"{len(built)}.so"
+            command = [compiler, *ONLY_C, *WARNINGS, *(flags or SPEED), f"-DDK_VECTOR_BITS={bits}"]
+            command += [f"-I{folder}", "-shared", "-fPIC", str(HERE / f"{source}.c")]
+            run([*command, "-o", str(target), "-lm"])
             built[key] = ctypes.CDLL(str(target))
         return built[key]
 
     return compile_
 
 
-def call(library: Library, name: str, *arguments: object) -> None:
-    converted = [
-        ctypes.c_void_p(a.ctypes.data)
-        if isinstance(a, np.ndarray)
-        else ctypes.c_void_p(None)
-        if a is None
-        else ctypes.c_size_t(a)  # type: ignore[arg-type]
-        for a in arguments
-    ]
-    getattr(library, name)(*converted)
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done.stdout
 
 
-def size(library: Library, name: str, *arguments: int) -> int:
+def call(library: ctypes.CDLL, name: str, *arguments: np.ndarray | int | None) -> None:
+    def convert(argument: np.ndarray | int | None) -> object:
+        if isinstance(argument, int):
+            return ctypes.c_size_t(argument)
+        return ctypes.c_void_p(None if argument is None else argument.ctypes.data)
+
+    getattr(library, name)(*map(convert, arguments))
+
+
+def size(library: ctypes.CDLL, name: str, *arguments: int) -> int:
     function = getattr(library, name)
     function.restype = ctypes.c_size_t
     return int(function(*map(ctypes.c_size_t, arguments)))
 
 
-each_build = pytest.mark.parametrize(
-    ("bits", "compiler"), [(bits, name) for bits in WIDTHS for name in COMPILERS]
-)
-each_real = pytest.mark.parametrize("tag", list(REALS))
+def apply(library: ctypes.CDLL, tag: str, name: str, values: np.ndarray) -> np.ndarray:
+    out = np.empty_like(values)
+    call(library, f"{tag}_{name}", len(values), values, out)
+    return out
+
+
+# Products
 
 
 @each_build
 @each_real
 @pytest.mark.parametrize("gates", GATES)
-def test_a_tile_is_the_sum_of_its_segments(build, bits, compiler, tag, gates):
-    library = build("products", bits, compiler)
+def test_a_tile_is_the_sum_of_its_segments(
+    build: Build, bits: int, compiler: str, tag: str, gates: int
+) -> None:
+    check_tiles(build("products", bits, compiler), tag, gates)
+
+
+def check_tiles(library: ctypes.CDLL, tag: str, gates: int) -> None:
     real = REALS[tag]
     random = np.random.default_rng(gates)
-    for rows, units, depth_a, depth_b in (
-        (1, 1, 1, 0),
-        (1, 17, 13, 5),
-        (2, 5, 3, 4),
-        (7, 64, 33, 1),
-        (13, 100, 16, 31),
-        (32, 33, 8, 8),
-    ):
+    shapes = [(1, 1, 1, 0), (1, 17, 13, 5), (2, 5, 3, 4), (7, 64, 33, 1), (13, 100, 16, 31)]
+    for rows, units, depth_a, depth_b in [*shapes, (32, 33, 8, 8)]:
+        depth = depth_a + depth_b
         a = random.standard_normal((gates, units, depth_a)).astype(real)
         b = random.standard_normal((gates, depth_b, units)).astype(real)
         x = random.standard_normal((rows, depth_a)).astype(real)
         y = random.standard_normal((rows, depth_b)).astype(real)
-        panel = np.full(
-            size(library, f"{tag}_g{gates}_panel_size", units, depth_a + depth_b), np.nan, real
-        )
+        name = f"{tag}_g{gates}"
+        panel = np.full(size(library, f"{name}_panel_size", units, depth), np.nan, real)
         out = np.full((rows, gates, units), np.nan, real)
-        call(library, f"{tag}_g{gates}_pack", panel, units, depth_a, depth_b, a, b)
-        call(library, f"{tag}_g{gates}_multiply", rows, units, depth_a, depth_b, panel, x, y, out)
+        call(library, f"{name}_pack", panel, units, depth_a, depth_b, a, b)
+        call(library, f"{name}_multiply", rows, units, depth_a, depth_b, panel, x, y, out)
         assert not np.isnan(panel).any()
-        exact = np.einsum("guk,rk->rgu", a.astype(np.longdouble), x.astype(np.longdouble))
-        exact += np.einsum("gku,rk->rgu", b.astype(np.longdouble), y.astype(np.longdouble))
-        size_of_terms = np.einsum("guk,rk->rgu", abs(a), abs(x)) + np.einsum(
-            "gku,rk->rgu", abs(b), abs(y)
-        )
-        bound = (depth_a + depth_b + 4) * np.finfo(real).eps * size_of_terms
-        assert (abs(out - exact) <= bound).all(), (rows, units)
+
+        def product(a: np.ndarray, b: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+            first = np.einsum("guk,rk->rgu", a, x, dtype=np.longdouble)
+            return first + np.einsum("gku,rk->rgu", b, y, dtype=np.longdouble)
+
+        bound = (depth + 4) * np.finfo(real).eps * product(abs(a), abs(b), abs(x), abs(y))
+        assert (abs(out - product(a, b, x, y)) <= bound).all(), (rows, units)
 
 
 @each_build
 @each_real
-def test_outer_products_of_live_rows_are_added(build, bits, compiler, tag):
-    library = build("products", bits, compiler)
+def test_outer_products_of_live_rows_are_added(
+    build: Build, bits: int, compiler: str, tag: str
+) -> None:
+    check_outer(build("products", bits, compiler), tag)
+
+
+def check_outer(library: ctypes.CDLL, tag: str) -> None:
     real = REALS[tag]
     random = np.random.default_rng(0)
-    for rows, m, n in (
-        (0, 3, 4),
-        (1, 1, 1),
-        (5, 3, 2),
-        (97, 17, 33),
-        (200, 65, 100),
-        (301, 200, 7),
-    ):
+    shapes = [(0, 3, 4), (1, 1, 1), (5, 3, 2), (97, 17, 33), (200, 65, 100), (301, 200, 7)]
+    for rows, m, n in shapes:
         left = random.standard_normal((rows, m + 2)).astype(real)
         right = random.standard_normal((rows, n + 3)).astype(real)
         start = random.standard_normal((m, n + 1)).astype(real)
         for alive in (None, (random.random(rows) < 0.6).astype(np.uint8)):
-            keep = np.ones(rows, bool) if alive is None else alive.astype(bool)
-            left_, right_, out = left.copy(), right.copy(), start.copy()
-            left_[~keep], right_[~keep] = np.nan, np.inf
+            live = np.ones(rows, bool) if alive is None else alive.astype(bool)
+            a, b = left[live, :m].astype(np.longdouble), right[live, :n].astype(np.longdouble)
+            spoilt_left, spoilt_right, out = left.copy(), right.copy(), start.copy()
+            spoilt_left[~live], spoilt_right[~live] = np.nan, np.inf
             scratch = np.full(size(library, f"{tag}_outer_scratch", n) + 1, 77, real)
-            call(
-                library,
-                f"{tag}_outer",
-                rows,
-                alive,
-                left_,
-                m + 2,
-                m,
-                right_,
-                n + 3,
-                n,
-                out,
-                n + 1,
-                scratch,
-            )
+            operands = (spoilt_left, m + 2, m, spoilt_right, n + 3, n)
+            call(library, f"{tag}_outer", rows, alive, *operands, out, n + 1, scratch)
             assert scratch[-1] == 77
             assert (out[:, n:] == start[:, n:]).all()
-            p, q = left[keep, :m].astype(np.longdouble), right[keep, :n].astype(np.longdouble)
-            bound = (rows + 4) * np.finfo(real).eps * (abs(l).T @ abs(r) + abs(start[:, :n]))
-            assert (abs(out[:, :n] - (start[:, :n] + l.T @ r)) <= bound).all(), (rows, m, n)
+            bound = (rows + 4) * np.finfo(real).eps * (abs(a).T @ abs(b) + abs(start[:, :n]))
+            assert (abs(out[:, :n] - (start[:, :n] + a.T @ b)) <= bound).all(), (rows, m, n)
+
+
+@pytest.mark.parametrize("bits", [bits for bits, compiler in BUILDS if compiler == "gcc"])
+def test_the_sanitizer_finds_no_undefined_behaviour(build: Build, bits: int) -> None:
+    products = build("products", bits, "gcc", tuple(SANITIZE))
+    functions = build("functions", bits, "gcc", tuple(SANITIZE))
+    for tag in REALS:
+        check_tiles(products, tag, 2)
+        check_tiles(products, tag, 7)
+        check_outer(products, tag)
+        for name in (*EXACT, *EXACT_OF_TWO):
+            apply(functions, tag, name, edges(tag))
+
+
+# Functions
+
+
+def _sigmoid(v: mp.mpf) -> mp.mpf:
+    return 1 / (1 + mp.exp(-v))
+
+
+def _softplus(v: mp.mpf) -> mp.mpf:
+    return max(v, mp.mpf(0)) + mp.log1p(mp.exp(-abs(v)))
+
+
+def _gelu(v: mp.mpf) -> mp.mpf:
+    if abs(v) > 1000:
+        return max(v, mp.mpf(0))
+    return v * mp.erfc(-v / mp.sqrt(2)) / 2
+
+
+def _elu(v: mp.mpf) -> mp.mpf:
+    return v if v > 0 else mp.expm1(v)
+
+
+SELU_SCALE = mp.mpf("1.0507009873554804934193349852946")
+SELU_ALPHA = mp.mpf("1.6732632423543772848170429916717")
+
+EXACT: dict[str, Callable[[mp.mpf], mp.mpf]] = {
+    "sigmoid": _sigmoid,
+    "tanh": mp.tanh,
+    "relu": lambda v: max(v, mp.mpf(0)),
+    "exp": mp.exp,
+    "log": mp.log,
+    "log1p": mp.log1p,
+    "expm1": mp.expm1,
+    "sqrt": mp.sqrt,
+    "sin": mp.sin,
+    "cos": mp.cos,
+    "erf": mp.erf,
+    "abs": abs,
+    "sign": mp.sign,
+    "floor": mp.floor,
+    "softplus": _softplus,
+    "logsigmoid": lambda v: -_softplus(-v),
+    "softsign": lambda v: v / (1 + abs(v)),
+    "elu": _elu,
+    "leaky_relu": lambda v: v if v > 0 else v / 100,
+    "selu": lambda v: SELU_SCALE * (v if v > 0 else SELU_ALPHA * mp.expm1(v)),
+    "gelu": _gelu,
+    "silu": lambda v: v * _sigmoid(v),
+    "hard_sigmoid": lambda v: min(max(v / 6 + mp.mpf(1) / 2, mp.mpf(0)), mp.mpf(1)),
+    "hard_tanh": lambda v: min(max(v, mp.mpf(-1)), mp.mpf(1)),
+    "stop_gradient": lambda v: v,
+    "clip": lambda v: min(max(v, mp.mpf(-2)), mp.mpf(3)),
+    "pow_2": lambda v: v**2,
+    "pow_3": lambda v: v**3,
+    "pow_m1": lambda v: 1 / v,
+    "pow_m2": lambda v: 1 / v**2,
+    "pow_half": mp.sqrt,
+    "pow_mhalf": lambda v: 1 / mp.sqrt(v),
+    "pow_tenth": lambda v: v ** mp.mpf(0.1),
+    "pow_2point5": lambda v: v ** mp.mpf(2.5),
+}
+
+#: With one argument fixed: the value for a finite v, and for NaN.
+EXACT_OF_TWO: dict[str, tuple[Callable[[float], float], float]] = {
+    "maximum_half": (lambda v: max(v, 0.5), math.nan),
+    "half_maximum": (lambda v: max(0.5, v), math.nan),
+    "minimum_half": (lambda v: min(v, 0.5), math.nan),
+    "half_minimum": (lambda v: min(0.5, v), math.nan),
+    "zero_gates": (lambda v: 0.0, 0.0),
+    "two_gates": (lambda v: 2 * v, math.nan),
+    "gated_by": (lambda v: 2 * v, math.nan),
+    "where_less_one": (lambda v: v if v < 1 else 7.0, 7.0),
+    "where_less_equal_one": (lambda v: v if v <= 1 else 7.0, 7.0),
+    "where_equal_one": (lambda v: v if v == 1 else 7.0, 7.0),
+    "where_not_equal_one": (lambda v: v if v != 1 else 7.0, math.nan),
+}
+
+#: Values at -infinity, -0, infinity. NaN gives NaN everywhere.
+NAN, INF = math.nan, math.inf
+AT_EDGES = {
+    "sigmoid": (0.0, 0.5, 1.0),
+    "tanh": (-1.0, -0.0, 1.0),
+    "relu": (0.0, 0.0, INF),
+    "exp": (0.0, 1.0, INF),
+    "log": (NAN, -INF, INF),
+    "log1p": (NAN, -0.0, INF),
+    "expm1": (-1.0, -0.0, INF),
+    "sqrt": (NAN, -0.0, INF),
+    "sin": (NAN, -0.0, NAN),
+    "cos": (NAN, 1.0, NAN),
+    "erf": (-1.0, -0.0, 1.0),
+    "abs": (INF, 0.0, INF),
+    "sign": (-1.0, 0.0, 1.0),
+    "floor": (-INF, -0.0, INF),
+    "softplus": (0.0, math.log(2), INF),
+    "logsigmoid": (-INF, -math.log(2), -0.0),
+    "softsign": (-1.0, -0.0, 1.0),
+    "elu": (-1.0, -0.0, INF),
+    "leaky_relu": (-INF, -0.0, INF),
+    "selu": (-float(SELU_SCALE * SELU_ALPHA), -0.0, INF),
+    "gelu": (-0.0, -0.0, INF),
+    "silu": (-0.0, -0.0, INF),
+    "hard_sigmoid": (0.0, 0.5, 1.0),
+    "hard_tanh": (-1.0, -0.0, 1.0),
+    "stop_gradient": (-INF, -0.0, INF),
+    "clip": (-2.0, -0.0, 3.0),
+    "pow_2": (INF, 0.0, INF),
+    "pow_3": (-INF, -0.0, INF),
+    "pow_m1": (-0.0, -INF, 0.0),
+    "pow_m2": (0.0, INF, 0.0),
+    "pow_half": (NAN, -0.0, INF),
+    "pow_tenth": (INF, 0.0, INF),
+    "pow_2point5": (INF, 0.0, INF),
+}
+
+
+def test_every_scalar_rule_has_a_function_here() -> None:
+    two = {"maximum", "minimum", "where", "less", "less_equal", "equal", "not_equal", "gated"}
+    assert set(RULES) <= set(EXACT) | two
+    assert set(AT_EDGES) <= set(EXACT)
+    header = render_header()
+    for name in RULES:
+        for tag in REALS:
+            assert f" dk_{name}_{tag}(" in header
+
+
+def edges(tag: str) -> np.ndarray:
+    info = np.finfo(REALS[tag])
+    tiny = [info.smallest_subnormal, info.tiny, info.tiny / 2, info.max, info.eps, 1.0, 2.0, 0.0]
+    return np.array([*tiny, *(-v for v in tiny), NAN, INF, -INF], REALS[tag])
+
+
+def samples(tag: str) -> np.ndarray:
+    """Ordinary arguments, every binade, and the regions where a function changes its formula."""
+    real = REALS[tag]
+    info = np.finfo(real)
+    random = np.random.default_rng(1)
+    exponents = np.linspace(info.minexp - info.nmant, info.maxexp - 1, 300)
+    near = [0.0, 0.25, 0.3466, 0.55, 0.6931, 1.0, 1.0397, 3.0, 6.0, 9.0, 16.64, 17.3, 36.74, 37.4]
+    near += [83.2, 87.3, 88.72, 103.97, 108.3, 708.4, 709.78, 745.13, 751.8]
+    parts = [
+        random.uniform(-4, 4, 900),
+        random.uniform(-40, 40, 500),
+        random.uniform(-760, 760, 300),
+        np.ldexp(random.uniform(0.5, 1, 300), exponents.astype(int)) * random.choice([-1, 1], 300),
+        np.concatenate(
+            [sign * v + 0.05 * random.standard_normal(8) for v in near for sign in (-1, 1)]
+        ),
+        [v for v in edges(tag) if np.isfinite(v)],
+    ]
+    return np.concatenate(parts).astype(real)
+
+
+def error_in_ulp(value: float, exact: mp.mpf, real: type) -> float:
+    info = np.finfo(real)
+    if mp.isinf(exact) or abs(exact) > mp.mpf(float(info.max)) * (1 + mp.mpf(float(info.eps)) / 4):
+        return 0.0 if math.isinf(value) and (value > 0) == (exact > 0) else math.inf
+    exponent = mp.frexp(exact)[1] if exact != 0 else info.minexp
+    ulp = mp.ldexp(1, max(exponent - 1, info.minexp) - info.nmant)
+    return float(abs(mp.mpf(value) - exact) / ulp) if math.isfinite(value) else math.inf
+
+
+def worst(library: ctypes.CDLL, tag: str, name: str) -> tuple[float, float]:
+    largest, place = 0.0, 0.0
+    arguments = samples(tag)
+    with mp.workprec(400 if name in ("log1p", "sigmoid", "silu", "expm1") else 160):
+        for v, value in zip(arguments, apply(library, tag, name, arguments), strict=True):
+            try:
+                exact = EXACT[name](mp.mpf(float(v)))
+            except ZeroDivisionError:
+                continue
+            if isinstance(exact, mpmath.mpc) and exact.imag == 0:
+                exact = exact.real
+            if isinstance(exact, mpmath.mpc) or (mp.isinf(exact) and v == 0):
+                continue
+            error = error_in_ulp(float(value), exact, REALS[tag])
+            if error > largest:
+                largest, place = error, float(v)
+    return largest, place
+
+
+@pytest.mark.parametrize("name", list(EXACT))
+def test_functions_are_within_two_ulp_of_mpmath(
+    build: Build, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    library = build("functions", BUILDS[-1][0], "gcc")
+    found = [worst(library, tag, name) for tag in REALS]
+    with capsys.disabled():
+        columns = (f"{tag} {e:5.3f} at {v:13.6g}" for tag, (e, v) in zip(REALS, found, strict=True))
+        print(f"\n{name:14s} {'   '.join(columns)}", end="")
+    assert all(error <= 2 for error, _ in found)
+
+
+@pytest.mark.parametrize("name", list(EXACT))
+def test_single_precision_agrees_with_double_over_the_whole_range(build: Build, name: str) -> None:
+    """Every 1021st float; a double is exact in comparison."""
+    library = build("functions", BUILDS[-1][0], "gcc")
+    v = np.arange(0, 2**32, 1021, dtype=np.uint32).view(np.float32)
+    v = v[np.isfinite(v) & (abs(v) < 1e30 if name in ("sin", "cos") else True)]
+    value = apply(library, "f32", name, v).astype(float)
+    with np.errstate(over="ignore"):
+        exact = apply(library, "f64", name, v.astype(float))
+        overflows = abs(exact) > float(np.finfo(np.float32).max)
+        exponent = np.maximum(np.frexp(exact)[1], -125)
+    compare = np.isfinite(exact) & ~overflows
+    assert (np.isnan(value) == np.isnan(exact)).all()
+    error = abs(value[compare] - exact[compare]) / np.ldexp(1.0, exponent[compare] - 24)
+    assert error.max() <= 2, v[compare][error.argmax()]
+    above = abs(exact) > float(np.finfo(np.float32).max) * (1 + 2.0**-22)
+    assert np.isinf(value[above]).all()
+
+
+@each_build
+def test_edges_of_the_range_are_right(build: Build, bits: int, compiler: str) -> None:
+    library = build("functions", bits, compiler)
+    for tag, real in REALS.items():
+        argument = np.array([-INF, -0.0, INF, NAN], real)
+        for name, expected in AT_EDGES.items():
+            found = apply(library, tag, name, argument)
+            for value, right in zip(found, (*expected, NAN), strict=True):
+                same = value == right or (np.isnan(value) and math.isnan(right))
+                if math.isfinite(right):
+                    same = abs(value - real(right)) <= 2 * np.spacing(abs(real(right)))
+                assert same, (tag, name, found)
+                if right == 0:
+                    assert np.signbit(value) == np.signbit(right), (tag, name, found)
+
+
+@each_build
+def test_widths_and_compilers_agree_on_ordinary_arguments(
+    build: Build, bits: int, compiler: str
+) -> None:
+    """Within four ulp of the widest build, which is within two of the truth."""
+    library, reference = build("functions", bits, compiler), build("functions", *BUILDS[-1])
+    for tag in REALS:
+        v = samples(tag)
+        for name in EXACT:
+            found, right = apply(library, tag, name, v), apply(reference, tag, name, v)
+            assert (np.isnan(found) == np.isnan(right)).all(), name
+            finite = np.isfinite(right) & np.isfinite(found)
+            bound = 4 * np.finfo(REALS[tag]).eps * abs(right[finite])
+            bound += 4 * np.finfo(REALS[tag]).smallest_subnormal
+            assert (abs(found[finite] - right[finite]) <= bound).all(), (tag, name)
+
+
+@each_build
+def test_functions_of_two_arguments_choose_as_numpy_does(
+    build: Build, bits: int, compiler: str
+) -> None:
+    library = build("functions", bits, compiler)
+    for tag, real in REALS.items():
+        v = np.array([-1.5, 0.0, 0.5, 1.0, 2.5, INF, -INF, NAN], real)
+        for name, (function, at_nan) in EXACT_OF_TWO.items():
+            right = [at_nan if math.isnan(a) else function(float(a)) for a in v]
+            np.testing.assert_array_equal(apply(library, tag, name, v), np.array(right, real), name)
+
+
+@each_build
+def test_the_sum_of_the_lanes_is_the_sum(build: Build, bits: int, compiler: str) -> None:
+    library = build("functions", bits, compiler)
+    for tag, real in REALS.items():
+        lanes = size(library, f"{tag}_lanes")
+        v = np.arange(1, lanes + 1).astype(real)
+        assert (apply(library, tag, "sum", v) == lanes * (lanes + 1) / 2).all()
+
+
+# The rest
+
+
+def test_it_compiles_as_cplusplus(folder: Path) -> None:
+    source = folder / "include.cpp"
+    source.write_text('#include "derive_kernels.h"\nDK_DEFINE_GROUP(f32, g4, 4)\n')
+    command = ["g++", "-std=c++17", *WARNINGS, "-O1", "-march=native", "-c", str(source)]
+    run([*command, "-o", str(folder / "include.o")])
+
+
+def test_it_needs_libm_and_memory_functions_alone(folder: Path) -> None:
+    objects = folder / "functions.o"
+    command = ["gcc", *ONLY_C, *SPEED, f"-I{folder}", "-c", str(HERE / "functions.c")]
+    run([*command, "-o", str(objects)])
+    names = {line.split()[-1] for line in run(["nm", "-u", str(objects)]).splitlines()}
+    libm = {"sin", "cos", "erf", "erfc", "pow", "sqrt", "floor"}
+    libm |= {f"{name}f" for name in libm} | {f"{name}l" for name in libm}
+    assert names <= libm | {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}
+
+
+def test_rendering_is_the_same_text_every_time() -> None:
+    text = render_header()
+    assert text == render_header()
+    assert text.endswith("#endif /* DERIVE_KERNELS_H */\n") and "\t" not in text
+    assert all(line == line.rstrip() for line in text.split("\n"))
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_no_thread_passes_a_barrier_before_all_have_come(build: Build, compiler: str) -> None:
+    library = build("team", 128, compiler)
+    for count in (1, 2, 3):
+        barrier = ctypes.create_string_buffer(size(library, "barrier_size"))
+        library.start(barrier, ctypes.c_size_t(count))
+        steps = 300
+        totals = np.zeros(steps * count, np.uintp)
+        threads = [
+            threading.Thread(
+                target=call,
+                args=(library, "work", barrier_array(barrier), index, count, steps, totals),
+            )
+            for index in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        # Each step adds one for each thread; every thread reads the total between two barriers.
+        assert (totals.reshape(steps, count) == np.arange(1, steps + 1)[:, None] * count).all()
+
+
+def barrier_array(buffer: ctypes.Array[ctypes.c_char]) -> np.ndarray:
+    return np.frombuffer(buffer, np.uint8)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_ranges_of_a_team_cover_everything_once(build: Build, compiler: str) -> None:
+    library = build("team", 128, compiler)
+    for total in (0, 1, 5, 16, 17):
+        for count in (1, 2, 3, 7):
+            seen: list[int] = []
+            for index in range(count):
+                limits = np.zeros(2, np.uintp)
+                call(library, "range", total, index, count, limits)
+                seen += range(int(limits[0]), int(limits[1]))
+            assert seen == list(range(total))
+
+
+def test_sizes_that_overflow_are_reported(build: Build) -> None:
+    library = build("team", 128, "gcc")
+    biggest = 2 ** (8 * ctypes.sizeof(ctypes.c_size_t)) - 1
+    for a, b in ((0, biggest), (biggest, 1), (2, biggest // 2), (2, biggest // 2 + 1), (3, 7)):
+        out = np.full(1, 5, np.uintp)
+        status = library.multiply(
+            ctypes.c_size_t(a), ctypes.c_size_t(b), ctypes.c_void_p(out.ctypes.data)
+        )
+        fits = a * b <= biggest
+        assert (status == 0) == fits and int(out[0]) == (a * b if fits else 5)

@@ -19,24 +19,27 @@ import sympy
 from derive import scalar
 
 
+def _sum(value: Any, axis: int) -> Any:
+    return value.sum(axis=axis)
+
+
+def _broadcast(value: Any, shape: tuple[int, ...]) -> Any:
+    value = np.asarray(value)
+    return value if value.shape == shape else np.broadcast_to(value, shape)
+
+
 @dataclass(frozen=True, slots=True)
 class Algebra:
-    """Numbers of one kind: how to convert an array, a constant, and apply a function."""
+    """Numbers of one kind: how to convert an array and a constant, and what to do with them."""
 
     name: str
     array: Callable[[Any], Any]
     number: Callable[[scalar.Expr], Any]
     power: Callable[[Any, scalar.Expr], Any]
     functions: Mapping[str, Callable[..., Any]]
-
-    def sum(self, value: Any, axis: int) -> Any:
-        return value.sum(axis=axis)
-
-    def matmul(self, a: Any, b: Any) -> Any:
-        return np.dot(a, b)
-
-    def broadcast(self, value: Any, shape: tuple[int, ...]) -> Any:
-        return np.broadcast_to(np.asarray(value), shape)
+    sum: Callable[..., Any] = _sum
+    matmul: Callable[..., Any] = np.dot
+    broadcast: Callable[..., Any] = _broadcast
 
     def evaluate(
         self, expr: scalar.Expr, values: Mapping[str, Any], sizes: Mapping[str, int]
@@ -230,7 +233,9 @@ _MPMATH: dict[str, Callable[..., Any]] = {
     ),
     "gelu": _each(lambda v: v * (1 + mpmath.erf(v / mpmath.sqrt(2))) / 2),
     "silu": _each(lambda v: v * _mp_sigmoid(v)),
-    "hard_sigmoid": _each(lambda v: min(max(v / 6 + mpmath.mpf(1) / 2, mpmath.mpf(0)), mpmath.mpf(1))),
+    "hard_sigmoid": _each(
+        lambda v: min(max(v / 6 + mpmath.mpf(1) / 2, mpmath.mpf(0)), mpmath.mpf(1))
+    ),
     "hard_tanh": _each(lambda v: min(max(v, mpmath.mpf(-1)), mpmath.mpf(1))),
     "maximum": _each(max),
     "minimum": _each(min),

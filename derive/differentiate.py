@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Union
+from typing import cast
 
 import sympy
 
 from derive import scalar
+from derive.formulas import formulas
 from derive.program import (
     Array,
     Equation,
@@ -36,6 +37,7 @@ from derive.program import (
     Sum,
     check,
 )
+from derive.simplify import zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Derivative:
 # A contribution to a cotangent: an elementwise expression, or an equation that waits for the
 # name of its result.
 _Deferred = Callable[[str], Equation]
-_Contribution = Union[scalar.Expr, _Deferred]
+_Contribution = scalar.Expr | _Deferred
 
 
 class _Builder:
@@ -268,7 +270,9 @@ def _tangent_of_map(
         # Chosen last, so that a NaN in the tangent of the branch not taken is dropped.
         condition, chosen, other = expr.args
         t_chosen, t_other = (_tangent_of_map(part, by, out, t) for part in (chosen, other))
-        return scalar.ZERO if t_chosen == t_other == 0 else scalar.where(condition, t_chosen, t_other)
+        return (
+            scalar.ZERO if t_chosen == t_other == 0 else scalar.where(condition, t_chosen, t_other)
+        )
     slope = scalar.partial(expr, by, out if expr.is_Function or expr.is_Pow else None)
     return slope * t if slope != 0 else scalar.ZERO
 
@@ -290,6 +294,25 @@ class Gradient:
     @property
     def program(self) -> Program:
         return self.derivative.program
+
+    @property
+    def equations(self) -> tuple[sympy.Eq, ...]:
+        """d_NAME = ... for every array NAME of the forward pass, in an order in which each
+        can be computed. They refer to arrays of `forward` and to the seeds.
+
+        Products are SymPy functions: matmul(transpose(U), d_a), outer(d_a, h), sum_rows(d_a).
+        """
+        program = zeros(self.program)
+        primal = {array.name for array in self.step.program.arrays}
+        cotangents = {name for _, name in self.derivative.of}
+        terms = {e.out for e in program.equations} - primal - cotangents
+        written = formulas(program, expand=terms, rename=cotangents)
+        return tuple(line for line in written if line.lhs.name in cotangents)
+
+    @property
+    def forward(self) -> tuple[sympy.Eq, ...]:
+        """The forward pass that `equations` refer to: one line for each array, all of them."""
+        return formulas(self.step.program)
 
     @property
     def d_params(self) -> tuple[str, ...]:

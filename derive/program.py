@@ -20,7 +20,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import sympy
@@ -29,7 +29,7 @@ from derive import scalar
 from derive.algebra import NUMPY, Algebra
 from derive.errors import ProgramError
 
-Dim = Union[str, int]
+Dim = str | int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Sum:
         return (self.source,)
 
 
-Equation = Union[Map, Matmul, Sum]
+Equation = Map | Matmul | Sum
 
 
 def names_in(expr: scalar.Expr) -> tuple[str, ...]:

@@ -45,9 +45,7 @@ class Split:
 
 def split(gradient: Gradient) -> Split:
     step = gradient.step
-    cotangents = tuple(
-        dict.fromkeys((*gradient.d_params, *gradient.d_inputs, *gradient.d_states))
-    )
+    cotangents = tuple(dict.fromkeys((*gradient.d_params, *gradient.d_inputs, *gradient.d_states)))
     forward_outputs = step.program.outputs
     whole = simplify(
         replace(gradient.program, outputs=tuple(dict.fromkeys((*forward_outputs, *cotangents))))
@@ -58,11 +56,7 @@ def split(gradient: Gradient) -> Split:
     kept = _minimum_cut(gradient, whole, forward, adjoint)
 
     pair = dict(zip(step.next_states, step.states, strict=True))
-    histories = tuple(
-        state
-        for after, state in pair.items()
-        if state in kept
-    )
+    histories = tuple(state for after, state in pair.items() if state in kept)
     in_history = {*histories, *(after for after, state in pair.items() if state in histories)}
     saved = tuple(e.out for e in forward if e.out in kept and e.out not in in_history)
 
@@ -77,9 +71,7 @@ def split(gradient: Gradient) -> Split:
     )
     recomputed = tuple(e.out for e in backward.equations if e.out in primal)
     forward_program, outputs = _with_output_copies(gradient, whole, forward, saved)
-    return Split(
-        gradient, forward_program, check(backward), saved, histories, recomputed, outputs
-    )
+    return Split(gradient, forward_program, check(backward), saved, histories, recomputed, outputs)
 
 
 def _with_output_copies(

@@ -174,9 +174,7 @@ RULES: Mapping[str, Rule] = {
         (lambda u, y: Rational(1, 6) * _inside_open(u, Integer(-3), Integer(3)),),
         analytic=False,
     ),
-    "hard_tanh": Rule(
-        hard_tanh, (lambda u, y: _inside_open(u, Integer(-1), ONE),), analytic=False
-    ),
+    "hard_tanh": Rule(hard_tanh, (lambda u, y: _inside_open(u, Integer(-1), ONE),), analytic=False),
     "maximum": Rule(
         maximum,
         (lambda a, b, y: _half_at_tie(b, a), lambda a, b, y: _half_at_tie(a, b)),

@@ -20,12 +20,16 @@ import numpy as np
 
 from derive.arguments import Array, Arrays, Signature, Sizes
 from derive.build import compile_library
+from derive.emit.render import environment
 from derive.errors import BuildError
 
 _TAGS = {"float32": "f32", "float64": "f64"}
 _STATUS = ("ok", "null pointer", "bad size", "bad length", "buffer too small", "overflow")
 #: A workspace of up to this many bytes stays with its thread for the next call.
 _KEPT_WORKSPACE = 1 << 26
+
+#: Multiply-adds of one step from which a second thread helps.
+_SHARED_WORK = 1 << 17
 
 _Word = ctypes.c_size_t
 
@@ -49,6 +53,7 @@ class CBackend:
         self._memory_needed = library[f"{prefix}_memory_needed"]
         self._dims = signature.dims()
         self._local = threading.local()
+        self._pool = _pool(files) if threads > 1 else None
 
     # --- Backend ----------------------------------------------------------------------------
 
@@ -127,7 +132,15 @@ class CBackend:
         workspace = self._workspace(workspace_count)
         words += [_address(saved), saved_count, _address(workspace), workspace.size]
         args = (_Word * len(words))(*words)
-        self._check(function(args, None))
+        if self._pool is None or not self._pays(sizes, groups[0]):
+            self._check(function(args, None))
+        else:
+            self._check(self._pool(function, args, _Word(self._threads)))
+
+    def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
+        """Whether a step has work enough to share: threads meet several times in each."""
+        count = sum(array.size for array in params.values() if array is not None)
+        return sizes.rows * count >= _SHARED_WORK
 
     def _workspace(self, count: int) -> Array:
         kept: Array | None = getattr(self._local, "workspace", None)
@@ -141,6 +154,14 @@ class CBackend:
         if status:
             meaning = _STATUS[status] if 0 < status < len(_STATUS) else str(status)
             raise BuildError(f"{self._signature.name}: the compiled kernel refused: {meaning}")
+
+
+def _pool(files: Mapping[str, str]) -> Any:
+    """The thread pool, compiled beside the shared header of the cell."""
+    shared = {path: text for path, text in files.items() if path.endswith("derive_kernels.h")}
+    folder = next(iter(shared)).rpartition("/")[0]
+    text = environment().get_template("c/pool.c.j2").render()
+    return compile_library({**shared, f"{folder}/pool.c": text}).derive_pool_run
 
 
 class _Memory(ctypes.Structure):
@@ -159,4 +180,3 @@ def _address(array: Array | None) -> int:
         return 0
     address: int = array.__array_interface__["data"][0]
     return address
-

@@ -34,9 +34,7 @@ def banner(cell: Cell, schedule: Schedule) -> Banner:
     return Banner(
         doc=tuple(textwrap.wrap(_plain(cell.doc), WIDTH)) or ("",),
         equations=tuple(_plain(line) for line in lines if not line.startswith("doc")),
-        schedule=tuple(
-            line for part in describe(schedule) for line in textwrap.wrap(part, WIDTH)
-        ),
+        schedule=tuple(line for part in describe(schedule) for line in textwrap.wrap(part, WIDTH)),
         digest=hashlib.sha256(text.encode()).hexdigest()[:16],
         notes=equations_by_name(text),
     )
@@ -74,13 +72,10 @@ def _hoisted(plan: Plan, label: str) -> str:
     parts = []
     for phase, stages in plan.phases:
         if stages:
-            products = sum(
-                len(a.terms) for s in stages for g in s.groups for a in g.accumulators
-            )
+            products = sum(len(a.terms) for s in stages for g in s.groups for a in g.accumulators)
             sums = sum(len(s.sums) for s in stages)
             what = [f"{len(stages)} stage{'s' if len(stages) > 1 else ''}"]
             what += [f"{products} product{'s' if products > 1 else ''}"] if products else []
             what += [f"{sums} sum{'s' if sums > 1 else ''}"] if sums else []
             parts.append(f"{phase.value}: {', '.join(what)}")
     return f"{label}: {'; '.join(parts) or 'nothing'}."
-

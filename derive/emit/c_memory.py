@@ -96,11 +96,13 @@ class _Builder:
     zero_seeds: list[tuple[str, str, str]] = field(default_factory=list)
 
     def width(self, array: Array) -> str:
-        return " * ".join(str(d) if isinstance(d, int) else f"sizes->{self.dims[d]}"
-                          for d in array.shape)
+        return " * ".join(
+            str(d) if isinstance(d, int) else f"sizes->{self.dims[d]}" for d in array.shape
+        )
 
-    def slot(self, array: str, kind: str, at: str, global_: str, local: str,
-             wanted: str | None = None) -> str:
+    def slot(
+        self, array: str, kind: str, at: str, global_: str, local: str, wanted: str | None = None
+    ) -> str:
         name = self.namer(wanted or self.names[array])
         self.slots.append(SlotView(name, kind, at, global_, local))
         return name
@@ -110,8 +112,9 @@ class _Builder:
         self.buffers.append(BufferView(name, rows, width))
         return f"args->workspace + at.{name}"
 
-    def computed(self, name: str, phase: Phase, table: Mapping[str, Array],
-                 late: frozenset[str]) -> None:
+    def computed(
+        self, name: str, phase: Phase, table: Mapping[str, Array], late: frozenset[str]
+    ) -> None:
         """Workspace for an array that a later stage reads."""
         width = self.width(table[name])
         if phase in (Phase.ONCE, Phase.LAST) or not table[name].per_row:
@@ -201,7 +204,11 @@ def forward_memory(schedule: Schedule) -> Memory:
             saved.append(BufferView(kept[name], "sizes->{T} * sizes->{B}", width))
             fallback = "NULL"
             if name in across:
-                rows = "sizes->{B}" if phase_of[name] is Phase.STEP and name not in late else "chunk_rows"
+                rows = (
+                    "sizes->{B}"
+                    if phase_of[name] is Phase.STEP and name not in late
+                    else "chunk_rows"
+                )
                 fallback = build.buffer(f"{name}_buffer", f"(training ? 0 : {rows})", width)
             moves = width if fallback != "NULL" and "chunk" in rows else "0"
             slot = build.slot(
@@ -286,7 +293,9 @@ def backward_memory(schedule: Schedule) -> Memory:
     for name in split.saved:
         if name in across:
             width = build.width(table[name])
-            build.read[name] = build.slot(name, "source", f"args->saved + kept.{kept[name]}", width, "0")
+            build.read[name] = build.slot(
+                name, "source", f"args->saved + kept.{kept[name]}", width, "0"
+            )
     for state, after in zip(step.states, step.next_states, strict=True):
         if state not in split.histories:
             continue
@@ -327,21 +336,31 @@ def backward_memory(schedule: Schedule) -> Memory:
         )  # fmt: skip
     for name, d_name in zip(step.inputs, gradient.d_inputs, strict=True):
         width = build.width(table[d_name])
-        slot = build.slot(d_name, "target", f"args->d_inputs.{fields[name]}", width, "0",
-                          f"{build.names[d_name]}_all")
+        slot = build.slot(
+            d_name,
+            "target",
+            f"args->d_inputs.{fields[name]}",
+            width,
+            "0",
+            f"{build.names[d_name]}_all",
+        )
         build.stores[d_name] = [slot]
         build.read[d_name] = slot
     for name, d_name in zip(step.params, gradient.d_params, strict=True):
-        slot = build.slot(d_name, "target", f"args->d_params.{fields[name]}", "0", "0",
-                          f"{build.names[d_name]}_all")
+        slot = build.slot(
+            d_name,
+            "target",
+            f"args->d_params.{fields[name]}",
+            "0",
+            "0",
+            f"{build.names[d_name]}_all",
+        )
         build.stores[d_name] = [slot]
         build.read[d_name] = slot
     for name in dict.fromkeys(n for n in phase_of if n in across and _is_stored(n, plan)):
         if name not in build.read:
             build.computed(name, phase_of[name], table, late)
-    d_inputs = tuple(
-        (build.stores[d][0], build.width(table[d])) for d in gradient.d_inputs
-    )
+    d_inputs = tuple((build.stores[d][0], build.width(table[d])) for d in gradient.d_inputs)
     saved = list(forward_memory(schedule).saved)
     return _finish(build, schedule, saved, states, d_inputs)
 

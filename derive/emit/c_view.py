@@ -17,6 +17,7 @@ from derive.errors import ProgramError
 from derive.program import Dim, Layout, Map, Matmul, Sum
 from derive.schedule import Accumulator, Group, Kind, Phase, Plan, Stage
 
+
 @dataclass(frozen=True, slots=True)
 class SegmentView:
     """One vector that a group contracts: the field that points to it, and its width."""
@@ -153,7 +154,9 @@ class _Writer:
         first_group = self.groups + 1
         groups = tuple(self._group(group) for group in stage.groups)
         loads = [
-            LoadView(self.c[accumulator.out], self._from_accumulator(g, len(group.accumulators), k), "")
+            LoadView(
+                self.c[accumulator.out], self._from_accumulator(g, len(group.accumulators), k), ""
+            )
             for g, group in enumerate(stage.groups, first_group)
             for k, accumulator in enumerate(group.accumulators)
         ]
@@ -229,7 +232,9 @@ class _Writer:
         if array.shape != stage.shape:
             text = f"dk_splat_{self.tag}(a->{slot}[{'row' if array.per_row else '0'}])"
         else:
-            text = f"dk_load_part_{self.tag}(a->{slot} + {'place' if array.per_row else 'unit'}, rest)"
+            text = (
+                f"dk_load_part_{self.tag}(a->{slot} + {'place' if array.per_row else 'unit'}, rest)"
+            )
         return LoadView(self.c[name], text, slot)
 
     def _stores(self, stage: Stage) -> tuple[StoreView, ...]:
@@ -254,9 +259,7 @@ class _Writer:
                 panels.append(self._panel(k, term, " + ".join(depths[:s]) or "0", depths[s]))
         gates = len(group.accumulators)
         total = " + ".join(depths)
-        return GroupView(
-            self.groups, gates, segments, tuple(panels), total, f"panel_{self.groups}"
-        )
+        return GroupView(self.groups, gates, segments, tuple(panels), total, f"panel_{self.groups}")
 
     def _panel(self, k: int, term: Matmul, offset: str, depth: str) -> PanelView:
         if term.left not in self.memory.params:

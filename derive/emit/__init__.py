@@ -1,0 +1,1 @@
+"""Schedule -> text: views (plain data), the printer, and Jinja."""

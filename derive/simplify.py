@@ -70,7 +70,7 @@ def copies(program: Program) -> Program:
             and not scalar.is_size(equation.expr)
             and equation.out not in outputs
         ):
-            source = table[equation.expr.name]  # type: ignore[attr-defined]
+            source = table[equation.expr.name]
             if replace(source, name=equation.out) == table[equation.out]:
                 original[equation.out] = source.name
                 continue

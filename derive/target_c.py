@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from derive.arguments import Array, Arrays, Signature, Sizes
-from derive.build import compile_library
+from derive.build import FLAGS, compile_library
 from derive.emit.render import environment
 from derive.errors import BuildError
 
@@ -39,10 +39,9 @@ class CBackend:
 
     def __init__(
         self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
-        flags: Sequence[str] | None = None,
+        flags: Sequence[str] = FLAGS,
     ) -> None:  # fmt: skip
-        options = {} if flags is None else {"flags": flags}
-        library = compile_library(files, **options)
+        library = compile_library(files, flags=flags)
         prefix = f"{signature.name}_{_TAGS[dtype]}"
         self._signature = signature
         self._dtype = np.dtype(dtype)

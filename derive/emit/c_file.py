@@ -19,7 +19,7 @@ from derive.emit.c_memory import (
     forward_memory,
 )
 from derive.emit.c_syntax import REALS, Real, c_names
-from derive.emit.c_view import PanelView, PassView, StageView, pass_view
+from derive.emit.c_view import PanelView, StageView, stage_views
 from derive.emit.header import render_header
 from derive.emit.render import environment
 from derive.program import Dim
@@ -67,17 +67,15 @@ class PassFileView:
     name: str
     is_forward: bool
     memory: Memory
-    stages: tuple[StageView, ...]
-    phases: tuple[tuple[str, tuple[StageView, ...]], ...]
-    once: tuple[StageView, ...]
-    before: tuple[StageView, ...]
-    step: tuple[StageView, ...]
-    after: tuple[StageView, ...]
-    last: tuple[StageView, ...]
+    phases: Mapping[str, tuple[StageView, ...]]
     groups: tuple[PanelGroupView, ...]
     scratch: str
     required: tuple[str, ...]
     ended: tuple[tuple[str, str], ...]
+
+    @property
+    def stages(self) -> tuple[StageView, ...]:
+        return tuple(stage for stages in self.phases.values() for stage in stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +124,9 @@ def _real(cell: Cell, schedule: Schedule, real: Real, text: Banner) -> RealView:
     structs = _structs(cell, schedule)
     passes = []
     for label, plan, memory in zip(("forward", "backward"), plans, memories, strict=True):
-        view = pass_view(f"{name}_{label}", plan, memory, real, text.notes)
-        passes.append(_pass(view, memory, schedule, real, label == "forward", structs))
+        function = f"{name}_{label}"
+        phases = stage_views(function, plan, memory, real, text.notes)
+        passes.append(_pass(function, phases, memory, real, label == "forward", structs))
     present = {struct.name for struct in structs}
 
     def members(*pairs: tuple[str, str]) -> tuple[MemberView, ...]:
@@ -180,9 +179,9 @@ def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
 
 
 def _pass(
-    view: PassView,
+    name: str,
+    phases: Mapping[str, tuple[StageView, ...]],
     memory: Memory,
-    schedule: Schedule,
     real: Real,
     is_forward: bool,
     structs: tuple[StructView, ...],
@@ -196,7 +195,8 @@ def _pass(
             " ".join(dict.fromkeys(p.matrix.removeprefix("args->params.") for p in group.panels)),
             group.panels,
         )
-        for stage in view.stages
+        for stages in phases.values()
+        for stage in stages
         for group in stage.groups
     )
     fields = {struct.name: [f.name for f in struct.fields] for struct in structs}
@@ -210,32 +210,20 @@ def _pass(
         for struct, field in (("params", "params"), ("inputs", "inputs"), *written)
         for name in fields.get(struct, ())
     ]
-    if is_forward:
-        width = memory.output_widths
-        ended = tuple(width.items())
-    else:
-        ended = memory.d_inputs
+    ended = tuple(memory.output_widths.items()) if is_forward else memory.d_inputs
     return PassFileView(
-        name=view.name,
+        name=name,
         is_forward=is_forward,
         memory=memory,
-        stages=view.stages,
-        phases=tuple(
-            (label, getattr(view, label)) for label in ("once", "before", "step", "after", "last")
-        ),
-        once=view.once,
-        before=view.before,
-        step=view.step,
-        after=view.after,
-        last=view.last,
+        phases=phases,
         groups=groups,
-        scratch=_scratch(memory, view, real),
+        scratch=_scratch(memory, real),
         required=(*required, "workspace") if is_forward else (*required, "saved", "workspace"),
         ended=ended,
     )
 
 
-def _scratch(memory: Memory, view: PassView, real: Real) -> str:
+def _scratch(memory: Memory, real: Real) -> str:
     """Elements that one thread's outer products need: those of the widest matrix."""
     widths = tuple(dict.fromkeys(memory.outer_widths))
     text = "(size_t)0"

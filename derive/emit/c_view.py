@@ -1,6 +1,6 @@
-"""Schedule -> plain data for the C templates: one `PassView` for each pass and real type.
+"""Plan -> plain data for the C templates: the stages of one pass in one real type.
 
-In: a Schedule.  Out: names, printed lines and pointer expressions, all strings and numbers.
+In: a Plan and its Memory.  Out: names, printed lines and pointer expressions, all strings and numbers.
 Not here: the layout of the files (templates/c), where arrays live (c_memory.py), products and
 functions (the shared header).
 """
@@ -94,38 +94,22 @@ class StageView:
     sum_texts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PassView:
-    """One pass over time: its stages by phase."""
-
-    name: str
-    once: tuple[StageView, ...]
-    before: tuple[StageView, ...]
-    step: tuple[StageView, ...]
-    after: tuple[StageView, ...]
-    last: tuple[StageView, ...]
-    gates: tuple[int, ...]
-
-    @property
-    def stages(self) -> tuple[StageView, ...]:
-        return self.once + self.before + self.step + self.after + self.last
-
-
-def pass_view(
+def stage_views(
     name: str,
     plan: Plan,
     memory: Memory,
     real: Real,
     notes: Mapping[str, str],
-) -> PassView:
-    """The stages of one pass. notes: {array: its equation in plain text}."""
+) -> dict[str, tuple[StageView, ...]]:
+    """The stages of one pass by phase: once, before, step, after, last.
+
+    name: what its functions are called.  notes: {array: its equation in plain text}.
+    """
     writer = _Writer(name, plan, memory, real, notes)
-    phases = {
-        phase: tuple(writer.stage(phase, k, stage) for k, stage in enumerate(stages, 1))
+    return {
+        phase.name.lower(): tuple(writer.stage(phase, k, s) for k, s in enumerate(stages, 1))
         for phase, stages in plan.phases
     }
-    gates = {group.gates for stages in phases.values() for s in stages for group in s.groups}
-    return PassView(name, *(phases[phase] for phase in Phase), tuple(sorted(gates)))
 
 
 class _Writer:
@@ -196,11 +180,7 @@ class _Writer:
             write_slots=writes,
             read_texts=tuple((slot, self._pointer(slot)) for slot in reads),
             write_texts=tuple((slot, self._pointer(slot)) for slot in writes),
-            sum_texts=tuple(
-                self._sum(phase, a, term)  # type: ignore[arg-type]
-                for a in stage.sums
-                for term in a.terms
-            ),
+            sum_texts=tuple(self._sum(phase, a, term) for a in stage.sums for term in a.terms),
         )
 
     def _extreme(self, constant: str, groups: Sequence[GroupView], than: str) -> str:

@@ -51,10 +51,9 @@ COMPARISONS: Mapping[str, str] = {
     "less_equal": "{0} <= {1}",
     "equal": "{0} == {1}",
     "not_equal": "{0} != {1}",
+    "greater": "{0} > {1}",
+    "greater_equal": "{0} >= {1}",
 }
-
-#: Functions that leave no trace in the text.
-TRANSPARENT = ("stop_gradient",)
 
 
 def helpers_for(functions: Iterable[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ Not here: functions, loops over time and memory (numpy_view.py).
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ import numpy as np
 from derive import scalar
 from derive.emit.numpy_flow import Work, is_full
 from derive.emit.numpy_functions import COMPARISONS, HELPERS, NUMPY
-from derive.emit.printer import Syntax, has_arrays, print_expression, shortest
+from derive.emit.printer import Syntax, has_arrays, print_expression, print_terms, shortest
 from derive.program import Array, Dim, Layout, Map, Matmul, Namer, Sum
 from derive.schedule import Accumulator, Group
 
@@ -31,7 +32,9 @@ OWN = (
     "next_states", "t", "alive", "alive_all", "real",
 )  # fmt: skip
 
-_ONE_LINE = 100
+#: The longest line, and the longest line of a comment.
+WIDTH = 320
+COMMENT_WIDTH = 100
 
 
 class Names:
@@ -89,6 +92,7 @@ class Lines:
         self.mentions = Mentions()
         self.stacks: list[str] = []
         self.for_all = False
+        self.room = WIDTH
         self.order = order
         self.syntax = Syntax(
             number=_literal,
@@ -142,17 +146,19 @@ class Lines:
 
     # --- lines ------------------------------------------------------------------------------
 
-    def write(self, works: Iterable[Work], *, for_all: bool, stacked: bool = True) -> list[str]:
-        """The lines of `works`, for all steps or for one.
+    def write(
+        self, works: Iterable[Work], *, for_all: bool, stacked: bool = True, indent: int = 8
+    ) -> list[str]:
+        """The lines of `works`, for all steps or for one, to be indented by `indent` blanks.
 
         stacked: products of the same vectors become one, of matrices that are put together in
         `self.stacks`, outside every loop.
         """
-        self.for_all = for_all
+        self.for_all, self.room = for_all, WIDTH - indent
         lines: list[str] = []
         for work in works:
             if isinstance(work, Map):
-                lines += self._explained(work.out, self._map(work))
+                lines += self._explained(work.out, *self._map(work))
             elif isinstance(work, Accumulator):
                 lines.append(self._sum(work))
             elif stacked and len(work.accumulators) * len(work.vectors) > 1:
@@ -165,38 +171,48 @@ class Lines:
     def _target(self, name: str) -> str:
         return self.names.all(name) if self.for_all and self.table[name].per_row else name
 
-    def _explained(self, out: str, line: str) -> list[str]:
-        """The line, below the author's equation where that says it differently."""
-        equation = self.comments.get(out, line)
-        return [line] if equation == line else [f"# {equation}", line]
+    def _explained(self, out: str, *lines: str) -> list[str]:
+        """The lines, below the author's equation where that says it differently."""
+        equation = self.comments.get(out)
+        if equation is None or (equation,) == lines:
+            return list(lines)
+        wrapped = textwrap.wrap(equation, COMMENT_WIDTH, subsequent_indent="    ")
+        return [*(f"# {line}" for line in wrapped), *lines]
 
-    def _map(self, equation: Map) -> str:
+    def _map(self, equation: Map) -> list[str]:
         for node in equation.expr.atoms(*scalar.NAME_OF_HEAD):
             if scalar.NAME_OF_HEAD[node.func] in HELPERS:
                 self.own(scalar.NAME_OF_HEAD[node.func])
         text = print_expression(equation.expr, self.syntax, self.order)
-        if not is_full(equation, self.table):
+        full = is_full(equation, self.table)
+        if not full:
             np_, shape = self.own("np"), _tuple(self.axes(self.table[equation.out]))
             if has_arrays(equation.expr):
                 text = f"{np_}.broadcast_to({text}, {shape})"
             else:
                 text = f"{np_}.full({shape}, {text}, {self.own('real')})"
-        return f"{self._target(equation.out)} = {text}"
+        line = f"{self._target(equation.out)} = {text}"
+        if len(line) <= self.room or not equation.expr.is_Add or not full:
+            return [line]
+        terms = print_terms(equation.expr, self.syntax, self.order)
+        return [f"{self._target(equation.out)} = (", *(f"    {term}" for term in terms), ")"]
 
     def _sum(self, accumulator: Accumulator) -> str:
-        terms = " + ".join(self._reduction(term) for term in accumulator.terms)
-        return f"{self._target(accumulator.out)} = {terms}"
+        out = self.table[accumulator.out]
+        terms = " + ".join(self._reduction(term, out) for term in accumulator.terms)
+        return f"{self._target(out.name)} = {terms}"
 
-    def _reduction(self, term: Matmul | Sum) -> str:
+    def _reduction(self, term: Matmul | Sum, out: Array) -> str:
         if isinstance(term, Matmul):
             if not self.table[term.left].per_row:
                 return f"{self.own('np')}.outer({self.array(term.left)}, {self.array(term.right)})"
             return f"{self._flat(term.left)}.T @ {self._flat(term.right)}"
-        source, out = self.table[term.source], self.table[term.out]
-        name = self.array(term.source)
+        source, name = self.table[term.source], self.array(term.source)
         if source.per_row == out.per_row:
             return f"{name}.sum(axis=-1, keepdims=True)"
-        return f"{name}.sum(axis=(0, 1))" if source.shape == out.shape else f"{name}.sum().reshape(1)"
+        if source.shape == out.shape:
+            return f"{name}.sum(axis=(0, 1))"
+        return f"{name}.sum().reshape(1)"
 
     # --- products ---------------------------------------------------------------------------
 

@@ -9,15 +9,17 @@ sums over rows; so it is enough to mask what leaves a function, and what enters 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
 from derive import scalar
 from derive.emit.numpy_flow import flow_of, fresh, outs
 from derive.emit.numpy_functions import helpers_for
-from derive.emit.numpy_lines import Lines, Names
+from derive.emit.numpy_lines import COMMENT_WIDTH, WIDTH, Lines, Names
 from derive.emit.printer import rank, shortest, value_of
 from derive.emit.render import environment
 from derive.program import Dim
@@ -86,8 +88,8 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
     template = environment().get_template("numpy/cell.py.j2")
     return template.render(
         name=info.name,
-        doc=[_quotable(line) for line in info.doc],
-        equations=[_quotable(line) for line in info.equations],
+        doc=[_quotable(line) for line in info.doc if line],
+        equations=_wrapped(info.equations),
         schedule=info.schedule,
         digest=info.digest,
         own=own,
@@ -103,6 +105,14 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
 def _quotable(text: str) -> str:
     """Text that may stand in a docstring."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _wrapped(lines: Iterable[str]) -> list[str]:
+    return [
+        _quotable(part)
+        for line in lines
+        for part in textwrap.wrap(line, COMMENT_WIDTH, subsequent_indent="    ")
+    ]
 
 
 CONSTANTS: Mapping[str, str] = {
@@ -134,8 +144,8 @@ class _Writer:
         self.lines = Lines(names, self.flow.table, order, comments)
         self.names = names
         self.own = names.own
-        self.fresh = fresh(self.flow.works(), self.flow.table)
         self.in_loop = tuple(outs(self.flow.step))
+        self.fresh = fresh(self.flow.works(), self.flow.table)
         self.states_asked: dict[str, None] = {}
 
     def has_ambiguous_names(self) -> bool:
@@ -170,7 +180,7 @@ class _Writer:
         """An array for all steps that leaves the function: 0 where a row is not alive."""
         text = self.lines.all(name)
         where = f"{self.own.np}.where({self.lines.own('alive_all')}, {text}, 0.0)"
-        if name in self.fresh or name in self.in_loop:
+        if name in self.fresh:
             return f"{text} if {self.own.lengths} is None else {where}"
         return where
 
@@ -218,8 +228,33 @@ class _Writer:
                 if names is self.step.states:
                     self.states_asked.setdefault(name)
                 array = f'{place}["{name}"]'
-                return f"{array}.dtype.type" if dim is None else f"{array}.shape[{shape.index(dim) - len(shape)}]"
+                if dim is None:
+                    return f"{array}.dtype.type"
+                return f"{array}.shape[{shape.index(dim) - len(shape)}]"
         raise AssertionError(f"no array tells {dim or 'the dtype'}")
+
+
+def _fit(lines: Iterable[str], indent: int) -> tuple[str, ...]:
+    """Lines that cannot be broken are left alone by formatters and linters."""
+    return tuple(
+        f"{line}  # noqa: E501  # fmt: skip" if len(line) > WIDTH - indent else line
+        for line in lines
+    )
+
+
+def _signature(
+    own: SimpleNamespace,
+    name: str,
+    counts: Iterable[str],
+    arrays: Iterable[str],
+    results: int,
+    *rest: str,
+) -> str:
+    """`def NAME(T: int, ..., params: Arrays, ..., rest) -> tuple[Arrays, ...]:`"""
+    parts = [f"{getattr(own, count)}: int" for count in counts]
+    parts += [f"{getattr(own, name)}: {own.Arrays}" for name in arrays]
+    returned = ", ".join([own.Arrays] * results)
+    return f"def {name}({', '.join([*parts, *rest])}) -> tuple[{returned}]:"
 
 
 def _carry(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -237,10 +272,11 @@ def forward_function(writer: _Writer, states_asked: Iterable[str]) -> Function:
     lines, own, names = writer.lines, writer.own, writer.names
     once = writer.write_once()
     before = lines.write(flow.before, for_all=True)
-    body = lines.write(flow.step, for_all=False)
+    body = lines.write(flow.step, for_all=False, indent=12)
     after = lines.write(flow.after, for_all=True)
     keys = writer.schedule.output_keys
-    writer.fresh -= set(split.saved)
+    # Inside the loop everything that is returned is copied into memory of its own.
+    writer.fresh = (writer.fresh | set(writer.in_loop)) - set(split.saved)
     outputs = [(key, writer.masked(n)) for key, n in zip(keys, split.outputs, strict=True)]
     loads = writer.loads()
     stored = [name for name in writer.in_loop if name in lines.mentions.alls]
@@ -263,26 +299,29 @@ def forward_function(writer: _Writer, states_asked: Iterable[str]) -> Function:
         elif state in states_asked:
             saved.append((state, writer.empty(f"(0, {width})")))
     loop = Loop(
-        allocate=tuple(allocate),
-        allocate_kept=tuple(allocate_kept),
+        allocate=_fit(allocate, 8),
+        allocate_kept=_fit(allocate_kept, 16),
         order=f"{own.range}({own.T} - 1, -1, -1) if {own.reverse} else {own.range}({own.T})",
-        body=tuple(loads + body),
-        freeze=tuple(writer.freeze(flow.carried)),
-        store=tuple(store),
-        store_kept=tuple(store_kept),
-        carry=_carry(flow.carried),
+        body=_fit(loads + body, 12),
+        freeze=_fit(writer.freeze(flow.carried), 16),
+        store=_fit(store, 12),
+        store_kept=_fit(store_kept, 16),
+        carry=_fit(_carry(flow.carried), 12),
     )
     places = {name: f'{own.inputs}["{name}"]' for name in step.inputs}
     states = [f'{name} = {own.states}["{name}"]' for name in step.states]
     unpack = writer.unpack(places, own.states)
-    array, arrays = own.Array, own.Arrays
     return Function(
-        signature=f"def forward({own.T}: int, {own.B}: int, {own.params}: {arrays}, {own.inputs}: {arrays}, {own.states}: {arrays}, {own.lengths}: {array} | None = None, {own.reverse}: bool = False, {own.training}: bool = True) -> tuple[{arrays}, {arrays}, {arrays}]:",
-        doc="All steps: outputs {name: [T, B, width]}, last states {name: [B, width]}, what backward needs.",
-        unpack=tuple(unpack + states),
-        before=tuple(once + lines.stacks + writer.alive() + before),
+        signature=_signature(
+            own, "forward", "TB", ("params", "inputs", "states"), 3,
+            f"{own.lengths}: {own.Array} | None = None", f"{own.reverse}: bool = False",
+            f"{own.training}: bool = True",
+        ),
+        doc="All steps: outputs [T, B, width], last states [B, width], and what backward needs.",
+        unpack=_fit(unpack + states, 8),
+        before=_fit(once + lines.stacks + writer.alive() + before, 8),
         loop=loop if flow.step or flow.carried else None,
-        after=tuple(after),
+        after=_fit(after, 8),
         clean=(),
         sums=(),
         results=(
@@ -302,7 +341,7 @@ def backward_function(writer: _Writer) -> Function:
     lines, own = writer.lines, writer.own
     once = writer.write_once()
     before = lines.write(flow.before, for_all=True)
-    body = lines.write(flow.step, for_all=False)
+    body = lines.write(flow.step, for_all=False, indent=12)
     after = lines.write(flow.after, for_all=True)
     sums = lines.write(flow.sums, for_all=True)
     clean = [
@@ -311,19 +350,20 @@ def backward_function(writer: _Writer) -> Function:
         if flow.table[n].per_row
     ]
     sums += lines.write(flow.last, for_all=False)
+    writer.fresh |= set(writer.in_loop)
     d_inputs = zip(step.inputs, gradient.d_inputs, strict=True)
     d_inputs_ = tuple((name, writer.masked(d_name)) for name, d_name in d_inputs)
     loads = writer.loads()
     allocate, store = writer.memory(n for n in writer.in_loop if n in lines.mentions.alls)
     loop = Loop(
-        allocate=tuple(allocate),
+        allocate=_fit(allocate, 8),
         allocate_kept=(),
         order=f"{own.range}({own.T}) if {own.reverse} else {own.range}({own.T} - 1, -1, -1)",
-        body=tuple(loads + body),
-        freeze=tuple(writer.freeze(flow.carried)),
-        store=tuple(store),
+        body=_fit(loads + body, 12),
+        freeze=_fit(writer.freeze(flow.carried), 16),
+        store=_fit(store, 12),
         store_kept=(),
-        carry=_carry(flow.carried),
+        carry=_fit(_carry(flow.carried), 12),
     )
     places = _places(writer)
     carried = dict(zip(step.states, gradient.state_seeds, strict=True))
@@ -337,16 +377,20 @@ def backward_function(writer: _Writer) -> Function:
         (name, d_name if d_name in writer.fresh else f"{d_name}.copy()")
         for name, d_name in zip(step.params, gradient.d_params, strict=True)
     )
-    array, arrays = own.Array, own.Arrays
     return Function(
-        signature=f"def backward({own.T}: int, {own.B}: int, {own.params}: {arrays}, {own.inputs}: {arrays}, {own.saved}: {arrays}, {own.lengths}: {array} | None, {own.reverse}: bool, {own.d_outputs}: Mapping[str, {array} | None], {own.d_states}: Mapping[str, {array} | None]) -> tuple[{arrays}, {arrays}, {arrays}]:",
-        doc="Gradients of parameters, inputs and initial states, given those of outputs and last states; None is zero.",
-        unpack=tuple(unpack + first),
-        before=tuple(once + lines.stacks + writer.alive() + before),
+        signature=_signature(
+            own, "backward", "TB", ("params", "inputs", "saved"), 3,
+            f"{own.lengths}: {own.Array} | None", f"{own.reverse}: bool",
+            f"{own.d_outputs}: Mapping[str, {own.Array} | None]",
+            f"{own.d_states}: Mapping[str, {own.Array} | None]",
+        ),
+        doc="Gradients of params, inputs and first states; a cotangent that is None is zero.",
+        unpack=_fit(unpack + first, 8),
+        before=_fit(once + lines.stacks + writer.alive() + before, 8),
         loop=loop if flow.step or flow.carried else None,
-        after=tuple(after),
-        clean=tuple(clean),
-        sums=tuple(sums),
+        after=_fit(after, 8),
+        clean=_fit(clean, 12),
+        sums=_fit(sums, 8),
         results=(
             Result(own.d_params, d_params),
             Result(own.d_inputs, d_inputs_),
@@ -392,17 +436,17 @@ def step_function(writer: _Writer) -> Function:
 
     pairs = zip(writer.schedule.output_keys, split.outputs, strict=True)
     outputs = tuple(entry(key, name) for key, name in pairs)
-    states = tuple(entry(key, name) for key, name in zip(step.states, step.next_states, strict=True))
+    after = zip(step.states, step.next_states, strict=True)
+    states = tuple(entry(key, name) for key, name in after)
     unpack = writer.unpack({}, own.states)
     mentioned = lines.mentions.steps
     unpack += [f'{n} = {own.inputs}["{n}"]' for n in step.inputs if n in mentioned]
     unpack += [f'{n} = {own.states}["{n}"]' for n in step.states if n in mentioned]
-    arrays = own.Arrays
     return Function(
-        signature=f"def step({own.B}: int, {own.params}: {arrays}, {own.inputs}: {arrays}, {own.states}: {arrays}) -> tuple[{arrays}, {arrays}]:",
-        doc="One step: outputs and next states, {name: [B, width]} both.",
-        unpack=tuple(unpack),
-        before=tuple(body),
+        signature=_signature(own, "step", "B", ("params", "inputs", "states"), 2),
+        doc="One step: outputs and next states, both [B, width].",
+        unpack=_fit(unpack, 8),
+        before=_fit(body, 8),
         loop=None,
         after=(),
         clean=(),

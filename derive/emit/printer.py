@@ -27,6 +27,14 @@ Expr = scalar.Expr
 _COMPARISON, _SUM, _PRODUCT, _ATOM = range(4)
 _Text = tuple[str, int]
 
+#: With the number on the right, where the target knows the mirrored comparison.
+_MIRRORED = {
+    "less": "greater",
+    "less_equal": "greater_equal",
+    "equal": "equal",
+    "not_equal": "not_equal",
+}
+
 
 def _as_it_is(text: str) -> str:
     return text
@@ -41,7 +49,7 @@ class Syntax:
     name: Callable[[str], str]
     size: Callable[[str], str]
     functions: Mapping[str, str]  # name in scalar.RULES, or sqrt, square -> callee
-    comparisons: Mapping[str, str]  # less ... -> "{0} < {1}" or a call
+    comparisons: Mapping[str, str]  # less, maybe greater ... -> "{0} < {1}" or a call
     power: Callable[[str, float], str]  # base raised to a constant that is no small integer
     # A power of a dimension alone is a scalar; without this it is written like any other.
     size_power: Callable[[str, float], str] | None = None
@@ -60,6 +68,11 @@ def print_expression(expr: Expr, syntax: Syntax, order: Mapping[str, int]) -> st
     if expr.is_number:
         return syntax.whole(value_of(expr))
     return _Printer(syntax, order).text(expr, _COMPARISON)
+
+
+def print_terms(expr: Expr, syntax: Syntax, order: Mapping[str, int]) -> tuple[str, ...]:
+    """`expr` as the terms of a sum, each but the first with its sign: "a", "- b * c"."""
+    return _Printer(syntax, order).terms(expr)
 
 
 def value_of(expr: Expr) -> float:
@@ -91,7 +104,7 @@ class _Printer:
             value = value_of(expr)
             return self.syntax.number(value), _ATOM if value >= 0 else _SUM
         if expr.is_Add:
-            return self.sum(expr), _SUM
+            return " ".join(self.terms(expr)), _SUM
         if expr.is_Mul:
             return self.product(expr)
         if isinstance(expr, sympy.Pow) and not isinstance(expr, scalar.exp):
@@ -100,16 +113,17 @@ class _Printer:
 
     # --- sums and products ------------------------------------------------------------------
 
-    def sum(self, expr: Expr) -> str:
+    def terms(self, expr: Expr) -> tuple[str, ...]:
+        if not expr.is_Add:
+            return (self.text(expr, _COMPARISON),)
         # Positive terms first, so that 1 - i does not print as -i + 1.
-        terms = sorted(_args(expr), key=lambda term: (_is_negative(term), *self.key(term)))
-        text = self.text(terms[0], _SUM)
-        for term in terms[1:]:
-            if _is_negative(term):
-                text += " - " + self.text(-term, _PRODUCT)
-            else:
-                text += " + " + self.text(term, _PRODUCT)
-        return text
+        first, *rest = sorted(_args(expr), key=lambda term: (_is_negative(term), *self.key(term)))
+        texts = [self.text(first, _SUM)]
+        for term in rest:
+            negative = _is_negative(term)
+            text = self.text(-term if negative else term, _PRODUCT)
+            texts.append(f"- {text}" if negative else f"+ {text}")
+        return tuple(texts)
 
     def product(self, expr: Expr) -> _Text:
         coefficient = _coefficient(expr)
@@ -165,6 +179,9 @@ class _Printer:
             return self.print(_args(expr)[0])
         arguments = [self.argument(argument) for argument in _args(expr)]
         if name in self.syntax.comparisons:
+            mirrored = _MIRRORED[name]
+            if _args(expr)[0].is_number and mirrored in self.syntax.comparisons:
+                name, arguments = mirrored, arguments[::-1]
             return self.syntax.comparisons[name].format(*arguments), _COMPARISON
         if name == "where" and not any(has_arrays(branch) for branch in _args(expr)[1:]):
             arguments[1] = self.syntax.constant_branch(arguments[1])

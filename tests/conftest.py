@@ -1,0 +1,1 @@
+"""Makes `reference` and other shared modules of tests/ importable from every test."""

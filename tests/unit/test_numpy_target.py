@@ -1,0 +1,345 @@
+"""derive.emit.numpy_* and derive.target_numpy, against a plain run of `interpret` through time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+from strange_cells import CELLS
+
+import derive.pipeline as pipeline
+from derive.cell import Cell
+from derive.emit.numpy_functions import COMPARISONS, HELPERS, NUMPY
+from derive.kernel import Kernel
+from derive.scalar import RULES
+from derive.target_numpy import load
+
+ROOT = Path(__file__).parents[2]
+SIZES = {"I": 3, "H": 4, "P": 2, "T": 3, "B": 4, "np": 2}
+STEPS, ROWS = 5, 3
+LENGTHS = np.array([3, 0, 5])
+
+# Products and sums of fewer than 20 terms of order 1, 5 steps: some hundred roundings.
+BOUND = {"float64": 200 * 2.0**-53, "float32": 200 * 2.0**-24}
+
+
+@dataclass
+class Case:
+    """One call and its answer by `reference`. Padding is NaN in `inputs` and `d_outputs`."""
+
+    cell: Cell
+    params: dict[str, Any]
+    inputs: dict[str, Any]
+    states: dict[str, Any]
+    d_outputs: dict[str, Any]
+    d_states: dict[str, Any]
+    clean: tuple[dict[str, Any], dict[str, Any]]
+    how: dict[str, Any]
+
+
+def make(cell: Cell, lengths: Any, reverse: bool, seed: int = 0) -> Case:
+    random = np.random.default_rng(seed)
+
+    def draw(shape: tuple[Any, ...], *before: int) -> Any:
+        axes = tuple(SIZES[dim] if isinstance(dim, str) else dim for dim in shape)
+        # Rounded to float32, so that both dtypes are given the same numbers.
+        return random.uniform(-1, 1, (*before, *axes)).astype(np.float32).astype(np.float64)
+
+    inputs = {name: draw(shape, STEPS, ROWS) for name, shape in cell.inputs.items()}
+    d_outputs = {name: draw(shape, STEPS, ROWS) for name, shape in cell.outputs.items()}
+    return Case(
+        cell=cell,
+        params={name: draw(shape) for name, shape in cell.params.items()},
+        inputs=padded(inputs, lengths),
+        states={name: draw(shape, ROWS) for name, shape in cell.states.items()},
+        d_outputs=padded(d_outputs, lengths),
+        d_states={name: draw(shape, ROWS) for name, shape in cell.states.items()},
+        clean=(inputs, d_outputs),
+        how={"steps": STEPS, "rows": ROWS, "lengths": lengths, "reverse": reverse},
+    )
+
+
+def padded(arrays: dict[str, Any], lengths: Any) -> dict[str, Any]:
+    """Copies, with NaN past the end of each row."""
+    copies = {name: array.copy() for name, array in arrays.items()}
+    for row, length in enumerate([] if lengths is None else lengths):
+        for array in copies.values():
+            array[length:, row] = np.nan
+    return copies
+
+
+def by_array(case: Case, d_outputs: dict[str, Any]) -> dict[str, Any]:
+    names = zip(case.cell.output_keys, case.cell.step.outputs, strict=True)
+    return {name: d_outputs[key] for key, name in names}
+
+
+def forward(kernel: Kernel, case: Case, **options: Any) -> Any:
+    x = case.inputs or np.zeros((STEPS, ROWS, 0))
+    lengths, reverse = case.how["lengths"], case.how["reverse"]
+    return kernel.forward(case.params, x, case.states, lengths, reverse=reverse, **options)
+
+
+def worst(found: dict[str, Any], wanted: dict[str, Any]) -> float:
+    """The largest error of any array, relative to the array's largest element or 1."""
+    assert set(found) <= set(wanted)
+    errors = [0.0]
+    for name, array in found.items():
+        assert array.shape == wanted[name].shape
+        scale = max(1.0, float(np.max(np.abs(wanted[name]), initial=0)))
+        errors.append(float(np.max(np.abs(array - wanted[name]), initial=0)) / scale)
+        assert not np.isnan(errors[-1])
+    return max(errors)
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def cell(request: pytest.FixtureRequest) -> Cell:
+    return Cell.parse(CELLS[request.param])
+
+
+@pytest.fixture(params=[(None, False), (None, True), (LENGTHS, False), (LENGTHS, True)],
+                ids=["full", "full reversed", "lengths", "lengths reversed"])  # fmt: skip
+def case(cell: Cell, request: pytest.FixtureRequest) -> Case:
+    return make(cell, *request.param)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_forward_and_backward_agree_with_the_interpreter(case: Case, dtype: str) -> None:
+    kernel = pipeline.compile(case.cell, "numpy", dtype)
+    inputs, d_outputs = case.clean
+    wanted = reference.run(case.cell.step, case.params, inputs, case.states, **case.how)
+    slopes = reference.gradients(
+        case.cell.step, case.params, inputs, case.states,
+        by_array(case, d_outputs), case.d_states, **case.how,
+    )  # fmt: skip
+    run = forward(kernel, case)
+    grads = kernel.backward(run, case.d_outputs, case.d_states)
+    keys = dict(zip(case.cell.output_keys, case.cell.step.outputs, strict=True))
+    outputs = {key: wanted.outputs[name] for key, name in keys.items()}
+    bound = BOUND[dtype]
+    assert worst(run.outputs, outputs) < bound
+    assert worst(run.states, wanted.states) < bound
+    assert worst({**grads.params, **grads.inputs, **grads.states}, slopes) < bound
+    arrays = [*run.outputs.values(), *run.states.values(), *grads.params.values()]
+    assert {array.dtype.name for array in arrays} <= {dtype}
+
+
+def test_the_reference_gradient_agrees_with_the_complex_step(case: Case) -> None:
+    inputs, d_outputs = case.clean
+    given = {**case.params, **inputs, **case.states}
+    arrays = (case.cell.step, case.params, inputs, case.states)
+    seeds = (by_array(case, d_outputs), case.d_states)
+    slopes = reference.gradients(*arrays, *seeds, **case.how)
+    random = np.random.default_rng(1)
+    for name, array in given.items():
+        along = random.uniform(-1, 1, array.shape)
+        wanted = reference.directional(*arrays, *seeds, {name: along}, **case.how)
+        assert abs(np.sum(along * slopes[name]) - wanted) < 1e-11 * max(1, abs(wanted))
+
+
+def test_inference_gives_the_bits_of_training_and_keeps_nothing(case: Case) -> None:
+    kernel = pipeline.compile(case.cell, "numpy", "float64")
+    run, trained = forward(kernel, case, training=False), forward(kernel, case)
+    for found, wanted in ((run.outputs, trained.outputs), (run.states, trained.states)):
+        for name in wanted:
+            assert found[name].tobytes() == wanted[name].tobytes()
+    assert run._saved is None
+
+
+def test_a_step_is_the_first_step_of_forward(cell: Cell) -> None:
+    case = make(cell, None, False)
+    kernel = pipeline.compile(cell, "numpy", "float64")
+    inputs = {name: array[:1] for name, array in case.inputs.items()}
+    wanted = reference.run(cell.step, case.params, inputs, case.states, steps=1, rows=ROWS)
+    x = {name: array[0] for name, array in case.inputs.items()}
+    found, states = kernel.step(case.params, x or None, case.states)
+    found = found if isinstance(found, dict) else {cell.output_keys[0]: found}
+    keys = dict(zip(cell.output_keys, cell.step.outputs, strict=True))
+    assert worst(found, {key: wanted.outputs[name][0] for key, name in keys.items()}) < 1e-13
+    assert worst(states, wanted.states) < 1e-13
+    own_memory([*found.values(), *states.values(), *x.values(), *case.states.values()])
+
+
+def own_memory(arrays: list[Any]) -> None:
+    for k, array in enumerate(arrays):
+        for other in arrays[:k]:
+            assert not np.shares_memory(array, other)
+
+
+def test_results_share_no_memory_and_arguments_stay_as_they_were(case: Case) -> None:
+    kernel = pipeline.compile(case.cell, "numpy", "float64")
+    given = [*case.params.values(), *case.inputs.values(), *case.states.values(),
+             *case.d_outputs.values(), *case.d_states.values()]  # fmt: skip
+    before = [array.copy() for array in given]
+    run = forward(kernel, case)
+    kept = {name: array.copy() for name, array in run._saved.items()}
+    grads = kernel.backward(run, case.d_outputs, case.d_states)
+    results = [*run.outputs.values(), *run.states.values(), *run._saved.values(),
+               *grads.params.values(), *grads.inputs.values(), *grads.states.values()]  # fmt: skip
+    own_memory(given + results)
+    for array, copy in zip(given, before, strict=True):
+        assert array.tobytes() == copy.tobytes()
+    for name, copy in kept.items():
+        assert run._saved[name].tobytes() == copy.tobytes()
+
+
+def test_cotangents_left_out_are_zero(case: Case) -> None:
+    kernel = pipeline.compile(case.cell, "numpy", "float64")
+    run = forward(kernel, case)
+    zeros = (
+        {name: np.zeros_like(array) for name, array in case.d_outputs.items()},
+        {name: np.zeros_like(array) for name, array in case.d_states.items()},
+    )
+    found, wanted = kernel.backward(run), kernel.backward(run, *zeros)
+    for name, array in wanted.params.items():
+        assert np.array_equal(found.params[name], array)
+
+
+def test_values_of_ended_rows_count_nowhere(cell: Cell) -> None:
+    kernel = pipeline.compile(cell, "numpy", "float64")
+    case = make(cell, LENGTHS, False)
+    results = []
+    for filler in (np.nan, np.inf, 0.0):
+        inputs = {n: np.where(np.isnan(a), filler, a) for n, a in case.inputs.items()}
+        d_outputs = {n: np.where(np.isnan(a), filler, a) for n, a in case.d_outputs.items()}
+        x = inputs or np.zeros((STEPS, ROWS, 0))
+        run = kernel.forward(case.params, x, case.states, LENGTHS)
+        grads = kernel.backward(run, d_outputs, case.d_states)
+        results.append([*run.outputs.values(), *run.states.values(), *grads.params.values(),
+                        *grads.inputs.values(), *grads.states.values()])  # fmt: skip
+    for parts in zip(*results, strict=True):
+        assert parts[0].tobytes() == parts[1].tobytes() == parts[2].tobytes()
+
+
+# --- the text -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("generated")
+    for name, text in CELLS.items():
+        (path / f"{name}.py").write_text(text_of(text))
+    yield path
+
+
+def text_of(text: str) -> str:
+    (generated,) = pipeline.emit(Cell.parse(text), "numpy").values()
+    return generated
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["mypy", "--strict", "--config-file="],
+        ["ruff", "check", "--config", str(ROOT / "pyproject.toml"), "--config", "line-length=320"],
+        ["ruff", "format", "--check", "--config", "line-length=320"],
+    ],
+    ids=["mypy", "ruff check", "ruff format"],
+)
+def test_generated_text_is_clean_as_printed(folder: Path, command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command, str(folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_generated_text_is_the_same_under_every_hash_seed() -> None:
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "from test_numpy_target import CELLS, text_of\n"
+        "import hashlib\n"
+        "text = ''.join(map(text_of, CELLS.values()))\n"
+        "print(hashlib.sha256(text.encode()).hexdigest())"
+    )
+    paths = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "unit")]
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True,
+            env={"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("0", "1", "12345")
+    }  # fmt: skip
+    assert len(digests) == 1
+
+
+def test_generated_text_needs_numpy_alone(folder: Path) -> None:
+    code = (
+        "import sys, runpy\n"
+        "runpy.run_path(sys.argv[1])\n"
+        "print([name for name in ('sympy', 'derive', 'jinja2', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder / "acts.py")],
+        capture_output=True, text=True, check=True, cwd=folder,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_doc_cannot_end_the_docstring() -> None:
+    text = text_of('cell odd\ndoc ends """ here \\N{x} \\\nstate h: H\nh\' = h\noutput h\'\n')
+    assert 'ends """ here \\N{x}' in load(text, "numpy/odd.py").__doc__
+
+
+def test_tracebacks_show_generated_lines() -> None:
+    module = load(text_of(CELLS["noinput"]), "numpy/noinput.py")
+    try:
+        module.step(1, {}, {}, {})
+    except KeyError:
+        assert 'params["U"]' in traceback.format_exc()
+    else:
+        pytest.fail("no error")
+
+
+# --- functions ------------------------------------------------------------------------------
+
+
+def test_the_tables_cover_the_closed_function_set() -> None:
+    assert {*NUMPY, *HELPERS, *COMPARISONS} >= RULES.keys() - {"stop_gradient"}
+    assert not NUMPY.keys() & HELPERS.keys()
+
+
+FUNCTIONS = load(
+    text_of(
+        "cell f\ninput v: H\n"
+        + "\n".join(
+            f"y_{k} = {name}(v)"
+            for k, name in enumerate(n for n in HELPERS if n not in ("gated", "clip"))
+        )
+        + "\noutput "
+        + ", ".join(f"y_{k}" for k in range(len(HELPERS) - 2))
+    ),
+    "numpy/f.py",
+)
+
+
+@pytest.mark.parametrize("name", [n for n in HELPERS if n not in ("gated", "clip")])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_helpers_are_accurate_over_the_whole_range(name: str, dtype: Any) -> None:
+    from derive.algebra import MPMATH
+
+    parts = np.linspace(-20, 20, 401), np.linspace(-1, 1, 101), [-300, -80, 80, 300]
+    grid = np.concatenate(parts)
+    v = grid.astype(dtype)
+    with np.errstate(all="ignore"):
+        found = getattr(FUNCTIONS, name)(v)
+    assert found.dtype == dtype
+    wanted = MPMATH.functions[name](MPMATH.array(v.astype(np.float64)))
+    eps = float(np.finfo(dtype).eps)
+    for value, exact, at in zip(found, wanted, v, strict=True):
+        # These add 1 or 1/2 to something of the other sign: the error is one of that number's.
+        added = {"gelu": abs(float(at)), "hard_sigmoid": 1.0}
+        scale = max(abs(exact), added.get(name, 1e-30))
+        assert abs(float(value) - exact) <= 8 * eps * scale, (at, value, exact)
+
+
+@pytest.mark.parametrize("name", [n for n in HELPERS if n not in ("gated", "clip")])
+def test_helpers_hand_on_nan(name: str) -> None:
+    with np.errstate(all="ignore"):
+        assert np.isnan(getattr(FUNCTIONS, name)(np.array([np.nan]))).all()

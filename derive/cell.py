@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +28,6 @@ Equations = Iterable[sympy.Eq] | Mapping[Any, Any]
 Declarations = Mapping[str, Any] | Iterable[str]
 
 
-@dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
 class Cell:
     """A recurrent cell: its equations, its arrays with their shapes, its outputs.
 
@@ -56,6 +54,7 @@ class Cell:
     order of terms, the spelling of numbers and the doc do not count.
     """
 
+    __slots__ = ("_checked",)
     _checked: Checked
 
     def __init__(
@@ -119,6 +118,12 @@ class Cell:
 
     def _set(self, checked: Checked) -> None:
         object.__setattr__(self, "_checked", checked)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Cell cannot be changed; {name!r} is fixed")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Cell cannot be changed; {name!r} is fixed")
 
     @property
     def name(self) -> str:
@@ -253,9 +258,8 @@ def _declared(group: Declarations, default: Dim | None) -> tuple[Declared, ...]:
     found = []
     for key in group:
         shape = group[key] if isinstance(group, Mapping) else default
-        if isinstance(shape, (str, int)):
-            shape = (shape,)
-        shape = None if shape is None else tuple(_dim(dim) for dim in shape)
+        if shape is not None:
+            shape = tuple(map(_dim, shape if isinstance(shape, (tuple, list)) else (shape,)))
         found.append(Declared(_name(key), shape, _NOWHERE))
     return tuple(found)
 
@@ -269,6 +273,8 @@ def _dim(dim: Any) -> Dim:
 
 
 def _definitions(equations: Equations) -> Iterable[Definition]:
+    if not isinstance(equations, Iterable):
+        raise ArgumentTypeError(f"{equations!r} is no list of equations", hint="[Eq(h_next, ...)]")
     pairs: Iterable[Any] = equations.items() if isinstance(equations, Mapping) else equations
     for pair in pairs:
         if isinstance(pair, sympy.Eq):

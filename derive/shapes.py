@@ -36,6 +36,7 @@ from derive.scalar import Expr
 from derive.scope import Kind, Scope, show_shape
 
 Shape = tuple[Dim, ...]
+Operand = tuple[Node, Dim | None]
 
 #: More parameters of unknown shape than this are not listed at once.
 MAX_AMBIGUOUS = 20
@@ -269,7 +270,7 @@ class _Check:
                     ),
                     hint=f"state {state}: {width}"
                     if isinstance(expr, Name)
-                    else f"{state}' = W_{state} @ ({self.text(expr)})",
+                    else f"{state}' = {self.fresh(f'W_{state}')} @ {self.bracketed(expr)}",
                 )
             )
 
@@ -304,13 +305,12 @@ class _Check:
         first, width = wide[0]
         for other, other_width in wide[1:]:
             if other_width != width:
-                self.mismatch(node, first, width, other, other_width)
+                self.mismatch(node, (first, width), (other, other_width))
                 return None
         return width
 
-    def mismatch(
-        self, node: Node, a: Node, a_width: Dim | None, b: Node, b_width: Dim | None
-    ) -> None:
+    def mismatch(self, node: Node, one: Operand, other: Operand) -> None:
+        (a, a_width), (b, b_width) = one, other
         verb = _VERBS[node.operator] if isinstance(node, Binary) else "takes"
         arrays = "arrays of different width"
         self.errors.append(
@@ -322,11 +322,11 @@ class _Check:
                     *self.origins(a, b),
                     *self.found.advise(b.place),
                 ),
-                hint=self.mismatch_hint((a, a_width), (b, b_width)),
+                hint=self.mismatch_hint(one, other),
             )
         )
 
-    def mismatch_hint(self, *operands: tuple[Node, Dim | None]) -> str:
+    def mismatch_hint(self, *operands: Operand) -> str:
         """Which operand to project: the one that is not as wide as a state, else the last."""
         for node, _ in operands:
             if isinstance(node, Name) and node.name in self.inferred:
@@ -336,7 +336,7 @@ class _Check:
         node, width = (a, b_width) if b_width in states and a_width not in states else (b, a_width)
         shown = self.text(node)
         if not isinstance(node, Name):
-            return f"bring both to one width with a matrix, for example  W @ ({shown})"
+            return f"bring both to one width with a matrix, for example  W @ {self.bracketed(node)}"
         projected = self.fresh(f"{node.name}_{str(width).lower()}")
         matrix = self.fresh(f"W_{node.name}")
         return f"project {shown} first, for example  {projected} = {matrix} @ {shown}"
@@ -355,9 +355,10 @@ class _Check:
         rows, columns = shape[::-1] if isinstance(node.left, Transpose) else shape
         if columns == vector:
             return rows
-        other = self.fresh(f"{matrix.name}_2")
-        hint = f"{other} @ {self.shorten(node.right)}   with a matrix of its own"
-        if rows == vector:
+        suffix = node.right.name if isinstance(node.right, Name) else "2"
+        other = self.fresh(f"{matrix.name}_{suffix}")
+        hint = f"{other} @ {self.bracketed(node.right)}   with a matrix of its own"
+        if rows == vector and matrix.name not in self.inferred:
             swapped = matrix if isinstance(node.left, Transpose) else Transpose(matrix, node.place)
             hint = self.text(Binary("@", swapped, node.right, node.place))
         self.errors.append(
@@ -379,6 +380,10 @@ class _Check:
         text = self.text(node)
         text = text if len(text) <= 40 else text[:37] + "..."
         return text if isinstance(node, (Name, Call)) else f"'{text}'"
+
+    def bracketed(self, node: Node) -> str:
+        text = self.text(node)
+        return text if isinstance(node, (Name, Call)) else f"({text})"
 
     def origins(self, *nodes: Node) -> list[str]:
         """Where the shapes of inferred parameters, and likely slips, come from."""

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import sympy
 
-from derive import constants, scalar
+from derive import constants, names, scalar
 from derive.declaration import Declaration
 from derive.errors import CellError, Place
 from derive.expression import (
@@ -193,18 +193,25 @@ _NAMES: Mapping[Any, str] = {
 def read(value: Any) -> Node:
     """The expression tree of a SymPy expression, or of a plain number."""
     try:
-        return _read(sympy.sympify(value, strict=True))
+        expr = sympy.sympify(value, strict=True)
     except sympy.SympifyError:
         raise CellError(
             f"{value!r} is no SymPy expression", hint="x, h = derive.arrays('x h')"
         ) from None
+    return _read(expr.xreplace({part: _exact(part) for part in expr.atoms(sympy.Float)}))
+
+
+def _exact(value: Any) -> Any:
+    """The rational that a float was written as: 1/10 for 0.1."""
+    short = repr(float(value))
+    return sympy.Rational(short if float(short) == value else str(value))
 
 
 def _read(expr: Any) -> Node:
     if isinstance(expr, sympy.Symbol):
+        if not names.is_identifier(expr.name):
+            raise CellError(f"the symbol '{expr.name}' is no name of an array")
         return Name(expr.name, _NOWHERE)
-    if expr.is_Float:
-        return _number(sympy.Rational(repr(float(expr))))
     if expr.is_Rational:
         return _number(expr)
     if isinstance(expr, sympy.NumberSymbol):
@@ -265,13 +272,24 @@ def _decimal_places(denominator: int) -> int | None:
 
 def _chain(operator: str, nodes: list[Node]) -> Node:
     """a + b + c; a negative term is subtracted."""
-    result = nodes[0]
+    result = _negate_first(nodes[0]) if operator == "+" else nodes[0]
     for node in nodes[1:]:
         if operator == "+" and isinstance(node, Negative):
             result = Binary("-", result, node.operand, _NOWHERE)
         else:
             result = Binary(operator, result, node, _NOWHERE)
     return result
+
+
+def _negate_first(node: Node) -> Node:
+    """-(a * b) as -a * b, which is the same and reads better in front of a sum."""
+    if not isinstance(node, Negative) or not isinstance(node.operand, Binary):
+        return node
+    product = node.operand
+    if product.operator not in ("*", "/"):
+        return node
+    left = _negate_first(Negative(product.left, _NOWHERE))
+    return Binary(product.operator, left, product.right, _NOWHERE)
 
 
 def _product(expr: Any) -> Node:
@@ -284,8 +302,6 @@ def _product(expr: Any) -> Node:
             below.append(_read(base ** (-exponent)))
         else:
             above.append(_read(factor))
-    if coefficient.is_Float:
-        coefficient = sympy.Rational(repr(float(coefficient)))
     magnitude = abs(coefficient)
     if magnitude != 1 or not above:
         exact = _number(magnitude)

@@ -159,6 +159,8 @@ class _Builder:
         word = keyword.group("word")
         if word == "cell":
             raise statement.error("a text holds one cell", keyword.start("word"))
+        if word == "doc":
+            raise statement.error("a doc cannot begin with '='", keyword.end())
         add: dict[str, Callable[[Statement, int, int], None]] = {
             "input": self._input,
             "state": self._state,

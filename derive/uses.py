@@ -15,6 +15,7 @@ from derive.errors import CellError, Place
 from derive.expression import (
     Binary,
     Call,
+    Compare,
     Name,
     Node,
     Transpose,
@@ -36,6 +37,10 @@ class Uses:
         self.report = scope.report
 
     def visit(self, node: Node) -> None:
+        if isinstance(node, Compare):
+            self.visit(node.left)
+            self.visit(node.right)
+            return
         try:
             evaluate(node, self.scope.consts)
         except NotConstant:
@@ -160,15 +165,14 @@ class Uses:
         self.report(
             f"'{self.text(left)}' stands left of @ and is no matrix",
             left.place,
-            "@ takes a parameter on its left and a vector on its right; "
-            "it binds as tightly as *, from left to right",
+            "@ takes a parameter on its left, and binds as tightly as *, from left to right",
             hint=hint,
         )
 
     def exponent(self, node: Binary) -> None:
         value = self.constant(
             node.right,
-            f"the exponent of '{self.text(node)}' is no constant",
+            f"the exponent of '{self.text(node)}' is not constant",
             f"exp({self.text(node.right)} * log({self.text(node.left)}))",
         )
         if value is not None and abs(value) > MAX_EXPONENT:
@@ -177,7 +181,7 @@ class Uses:
     def bounds(self, node: Call) -> None:
         v, low, high = (self.text(arg) for arg in node.args)
         hint = f"maximum({low}, minimum({v}, {high}))"
-        what = "a bound of 'clip' is no constant"
+        what = "a bound of 'clip' is not constant"
         lowest, highest = (self.constant(arg, what, hint) for arg in node.args[1:])
         if lowest is not None and highest is not None and lowest > highest:
             self.report(

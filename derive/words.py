@@ -29,7 +29,8 @@ class Source:
     def place(self, line: int, column: int) -> Place:
         """The place of a one-based line and column."""
         text = self.lines[line - 1] if line <= len(self.lines) else ""
-        return Place(self.file, line, column, text)
+        shown = "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
+        return Place(self.file, line, column, shown)
 
 
 @dataclass(frozen=True, slots=True)

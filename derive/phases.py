@@ -32,7 +32,8 @@ def phases(
 
 def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, Phase]:
     table = program.table()
-    from_state = reached_from(program, {name for name, _ in carried})
+    # What the loop hands on is known step by step, even where no state goes into it.
+    from_state = reached_from(program, {name for pair in carried for name in pair})
     to_state = leading_to(program, {name for _, name in carried})
     over_rows = reached_from(program, {n for n in program.inputs if table[n].per_row})
     phase: dict[str, Phase] = {}
@@ -55,7 +56,6 @@ def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, P
     free = [equation for equation in rowwise if equation.out not in from_state]
     before = {equation.out for equation in free if is_reduction(equation)}
     before |= _ancestors(free, before) | _descendants(free, before)
-    before -= {name for _, name in carried}  # the loop itself hands these on
     for equation in free:
         if equation.out in before:
             phase[equation.out] = Phase.BEFORE

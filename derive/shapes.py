@@ -27,6 +27,7 @@ from derive.expression import (
     Number,
     Transpose,
     children,
+    names_of,
     quote,
 )
 from derive.infer import Widths
@@ -329,8 +330,9 @@ class _Check:
     def mismatch_hint(self, *operands: Operand) -> str:
         """Which operand to project: the one that is not as wide as a state, else the last."""
         for node, _ in operands:
-            if isinstance(node, Name) and node.name in self.inferred:
-                return f"param {node.name}: 1   if it is meant to be a scalar"
+            guessed = self.guessed(node)
+            if guessed is not None:
+                return f"param {guessed}: 1   if it is meant to be a scalar"
         states = {self.shapes[state.name][0] for state in self.found.declaration.states}
         (a, a_width), (b, b_width) = operands
         node, width = (a, b_width) if b_width in states and a_width not in states else (b, a_width)
@@ -340,6 +342,15 @@ class _Check:
         projected = self.fresh(f"{node.name}_{str(width).lower()}")
         matrix = self.fresh(f"W_{node.name}")
         return f"project {shown} first, for example  {projected} = {matrix} @ {shown}"
+
+    def guessed(self, node: Node) -> str | None:
+        """The inferred parameter that alone gives `node` its width, if there is one."""
+        wide = dict.fromkeys(
+            name.name for name in names_of(node) if self.shapes.get(name.name, (1,)) != (1,)
+        )
+        only = next(iter(wide)) if len(wide) == 1 else ""
+        is_guess = only in self.inferred and not self.found.is_matrix(only)
+        return only if is_guess else None
 
     def fresh(self, wanted: str) -> str:
         while wanted in self.found.kinds:
@@ -389,11 +400,12 @@ class _Check:
         """Where the shapes of inferred parameters, and likely slips, come from."""
         facts = []
         for node in nodes:
-            if not isinstance(node, Name) or node.name not in self.inferred:
+            name = node.name if isinstance(node, Name) else self.guessed(node)
+            if name is None or name not in self.inferred:
                 continue
-            use = self.found.matrix_uses.get(node.name) or self.found.vector_uses[node.name]
+            use = self.found.matrix_uses.get(name) or self.found.vector_uses[name]
             facts.append(
-                f"{node.name} is a parameter; its shape {show_shape(self.shapes[node.name])} "
+                f"{name} is a parameter; its shape {show_shape(self.shapes[name])} "
                 f"was inferred, from line {use.place.line} on"
             )
         return facts

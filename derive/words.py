@@ -162,8 +162,7 @@ class _Scan:
         at = 0
         while at < len(self.words):
             at += self.step(at)
-        if self.brackets:
-            raise self.error("'(' is never closed", self.brackets[-1][0])
+        assert not self.brackets, "a statement runs on until its brackets are closed"
         if self.value_next:
             last = self.words[-1]
             raise self.error(f"a value is missing after '{last.text}'", last)
@@ -218,8 +217,6 @@ class _Scan:
         is_call = not self.value_next
         if is_call and self.words[at - 1].kind != "name":
             raise self.error("an operator is missing before '('", word)
-        if not is_call and at and self.words[at - 1].text == ".":
-            raise self.error("a name is missing after '.'", word)
         if len(self.brackets) >= MAX_DEPTH:
             raise too_deep(self.statement.place(word.start))
         self.brackets.append((word, is_call))

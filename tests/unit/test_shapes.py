@@ -276,6 +276,17 @@ my.cell:5:9: 'b + x' adds arrays of different width
   hint: param b: 1   if it is meant to be a scalar
 """,
     ),
+    "a_width_mismatch_of_an_inferred_vector_inside": (
+        BASE + "h' = b * h\ny = x + 1 / (1 + b**2)\noutput h'",
+        """\
+my.cell:5:9: 'x + 1 / (1 + b**2)' adds arrays of different width
+    y = x + 1 / (1 + b**2)
+            ^
+  x has width I, '1 / (1 + b**2)' has width H
+  b is a parameter; its shape H was inferred, from line 4 on
+  hint: param b: 1   if it is meant to be a scalar
+""",
+    ),
     "a_next_value_of_another_width": (
         BASE + "h' = tanh(x)\noutput h'",
         """\
@@ -558,6 +569,14 @@ my.cell:4:18: the lower bound of 'clip' lies above the upper one
                      ^
   the bounds are 1 and -1
   hint: clip(v, -1, 1)
+""",
+    ),
+    "an_exponent_without_a_value": (
+        BASE + "h' = h**(1 / 0)\noutput h'",
+        """\
+my.cell:4:10: this divides by zero
+    h' = h**(1 / 0)
+             ^
 """,
     ),
     "a_large_exponent": (

@@ -44,6 +44,23 @@ my.cell:1:5: a name is missing after 'cell'
   hint: cell   janet
 """,
     ),
+    "a_doc_before_the_cell": (
+        "doc text\ncell a",
+        """\
+my.cell:1:1: a text begins with the name of its cell
+    doc text
+    ^
+  hint: cell   janet
+""",
+    ),
+    "a_list_of_cells": (
+        "cell a, b",
+        """\
+my.cell:1:9: a text holds one cell
+    cell a, b
+            ^
+""",
+    ),
     "a_second_cell": (
         "cell a\ncell b",
         """\

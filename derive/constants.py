@@ -109,10 +109,7 @@ def apply(function: str, args: list[scalar.Expr], place: Place) -> scalar.Expr:
     if function == "sqrt" and args[0] >= 0:
         return bounded(power(args[0], scalar.HALF, place), place)
     with mpmath.workdps(DIGITS + 20):
-        try:
-            value = _FUNCTIONS[function](*map(MPMATH.number, args))
-        except (ValueError, ZeroDivisionError, OverflowError):
-            value = mpmath.nan
+        value = _FUNCTIONS[function](*map(MPMATH.number, args))
         if not isinstance(value, mpmath.mpf) or not mpmath.isfinite(value):
             raise CellError(f"{shown} is no real number", place=place)
         return bounded(_rational(value), place)
@@ -122,11 +119,9 @@ _FUNCTIONS: Mapping[str, Any] = {**MPMATH.functions, "sqrt": mpmath.sqrt}
 
 
 def check_line(expr: scalar.Expr, place: Place) -> None:
-    """One line of a Program may hold finite real numbers only, and such as fit a double."""
-    if expr.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
-        raise CellError("this divides by zero", place=place)
-    if expr.has(sympy.I):
-        raise CellError("this takes a root of a negative number", place=place)
+    """One line of a Program holds only numbers that fit a double, after multiplying out."""
+    strange = expr.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I)
+    assert not strange, f"{expr}: divisions and roots are checked where they are made"
     for value in sorted(expr.atoms(sympy.Rational), key=sympy.default_sort_key):
         bounded(value, place)
 

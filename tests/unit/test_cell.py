@@ -257,6 +257,9 @@ def test_plain_symbols_and_a_mapping_do_as_well() -> None:
         (h + sympy.E, "h + 2.718281828459045235360287471352662497757"),
         (h * 10**20, "100000000000000000000 * h"),
         (sympy.Float("0.30000000000000004") * h, "0.30000000000000004 * h"),
+        (sympy.exp(h) / sympy.exp(2 * x), "exp(h) * exp(-2 * x)"),
+        (sympy.Pow(sympy.E, h, evaluate=False), "exp(h)"),
+        (-h / x**2 + 1, "1 - h / x**2"),
         (3, "3"),
         (0.5, "0.5"),
     ],
@@ -312,6 +315,7 @@ def test_array_symbols_survive_pickle_and_know_products() -> None:
         ({"equations": {"h_next": h + x}}, "<sympy>:5:10: 'h + x' adds arrays of different width"),
         ({"name": "my cell"}, "'my cell' is no name"),
         ({"name": 3}, "3 is no name"),
+        ({"states": {"h": sympy.Symbol("no width")}}, "'width' has no meaning in a width"),
         ({"states": "h"}, "'h' is a string"),
         ({"states": {"h": 1.5}}, "1.5 is no width"),
         ({"states": {"h": "no width"}}, "'width' has no meaning in a width"),
@@ -337,6 +341,55 @@ def test_deep_sympy_is_refused_cleanly() -> None:
         deep = scalar.sigmoid(deep)
     with pytest.raises(CellError):
         Cell("c", {"h_next": deep}, states=["h"])
+
+
+# --- constants ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("0.1", "1/10"),
+        ("1e-3", "1/1000"),
+        ("2**10 - 1", "1023"),
+        ("4**0.5", "2"),
+        ("-(1 / 3)**2", "-1/9"),
+        ("where(1 < 2, 5, 1 / 0)", "5"),
+        ("clip(7, -1, 2)", "2"),
+        ("maximum(1, 2) + sum(3) + mean(4) + layer_norm(5)", "9"),
+        ("floor(2.5) + sign(-3) + abs(-4)", "5"),
+        ("sigmoid(0)", "1/2"),
+        ("0e99999", "0"),
+        ("1.6732632423543772848170429916717", "1.6732632423543772848170429916717"),
+    ],
+)
+def test_constants_are_exact(written: str, value: str) -> None:
+    cell = Cell.parse(f"{SMALL}const k = {written}\nh' = k + h\noutput h'")
+    assert cell.consts["k"] == sympy.Rational(value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["2**0.5", "exp(1)", "1.1**900", "gelu(0.5)", "sqrt(0.3)", "2**(1/3)", "1.0001**900**0.99"],
+)
+def test_irrational_and_long_constants_have_forty_digits(written: str) -> None:
+    cell = Cell.parse(f"{SMALL}const k = {written}\nh' = k + h\noutput h'")
+    wanted = eval(written, {}, {**FUNCTIONS})
+    assert cell.consts["k"].is_Rational
+    assert abs(float(cell.consts["k"]) / wanted - 1) < 1e-12
+    assert len(str(cell.consts["k"].p)) < 60
+
+
+def test_fractions_that_grow_are_shortened() -> None:
+    steps = "".join(f", a{k + 1} = (a{k} + 1 / (a{k} + 0.1)) / 2" for k in range(200))
+    cell = Cell.parse(f"{SMALL}const a0 = 1.1{steps}\nh' = a200 * h\noutput h'")
+    assert abs(float(cell.consts["a200"]) - 0.951249219) < 1e-6
+
+
+@pytest.mark.parametrize("written", ["exp(1e300)", "exp(-1e300)", "1e300 * 1e300", "1e308 * 10"])
+def test_constants_beyond_a_double_are_refused(written: str) -> None:
+    with pytest.raises(CellError, match="is beyond what a double holds"):
+        Cell.parse(f"{SMALL}const k = {written}\nh' = k + h\noutput h'")
 
 
 # --- the lines of a Step --------------------------------------------------------------------

@@ -800,6 +800,27 @@ def test_likely_slip_is_noted() -> None:
     assert checked.notes == ("'gaet' is a parameter, for nothing defines it; did you mean 'gate'?",)
 
 
+@pytest.mark.parametrize(
+    ("defined", "used"),
+    [("gate", "Gate"), ("new_gate", "newgate"), ("update", "updte"), ("update", "updatee")],
+)
+def test_kinds_of_slips(defined: str, used: str) -> None:
+    (note,) = check(f"{BASE}{defined} = h + 1\nh' = {used} * h\noutput h'").notes
+    assert note.endswith(f"did you mean '{defined}'?")
+
+
+def test_ambiguous_shapes_are_listed_up_to_a_limit() -> None:
+    body = "".join(f"y{k} = W{k} @ h\n" for k in range(100))
+    with pytest.raises(CellErrors) as caught:
+        check(f"{BASE}{body}h' = h\noutput h'")
+    assert len(caught.value.errors) == shapes.MAX_AMBIGUOUS
+
+
+def test_hint_gives_way_to_names_in_use() -> None:
+    with pytest.raises(CellError, match="x_h_ = W_x_ @ x"):
+        check(f"{BASE}x_h = h\nW_x = h\nh' = h * x\noutput h'")
+
+
 def test_families_of_names_are_no_slips() -> None:
     body = "param W_i: H x I, beta1: H\ni = W_i @ x\nf = W_f @ x * beta2\nh' = i * f\n"
     assert check(f"{BASE}{body}output h'").notes == ()

@@ -1,0 +1,9 @@
+"""`python -m derive` is the `derive` command.
+
+In: the command line.  Out: its exit status.
+Not here: anything else (cli.py).
+"""
+
+from derive.cli import main
+
+main()

@@ -1,0 +1,162 @@
+"""The command line: commands, options and help. Click lives here.
+
+In: the words of a command line.  Out: an exit status: 0 good, 1 a check failed, 2 wrong use.
+Not here: what the commands do (commands/). Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from derive import __version__
+from derive.inspect import ALL, FORMATS, STAGES, USUAL
+
+GOOD, FAILED, WRONG_USE = 0, 1, 2
+
+TARGETS = ("numpy", "c")
+
+_EPILOG = (
+    "CELL is an entry of the catalogue, with options (lstm, lstm:peephole=true,forget_bias=1), "
+    "or a path to a .cell file."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `derive` command."""
+    sys.exit(status(arguments))
+
+
+def status(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; every mistake of the user's ends as text on standard error."""
+    from derive.errors import DeriveError, ProgramError, VerificationError
+
+    try:
+        code = _derive.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="derive",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return code or GOOD
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USE
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads it: no second complaint
+        return GOOD
+    except (VerificationError, ProgramError) as error:
+        click.echo(str(error), err=True)
+        return FAILED
+    except DeriveError as error:
+        click.echo(str(error), err=True)
+        return WRONG_USE
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
+@click.version_option(__version__, prog_name="derive", message="%(prog)s %(version)s")
+def _derive() -> None:
+    """Recurrent cells from equations: derived gradients, generated and verified kernels."""
+
+
+@_derive.command("list")
+def _list() -> int:
+    """The catalogue: every entry, with its options."""
+    from derive.commands import catalogue
+
+    return catalogue.run()
+
+
+def _stages_help() -> str:
+    width = max(map(len, STAGES))
+    return "\n".join(f"  {name.ljust(width)}  {what}" for name, what in STAGES.items())
+
+
+@_derive.command(
+    "show",
+    help="One cell: its equations, derived gradient, schedule and cost.\n\n"
+    f"\b\nStages:\n{_stages_help()}\n  {ALL.ljust(max(map(len, STAGES)))}  all of them",
+    epilog=_EPILOG,
+)
+@click.argument("cell")
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    metavar="S",
+    help=f"What to show, several with commas. [default: {','.join(USUAL)}]",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(tuple(FORMATS)),
+    default="text",
+    show_default=True,
+    help="How to show it.",
+)
+@click.option("--size", "sizes", multiple=True, metavar="H=256", help="A width, for the cost.")
+def _show(cell: str, stages: tuple[str, ...], format_: str, sizes: tuple[str, ...]) -> int:
+    from derive.commands import show
+
+    return show.run(cell, stages, format_, sizes)
+
+
+@_derive.command("generate", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, metavar="[CELL ...]")
+@click.option(
+    "--target",
+    default=",".join(TARGETS),
+    show_default=True,
+    metavar="T",
+    help="What to generate, with commas.",
+)
+@click.option(
+    "--out",
+    default="generated",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="The folder for the files.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; compare with what is there.")
+def _generate(cells: tuple[str, ...], target: str, out: str, check: bool) -> int:
+    """Derive, emit, compile and verify; then write the files.
+
+    Without CELL: the whole catalogue. Nothing is written if a verification fails.
+    """
+    from derive.commands import generate
+
+    return generate.run(cells, target, out, check)
+
+
+@_derive.command("verify", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, metavar="[CELL ...]")
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+def _verify(cells: tuple[str, ...], as_json: bool) -> int:
+    """Derive, emit and compile, and check the kernels against independent references.
+
+    Without CELL: the whole catalogue.
+    """
+    from derive.commands import verify
+
+    return verify.run(cells, as_json)
+
+
+@_derive.command("bench")
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def _bench(as_json: bool) -> int:
+    """Measure the kernels and the tool itself."""
+    from derive.commands import bench
+
+    return bench.run(as_json)
+
+
+if __name__ == "__main__":
+    main()

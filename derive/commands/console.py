@@ -1,0 +1,90 @@
+"""Writing to the terminal: results, tables, progress. Rich lives here.
+
+In: text.  Out: results on standard output, everything else on standard error.
+Not here: what is said.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Item = TypeVar("Item")
+
+
+class Tick(Protocol):
+    def __call__(self, label: str) -> None: ...
+
+
+def result(text: str) -> None:
+    """What the user asked for, as it is."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def say(text: str) -> None:
+    """Anything about the result."""
+    sys.stdout.flush()
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()
+) -> str:
+    """A table as plain text, as wide as its cells. numeric: columns aligned to the right."""
+    cells = [tuple(columns), *(tuple(row) for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
+    lines = []
+    for row in cells:
+        parts = [
+            cell.rjust(width) if k in numeric else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(parts).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Tick]:
+    """A progress bar on standard error while the block runs, gone afterwards.
+
+    Where standard error is no terminal, one line for each tick.
+    """
+    if total == 0 or not sys.stderr.isatty():
+        done = 0
+
+        def line(label: str) -> None:
+            nonlocal done
+            done += 1
+            say(f"{title} {done}/{total} {label}")
+
+        yield line
+        return
+    with _bar() as bar:
+        task = bar.add_task(title, total=total, label="")
+
+        def advance(label: str) -> None:
+            bar.update(task, advance=1, label=label)
+
+        yield advance
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[label]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )

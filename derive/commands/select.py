@@ -1,0 +1,68 @@
+"""CELL on the command line -> a Cell.
+
+In: `lstm`, `lstm:peephole=true`, or a path to a `.cell` file.  Out: a Cell; DeriveError.
+Not here: the catalogue (cells/), reading the file (cell.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from derive.errors import ArgumentError, CellError
+
+if TYPE_CHECKING:
+    from derive.cell import Cell
+
+SUFFIX = ".cell"
+
+
+def cell_of(text: str) -> Cell:
+    if is_path(text):
+        return _from_file(text)
+    from derive import cells
+
+    entry = text.partition(":")[0].strip()
+    if entry in cells.names():
+        return cells.from_spec(text)
+    near = difflib.get_close_matches(entry, cells.names(), n=3, cutoff=0.5)
+    facts = [f"close: {', '.join(near)}"] if near else []
+    hint = "derive list   shows the catalogue; a file is given by its path, such as my.cell"
+    if Path(text + SUFFIX).is_file():
+        hint = f"{text}{SUFFIX}"
+    raise ArgumentError(f"no cell is called '{entry}'", facts=tuple(facts), hint=hint)
+
+
+def cells_of(texts: Sequence[str]) -> tuple[Cell, ...]:
+    """The given cells, or the whole catalogue. Two different cells of one name are an error."""
+    from derive import cells
+
+    found: dict[str, Cell] = {}
+    for text in texts or cells.names():
+        cell = cell_of(text)
+        if found.setdefault(cell.name, cell) != cell:
+            raise ArgumentError(
+                f"two different cells are called {cell.name}",
+                facts=(f"'{text}' is one of them",),
+                hint="rename one: the name stands in its first line",
+            )
+    return tuple(found.values())
+
+
+def is_path(text: str) -> bool:
+    return text.endswith(SUFFIX) or "/" in text or os.sep in text or os.path.isfile(text)
+
+
+def _from_file(text: str) -> Cell:
+    from derive.pipeline import load
+
+    path = Path(text)
+    if not path.exists():
+        others = sorted(str(p) for p in path.parent.glob(f"*{SUFFIX}"))
+        near = difflib.get_close_matches(text, others, n=3, cutoff=0.5)
+        facts = (f"close: {', '.join(near)}",) if near else ()
+        raise CellError(f"there is no file {text}", facts=facts)
+    return load(text)

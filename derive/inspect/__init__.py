@@ -1,0 +1,81 @@
+"""Looking at a cell: every stage of the pipeline, in every format.
+
+In: a Cell, names of stages, a format.  Out: text.
+Not here: what the command line looks like (cli.py).
+
+    print(show(cell, stages=("gradient", "schedule"), format="latex"))
+
+A format is one module with a function for each stage, in a table `SECTIONS`, and a function
+`document` that joins them. One more format is one more line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from derive.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from derive.cell import Cell
+
+#: Stage -> what it shows. The order is that of the pipeline.
+STAGES: Mapping[str, str] = {
+    "cell": "the equations as the author wrote them",
+    "program": "one step as a Program: one operation a line, with shapes",
+    "gradient": "the derived gradient",
+    "simplified": "the forward and the backward Program of a step, simplified",
+    "schedule": "what runs before, during and after the loop; what is kept",
+    "cost": "parameters, operations and memory",
+    "numpy": "the generated NumPy module",
+    "c": "the generated C header and source",
+}
+#: What is shown where no stage is named.
+USUAL = ("cell", "gradient", "schedule", "cost")
+ALL = "all"
+
+#: Format -> module.
+FORMATS: Mapping[str, str] = {
+    "text": "derive.inspect.as_text",
+    "latex": "derive.inspect.as_latex",
+    "json": "derive.inspect.as_json",
+}
+
+
+def show(
+    cell: Cell,
+    stages: Sequence[str] = USUAL,
+    format: str = "text",
+    sizes: Mapping[str, int] | None = None,
+) -> str:
+    """The given stages of a cell. sizes: {width name: number} for the numbers of a cost."""
+    if format not in FORMATS:
+        raise ArgumentError(
+            f"unknown format {format!r}", facts=(f"known: {', '.join(FORMATS)}",)
+        )
+    from derive.inspect.cost import widths
+    from derive.inspect.view import View
+
+    known = widths(cell)
+    for name in sizes or {}:
+        if name not in known:
+            raise ArgumentError(
+                f"{cell.name} has no width {name!r}",
+                facts=(f"its widths: {', '.join(known) or 'none'}",),
+            )
+    view = View(cell, tuple((sizes or {}).items()))
+    module = importlib.import_module(FORMATS[format])
+    chosen = chosen_stages(stages)
+    text: str = module.document(view, {name: module.SECTIONS[name](view) for name in chosen})
+    return text
+
+
+def chosen_stages(names: Sequence[str]) -> tuple[str, ...]:
+    """The stages that names mean, each once, in the order of the pipeline."""
+    for name in names:
+        if name not in (*STAGES, ALL):
+            raise ArgumentError(
+                f"unknown stage {name!r}", facts=(f"known: {', '.join((*STAGES, ALL))}",)
+            )
+    return tuple(STAGES) if ALL in names else tuple(name for name in STAGES if name in names)

@@ -1,0 +1,333 @@
+"""SymPy expression -> one line that a person reads: as text, or as LaTeX.
+
+In: an expression of a cell, of a Program or of a Gradient, and an order of names.
+Out: text with no more parentheses than precedence asks for.
+Not here: lines of generated code (emit/printer.py), which know nothing of matrices.
+
+Text is written as an author of `.cell` files writes it. SymPy sorts terms and factors
+alphabetically; `Order` puts them back: as in the author's own line, else by rank of names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import sympy
+
+from derive import formulas, scalar, symbols
+from derive.scalar import Expr
+
+#: What binds tighter has the larger number. In `.cell` text a * (W @ x) needs its parentheses.
+COMPARISON, SUM, TERM, PRODUCT, POWER, ATOM = range(6)
+_Written = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Name -> its place in reading order; names that are not in it come last, alphabetically.
+
+    names_first: a factor that is a name stands before one that is a sum or a call.
+    """
+
+    places: Mapping[str, int]
+    names_first: bool = False
+
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How one format writes names, numbers and the operations that differ between formats."""
+
+    name: Callable[[str], str]
+    size: Callable[[str], str]
+    number: Callable[[Expr], _Written]
+    times: Callable[[Sequence[str]], str]
+    over: Callable[[str, str], _Written]
+    bare_quotient: bool  # whether the parts of a quotient need no parentheses
+    power: Callable[[str, str], _Written]
+    root: Callable[[str], str]
+    function: Callable[[str, Sequence[str]], str]
+    group: Callable[[str], str]
+    product: Callable[[str, str], str]
+    transposed: Callable[[str], str]
+    outer: Callable[[str, str], str]
+    comparison: Mapping[str, str]
+
+
+def write(expr: Expr, notation: Notation, order: Order) -> str:
+    return _Writer(notation, order).text(expr, SUM)
+
+
+def order_in(line: str) -> Order:
+    """The order in which names first appear in a line of text; h' counts as h_next."""
+    found: dict[str, int] = {}
+    for word in re.findall(r"[A-Za-z]\w*'?", line):
+        found.setdefault(word.replace("'", "_next"), len(found))
+    return Order(found)
+
+
+class _Writer:
+    def __init__(self, notation: Notation, order: Order) -> None:
+        self.to = notation
+        self.order = order
+
+    def text(self, expr: Expr, least: int) -> str:
+        text, precedence = self.write(expr)
+        return self.to.group(text) if precedence < least else text
+
+    def write(self, expr: Expr) -> _Written:
+        if isinstance(expr, sympy.Symbol):
+            if scalar.is_size(expr):
+                return self.to.size(expr.name.strip("|")), ATOM
+            return self.to.name(expr.name), ATOM
+        if expr.is_number:
+            return self.to.number(expr)
+        if expr.is_Add:
+            return self.sum(expr), SUM
+        if expr.is_Mul:
+            return self.product(expr)
+        if isinstance(expr, sympy.Pow) and not isinstance(expr, scalar.exp):
+            return self.power(expr)
+        return self.call(expr)
+
+    # --- arithmetic ------------------------------------------------------------------------
+
+    def sum(self, expr: Expr) -> str:
+        terms = sorted(_args(expr), key=lambda term: (_is_negative(term), *self.key(term)))
+        text = self.text(terms[0], SUM)
+        for term in terms[1:]:
+            sign, term = (" - ", -term) if _is_negative(term) else (" + ", term)
+            text += sign + self.text(term, TERM)
+        return text
+
+    def product(self, expr: Expr) -> _Written:
+        if _is_negative(expr):
+            return "-" + self.text(-expr, PRODUCT), SUM
+        coefficient, factors = expr.as_coeff_Mul()
+        parts = sorted(sympy.Mul.make_args(factors), key=self.factor_key)
+        above = [part for part in parts if not _is_divisor(part)]
+        below = [1 / part for part in parts if _is_divisor(part)]
+        if coefficient.is_Rational and coefficient.q != 1 and not _is_decimal(coefficient):
+            below.insert(0, sympy.Integer(coefficient.q))
+            coefficient = sympy.Integer(coefficient.p)
+        if coefficient != 1 or not above:
+            above.insert(0, coefficient)
+        if not below:
+            return self.times(above), PRODUCT
+        if self.to.bare_quotient:
+            return self.to.over(self.bare(above), self.bare(below))
+        divisor = self.text(below[0], POWER) if len(below) == 1 else f"({self.times(below)})"
+        return self.to.over(self.times(above), divisor)
+
+    def times(self, factors: Sequence[Expr]) -> str:
+        return self.to.times([self.text(factor, PRODUCT) for factor in factors])
+
+    def bare(self, factors: Sequence[Expr]) -> str:
+        return self.text(factors[0], SUM) if len(factors) == 1 else self.times(factors)
+
+    def power(self, expr: Expr) -> _Written:
+        base, exponent = _args(expr)
+        if _is_divisor(expr):
+            if self.to.bare_quotient:
+                return self.to.over("1", self.text(1 / expr, SUM))
+            return self.to.over("1", self.text(1 / expr, POWER))
+        if exponent == scalar.HALF:
+            return self.to.root(self.text(base, SUM)), ATOM
+        return self.to.power(self.text(base, ATOM), self.text(exponent, ATOM))
+
+    # --- functions -------------------------------------------------------------------------
+
+    def call(self, expr: Expr) -> _Written:
+        args = _args(expr)
+        if isinstance(expr, symbols.matmul):
+            matrix, vector = args
+            return self.to.product(self.text(matrix, ATOM), self.text(vector, ATOM)), TERM
+        if isinstance(expr, symbols.transpose):
+            return self.to.transposed(self.text(args[0], ATOM)), ATOM
+        if isinstance(expr, formulas.outer):
+            return self.to.outer(*(self.text(arg, PRODUCT) for arg in args)), ATOM
+        name = function_name(expr)
+        if name in self.to.comparison:
+            sides = [self.text(arg, SUM) for arg in args]
+            return self.to.comparison[name].format(*sides), COMPARISON
+        return self.to.function(name, [self.text(arg, COMPARISON) for arg in args]), ATOM
+
+    # --- order -----------------------------------------------------------------------------
+
+    def key(self, expr: Expr) -> tuple[list[int], str]:
+        last = len(self.order.places)
+        names = {s.name for s in expr.free_symbols if not scalar.is_size(s)}
+        places = sorted(self.order.places.get(name, last) for name in names) or [last + 1]
+        return places, str(expr)
+
+    def factor_key(self, factor: Expr) -> tuple[int, int, list[int], str]:
+        places, text = self.key(factor)
+        is_name = 0 if isinstance(factor, sympy.Symbol) else 1
+        return is_name if self.order.names_first else 0, places[0], [is_name, *places], text
+
+
+def function_name(expr: Expr) -> str:
+    """What a function is called in `.cell` text."""
+    own = {symbols.total: "sum", symbols.mean: "mean", symbols.layer_norm: "layer_norm"}
+    own[formulas.sum_rows] = "sum_rows"
+    return own.get(expr.func) or scalar.NAME_OF_HEAD[scalar.rule_of(expr).head]
+
+
+def _args(expr: Expr) -> tuple[Expr, ...]:
+    return cast(tuple[Expr, ...], expr.args)
+
+
+def _is_negative(term: Expr) -> bool:
+    return bool(term.as_coeff_Mul()[0].is_negative)
+
+
+def _is_divisor(factor: Expr) -> bool:
+    if not isinstance(factor, sympy.Pow) or isinstance(factor, scalar.exp):
+        return False
+    return bool(factor.exp.is_number and factor.exp.is_negative)
+
+
+def _is_decimal(value: Expr) -> bool:
+    """Whether a rational ends as a decimal within a few places and is no simple fraction."""
+    denominator = int(value.q)
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1 and value.q not in (2, 4)
+
+
+# --- text -----------------------------------------------------------------------------------
+
+_SIGNS = {"less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!="}
+
+
+def decimal(value: Expr) -> str:
+    """A number as one types it: exact where it ends as a decimal, else as a double."""
+    if value.is_Integer:
+        return str(value)
+    return repr(float(value))
+
+
+def _text_number(value: Expr) -> _Written:
+    if value.is_Rational and not value.is_Integer and not _is_decimal(value):
+        return f"{value.p} / {value.q}", PRODUCT if value > 0 else SUM
+    return decimal(value), ATOM if value.is_nonnegative else SUM
+
+
+TEXT = Notation(
+    name=str,
+    size=lambda dim: f"|{dim}|",
+    number=_text_number,
+    times=" * ".join,
+    over=lambda above, below: (f"{above} / {below}", PRODUCT),
+    bare_quotient=False,
+    power=lambda base, exponent: (f"{base}**{exponent}", POWER),
+    root=lambda inner: f"sqrt({inner})",
+    function=lambda name, args: f"{name}({', '.join(args)})",
+    group=lambda inner: f"({inner})",
+    product=lambda matrix, vector: f"{matrix} @ {vector}",
+    transposed=lambda matrix: f"{matrix}.T",
+    outer=lambda a, b: f"outer({a}, {b})",
+    comparison={name: f"{{0}} {sign} {{1}}" for name, sign in _SIGNS.items()},
+)
+
+
+# --- LaTeX ----------------------------------------------------------------------------------
+
+_GREEK = """
+    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau
+    upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
+""".split()
+_LATEX_FUNCTIONS = {
+    "sigmoid": r"\sigma",
+    "tanh": r"\tanh",
+    "exp": r"\exp",
+    "log": r"\log",
+    "sin": r"\sin",
+    "cos": r"\cos",
+    "maximum": r"\max",
+    "minimum": r"\min",
+    "sum": r"\textstyle\sum_{j}",
+    "sum_rows": r"\textstyle\sum_{n}",
+}
+_LATEX_SIGNS = {"less": "<", "less_equal": r"\le", "equal": "=", "not_equal": r"\ne"}
+
+
+def latex_name(name: str) -> str:
+    r"""d_U_f -> \mathrm{d}U_{f};  h_next -> h';  tanh_c_next -> \mathrm{tanh}_{c'}."""
+    if name.startswith("d_") and name.strip("_") != "d":
+        return r"\mathrm{d}" + latex_name(name[2:])
+    parts: list[str] = []
+    for part in name.split("_"):
+        if part == "next" and parts and not parts[-1].endswith("'"):
+            parts[-1] += "'"
+        elif part:
+            parts.append(_latex_word(part))
+        else:  # two underscores in a row, or one at an end
+            return _upright(name)
+    below = r"\,".join(parts[1:])
+    return f"{parts[0]}_{{{below}}}" if below else parts[0]
+
+
+def _upright(word: str) -> str:
+    return rf"\mathrm{{{_escaped(word)}}}"
+
+
+def _escaped(word: str) -> str:
+    return word.replace("_", r"\_")
+
+
+def _latex_word(word: str) -> str:
+    letters = word.rstrip("0123456789")
+    if letters in _GREEK:
+        return rf"{{\{letters}{word[len(letters) :]}}}"
+    return word if len(word) == 1 else _upright(word)
+
+
+def _latex_number(value: Expr) -> _Written:
+    if value.is_Rational and not value.is_Integer and not _is_decimal(value):
+        sign = "-" if value < 0 else ""
+        return rf"{sign}\frac{{{abs(value.p)}}}{{{value.q}}}", ATOM if not sign else SUM
+    text = decimal(value)
+    if "e" in text:
+        digits, _, exponent = text.partition("e")
+        text = rf"{digits} \cdot 10^{{{int(exponent)}}}"
+        return text, PRODUCT if value.is_nonnegative else SUM
+    return text, ATOM if value.is_nonnegative else SUM
+
+
+def _latex_function(name: str, args: Sequence[str]) -> str:
+    inner = ", ".join(args)
+    if name == "abs":
+        return rf"\left|{inner}\right|"
+    if name == "floor":
+        return rf"\left\lfloor {inner} \right\rfloor"
+    if name == "where":
+        condition, chosen, other = args
+        return (
+            rf"\begin{{cases}} {chosen} & \text{{if }} {condition} \\ "
+            rf"{other} & \text{{otherwise}} \end{{cases}}"
+        )
+    head = _LATEX_FUNCTIONS.get(name) or rf"\operatorname{{{_escaped(name)}}}"
+    return rf"{head}\left({inner}\right)"
+
+
+LATEX = Notation(
+    name=latex_name,
+    size=lambda dim: rf"|{_latex_word(dim)}|",
+    number=_latex_number,
+    times=r" \odot ".join,
+    over=lambda above, below: (rf"\frac{{{above}}}{{{below}}}", ATOM),
+    bare_quotient=True,
+    power=lambda base, exponent: (rf"{{{base}}}^{{{exponent}}}", POWER),
+    root=lambda inner: rf"\sqrt{{{inner}}}",
+    function=_latex_function,
+    group=lambda inner: rf"\left({inner}\right)",
+    product=lambda matrix, vector: rf"{matrix} \, {vector}",
+    transposed=lambda matrix: rf"{{{matrix}}}^{{\top}}",
+    outer=lambda a, b: rf"\textstyle\sum_{{n}} {{{a}}} \, {{{b}}}^{{\top}}",
+    comparison={name: f"{{0}} {sign} {{1}}" for name, sign in _LATEX_SIGNS.items()},
+)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from derive import scalar
+from derive.emit.printer import rank
 from derive.program import Array, Map
 from derive.schedule import Accumulator, Group, Kind, Phase, Plan, Stage
 
@@ -19,10 +20,13 @@ Work = Group | Map | Accumulator
 @dataclass(frozen=True, slots=True)
 class Flow:
     """What runs once, for all steps at once, in the loop, for all steps again, and the sums over
-    rows with what follows from them."""
+    rows with what follows from them. `wanted` arrays leave
+    the function; `order` is that in which a reader meets them."""
 
     table: Mapping[str, Array]
     carried: tuple[tuple[str, str], ...]
+    wanted: frozenset[str]
+    order: Mapping[str, int]
     once: tuple[Work, ...]
     before: tuple[Work, ...]
     step: tuple[Work, ...]
@@ -35,11 +39,14 @@ class Flow:
 
 
 def flow_of(plan: Plan) -> Flow:
+    cotangents = [e.out for e in plan.program.equations if e.out.startswith("d_")]
     after = [stage for stage in plan.stages(Phase.AFTER) if stage.kind is not Kind.ROW_SUM]
     sums = [stage for stage in plan.stages(Phase.AFTER) if stage.kind is Kind.ROW_SUM]
     return Flow(
         table=plan.program.table(),
         carried=plan.carried,
+        wanted=frozenset(plan.program.outputs),
+        order=rank(plan.program, cotangents),
         once=_works(plan.stages(Phase.ONCE)),
         before=_works(plan.stages(Phase.BEFORE)),
         step=_works(plan.stages(Phase.STEP)),

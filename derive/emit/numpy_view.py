@@ -17,13 +17,14 @@ from types import SimpleNamespace
 import numpy as np
 
 from derive import scalar
-from derive.emit.numpy_flow import flow_of, fresh, outs
+from derive.emit.numpy_flow import Flow, flow_of, fresh, outs
 from derive.emit.numpy_functions import helpers_for
+from derive.emit.numpy_hoist import hoist
 from derive.emit.numpy_lines import COMMENT_WIDTH, WIDTH, Lines, Names
-from derive.emit.printer import rank, shortest, value_of
+from derive.emit.printer import shortest, value_of
 from derive.emit.render import environment
 from derive.program import Dim
-from derive.schedule import Plan, Schedule
+from derive.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,12 @@ class Function:
 
 def render_numpy(schedule: Schedule, info: Info) -> str:
     """The text of `generated/numpy/NAME.py`."""
-    backward = _Writer(schedule, schedule.backward, {})
-    forward = _Writer(schedule, schedule.forward, info.notes)
-    single = _Writer(schedule, schedule.forward, info.notes)
+    single_flow, forward_flow = flow_of(schedule.forward), flow_of(schedule.forward)
+    backward_flow = flow_of(schedule.backward)
+    taken = (*forward_flow.table, *backward_flow.table)
+    backward = _Writer(schedule, hoist(backward_flow, taken), {})
+    forward = _Writer(schedule, hoist(forward_flow, taken), info.notes)
+    single = _Writer(schedule, single_flow, info.notes)
     last = (backward_function(backward), step_function(single))
     functions = (forward_function(forward, backward.states_asked), *last)
     writers = (forward, backward, single)
@@ -133,15 +137,14 @@ CONSTANTS: Mapping[str, str] = {
 class _Writer:
     """One function in the making."""
 
-    def __init__(self, schedule: Schedule, plan: Plan, comments: Mapping[str, str]) -> None:
+    def __init__(self, schedule: Schedule, flow: Flow, comments: Mapping[str, str]) -> None:
         plans = (schedule.forward, schedule.backward)
-        names = Names(dict.fromkeys(a.name for p in plans for a in p.program.arrays))
+        given = (a.name for p in plans for a in p.program.arrays)
+        names = Names(dict.fromkeys((*given, *flow.table)))
         self.schedule = schedule
         self.step = schedule.split.gradient.step
-        self.flow = flow_of(plan)
-        cotangents = [e.out for e in plan.program.equations if e.out.startswith("d_")]
-        order = rank(plan.program, cotangents)
-        self.lines = Lines(names, self.flow.table, order, comments)
+        self.flow = flow
+        self.lines = Lines(names, flow.table, flow.order, comments)
         self.names = names
         self.own = names.own
         self.in_loop = tuple(outs(self.flow.step))

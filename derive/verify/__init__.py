@@ -1,0 +1,99 @@
+"""verify: independent verdicts about a cell's derivative and its kernels.
+
+In: a Cell (or a Gradient, or generated texts).  Out: a `Report`: every check with what was
+observed and what was allowed, and where the bound comes from.
+Not here: anything of what is checked. The reference is `interpret` over the forward Program of
+one step, run through time by reference.py, and mpmath; never the derived gradient.
+
+| file             | what it holds                                                       |
+| ---------------- | ------------------------------------------------------------------- |
+| reference.py     | a sequence in the plainest way; slopes by complex step              |
+| rounding.py      | running error bounds: where tolerances come from                    |
+| kinks.py         | how far a point keeps off kinks and jumps                           |
+| points.py        | random points; sizes.py: odd sizes                                  |
+| truth.py         | what must come out at a point, and how far rounding may take it     |
+| through_time.py  | the derivative under test, interpreted through time                 |
+| gradient.py      | checks of the derived Program; conventions.py: on kinks             |
+| mutants.py       | the checker works                                                   |
+| kernels.py       | checks of kernels; targets.py: where they come from                 |
+| session.py       | all of it in order                                                  |
+| report.py        | Row, Report                                                         |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from derive.cell import Cell
+from derive.differentiate import Gradient
+from derive.kernel import Kernel
+from derive.verify.report import Report as Report
+from derive.verify.report import Row as Row
+from derive.verify.session import Progress, Session
+from derive.verify.targets import compile_all, from_files
+
+__all__ = ["Report", "Row", "verify", "verify_files", "verify_program"]
+
+
+def verify(
+    cell: Cell,
+    *,
+    targets: Sequence[str] = ("numpy", "c"),
+    dtypes: Sequence[str] = ("float32", "float64"),
+    seed: int = 0,
+    kernels: Sequence[Kernel] | None = None,
+    progress: Progress | None = None,
+    quick: bool = False,
+) -> Report:
+    """Every check of the derived gradient and of the kernels of `targets` and `dtypes`.
+
+    kernels: these instead of compiling `targets`.  quick: fewer points and sizes, a sample of
+    the mutants, no second derivatives.  progress: called with (what comes next, done, total).
+    One seed gives one report.
+    """
+    from derive import pipeline
+
+    session = Session(
+        pipeline.differentiate(cell), cell.name, cell.output_keys, seed, quick, progress
+    )
+    session.program()
+    if kernels is None:
+        built = compile_all(cell, targets, dtypes)
+        session.add(built.rows)
+        kernels = built.kernels
+    session.kernels(kernels)
+    return session.report()
+
+
+def verify_program(
+    gradient: Gradient, *, name: str = "gradient", seed: int = 0, quick: bool = False
+) -> Report:
+    """The checks of a derived gradient alone, by interpretation."""
+    session = Session(gradient, name, gradient.step.outputs, seed, quick, None)
+    session.program()
+    return session.report()
+
+
+def verify_files(
+    cell: Cell,
+    files: Mapping[str, str],
+    *,
+    dtypes: Sequence[str] = ("float32", "float64"),
+    seed: int = 0,
+    progress: Progress | None = None,
+    quick: bool = False,
+) -> Report:
+    """The kernels that given texts make, {path: text}: are they kernels of this cell?
+
+    The texts are run. They may have been edited by hand; whatever is wrong with them, down to
+    not compiling, is a row that failed.
+    """
+    from derive import pipeline
+
+    session = Session(
+        pipeline.differentiate(cell), cell.name, cell.output_keys, seed, quick, progress
+    )
+    built = from_files(cell, files, dtypes)
+    session.add(built.rows)
+    session.kernels(built.kernels)
+    return session.report()

@@ -1,0 +1,164 @@
+"""Report: every verdict as a row with what was observed and what was allowed.
+
+In: numbers from the checks.  Out: `Row`, `Report`; text for people, plain data for programs.
+Not here: what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+#: Both sides of a comparison round, and a kernel may use other formulas than the Program does:
+#: a result may be this many times as far off as the running error bound of one computation.
+SAFETY = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One verdict. `where`: the target and the array; `bound`: where `allowed` comes from.
+
+    ok is None where the check could not run; `observed` and `allowed` are None then, and
+    `bound` says why.
+    """
+
+    check: str
+    where: str
+    observed: float | None
+    allowed: float | None
+    ok: bool | None
+    bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All verdicts about one cell. `notes` says what a reader should know about them."""
+
+    name: str
+    seed: int
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Every check that ran passed, and some ran."""
+        return not self.failures and any(row.ok for row in self.rows)
+
+    @property
+    def failures(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.ok is False)
+
+    @property
+    def not_run(self) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.ok is None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; a number that JSON has no word for is its text."""
+
+        def number(value: float | None) -> float | str | None:
+            return value if value is None or np.isfinite(value) else str(value)
+
+        rows = [
+            {**asdict(row), "observed": number(row.observed), "allowed": number(row.allowed)}
+            for row in self.rows
+        ]
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "seed": self.seed,
+            "rows": rows,
+            "notes": list(self.notes),
+        }
+
+    def text(self, every_row: bool = False) -> str:
+        """A table: for each check and target the row nearest to its bound, and every failure."""
+        shown = self.rows if every_row else _summary(self.rows)
+        lines = [_line("check", "where", "observed", "allowed", "")]
+        lines += [
+            _line(row.check, row.where, _number(row.observed), _number(row.allowed), _verdict(row))
+            for row in shown
+        ]
+        bounds = dict.fromkeys(f"{row.check}: {row.bound}" for row in shown)
+        lines += ["", "where the bounds come from", *(f"  {bound}" for bound in bounds)]
+        if self.notes:
+            lines += ["", *(f"note: {note}" for note in self.notes)]
+        ran = len(self.rows) - len(self.not_run)
+        verdict = f"{len(self.failures)} of {ran} checks FAILED" if self.failures else ""
+        verdict = verdict or (f"{ran} checks passed" if ran else "no check ran")
+        missing = f", {len(self.not_run)} not run" if self.not_run else ""
+        return "\n".join([*lines, "", f"{self.name}: {verdict}{missing} (seed {self.seed})"])
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def _summary(rows: Iterable[Row]) -> list[Row]:
+    kept: dict[tuple[str, str], Row] = {}
+    result: list[Row] = []
+    for row in rows:
+        key = (row.check, row.where.partition(":")[0])
+        if row.ok is not True:
+            result.append(row)
+        elif key not in kept or _use(row) > _use(kept[key]):
+            kept[key] = row
+    return [*kept.values(), *result]
+
+
+def _use(row: Row) -> float:
+    """How much of its bound a passing row uses."""
+    return row.observed / row.allowed if row.observed and row.allowed else 0.0
+
+
+def _verdict(row: Row) -> str:
+    return "not run" if row.ok is None else "ok" if row.ok else "FAILED"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if not np.isfinite(value):
+        return str(value)
+    return f"{value:g}" if value == int(value) and abs(value) < 1e6 else f"{value:.1e}"
+
+
+def _line(check: str, where: str, observed: str, allowed: str, verdict: str) -> str:
+    return f"{check:<22} {where:<34} {observed:>9} {allowed:>9}  {verdict}".rstrip()
+
+
+# --- rows -----------------------------------------------------------------------------------
+
+
+def measured(check: str, where: str, observed: float, allowed: float, bound: str) -> Row:
+    """A row about one number. NaN on either side is a failure, and so is an infinite bound."""
+    ok = bool(np.isfinite(allowed) and observed <= allowed)
+    return Row(check, where, float(observed), float(allowed), ok, bound)
+
+
+def not_run(check: str, where: str, why: str) -> Row:
+    return Row(check, where, None, None, None, why)
+
+
+def compared(
+    check: str, where: str, got: Any, wanted: Any, error: Any, unit: float, bound: str
+) -> Row:
+    """A row about two arrays, element by element: |got - wanted| <= SAFETY * unit * error.
+
+    error: the running error bound of rounding.py, in units of roundoff; unit: that roundoff.
+    The row shows the element that uses most of its bound, relative to the largest of `wanted`.
+    """
+    got, wanted, error = np.asarray(got), np.asarray(wanted), np.asarray(error)
+    if got.shape != wanted.shape:
+        return Row(check, where, np.inf, 0.0, False, f"shape {got.shape}, not {wanted.shape}")
+    if not got.size:
+        return measured(check, where, 0.0, 0.0, bound)
+    tiny = np.finfo(np.float32 if unit > 1e-10 else np.float64).tiny
+    with np.errstate(all="ignore"):
+        off = abs(got.astype(np.float64) - wanted)
+        limit = SAFETY * unit * error + tiny
+        use = off / limit
+        worst = np.unravel_index(np.argmax(np.where(np.isnan(use), np.inf, use)), off.shape)
+        scale = float(np.max(abs(wanted))) or 1.0
+    return measured(check, where, off[worst] / scale, limit[worst] / scale, bound)

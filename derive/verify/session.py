@@ -1,0 +1,196 @@
+"""All checks of one cell, in order, with the points they share.
+
+In: a Gradient, and kernels.  Out: rows, collected into a Report.
+Not here: the checks themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from derive.differentiate import Gradient
+from derive.kernel import Kernel
+from derive.verify import kernels as on_kernels
+from derive.verify import mutants
+from derive.verify.conventions import check_conventions
+from derive.verify.gradient import (
+    check_adjoint,
+    check_differences,
+    check_gradient,
+    check_second,
+    holds,
+)
+from derive.verify.kernels import Subject
+from derive.verify.kinks import constants, kinks_of
+from derive.verify.points import Found, find, on_kinks, small_sizes
+from derive.verify.report import Report, Row, not_run
+from derive.verify.sizes import Case, cases
+from derive.verify.targets import failed
+from derive.verify.through_time import Backward, backward_of
+from derive.verify.truth import ROUNDOFF, Truth, establish
+
+Progress = Callable[[str, int, int], None]
+
+SMALL_STEPS, SMALL_ROWS = 3, 2
+MUTANTS_OF_QUICK = 40
+
+
+class Session:
+    """Collects rows; `report` freezes them."""
+
+    def __init__(
+        self,
+        gradient: Gradient,
+        name: str,
+        output_keys: Sequence[str],
+        seed: int,
+        quick: bool,
+        progress: Progress | None,
+    ) -> None:
+        self.gradient = gradient
+        self.step = gradient.step
+        self.name = name
+        self.output_keys = tuple(output_keys)
+        self.seed = seed
+        self.quick = quick
+        self._progress = progress
+        self._done = 0
+        self._rows: list[Row] = []
+        self._notes: dict[str, None] = {}
+        self.kinks = kinks_of(self.step.program)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        self._rows.extend(rows)
+
+    def report(self) -> Report:
+        return Report(self.name, self.seed, tuple(self._rows), tuple(self._notes))
+
+    def _next(self, what: str) -> None:
+        if self._progress is not None:
+            self._progress(what, self._done, self._done + 1)
+        self._done += 1
+
+    # --- points -----------------------------------------------------------------------------
+
+    @cached_property
+    def backward(self) -> Backward:
+        return backward_of(self.gradient)
+
+    @cached_property
+    def small(self) -> Truth:
+        """An ordinary point, element by element."""
+        found = self._find(small_sizes(self.step), SMALL_STEPS, SMALL_ROWS, 1)
+        return establish(found, self.backward, (self.seed, 11))
+
+    @cached_property
+    def wide(self) -> tuple[Truth, ...]:
+        """Points beyond every threshold, with lengths, in both directions of time."""
+        beyond = max(3.0, *(2.0 * c for c in (0.0, *constants(self.kinks))))
+        lengths = np.array([2, 3, 1])
+        found = [
+            self._find(small_sizes(self.step), 3, 3, 2, scale=3.0, lengths=lengths),
+            self._find(
+                small_sizes(self.step), 3, 3, 3, scale=beyond, lengths=lengths, reverse=True
+            ),
+        ]
+        return tuple(
+            establish(f, self.backward, (self.seed, 12, k), how="arrays")
+            for k, f in enumerate(found)
+            if f.finite
+        )
+
+    def _find(
+        self, sizes: Mapping[str, int], steps: int, rows: int, purpose: int, **options: Any
+    ) -> Found:
+        seed = (self.seed, purpose)
+        return find(self.step, self.kinks, sizes, steps, rows, seed=seed, **options)
+
+    # --- the derived Program ----------------------------------------------------------------
+
+    def program(self) -> None:
+        self._next("gradient of the program")
+        self.add(check_conventions())
+        if not self._has_a_point():
+            return
+        truths = (self.small, *self.wide)
+        for truth in truths:
+            self.add(check_gradient(truth, self.backward))
+        self.add(check_differences(self.small, self.backward, (self.seed, 13)))
+        self.add(check_adjoint(self.small, self.backward, (self.seed, 14)))
+        if not self.quick:
+            self._next("second derivative")
+            self.add(check_second(self.gradient, self.small.point, (self.seed, 15)))
+        self._next("mutants")
+        limit = MUTANTS_OF_QUICK if self.quick else None
+        self.add(
+            mutants.check_mutants(mutants.try_mutants(self.gradient, truths, self.seed, limit))
+        )
+
+    def _has_a_point(self) -> bool:
+        found = self.small.found
+        if not found.finite:
+            bound = "no random point was found at which outputs and states are finite"
+            self.add([Row("points", "all", float("inf"), 0.0, False, bound)])
+            return False
+        for name in found.close.exact:
+            self._notes[f"{name} sits exactly on a kink at every point drawn"] = None
+        return True
+
+    # --- kernels ----------------------------------------------------------------------------
+
+    def kernels(self, kernels: Sequence[Kernel]) -> None:
+        if not kernels or not self._has_a_point():
+            return
+        subjects = [Subject(kernel, self.step, self.output_keys) for kernel in kernels]
+        self._next("kernels")
+        for subject in subjects:
+            for check in on_kernels.OF_CONTRACT:
+                self._try(subject, check, self.small)
+            if subject.dtype == "float64":
+                self._taylor(subject)
+        self._next("kernels on kinks")
+        for found in on_kinks(self.step, self.kinks, self.seed):
+            truth = establish(found, self.backward, (self.seed, 18), how="none")
+            for subject in subjects:
+                self._try(subject, on_kernels.check_kink, truth)
+        for case in cases(self.step, self.seed, quick=self.quick):
+            self._next(f"sizes {case.label}")
+            truth = self._truth_of(case)
+            if not truth.found.finite:
+                self._notes[f"{case.label}: no finite point was found, not compared"] = None
+                continue
+            self.add(check_gradient(truth, self.backward, case.label))
+            for subject in subjects:
+                if truth.found.close.clearance > ROUNDOFF[subject.dtype]:
+                    self._try(subject, on_kernels.check_point, truth, case.label)
+                else:
+                    note = f"{subject.dtype}, {case.label}: rounding may cross a kink, not compared"
+                    self._notes[note] = None
+
+    def _try(self, subject: Subject, check: Callable[..., list[Row]], *args: Any) -> None:
+        """The rows of one check; a kernel under test may raise anything, and that fails it."""
+        try:
+            with np.errstate(all="ignore"):
+                self.add(check(subject, *args))
+        except Exception as error:
+            self.add([failed("call", f"{subject.where}: {check.__name__}", error)])
+
+    def _taylor(self, subject: Subject) -> None:
+        if holds(self.step.program, "stop_gradient"):
+            why = "stop_gradient: the derivative is not that of the function"
+            self.add([not_run("Taylor rate", subject.where, why)])
+        else:
+            self._try(subject, on_kernels.check_taylor, self.small, self.kinks, (self.seed, 16))
+
+    def _truth_of(self, case: Case) -> Truth:
+        found = self._find(
+            case.sizes, case.steps, case.rows, 4, lengths=case.lengths, reverse=case.reverse,
+            room=2.0**-24 * 1.5,
+        )  # fmt: skip
+        arrays = len(found.point.given())
+        how = "arrays" if case.steps * arrays <= 100 else "groups"
+        return establish(found, self.backward, (self.seed, 17), how=how)

@@ -1,0 +1,174 @@
+"""Generated C as an expert compiler sees it: warnings, sanitizers, symbols, C++, widths."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from strange_cells import CELLS
+
+from derive import cells, pipeline
+from derive.cell import Cell
+
+WARNINGS = (
+    "-std=c11 -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wsign-conversion "
+    "-Wdouble-promotion -Wcast-qual -Wcast-align -Wstrict-prototypes -Wmissing-prototypes "
+    "-Wvla -Wundef"
+).split()
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+CATALOGUE = ("lstm", "gru", "lstm_layer_norm_ba2016", "min_gru")
+
+
+def sources() -> dict[str, Cell]:
+    found = [cells.from_spec(name) for name in CATALOGUE]
+    found += [Cell.parse(text) for text in CELLS.values()]
+    return {cell.name: cell for cell in found}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C files of every cell above, in one folder."""
+    root = tmp_path_factory.mktemp("text")
+    (root / "c").mkdir()
+    for cell in sources().values():
+        for path, text in pipeline.emit(cell, "c").items():
+            (root / path).write_text(text)
+    return root / "c"
+
+
+def run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def names() -> list[str]:
+    return list(sources())
+
+
+def test_a_compiler_is_there_to_test_with() -> None:
+    assert COMPILERS
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("name", names())
+def test_every_file_compiles_without_a_warning(folder: Path, name: str, compiler: str) -> None:
+    run(compiler, *WARNINGS, "-O1", "-march=native", "-c", f"{name}.c",
+        "-o", f"{name}.{compiler}.o", cwd=folder)  # fmt: skip
+
+
+@pytest.mark.parametrize("bits", [1, 128, 256, 512])
+def test_every_vector_width_compiles_without_a_warning(folder: Path, bits: int) -> None:
+    run(COMPILERS[0], *WARNINGS, "-O1", "-march=native", f"-DDK_VECTOR_BITS={bits}", "-Wno-psabi",
+        "-c", "lstm.c", "-o", f"lstm.{bits}.o", cwd=folder)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_header_is_plain_cpp_too(folder: Path, name: str) -> None:
+    (folder / f"{name}.cpp").write_text(
+        f'#include "{name}.h"\nstatic_assert(sizeof({name}_memory) > 0, "complete");\n'
+    )
+    run("g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"{name}.cpp",
+        cwd=folder)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["lstm", "collide"])
+def test_the_object_exports_what_the_header_declares_and_holds_no_data(
+    folder: Path, name: str
+) -> None:
+    run("gcc", "-std=c11", "-O2", "-c", f"{name}.c", "-o", "symbols.o", cwd=folder)
+    listing = run("nm", "symbols.o", cwd=folder).splitlines()
+    kinds: dict[str, set[str]] = {}
+    for line in listing:
+        *_, kind, symbol = line.split()
+        kinds.setdefault(kind, set()).add(symbol)
+    header = (folder / f"{name}.h").read_text()
+    declared = set(re.findall(r"^dk_status (\w+)\(", header, re.MULTILINE))
+    assert kinds["T"] == declared
+    assert all(symbol.startswith(f"{name}_f") for symbol in declared)
+    assert not kinds.keys() & {"D", "B", "C", "d", "b"}, "writable data"
+    libm = {"exp", "log", "pow", "sin", "cos", "erf", "sqrt", "floor", "tanh", "log1p", "expm1"}
+    allowed = {*libm, *(f"{f}f" for f in libm), "memset", "memcpy", "memmove",
+               "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}  # fmt: skip
+    assert kinds.get("U", set()) <= allowed
+
+
+DRIVER = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "lstm.h"
+enum { STEPS = 5, ROWS = 3, IN = 7, WIDTH = 19 };
+static float *numbers(size_t count)
+{
+    float *data = malloc((count ? count : 1) * sizeof *data);
+    for (size_t k = 0; k < count; ++k) { data[k] = (float)((k * 37) % 11) / 11.0f - 0.4f; }
+    return data;
+}
+int main(void)
+{
+    lstm_sizes sizes = {.T = STEPS, .B = ROWS, .I = IN, .H = WIDTH};
+    lstm_memory need;
+    const int64_t lengths[ROWS] = {5, 0, 3};
+    if (lstm_f32_memory_needed(&sizes, 1, &need) != DK_OK) { return 1; }
+    for (size_t reverse = 0; reverse < 2; ++reverse) {
+        lstm_f32_forward_args f = {.sizes = sizes, .lengths = lengths, .reverse = reverse};
+        lstm_f32_backward_args b = {.sizes = sizes, .lengths = lengths, .reverse = reverse};
+        const float **params = (const float **)(void *)&f.params;
+        for (size_t k = 0; k < sizeof f.params / sizeof(float *); ++k) {
+            params[k] = numbers(WIDTH * (WIDTH > IN ? WIDTH : IN));
+        }
+        b.params = f.params;
+        f.inputs.x = b.inputs.x = numbers(STEPS * ROWS * IN);
+        f.outputs.h_next = numbers(STEPS * ROWS * WIDTH);
+        f.last.h = numbers(ROWS * WIDTH);
+        f.last.c = numbers(ROWS * WIDTH);
+        f.saved = numbers(need.saved);
+        f.saved_count = need.saved;
+        f.workspace = numbers(need.forward);
+        f.workspace_count = need.forward - 1;
+        if (lstm_f32_forward(&f, NULL) != DK_TOO_SMALL) { return 2; }
+        f.workspace_count = need.forward;
+        if (lstm_f32_forward(&f, NULL) != DK_OK) { return 3; }
+        float **grads = (float **)(void *)&b.d_params;
+        for (size_t k = 0; k < sizeof b.d_params / sizeof(float *); ++k) {
+            grads[k] = numbers(WIDTH * (WIDTH > IN ? WIDTH : IN));
+        }
+        b.d_outputs.h_next = f.outputs.h_next;
+        b.d_inputs.x = numbers(STEPS * ROWS * IN);
+        b.d_first.h = numbers(ROWS * WIDTH);
+        b.d_first.c = numbers(ROWS * WIDTH);
+        b.saved = f.saved;
+        b.saved_count = need.saved;
+        b.workspace = numbers(need.backward);
+        b.workspace_count = need.backward;
+        if (lstm_f32_backward(&b, NULL) != DK_OK) { return 4; }
+        const int64_t bad[ROWS] = {5, 6, 3};
+        f.lengths = bad;
+        if (lstm_f32_forward(&f, NULL) != DK_BAD_LENGTH) { return 5; }
+        f.lengths = NULL;
+        f.inputs.x = NULL;
+        if (lstm_f32_forward(&f, NULL) != DK_NULL_POINTER) { return 6; }
+        f.sizes.T = SIZE_MAX / 2;
+        if (lstm_f32_memory_needed(&f.sizes, 1, &need) != DK_OVERFLOW) { return 7; }
+        printf("%g %g\\n", (double)f.last.h[0], (double)b.d_inputs.x[0]);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("bits", [1, 512])
+def test_address_and_undefined_behaviour_sanitizers_find_nothing(folder: Path, bits: int) -> None:
+    """Buffers of exactly the size that the query names, odd sizes, lengths, both directions."""
+    (folder / "driver.c").write_text(DRIVER)
+    run("gcc", "-std=c11", "-O1", "-g", "-march=native", f"-DDK_VECTOR_BITS={bits}", "-Wno-psabi",
+        "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "driver.c", "lstm.c",
+        "-o", f"driver{bits}", "-lm", cwd=folder)  # fmt: skip
+    done = subprocess.run(
+        [f"./driver{bits}"], cwd=folder, capture_output=True, text=True,
+        env={"ASAN_OPTIONS": "detect_leaks=0"},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.returncode}: {done.stdout}{done.stderr}"

@@ -6,4 +6,5 @@ Not here: anything else (cli.py).
 
 from derive.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,13 @@ _EPILOG = (
     "or a path to a .cell file."
 )
 
+_JOBS = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many cells at a time. [default: one a processor]",
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `derive` command."""
@@ -126,27 +133,41 @@ def _show(cell: str, stages: tuple[str, ...], format_: str, sizes: tuple[str, ..
     help="The folder for the files.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; compare with what is there.")
-def _generate(cells: tuple[str, ...], target: str, out: str, check: bool) -> int:
+@_JOBS
+def _generate(
+    cells: tuple[str, ...], target: str, out: str, check: bool, jobs: int | None
+) -> int:
     """Derive, emit, compile and verify; then write the files.
 
     Without CELL: the whole catalogue. Nothing is written if a verification fails.
     """
     from derive.commands import generate
 
-    return generate.run(cells, target, out, check)
+    return generate.run(cells, target, out, check, jobs)
 
 
 @_derive.command("verify", epilog=_EPILOG)
 @click.argument("cells", nargs=-1, metavar="[CELL ...]")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
-def _verify(cells: tuple[str, ...], as_json: bool) -> int:
+@click.option(
+    "--files",
+    default="generated",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="A folder of generated files: those edited since are checked as they stand.",
+)
+@click.option("--quick", is_flag=True, help="Fewer points and sizes, a sample of the mutants.")
+@_JOBS
+def _verify(
+    cells: tuple[str, ...], as_json: bool, files: str, quick: bool, jobs: int | None
+) -> int:
     """Derive, emit and compile, and check the kernels against independent references.
 
     Without CELL: the whole catalogue.
     """
     from derive.commands import verify
 
-    return verify.run(cells, as_json)
+    return verify.run(cells, as_json, files, quick, jobs)
 
 
 @_derive.command("bench")

@@ -28,10 +28,11 @@ from derive.program import Array, Dim, Layout, Map, Matmul, Sum
 from derive.scalar import Expr
 from derive.schedule import Accumulator, Phase, Plan, Schedule, Stage
 
-_PLAIN = """
-    relu abs sign floor softsign leaky_relu hard_sigmoid hard_tanh maximum minimum clip where
-    stop_gradient less less_equal equal not_equal gated
-""".split()
+_CHEAP = """
+relu abs sign floor softsign leaky_relu hard_sigmoid hard_tanh maximum minimum clip where
+stop_gradient less less_equal equal not_equal gated
+"""
+_PLAIN = frozenset(_CHEAP.split())
 
 
 class Part(enum.Enum):

@@ -158,12 +158,12 @@ def _written_out(
 def _needed(wanted: set[str], helpers: Mapping[str, Expr]) -> dict[str, Expr]:
     """The helpers among `wanted`, and those that these refer to, in their own order."""
     found: dict[str, Expr] = {}
-    for name in reversed(helpers):
+    for name in reversed(tuple(helpers)):
         value = helpers[name]
         if name in wanted:
             found[name] = value
             wanted |= _names(value)
-    return {name: found[name] for name in reversed(found)}
+    return {name: found[name] for name in reversed(tuple(found))}
 
 
 def _names(value: Expr) -> set[str]:

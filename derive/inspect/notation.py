@@ -237,10 +237,11 @@ TEXT = Notation(
 
 # --- LaTeX ----------------------------------------------------------------------------------
 
-_GREEK = """
-    alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau
-    upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
-""".split()
+_LETTERS = """
+alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau
+upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
+"""
+_GREEK = frozenset(_LETTERS.split())
 _LATEX_FUNCTIONS = {
     "sigmoid": r"\sigma",
     "tanh": r"\tanh",

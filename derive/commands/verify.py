@@ -1,0 +1,64 @@
+"""`derive verify`: every check of every given cell.
+
+In: CELLs, a folder of generated files.  Out: a table, or JSON, on standard output.
+Not here: the checks (verify/).
+
+Files of a cell that lie in the folder and differ from what would be generated now are checked
+as they stand: whoever edits a kernel by hand learns whether it is still right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from derive.commands import console, many, report
+from derive.commands.select import cells_of
+
+if TYPE_CHECKING:
+    from derive.cell import Cell
+    from derive.verify import Report
+
+_Item = tuple["Cell", str, bool]
+
+
+def run(
+    texts: Sequence[str], as_json: bool, folder: str, quick: bool, jobs: int | None
+) -> int:
+    items = [(cell, folder, quick) for cell in cells_of(texts)]
+    found = many.each("verifying", _verified, items, lambda item: item[0].name, jobs)
+    reports = [one for pair in found for one in pair]
+    ok = all(one.ok for one in reports)
+    if as_json:
+        data = {"ok": ok, "reports": [one.as_dict() for one in reports]}
+        console.result(json.dumps(data, indent=2))
+        return 0 if ok else 1
+    if len(reports) > 1:
+        console.result(report.summary(reports))
+    for one in reports:
+        if len(reports) == 1 or not one.ok:
+            console.result(("\n" if len(reports) > 1 else "") + one.text())
+    return 0 if ok else 1
+
+
+def _verified(item: _Item) -> tuple[Report, ...]:
+    from dataclasses import replace
+
+    from derive.generate import emitted, on_disk
+    from derive.verify import verify, verify_files
+
+    cell, folder, quick = item
+    reports = [verify(cell, quick=quick)]
+    there = on_disk(cell, folder)
+    if there is not None:
+        targets = tuple(dict.fromkeys(path.partition("/")[0] for path in there))
+        wanted = emitted(cell, targets)
+        if there != wanted:
+            changed = [path for path in wanted if there.get(path) != wanted[path]]
+            edited = verify_files(cell, there, quick=quick)
+            note = f"as it stands in {folder}, which differs in {', '.join(changed)}"
+            reports.append(
+                replace(edited, name=f"{cell.name} ({folder})", notes=(*edited.notes, note))
+            )
+    return tuple(reports)

@@ -112,6 +112,7 @@ def reverse(
     for array, wanted in seeds:
         contributions[array].append(scalar.symbol(build.seed(array, wanted)))
     guarded: set[str] = set()
+    strange = _possibly_infinite(program)
     for equation in reversed(program.equations):
         _settle(build, equation.out, cotangent[equation.out], contributions[equation.out])
         if isinstance(equation, Map):
@@ -122,7 +123,10 @@ def reverse(
             if equation.out in guarded:
                 guarded.add(equation.source)
         else:
-            _through_product(equation, cotangent, contributions)
+            right = equation.right
+            if equation.out in guarded and right in strange and right in build.table:
+                right = _taken(build, equation, cotangent[equation.out])
+            _through_product(equation, right, cotangent, contributions)
             if equation.out in guarded:
                 guarded.update(equation.operands)
     for name in reversed(program.inputs):
@@ -198,21 +202,61 @@ def _product(left: str, right: str, layout: Layout) -> _Deferred:
     return lambda name: Matmul(name, left, right, layout)
 
 
+def _possibly_infinite(program: Program) -> set[str]:
+    """Arrays in which a finite argument may give NaN or infinity."""
+    heads = (scalar.exp, scalar.expm1, scalar.log, scalar.log1p)
+    found: set[str] = set()
+    for equation in program.equations:
+        risky = isinstance(equation, Map) and (
+            equation.expr.has(*heads)
+            or any(not p.exp.is_Integer or p.exp < 0 for p in equation.expr.atoms(sympy.Pow))
+        )
+        if risky or found.intersection(equation.operands):
+            found.add(equation.out)
+    return found
+
+
+def _taken(build: _Builder, product: Matmul, d_out: str) -> str:
+    """`product.right`, with 0 on every row that took another branch of a `where`.
+
+    There d_out is 0, and in the gradient of the matrix 0 times NaN would spoil the other rows.
+    """
+    out, right = build.table[product.out], product.right
+    if product.layout is Layout.OUTER or not out.per_row:
+        return right
+    size = build.like(product.out, build.name(f"{d_out}_size"))
+    build.equations.append(Map(size, scalar.absolute(scalar.symbol(d_out))))
+    total = build.name(f"{d_out}_total")
+    build.arrays.append(replace(out, name=total, shape=(1,)))
+    if out.shape == (1,):
+        build.equations.append(Map(total, scalar.symbol(size)))
+    else:
+        build.equations.append(Sum(total, size))
+    taken = build.like(right, build.name(f"{right}_taken"))
+    chosen = scalar.where(
+        scalar.equal(scalar.symbol(total), scalar.ZERO), scalar.ZERO, scalar.symbol(right)
+    )
+    build.equations.append(Map(taken, chosen))
+    return taken
+
+
 def _through_product(
     equation: Matmul,
+    right: str,
     cotangent: dict[str, str],
     contributions: dict[str, list[_Contribution]],
 ) -> None:
-    d_out, left, right = cotangent[equation.out], equation.left, equation.right
+    """`right` holds the right operand's values; its cotangent goes to `equation.right`."""
+    d_out, left, given = cotangent[equation.out], equation.left, equation.right
     if equation.layout is Layout.OUTER:
         contributions[left].append(_product(d_out, right, Layout.NORMAL))
-        contributions[right].append(_product(d_out, left, Layout.TRANSPOSED))
+        contributions[given].append(_product(d_out, left, Layout.TRANSPOSED))
     elif equation.layout is Layout.NORMAL:
         contributions[left].append(_product(d_out, right, Layout.OUTER))
-        contributions[right].append(_product(left, d_out, Layout.TRANSPOSED))
+        contributions[given].append(_product(left, d_out, Layout.TRANSPOSED))
     else:
         contributions[left].append(_product(right, d_out, Layout.OUTER))
-        contributions[right].append(_product(left, d_out, Layout.NORMAL))
+        contributions[given].append(_product(left, d_out, Layout.NORMAL))
 
 
 def forward(
@@ -274,6 +318,8 @@ def _tangent_of_map(
             scalar.ZERO if t_chosen == t_other == 0 else scalar.where(condition, t_chosen, t_other)
         )
     slope = scalar.partial(expr, by, out if expr.is_Function or expr.is_Pow else None)
+    if slope != 0 and expr.has(scalar.gated):
+        return scalar.gated(slope, t)  # on a branch not taken the slope is 0 and t may be NaN
     return slope * t if slope != 0 else scalar.ZERO
 
 

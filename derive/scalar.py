@@ -25,6 +25,7 @@ HALF = Rational(1, 2)
 SELU_SCALE = Rational("1.0507009873554804934193349852946")
 SELU_ALPHA = Rational("1.6732632423543772848170429916717")
 LEAKY_SLOPE = Rational("0.01")
+LARGE = Integer(10) ** 300  # what is not below it is infinite or NaN
 LAYER_NORM_EPSILON = Rational("1e-5")
 
 
@@ -245,6 +246,8 @@ def partial(expr: Expr, by: sympy.Symbol, out: Expr | None = None) -> Expr:
         condition, chosen, other = cast(tuple[Expr, Expr, Expr], expr.args)
         slopes = partial(chosen, by), partial(other, by)
         return _pick(condition, *slopes) if slopes != (ZERO, ZERO) else ZERO
+    if isinstance(expr, gated):
+        return _partial_of_gated(expr, by)
     rule = rule_of(expr)
     value = expr if out is None else out
     total: Expr = ZERO
@@ -252,6 +255,19 @@ def partial(expr: Expr, by: sympy.Symbol, out: Expr | None = None) -> Expr:
         inner = partial(cast(Expr, argument), by)
         if inner != 0:
             total += slope_of(*expr.args, value) * inner
+    return total
+
+
+def _partial_of_gated(expr: Expr, by: sympy.Symbol) -> Expr:
+    """As of d * p, without the NaN that p or its derivative may be where d is 0."""
+    d, p = cast(tuple[Expr, Expr], expr.args)
+    d_inner, p_inner = partial(d, by), partial(p, by)
+    total: Expr = ZERO
+    if d_inner != 0:
+        finite = _pick(less(absolute(p), LARGE), p, ZERO)
+        total += _pick(equal(d, ZERO), finite, p) * d_inner
+    if p_inner != 0:
+        total += gated(d, p_inner)
     return total
 
 

@@ -7,8 +7,10 @@ Not here: any of the work; each function names the stages it runs.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from derive.schedule import schedule as _schedule
 
 TARGETS = ("numpy", "c")
 DTYPES = ("float32", "float64")
+#: Cells whose results are remembered, so that the stages share their work.
+_REMEMBERED = 64
 
 
 def load(path: str | os.PathLike[str]) -> Cell:
@@ -29,13 +33,32 @@ def load(path: str | os.PathLike[str]) -> Cell:
     return Cell.load(path)
 
 
-@lru_cache(maxsize=64)
+Result = TypeVar("Result")
+
+
+def _by_text(function: Callable[[Cell], Result]) -> Callable[[Cell], Result]:
+    """Remembers results by canonical text: equal cells may order their parameters differently."""
+    known: OrderedDict[str, Result] = OrderedDict()
+
+    @wraps(function)
+    def remembered(cell: Cell) -> Result:
+        key = cell.to_text()
+        if key not in known:
+            known[key] = function(cell)
+            if len(known) > _REMEMBERED:
+                known.popitem(last=False)
+        return known[key]
+
+    return remembered
+
+
+@_by_text
 def differentiate(cell: Cell) -> Gradient:
     """The gradient of one time step: cotangents d_NAME of every array of the forward pass."""
     return reverse_step(cell.step)
 
 
-@lru_cache(maxsize=64)
+@_by_text
 def schedule(cell: Cell) -> Schedule:
     """What runs before, during and after the loop over time, and what is kept."""
     return _schedule(differentiate(cell), tuple(cell.outputs))
@@ -43,16 +66,24 @@ def schedule(cell: Cell) -> Schedule:
 
 def emit(cell: Cell, target: str = "c") -> dict[str, str]:
     """Generated files, {relative path: text}, for target "numpy" or "c"."""
-    return dict(_emit(cell, _one_of(target, TARGETS, "target")))
+    return dict(_EMITTERS[_one_of(target, TARGETS, "target")](cell))
 
 
-@lru_cache(maxsize=64)
-def _emit(cell: Cell, target: str) -> tuple[tuple[str, str], ...]:
-    if target == "numpy":
-        from derive.emit.numpy_file import numpy_files as files
-    else:
-        from derive.emit.c_file import c_files as files
-    return tuple(files(cell, schedule(cell)).items())
+@_by_text
+def _emit_numpy(cell: Cell) -> Mapping[str, str]:
+    from derive.emit.numpy_file import numpy_files
+
+    return numpy_files(cell, schedule(cell))
+
+
+@_by_text
+def _emit_c(cell: Cell) -> Mapping[str, str]:
+    from derive.emit.c_file import c_files
+
+    return c_files(cell, schedule(cell))
+
+
+_EMITTERS = {"numpy": _emit_numpy, "c": _emit_c}
 
 
 def compile(  # noqa: A001 - the contract's name

@@ -41,7 +41,7 @@ class CBackend:
         self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
         flags: Sequence[str] = FLAGS,
     ) -> None:  # fmt: skip
-        library = compile_library(files, flags=flags)
+        library = compile_library(files, flags=flags, defines=(f"DK_ONLY_{_TAGS[dtype].upper()}",))
         prefix = f"{signature.name}_{_TAGS[dtype]}"
         self._signature = signature
         self._dtype = np.dtype(dtype)

@@ -82,6 +82,7 @@ class PassFileView:
 class RealView:
     name: str
     r: Real
+    other: Real
     structs: tuple[StructView, ...]
     forward_structs: tuple[MemberView, ...]
     backward_structs: tuple[MemberView, ...]
@@ -135,6 +136,7 @@ def _real(cell: Cell, schedule: Schedule, real: Real, text: Banner) -> RealView:
     return RealView(
         name=name,
         r=real,
+        other=next(other for other in REALS if other != real),
         structs=structs,
         forward_structs=members(
             ("params", "params"), ("inputs", "inputs"), ("states", "first"),

@@ -84,6 +84,28 @@ def check_point(subject: Subject, truth: Truth, label: str = "") -> list[Row]:
     return rows + judge_gradient(truth, "gradient", where, got, subject.dtype)
 
 
+def check_agreement(subject: Subject, other: Subject, truth: Truth) -> list[Row]:
+    """The kernel against a float64 kernel, `other`: everything both of them compute."""
+    first, second = subject.forward(truth.point), other.forward(truth.point)
+    got = everything(subject.backward(first, truth.point))
+    wanted = everything(other.backward(second, truth.point))
+    errors = {**truth.errors}
+    bounded = truth.found.bounded
+    for name, key in zip(subject.step.outputs, subject.output_keys, strict=True):
+        label = f"output {key}"
+        got[label], wanted[label] = first.outputs[key], second.outputs[key]
+        errors[label] = bounded.outputs[name].error
+    where = f"{subject.where} and {other.where}"
+    unit = ROUNDOFF[subject.dtype]
+    # Both round: twice the bound of one in float64; that of float64 is nothing to float32.
+    error = {name: 2 * e if unit < 2.0**-50 else e for name, e in errors.items()}
+    bound = "4 u * running error bounds of both"
+    return [
+        compared("targets agree", f"{where}: {n}", got[n], wanted[n], error[n], unit, bound)
+        for n in got
+    ]
+
+
 def check_kink(subject: Subject, truth: Truth) -> list[Row]:
     """On kinks every kernel follows the derived Program, and that the contract's table."""
     run_ = subject.forward(truth.point)

@@ -76,10 +76,16 @@ class Report:
     def text(self, every_row: bool = False) -> str:
         """A table: for each check and target the row nearest to its bound, and every failure."""
         shown = self.rows if every_row else _summary(self.rows)
-        lines = [_line("check", "where", "observed", "allowed", "")]
-        lines += [
-            _line(row.check, row.where, _number(row.observed), _number(row.allowed), _verdict(row))
+        cells = [("check", "where", "observed", "allowed", "")]
+        cells += [
+            (row.check, row.where, _number(row.observed), _number(row.allowed), _verdict(row))
             for row in shown
+        ]
+        wide = [max(len(cell[k]) for cell in cells) for k in range(4)]
+        lines = [
+            f"{check:<{wide[0]}}  {where:<{wide[1]}}  {observed:>{wide[2]}}  {allowed:>{wide[3]}}"
+            f"  {verdict}".rstrip()
+            for check, where, observed, allowed, verdict in cells
         ]
         bounds = dict.fromkeys(f"{row.check}: {row.bound}" for row in shown)
         lines += ["", "where the bounds come from", *(f"  {bound}" for bound in bounds)]
@@ -122,10 +128,6 @@ def _number(value: float | None) -> str:
     if not np.isfinite(value):
         return str(value)
     return f"{value:g}" if value == int(value) and abs(value) < 1e6 else f"{value:.1e}"
-
-
-def _line(check: str, where: str, observed: str, allowed: str, verdict: str) -> str:
-    return f"{check:<22} {where:<34} {observed:>9} {allowed:>9}  {verdict}".rstrip()
 
 
 # --- rows -----------------------------------------------------------------------------------

@@ -112,6 +112,11 @@ class Session:
     # --- the derived Program ----------------------------------------------------------------
 
     def program(self) -> None:
+        """Checks of the derived Program. NaN and infinities are compared, not warned about."""
+        with np.errstate(all="ignore"):
+            self._program()
+
+    def _program(self) -> None:
         self._next("gradient of the program")
         self.add(check_conventions())
         if not self._has_a_point():
@@ -152,6 +157,12 @@ class Session:
                 self._try(subject, check, self.small)
             if subject.dtype == "float64":
                 self._taylor(subject)
+        self._next("targets agree")
+        first = next((s for s in subjects if s.dtype == "float64"), None)
+        for subject in subjects:
+            if first is not None and subject is not first:
+                for truth in (self.small, *self.wide[:1]):
+                    self._try(subject, on_kernels.check_agreement, first, truth)
         self._next("kernels on kinks")
         for found in on_kinks(self.step, self.kinks, self.seed):
             truth = establish(found, self.backward, (self.seed, 18), how="none")

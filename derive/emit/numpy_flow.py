@@ -1,27 +1,69 @@
 """Plan -> Flow: the work of a pass over time in the order in which NumPy does it.
 
-In: a Plan.  Out: a `Flow`: five lists of products, elementwise equations and sums.
-Not here: text (numpy_lines.py).
+In: a Plan.  Out: a `Flow`: lists of products, elementwise equations and sums, one list for each
+place in a function.
+Not here: what leaves the loop (numpy_hoist.py), what is done side by side (numpy_packs.py),
+text (numpy_lines.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from derive import scalar
 from derive.emit.printer import rank
 from derive.program import Array, Map
 from derive.schedule import Accumulator, Group, Kind, Phase, Plan, Stage
 
-Work = Group | Map | Accumulator
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """The products of a group as one; `out` is the pack of their results."""
+
+    out: str
+    group: Group
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Shared arrays side by side, put together once."""
+
+    out: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Members start ... stop - 1 of a pack, under a name of their own."""
+
+    out: str
+    pack: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """An equation whose result is member `place` of a pack that is in memory."""
+
+    pack: str
+    place: int
+    map: Map
+
+
+Work = Group | Map | Accumulator | Stacked | Joined | View | Fill
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
     """What runs once, for all steps at once, in the loop, for all steps again, and the sums over
-    rows with what follows from them. `wanted` arrays leave
-    the function; `order` is that in which a reader meets them."""
+    rows with what follows from them.
+
+    `wanted` arrays leave the function; `order` is that in which a reader meets them; `packs`
+    are arrays of one width that lie side by side, {name: members}, of which those of `filled`
+    have memory for all steps that the loop writes into.
+    """
 
     table: Mapping[str, Array]
     carried: tuple[tuple[str, str], ...]
@@ -31,8 +73,10 @@ class Flow:
     before: tuple[Work, ...]
     step: tuple[Work, ...]
     after: tuple[Work, ...]
-    sums: tuple[Accumulator, ...]
+    sums: tuple[Work, ...]
     last: tuple[Work, ...]
+    packs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    filled: tuple[str, ...] = ()
 
     def works(self) -> tuple[Work, ...]:
         return (*self.once, *self.before, *self.step, *self.after, *self.sums, *self.last)
@@ -51,7 +95,7 @@ def flow_of(plan: Plan) -> Flow:
         before=_works(plan.stages(Phase.BEFORE)),
         step=_works(plan.stages(Phase.STEP)),
         after=_works(after),
-        sums=tuple(total for stage in sums for total in stage.sums),
+        sums=_works(sums),
         last=_works(plan.stages(Phase.LAST)),
     )
 
@@ -68,14 +112,43 @@ def outs(works: Iterable[Work]) -> Iterator[str]:
     for work in works:
         if isinstance(work, Group):
             yield from (accumulator.out for accumulator in work.accumulators)
-        else:
+        elif not isinstance(work, Fill):
             yield work.out
 
 
 def operands(work: Work) -> tuple[str, ...]:
     if isinstance(work, Group):
         return tuple(name for part in work.accumulators for name in part.operands)
-    return work.operands
+    if isinstance(work, Stacked):
+        return operands(work.group)
+    if isinstance(work, Joined):
+        return work.parts
+    if isinstance(work, View):
+        return (work.pack,)
+    return work.map.operands if isinstance(work, Fill) else work.operands
+
+
+def fresh(flow: Flow) -> set[str]:
+    """Arrays whose line makes memory of their own: no second name, no view of anything that
+    somebody else sees."""
+    found: set[str] = set()
+    for work in flow.works():
+        if isinstance(work, Group):
+            found.update(outs([work]))
+        elif isinstance(work, Accumulator) or (
+            isinstance(work, Map) and _makes_memory(work, flow.table)
+        ):
+            found.add(work.out)
+        elif isinstance(work, View) and not flow.table[work.pack].per_row:
+            found.add(work.out)  # the members of a stacked gradient do not overlap
+    return found
+
+
+def _makes_memory(equation: Map, table: Mapping[str, Array]) -> bool:
+    expr = equation.expr
+    while isinstance(expr, scalar.stop_gradient):
+        expr = expr.args[0]
+    return not expr.is_Symbol and (is_full(equation, table) or not equation.operands)
 
 
 def is_full(equation: Map, table: Mapping[str, Array]) -> bool:
@@ -87,20 +160,19 @@ def is_full(equation: Map, table: Mapping[str, Array]) -> bool:
     )
 
 
-def fresh(works: Iterable[Work], table: Mapping[str, Array]) -> set[str]:
-    """Arrays whose line makes memory of their own: no second name, no view of anything."""
-    found: set[str] = set()
-    for work in works:
-        if isinstance(work, Group):
-            if len(work.accumulators) == 1:
-                found.update(outs([work]))
-        elif isinstance(work, Accumulator) or _makes_memory(work, table):
-            found.add(work.out)
+def common_name(names: Sequence[str]) -> str:
+    """A name for arrays side by side: W_i_x, W_f_x -> W_x; i, f -> i_f."""
+    parts = [name.split("_") for name in names]
+    most = min(map(len, parts)) - 1
+    head = _common([part[:most] for part in parts])
+    tail = _common([part[::-1][: most - len(head)] for part in parts])[::-1]
+    return "_".join([*head, *tail]) if head or tail else "_".join(names)
+
+
+def _common(parts: Sequence[Sequence[str]]) -> list[str]:
+    found = []
+    for column in zip(*parts, strict=False):
+        if len(set(column)) > 1:
+            break
+        found.append(column[0])
     return found
-
-
-def _makes_memory(equation: Map, table: Mapping[str, Array]) -> bool:
-    expr = equation.expr
-    while isinstance(expr, scalar.stop_gradient):
-        expr = expr.args[0]
-    return not expr.is_Symbol and (is_full(equation, table) or not equation.operands)

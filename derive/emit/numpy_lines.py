@@ -18,7 +18,16 @@ from types import SimpleNamespace
 import numpy as np
 
 from derive import scalar
-from derive.emit.numpy_flow import Work, is_full
+from derive.emit.numpy_flow import (
+    Fill,
+    Flow,
+    Joined,
+    Stacked,
+    View,
+    Work,
+    common_name,
+    is_full,
+)
 from derive.emit.numpy_functions import COMPARISONS, HELPERS, NUMPY
 from derive.emit.printer import Syntax, has_arrays, print_expression, print_terms, shortest
 from derive.program import Array, Dim, Layout, Map, Matmul, Namer, Sum
@@ -79,21 +88,17 @@ class Mentions:
 class Lines:
     """Writes the lines of one function."""
 
-    def __init__(
-        self,
-        names: Names,
-        table: Mapping[str, Array],
-        order: Mapping[str, int],
-        comments: Mapping[str, str],
-    ) -> None:
+    def __init__(self, names: Names, flow: Flow, comments: Mapping[str, str]) -> None:
         self.names = names
-        self.table = table
+        self.table = flow.table
+        self.packs = flow.packs
+        self.filled = flow.filled
         self.comments = comments
         self.mentions = Mentions()
         self.stacks: list[str] = []
         self.for_all = False
         self.room = WIDTH
-        self.order = order
+        self.order = flow.order
         self.syntax = Syntax(
             number=_literal,
             whole=_literal,
@@ -157,29 +162,57 @@ class Lines:
         self.for_all, self.room = for_all, WIDTH - indent
         lines: list[str] = []
         for work in works:
-            if isinstance(work, Map):
-                lines += self._explained(work.out, *self._map(work))
-            elif isinstance(work, Accumulator):
-                lines.append(self._sum(work))
-            elif stacked and len(work.accumulators) * len(work.vectors) > 1:
-                lines += self._stacked(work)
+            if isinstance(work, View):
+                lines += self._work(work)
+            elif not isinstance(work, Group):
+                out = work.map.out if isinstance(work, Fill) else work.out
+                lines += self._explained(out, *self._work(work))
+            elif stacked and len(work.vectors) > 1 and len(work.accumulators) == 1:
+                out = work.accumulators[0].out
+                lines += self._explained(out, self._stacked(out, work))
             else:
-                for accumulator in work.accumulators:
-                    lines += self._explained(accumulator.out, self._products(accumulator))
+                for part in work.accumulators:
+                    lines += self._explained(part.out, self._products(part))
         return lines
+
+    def _work(self, work: Map | Accumulator | Stacked | Joined | View | Fill) -> list[str]:
+        if isinstance(work, Map):
+            return self._map(work, self._target(work.out))
+        if isinstance(work, Fill):
+            return self._map(work.map, self.member(work.pack, work.place, work.place + 1))
+        if isinstance(work, Accumulator):
+            return [self._sum(work)]
+        if isinstance(work, View):
+            part = self.member(work.pack, work.start, work.stop)
+            return [f"{self._target(work.out)} = {part}"]
+        if isinstance(work, Joined):
+            return [f"{work.out} = {self._joined([self.array(n) for n in work.parts], axis=0)}"]
+        return [self._stacked(work.out, work.group)]
+
+    def member(self, pack: str, start: int, stop: int) -> str:
+        """Members start ... stop - 1 of a pack: columns, or rows of what all rows share."""
+        width = self.size(self.table[pack].shape[0])
+        axes = "..., " if self.table[pack].per_row else ""
+        return f"{self.array(pack)}[{axes}{_slice(start, stop, width)}]"
+
+    def width(self, name: str) -> str:
+        """Elements of one row of an array or a pack."""
+        width, count = self.size(self.table[name].width), len(self.packs.get(name, (name,)))
+        return width if count == 1 else f"{count} * {width}"
 
     def _target(self, name: str) -> str:
         return self.names.all(name) if self.for_all and self.table[name].per_row else name
 
     def _explained(self, out: str, *lines: str) -> list[str]:
         """The lines, below the author's equation where that says it differently."""
-        equation = self.comments.get(out)
-        if equation is None or (equation,) == lines:
-            return list(lines)
-        wrapped = textwrap.wrap(equation, COMMENT_WIDTH, subsequent_indent="    ")
-        return [*(f"# {line}" for line in wrapped), *lines]
+        notes: list[str] = []
+        for name in self.packs.get(out, (out,)):
+            equation = self.comments.get(name)
+            if equation is not None and (equation,) != lines:
+                notes += textwrap.wrap(equation, COMMENT_WIDTH, subsequent_indent="    ")
+        return [*(f"# {line}" for line in notes), *lines]
 
-    def _map(self, equation: Map) -> list[str]:
+    def _map(self, equation: Map, target: str) -> list[str]:
         for node in equation.expr.atoms(*scalar.NAME_OF_HEAD):
             if scalar.NAME_OF_HEAD[node.func] in HELPERS:
                 self.own(scalar.NAME_OF_HEAD[node.func])
@@ -191,11 +224,11 @@ class Lines:
                 text = f"{np_}.broadcast_to({text}, {shape})"
             else:
                 text = f"{np_}.full({shape}, {text}, {self.own('real')})"
-        line = f"{self._target(equation.out)} = {text}"
+        line = f"{target} = {text}"
         if len(line) <= self.room or not equation.expr.is_Add or not full:
             return [line]
         terms = print_terms(equation.expr, self.syntax, self.order)
-        return [f"{self._target(equation.out)} = (", *(f"    {term}" for term in terms), ")"]
+        return [f"{target} = (", *(f"    {term}" for term in terms), ")"]
 
     def _sum(self, accumulator: Accumulator) -> str:
         out = self.table[accumulator.out]
@@ -221,12 +254,9 @@ class Lines:
             return f"{self.own('flat')}({self.array(vector)})"
         return self.array(vector)
 
-    def _unflat(self, text: str, out: str, count: int = 1) -> str:
-        """`count` arrays like `out`, side by side, for each step and row."""
+    def _unflat(self, text: str, out: str) -> str:
         if self.for_all and self.table[out].per_row:
-            width = self.size(self.table[out].width)
-            width = width if count == 1 else f"{count} * {width}"
-            return f"({text}).reshape({self.own('T')}, {self.own('B')}, {width})"
+            return f"({text}).reshape({self.own('T')}, {self.own('B')}, {self.width(out)})"
         return text
 
     def _products(self, accumulator: Accumulator) -> str:
@@ -243,22 +273,16 @@ class Lines:
         matrix = self.array(term.left)
         return f"{matrix}.T" if term.layout is Layout.NORMAL else matrix
 
-    def _stacked(self, group: Group) -> list[str]:
-        outs = [accumulator.out for accumulator in group.accumulators]
+    def _stacked(self, out: str, group: Group) -> str:
         product = f"{self._vectors(group)} @ {self._stack(group)}"
-        text = self._unflat(product, outs[0], len(outs))
-        if len(outs) == 1:
-            return [f"{self._target(outs[0])} = {text}"]
-        width = self.size(self.table[outs[0]].width)
-        together = self.names.new(common_name(outs))
-        lines = [f"{together} = {text}"]
-        for k, out in enumerate(outs):
-            lines.append(f"{self._target(out)} = {together}[..., {_slice(k, width)}]")
-        return lines
+        return f"{self._target(out)} = {self._unflat(product, out)}"
 
     def _vectors(self, group: Group) -> str:
         if len(group.vectors) == 1:
             return self._flat(group.vectors[0])
+        for name in self.filled:
+            if self.packs[name] == group.vectors:
+                return self._flat(name)
         parts = _tuple([self._flat(vector) for vector in group.vectors])
         return f"{self.own('np')}.concatenate({parts}, axis=-1)"
 
@@ -274,6 +298,8 @@ class Lines:
         # One row of blocks an accumulator, one column a vector; the other way round if transposed.
         if not normal:
             blocks = [list(column) for column in zip(*blocks, strict=True)]
+        if len(blocks) == len(blocks[0]) == 1:
+            return f"{blocks[0][0]}.T" if normal else blocks[0][0]
         name = self.names.new(common_name(matrices) + "_stack")
         joined = [self._joined(row, axis=1) for row in blocks]
         self.stacks.append(f"{name} = {self._joined(joined, axis=0)}")
@@ -289,32 +315,14 @@ class Lines:
         return f"{self.own('np')}.concatenate({_tuple(parts)}, axis={axis})"
 
 
-def common_name(names: Sequence[str]) -> str:
-    """W_i_x, W_f_x -> W_x; i, f -> i_f."""
-    parts = [name.split("_") for name in names]
-    shortest_ = min(map(len, parts))
-    head = _common(parts, shortest_ - 1)
-    tail = _common([part[::-1] for part in parts], shortest_ - 1 - len(head))[::-1]
-    return "_".join([*head, *tail]) if head or tail else "_".join(names)
-
-
-def _common(parts: Sequence[Sequence[str]], most: int) -> list[str]:
-    found = []
-    for column in zip(*(part[: max(most, 0)] for part in parts), strict=False):
-        if len(set(column)) > 1:
-            break
-        found.append(column[0])
-    return found
-
-
 def _literal(value: float) -> str:
     return shortest(value, np.float64)
 
 
-def _slice(k: int, width: str) -> str:
-    start = "" if k == 0 else width if k == 1 else f"{k} * {width}"
-    stop = width if k == 0 else f"{k + 1} * {width}"
-    return f"{start}:{stop}" if k == 0 else f"{start} : {stop}"
+def _slice(start: int, stop: int, width: str) -> str:
+    """start * width : stop * width"""
+    first, last = ({0: "", 1: width}.get(count, f"{count} * {width}") for count in (start, stop))
+    return f"{first}:{last}" if start == 0 and stop == 1 else f"{first} : {last}".lstrip()
 
 
 def _tuple(parts: Sequence[str]) -> str:

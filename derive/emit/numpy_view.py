@@ -12,18 +12,18 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 
 from derive import scalar
-from derive.emit.numpy_flow import Flow, flow_of, fresh, outs
+from derive.emit.numpy_flow import Flow, flow_of, operands
+from derive.emit.numpy_function import Function, Loop, Result, Writer, carry, fit, signature
 from derive.emit.numpy_functions import helpers_for
 from derive.emit.numpy_hoist import hoist
-from derive.emit.numpy_lines import COMMENT_WIDTH, WIDTH, Lines, Names
+from derive.emit.numpy_lines import COMMENT_WIDTH
+from derive.emit.numpy_packs import pack
 from derive.emit.printer import shortest, value_of
 from derive.emit.render import environment
-from derive.program import Dim
 from derive.schedule import Schedule
 
 
@@ -39,51 +39,14 @@ class Info:
     notes: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """A pass over time: what is allocated, the head of the `for`, and its body in order.
-    `kept` is what is allocated and stored for backward alone."""
-
-    allocate: tuple[str, ...]
-    allocate_kept: tuple[str, ...]
-    order: str
-    body: tuple[str, ...]
-    freeze: tuple[str, ...]
-    store: tuple[str, ...]
-    store_kept: tuple[str, ...]
-    carry: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A dictionary that a function returns. `condition` guards its entries."""
-
-    name: str
-    entries: tuple[tuple[str, str], ...]
-    condition: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    signature: str
-    doc: str
-    unpack: tuple[str, ...]
-    before: tuple[str, ...]
-    loop: Loop | None
-    after: tuple[str, ...]
-    clean: tuple[str, ...]
-    sums: tuple[str, ...]
-    results: tuple[Result, ...]
-
-
 def render_numpy(schedule: Schedule, info: Info) -> str:
     """The text of `generated/numpy/NAME.py`."""
     single_flow, forward_flow = flow_of(schedule.forward), flow_of(schedule.forward)
     backward_flow = flow_of(schedule.backward)
     taken = (*forward_flow.table, *backward_flow.table)
-    backward = _Writer(schedule, hoist(backward_flow, taken), {})
-    forward = _Writer(schedule, hoist(forward_flow, taken), info.notes)
-    single = _Writer(schedule, single_flow, info.notes)
+    backward = Writer(schedule, _fast(backward_flow, (), taken), {})
+    forward = Writer(schedule, _fast(forward_flow, schedule.split.saved, taken), info.notes)
+    single = Writer(schedule, single_flow, info.notes)
     last = (backward_function(backward), step_function(single))
     functions = (forward_function(forward, backward.states_asked), *last)
     writers = (forward, backward, single)
@@ -104,6 +67,13 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
         constants=CONSTANTS,
         functions=functions,
     )
+
+
+def _fast(flow: Flow, kept: Iterable[str], taken: Iterable[str]) -> Flow:
+    """With as little as possible in the loop, and that side by side."""
+    taken = tuple(taken)
+    hoisted = hoist(flow, taken)
+    return pack(hoisted, kept, (*taken, *hoisted.table))
 
 
 def _quotable(text: str) -> str:
@@ -131,146 +101,10 @@ CONSTANTS: Mapping[str, str] = {
 }
 
 
-# --- what the three functions share ---------------------------------------------------------
-
-
-class _Writer:
-    """One function in the making."""
-
-    def __init__(self, schedule: Schedule, flow: Flow, comments: Mapping[str, str]) -> None:
-        plans = (schedule.forward, schedule.backward)
-        given = (a.name for p in plans for a in p.program.arrays)
-        names = Names(dict.fromkeys((*given, *flow.table)))
-        self.schedule = schedule
-        self.step = schedule.split.gradient.step
-        self.flow = flow
-        self.lines = Lines(names, flow.table, flow.order, comments)
-        self.names = names
-        self.own = names.own
-        self.in_loop = tuple(outs(self.flow.step))
-        self.fresh = fresh(self.flow.works(), self.flow.table)
-        self.states_asked: dict[str, None] = {}
-
-    def has_ambiguous_names(self) -> bool:
-        """Names that linters warn of, E741."""
-        mentions = self.lines.mentions
-        names = (*mentions.steps, *mentions.shared, *map(self.names.size, mentions.dims))
-        return not {"I", "O", "l"}.isdisjoint((*names, *self.in_loop))
-
-    def write_once(self) -> list[str]:
-        return self.lines.write(self.flow.once, for_all=False)
-
-    def loads(self) -> list[str]:
-        """`x = x_all[t]` for what the loop reads and does not make itself."""
-        made = {*self.in_loop, *(name for name, _ in self.flow.carried)}
-        names = [name for name in self.lines.mentions.steps if name not in made]
-        return [f"{name} = {self.lines.all(name)}[{self.own.t}]" for name in names]
-
-    def memory(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Allocation and storing of arrays of the loop for all steps."""
-        lines, own = self.lines, self.own
-        allocate, store = [], []
-        for name in names:
-            shape = f"({own.T}, {own.B}, {lines.size(self.flow.table[name].width)})"
-            allocate.append(f"{lines.all(name)} = {self.empty(shape)}")
-            store.append(f"{lines.all(name)}[{own.t}] = {name}")
-        return allocate, store
-
-    def empty(self, shape: str) -> str:
-        return f"{self.own.np}.empty({shape}, {self.lines.own('real')})"
-
-    def masked(self, name: str) -> str:
-        """An array for all steps that leaves the function: 0 where a row is not alive."""
-        text = self.lines.all(name)
-        where = f"{self.own.np}.where({self.lines.own('alive_all')}, {text}, 0.0)"
-        if name in self.fresh:
-            return f"{text} if {self.own.lengths} is None else {where}"
-        return where
-
-    def alive(self) -> list[str]:
-        own = self.own
-        if "alive_all" not in self.lines.mentions.own:
-            return []
-        lengths = f"{own.np}.full({own.B}, {own.T}) if {own.lengths} is None else {own.lengths}"
-        steps = f"{own.np}.arange({own.T})[:, None, None]"
-        return [f"{own.alive_all} = {steps} < ({lengths})[:, None]"]
-
-    def freeze(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
-        """A row that is not alive hands on what it was given."""
-        alive = self.own.alive
-        lines = [f"{new} = {self.own.np}.where({alive}, {new}, {old})" for old, new in pairs]
-        if lines:
-            self.lines.own("alive_all")
-        return lines
-
-    def unpack(self, places: Mapping[str, str], states: str) -> list[str]:
-        """Parameters, arrays for all steps, sizes and the dtype: what the lines mention."""
-        mentions, own = self.lines.mentions, self.own
-        found = [f'{name} = {own.params}["{name}"]' for name in self.step.params
-                 if name in mentions.shared]
-        found += [f"{self.names.all(name)} = {place}" for name, place in places.items()
-                  if name in mentions.alls]
-        sizes = [f"{self.names.size(dim)} = {self._source(states, dim)}" for dim in mentions.dims]
-        if "real" in mentions.own:
-            sizes.append(f"{own.real} = {self._source(states)}")
-        return sizes + found
-
-    def _source(self, states: str, dim: Dim | None = None) -> str:
-        """Where a size can be read off, or the dtype."""
-        table = self.step.program.table()
-        kinds = (
-            (self.step.params, self.own.params),
-            (self.step.inputs, self.own.inputs),
-            (self.step.states, states),
-        )
-        for names, place in kinds:
-            for name in names:
-                shape = table[name].shape
-                if dim is not None and dim not in shape:
-                    continue
-                if names is self.step.states:
-                    self.states_asked.setdefault(name)
-                array = f'{place}["{name}"]'
-                if dim is None:
-                    return f"{array}.dtype.type"
-                return f"{array}.shape[{shape.index(dim) - len(shape)}]"
-        raise AssertionError(f"no array tells {dim or 'the dtype'}")
-
-
-def _fit(lines: Iterable[str], indent: int) -> tuple[str, ...]:
-    """Lines that cannot be broken are left alone by formatters and linters."""
-    return tuple(
-        f"{line}  # noqa: E501  # fmt: skip" if len(line) > WIDTH - indent else line
-        for line in lines
-    )
-
-
-def _signature(
-    own: SimpleNamespace,
-    name: str,
-    counts: Iterable[str],
-    arrays: Iterable[str],
-    results: int,
-    *rest: str,
-) -> str:
-    """`def NAME(T: int, ..., params: Arrays, ..., rest) -> tuple[Arrays, ...]:`"""
-    parts = [f"{getattr(own, count)}: int" for count in counts]
-    parts += [f"{getattr(own, name)}: {own.Arrays}" for name in arrays]
-    returned = ", ".join([own.Arrays] * results)
-    return f"def {name}({', '.join([*parts, *rest])}) -> tuple[{returned}]:"
-
-
-def _carry(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Simultaneous: a next value may be another state's old one."""
-    pairs = tuple(pairs)
-    olds, news = ", ".join(old for old, _ in pairs), ", ".join(new for _, new in pairs)
-    return (f"{olds} = {news}",) if pairs else ()
-
-
 # --- forward --------------------------------------------------------------------------------
 
 
-def forward_function(writer: _Writer, states_asked: Iterable[str]) -> Function:
+def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
     split, step, flow = writer.schedule.split, writer.step, writer.flow
     lines, own, names = writer.lines, writer.own, writer.names
     once = writer.write_once()
@@ -282,11 +116,9 @@ def forward_function(writer: _Writer, states_asked: Iterable[str]) -> Function:
     writer.fresh = (writer.fresh | set(writer.in_loop)) - set(split.saved)
     outputs = [(key, writer.masked(n)) for key, n in zip(keys, split.outputs, strict=True)]
     loads = writer.loads()
-    stored = [name for name in writer.in_loop if name in lines.mentions.alls]
-    kept = [n for n in split.saved if n in writer.in_loop and n not in stored]
-    allocate, store = writer.memory(stored)
+    allocate, store = writer.memory(writer.stored())
+    saved, kept = _saved(writer)
     allocate_kept, store_kept = writer.memory(kept)
-    saved = [(name, lines.all(name)) for name in split.saved]
     for state, after_name in flow.carried:
         history = names.history(state)
         width = lines.size(flow.table[state].width)
@@ -302,29 +134,34 @@ def forward_function(writer: _Writer, states_asked: Iterable[str]) -> Function:
         elif state in states_asked:
             saved.append((state, writer.empty(f"(0, {width})")))
     loop = Loop(
-        allocate=_fit(allocate, 8),
-        allocate_kept=_fit(allocate_kept, 16),
+        allocate=fit(allocate, 8),
+        allocate_kept=fit(allocate_kept, 16),
         order=f"{own.range}({own.T} - 1, -1, -1) if {own.reverse} else {own.range}({own.T})",
-        body=_fit(loads + body, 12),
-        freeze=_fit(writer.freeze(flow.carried), 16),
-        store=_fit(store, 12),
-        store_kept=_fit(store_kept, 16),
-        carry=_fit(_carry(flow.carried), 12),
+        body=fit(loads + body, 12),
+        freeze=fit(writer.freeze(flow.carried), 16),
+        store=fit(store, 12),
+        store_kept=fit(store_kept, 16),
+        carry=fit(carry(flow.carried), 12),
     )
     places = {name: f'{own.inputs}["{name}"]' for name in step.inputs}
     states = [f'{name} = {own.states}["{name}"]' for name in step.states]
     unpack = writer.unpack(places, own.states)
     return Function(
-        signature=_signature(
-            own, "forward", "TB", ("params", "inputs", "states"), 3,
-            f"{own.lengths}: {own.Array} | None = None", f"{own.reverse}: bool = False",
+        signature=signature(
+            own,
+            "forward",
+            "TB",
+            ("params", "inputs", "states"),
+            3,
+            f"{own.lengths}: {own.Array} | None = None",
+            f"{own.reverse}: bool = False",
             f"{own.training}: bool = True",
         ),
         doc="All steps: outputs [T, B, width], last states [B, width], and what backward needs.",
-        unpack=_fit(unpack + states, 8),
-        before=_fit(once + lines.stacks + writer.alive() + before, 8),
+        unpack=fit(unpack + states, 8),
+        before=fit(once + lines.stacks + writer.alive() + before, 8),
         loop=loop if flow.step or flow.carried else None,
-        after=_fit(after, 8),
+        after=fit(after, 8),
         clean=(),
         sums=(),
         results=(
@@ -335,10 +172,32 @@ def forward_function(writer: _Writer, states_asked: Iterable[str]) -> Function:
     )
 
 
+def _saved(writer: Writer) -> tuple[list[tuple[str, str]], list[str]]:
+    """What is kept for backward as (key, text), and what the loop must store for that alone."""
+    lines, flow, stored = writer.lines, writer.flow, writer.stored()
+    names = writer.schedule.split.saved
+    packed = {
+        name: (pack, k)
+        for pack, members in flow.packs.items()
+        if pack in writer.in_loop and set(members) <= set(names) - set(stored)
+        for k, name in enumerate(members)
+    }
+    entries: list[tuple[str, str]] = []
+    kept: dict[str, None] = {}
+    lines.for_all = True
+    for name in names:
+        place, k = packed.get(name, (name, 0))
+        text = lines.member(place, k, k + 1) if name in packed else lines.all(name)
+        entries.append((name, text))
+        if place in writer.in_loop and place not in stored:
+            kept.setdefault(place)
+    return entries, list(kept)
+
+
 # --- backward -------------------------------------------------------------------------------
 
 
-def backward_function(writer: _Writer) -> Function:
+def backward_function(writer: Writer) -> Function:
     split, step, flow = writer.schedule.split, writer.step, writer.flow
     gradient = split.gradient
     lines, own = writer.lines, writer.own
@@ -349,7 +208,7 @@ def backward_function(writer: _Writer) -> Function:
     sums = lines.write(flow.sums, for_all=True)
     clean = [
         f"{lines.all(n)} = {own.np}.where({lines.own('alive_all')}, {lines.all(n)}, 0.0)"
-        for n in dict.fromkeys(n for total in flow.sums for n in total.operands)
+        for n in dict.fromkeys(n for total in flow.sums for n in operands(total))
         if flow.table[n].per_row
     ]
     sums += lines.write(flow.last, for_all=False)
@@ -357,16 +216,16 @@ def backward_function(writer: _Writer) -> Function:
     d_inputs = zip(step.inputs, gradient.d_inputs, strict=True)
     d_inputs_ = tuple((name, writer.masked(d_name)) for name, d_name in d_inputs)
     loads = writer.loads()
-    allocate, store = writer.memory(n for n in writer.in_loop if n in lines.mentions.alls)
+    allocate, store = writer.memory(writer.stored())
     loop = Loop(
-        allocate=_fit(allocate, 8),
+        allocate=fit(allocate, 8),
         allocate_kept=(),
         order=f"{own.range}({own.T}) if {own.reverse} else {own.range}({own.T} - 1, -1, -1)",
-        body=_fit(loads + body, 12),
-        freeze=_fit(writer.freeze(flow.carried), 16),
-        store=_fit(store, 12),
+        body=fit(loads + body, 12),
+        freeze=fit(writer.freeze(flow.carried), 16),
+        store=fit(store, 12),
         store_kept=(),
-        carry=_fit(_carry(flow.carried), 12),
+        carry=fit(carry(flow.carried), 12),
     )
     places = _places(writer)
     carried = dict(zip(step.states, gradient.state_seeds, strict=True))
@@ -381,19 +240,24 @@ def backward_function(writer: _Writer) -> Function:
         for name, d_name in zip(step.params, gradient.d_params, strict=True)
     )
     return Function(
-        signature=_signature(
-            own, "backward", "TB", ("params", "inputs", "saved"), 3,
-            f"{own.lengths}: {own.Array} | None", f"{own.reverse}: bool",
+        signature=signature(
+            own,
+            "backward",
+            "TB",
+            ("params", "inputs", "saved"),
+            3,
+            f"{own.lengths}: {own.Array} | None",
+            f"{own.reverse}: bool",
             f"{own.d_outputs}: Mapping[str, {own.Array} | None]",
             f"{own.d_states}: Mapping[str, {own.Array} | None]",
         ),
         doc="Gradients of params, inputs and first states; a cotangent that is None is zero.",
-        unpack=_fit(unpack + first, 8),
-        before=_fit(once + lines.stacks + writer.alive() + before, 8),
+        unpack=fit(unpack + first, 8),
+        before=fit(once + lines.stacks + writer.alive() + before, 8),
         loop=loop if flow.step or flow.carried else None,
-        after=_fit(after, 8),
-        clean=_fit(clean, 12),
-        sums=_fit(sums, 8),
+        after=fit(after, 8),
+        clean=fit(clean, 12),
+        sums=fit(sums, 8),
         results=(
             Result(own.d_params, d_params),
             Result(own.d_inputs, d_inputs_),
@@ -402,7 +266,7 @@ def backward_function(writer: _Writer) -> Function:
     )
 
 
-def _places(writer: _Writer) -> dict[str, str]:
+def _places(writer: Writer) -> dict[str, str]:
     """Where backward finds arrays for all steps."""
     split, own, lines = writer.schedule.split, writer.own, writer.lines
     places = {name: f'{own.inputs}["{name}"]' for name in writer.step.inputs}
@@ -426,7 +290,7 @@ def _places(writer: _Writer) -> dict[str, str]:
 # --- one step -------------------------------------------------------------------------------
 
 
-def step_function(writer: _Writer) -> Function:
+def step_function(writer: Writer) -> Function:
     split, step, flow = writer.schedule.split, writer.step, writer.flow
     lines, own = writer.lines, writer.own
     body = lines.write(flow.works(), for_all=False, stacked=False)
@@ -446,10 +310,10 @@ def step_function(writer: _Writer) -> Function:
     unpack += [f'{n} = {own.inputs}["{n}"]' for n in step.inputs if n in mentioned]
     unpack += [f'{n} = {own.states}["{n}"]' for n in step.states if n in mentioned]
     return Function(
-        signature=_signature(own, "step", "B", ("params", "inputs", "states"), 2),
+        signature=signature(own, "step", "B", ("params", "inputs", "states"), 2),
         doc="One step: outputs and next states, both [B, width].",
-        unpack=_fit(unpack, 8),
-        before=_fit(body, 8),
+        unpack=fit(unpack, 8),
+        before=fit(body, 8),
         loop=None,
         after=(),
         clean=(),

@@ -1,0 +1,89 @@
+"""TensorFlow's rnn_cell by its own names, on derived kernels. NumPy arrays in and out.
+
+    cell = derive.rnn_cell.LSTMCell(128, use_peepholes=True)
+    outputs, state, pullback = derive.rnn_cell.dynamic_rnn(cell, x, lengths, return_pullback=True)
+    d_x, d_initial_state, d_variables = pullback(d_outputs, d_state)
+
+- core_cells.py     tf.nn.rnn_cell, and the cells that take over cuDNN's weights
+- contrib_cells.py  tf.contrib.rnn
+- wrappers.py       MultiRNNCell, DropoutWrapper, ResidualWrapper
+- drivers.py        dynamic_rnn and its relatives
+- base.py           RNNCell: state_size, variables, one step
+- layout.py         TensorFlow's variables <-> a kernel's parameters
+- structure.py      LSTMStateTuple and nested states
+- masks.py          dropout masks
+- linear.py         the product that all of TensorFlow's cells begin with
+- reference.py      the page of the documentation, from the classes themselves
+
+Not here: equations (derive/cells/), their rewriting (compose.py), kernels.
+"""
+
+from __future__ import annotations
+
+from derive.rnn_cell.base import RNNCell
+from derive.rnn_cell.contrib_cells import (
+    CFNCell,
+    CoupledInputForgetGateLSTMCell,
+    IndRNNCell,
+    IntersectionRNNCell,
+    JANETCell,
+    LayerNormBasicLSTMCell,
+    MinimalRNNCell,
+    NASCell,
+    PhasedLSTMCell,
+    SRUCell,
+    UGRNNCell,
+)
+from derive.rnn_cell.core_cells import (
+    BasicLSTMCell,
+    BasicRNNCell,
+    CudnnCompatibleGRUCell,
+    CudnnCompatibleLSTMCell,
+    GRUCell,
+    LSTMCell,
+)
+from derive.rnn_cell.drivers import (
+    Pulled,
+    bidirectional_dynamic_rnn,
+    draw_masks,
+    dynamic_rnn,
+    stack_bidirectional_dynamic_rnn,
+    static_rnn,
+)
+from derive.rnn_cell.linear import linear
+from derive.rnn_cell.structure import LSTMStateTuple
+from derive.rnn_cell.wrappers import DropoutWrapper, MultiRNNCell, ResidualWrapper
+from derive.sequence import using
+
+__all__ = [
+    "BasicLSTMCell",
+    "BasicRNNCell",
+    "CFNCell",
+    "CoupledInputForgetGateLSTMCell",
+    "CudnnCompatibleGRUCell",
+    "CudnnCompatibleLSTMCell",
+    "DropoutWrapper",
+    "GRUCell",
+    "IndRNNCell",
+    "IntersectionRNNCell",
+    "JANETCell",
+    "LSTMCell",
+    "LSTMStateTuple",
+    "LayerNormBasicLSTMCell",
+    "MinimalRNNCell",
+    "MultiRNNCell",
+    "NASCell",
+    "PhasedLSTMCell",
+    "Pulled",
+    "RNNCell",
+    "ResidualWrapper",
+    "SRUCell",
+    "UGRNNCell",
+    "bidirectional_dynamic_rnn",
+    "draw_masks",
+    "dynamic_rnn",
+    "linear",
+    "stack_bidirectional_dynamic_rnn",
+    "static_rnn",
+    "using",
+]

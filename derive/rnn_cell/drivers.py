@@ -1,0 +1,454 @@
+"""Cells over sequences: dynamic_rnn and its relatives.
+
+In: RNNCells and arrays in TensorFlow's structures.  Out: outputs and states; with
+`return_pullback` also a function from their gradients to those of inputs, initial states and
+variables, in the same structures and layouts.
+Not here: what happens past a row's end (sequence.py). A sequence runs in the fused kernel, a
+MultiRNNCell layer by layer.
+
+`parallel_iterations`, `swap_memory` and `scope` are accepted and of no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from derive.arguments import Array, Arrays, shape_text
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel import Gradients
+from derive.rnn_cell.base import RNNCell, dtype_of
+from derive.rnn_cell.structure import built, flattened
+from derive.sequence import Sequence as Ran
+from derive.sequence import run_sequence
+
+
+class Pulled(NamedTuple):
+    """Gradients in the structures and layouts of what they are gradients of."""
+
+    inputs: Any
+    initial_state: Any
+    variables: Any
+
+
+Pullback = Callable[..., Pulled]
+
+
+def dynamic_rnn(
+    cell: RNNCell,
+    inputs: Any,
+    sequence_length: Any = None,
+    initial_state: Any = None,
+    dtype: Any = None,
+    time_major: bool = False,
+    *,
+    past_end: str = "zero",
+    resets: Any = None,
+    return_pullback: bool = False,
+    masks: Mapping[str, Any] | None = None,
+    parallel_iterations: Any = None,
+    swap_memory: Any = None,
+    scope: Any = None,
+) -> Any:
+    """outputs, state = dynamic_rnn(cell, inputs): a cell over a sequence.
+
+    inputs: [B, T, width], or [T, B, width] if time_major; outputs likewise.
+    sequence_length: [B] integers. Past a row's length outputs are zero and the state is copied
+    through; past_end="last" repeats the last output, "computed" runs on (sequence.py).
+    resets: booleans [B, T], or [T, B] if time_major; a row starts afresh before that step.
+    masks: dropout masks to use, as `draw_masks` gives them, instead of new ones.
+    return_pullback: a third value, `pullback(d_outputs, d_state) -> (inputs, initial_state,
+    variables)`; what is None is zero. It may be called any number of times.
+    """
+    kind = dtype_of(inputs, cell, dtype)
+    swap = not time_major
+    run = _run(
+        cell,
+        _time_major(cell, inputs, kind, swap),
+        kind,
+        initial_state,
+        sequence_length,
+        False,
+        past_end,
+        _swapped_flags(resets, swap),
+        return_pullback,
+        masks,
+    )
+    outputs = _swapped(run.output, swap)
+    if not return_pullback:
+        return outputs, run.state
+
+    def pullback(d_outputs: Any = None, d_state: Any = None) -> Pulled:
+        return run.pullback(_swapped(d_outputs, swap), d_state, swap)
+
+    return outputs, run.state, pullback
+
+
+def bidirectional_dynamic_rnn(
+    cell_fw: RNNCell,
+    cell_bw: RNNCell,
+    inputs: Any,
+    sequence_length: Any = None,
+    initial_state_fw: Any = None,
+    initial_state_bw: Any = None,
+    dtype: Any = None,
+    time_major: bool = False,
+    *,
+    past_end: str = "zero",
+    resets: Any = None,
+    return_pullback: bool = False,
+    masks: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None] = (None, None),
+    parallel_iterations: Any = None,
+    swap_memory: Any = None,
+    scope: Any = None,
+) -> Any:
+    """(outputs_fw, outputs_bw), (state_fw, state_bw): a cell for each direction.
+
+    The backward direction starts at each row's last step; outputs stay at their time. The
+    pullback takes pairs and gives pairs, but for the inputs, whose gradients are added.
+    """
+    kind = dtype_of(inputs, cell_fw, dtype)
+    swap = not time_major
+    flags = _swapped_flags(resets, swap)
+    runs = [
+        _run(
+            cell,
+            _time_major(cell, inputs, kind, swap),
+            kind,
+            initial,
+            sequence_length,
+            reverse,
+            past_end,
+            flags,
+            return_pullback,
+            mask,
+        )
+        for cell, initial, reverse, mask in (
+            (cell_fw, initial_state_fw, False, masks[0]),
+            (cell_bw, initial_state_bw, True, masks[1]),
+        )
+    ]
+    outputs = tuple(_swapped(run.output, swap) for run in runs)
+    states = tuple(run.state for run in runs)
+    if not return_pullback:
+        return outputs, states
+
+    def pullback(d_outputs: Any = None, d_states: Any = None) -> Pulled:
+        pulled = [
+            run.pullback(_swapped(d_output, swap), d_state, swap)
+            for run, d_output, d_state in zip(
+                runs, _pair(d_outputs, "d_outputs"), _pair(d_states, "d_state"), strict=True
+            )
+        ]
+        return Pulled(
+            _added(*(each.inputs for each in pulled)),
+            tuple(each.initial_state for each in pulled),
+            tuple(each.variables for each in pulled),
+        )
+
+    return outputs, states, pullback
+
+
+def stack_bidirectional_dynamic_rnn(
+    cells_fw: Sequence[RNNCell],
+    cells_bw: Sequence[RNNCell],
+    inputs: Any,
+    initial_states_fw: Any = None,
+    initial_states_bw: Any = None,
+    dtype: Any = None,
+    sequence_length: Any = None,
+    parallel_iterations: Any = None,
+    time_major: bool = False,
+    scope: Any = None,
+    swap_memory: Any = None,
+    *,
+    past_end: str = "zero",
+    resets: Any = None,
+    return_pullback: bool = False,
+) -> Any:
+    """outputs, states_fw, states_bw: each layer reads both directions of the one below.
+
+    outputs: [B, T, width of the last cell_fw + width of the last cell_bw]. The pullback is
+    `pullback(d_outputs, d_states_fw, d_states_bw)`, and each of its results but the inputs is a
+    pair (forward, backward) of tuples with an entry for each layer.
+    """
+    layers = _layers(cells_fw, cells_bw)
+    starts = _pair((initial_states_fw, initial_states_bw), "initial states")
+    fw, bw = (_tuple_of(start, len(layers)) for start in starts)
+    kind = dtype_of(inputs, layers[0][0], dtype)
+    x: Any = inputs
+    pullbacks: list[Pullback] = []
+    states: list[tuple[Any, Any]] = []
+    for k, (cell_fw, cell_bw) in enumerate(layers):
+        result = bidirectional_dynamic_rnn(
+            cell_fw,
+            cell_bw,
+            x,
+            sequence_length,
+            fw[k],
+            bw[k],
+            kind,
+            time_major,
+            past_end=past_end,
+            resets=resets,
+            return_pullback=return_pullback,
+        )
+        x = np.concatenate(result[0], axis=-1)
+        states.append(result[1])
+        pullbacks += result[2:]
+    states_fw, states_bw = (tuple(pair[side] for pair in states) for side in (0, 1))
+    if not return_pullback:
+        return x, states_fw, states_bw
+
+    def pullback(d_outputs: Any = None, d_states_fw: Any = None, d_states_bw: Any = None) -> Pulled:
+        d_fw, d_bw = (_tuple_of(d, len(layers)) for d in (d_states_fw, d_states_bw))
+        d = d_outputs
+        pulled: list[Pulled] = []
+        for k in reversed(range(len(layers))):
+            width = layers[k][0].output_size
+            parts = (None, None) if d is None else (d[..., :width], d[..., width:])
+            pulled.insert(0, pullbacks[k](parts, (d_fw[k], d_bw[k])))
+            d = pulled[0].inputs
+        sides = [
+            tuple(tuple(getattr(each, what)[side] for each in pulled) for side in (0, 1))
+            for what in ("initial_state", "variables")
+        ]
+        return Pulled(d, sides[0], sides[1])
+
+    return x, states_fw, states_bw, pullback
+
+
+def static_rnn(
+    cell: RNNCell,
+    inputs: Sequence[Any],
+    initial_state: Any = None,
+    dtype: Any = None,
+    sequence_length: Any = None,
+    scope: Any = None,
+    *,
+    past_end: str = "zero",
+    resets: Any = None,
+    return_pullback: bool = False,
+    masks: Mapping[str, Any] | None = None,
+) -> Any:
+    """outputs, state: as dynamic_rnn, for a list of T inputs [B, width]; outputs are a list."""
+    if not isinstance(inputs, (list, tuple)):
+        raise ArgumentTypeError("inputs must be a sequence")
+    if not inputs:
+        raise ArgumentError("inputs must not be empty")
+    several = len(cell.wiring.inputs) > 1
+    steps = (
+        [np.stack(parts) for parts in zip(*inputs, strict=True)] if several else np.stack(inputs)
+    )
+    whole = tuple(steps) if several else steps
+    result = dynamic_rnn(
+        cell,
+        whole,
+        sequence_length,
+        initial_state,
+        dtype,
+        True,
+        past_end=past_end,
+        resets=resets,
+        return_pullback=return_pullback,
+        masks=masks,
+    )
+    outputs = list(result[0])
+    if not return_pullback:
+        return outputs, result[1]
+
+    def pullback(d_outputs: Any = None, d_state: Any = None) -> Pulled:
+        d = None
+        if d_outputs is not None:
+            d = np.stack(
+                [np.zeros_like(y) if d_y is None else np.asarray(d_y)
+                 for y, d_y in zip(outputs, d_outputs, strict=True)]
+            )  # fmt: skip
+        pulled = result[2](d, d_state)
+        parts = zip(*pulled.inputs, strict=True) if several else pulled.inputs
+        return Pulled(list(parts), pulled.initial_state, pulled.variables)
+
+    return outputs, result[1], pullback
+
+
+def draw_masks(cell: RNNCell, steps: int, rows: int) -> Arrays:
+    """Dropout masks [T, B, width] for `masks=`, by the names of the equations' inputs.
+
+    In a MultiRNNCell names begin with the number of the layer: "0.mask_x".
+    """
+    drawn = {}
+    for path, layer in cell.layers:
+        wiring = layer.wiring
+        for name, mask in wiring.masks.items():
+            width = layer.length(wiring.cell.inputs[name][0])
+            drawn[_prefix(path) + name] = mask.of_sequence(steps, rows, width)
+    return drawn
+
+
+# --- one direction, all layers -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What ran, with all that its pullback needs."""
+
+    cell: RNNCell
+    output: Array
+    state: Any
+    sequences: tuple[Ran, ...]
+
+    def pullback(self, d_output: Any, d_state: Any, swap: bool) -> Pulled:
+        template, widths = self.cell.state_layout()
+        d_last = flattened(template, d_state, widths, "d_state")
+        d = d_output
+        variables: Arrays = {}
+        states: Arrays = {}
+        grads: Gradients | None = None
+        layers = self.cell.layers
+        for (path, layer), sequence in zip(reversed(layers), reversed(self.sequences), strict=True):
+            prefix = _prefix(path)
+            names = [n for n in layer.wiring.state_widths() if prefix + n in d_last]
+            grads = sequence.backward(
+                {layer.wiring.output: d}, {n: d_last[prefix + n] for n in names}
+            )
+            d = grads.inputs[layer.wiring.inputs[0]]
+            states |= {prefix + n: grads.states[n] for n in layer.wiring.state_widths()}
+            scope = "".join(f"cell_{k}/" for k in path)
+            own = layer.gradients(grads.params)
+            variables = {scope + name: array for name, array in own.items()} | variables
+        assert grads is not None
+        parts = [_swapped(grads.inputs[name], swap) for name in layers[0][1].wiring.inputs]
+        return Pulled(
+            parts[0] if len(parts) == 1 else tuple(parts), built(template, states), variables
+        )
+
+
+def _run(
+    cell: RNNCell,
+    inputs: Any,
+    kind: str,
+    initial_state: Any,
+    lengths: Any,
+    reverse: bool,
+    past_end: str,
+    resets: Any,
+    training: bool,
+    masks: Mapping[str, Any] | None,
+) -> _Run:
+    template, widths = cell.state_layout()
+    start = flattened(template, initial_state, widths, "initial_state")
+    x: Any = inputs
+    sequences: list[Ran] = []
+    last: Arrays = {}
+    given = dict(masks or {})
+    for path, layer in cell.layers:
+        arrays, prefix = layer.named_inputs(x, kind), _prefix(path)
+        wiring = layer.wiring
+        steps, rows = next(iter(arrays.values())).shape[:2]
+        for name, mask in wiring.masks.items():
+            width = layer.length(wiring.cell.inputs[name][0])
+            own = given.pop(prefix + name, None)
+            arrays[name] = mask.of_sequence(steps, rows, width) if own is None else own
+        state = {
+            name: start.get(prefix + name, np.zeros((rows, width), kind))
+            for name, width in wiring.state_widths().items()
+        }
+        sequence = run_sequence(
+            wiring.cell,
+            layer.parameters(),
+            arrays,
+            state,
+            dtype=kind,
+            lengths=lengths,
+            reverse=reverse,
+            past_end=past_end,
+            resets=resets,
+            training=training,
+        )
+        x = sequence.outputs[wiring.output]
+        last |= {prefix + n: sequence.states[n] for n in state}
+        sequences.append(sequence)
+    if given:
+        raise ArgumentError(f"{cell.name} has no mask {next(iter(given))!r}")
+    return _Run(cell, x, built(template, last), tuple(sequences))
+
+
+def _prefix(path: tuple[int, ...]) -> str:
+    return "".join(f"{k}." for k in path)
+
+
+# --- layouts -------------------------------------------------------------------------------------
+
+
+def _time_major(cell: RNNCell, inputs: Any, kind: str, swap: bool) -> Any:
+    """Inputs [T, B, width], in their structure."""
+    if len(cell.layers[0][1].wiring.inputs) > 1 and isinstance(inputs, (tuple, list)):
+        return tuple(_one_time_major(part, swap) for part in inputs)
+    return _one_time_major(inputs, swap)
+
+
+def _one_time_major(part: Any, swap: bool) -> Array:
+    try:
+        array = np.asarray(part)
+    except ValueError as error:
+        raise ArgumentError("inputs cannot be read as an array", facts=(str(error),)) from error
+    if array.ndim != 3:
+        raise ArgumentError(
+            "inputs have the wrong shape",
+            facts=(
+                f"inputs are {'[B, T, width]' if swap else '[T, B, width]'}, "
+                f"given {shape_text(array.shape)}",
+            ),
+        )
+    swapped: Array = _swapped(array, swap)
+    return swapped
+
+
+def _swapped(array: Any, swap: bool) -> Any:
+    if array is None or not swap:
+        return array
+    array = np.asarray(array)
+    return np.ascontiguousarray(np.swapaxes(array, 0, 1)) if array.ndim > 1 else array
+
+
+def _swapped_flags(resets: Any, swap: bool) -> Any:
+    return None if resets is None else _swapped(np.asarray(resets), swap)
+
+
+def _added(a: Any, b: Any) -> Any:
+    if isinstance(a, tuple):
+        return tuple(x + y for x, y in zip(a, b, strict=True))
+    return a + b
+
+
+def _pair(value: Any, what: str) -> tuple[Any, Any]:
+    if value is None:
+        return (None, None)
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ArgumentTypeError(f"{what} is a pair (forward, backward)")
+    return (value[0], value[1])
+
+
+def _tuple_of(value: Any, count: int) -> tuple[Any, ...]:
+    if value is None:
+        return (None,) * count
+    if not isinstance(value, (tuple, list)) or len(value) != count:
+        raise ArgumentError(f"states of {count} layers are a list of {count} entries")
+    return tuple(value)
+
+
+def _layers(
+    cells_fw: Sequence[RNNCell], cells_bw: Sequence[RNNCell]
+) -> list[tuple[RNNCell, RNNCell]]:
+    for cells, name in ((cells_fw, "cells_fw"), (cells_bw, "cells_bw")):
+        if not isinstance(cells, (list, tuple)) or not cells:
+            raise ArgumentError(f"Must specify at least one cell in {name}")
+    if len(cells_fw) != len(cells_bw):
+        raise ArgumentError(
+            "forward and backward cells must be equally many",
+            facts=(f"{len(cells_fw)} forward, {len(cells_bw)} backward",),
+        )
+    return list(zip(cells_fw, cells_bw, strict=True))

@@ -1,0 +1,72 @@
+"""Dropout masks: zeros, and 1 / keep_prob elsewhere.
+
+In: a probability to keep, and a generator.  Out: arrays for the mask inputs of a kernel.
+Not here: where a mask enters the equations (compose.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from derive.arguments import Array, kind_text
+from derive.errors import ArgumentError, ArgumentTypeError
+
+
+class Mask:
+    """One mask of one wrapper.
+
+    variational: one draw serves all steps and all rows, as TensorFlow's does; single steps go
+    on with it until `forget`.
+    """
+
+    __slots__ = ("_held", "keep_prob", "random", "variational")
+
+    def __init__(self, keep_prob: float, random: np.random.Generator, variational: bool) -> None:
+        self.keep_prob = keep_prob
+        self.random = random
+        self.variational = variational
+        self._held: Array | None = None
+
+    def of_sequence(self, steps: int, rows: int, width: int) -> Array:
+        """[T, B, width], newly drawn."""
+        if self.variational:
+            return np.broadcast_to(self._draw((width,)), (steps, rows, width))
+        return self._draw((steps, rows, width))
+
+    def of_step(self, rows: int, width: int) -> Array:
+        """[B, width]; of a variational mask the draw of the first step."""
+        if not self.variational:
+            return self._draw((rows, width))
+        if self._held is None or self._held.shape != (width,):
+            self._held = self._draw((width,))
+        return np.broadcast_to(self._held, (rows, width))
+
+    def forget(self) -> None:
+        """The next single step draws anew."""
+        self._held = None
+
+    def _draw(self, shape: tuple[int, ...]) -> Array:
+        kept = np.floor(self.keep_prob + self.random.random(shape))
+        return kept / self.keep_prob if self.keep_prob else kept
+
+
+def generator_of(seed: Any) -> np.random.Generator:
+    """A generator from None, an integer or a generator."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(
+            f"seed is an integer or a numpy.random.Generator, not {kind_text(seed)}"
+        ) from error
+
+
+def probability(value: Any, name: str) -> float:
+    try:
+        keep = float(value)
+    except (TypeError, ValueError):
+        raise ArgumentTypeError(f"{name} is a number, not {kind_text(value)}") from None
+    if not 0 <= keep <= 1:
+        raise ArgumentError(f"{name} must be between 0 and 1: {keep:g}")
+    return keep

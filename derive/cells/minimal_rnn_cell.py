@@ -1,27 +1,35 @@
 """MinimalRNN: the input is mapped to the latent space first, and gated there.
 
 Chen 2017, "MinimalRNN: toward more interpretable and trainable recurrent neural networks",
-arXiv 1711.06788, section 2, with tanh(W_x x + b_z) for its map Phi.
+arXiv 1711.06788, section 2, with tanh(W_x x + b_z) for its map Phi. TensorFlow 1's
+MinimalRNNCell has no b_z: `input_bias=False`.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from sympy import Eq
 
-from derive.cells.option import Draft, family
-from derive.scalar import sigmoid, tanh
+from derive.cells.option import Activation, Draft, family, function_of
+from derive.scalar import sigmoid
 from derive.symbols import arrays
 
 
 @family
-def minimal_rnn() -> Draft:
+def minimal_rnn(
+    *,
+    activation: Annotated[Activation, "of the map of the input"] = "tanh",
+    input_bias: Annotated[bool, "b_z in the map of the input"] = True,
+) -> Draft:
     """MinimalRNN: h' = u h + (1 - u) z, where z sees the input alone."""
+    act = function_of(activation)
     x, h, h_next, z, u = arrays("x h h_next z u")
     W_x, U_h, U_z, b_z, b_u = arrays("W_x U_h U_z b_z b_u")
     return Draft(
         doc="MinimalRNN. Chen 2017, arXiv 1711.06788, section 2.",
         equations=[
-            Eq(z, tanh(W_x @ x + b_z)),
+            Eq(z, act(W_x @ x + b_z if input_bias else W_x @ x)),
             Eq(u, sigmoid(U_h @ h + U_z @ z + b_u)),
             Eq(h_next, u * h + (1 - u) * z),
         ],
@@ -30,7 +38,7 @@ def minimal_rnn() -> Draft:
             "W_x": ("H", "I"),
             "U_h": ("H", "H"),
             "U_z": ("H", "H"),
-            "b_z": ("H",),
+            **({"b_z": ("H",)} if input_bias else {}),
             "b_u": ("H",),
         },
     )

@@ -197,8 +197,8 @@ def ugrnn_by_hand(v: Arrays, forget_bias: float = 1.0, activation: str = "tanh")
     return {"h": g * v["h"] + (1 - g) * BY_HAND[activation](affine(v, "c", v["h"]))}
 
 
-def minimal_rnn_by_hand(v: Arrays) -> Arrays:
-    z = np.tanh(v["x"] @ v["W_x"].T + v["b_z"])
+def minimal_rnn_by_hand(v: Arrays, activation: str = "tanh", input_bias: bool = True) -> Arrays:
+    z = BY_HAND[activation](v["x"] @ v["W_x"].T + (v["b_z"] if input_bias else 0))
     u = sigmoid(v["h"] @ v["U_h"].T + z @ v["U_z"].T + v["b_u"])
     return {"h": u * v["h"] + (1 - u) * z}
 
@@ -291,7 +291,7 @@ TRIED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "activation": ("softsign",),
         "recurrent_activation": ("hard_sigmoid",),
     },
-    "minimal_rnn": {},
+    "minimal_rnn": {"activation": ("relu",), "input_bias": (False,)},
     "indrnn": {"activation": ("tanh",)},
     "min_gru": {"log_space": (True,)},
     "min_lstm": {"log_space": (True,)},

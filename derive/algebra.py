@@ -50,7 +50,7 @@ class Algebra:
             if scalar.is_size(expr):
                 return self.number(sympy.Integer(sizes[name.strip("|")]))
             return values[name]
-        if expr.is_number:
+        if scalar.is_constant(expr):
             return self.number(expr)
         if expr.is_Add or expr.is_Mul:
             parts = [self.evaluate(part, values, sizes) for part in expr.args]

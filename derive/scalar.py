@@ -215,6 +215,12 @@ PUBLIC_FUNCTIONS: tuple[str, ...] = (
 )
 
 
+def is_constant(expr: Expr) -> bool:
+    """Whether `expr` is a number that SymPy can evaluate: without arrays, and without functions
+    of the closed set that SymPy does not know."""
+    return bool(expr.is_number) and not expr.atoms(_Scalar)
+
+
 class UnknownNode(Exception):
     """An expression holds a node outside the closed set; the caller names the equation."""
 

@@ -65,7 +65,7 @@ def rank(program: Program, first: Sequence[str] = ()) -> dict[str, int]:
 
 def print_expression(expr: Expr, syntax: Syntax, order: Mapping[str, int]) -> str:
     """`expr` in the target's syntax. A bare number prints as a whole array."""
-    if expr.is_number:
+    if scalar.is_constant(expr):
         return syntax.whole(value_of(expr))
     return _Printer(syntax, order).text(expr, _COMPARISON)
 
@@ -100,7 +100,7 @@ class _Printer:
             if scalar.is_size(expr):
                 return self.syntax.size(expr.name.strip("|")), _ATOM
             return self.syntax.name(expr.name), _ATOM
-        if expr.is_number:
+        if scalar.is_constant(expr):
             value = value_of(expr)
             return self.syntax.number(value), _ATOM if value >= 0 else _SUM
         if expr.is_Add:
@@ -188,7 +188,7 @@ class _Printer:
         return f"{self.syntax.functions[name]}({', '.join(arguments)})", _ATOM
 
     def argument(self, expr: Expr) -> str:
-        if expr.is_number:
+        if scalar.is_constant(expr):
             return self.syntax.whole(value_of(expr))
         return self.text(expr, _COMPARISON)
 

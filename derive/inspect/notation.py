@@ -83,7 +83,7 @@ class _Writer:
             if scalar.is_size(expr):
                 return self.to.size(expr.name.strip("|")), ATOM
             return self.to.name(expr.name), ATOM
-        if expr.is_number:
+        if scalar.is_constant(expr):
             return self.to.number(expr)
         if expr.is_Add:
             return self.sum(expr), SUM

@@ -241,4 +241,24 @@ state h: 1
 h' = sum(x) * a + h
 output h'
 """,
+    "two_biases": """cell two_biases
+input x: I
+state h: H
+r = sigmoid(W_r @ x + U_r @ h + b_r + c_r)
+z = sigmoid(W_z @ x + U_z @ h + b_z + c_z)
+n = tanh(W_n @ x + b_n + r * (U_n @ h + c_n))
+h' = (1 - z) * n + z * h
+output h'
+""",
+    "gates": """cell gates
+input x: I
+state l: H, O: H
+a = sigmoid(W_a @ x + U_a @ l + V_a @ O + b_a)
+b = tanh(W_b @ x + U_b @ l + V_b @ O + b_b)
+c = sigmoid(W_c @ x + U_c @ l + V_c @ O + b_c)
+d = exp(-relu(W_d @ x + U_d @ O))
+l' = a * l + (1 - c) * b * d
+O' = c * O + a * b * p_a
+output O', b
+""",
 }

@@ -299,24 +299,26 @@ class _Packer:
 
     def sums(self, works: Sequence[Work]) -> list[Work]:
         """Sums over rows that take every member of a pack in memory, as one."""
-        families: dict[tuple[str, str], list[Accumulator]] = {}
+        families: dict[tuple[str, str, int], dict[int, Accumulator]] = {}
         found: list[Work] = []
         for work in works:
             assert isinstance(work, Accumulator)
             term = work.terms[0]
             source = term.operands[0]
-            whole, _ = self.place.get(source, ("", 0))
+            whole, k = self.place.get(source, ("", 0))
             if len(work.terms) == 1 and whole in self.filled and self.keeps_width(work, source):
                 right = term.right if isinstance(term, Matmul) else ""
-                families.setdefault((whole, right), []).append(work)
+                turn = 0
+                while k in families.setdefault((whole, right, turn), {}):
+                    turn += 1  # a second parameter with the same gradient
+                families[whole, right, turn][k] = work
             else:
                 found.append(work)
-        for (whole, right), family in families.items():
+        for (whole, right, _), family in families.items():
             if len(family) < len(self.packs[whole]):
-                found += family
+                found += family.values()
                 continue
-            family.sort(key=lambda work: self.place[work.terms[0].operands[0]])
-            name = self.new([work.out for work in family])
+            name = self.new([family[k].out for k in sorted(family)])
             total = Matmul(name, whole, right, Layout.OUTER) if right else Sum(name, whole)
             found.append(Accumulator(name, (total,)))
         return found

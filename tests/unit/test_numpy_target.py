@@ -218,6 +218,64 @@ def test_values_of_ended_rows_count_nowhere(cell: Cell) -> None:
         assert parts[0].tobytes() == parts[1].tobytes() == parts[2].tobytes()
 
 
+@pytest.mark.parametrize(("i", "h"), [(0, 3), (3, 0), (0, 0), (1, 1), (17, 16)])
+def test_every_width_works(i: int, h: int) -> None:
+    cell = Cell.parse(CELLS["proj"])
+    kernel = pipeline.compile(cell, "numpy", "float64")
+    params = kernel.init(I=i, H=h, P=2)
+    x = np.ones((STEPS, ROWS, i))
+    state = {"h": np.zeros((ROWS, 2)), "c": np.zeros((ROWS, h))}
+    run = kernel.forward(params, x, state, LENGTHS)
+    how = {"steps": STEPS, "rows": ROWS, "lengths": LENGTHS}
+    wanted = reference.run(cell.step, params, {"x": x}, state, **how)
+    assert worst(run.outputs, wanted.outputs) < 1e-13
+    assert kernel.backward(run, {"h_next": run.outputs["h_next"]}).inputs["x"].shape == x.shape
+
+
+# --- the loop -------------------------------------------------------------------------------
+
+
+def loop_of(text: str, function: str) -> str:
+    """The body of the loop over time of one function."""
+    body = text[text.index(f"def {function}(") :]
+    lines = body[body.index("        for t in ") :].splitlines()[1:]
+    end = next(k for k, line in enumerate(lines) if not line.startswith(" " * 12))
+    return "\n".join(lines[:end])
+
+
+LSTM = """cell lstm
+input x: I
+state h: H, c: H
+i = sigmoid(W_i @ x + U_i @ h + b_i)
+f = sigmoid(W_f @ x + U_f @ h + b_f)
+g = tanh(W_g @ x + U_g @ h + b_g)
+o = sigmoid(W_o @ x + U_o @ h + b_o)
+c' = f * c + i * g
+h' = o * tanh(c')
+output h'
+"""
+
+
+def test_a_loop_does_one_product_and_each_activation_once() -> None:
+    loop = loop_of(text_of(LSTM), "forward")
+    code = [line for line in loop.splitlines() if not line.strip().startswith("#")]
+    wanted = {" @ ": 1, "sigmoid(": 1, "np.tanh(a_g": 1, "W_": 0, "b_": 0}
+    assert {text: sum(line.count(text) for line in code) for text in wanted} == wanted
+    assert "i_f_o = sigmoid(a_i_f_o)" in loop
+
+
+def test_a_backward_loop_is_linear_and_applies_no_function() -> None:
+    loop = loop_of(text_of(LSTM), "backward")
+    assert "tanh(" not in loop and "1.0 -" not in loop
+    assert loop.count("@") == 1
+
+
+def test_gradients_of_stacked_matrices_are_one_product() -> None:
+    text = text_of(LSTM)
+    assert text.count("flat(d_a_all).T @ flat(h_all)") == 1
+    assert text.count("flat(d_a_all).T @ flat(x_all)") == 1
+
+
 # --- the text -------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from keyword import iskeyword
 
 from derive import scalar
 from derive.emit.printer import rank
@@ -166,7 +167,8 @@ def common_name(names: Sequence[str]) -> str:
     most = min(map(len, parts)) - 1
     head = _common([part[:most] for part in parts])
     tail = _common([part[::-1][: most - len(head)] for part in parts])[::-1]
-    return "_".join([*head, *tail]) if head or tail else "_".join(names)
+    name = "_".join([*head, *tail])
+    return name if name.isidentifier() and not iskeyword(name) else "_".join(names)
 
 
 def _common(parts: Sequence[Sequence[str]]) -> list[str]:

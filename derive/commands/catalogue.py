@@ -1,28 +1,45 @@
-"""`derive list`: the catalogue, with the options of each entry.
+"""`derive list`: the catalogue, and the options of each family.
 
-In: nothing.  Out: a table on standard output.
+In: nothing.  Out: tables on standard output.
 Not here: the cells (cells/).
 """
 
 from __future__ import annotations
 
+import textwrap
+
 from derive.commands import console
+
+WIDTH = 100
 
 
 def run() -> int:
     from derive import cells
+    from derive.cells.option import to_text
 
-    rows = []
-    for name in cells.names():
-        options = " ".join(option.name for option in cells.options(name))
-        rows.append((name, _title(name), options))
-    console.result(console.table(("cell", "what", "options"), rows))
+    rows = [(name, _doc(name)) for name in cells.names()]
+    first = max(len(name) for name, _ in rows)
+    lines = []
+    for name, doc in rows:
+        lines += textwrap.wrap(
+            f"{name.ljust(first)}  {doc}", WIDTH, subsequent_indent=" " * (first + 2)
+        )
+    lines += ["", "Options, after a colon:  lstm:peephole=true,forget_bias=1", ""]
+    families = dict.fromkeys(family for family, _ in cells.ENTRIES.values())
+    for family in families:
+        label = family
+        for option in cells.options(family):
+            default = to_text(option.default)
+            text = f"{option.name}={default}  {option.meaning} ({option.type})"
+            lines += textwrap.wrap(
+                f"{label.ljust(first)}  {text}", WIDTH, subsequent_indent=" " * (first + 6)
+            )
+            label = ""  # said once
+    console.result("\n".join(lines))
     return 0
 
 
-def _title(name: str) -> str:
-    """The first sentence of the entry's doc."""
+def _doc(name: str) -> str:
     from derive import cells
 
-    doc = cells.from_spec(name).doc
-    return doc.partition(". ")[0].rstrip(".")
+    return " ".join(cells.from_spec(name).doc.split())

@@ -7,7 +7,7 @@ Not here: how a line is printed (notation.py), what it costs (cost.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy
 
@@ -119,5 +119,6 @@ def _stack(group: Group, table: Mapping[str, Array], order: Order) -> Stack:
 
 
 def _line(accumulator: Accumulator, table: Mapping[str, Array], order: Order) -> Line:
-    terms = [formula(term, table) for term in accumulator.terms]
+    # A term that was added to others has no array of its own any more.
+    terms = [formula(replace(term, out=accumulator.out), table) for term in accumulator.terms]
     return Line(accumulator.out, sympy.Add(*terms), order)

@@ -1,0 +1,229 @@
+"""The command line: results on standard output, mistakes on standard error, exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from derive import cli
+
+ELMAN = """cell elman
+input  x: I
+state  h: H
+
+h' = tanh(W @ x + U @ h + b)
+
+output h'
+"""
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = cli.status(arguments)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def elman(tmp_path: Path) -> str:
+    path = tmp_path / "elman.cell"
+    path.write_text(ELMAN)
+    return str(path)
+
+
+def test_list_names_the_whole_catalogue(capsys: pytest.CaptureFixture[str]) -> None:
+    from derive import cells
+
+    status, out, err = run(capsys, "list")
+    assert status == 0
+    assert err == ""
+    first = [line.split()[0] for line in out.splitlines() if line.strip()]
+    assert set(cells.names()) <= set(first)
+
+
+def test_show_takes_a_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "show", "lstm:peephole=true", "--stage", "cell")
+    assert status == 0
+    assert "p_f" in out
+    assert err == ""
+
+
+def test_show_takes_a_file(capsys: pytest.CaptureFixture[str], elman: str) -> None:
+    status, out, _ = run(capsys, "show", elman)
+    assert status == 0
+    assert "d_U      = outer(d_a_h, h)" in out
+
+
+def test_show_takes_stages_with_commas_and_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _, together, _ = run(capsys, "show", "rnn", "--stage", "cell,cost")
+    _, apart, _ = run(capsys, "show", "rnn", "--stage", "cell", "--stage", "cost")
+    assert together == apart
+    assert "--- cost" in together
+
+
+def test_show_writes_json_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "show", "rnn", "--format", "json", "--size", "H=7")
+    assert status == 0
+    assert json.loads(out)["cost"]["sizes"]["H"] == 7
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            ("show", "lstn"),
+            "no cell is called 'lstn'\n"
+            "  close: lstm, min_lstm\n"
+            "  hint: derive list   shows the catalogue; a file is given by its path, "
+            "such as my.cell\n",
+        ),
+        (("show", "no/such.cell"), "there is no file no/such.cell\n"),
+        (
+            ("show", "rnn", "--stage", "loops"),
+            "unknown stage 'loops'\n"
+            "  known: cell, program, gradient, simplified, schedule, cost, numpy, c, all\n",
+        ),
+        (("show", "rnn", "--size", "H"), "'H' is no width\n  hint: --size H=256\n"),
+        (
+            ("generate", "rnn", "--target", "rust"),
+            "unknown target 'rust'\n  known: numpy, c\n",
+        ),
+    ],
+)
+def test_mistakes_are_told_on_standard_error_with_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    status, out, err = run(capsys, *arguments)
+    assert (status, out, err) == (2, "", message)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("shwo",), ("show",), ("show", "rnn", "--format", "svg"), ("verify", "--jobs", "0")],
+)
+def test_wrong_options_have_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    assert "Error" in err
+
+
+def test_mistakes_in_a_file_show_its_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.cell"
+    path.write_text(ELMAN.replace("tanh(", "tanj("))
+    status, _, err = run(capsys, "show", str(path))
+    assert status == 2
+    assert f"{path}:5:6" in err
+    assert "^" in err
+    assert "Traceback" not in err
+
+
+def test_a_file_of_that_name_is_mentioned(
+    capsys: pytest.CaptureFixture[str], elman: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(elman).parent)
+    _, _, err = run(capsys, "show", "elman")
+    assert "hint: elman.cell" in err
+    _, _, err = run(capsys, "show", "elmam.cell")
+    assert "close: elman.cell" in err
+
+
+def test_two_different_cells_of_one_name_are_refused(
+    capsys: pytest.CaptureFixture[str], elman: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.cell"
+    other.write_text(ELMAN.replace("tanh", "relu"))
+    status, _, err = run(capsys, "verify", elman, str(other))
+    assert status == 2
+    assert "two different cells are called elman" in err
+
+
+def test_verify_of_one_cell_prints_its_table(
+    capsys: pytest.CaptureFixture[str], elman: str
+) -> None:
+    status, out, err = run(capsys, "verify", elman, "--quick", "--files", "none")
+    assert status == 0
+    assert "checks passed" in out
+    assert "verifying 1/1 elman" in err
+
+
+def test_verify_writes_json(capsys: pytest.CaptureFixture[str], elman: str) -> None:
+    status, out, _ = run(capsys, "verify", elman, "--quick", "--json", "--files", "none")
+    data = json.loads(out)
+    assert status == 0
+    assert data["ok"] is True
+    assert data["reports"][0]["name"] == "elman"
+    assert {"check", "where", "observed", "allowed"} <= set(data["reports"][0]["rows"][0])
+
+
+def test_verify_checks_edited_files_as_they_stand(
+    capsys: pytest.CaptureFixture[str], elman: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run(capsys, "generate", elman, "--out", str(out), "--target", "numpy")[0] == 0
+    path = out / "numpy" / "elman.py"
+    text = path.read_text()
+    line = next(part for part in text.splitlines() if " d_h_next = " in part)
+    path.write_text(text.replace(line, f"{line} * 1.01"))
+    status, report, _ = run(capsys, "verify", elman, "--quick", "--files", str(out))
+    assert status == 1
+    assert "FAILED" in report
+    assert f"elman ({out})" in report
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from derive import __version__
+
+    assert run(capsys, "--version") == (0, f"derive {__version__}\n", "")
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("list", "show", "generate", "verify", "bench"):
+        status, out, _ = run(capsys, command, "--help")
+        assert status == 0
+        assert out.startswith(f"Usage: derive {command}")
+
+
+def in_process(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *(("-c", code) if code else ("-m", "derive")), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = in_process(
+        code="import sys; from derive import cli; cli.status(['--help']); "
+        "print(sorted({'sympy', 'numpy', 'jinja2', 'rich', 'mpmath'} & set(sys.modules)))"
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_who_stops_early_sees_no_traceback() -> None:
+    command = f"'{sys.executable}' -m derive show lstm --stage all | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_a_broken_derivative_is_no_wrong_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from derive.commands import catalogue
+    from derive.errors import ProgramError, VerificationError
+
+    for error in (ProgramError("a"), VerificationError("b")):
+
+        def fail(error: Exception = error) -> int:
+            raise error
+
+        monkeypatch.setattr(catalogue, "run", fail)
+        assert run(capsys, "list") == (1, "", f"{error}\n")

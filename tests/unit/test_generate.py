@@ -1,0 +1,235 @@
+"""generate: verified files or none, the same bytes everywhere, drift told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import derive
+from derive import generate as module
+from derive.errors import ArgumentError, VerificationError
+from derive.generate import MANIFEST, generate, on_disk
+from derive.verify import Report, Row
+
+ELMAN = "cell elman\ninput x: I\nstate h: H\nh' = tanh(W @ x + U @ h + b)\noutput h'\n"
+OTHER = ELMAN.replace("elman", "other").replace("tanh", "relu")
+
+
+def passing(files: dict[derive.Cell, dict[str, str]]) -> list[Report]:
+    row = Row("forward", "numpy", 0.0, 1.0, True, "none")
+    return [Report(cell.name, 0, (row,)) for cell in files]
+
+
+def failing(files: dict[derive.Cell, dict[str, str]]) -> list[Report]:
+    row = Row("gradient", "numpy", 2.0, 1.0, False, "none")
+    return [Report(cell.name, 0, (row,)) for cell in files]
+
+
+@pytest.fixture
+def elman() -> derive.Cell:
+    return derive.Cell.parse(ELMAN)
+
+
+@pytest.fixture
+def other() -> derive.Cell:
+    return derive.Cell.parse(OTHER)
+
+
+def paths(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_files_lie_where_the_contract_says(elman: derive.Cell, tmp_path: Path) -> None:
+    generate([elman], out=tmp_path)
+    wanted = {"numpy/elman.py", "c/elman.h", "c/elman.c", "c/derive_kernels.h", MANIFEST}
+    assert paths(tmp_path) == wanted
+
+
+def test_nothing_is_written_if_verification_fails(elman: derive.Cell, tmp_path: Path) -> None:
+    with pytest.raises(VerificationError) as error:
+        generate([elman], out=tmp_path / "out", verify=failing)
+    assert str(error.value) == (
+        "nothing was written: verification failed\n"
+        "  elman: 1 of 1 checks\n"
+        "  hint: derive verify elman"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_backward_pass_is_not_written(
+    elman: derive.Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(cell: derive.Cell, targets: object) -> dict[str, str]:
+        files = derive.emit(cell, "numpy")
+        text = files["numpy/elman.py"]
+        line = next(part for part in text.splitlines() if " d_h_next = " in part)
+        return {"numpy/elman.py": text.replace(line, f"{line} * 1.01")}
+
+    monkeypatch.setattr(module, "emitted", broken)
+    with pytest.raises(VerificationError):
+        generate([elman], ("numpy",), tmp_path)
+    assert paths(tmp_path) == set()
+
+
+def test_manifest_names_every_file_with_its_digests(elman: derive.Cell, tmp_path: Path) -> None:
+    generate([elman], out=tmp_path, verify=passing)
+    files = json.loads((tmp_path / MANIFEST).read_text())["files"]
+    assert set(files) == paths(tmp_path) - {MANIFEST}
+    assert list(files) == sorted(files)
+    for path, entry in files.items():
+        assert entry["sha256"] == hashlib.sha256((tmp_path / path).read_bytes()).hexdigest()
+    assert files["c/derive_kernels.h"]["cell"] == ""
+    digest = hashlib.sha256(elman.to_text().encode()).hexdigest()
+    assert files["c/elman.c"]["cell_sha256"] == digest
+
+
+def test_a_second_run_writes_nothing(elman: derive.Cell, tmp_path: Path) -> None:
+    first = generate([elman], out=tmp_path, verify=passing)
+    times = {p: (tmp_path / p).stat().st_mtime_ns for p in paths(tmp_path)}
+    second = generate([elman], out=tmp_path, verify=passing)
+    assert set(first.written) == set(times) == set(second.same)
+    assert second.written == ()
+    assert times == {p: (tmp_path / p).stat().st_mtime_ns for p in paths(tmp_path)}
+
+
+def test_one_cell_more_leaves_the_others_alone(
+    elman: derive.Cell, other: derive.Cell, tmp_path: Path
+) -> None:
+    generate([elman], out=tmp_path, verify=passing)
+    result = generate([other], out=tmp_path, verify=passing)
+    assert result.stale == ()
+    files = json.loads((tmp_path / MANIFEST).read_text())["files"]
+    assert {"numpy/elman.py", "numpy/other.py"} <= set(files)
+
+
+def test_files_of_cells_that_are_gone_are_told(
+    elman: derive.Cell, other: derive.Cell, tmp_path: Path
+) -> None:
+    generate([elman, other], out=tmp_path, verify=passing)
+    result = generate([elman], out=tmp_path, complete=True, verify=passing)
+    assert result.stale == ("numpy/other.py", "c/other.c", "c/other.h")
+    assert (tmp_path / "numpy" / "other.py").exists()
+
+
+def test_one_target_keeps_the_files_of_the_other(elman: derive.Cell, tmp_path: Path) -> None:
+    generate([elman], out=tmp_path, verify=passing)
+    result = generate([elman], ("c",), tmp_path, complete=True, verify=passing)
+    assert result.stale == ()
+    assert "numpy/elman.py" in json.loads((tmp_path / MANIFEST).read_text())["files"]
+
+
+def test_check_tells_what_differs_and_writes_nothing(elman: derive.Cell, tmp_path: Path) -> None:
+    generate([elman], out=tmp_path, verify=passing)
+    assert generate([elman], out=tmp_path, check=True).differences == ()
+    source = tmp_path / "c" / "elman.c"
+    source.write_text(source.read_text() + "/* mine */\n")
+    (tmp_path / "numpy" / "elman.py").unlink()
+    (tmp_path / "numpy" / "left.py").write_text("")
+    before = {p: (tmp_path / p).read_bytes() for p in paths(tmp_path)}
+    found = generate([elman], out=tmp_path, check=True).differences
+    assert {(d.path, d.what) for d in found} == {
+        ("c/elman.c", "differs"),
+        ("numpy/elman.py", "missing"),
+        ("numpy/left.py", "stale"),
+    }
+    assert any("-/* mine */" in d.diff for d in found)
+    assert before == {p: (tmp_path / p).read_bytes() for p in paths(tmp_path)}
+
+
+def test_a_long_difference_is_cut_short(elman: derive.Cell, tmp_path: Path) -> None:
+    generate([elman], out=tmp_path, verify=passing)
+    (tmp_path / "c" / "elman.c").write_text("")
+    (difference,) = generate([elman], out=tmp_path, check=True).differences
+    assert len(difference.diff) == module.LINES_SHOWN + 1
+    assert difference.diff[-1].endswith("more lines")
+
+
+def test_a_manifest_that_cannot_be_read_is_written_anew(
+    elman: derive.Cell, tmp_path: Path
+) -> None:
+    for text in ("{", "[]", '{"files": {"a": 3}, "format": 1}', '{"files": 3}'):
+        (tmp_path / MANIFEST).write_text(text)
+        assert MANIFEST in generate([elman], out=tmp_path, verify=passing).written
+
+
+def test_files_on_disk_are_those_of_this_very_cell(
+    elman: derive.Cell, other: derive.Cell, tmp_path: Path
+) -> None:
+    generate([elman], out=tmp_path, verify=passing)
+    assert on_disk(elman, tmp_path) == {**derive.emit(elman, "numpy"), **derive.emit(elman, "c")}
+    assert on_disk(other, tmp_path) is None
+    assert on_disk(derive.Cell.parse(ELMAN.replace("tanh", "relu")), tmp_path) is None
+
+
+def test_a_cell_called_like_the_shared_header_is_refused(
+    elman: derive.Cell, tmp_path: Path
+) -> None:
+    rival = derive.Cell.parse(ELMAN.replace("elman", "derive_kernels"))
+    with pytest.raises(ArgumentError, match=r"both want to write c/derive_kernels\.h"):
+        generate([elman, rival], out=tmp_path, verify=passing)
+
+
+def test_cells_whose_names_differ_in_case_alone_are_refused(
+    elman: derive.Cell, tmp_path: Path
+) -> None:
+    rival = derive.Cell.parse(ELMAN.replace("elman", "Elman"))
+    with pytest.raises(ArgumentError, match="both want to write"):
+        generate([elman, rival], out=tmp_path, verify=passing)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_told(elman: derive.Cell, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(ArgumentError, match="cannot be written"):
+        generate([elman], out=tmp_path / "out", verify=passing)
+
+
+def test_a_file_in_the_way_is_told(elman: derive.Cell, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ArgumentError, match="cannot be written"):
+        generate([elman], out=tmp_path / "out", verify=passing)
+
+
+_DIGESTS = """
+import hashlib, json, derive
+from derive.inspect import STAGES, show
+found = {}
+for name in derive.cells.names():
+    cell = derive.cells.from_spec(name)
+    texts = {**derive.emit(cell, "numpy"), **derive.emit(cell, "c")}
+    for format in ("text", "json"):
+        texts[format] = show(cell, [s for s in STAGES if s not in ("numpy", "c")], format)
+    for path, text in texts.items():
+        found[f"{name} {path}"] = hashlib.sha256(text.encode()).hexdigest()
+print(json.dumps(found))
+"""
+
+
+def test_the_same_bytes_under_any_hash_seed() -> None:
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", _DIGESTS],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+        )
+        for seed in ("0", "1", "4242")
+    ]
+    outputs = [process.communicate()[0] for process in running]
+    first, *others = [json.loads(output) for output in outputs]
+    assert len(first) > 5 * len(derive.cells.names())
+    for other in others:
+        assert {name for name in first if first[name] != other[name]} == set()
+
+
+def test_the_committed_files_are_as_generated() -> None:
+    folder = Path(__file__).parents[2] / "generated"
+    if not (folder / MANIFEST).exists():
+        pytest.skip("nothing is committed yet")
+    cells = [derive.cells.from_spec(name) for name in derive.cells.names()]
+    assert generate(cells, out=folder, check=True, complete=True).differences == ()

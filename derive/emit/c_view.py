@@ -144,7 +144,7 @@ class _Writer:
             for g, group in enumerate(stage.groups, first_group)
             for k, accumulator in enumerate(group.accumulators)
         ]
-        own = {a.out for group in stage.groups for a in group.accumulators}
+        own = tuple(a.out for group in stage.groups for a in group.accumulators)
         loads += [self._load(name, stage) for name in stage.loads if name not in own]
         sizes = [
             LoadView(

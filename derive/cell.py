@@ -17,7 +17,7 @@ from typing import Any
 
 import sympy
 
-from derive import names, shapes, symbols, text
+from derive import from_sympy, names, shapes, text
 from derive.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.errors import ArgumentTypeError, CellError, Place
 from derive.program import Step
@@ -72,6 +72,10 @@ class Cell:
         declared = _declared(states, "H")
         if outputs is None:
             outputs = (names.next_of(state.name) for state in declared)
+        order = tuple(
+            tuple(entry.name for group in groups for entry in _declared(group, "I"))
+            for groups in ((params,), (inputs, states))
+        )
         try:
             declaration = Declaration(
                 name=_name(name),
@@ -80,10 +84,10 @@ class Cell:
                 states=declared,
                 params=_declared(params, None),
                 consts=tuple(
-                    Constant(_name(key), symbols.read(value), _NOWHERE)
+                    Constant(_name(key), from_sympy.read(value), _NOWHERE)
                     for key, value in (consts or {}).items()
                 ),
-                definitions=tuple(_definitions(equations)),
+                definitions=tuple(_definitions(equations, order)),
                 outputs=tuple(Output(_name(output), _NOWHERE) for output in outputs),
                 place=_NOWHERE,
             )
@@ -272,16 +276,19 @@ def _dim(dim: Any) -> Dim:
     raise ArgumentTypeError(f"{dim!r} is no width", hint="a name or a positive integer")
 
 
-def _definitions(equations: Equations) -> Iterable[Definition]:
+def _definitions(equations: Equations, around: tuple[tuple[str, ...], ...]) -> Iterable[Definition]:
+    """around: names that read before and after the definitions in sums and products."""
     if not isinstance(equations, Iterable):
         raise ArgumentTypeError(f"{equations!r} is no list of equations", hint="[Eq(h_next, ...)]")
-    pairs: Iterable[Any] = equations.items() if isinstance(equations, Mapping) else equations
+    given: Iterable[Any] = equations.items() if isinstance(equations, Mapping) else equations
+    pairs = [pair.args if isinstance(pair, sympy.Eq) else pair for pair in given]
+    targets = [str(pair[0]) for pair in pairs if isinstance(pair, (tuple, list)) and pair]
+    before, after = around
+    reading = (*before, *targets, *after)
     for pair in pairs:
-        if isinstance(pair, sympy.Eq):
-            pair = pair.args
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise CellError(f"{pair!r} is no equation", hint="Eq(h_next, ...)")
         target, value = pair
         if not isinstance(target, (str, sympy.Symbol)):
             raise CellError(f"'{target}' is defined, which is no name", hint="Eq(h_next, ...)")
-        yield Definition(_name(target), symbols.read(value), _NOWHERE)
+        yield Definition(_name(target), from_sympy.read(value, reading), _NOWHERE)

@@ -377,7 +377,7 @@ def test_the_output_gate_sees_the_clipped_new_cell_state() -> None:
     values = draw(cell)
     assert np.abs(step(cell, values)["c"]).max() <= 0.1
     lines = cell.to_text().splitlines()
-    assert any(line.startswith("o ") and "c' * p_o" in line for line in lines)
+    assert any(line.startswith("o ") and "p_o * c'" in line for line in lines)
 
 
 # --- identities -----------------------------------------------------------------------------

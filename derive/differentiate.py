@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import sympy
 
@@ -37,7 +36,7 @@ from derive.program import (
     Sum,
     check,
 )
-from derive.simplify import zeros
+from derive.simplify import constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +347,7 @@ class Gradient:
 
         Products are SymPy functions: matmul(transpose(U), d_a), outer(d_a, h), sum_rows(d_a).
         """
-        program = zeros(self.program)
+        program = constants(self.program)
         primal = {array.name for array in self.step.program.arrays}
         cotangents = {name for _, name in self.derivative.of}
         terms = {e.out for e in program.equations} - primal - cotangents

@@ -3,12 +3,12 @@
 In and out: a checked Program.
 Not here: choices that trade one cost for another; those are the schedule's.
 
-| pass     | what it removes                                                       |
-| -------- | --------------------------------------------------------------------- |
-| zeros    | arrays that are identically 0, and the products and sums of them      |
-| copies   | arrays that are another array under a second name                     |
-| repeats  | equations whose right-hand side was computed before                   |
-| prune    | equations that no output needs                                        |
+| pass      | what it removes                                                       |
+| --------- | --------------------------------------------------------------------- |
+| constants | arrays that are one number everywhere, and products and sums of zeros |
+| copies    | arrays that are another array under a second name                     |
+| repeats   | equations whose right-hand side was computed before                   |
+| prune     | equations that no output needs                                        |
 """
 
 from __future__ import annotations
@@ -16,44 +16,53 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import mpmath
+
 from derive import scalar
+from derive.algebra import MPMATH
 from derive.program import Equation, Map, Program, Sum, check, prune
 
+#: Digits of a function of numbers: more than a double holds.
+_DIGITS = 40
 
-def zeros(program: Program) -> Program:
-    """Arrays that are 0 everywhere, whatever the inputs. Outputs among them stay, as Map 0."""
-    zero: set[str] = set()
+
+def constants(program: Program) -> Program:
+    """Arrays that are one number everywhere, whatever the inputs; 0 above all.
+
+    Outputs among them stay, as a Map of that number.
+    """
+    known: dict[str, scalar.Expr] = {}
     kept: list[Equation] = []
     for equation in program.equations:
         if isinstance(equation, Map):
-            gone = {scalar.symbol(n): scalar.ZERO for n in equation.operands if n in zero}
-            if gone:
-                equation = Map(equation.out, _fold(equation.expr.xreplace(gone)))
-            is_zero = equation.expr == 0
-        else:
-            is_zero = any(name in zero for name in equation.operands)
-            if is_zero:
-                equation = Map(equation.out, scalar.ZERO)
-        if is_zero:
-            zero.add(equation.out)
+            swap = {scalar.symbol(n): known[n] for n in equation.operands if n in known}
+            if swap:
+                equation = Map(equation.out, _fold(equation.expr.xreplace(swap)))
+            if scalar.is_constant(equation.expr):
+                known[equation.out] = equation.expr
+        elif any(known.get(name) == 0 for name in equation.operands):
+            equation = Map(equation.out, scalar.ZERO)
+            known[equation.out] = scalar.ZERO
         kept.append(equation)
     return replace(program, equations=tuple(kept))
 
 
 def _fold(expr: scalar.Expr) -> scalar.Expr:
-    """`gated(0, p)`, `gated(d, 0)` and `where(c, 0, 0)` are 0."""
-
-    def collapse(node: scalar.Expr) -> scalar.Expr:
-        if not node.args:
-            return node
-        args = [collapse(arg) for arg in node.args]
-        if isinstance(node, scalar.gated) and 0 in args:
-            return scalar.ZERO
-        if isinstance(node, scalar.where) and args[1] == args[2] == 0:
-            return scalar.ZERO
-        return node.func(*args) if args != list(node.args) else node
-
-    return collapse(expr)
+    """Functions of numbers as numbers; `gated(0, p)`, `gated(d, 0)`, `where(c, 0, 0)` as 0."""
+    if not expr.args:
+        return expr
+    args = [_fold(arg) for arg in expr.args]
+    if isinstance(expr, scalar.gated) and 0 in args:
+        return scalar.ZERO
+    if isinstance(expr, scalar.where) and args[1] == args[2]:
+        return args[1]
+    folded = expr.func(*args) if args != list(expr.args) else expr
+    if folded.is_number and not scalar.is_constant(folded) and all(map(scalar.is_constant, args)):
+        with mpmath.workdps(_DIGITS):
+            value = MPMATH.evaluate(folded, {}, {})
+        if mpmath.isfinite(value):
+            return scalar.number(mpmath.nstr(value, _DIGITS))
+    return folded
 
 
 def copies(program: Program) -> Program:
@@ -116,7 +125,7 @@ def _without_unused_arrays(program: Program) -> Program:
 
 
 PASSES: Mapping[str, Callable[[Program], Program]] = {
-    "zeros": zeros,
+    "constants": constants,
     "copies": copies,
     "repeats": repeats,
     "prune": prune,

@@ -57,10 +57,13 @@ class Function:
 class Writer:
     """One function in the making."""
 
-    def __init__(self, schedule: Schedule, flow: Flow, comments: Mapping[str, str]) -> None:
+    def __init__(
+        self, schedule: Schedule, flow: Flow, comments: Mapping[str, str], taken: Iterable[str]
+    ) -> None:
+        # Names of all functions of the module, so that its own are called the same in each.
         plans = (schedule.forward, schedule.backward)
         given = (a.name for p in plans for a in p.program.arrays)
-        names = Names(dict.fromkeys((*given, *flow.table)))
+        names = Names(dict.fromkeys((*given, *taken)))
         self.schedule = schedule
         self.step = schedule.split.gradient.step
         self.flow = flow

@@ -134,9 +134,7 @@ def _show(cell: str, stages: tuple[str, ...], format_: str, sizes: tuple[str, ..
 )
 @click.option("--check", is_flag=True, help="Write nothing; compare with what is there.")
 @_JOBS
-def _generate(
-    cells: tuple[str, ...], target: str, out: str, check: bool, jobs: int | None
-) -> int:
+def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: int | None) -> int:
     """Derive, emit, compile and verify; then write the files.
 
     Without CELL: the whole catalogue. Nothing is written if a verification fails.

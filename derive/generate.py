@@ -169,8 +169,7 @@ def _others(
     return tuple(
         entry
         for entry in read_manifest(folder)
-        if entry.path.partition("/")[0] not in targets
-        or not (complete or entry.cell in names)
+        if entry.path.partition("/")[0] not in targets or not (complete or entry.cell in names)
     )
 
 

@@ -6,6 +6,7 @@ Not here: what is measured (bench/).
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 
 from derive.errors import ArgumentError
@@ -15,7 +16,5 @@ def run(as_json: bool) -> int:
     found = find_spec("derive.bench")
     if found is None or found.origin is None:
         raise ArgumentError("this installation has no benchmark")
-    from derive.bench import main
-
-    status: int = main(as_json=as_json)
+    status: int = import_module("derive.bench").main(as_json=as_json)
     return status

@@ -33,9 +33,7 @@ def run(texts: Sequence[str], target: str, out: str, check: bool, jobs: int | No
         console.say(report.summary(reports))
         return reports
 
-    result = generate.generate(
-        cells, targets, out, check=check, complete=not texts, verify=verify
-    )
+    result = generate.generate(cells, targets, out, check=check, complete=not texts, verify=verify)
     if check:
         return _drift(result, out)
     for path in result.written:
@@ -58,9 +56,7 @@ def _targets(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in TARGETS:
-            raise ArgumentError(
-                f"unknown target {name!r}", facts=(f"known: {', '.join(TARGETS)}",)
-            )
+            raise ArgumentError(f"unknown target {name!r}", facts=(f"known: {', '.join(TARGETS)}",))
     return names
 
 

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 _Item = tuple["Cell", str, bool]
 
 
-def run(
-    texts: Sequence[str], as_json: bool, folder: str, quick: bool, jobs: int | None
-) -> int:
+def run(texts: Sequence[str], as_json: bool, folder: str, quick: bool, jobs: int | None) -> int:
     items = [(cell, folder, quick) for cell in cells_of(texts)]
     found = many.each("verifying", _verified, items, lambda item: item[0].name, jobs)
     reports = [one for pair in found for one in pair]

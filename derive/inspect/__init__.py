@@ -51,9 +51,7 @@ def show(
 ) -> str:
     """The given stages of a cell. sizes: {width name: number} for the numbers of a cost."""
     if format not in FORMATS:
-        raise ArgumentError(
-            f"unknown format {format!r}", facts=(f"known: {', '.join(FORMATS)}",)
-        )
+        raise ArgumentError(f"unknown format {format!r}", facts=(f"known: {', '.join(FORMATS)}",))
     from derive.inspect.cost import widths
     from derive.inspect.view import View
 

@@ -61,9 +61,7 @@ class Work:
     transcendental: Expr = scalar.ZERO
 
     def __add__(self, other: Work) -> Work:
-        return Work(
-            *(getattr(self, f.name) + getattr(other, f.name) for f in fields(Work))
-        )
+        return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Work)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,7 @@ def loops(schedule: Schedule) -> Loops:
             _pass("backward", schedule.backward, split.recomputed),
         ),
         kept=tuple(
-            Kept(name, numbers, name in split.histories)
-            for name, numbers in kept(schedule).items()
+            Kept(name, numbers, name in split.histories) for name, numbers in kept(schedule).items()
         ),
         recomputed=split.recomputed,
     )

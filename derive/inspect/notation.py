@@ -36,7 +36,6 @@ class Order:
     names_first: bool = False
 
 
-
 @dataclass(frozen=True, slots=True)
 class Notation:
     """How one format writes names, numbers and the operations that differ between formats."""

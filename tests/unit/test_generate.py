@@ -150,9 +150,7 @@ def test_a_long_difference_is_cut_short(elman: derive.Cell, tmp_path: Path) -> N
     assert difference.diff[-1].endswith("more lines")
 
 
-def test_a_manifest_that_cannot_be_read_is_written_anew(
-    elman: derive.Cell, tmp_path: Path
-) -> None:
+def test_a_manifest_that_cannot_be_read_is_written_anew(elman: derive.Cell, tmp_path: Path) -> None:
     for text in ("{", "[]", '{"files": {"a": 3}, "format": 1}', '{"files": 3}'):
         (tmp_path / MANIFEST).write_text(text)
         assert MANIFEST in generate([elman], out=tmp_path, verify=passing).written

@@ -165,7 +165,9 @@ def test_lstm_has_one_stage_with_four_products_stacked_into_one() -> None:
 
 def test_lstm_sums_weight_gradients_after_the_loop() -> None:
     cell = derive.cells.lstm()
-    in_loop = [line for stage in stages_of("lstm", "backward", "each step") for line in stage["sums"]]
+    in_loop = [
+        line for stage in stages_of("lstm", "backward", "each step") for line in stage["sums"]
+    ]
     after = [
         line["name"]
         for stage in stages_of("lstm", "backward", "after the loop")

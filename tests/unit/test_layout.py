@@ -1,0 +1,230 @@
+"""The shape of the project: imports go one way, heavy packages have a home, files say what
+they are for, templates hold layout only, and the linters have nothing to say."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "derive"
+TEMPLATES = ROOT / "templates"
+
+#: Each module or folder of derive/ imports only what stands before it, wherever in its text
+#: the import is. `derive` itself holds the public names and loads them when they are used.
+ORDER = """
+    errors scalar algebra program
+    names expression declaration words reader scope infer constants text uses lower resolve
+    symbols from_sympy shapes cell cells
+    simplify formulas differentiate rewriting compose
+    plan phases stages saved schedule
+    emit
+    arguments kernel build target_numpy target_c
+    pipeline
+    sequence rnn_cell layers weights
+    verify inspect generate bench
+    commands cli __main__
+""".split()  # noqa: SIM905 - a picture of the layers
+
+#: A package that takes long to load, or that is another world: the modules that may import it.
+HOMES = {
+    "jinja2": {"derive.emit.render"},
+    "click": {"derive.cli"},
+    "rich": {"derive.commands.console"},
+    "subprocess": {"derive.build"},
+    "ctypes": {"derive.build", "derive.target_c"},
+    "platformdirs": {"derive.build"},
+    "mpmath": {"derive.algebra", "derive.constants", "derive.simplify", "derive.verify"},
+}
+
+#: What a program that only runs kernels loads, and what the command line loads for its help.
+WITHOUT_SYMPY = ("arguments", "kernel", "build", "target_numpy", "target_c", "errors")
+WITHOUT_NUMPY = ("errors", "cli", "inspect", "commands.console", "commands.select")
+
+TOP = {"pyproject.toml", "README.md", "derive", "templates", "generated", "tests", "docs"}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    dotted = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
+    return dict(zip((name.removesuffix(".__init__") for name in dotted), paths, strict=True))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names that a file imports; not what only a type checker sees."""
+    tree = ast.parse(path.read_text())
+    hidden = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for node in ast.walk(branch)
+    }
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_imports(module: str) -> set[str]:
+    """Which rows of ORDER a module imports from."""
+    found = set()
+    for name in imports(modules()[module]):
+        parts = name.split(".")
+        if parts[0] == "derive" and len(parts) > 1 and f"derive.{parts[1]}" in modules():
+            found.add(parts[1])
+    return found
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    assert {name.split(".")[1] for name in modules() if "." in name} <= set(ORDER)
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if "." in name])
+def test_imports_go_one_way(name: str) -> None:
+    own = name.split(".")[1]
+    before = set(ORDER[: ORDER.index(own) + 1])
+    assert own_imports(name) - before == set()
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_heavy_packages_have_a_home(package: str) -> None:
+    users = {
+        name
+        for name, path in modules().items()
+        if package in {imported.split(".")[0] for imported in imports(path)}
+    }
+    assert {
+        name
+        for name in users
+        if not any(name == home or name.startswith(f"{home}.") for home in HOMES[package])
+    } == set()
+
+
+def loaded_by(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+def test_import_derive_loads_nothing_heavy() -> None:
+    assert not loaded_by("import derive") & {"sympy", "numpy", "jinja2", "click", "rich", "mpmath"}
+
+
+def test_what_runs_kernels_does_not_need_sympy() -> None:
+    code = "\n".join(f"import derive.{name}" for name in WITHOUT_SYMPY)
+    assert "sympy" not in loaded_by(code)
+
+
+def test_the_command_line_starts_without_numpy() -> None:
+    code = "\n".join(f"import derive.{name}" for name in WITHOUT_NUMPY)
+    assert not loaded_by(code) & {"sympy", "numpy", "jinja2", "rich"}
+
+
+def test_a_generated_c_kernel_runs_without_sympy(tmp_path: Path) -> None:
+    import derive
+    from derive.pipeline import signature
+
+    cell = derive.cells.rnn()
+    for path, text in derive.emit(cell, "c").items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    found = signature(cell)
+    fields = ("params", "inputs", "states", "outputs")
+    arguments = ", ".join(f"{name}={dict(getattr(found, name))!r}" for name in fields)
+    code = f"""
+from pathlib import Path
+import numpy as np
+from derive.arguments import Signature
+from derive.kernel import Kernel
+from derive.target_c import CBackend
+folder = Path({str(tmp_path)!r})
+files = {{str(p.relative_to(folder)): p.read_text() for p in folder.glob("c/*")}}
+signature = Signature(name={found.name!r}, {arguments})
+kernel = Kernel(signature, CBackend(files, signature, "float64"), "float64", target="c")
+run = kernel.forward(kernel.init(I=3, H=4), np.ones((5, 2, 3)))
+kernel.backward(run, np.ones((5, 2, 4)))
+"""
+    assert "sympy" not in loaded_by(code)
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def needs_docstring(name: str, path: Path) -> bool:
+    """Packages list their files instead; a family of cells cites its papers."""
+    return path.name != "__init__.py" and not name.startswith("derive.cells.")
+
+
+@pytest.mark.parametrize("name", modules())
+def test_every_module_says_what_it_is_for(name: str) -> None:
+    path = modules()[name]
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert text
+    if needs_docstring(name, path):
+        for part in (r"^In( and out)?:", r"(Out|In and out):", r"^Not here:"):
+            assert re.search(part, text, re.MULTILINE), f"{name}: {part}"
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("no git repository")
+    return done.stdout.splitlines()
+
+
+def test_the_top_level_holds_what_it_may_and_no_more() -> None:
+    top = {path.partition("/")[0] for path in tracked()}
+    assert {name for name in top if not name.startswith(".")} <= TOP
+
+
+@pytest.mark.parametrize(
+    "path", sorted(TEMPLATES.rglob("*.j2")), ids=lambda path: str(path.relative_to(TEMPLATES))
+)
+def test_templates_hold_layout_only(path: Path) -> None:
+    words = re.findall(r"\{%[-+]?\s*(\w+)", path.read_text())
+    layout = {"for", "endfor", "if", "elif", "else", "endif", "include", "with", "endwith"}
+    assert set(words) <= layout
+
+
+# --- linters --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ruff", "check", "derive", "tests"),
+        ("ruff", "format", "--check", "derive", "tests"),
+        ("mypy",),
+    ],
+    ids=["ruff check", "ruff format", "mypy"],
+)
+def test_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

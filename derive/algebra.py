@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import mpmath
@@ -50,7 +51,7 @@ class Algebra:
             if scalar.is_size(expr):
                 return self.number(sympy.Integer(sizes[name.strip("|")]))
             return values[name]
-        if scalar.is_constant(expr):
+        if not expr.args:
             return self.number(expr)
         if expr.is_Add or expr.is_Mul:
             parts = [self.evaluate(part, values, sizes) for part in expr.args]
@@ -79,6 +80,8 @@ def _real(v: Any) -> Any:
 def _numpy_power(base: Any, exponent: scalar.Expr) -> Any:
     with np.errstate(all="ignore"):
         if exponent.is_Integer:
+            if exponent == 2:
+                return base * base
             return np.asarray(base, dtype=np.result_type(base, 1.0)) ** int(exponent)
         if exponent == scalar.HALF:
             return np.sqrt(base)
@@ -160,6 +163,11 @@ _NUMPY: dict[str, Callable[..., Any]] = {
 }
 
 
+@lru_cache(maxsize=4096)
+def _numpy_number(expr: scalar.Expr) -> float:
+    return float(expr)
+
+
 def _numpy_array(value: Any) -> Any:
     value = np.asarray(value)
     return value if np.iscomplexobj(value) else value.astype(np.float64)
@@ -168,7 +176,7 @@ def _numpy_array(value: Any) -> Any:
 NUMPY = Algebra(
     name="numpy",
     array=_numpy_array,
-    number=lambda expr: float(expr),
+    number=_numpy_number,
     power=_numpy_power,
     functions=_NUMPY,
 )

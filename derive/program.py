@@ -20,6 +20,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,7 @@ class Sum:
 Equation = Map | Matmul | Sum
 
 
+@lru_cache(maxsize=1 << 14)
 def names_in(expr: scalar.Expr) -> tuple[str, ...]:
     """Names of the arrays in `expr`, each once, in the order of a left-to-right reading."""
     seen: dict[str, None] = {}

@@ -90,8 +90,9 @@ def verify_files(
     """
     from derive import pipeline
 
+    gradient = pipeline.differentiate(cell)
     session = Session(
-        pipeline.differentiate(cell), cell.name, cell.output_keys, seed, quick, progress
+        gradient, cell.name, cell.output_keys, seed, quick, progress, parts=("kernels",)
     )
     built = from_files(cell, files, dtypes)
     session.add(built.rows)

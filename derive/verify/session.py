@@ -36,7 +36,8 @@ from derive.verify.truth import ROUNDOFF, Truth, establish
 Progress = Callable[[str, int, int], None]
 
 SMALL_STEPS, SMALL_ROWS = 3, 2
-MUTANTS_OF_QUICK = 40
+#: Of a larger Program a sample drawn by the seed is tried.
+MUTANTS, MUTANTS_OF_QUICK = 350, 40
 
 
 class Session:
@@ -50,6 +51,7 @@ class Session:
         seed: int,
         quick: bool,
         progress: Progress | None,
+        parts: Sequence[str] = ("program", "kernels"),
     ) -> None:
         self.gradient = gradient
         self.step = gradient.step
@@ -59,6 +61,9 @@ class Session:
         self.quick = quick
         self._progress = progress
         self._done = 0
+        self._cases = cases(self.step, seed, quick=quick)
+        of_program, of_kernels = 2 if quick else 3, 3 + len(self._cases)
+        self._total = of_program * ("program" in parts) + of_kernels * ("kernels" in parts)
         self._rows: list[Row] = []
         self._notes: dict[str, None] = {}
         self.kinks = kinks_of(self.step.program)
@@ -71,7 +76,7 @@ class Session:
 
     def _next(self, what: str) -> None:
         if self._progress is not None:
-            self._progress(what, self._done, self._done + 1)
+            self._progress(what, self._done, self._total)
         self._done += 1
 
     # --- points -----------------------------------------------------------------------------
@@ -124,16 +129,16 @@ class Session:
         truths = (self.small, *self.wide)
         for truth in truths:
             self.add(check_gradient(truth, self.backward))
-        self.add(check_differences(self.small, self.backward, (self.seed, 13)))
-        self.add(check_adjoint(self.small, self.backward, (self.seed, 14)))
+        self.add(check_differences(self.small, self.backward, (self.seed, 13), together=self.quick))
+        self.add(check_adjoint(self.small, self.backward, (self.seed, 14), together=self.quick))
         if not self.quick:
             self._next("second derivative")
             self.add(check_second(self.gradient, self.small.point, (self.seed, 15)))
         self._next("mutants")
-        limit = MUTANTS_OF_QUICK if self.quick else None
-        self.add(
-            mutants.check_mutants(mutants.try_mutants(self.gradient, truths, self.seed, limit))
-        )
+        limit = MUTANTS_OF_QUICK if self.quick else MUTANTS
+        possible = tuple(mutants.mutants_of(self.gradient))
+        tried = mutants.try_mutants(self.gradient, truths, self.seed, mutants=possible, limit=limit)
+        self.add(mutants.check_mutants(tried, len(possible)))
 
     def _has_a_point(self) -> bool:
         found = self.small.found
@@ -168,7 +173,7 @@ class Session:
             truth = establish(found, self.backward, (self.seed, 18), how="none")
             for subject in subjects:
                 self._try(subject, on_kernels.check_kink, truth)
-        for case in cases(self.step, self.seed, quick=self.quick):
+        for case in self._cases:
             self._next(f"sizes {case.label}")
             truth = self._truth_of(case)
             if not truth.found.finite:

@@ -42,9 +42,13 @@ def cases(step: Step, seed: int, *, quick: bool) -> tuple[Case, ...]:
     random = Random(seed, 60)
     dims = step.program.dims()
     pool = LENGTHS[:7] if quick else LENGTHS
-    orders = [random.order(pool) for _ in (*dims, "rows")]
+    orders = [random.order(pool) for _ in dims]
     count = 3 if quick else len(LENGTHS)
     drawn = [[order[k] for order in orders] for k in range(count)]
+    # Many rows meet narrow arrays, few rows wide ones: all lengths are seen, at little work.
+    by_width = sorted(range(count), key=lambda k: -int(np.prod(drawn[k])))
+    for rows, k in zip(sorted(random.order(pool)[:count]), by_width, strict=True):
+        drawn[k].append(rows)
     steps = [random.choice(_SHORT) for _ in drawn]
     if quick:
         steps = [1, 2, 3]

@@ -1,0 +1,132 @@
+"""Numbers to interpret with: the tables hold the same functions and agree with each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+from derive import scalar
+from derive.algebra import MPMATH, NUMPY
+from derive.verify.rounding import BOUNDED
+
+STEP = 2.0**-100
+
+
+def points(name: str) -> list[Any]:
+    """Arguments of `name`, saturated and tiny ones among them; none on a kink."""
+    values = np.array([-30.2, -4.1, -1.2, -0.3, -1e-9, 1e-9, 0.4, 1.7, 3.6, 25.3])
+    if name == "log":
+        values = abs(values)
+    if name == "log1p":
+        values = np.maximum(values, -0.9)
+    arity = scalar.RULES[name].arity
+    if name == "clip":
+        return [values, -0.5, 2.0]
+    if name == "where":
+        return [np.arange(10) % 2.0, values, values[::-1].copy()]
+    return [values, *(np.roll(values, k) for k in range(1, arity))]
+
+
+def test_every_algebra_knows_every_function() -> None:
+    assert set(NUMPY.functions) == set(scalar.RULES)
+    assert set(MPMATH.functions) == set(scalar.RULES)
+    assert set(BOUNDED.functions) == set(scalar.RULES)
+
+
+@pytest.mark.parametrize("name", scalar.RULES)
+def test_numpy_and_mpmath_agree(name: str) -> None:
+    args = points(name)
+    with mpmath.workdps(40):
+        precise = MPMATH.functions[name](*(MPMATH.array(arg) for arg in args))
+        wanted = np.array([float(v) for v in np.atleast_1d(precise)])
+    with np.errstate(all="ignore"):
+        got = NUMPY.functions[name](*args)
+    # gelu's formula subtracts: far left its error is that of its argument.
+    slack = abs(args[0]) * 2e-16 if name == "gelu" else 0.0
+    assert np.all(abs(got - wanted) <= 1e-15 * abs(wanted) + slack)
+
+
+ANALYTIC = [name for name in scalar.RULES if name not in ("stop_gradient", "gated")]
+
+
+@pytest.mark.parametrize("name", ANALYTIC)
+def test_a_complex_step_gives_the_slope_of_every_function(name: str) -> None:
+    args = points(name)
+    for at in range(scalar.RULES[name].arity):
+        if (name == "clip" and at) or (name == "where" and not at):
+            continue
+        stepped = [arg + 1j * STEP if k == at else arg for k, arg in enumerate(args)]
+        with np.errstate(all="ignore"):
+            got = np.imag(NUMPY.functions[name](*stepped)) / STEP
+        for j, slope in enumerate(got):
+
+            def precise(u: Any, j: int = j, at: int = at) -> Any:
+                here = [np.atleast_1d(arg)[j if np.ndim(arg) else 0] for arg in args]
+                here[at] = u
+                return np.atleast_1d(MPMATH.functions[name](*(MPMATH.array(v) for v in here)))[0]
+
+            with mpmath.workdps(60):
+                wanted = float(mpmath.diff(precise, mpmath.mpf(args[at][j]), h="1e-20"))
+            size = 1e-13 * abs(wanted) + 1e-15 * max(1, abs(args[at][j]))
+            assert abs(slope - wanted) <= size, (name, args[at][j])
+
+
+def test_stop_gradient_hides_from_the_complex_step() -> None:
+    assert np.imag(NUMPY.functions["stop_gradient"](np.array([1 + 1j * STEP]))) == 0
+
+
+@pytest.mark.parametrize("exponent", ["2", "3", "-1", "-2", "0.5", "-0.5", "1.7"])
+def test_powers_agree(exponent: str) -> None:
+    p = scalar.number(exponent)
+    values = np.array([0.2, 1.0, 3.7])
+    with mpmath.workdps(40):
+        wanted = [float(v) for v in MPMATH.power(MPMATH.array(values), p)]
+    assert np.allclose(NUMPY.power(values, p), wanted, rtol=4e-16)
+    slope = np.imag(NUMPY.power(values + 1j * STEP, p)) / STEP
+    assert np.allclose(slope, float(p) * values ** (float(p) - 1), rtol=2e-15)
+
+
+def test_numbers_are_exact_until_they_are_asked_for() -> None:
+    with mpmath.workdps(50):
+        tenth = MPMATH.number(scalar.number("0.1"))
+        assert abs(tenth * 10 - 1) < mpmath.mpf(10) ** -49
+        assert abs(MPMATH.number(scalar.pi) - mpmath.pi) < mpmath.mpf(10) ** -48
+    assert NUMPY.number(scalar.number("0.1")) == 0.1
+
+
+@pytest.mark.parametrize("algebra", [NUMPY, MPMATH])
+def test_an_unknown_function_is_an_error(algebra: Any) -> None:
+    unknown = scalar.sympy.Function("unknown")(scalar.symbol("a"))
+    with pytest.raises(scalar.UnknownNode, match="unknown"):
+        algebra.evaluate(unknown, {"a": np.ones(1)}, {})
+
+
+def test_the_running_error_bound_holds() -> None:
+    """A long expression in float32 arithmetic stays within its bound, and not far within."""
+    random = np.random.default_rng(0)
+    a, b = (random.normal(size=(20, 30)).astype(np.float32) for _ in range(2))
+    m = random.normal(size=(30, 30)).astype(np.float32)
+    single = np.tanh((a * b + a) @ m) * np.float32(0.1) - (a @ m) ** 2
+    low, high = (scalar.number(t) for t in ("0.1", "2"))
+    A, B = BOUNDED.array(a), BOUNDED.array(b)
+    product = BOUNDED.matmul(A * B + A, BOUNDED.array(m))
+    square = BOUNDED.power(BOUNDED.matmul(A, BOUNDED.array(m)), high)
+    bounded = BOUNDED.functions["tanh"](product) * BOUNDED.number(low) + -1.0 * square
+    off = abs(single - bounded.value) / 2.0**-24
+    assert np.all(off <= bounded.error)
+    assert np.max(off / bounded.error) > 0.003
+
+
+def test_a_running_error_bound_follows_the_branch_taken() -> None:
+    chosen = BOUNDED.functions["where"](
+        np.array([1.0, 0.0]), np.array([1.0, np.nan]), np.array([np.inf, 2.0])
+    )
+    assert np.array_equal(chosen.value, [1, 2]) and np.array_equal(chosen.error, [0, 0])
+
+
+def test_zeros_and_ones_do_not_round() -> None:
+    exact = BOUNDED.array(np.array([0.1])) * 1.0 + np.array([0.0])
+    assert exact.error.item() == 0

@@ -55,7 +55,8 @@ def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, P
 
     free = [equation for equation in rowwise if equation.out not in from_state]
     before = {equation.out for equation in free if is_reduction(equation)}
-    before |= _ancestors(free, before) | _descendants(free, before)
+    before |= _descendants(free, before)
+    before |= _ancestors(free, before)
     for equation in free:
         if equation.out in before:
             phase[equation.out] = Phase.BEFORE

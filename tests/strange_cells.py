@@ -1,4 +1,5 @@
 """Cells that are legal and odd: for tests of every target."""
+
 CELLS: dict[str, str] = {
     "gru": """cell gru
 input x: I

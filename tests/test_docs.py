@@ -1,6 +1,6 @@
 """Every Python block of the documentation runs, page by page, from top to bottom.
 
-Blocks marked `text`, `console`, `bash`, `c`, `cell` are not Python. Blocks marked `cell` parse.
+Only blocks marked `python` are Python. Blocks marked `cell` parse.
 What a page prints is not compared: numbers belong in the benchmark.
 """
 
@@ -16,7 +16,7 @@ import derive
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-KINDS = {"python", "text", "console", "bash", "c", "cell", "json", "latex", "toml", "html"}
+KINDS = {"python", "text", "console", "bash", "c", "cell", "json", "latex", "toml", "html", ""}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

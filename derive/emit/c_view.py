@@ -1,4 +1,4 @@
-"""Plan -> plain data for the C templates: the stages of one pass in one real type.
+"""Plan -> plain data for the C templates: stages of one pass in one real type.
 
 In: a Plan and its Memory.  Out: names, printed lines and pointer expressions, all strings and numbers.
 Not here: the layout of the files (templates/c), where arrays live (c_memory.py), products and
@@ -180,7 +180,7 @@ class _Writer:
             write_slots=writes,
             read_texts=tuple((slot, self._pointer(slot)) for slot in reads),
             write_texts=tuple((slot, self._pointer(slot)) for slot in writes),
-            sum_texts=tuple(self._sum(phase, a, term) for a in stage.sums for term in a.terms),
+            sum_texts=tuple(text for a in stage.sums for text in self._sums(phase, a)),
         )
 
     def _extreme(self, constant: str, groups: Sequence[GroupView], than: str) -> str:
@@ -248,9 +248,21 @@ class _Writer:
         strides = (columns, "1") if term.layout is Layout.NORMAL else ("1", columns)
         return PanelView(k, self.memory.params[term.left], *strides, offset, depth)
 
-    def _sum(self, phase: Phase, accumulator: Accumulator, term: Matmul | Sum) -> str:
+    def _sums(self, phase: Phase, accumulator: Accumulator) -> list[str]:
+        """Every term into one place, and from there to the others."""
+        nullable = self.memory.nullable
+        slots = sorted(self.memory.stores[accumulator.out], key=lambda slot: slot in nullable)
+        first, *others = (self._pointer(slot) for slot in slots)
+        texts = [self._sum(phase, first, accumulator, term) for term in accumulator.terms]
+        if slots[0] in nullable:
+            texts = [f"if ({first} != NULL) {{ {text} }}" for text in texts]
+        for slot, other in zip(slots[1:], others, strict=True):
+            copy = f"dk_copy_{self.tag}({other}, {first}, rows, team);"
+            texts.append(f"if ({other} != NULL) {{ {copy} }}" if slot in nullable else copy)
+        return texts
+
+    def _sum(self, phase: Phase, out: str, accumulator: Accumulator, term: Matmul | Sum) -> str:
         """The call for one term: its sum is added to what the accumulator holds."""
-        out = self._pointer(self.memory.stores[accumulator.out][0])
         alive = "dk_alive_at(call->alive, local)" if phase is Phase.AFTER else "NULL"
         if isinstance(term, Matmul):
             left, right = (self._pointer(self.memory.read[name]) for name in term.operands)

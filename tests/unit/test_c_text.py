@@ -13,11 +13,23 @@ from strange_cells import CELLS
 from derive import cells, pipeline
 from derive.cell import Cell
 
-WARNINGS = (
-    "-std=c11 -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion -Wsign-conversion "
-    "-Wdouble-promotion -Wcast-qual -Wcast-align -Wstrict-prototypes -Wmissing-prototypes "
-    "-Wvla -Wundef"
-).split()
+WARNINGS = [
+    "-std=c11",
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Werror",
+    "-Wshadow",
+    "-Wconversion",
+    "-Wsign-conversion",
+    "-Wdouble-promotion",
+    "-Wcast-qual",
+    "-Wcast-align",
+    "-Wstrict-prototypes",
+    "-Wmissing-prototypes",
+    "-Wvla",
+    "-Wundef",
+]
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 CATALOGUE = ("lstm", "gru", "lstm_layer_norm_ba2016", "min_gru")
 

@@ -29,10 +29,10 @@ ORDER = """
     emit
     arguments kernel build target_numpy target_c
     pipeline
-    sequence rnn_cell layers weights
+    sequence rnn_cell layer_sizes checkpoint layers weights
     verify inspect generate bench
     commands cli __main__
-""".split()  # noqa: SIM905 - a picture of the layers
+""".split()
 
 #: A package that takes long to load, or that is another world: the modules that may import it.
 HOMES = {

@@ -6,99 +6,22 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import reference
+from cases import LENGTHS, ROWS, STEPS, Case, by_array, check_agreement, forward, make, worst
 from strange_cells import CELLS
 
 import derive.pipeline as pipeline
 from derive.cell import Cell
 from derive.emit.numpy_functions import COMPARISONS, HELPERS, NUMPY
-from derive.kernel import Kernel
 from derive.scalar import RULES
 from derive.target_numpy import load
 
 ROOT = Path(__file__).parents[2]
-SIZES = {"I": 3, "H": 4, "P": 2, "T": 3, "B": 4, "np": 2}
-STEPS, ROWS = 5, 3
-LENGTHS = np.array([3, 0, 5])
-
-# Products and sums of fewer than 20 terms of order 1, 5 steps: some hundred roundings.
-BOUND = {"float64": 200 * 2.0**-53, "float32": 200 * 2.0**-24}
-
-
-@dataclass
-class Case:
-    """One call and its answer by `reference`. Padding is NaN in `inputs` and `d_outputs`."""
-
-    cell: Cell
-    params: dict[str, Any]
-    inputs: dict[str, Any]
-    states: dict[str, Any]
-    d_outputs: dict[str, Any]
-    d_states: dict[str, Any]
-    clean: tuple[dict[str, Any], dict[str, Any]]
-    how: dict[str, Any]
-
-
-def make(cell: Cell, lengths: Any, reverse: bool, seed: int = 0) -> Case:
-    random = np.random.default_rng(seed)
-
-    def draw(shape: tuple[Any, ...], *before: int) -> Any:
-        axes = tuple(SIZES[dim] if isinstance(dim, str) else dim for dim in shape)
-        # Rounded to float32, so that both dtypes are given the same numbers.
-        return random.uniform(-1, 1, (*before, *axes)).astype(np.float32).astype(np.float64)
-
-    inputs = {name: draw(shape, STEPS, ROWS) for name, shape in cell.inputs.items()}
-    d_outputs = {name: draw(shape, STEPS, ROWS) for name, shape in cell.outputs.items()}
-    return Case(
-        cell=cell,
-        params={name: draw(shape) for name, shape in cell.params.items()},
-        inputs=padded(inputs, lengths),
-        states={name: draw(shape, ROWS) for name, shape in cell.states.items()},
-        d_outputs=padded(d_outputs, lengths),
-        d_states={name: draw(shape, ROWS) for name, shape in cell.states.items()},
-        clean=(inputs, d_outputs),
-        how={"steps": STEPS, "rows": ROWS, "lengths": lengths, "reverse": reverse},
-    )
-
-
-def padded(arrays: dict[str, Any], lengths: Any) -> dict[str, Any]:
-    """Copies, with NaN past the end of each row."""
-    copies = {name: array.copy() for name, array in arrays.items()}
-    for row, length in enumerate([] if lengths is None else lengths):
-        for array in copies.values():
-            array[length:, row] = np.nan
-    return copies
-
-
-def by_array(case: Case, d_outputs: dict[str, Any]) -> dict[str, Any]:
-    names = zip(case.cell.output_keys, case.cell.step.outputs, strict=True)
-    return {name: d_outputs[key] for key, name in names}
-
-
-def forward(kernel: Kernel, case: Case, **options: Any) -> Any:
-    x = case.inputs or np.zeros((STEPS, ROWS, 0))
-    lengths, reverse = case.how["lengths"], case.how["reverse"]
-    return kernel.forward(case.params, x, case.states, lengths, reverse=reverse, **options)
-
-
-def worst(found: dict[str, Any], wanted: dict[str, Any]) -> float:
-    """The largest error of any array, relative to the array's largest element or 1."""
-    assert set(found) <= set(wanted)
-    errors = [0.0]
-    for name, array in found.items():
-        assert array.shape == wanted[name].shape
-        scale = max(1.0, float(np.max(np.abs(wanted[name]), initial=0)))
-        errors.append(float(np.max(np.abs(array - wanted[name]), initial=0)) / scale)
-        assert not np.isnan(errors[-1])
-    return max(errors)
-
-
 @pytest.fixture(scope="module", params=CELLS)
 def cell(request: pytest.FixtureRequest) -> Cell:
     return Cell.parse(CELLS[request.param])
@@ -112,23 +35,7 @@ def case(cell: Cell, request: pytest.FixtureRequest) -> Case:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_forward_and_backward_agree_with_the_interpreter(case: Case, dtype: str) -> None:
-    kernel = pipeline.compile(case.cell, "numpy", dtype)
-    inputs, d_outputs = case.clean
-    wanted = reference.run(case.cell.step, case.params, inputs, case.states, **case.how)
-    slopes = reference.gradients(
-        case.cell.step, case.params, inputs, case.states,
-        by_array(case, d_outputs), case.d_states, **case.how,
-    )  # fmt: skip
-    run = forward(kernel, case)
-    grads = kernel.backward(run, case.d_outputs, case.d_states)
-    keys = dict(zip(case.cell.output_keys, case.cell.step.outputs, strict=True))
-    outputs = {key: wanted.outputs[name] for key, name in keys.items()}
-    bound = BOUND[dtype]
-    assert worst(run.outputs, outputs) < bound
-    assert worst(run.states, wanted.states) < bound
-    assert worst({**grads.params, **grads.inputs, **grads.states}, slopes) < bound
-    arrays = [*run.outputs.values(), *run.states.values(), *grads.params.values()]
-    assert {array.dtype.name for array in arrays} <= {dtype}
+    check_agreement(pipeline.compile(case.cell, "numpy", dtype), case)
 
 
 def test_the_reference_gradient_agrees_with_the_complex_step(case: Case) -> None:

@@ -159,9 +159,7 @@ def test_a_product_with_a_sum_of_others_is_not_absorbed_twice() -> None:
 
 
 def test_a_matrix_used_twice_has_one_gradient_accumulated_in_one_place() -> None:
-    plan = of_text(
-        "cell c\ninput x: H\nstate h: H\nh' = tanh(W @ x + W.T @ h)\noutput h'"
-    ).backward
+    plan = of_text("cell c\ninput x: H\nstate h: H\nh' = tanh(W @ x + W.T @ h)\noutput h'").backward
     sums = [a for s in plan.stages(Phase.AFTER) for a in s.sums if a.out == "d_W"]
     assert len(sums) == 1
     assert len(sums[0].terms) == 2

@@ -1,0 +1,121 @@
+"""The compiled C target against a plain run of `interpret` through time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import LENGTHS, ROWS, STEPS, check_agreement, forward, make
+from strange_cells import CELLS
+
+from derive import cells, pipeline
+from derive.build import FLAGS
+from derive.cell import Cell
+from derive.kernel import Kernel
+from derive.target_c import CBackend
+
+#: Past a vector, past a block of units, and odd; the longest sum is about four times that of
+#: the standard sizes.
+SIZES = {"I": 6, "H": 18, "P": 17, "T": 3, "B": 5, "np": 5}
+SLACK = 4.0
+
+WAYS = [(None, False), (None, True), (LENGTHS, False), (LENGTHS, True)]
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fresh memory holds NaN: what is read before it is written shows."""
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.zeros(shape, dtype) + _nan(dtype))
+
+
+def _nan(dtype: Any) -> Any:
+    dtype = np.dtype(dtype)
+    return np.array(np.nan, dtype) if dtype.kind == "f" else np.array(0, dtype)
+
+
+def kernel_of(cell: Cell, dtype: str, *flags: str, threads: int = 1) -> Kernel:
+    """-O1 keeps the compiler quick; FLAGS themselves are tested with the catalogue."""
+    backend = CBackend(
+        pipeline.emit(cell, "c"), pipeline.signature(cell), dtype, threads, (*FLAGS, "-O1", *flags)
+    )
+    return Kernel(pipeline.signature(cell), backend, dtype, target="c")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", CELLS)
+def test_strange_cells_agree_with_the_interpreter(name: str, dtype: str) -> None:
+    cell = Cell.parse(CELLS[name])
+    kernel = kernel_of(cell, dtype)
+    for lengths, reverse in WAYS:
+        check_agreement(kernel, make(cell, lengths, reverse))
+    check_agreement(kernel, make(cell, LENGTHS, False, sizes=SIZES, spread=0.4), SLACK)
+
+
+@pytest.mark.parametrize("bits", [1, 128, 256, 512])
+@pytest.mark.parametrize("spec", ["lstm", "gru:reset=before"])
+def test_every_vector_width_agrees(spec: str, bits: int) -> None:
+    cell = cells.from_spec(spec)
+    kernel = kernel_of(cell, "float32", f"-DDK_VECTOR_BITS={bits}", "-Wno-psabi")
+    check_agreement(kernel, make(cell, LENGTHS, True, sizes=SIZES), SLACK)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 40])
+def test_results_do_not_depend_on_threads_or_training(rows: int) -> None:
+    cell = cells.from_spec("lstm:peephole=true")
+    alone, together = (kernel_of(cell, "float32", threads=count) for count in (1, 3))
+    random = np.random.default_rng(rows)
+    params = alone.init(I=70, H=150, seed=1)
+    x = random.standard_normal((9, rows, 70)).astype(np.float32)
+    lengths = random.integers(0, 10, rows)
+    runs = [kernel.forward(params, x, None, lengths) for kernel in (alone, together)]
+    inference = together.forward(params, x, None, lengths, training=False)
+    d_output = random.standard_normal(runs[0].output.shape)
+    grads = [k.backward(run, d_output) for k, run in zip((alone, together), runs, strict=True)]
+
+    def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+        return all(np.array_equal(a[name], b[name]) for name in a)
+
+    assert same(runs[0].outputs, runs[1].outputs) and same(runs[0].states, runs[1].states)
+    assert same(inference.outputs, runs[0].outputs) and same(inference.states, runs[0].states)
+    assert same(grads[0].params, grads[1].params) and same(grads[0].inputs, grads[1].inputs)
+    assert same(grads[0].states, grads[1].states)
+
+
+def test_sequences_longer_than_a_chunk_agree() -> None:
+    """Chunks hand states on, forwards and backwards, with and without a saved history."""
+    cell = cells.from_spec("gru")
+    kernel = kernel_of(cell, "float64", "-DDK_CHUNK_ROWS=4")
+    whole = kernel_of(cell, "float64")
+    for lengths, reverse in WAYS:
+        case = make(cell, lengths, reverse)
+        check_agreement(kernel, case)
+        short, long = (forward(k, case, training=False) for k in (kernel, whole))
+        assert np.array_equal(short.output, long.output)
+        assert np.array_equal(short.states["h"], long.states["h"])
+
+
+def test_several_threads_may_call_one_kernel_at_once() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    cell = cells.from_spec("lstm")
+    kernel = kernel_of(cell, "float32", threads=2)
+    params = kernel.init(I=64, H=128)
+    xs = [np.full((5, 16, 64), k / 8, np.float32) for k in range(8)]
+    wanted = [kernel.forward(params, x).output for x in xs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda x: kernel.forward(params, x).output, xs * 4))
+    assert all(np.array_equal(a, b) for a, b in zip(found, wanted * 4, strict=True))
+
+
+def test_the_steps_of_a_sequence_one_by_one_are_the_sequence() -> None:
+    cell = cells.from_spec("lstm")
+    kernel = kernel_of(cell, "float64")
+    case = make(cell, None, False)
+    run = forward(kernel, case)
+    state: dict[str, Any] = case.states
+    for t in range(STEPS):
+        output, state = kernel.step(case.params, {"x": case.inputs["x"][t]}, state)
+        assert np.array_equal(output, run.output[t])
+    assert state["h"].shape == (ROWS, 4)
+    assert np.array_equal(state["c"], run.states["c"])

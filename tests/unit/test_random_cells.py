@@ -1,0 +1,45 @@
+"""Random legal cells through every target, against the plain interpreter."""
+
+from __future__ import annotations
+
+import pytest
+import random_cells
+from cases import LENGTHS, check_agreement, make
+from test_c_target import kernel_of, poisoned  # noqa: F401 - a fixture
+
+from derive import pipeline
+from derive.cell import Cell
+from derive.errors import CellError
+
+SIZES = {"I": 3, "H": 5, "P": 2}
+
+
+def cell_of(seed: int) -> Cell | None:
+    """None where the random text is no cell, which the front end said."""
+    try:
+        return Cell.parse(random_cells.text(seed))
+    except CellError:
+        return None
+
+
+def test_most_random_texts_are_cells() -> None:
+    assert sum(cell_of(seed) is not None for seed in range(100)) > 80
+
+
+# Sums over units of squares and exponentials of each other: some ten times as many roundings.
+SLACK = 1000.0
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_numpy_agrees_on_random_cells(block: int) -> None:
+    for seed in range(10 * block, 10 * block + 10):
+        if cell := cell_of(seed):
+            kernel = pipeline.compile(cell, "numpy", "float64")
+            check_agreement(kernel, make(cell, LENGTHS, seed % 2 == 1, seed, SIZES), SLACK)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1012))
+def test_c_agrees_on_random_cells(seed: int) -> None:
+    if cell := cell_of(seed):
+        kernel = kernel_of(cell, "float64")
+        check_agreement(kernel, make(cell, LENGTHS, seed % 2 == 1, seed, SIZES), SLACK)

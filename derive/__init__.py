@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from derive import cells as cells
+    from derive import layers as layers
+    from derive import rnn_cell as rnn_cell
     from derive.cell import Cell as Cell
     from derive.pipeline import load as load
     from derive.errors import DeriveError as DeriveError
@@ -41,7 +43,9 @@ _PUBLIC = {
     "compile": ("derive.pipeline", "compile"),
     "differentiate": ("derive.pipeline", "differentiate"),
     "emit": ("derive.pipeline", "emit"),
+    "layers": ("derive.layers", ""),
     "load": ("derive.pipeline", "load"),
+    "rnn_cell": ("derive.rnn_cell", ""),
     "verify": ("derive.verify", "verify"),
 }
 

@@ -5,9 +5,11 @@
     d_x, d_initial_state, d_variables = pullback(d_outputs, d_state)
 
 - core_cells.py     tf.nn.rnn_cell, and the cells that take over cuDNN's weights
-- contrib_cells.py  tf.contrib.rnn
+- contrib_lstms.py  the LSTMs of tf.contrib.rnn
+- contrib_cells.py  the others of tf.contrib.rnn, and JANET
 - wrappers.py       MultiRNNCell, DropoutWrapper, ResidualWrapper
 - drivers.py        dynamic_rnn and its relatives
+- running.py        what they have in common: one direction, all layers
 - base.py           RNNCell: state_size, variables, one step
 - layout.py         TensorFlow's variables <-> a kernel's parameters
 - structure.py      LSTMStateTuple and nested states
@@ -23,16 +25,18 @@ from __future__ import annotations
 from derive.rnn_cell.base import RNNCell
 from derive.rnn_cell.contrib_cells import (
     CFNCell,
-    CoupledInputForgetGateLSTMCell,
     IndRNNCell,
     IntersectionRNNCell,
     JANETCell,
-    LayerNormBasicLSTMCell,
     MinimalRNNCell,
-    NASCell,
-    PhasedLSTMCell,
     SRUCell,
     UGRNNCell,
+)
+from derive.rnn_cell.contrib_lstms import (
+    CoupledInputForgetGateLSTMCell,
+    LayerNormBasicLSTMCell,
+    NASCell,
+    PhasedLSTMCell,
 )
 from derive.rnn_cell.core_cells import (
     BasicLSTMCell,
@@ -43,14 +47,13 @@ from derive.rnn_cell.core_cells import (
     LSTMCell,
 )
 from derive.rnn_cell.drivers import (
-    Pulled,
     bidirectional_dynamic_rnn,
-    draw_masks,
     dynamic_rnn,
     stack_bidirectional_dynamic_rnn,
     static_rnn,
 )
 from derive.rnn_cell.linear import linear
+from derive.rnn_cell.running import Pulled, draw_masks
 from derive.rnn_cell.structure import LSTMStateTuple
 from derive.rnn_cell.wrappers import DropoutWrapper, MultiRNNCell, ResidualWrapper
 from derive.sequence import using

@@ -3,7 +3,8 @@
 In: RNNCells and arrays in TensorFlow's structures.  Out: outputs and states; with
 `return_pullback` also a function from their gradients to those of inputs, initial states and
 variables, in the same structures and layouts.
-Not here: what happens past a row's end (sequence.py). A sequence runs in the fused kernel, a
+Not here: one direction through all layers (running.py), what happens past a row's end
+(sequence.py). A sequence runs in the fused kernel, a
 MultiRNNCell layer by layer.
 
 `parallel_iterations`, `swap_memory` and `scope` are accepted and of no effect.
@@ -12,27 +13,13 @@ MultiRNNCell layer by layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel import Gradients
 from derive.rnn_cell.base import RNNCell, dtype_of
-from derive.rnn_cell.structure import built, flattened
-from derive.sequence import Sequence as Ran
-from derive.sequence import run_sequence
-
-
-class Pulled(NamedTuple):
-    """Gradients in the structures and layouts of what they are gradients of."""
-
-    inputs: Any
-    initial_state: Any
-    variables: Any
-
+from derive.rnn_cell.running import Pulled, run_direction, swapped, swapped_flags, time_major_of
 
 Pullback = Callable[..., Pulled]
 
@@ -65,24 +52,24 @@ def dynamic_rnn(
     """
     kind = dtype_of(inputs, cell, dtype)
     swap = not time_major
-    run = _run(
+    run = run_direction(
         cell,
-        _time_major(cell, inputs, kind, swap),
+        time_major_of(cell, inputs, kind, swap),
         kind,
         initial_state,
         sequence_length,
         False,
         past_end,
-        _swapped_flags(resets, swap),
+        swapped_flags(resets, swap),
         return_pullback,
         masks,
     )
-    outputs = _swapped(run.output, swap)
+    outputs = swapped(run.output, swap)
     if not return_pullback:
         return outputs, run.state
 
     def pullback(d_outputs: Any = None, d_state: Any = None) -> Pulled:
-        return run.pullback(_swapped(d_outputs, swap), d_state, swap)
+        return run.pullback(swapped(d_outputs, swap), d_state, swap)
 
     return outputs, run.state, pullback
 
@@ -112,11 +99,11 @@ def bidirectional_dynamic_rnn(
     """
     kind = dtype_of(inputs, cell_fw, dtype)
     swap = not time_major
-    flags = _swapped_flags(resets, swap)
+    flags = swapped_flags(resets, swap)
     runs = [
-        _run(
+        run_direction(
             cell,
-            _time_major(cell, inputs, kind, swap),
+            time_major_of(cell, inputs, kind, swap),
             kind,
             initial,
             sequence_length,
@@ -131,14 +118,14 @@ def bidirectional_dynamic_rnn(
             (cell_bw, initial_state_bw, True, masks[1]),
         )
     ]
-    outputs = tuple(_swapped(run.output, swap) for run in runs)
+    outputs = tuple(swapped(run.output, swap) for run in runs)
     states = tuple(run.state for run in runs)
     if not return_pullback:
         return outputs, states
 
     def pullback(d_outputs: Any = None, d_states: Any = None) -> Pulled:
         pulled = [
-            run.pullback(_swapped(d_output, swap), d_state, swap)
+            run.pullback(swapped(d_output, swap), d_state, swap)
             for run, d_output, d_state in zip(
                 runs, _pair(d_outputs, "d_outputs"), _pair(d_states, "d_state"), strict=True
             )
@@ -274,148 +261,7 @@ def static_rnn(
     return outputs, result[1], pullback
 
 
-def draw_masks(cell: RNNCell, steps: int, rows: int) -> Arrays:
-    """Dropout masks [T, B, width] for `masks=`, by the names of the equations' inputs.
-
-    In a MultiRNNCell names begin with the number of the layer: "0.mask_x".
-    """
-    drawn = {}
-    for path, layer in cell.layers:
-        wiring = layer.wiring
-        for name, mask in wiring.masks.items():
-            width = layer.length(wiring.cell.inputs[name][0])
-            drawn[_prefix(path) + name] = mask.of_sequence(steps, rows, width)
-    return drawn
-
-
-# --- one direction, all layers -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What ran, with all that its pullback needs."""
-
-    cell: RNNCell
-    output: Array
-    state: Any
-    sequences: tuple[Ran, ...]
-
-    def pullback(self, d_output: Any, d_state: Any, swap: bool) -> Pulled:
-        template, widths = self.cell.state_layout()
-        d_last = flattened(template, d_state, widths, "d_state")
-        d = d_output
-        variables: Arrays = {}
-        states: Arrays = {}
-        grads: Gradients | None = None
-        layers = self.cell.layers
-        for (path, layer), sequence in zip(reversed(layers), reversed(self.sequences), strict=True):
-            prefix = _prefix(path)
-            names = [n for n in layer.wiring.state_widths() if prefix + n in d_last]
-            grads = sequence.backward(
-                {layer.wiring.output: d}, {n: d_last[prefix + n] for n in names}
-            )
-            d = grads.inputs[layer.wiring.inputs[0]]
-            states |= {prefix + n: grads.states[n] for n in layer.wiring.state_widths()}
-            scope = "".join(f"cell_{k}/" for k in path)
-            own = layer.gradients(grads.params)
-            variables = {scope + name: array for name, array in own.items()} | variables
-        assert grads is not None
-        parts = [_swapped(grads.inputs[name], swap) for name in layers[0][1].wiring.inputs]
-        return Pulled(
-            parts[0] if len(parts) == 1 else tuple(parts), built(template, states), variables
-        )
-
-
-def _run(
-    cell: RNNCell,
-    inputs: Any,
-    kind: str,
-    initial_state: Any,
-    lengths: Any,
-    reverse: bool,
-    past_end: str,
-    resets: Any,
-    training: bool,
-    masks: Mapping[str, Any] | None,
-) -> _Run:
-    template, widths = cell.state_layout()
-    start = flattened(template, initial_state, widths, "initial_state")
-    x: Any = inputs
-    sequences: list[Ran] = []
-    last: Arrays = {}
-    given = dict(masks or {})
-    for path, layer in cell.layers:
-        arrays, prefix = layer.named_inputs(x, kind), _prefix(path)
-        wiring = layer.wiring
-        steps, rows = next(iter(arrays.values())).shape[:2]
-        for name, mask in wiring.masks.items():
-            width = layer.length(wiring.cell.inputs[name][0])
-            own = given.pop(prefix + name, None)
-            arrays[name] = mask.of_sequence(steps, rows, width) if own is None else own
-        state = {
-            name: start.get(prefix + name, np.zeros((rows, width), kind))
-            for name, width in wiring.state_widths().items()
-        }
-        sequence = run_sequence(
-            wiring.cell,
-            layer.parameters(),
-            arrays,
-            state,
-            dtype=kind,
-            lengths=lengths,
-            reverse=reverse,
-            past_end=past_end,
-            resets=resets,
-            training=training,
-        )
-        x = sequence.outputs[wiring.output]
-        last |= {prefix + n: sequence.states[n] for n in state}
-        sequences.append(sequence)
-    if given:
-        raise ArgumentError(f"{cell.name} has no mask {next(iter(given))!r}")
-    return _Run(cell, x, built(template, last), tuple(sequences))
-
-
-def _prefix(path: tuple[int, ...]) -> str:
-    return "".join(f"{k}." for k in path)
-
-
-# --- layouts -------------------------------------------------------------------------------------
-
-
-def _time_major(cell: RNNCell, inputs: Any, kind: str, swap: bool) -> Any:
-    """Inputs [T, B, width], in their structure."""
-    if len(cell.layers[0][1].wiring.inputs) > 1 and isinstance(inputs, (tuple, list)):
-        return tuple(_one_time_major(part, swap) for part in inputs)
-    return _one_time_major(inputs, swap)
-
-
-def _one_time_major(part: Any, swap: bool) -> Array:
-    try:
-        array = np.asarray(part)
-    except ValueError as error:
-        raise ArgumentError("inputs cannot be read as an array", facts=(str(error),)) from error
-    if array.ndim != 3:
-        raise ArgumentError(
-            "inputs have the wrong shape",
-            facts=(
-                f"inputs are {'[B, T, width]' if swap else '[T, B, width]'}, "
-                f"given {shape_text(array.shape)}",
-            ),
-        )
-    swapped: Array = _swapped(array, swap)
-    return swapped
-
-
-def _swapped(array: Any, swap: bool) -> Any:
-    if array is None or not swap:
-        return array
-    array = np.asarray(array)
-    return np.ascontiguousarray(np.swapaxes(array, 0, 1)) if array.ndim > 1 else array
-
-
-def _swapped_flags(resets: Any, swap: bool) -> Any:
-    return None if resets is None else _swapped(np.asarray(resets), swap)
+# --- pairs and lists -------------------------------------------------------------------------
 
 
 def _added(a: Any, b: Any) -> Any:

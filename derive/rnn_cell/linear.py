@@ -1,6 +1,7 @@
 """The product that all of TensorFlow's cells begin with.
 
 In: arrays [B, width] and one matrix for all of them side by side.  Out: [B, output_size].
+Not here: gradients; in a cell this product is a part of its equations.
 """
 
 from __future__ import annotations

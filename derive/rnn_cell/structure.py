@@ -2,6 +2,7 @@
 
 In: a template whose leaves are names of a kernel's states, and a value of its structure.
 Out: {name: array}, and the way back.
+Not here: which class has which structure (core_cells.py, contrib_cells.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,170 @@
+"""One direction of a sequence through all layers of a cell, and its pullback.
+
+In: an RNNCell and arrays [T, B, width].  Out: `DirectionRun`, whose pullback gives gradients in
+TensorFlow's structures and layouts.
+Not here: directions and lists (drivers.py), what happens past a row's end (sequence.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from derive.arguments import Array, Arrays, shape_text
+from derive.errors import ArgumentError
+from derive.kernel import Gradients
+from derive.rnn_cell.base import RNNCell
+from derive.rnn_cell.structure import built, flattened
+from derive.sequence import Sequence, run_sequence
+
+
+class Pulled(NamedTuple):
+    """Gradients in the structures and layouts of what they are gradients of."""
+
+    inputs: Any
+    initial_state: Any
+    variables: Any
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionRun:
+    """What ran, with all that its pullback needs."""
+
+    cell: RNNCell
+    output: Array
+    state: Any
+    sequences: tuple[Sequence, ...]
+
+    def pullback(self, d_output: Any, d_state: Any, swap: bool) -> Pulled:
+        template, widths = self.cell.state_layout()
+        d_last = flattened(template, d_state, widths, "d_state")
+        d = d_output
+        variables: Arrays = {}
+        states: Arrays = {}
+        grads: Gradients | None = None
+        layers = self.cell.layers
+        for (path, layer), sequence in zip(reversed(layers), reversed(self.sequences), strict=True):
+            prefix = _prefix(path)
+            names = [n for n in layer.wiring.state_widths() if prefix + n in d_last]
+            grads = sequence.backward(
+                {layer.wiring.output: d}, {n: d_last[prefix + n] for n in names}
+            )
+            d = grads.inputs[layer.wiring.inputs[0]]
+            states |= {prefix + n: grads.states[n] for n in layer.wiring.state_widths()}
+            scope = "".join(f"cell_{k}/" for k in path)
+            own = layer.gradients(grads.params)
+            variables = {scope + name: array for name, array in own.items()} | variables
+        assert grads is not None
+        parts = [swapped(grads.inputs[name], swap) for name in layers[0][1].wiring.inputs]
+        return Pulled(
+            parts[0] if len(parts) == 1 else tuple(parts), built(template, states), variables
+        )
+
+
+def run_direction(
+    cell: RNNCell,
+    inputs: Any,
+    kind: str,
+    initial_state: Any,
+    lengths: Any,
+    reverse: bool,
+    past_end: str,
+    resets: Any,
+    training: bool,
+    masks: Mapping[str, Any] | None,
+) -> DirectionRun:
+    template, widths = cell.state_layout()
+    start = flattened(template, initial_state, widths, "initial_state")
+    x: Any = inputs
+    sequences: list[Sequence] = []
+    last: Arrays = {}
+    given = dict(masks or {})
+    for path, layer in cell.layers:
+        arrays, prefix = layer.named_inputs(x, kind), _prefix(path)
+        wiring = layer.wiring
+        steps, rows = next(iter(arrays.values())).shape[:2]
+        for name, mask in wiring.masks.items():
+            width = layer.length(wiring.cell.inputs[name][0])
+            own = given.pop(prefix + name, None)
+            arrays[name] = mask.of_sequence(steps, rows, width) if own is None else own
+        state = {
+            name: start.get(prefix + name, np.zeros((rows, width), kind))
+            for name, width in wiring.state_widths().items()
+        }
+        sequence = run_sequence(
+            wiring.cell,
+            layer.parameters(),
+            arrays,
+            state,
+            dtype=kind,
+            lengths=lengths,
+            reverse=reverse,
+            past_end=past_end,
+            resets=resets,
+            training=training,
+        )
+        x = sequence.outputs[wiring.output]
+        last |= {prefix + n: sequence.states[n] for n in state}
+        sequences.append(sequence)
+    if given:
+        raise ArgumentError(f"{cell.name} has no mask {next(iter(given))!r}")
+    return DirectionRun(cell, x, built(template, last), tuple(sequences))
+
+
+def _prefix(path: tuple[int, ...]) -> str:
+    return "".join(f"{k}." for k in path)
+
+
+def draw_masks(cell: RNNCell, steps: int, rows: int) -> Arrays:
+    """Dropout masks [T, B, width] for `masks=`, by the names of the equations' inputs.
+
+    In a MultiRNNCell names begin with the number of the layer: "0.mask_x".
+    """
+    drawn = {}
+    for path, layer in cell.layers:
+        wiring = layer.wiring
+        for name, mask in wiring.masks.items():
+            width = layer.length(wiring.cell.inputs[name][0])
+            drawn[_prefix(path) + name] = mask.of_sequence(steps, rows, width)
+    return drawn
+
+
+# --- layouts ---------------------------------------------------------------------------------
+
+
+def time_major_of(cell: RNNCell, inputs: Any, kind: str, swap: bool) -> Any:
+    """Inputs [T, B, width], in their structure."""
+    if len(cell.layers[0][1].wiring.inputs) > 1 and isinstance(inputs, (tuple, list)):
+        return tuple(_one_time_major(part, swap) for part in inputs)
+    return _one_time_major(inputs, swap)
+
+
+def _one_time_major(part: Any, swap: bool) -> Array:
+    try:
+        array = np.asarray(part)
+    except ValueError as error:
+        raise ArgumentError("inputs cannot be read as an array", facts=(str(error),)) from error
+    if array.ndim != 3:
+        raise ArgumentError(
+            "inputs have the wrong shape",
+            facts=(
+                f"inputs are {'[B, T, width]' if swap else '[T, B, width]'}, "
+                f"given {shape_text(array.shape)}",
+            ),
+        )
+    result: Array = swapped(array, swap)
+    return result
+
+
+def swapped(array: Any, swap: bool) -> Any:
+    if array is None or not swap:
+        return array
+    array = np.asarray(array)
+    return np.ascontiguousarray(np.swapaxes(array, 0, 1)) if array.ndim > 1 else array
+
+
+def swapped_flags(resets: Any, swap: bool) -> Any:
+    return None if resets is None else swapped(np.asarray(resets), swap)

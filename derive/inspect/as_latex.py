@@ -17,7 +17,7 @@ from derive.inspect.as_text import SECTIONS as TEXT_SECTIONS
 from derive.inspect.cost import Part, at, in_widths
 from derive.inspect.derivation import Line
 from derive.inspect.loops import PassView, StageView
-from derive.inspect.notation import LATEX, Order, latex_name, write
+from derive.inspect.notation import LATEX, Order, folded, latex_name, write
 from derive.inspect.view import View
 from derive.program import Program
 
@@ -76,29 +76,11 @@ def aligned(lines: Sequence[Line]) -> Block:
     yield r"\begin{align*}"
     for k, line in enumerate(lines):
         end = r" \\" if k < len(lines) - 1 else ""
-        rows = _folded(write(line.value, LATEX, line.order))
+        rows = folded(write(line.value, LATEX, line.order), _LONG)
         yield f"{latex_name(line.name)} &= {rows[0]}" + (r" \\" if rows[1:] else end)
         for j, row in enumerate(rows[1:], 2):
-            yield rf"&\quad {row}" + (r" \\" if j < len(rows) else end)
+            yield rf"&\quad {{}}{row}" + (r" \\" if j < len(rows) else end)
     yield r"\end{align*}"
-
-
-def _folded(text: str) -> list[str]:
-    """Broken before + and - outside all brackets, so that no line is long."""
-    rows, start, depth = [""], 0, 0
-    pieces = []
-    for k, c in enumerate(text):
-        depth += (c in "{(") - (c in "})")
-        if depth == 0 and text[k : k + 3] in (" + ", " - "):
-            pieces.append(text[start:k])
-            start = k
-    pieces.append(text[start:])
-    for piece in pieces:
-        if rows[-1] and len(rows[-1]) + len(piece) > _LONG:
-            rows.append("{}" + piece)
-        else:
-            rows[-1] += piece
-    return rows
 
 
 def _program_lines(program: Program) -> tuple[Line, ...]:

@@ -14,7 +14,7 @@ from derive.formulas import formulas
 from derive.inspect.cost import Part, Work, at, polynomial
 from derive.inspect.derivation import Line
 from derive.inspect.loops import Kept, PassView, Stack, StageView
-from derive.inspect.notation import TEXT, Order, write
+from derive.inspect.notation import TEXT, Order, folded, write
 from derive.inspect.view import View
 from derive.program import Program
 from derive.schedule import Kind
@@ -109,18 +109,12 @@ def _gradient(view: View) -> Block:
 
 
 def lines_of(lines: Sequence[Line]) -> Block:
-    """`name = value`, the signs below each other."""
+    """`name = value`, the signs below each other; a long sum goes on below its first term."""
     names = max((len(line.name) for line in lines), default=0)
     for line in lines:
-        text = f"{line.name.ljust(names)} = {write(line.value, TEXT, line.order)}"
-        yield from _folded(text, names + 3)
-
-
-def _folded(text: str, indent: int) -> Block:
-    """Long sums go on below their first term."""
-    return textwrap.wrap(
-        text, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
-    )
+        first, *rest = folded(write(line.value, TEXT, line.order), WIDTH - names - 3)
+        yield f"{line.name.ljust(names)} = {first}"
+        yield from (" " * (names + 3) + row for row in rest)
 
 
 def _wrapped(label: str, items: Iterable[str]) -> Block:

@@ -25,6 +25,8 @@ from derive.scalar import Expr
 
 #: An expression of more operations than this keeps a line of its own.
 _SHORT = 6
+#: The operations of a function and its argument, sigmoid(a - 1), that need no name.
+_ONE_CALL = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +147,18 @@ def _without_asides(
 def _written_out(
     helpers: Mapping[str, Expr], table: Mapping[str, Array]
 ) -> dict[sympy.Symbol, Expr]:
-    """Helpers that are one operation on what the author named: tanh(c_next), U_n @ h."""
-    names = set(helpers)
+    """Helpers that are one function of what the author named: tanh(c_next), sigmoid(a - 1)."""
     found: dict[sympy.Symbol, Expr] = {}
+    arguments: dict[sympy.Symbol, Expr] = {}
     for name, value in helpers.items():
-        simple = value.is_Function and not names.intersection(s.name for s in value.free_symbols)
-        if simple and not isinstance(value, scalar.where) and _fits_in_place(value, name, table):
-            found[scalar.symbol(name)] = value
+        value = value.xreplace(arguments)
+        if _names(value) & set(helpers) or not _fits_in_place(value, name, table):
+            continue
+        if value.is_Function and not isinstance(value, scalar.where):
+            if value.count_ops() <= _ONE_CALL:
+                found[scalar.symbol(name)] = value
+        elif value.count_ops() < _ONE_CALL:
+            arguments[scalar.symbol(name)] = value
     return found
 
 

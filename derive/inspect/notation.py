@@ -29,7 +29,7 @@ _Written = tuple[str, int]
 class Order:
     """Name -> its place in reading order; names that are not in it come last, alphabetically.
 
-    names_first: a factor that is a name stands before one that is a sum or a call.
+    names_first: a factor that is a name stands before a call, and a call before a sum.
     """
 
     places: Mapping[str, int]
@@ -66,6 +66,23 @@ def order_in(line: str) -> Order:
     for word in re.findall(r"[A-Za-z]\w*'?", line):
         found.setdefault(word.replace("'", "_next"), len(found))
     return Order(found)
+
+
+def folded(text: str, width: int) -> list[str]:
+    """A written formula in lines of about `width`, broken before + and - outside brackets."""
+    pieces, start, depth = [], 0, 0
+    for k, c in enumerate(text):
+        depth += (c in "{([") - (c in "})]")
+        if depth == 0 and text[k : k + 3] in (" + ", " - "):
+            pieces.append(text[start:k])
+            start = k + 1
+    lines = [""]
+    for piece in (*pieces, text[start:]):
+        if lines[-1] and len(lines[-1]) + 1 + len(piece) > width:
+            lines.append(piece)
+        else:
+            lines[-1] += " " * bool(lines[-1]) + piece
+    return lines
 
 
 class _Writer:
@@ -164,8 +181,8 @@ class _Writer:
 
     def factor_key(self, factor: Expr) -> tuple[int, int, list[int], str]:
         places, text = self.key(factor)
-        is_name = 0 if isinstance(factor, sympy.Symbol) else 1
-        return is_name if self.order.names_first else 0, places[0], [is_name, *places], text
+        kind = 0 if isinstance(factor, sympy.Symbol) else 2 if factor.is_Add else 1
+        return kind if self.order.names_first else 0, places[0], [kind, *places], text
 
 
 def function_name(expr: Expr) -> str:

@@ -1,0 +1,48 @@
+"""Weights of other systems, by their own array names, in both directions.
+
+    params = derive.weights.load(cell, "pytorch", module.state_dict(), layer=1, reverse=True)
+    arrays = derive.weights.save(cell, "keras", params)
+    layer = derive.weights.from_onnx("model.onnx")       # cells, params, run(X) -> Y, Y_h, Y_c
+
+Systems: "tensorflow" (TF 1's rnn_cell), "keras", "pytorch", "onnx", "flax" (linen and nnx).
+What a cell's parameters mean is read from their names and its equations (traits.py). A system
+is a table of arrays (systems.py); one table serves both directions. What cannot be taken over
+exactly is refused, with the reason.
+
+| file           | holds                                                              |
+| -------------- | ------------------------------------------------------------------ |
+| exchange.py    | load and save                                                      |
+| traits.py      | which conventions a cell follows, from its equations               |
+| blocks.py      | arrays as blocks of parameters: shapes, splitting, joining         |
+| systems.py     | the tables                                                         |
+| scope.py       | names: prefixes, layers, nested trees                              |
+| transfer.py    | from one convention to another, where that is exact                |
+| suggest.py     | which catalogue cell given arrays belong to                        |
+| onnx_nodes.py  | reading an ONNX node                                               |
+| onnx_cells.py  | the cell of an ONNX node: activations, clip                        |
+| onnx_layers.py | running it: directions, lengths, layout                            |
+
+Not here: initialisers and cells of the same names as TensorFlow's (rnn_cell/).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from derive.weights.exchange import load as load
+    from derive.weights.exchange import save as save
+    from derive.weights.onnx_layers import from_onnx as from_onnx
+
+_PUBLIC = {"load": "exchange", "save": "exchange", "from_onnx": "onnx_layers"}
+
+__all__ = ["from_onnx", "load", "save"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'derive.weights' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"derive.weights.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value

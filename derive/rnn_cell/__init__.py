@@ -15,7 +15,6 @@
 - structure.py      LSTMStateTuple and nested states
 - masks.py          dropout masks
 - linear.py         the product that all of TensorFlow's cells begin with
-- reference.py      the page of the documentation, from the classes themselves
 
 Not here: equations (derive/cells/), their rewriting (compose.py), kernels.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import derive
+from derive.cli import status
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 sys.path.append(str(EXAMPLES))
@@ -49,6 +51,26 @@ def test_the_gated_variant_changes_one_equation() -> None:
     before, after = (path.read_text().splitlines() for path in (JANET, GATED))
     changed = [a for a, b in zip(after, before, strict=True) if a != b]
     assert [line.split()[0] for line in changed] == ["cell", "doc", "g"]
+
+
+def equations(listing: str) -> dict[str, list[str]]:
+    """{left side: sorted tokens of the right side}; lines that go on are joined."""
+    lines = re.sub(r"\n +(?=[-+*/] )", " ", listing).splitlines()
+    pairs = (line.split(" = ", 1) for line in lines if " = " in line and "(a, b)" not in line)
+    return {left.strip(): sorted(re.findall(r"\w+|\S", right)) for left, right in pairs}
+
+
+def test_the_tutorial_shows_the_gradients_that_are_derived(capsys) -> None:
+    page = (EXAMPLES.parent / "tutorial" / "character-model.md").read_text()
+    shown = re.findall(r"\$ derive show docs/examples/(\S+) --stage gradient\n(.*?)```", page, re.S)
+    assert [name for name, _ in shown] == [JANET.name, GATED.name]
+    derived = []
+    for path in (JANET, GATED):
+        assert status(["show", str(path), "--stage", "gradient"]) == 0
+        derived.append(equations(capsys.readouterr().out))
+    before, after = derived
+    assert equations(shown[0][1]) == before
+    assert equations(shown[1][1]) == {k: v for k, v in after.items() if before.get(k) != v}
 
 
 # --- the text -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import argparse
 import hashlib
 import json
 import math
+import os
 import platform
 import time
 from collections import Counter
@@ -23,6 +24,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+# One core: with products this small, a second thread of BLAS mostly waits.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from rich.console import Console

@@ -122,14 +122,30 @@ class Call:
     lengths: Array | None  # [B] int64
 
 
+class Packed(dict[str, Array]):
+    """Parameters checked, copied and packed once, for many calls of one kernel.
+
+    Made by `Kernel.pack`; stands for `params` in every call of that kernel. `panels` is what
+    the backend made of the matrices.
+    """
+
+    __slots__ = ("axes", "owner", "panels")
+
+    def __init__(self, arrays: Arrays, owner: object, axes: Axes, panels: Any) -> None:
+        super().__init__(arrays)
+        self.owner = owner
+        self.axes = axes
+        self.panels = panels
+
+
 class Axes:
     """Lengths of the axes seen so far in one call, and the array that gave each of them."""
 
     __slots__ = ("givers", "known")
 
-    def __init__(self) -> None:
-        self.known: dict[Dim, int] = {}
-        self.givers: dict[Dim, tuple[Slot, tuple[int, ...]]] = {}
+    def __init__(self, start: Axes | None = None) -> None:
+        self.known: dict[Dim, int] = dict(start.known) if start else {}
+        self.givers: dict[Dim, tuple[Slot, tuple[int, ...]]] = dict(start.givers) if start else {}
 
     def bind(self, slot: Slot, shape: tuple[int, ...]) -> None:
         """Take the lengths of the axes of one array; ArgumentError where they do not fit."""
@@ -211,14 +227,11 @@ class Arguments:
         )
 
     def _call(self, params: Any, x: Any, state: Any, lengths: Any, inputs: Group) -> Call:
-        axes = Axes()
-        if not isinstance(params, Mapping):
-            raise ArgumentTypeError(
-                f"params must be a mapping from names to arrays, not {kind_text(params)}",
-                facts=(self._params.listing(self.signature.name),),
-                hint='for example params = kernel.init(H=4, seed=0), or {"W": ..., "b": ...}',
-            )
-        kept_params = self._required(self._params, params, axes)
+        if isinstance(params, Packed):
+            axes, kept_params = self._packed(params)
+        else:
+            axes = Axes()
+            kept_params = self._parameters(params, axes)
         if inputs.slots:
             kept_inputs = self._required(inputs, self._named(inputs, x), axes)
         else:
@@ -231,6 +244,30 @@ class Arguments:
         if lengths is not None:
             lengths = to_lengths(lengths, sizes)
         return Call(sizes, kept_params, kept_inputs, states, lengths)
+
+    def pack(self, params: Any) -> tuple[Sizes, Arrays, Axes]:
+        """Parameters alone, as copies. A dimension that no parameter has counts as 1."""
+        axes = Axes()
+        arrays = {name: array.copy() for name, array in self._parameters(params, axes).items()}
+        dims = {dim: axes.known.get(dim, 1) for dim in self._dims}
+        return Sizes(1, 1, dims), arrays, axes
+
+    def _packed(self, params: Packed) -> tuple[Axes, Arrays]:
+        if params.owner is not self:
+            raise ArgumentError(
+                "params were packed by another kernel",
+                hint=f"params = kernel.pack(...) of this kernel of {self.signature.name}",
+            )
+        return Axes(params.axes), params
+
+    def _parameters(self, params: Any, axes: Axes) -> Arrays:
+        if not isinstance(params, Mapping):
+            raise ArgumentTypeError(
+                f"params must be a mapping from names to arrays, not {kind_text(params)}",
+                facts=(self._params.listing(self.signature.name),),
+                hint='for example params = kernel.init(H=4, seed=0), or {"W": ..., "b": ...}',
+            )
+        return self._required(self._params, params, axes)
 
     def _required(self, group: Group, given: Mapping[str, Any], axes: Axes) -> Arrays:
         dtype = self.dtype

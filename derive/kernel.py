@@ -20,6 +20,7 @@ from derive.arguments import (
     Arguments,
     Array,
     Arrays,
+    Packed,
     Signature,
     Sizes,
     closest,
@@ -28,6 +29,7 @@ from derive.arguments import (
     to_flag,
 )
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.stream import Stream, Turn
 
 
 class Backend(Protocol):
@@ -76,6 +78,20 @@ class Backend(Protocol):
         self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
     ) -> tuple[Arrays, Arrays]:
         """Outputs {name: [B, width]} and next states of one step; sizes.steps is 1."""
+        ...
+
+    def pack(self, sizes: Sizes, params: Arrays) -> Any:
+        """What the backend can prepare of parameters once; params of later calls carry it."""
+        ...
+
+    def turns(
+        self, sizes: Sizes, params: Arrays, inputs: Arrays, outputs: Arrays,
+        states: tuple[Arrays, Arrays],
+    ) -> tuple[Turn, Turn]:
+        """Two functions that run one step each: from the first states to the second, and back.
+
+        They read `inputs`, write `outputs`, and keep to these buffers for good.
+        """
         ...
 
 
@@ -231,6 +247,41 @@ class Kernel:
                 sizes, run._params, run._inputs, run._saved, run.lengths, run.reverse, d_out, d_last
             )
         )
+
+    def pack(self, params: Mapping[str, Any]) -> Packed:
+        """Parameters checked, copied and packed once: stands for `params` in every call.
+
+        Worth it where many short calls share their parameters. Changing the arrays given
+        afterwards changes nothing.
+        """
+        sizes, arrays, axes = self._arguments.pack(params)
+        return Packed(arrays, self._arguments, axes, self._backend.pack(sizes, arrays))
+
+    def stream(
+        self, params: Mapping[str, Any], rows: int = 1, state: Any = None, **named: int
+    ) -> Stream:
+        """A cell that is fed one step at a time and keeps its states: `output = stream(x_t)`.
+
+        rows: how many sequences run side by side. state: {name: [rows, width]}, zeros where left
+        out. named: lengths of dimensions that no parameter tells, as in `init`.
+        """
+        packed = params if isinstance(params, Packed) else self.pack(params)
+        rows = to_count(rows, "rows")
+        known: dict[str | int, int] = {**packed.axes.known, **named}
+
+        def zeros(widths: Mapping[str, str | int]) -> Arrays:
+            lengths = {w: w if isinstance(w, int) else known[w] for w in widths.values()}
+            return {name: np.zeros((rows, lengths[w]), self.dtype) for name, w in widths.items()}
+
+        signature = self.signature
+        call = self._arguments.of_step(
+            packed, zeros(signature.inputs) if signature.inputs else np.zeros((rows, 0)), state
+        )
+        inputs = zeros(signature.inputs)
+        outputs = zeros(signature.outputs)
+        states = ({n: a.copy() for n, a in call.states.items()}, zeros(signature.states))
+        turns = self._backend.turns(call.sizes, packed, inputs, outputs, states)
+        return Stream(inputs, outputs, states, turns)
 
     def step(
         self, params: Mapping[str, Any], x_t: Any, state: Any = None

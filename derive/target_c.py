@@ -14,20 +14,24 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, Signature, Sizes
+from derive.arguments import Array, Arrays, Packed, Signature, Sizes
 from derive.build import FLAGS, compile_library
 from derive.emit.render import environment
 from derive.errors import BuildError
+from derive.stream import Turn
 
 _TAGS = {"float32": "f32", "float64": "f64"}
 _STATUS = ("ok", "null pointer", "bad size", "bad length", "buffer too small", "overflow")
 #: A workspace of up to this many bytes stays with its thread for the next call.
 _KEPT_WORKSPACE = 1 << 26
 
+#: Sizes whose buffers are looked up instead of computed.
+_REMEMBERED = 256
 #: Multiply-adds of one step from which a second thread helps.
 _SHARED_WORK = 1 << 17
 
@@ -49,9 +53,11 @@ class CBackend:
         self._forward = library[f"{prefix}_forward"]
         self._backward = library[f"{prefix}_backward"]
         self._step = library[f"{prefix}_step"]
+        self._packers = library[f"{prefix}_forward_pack"], library[f"{prefix}_backward_pack"]
         self._memory_needed = library[f"{prefix}_memory_needed"]
         self._dims = signature.dims()
         self._local = threading.local()
+        self._needed: dict[tuple[int, ...], _Memory] = {}
         self._pool = _pool(files) if threads > 1 else None
 
     # --- Backend ----------------------------------------------------------------------------
@@ -66,7 +72,8 @@ class CBackend:
         saved = np.empty(memory.saved, self._dtype) if training else None
         self._run(
             self._forward, sizes, lengths, reverse,
-            (params, inputs, states, outputs, last), saved, max(memory.saved, 1),
+            (params, inputs, states, outputs, last), _panels(params, 0),
+            saved, max(memory.saved, 1),
             memory.forward if training else memory.inference,
         )  # fmt: skip
         return outputs, last, saved
@@ -83,7 +90,7 @@ class CBackend:
         self._run(
             self._backward, sizes, lengths, reverse,
             (params, inputs, d_outputs, d_states, d_params, d_inputs, d_first),
-            saved, memory.saved, memory.backward,
+            _panels(params, 1), saved, memory.saved, memory.backward,
         )  # fmt: skip
         return d_params, d_inputs, d_first
 
@@ -95,9 +102,46 @@ class CBackend:
         last = self._fresh(sizes, self._signature.states)
         self._run(
             self._step, sizes, None, False, (params, inputs, states, outputs, last),
-            None, 0, memory.inference,
+            _panels(params, 0), None, 0, memory.inference,
         )  # fmt: skip
         return outputs, last
+
+    def pack(self, sizes: Sizes, params: Arrays) -> tuple[Array, Array]:
+        """The matrices of both passes in panels, for many calls with the same parameters."""
+        memory = self._memory(sizes)
+        panels = []
+        for function, count in zip(
+            self._packers, (memory.forward_packed, memory.backward_packed), strict=True
+        ):
+            packed = np.empty(max(count, 1), self._dtype)
+            words = [*self._size_words(sizes), 0, 0, *map(_address, params.values())]
+            args = (_Word * len(words))(*words)  # pack reads no further
+            self._check(function(args, ctypes.c_void_p(_address(packed)), _Word(packed.size)))
+            panels.append(packed)
+        return panels[0], panels[1]
+
+    def turns(
+        self, sizes: Sizes, params: Arrays, inputs: Arrays, outputs: Arrays,
+        states: tuple[Arrays, Arrays],
+    ) -> tuple[Turn, Turn]:  # fmt: skip
+        workspace = np.empty(max(self._memory(sizes).inference, 1), self._dtype)
+
+        def turn(first: Arrays, last: Arrays) -> Turn:
+            args = self._arguments(
+                sizes, None, False, (params, inputs, first, outputs, last),
+                _panels(params, 0), None, 0, workspace,
+            )  # fmt: skip
+            call, check = partial(self._step, ctypes.byref(args), None), self._check
+            kept = (params, inputs, outputs, states, workspace)  # the addresses are theirs
+
+            def run(_: object = kept) -> None:
+                status = call()
+                if status:
+                    check(status)
+
+            return run
+
+        return turn(*states), turn(*reversed(states))
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -106,10 +150,15 @@ class CBackend:
 
     def _memory(self, sizes: Sizes) -> _Memory:
         words = self._size_words(sizes)
+        known = self._needed.get(tuple(words))
+        if known is not None:
+            return known
         given = (_Word * len(words))(*words)
         memory = _Memory()
         status = self._memory_needed(given, _Word(self._threads), ctypes.byref(memory))
         self._check(status)
+        if len(self._needed) < _REMEMBERED:
+            self._needed[tuple(words)] = memory
         return memory
 
     def _fresh(self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None) -> Arrays:
@@ -121,20 +170,31 @@ class CBackend:
 
     def _run(
         self, function: Any, sizes: Sizes, lengths: Array | None, reverse: bool,
-        groups: Sequence[Mapping[str, Array | None]], saved: Array | None, saved_count: int,
-        workspace_count: int,
+        groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
+        saved: Array | None, saved_count: int, workspace_count: int,
     ) -> None:  # fmt: skip
-        words = self._size_words(sizes)
-        words += [_address(lengths), int(reverse)]
-        for group in groups:
-            words += [_address(array) for array in group.values()]
         workspace = self._workspace(workspace_count)
-        words += [_address(saved), saved_count, _address(workspace), workspace.size]
-        args = (_Word * len(words))(*words)
+        args = self._arguments(
+            sizes, lengths, reverse, groups, panels, saved, saved_count, workspace
+        )
         if self._pool is None or not self._pays(sizes, groups[0]):
             self._check(function(args, None))
         else:
             self._check(self._pool(function, args, _Word(self._threads)))
+
+    def _arguments(
+        self, sizes: Sizes, lengths: Array | None, reverse: bool,
+        groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
+        saved: Array | None, saved_count: int, workspace: Array,
+    ) -> ctypes.Array[_Word]:  # fmt: skip
+        """An argument structure: its words in the order of the header."""
+        words = self._size_words(sizes)
+        words += [_address(lengths), int(reverse)]
+        for group in groups:
+            words += [_address(array) for array in group.values()]
+        words += [_address(panels), 0 if panels is None else panels.size]
+        words += [_address(saved), saved_count, _address(workspace), workspace.size]
+        return (_Word * len(words))(*words)
 
     def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
         """Whether a step has work enough to share: threads meet several times in each."""
@@ -171,7 +231,14 @@ class _Memory(ctypes.Structure):
         ("forward", _Word),
         ("inference", _Word),
         ("backward", _Word),
+        ("forward_packed", _Word),
+        ("backward_packed", _Word),
     )
+
+
+def _panels(params: Arrays, which: int) -> Array | None:
+    """Packed matrices for the forward (0) or backward (1) pass, where the caller packed them."""
+    return params.panels[which] if isinstance(params, Packed) else None
 
 
 def _address(array: Array | None) -> int:

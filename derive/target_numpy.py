@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import linecache
 from collections.abc import Mapping
+from functools import partial
 from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any
 
 from derive.arguments import Array, Arrays, Sizes
+from derive.stream import Turn
 
 
 def load(text: str, path: str) -> ModuleType:
@@ -76,3 +78,23 @@ class NumpyBackend:
     ) -> tuple[Arrays, Arrays]:
         results: tuple[Arrays, Arrays] = self._step(sizes.rows, params, inputs, states)
         return results
+
+    def pack(self, sizes: Sizes, params: Arrays) -> None:
+        """NumPy multiplies with the matrices as they are."""
+
+    def turns(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        outputs: Arrays,
+        states: tuple[Arrays, Arrays],
+    ) -> tuple[Turn, Turn]:
+        def turn(first: Arrays, last: Arrays) -> None:
+            found, after = self._step(sizes.rows, params, inputs, first)
+            for name, array in found.items():
+                outputs[name][...] = array
+            for name, array in after.items():
+                last[name][...] = array
+
+        return partial(turn, states[0], states[1]), partial(turn, states[1], states[0])

@@ -71,6 +71,7 @@ class PassFileView:
     groups: tuple[PanelGroupView, ...]
     scratch: str
     required: tuple[str, ...]
+    parameters: tuple[str, ...]
     ended: tuple[tuple[str, str], ...]
 
     @property
@@ -222,6 +223,7 @@ def _pass(
         scratch=_scratch(memory, real),
         required=(*required, "workspace") if is_forward else (*required, "saved", "workspace"),
         ended=ended,
+        parameters=tuple(f"params.{name}" for name in fields.get("params", ())),
     )
 
 

@@ -267,7 +267,8 @@ class Kernel:
         """
         packed = params if isinstance(params, Packed) else self.pack(params)
         rows = to_count(rows, "rows")
-        known: dict[str | int, int] = {**packed.axes.known, **named}
+        known = dict(packed.axes.known)
+        known.update(named)
 
         def zeros(widths: Mapping[str, str | int]) -> Arrays:
             lengths = {w: w if isinstance(w, int) else known[w] for w in widths.values()}

@@ -18,6 +18,8 @@ from derive.errors import ArgumentError
 #: all of them buffers that stay where they are; a second one from `last` to `first`.
 Turn = Callable[[], None]
 
+_REAL = "biuf"
+
 
 class Stream:
     """A cell that is fed one step at a time: `output = stream(x_t)`.
@@ -47,7 +49,12 @@ class Stream:
 
     def __call__(self, x_t: Any = None) -> Array | Arrays:
         only = self._only
-        if only is not None and type(x_t) is np.ndarray and x_t.shape == self._shape:
+        if (
+            only is not None
+            and type(x_t) is np.ndarray
+            and x_t.shape == self._shape
+            and x_t.dtype.kind in _REAL
+        ):
             only[0][...] = x_t
             self._turn()
             return only[1].copy()
@@ -72,7 +79,7 @@ class Stream:
             )
         for name, buffer in self._inputs.items():
             array = np.asarray(x_t[name])
-            if array.shape != buffer.shape or array.dtype.kind not in "biuf":
+            if array.shape != buffer.shape or array.dtype.kind not in _REAL:
                 raise ArgumentError(
                     f"input {name} has the wrong shape or type",
                     facts=(

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from derive.cell import Cell
+    from derive.cells.cfn_cell import cfn as cfn
     from derive.cells.cifg_cell import cifg as cifg
     from derive.cells.gru_cell import gru as gru
     from derive.cells.indrnn_cell import indrnn as indrnn
+    from derive.cells.intersection_rnn_cell import intersection_rnn as intersection_rnn
     from derive.cells.janet_cell import janet as janet
     from derive.cells.ligru_cell import ligru as ligru
     from derive.cells.lstm_cell import lstm as lstm
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
     from derive.cells.min_gru_cell import min_gru as min_gru
     from derive.cells.min_lstm_cell import min_lstm as min_lstm
     from derive.cells.minimal_rnn_cell import minimal_rnn as minimal_rnn
+    from derive.cells.nas_cell import nas as nas
     from derive.cells.option import Option
+    from derive.cells.phased_lstm_cell import phased_lstm as phased_lstm
     from derive.cells.rnn_cell import rnn as rnn
+    from derive.cells.sru_cell import sru as sru
     from derive.cells.ugrnn_cell import ugrnn as ugrnn
 
 #: Entry -> (family, the options it presets). An entry is called what its cell is called.
@@ -52,6 +57,11 @@ ENTRIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "min_gru": ("min_gru", {}),
     "min_lstm": ("min_lstm", {}),
     "ligru": ("ligru", {}),
+    "phased_lstm": ("phased_lstm", {}),
+    "nas": ("nas", {}),
+    "intersection_rnn": ("intersection_rnn", {}),
+    "sru": ("sru", {}),
+    "cfn": ("cfn", {}),
 }
 
 

@@ -226,6 +226,51 @@ def ligru_by_hand(v: Arrays, activation: str = "relu") -> Arrays:
     return {"h": z * v["h"] + (1 - z) * BY_HAND[activation](affine(v, "n", v["h"]))}
 
 
+def phased_lstm_by_hand(v: Arrays, leak: float = 0.001, peephole: bool = False) -> Arrays:
+    def full(k: str, c: Any) -> Any:
+        return affine(v, k, v["h"]) + (c @ v[f"P_{k}"].T if peephole else 0)
+
+    i, f = sigmoid(full("i", v["c"])), sigmoid(full("f", v["c"]))
+    c = f * v["c"] + i * np.tanh(affine(v, "g", v["h"]))
+    h = sigmoid(full("o", c)) * np.tanh(c)
+    phi = np.mod(v["time"] - v["phase"], v["period"]) / v["period"]
+    k = np.where(phi < v["ratio_on"], 2 - 2 * phi / v["ratio_on"], leak * phi)
+    k = np.where(phi < v["ratio_on"] / 2, 2 * phi / v["ratio_on"], k)
+    return {"h": k * h + (1 - k) * v["h"], "c": k * c + (1 - k) * v["c"]}
+
+
+def nas_by_hand(v: Arrays, bias: bool = False, projection: bool = False) -> Arrays:
+    left = [v["x"] @ v[f"W_{k}"].T for k in range(8)]
+    right = [v["h"] @ v[f"U_{k}"].T + (v[f"b_{k}"] if bias else 0) for k in range(8)]
+    s = [a + b for a, b in zip(left, right, strict=True)]
+    relu = BY_HAND["relu"]
+    inner = np.tanh(sigmoid(s[0]) * relu(s[1])) + v["c"]
+    c = np.tanh(inner) * np.tanh(sigmoid(s[2]) + relu(left[3] * right[3]))
+    late = np.tanh(np.tanh(s[4]) * sigmoid(s[5])) + sigmoid(np.tanh(s[6]) + sigmoid(s[7]))
+    m = np.tanh(c * np.tanh(late))
+    return {"h": m @ v["W_p"].T if projection else m, "c": c}
+
+
+def intersection_rnn_by_hand(
+    v: Arrays, forget_bias: float = 1.0, activation: str = "relu", projection: bool = False
+) -> Arrays:
+    seen = dict(v, x=v["x"] @ v["W_p"].T + v["b_p"]) if projection else v
+    g = sigmoid(affine(seen, "gh", v["h"]) + forget_bias)
+    return {"h": g * v["h"] + (1 - g) * np.tanh(affine(seen, "n", v["h"]))}
+
+
+def sru_by_hand(v: Arrays, activation: str = "tanh") -> Arrays:
+    f = sigmoid(affine(v, "f"))
+    return {"c": f * v["c"] + (1 - f) * (v["x"] @ v["W_g"].T)}
+
+
+def cfn_by_hand(v: Arrays, input_gate: str = "direct", activation: str = "tanh") -> Arrays:
+    act = BY_HAND[activation]
+    theta, eta = sigmoid(affine(v, "t", v["h"])), sigmoid(affine(v, "e", v["h"]))
+    let_in = eta if input_gate == "direct" else 1 - eta
+    return {"h": theta * act(v["h"]) + let_in * act(v["x"] @ v["W_x"].T)}
+
+
 # --- values ---------------------------------------------------------------------------------
 
 
@@ -296,6 +341,15 @@ TRIED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "min_gru": {"log_space": (True,)},
     "min_lstm": {"log_space": (True,)},
     "ligru": {"activation": ("tanh",)},
+    "phased_lstm": {"leak": (0.25,), "peephole": (True,)},
+    "nas": {"bias": (True,), "projection": (True,)},
+    "intersection_rnn": {
+        "forget_bias": (0.0, -0.5),
+        "activation": ("tanh",),
+        "projection": (True,),
+    },
+    "sru": {"activation": ("relu",)},
+    "cfn": {"input_gate": ("complement",), "activation": ("relu",)},
 }
 
 
@@ -336,7 +390,8 @@ def test_a_cell_computes_what_its_paper_says(family: str, given: dict[str, Any])
     assert derive.Cell.parse(cell.to_text()) == cell
     assert cells.from_spec(spec_of(family, given)) == cell
     assert cell.notes == () and cell.unused == ()
-    assert "h" not in cell.states or tuple(cell.outputs) == ("h_next",)
+    to_the_layer_above = {"intersection_rnn": ("y",), "sru": ("y",)}
+    assert tuple(cell.outputs) == to_the_layer_above.get(family, ("h_next",))
     assert names.fault(cell.name) is None
 
 

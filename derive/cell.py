@@ -191,6 +191,46 @@ class Cell:
         """Canonical `.cell` text; `Cell.parse` of it gives an equal cell."""
         return text.to_text(self._checked.declaration)
 
+    def vary(
+        self,
+        *,
+        name: str | None = None,
+        doc: str | None = None,
+        replace: Mapping[str, Any] | None = None,
+        remove: str | Iterable[str] = (),
+        tie: Mapping[str, str] | None = None,
+        activation: Mapping[str, Any] | None = None,
+        rename: Mapping[str, str] | None = None,
+        states: Mapping[str, Dim] | Iterable[str] = (),
+        consts: Mapping[str, Any] | None = None,
+        **definitions: Any,
+    ) -> Cell:
+        """A variant: `lstm.vary(o=1)`, `lstm.vary(i="1 - f")`.
+
+        definitions, replace: {definition: text, number or SymPy expression}; `h_next` or "h'"
+        is a next value; a new name that something uses is a new definition.
+        remove: gates, which leave their products, and parameters, which become zero.
+        tie: {"r": "z"} puts z wherever r stood; states and parameters can be tied as well.
+        activation: {"tanh": "relu"} everywhere, {"g": "identity"} in one definition.
+        states: definitions that the next step sees; where they are replaced, the bare name is
+        the previous value.  consts: new constants.  rename: {old name: new name}.
+        Parameters that nothing uses any more disappear.
+        """
+        from derive.vary import vary
+
+        return vary(
+            self,
+            name=name,
+            doc=doc,
+            replace={**(replace or {}), **definitions},
+            remove=remove,
+            tie=tie,
+            activation=activation,
+            rename=rename,
+            states=states,
+            consts=consts,
+        )
+
     def _content(self) -> tuple[Any, ...]:
         checked = self._checked
         # Inferred parameters come in order of first use, which the order of terms decides.

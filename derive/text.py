@@ -1,7 +1,8 @@
 """`.cell` text <-> Declaration.
 
 In: the text of a cell.  Out: a Declaration; or, the other way, canonical text.
-Not here: expressions (reader.py), names, shapes and meaning (shapes.py).
+Not here: expressions (reader.py), names, shapes and meaning (shapes.py), a text that varies
+another cell (vary_text.py).
 
 The text is data: reading it runs nothing. The first mistake is raised.
 """
@@ -22,6 +23,7 @@ _KEYWORDS = ("cell", "doc", "input", "state", "param", "const", "output")
 _DOC = re.compile(r"[ \t]*doc(?![ \t]*=)(?:[ \t](?P<text>[^\n]*))?", re.ASCII)
 _ASSIGNMENT = re.compile(r"[ \t]*(?P<target>[A-Za-z_][A-Za-z0-9_]*)[ \t]*(?P<prime>'*)[ \t]*=(?!=)")
 _KEYWORD = re.compile(r"[ \t]*(?P<word>[A-Za-z_][A-Za-z0-9_]*)(?=[ \t\n]|$)", re.ASCII)
+_VARY = re.compile(r"[ \t]*vary[ \t]+(?!=)", re.ASCII)
 _EXAMPLES = {
     "cell": "cell   janet",
     "input": "input  x: I",
@@ -36,7 +38,12 @@ def parse(text: str, file: str = "<text>") -> Declaration:
     """What the text declares. CellError at the first thing that does not read."""
     source = Source(file, tuple(re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff"))))
     builder = _Builder(source)
-    for statement in _statements(source):
+    statements = _statements(source)
+    for statement in statements:
+        if builder.name is None and _VARY.match(statement.text):
+            from derive import vary_text  # it builds cells, which starts here again
+
+            return vary_text.read(statement, statements)
         builder.add(statement)
     return builder.freeze()
 
@@ -136,7 +143,7 @@ class _Builder:
         keyword = _KEYWORD.match(statement.text)
         if keyword is None or keyword.group("word") != "cell":
             _missing_name(statement)
-        parts = list(_items(statement, keyword.end()))
+        parts = list(items(statement, keyword.end()))
         if len(parts) != 1:
             raise statement.error("a text holds one cell", parts[1][0])
         self.name = _plain_name(statement, *parts[0], "cell")
@@ -168,7 +175,7 @@ class _Builder:
             "const": self._const,
             "output": self._output,
         }
-        for start, end in _items(statement, keyword.end()):
+        for start, end in items(statement, keyword.end()):
             if start == end:
                 raise statement.error(f"a name is missing after '{word}'", start, _EXAMPLES[word])
             add[word](statement, start, end)
@@ -219,7 +226,7 @@ def _no_statement(statement: Statement) -> NoReturn:
     raise statement.error("this line neither declares nor defines anything", at, hint)
 
 
-def _items(statement: Statement, start: int) -> Iterator[tuple[int, int]]:
+def items(statement: Statement, start: int) -> Iterator[tuple[int, int]]:
     """The (start, end) of each part of a list, split at commas outside brackets, stripped."""
     text = statement.text
     depth, begin = 0, start

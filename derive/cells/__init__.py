@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from derive.cells.min_lstm_cell import min_lstm as min_lstm
     from derive.cells.minimal_rnn_cell import minimal_rnn as minimal_rnn
     from derive.cells.nas_cell import nas as nas
+    from derive.cells.odyssey_cell import odyssey as odyssey
     from derive.cells.option import Option
     from derive.cells.phased_lstm_cell import phased_lstm as phased_lstm
     from derive.cells.rnn_cell import rnn as rnn
+    from derive.cells.slim_cell import slim as slim
     from derive.cells.sru_cell import sru as sru
     from derive.cells.ugrnn_cell import ugrnn as ugrnn
 
@@ -62,6 +64,20 @@ ENTRIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "intersection_rnn": ("intersection_rnn", {}),
     "sru": ("sru", {}),
     "cfn": ("cfn", {}),
+    "odyssey": ("odyssey", {}),
+    "odyssey_variant_nig": ("odyssey", {"variant": "nig"}),
+    "odyssey_variant_nfg": ("odyssey", {"variant": "nfg"}),
+    "odyssey_variant_nog": ("odyssey", {"variant": "nog"}),
+    "odyssey_variant_niaf": ("odyssey", {"variant": "niaf"}),
+    "odyssey_variant_noaf": ("odyssey", {"variant": "noaf"}),
+    "odyssey_variant_cifg": ("odyssey", {"variant": "cifg"}),
+    "odyssey_variant_np": ("odyssey", {"variant": "np"}),
+    "odyssey_variant_fgr": ("odyssey", {"variant": "fgr"}),
+    "slim": ("slim", {}),
+    "slim_form_2": ("slim", {"form": 2}),
+    "slim_form_3": ("slim", {"form": 3}),
+    "slim_form_4": ("slim", {"form": 4}),
+    "slim_form_5": ("slim", {"form": 5}),
 }
 
 

@@ -273,3 +273,15 @@ def function_of(activation: Value) -> Callable[[Any], Any]:
 def stacked(shapes: Mapping[str, tuple[str, ...]], gates: str) -> dict[str, tuple[str, ...]]:
     """One parameter of each kind for each gate: W_i, W_f, ..., then U_i, U_f, ..."""
     return {f"{kind}_{gate}": shape for kind, shape in shapes.items() for gate in gates.split()}
+
+
+def varied(cell: Cell, doc: str) -> Draft:
+    """What a variation of another family's cell came to."""
+    return Draft(
+        doc=doc,
+        equations=cell.equations,
+        states={name: str(width) for name, (width,) in cell.states.items()},
+        params=cast(Mapping[str, tuple[str, ...]], cell.params),
+        consts=cell.consts,
+        inputs=cast(Mapping[str, str], {name: width for name, (width,) in cell.inputs.items()}),
+    )

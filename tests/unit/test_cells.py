@@ -271,6 +271,43 @@ def cfn_by_hand(v: Arrays, input_gate: str = "direct", activation: str = "tanh")
     return {"h": theta * act(v["h"]) + let_in * act(v["x"] @ v["W_x"].T)}
 
 
+def odyssey_by_hand(v: Arrays, variant: str | None = None) -> Arrays:
+    x, h, c = v["x"], v["h"], v["c"]
+    own = {k: x @ v[f"W_{k}"].T + h @ v[f"U_{k}"].T + v[f"b_{k}"] for k in "ifgo" if f"W_{k}" in v}
+    if variant == "fgr":
+        for k in "ifo":
+            own[k] = own[k] + sum(v[of] @ v[f"R_{of}{k}"].T for of in "ifo")
+    peep = {k: 0 if variant == "np" else v.get(f"p_{k}") for k in "ifo"}
+    i = 1 if variant == "nig" else sigmoid(own["i"] + peep["i"] * c)
+    f = {"nfg": lambda: 1, "cifg": lambda: 1 - i}.get(
+        variant, lambda: sigmoid(own["f"] + peep["f"] * c)
+    )()
+    after = f * c + i * (own["g"] if variant == "niaf" else np.tanh(own["g"]))
+    o = 1 if variant == "nog" else sigmoid(own["o"] + peep["o"] * after)
+    found = {"h": o * (after if variant == "noaf" else np.tanh(after)), "c": after}
+    return found | ({"i": i, "f": f, "o": o} if variant == "fgr" else {})
+
+
+def slim_by_hand(v: Arrays, base: str = "lstm", form: int = 1) -> Arrays:
+    h = v["h"]
+
+    def gate(k: str) -> Any:
+        if form in (1, 2):
+            return sigmoid(h @ v[f"U_{k}"].T + (v[f"b_{k}"] if form == 1 else 0))
+        if form == 3:
+            return sigmoid(v[f"b_{k}"])
+        return sigmoid(v[f"u_{k}"] * h + (v[f"b_{k}"] if form == 5 else 0))
+
+    if base == "lstm":
+        c = gate("f") * v["c"] + gate("i") * np.tanh(affine(v, "g", h))
+        return {"h": gate("o") * np.tanh(c), "c": c}
+    if base == "gru":
+        z = gate("z")
+        return {"h": z * h + (1 - z) * np.tanh(affine(v, "n", gate("r") * h))}
+    f = gate("f")
+    return {"h": (1 - f) * h + f * np.tanh(affine(v, "n", f * h))}
+
+
 # --- values ---------------------------------------------------------------------------------
 
 
@@ -350,6 +387,8 @@ TRIED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     },
     "sru": {"activation": ("relu",)},
     "cfn": {"input_gate": ("complement",), "activation": ("relu",)},
+    "odyssey": {"variant": ("nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr")},
+    "slim": {"base": ("gru", "mgu"), "form": (2, 3, 4, 5)},
 }
 
 

@@ -1,0 +1,49 @@
+"""Slim variants: gates that see less than the input, the hidden state and a bias.
+
+Salem 2016, "Reduced parameterization in gated recurrent neural networks", technical report;
+Akandeh & Salem 2017, arXiv 1707.04619 (LSTM 1-3) and 1707.04623 (4 and 5); Dey & Salem 2017,
+arXiv 1701.05923 (GRU); Heck & Salem 2017, arXiv 1701.03452 (MGU). The candidate, and in the
+LSTM the way of the cell state, stay as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+from derive.cell import Cell
+from derive.cells.gru_cell import gru
+from derive.cells.lstm_cell import lstm
+from derive.cells.mgu_cell import mgu
+from derive.cells.option import Draft, family, varied
+
+Base = Literal["lstm", "gru", "mgu"]
+
+#: The pre-activation of every gate k.
+FORMS: Mapping[int, str] = {
+    1: "U_{k} @ h + b_{k}",
+    2: "U_{k} @ h",
+    3: "b_{k}",
+    4: "u_{k} * h",
+    5: "u_{k} * h + b_{k}",
+}
+
+
+@family
+def slim(
+    *,
+    base: Annotated[Base, "whose gates are made slim"] = "lstm",
+    form: Annotated[Literal[1, 2, 3, 4, 5], "what a gate sees: U h + b, U h, b, u*h, u*h + b"] = 1,
+) -> Draft:
+    """LSTM, GRU (reset before the product) or MGU with gates of fewer parameters."""
+    cell, gates = _BASES[base]()
+    made = {gate: f"sigmoid({FORMS[form].format(k=gate)})" for gate in gates}
+    doc = f"{base.upper()}{form}, slim gates. Salem 2016; Dey & Salem 2017, arXiv 1701.05923."
+    return varied(cell.vary(replace=made), doc)
+
+
+_BASES: Mapping[str, Callable[[], tuple[Cell, str]]] = {
+    "lstm": lambda: (lstm(), "ifo"),
+    "gru": lambda: (gru(reset="before"), "rz"),
+    "mgu": lambda: (mgu(), "f"),
+}

@@ -1,0 +1,358 @@
+"""Cell -> Cell: variants by transformation. Gates are replaced, removed, tied; functions swapped.
+
+In: a Cell and what is to change.  Out: an ordinary Cell with a name and a doc of its own.
+Not here: the line `vary lstm: o = 1` (vary_text.py), single expressions (vary_terms.py).
+
+Changes are made in this order: definitions become states, names are tied, functions are
+swapped, things are removed, definitions are replaced or added, names are changed. What nothing
+uses afterwards, and was used before, disappears; definitions are put in an order in which each
+can be computed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from derive import from_sympy, names, reader, text, vary_terms
+from derive.cell import Cell
+from derive.declaration import Constant, Declaration, Declared, Definition, Dim, Output
+from derive.errors import ArgumentError, ArgumentTypeError, CellError, Place
+from derive.expression import Name, Node, Number, names_of
+from derive.names import NEXT, closest, next_of
+from derive.rewriting import substituted
+from derive.words import Source, Statement
+
+NOWHERE = Place("<varied>", 1, 1, "")
+
+Swaps = Mapping[str, str | Mapping[str, str]]
+
+
+def vary(
+    cell: Cell,
+    *,
+    name: str | None = None,
+    doc: str | None = None,
+    replace: Mapping[str, Any] | None = None,
+    remove: str | Iterable[str] = (),
+    tie: Mapping[str, str] | None = None,
+    activation: Swaps | None = None,
+    rename: Mapping[str, str] | None = None,
+    states: Mapping[str, Dim] | Iterable[str] = (),
+    consts: Mapping[str, Any] | None = None,
+) -> Cell:
+    """A variant of `cell`; `Cell.vary` says what the arguments mean."""
+    draft = _Draft(cell)
+    removed = [remove] if isinstance(remove, str) else list(remove)
+    remembered = states if isinstance(states, Mapping) else dict.fromkeys(states, "H")
+    for target, width in remembered.items():
+        draft.remember(target, width)
+    for target, other in (tie or {}).items():
+        draft.tie(target, other)
+    draft.swap(activation or {})
+    draft.remove(removed)
+    draft.consts |= {key: from_sympy.read(value) for key, value in (consts or {}).items()}
+    draft.replace({target: _read(target, value) for target, value in (replace or {}).items()})
+    draft.rename(rename or {})
+    parts = [
+        *remembered,
+        *(f"{k}_{v}" for k, v in (tie or {}).items()),
+        *(activation or {}),
+        *removed,
+    ]
+    said = _said(cell, tie, activation, removed, replace, rename, remembered)
+    given = name or _name(cell, [*parts, *(f"{k}_{v}" for k, v in (replace or {}).items())])
+    if fault := names.fault(given):
+        raise ArgumentError(fault[0], hint=fault[1])
+    return draft.finish(given, said if doc is None else doc)
+
+
+def _said(
+    cell: Cell,
+    tie: Mapping[str, str] | None,
+    activation: Swaps | None,
+    removed: Sequence[str],
+    replace: Mapping[str, Any] | None,
+    rename: Mapping[str, str] | None,
+    states: Iterable[str],
+) -> str:
+    """The cell's doc, and what was changed."""
+    changes = [f"{k} = {v}" for k, v in (tie or {}).items()]
+    for key, to in (activation or {}).items():
+        if isinstance(to, str):
+            changes.append(f"{to} {'for' if key in vary_terms.FUNCTIONS else 'in'} {key}")
+        else:
+            changes += [f"{new} for {old} in {key}" for old, new in to.items()]
+    changes += [f"without {key}" for key in removed]
+    changes += [f"{key} is a state" for key in states]
+    changes += [f"{k} = {' '.join(str(v).split())}" for k, v in (replace or {}).items()]
+    changes += [f"{new} for {old}" for old, new in (rename or {}).items()]
+    line = f"Variant of {cell.name}: {', '.join(changes) or 'no change'}."
+    return f"{cell.doc}\n{line}" if cell.doc else line
+
+
+def _name(cell: Cell, parts: Sequence[str]) -> str:
+    """The cell's name and, as far as they read well, the changes: lstm_o_1."""
+    words = [re.sub(r"\W+", "_", part).strip("_") for part in parts]
+    short = [word if len(word) < 12 else word.partition("_")[0] for word in words]
+    return "_".join([cell.name, *(short or ["varied"])])
+
+
+def _read(target: str, value: Any) -> Node:
+    """Text, a number or a SymPy expression, as a tree."""
+    if not isinstance(target, str):
+        raise ArgumentTypeError(f"{target!r} is no name of a definition")
+    if not isinstance(value, str):
+        return from_sympy.read(value)
+    statement = Statement(Source(f"<{target}>", (value,)), 1, value)
+    if not value.strip():
+        raise ArgumentError(f"'{target}' is replaced by nothing", hint=f"remove='{target}'")
+    return reader.read(statement, 0, len(value))
+
+
+class _Draft:
+    """The parts of a cell while they change."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        found = text.parse(cell.to_text())
+        self.inputs = {d.name: d.shape for d in found.inputs}
+        self.states = {d.name: d.shape for d in found.states}
+        self.params = {d.name: d.shape for d in found.params}
+        self.shapes: dict[str, tuple[Dim, ...]] = dict(cell.params)
+        self.consts = {c.name: c.expr for c in found.consts}
+        self.equations = {d.target: d.expr for d in found.definitions}
+        self.outputs = [output.name for output in found.outputs]
+        self.gone: set[str] = set()
+        self.idle = set(self.equations) - self._needed() | self._idle_params(found)
+
+    def _idle_params(self, found: Declaration) -> set[str]:
+        used = {n.name for d in found.definitions for n in names_of(d.expr)}
+        return {*self.params, *self.consts} - used
+
+    # --- the changes ------------------------------------------------------------------------
+
+    def remember(self, target: str, width: Dim) -> None:
+        """A definition becomes the next value of a state of its name."""
+        if target not in self.equations or target.removesuffix(NEXT) in self.states:
+            raise self._unknown(target, self._plain())
+        after = next_of(target)
+        self.states[target] = (width,)
+        self._use({target: Name(after, NOWHERE)})
+        self.equations = {after if t == target else t: e for t, e in self.equations.items()}
+
+    def tie(self, target: str, other: str) -> None:
+        """`target` goes, and `other` stands where it stood."""
+        target, other = self._key(target), self._key(other)
+        for kind in (self.states, self.params | self.shapes, self._plain()):
+            if target in kind:
+                if other not in kind or other == target:
+                    raise self._unknown(other, [known for known in kind if known != target])
+                break
+        else:
+            raise self._unknown(target, [*self._plain(), *self.states, *self.shapes])
+        if target in self.states:
+            del self.states[target], self.equations[next_of(target)]
+            self.gone.add(next_of(target))
+            self._use({next_of(target): Name(next_of(other), NOWHERE)})
+        self.gone.add(target)
+        self.equations.pop(target, None)
+        self.params.pop(target, None)
+        self._use({target: Name(other, NOWHERE)})
+
+    def swap(self, swaps: Swaps) -> None:
+        for key, to in swaps.items():
+            if isinstance(key, str) and key in vary_terms.FUNCTIONS:
+                if not isinstance(to, str):
+                    raise ArgumentTypeError(f"{key} is swapped for a function, not {to!r}")
+                self._swap(tuple(self.equations), key, to)
+                continue
+            target = self._key(key)
+            if target not in self.equations:
+                raise self._unknown(target, [*self._plain(), "tanh", "sigmoid"])
+            for old, new in ({None: to} if isinstance(to, str) else dict(to)).items():
+                self._swap((target,), old or self._only_function(target), new)
+
+    def _only_function(self, target: str) -> str:
+        found = vary_terms.functions_in(self.equations[target])
+        if len(found) == 1:
+            return found[0]
+        what = f"'{target}' has {'several functions' if found else 'no function'}"
+        raise ArgumentError(
+            f"{what} that could be swapped",
+            facts=(f"{target} = {self._text(self.equations[target])}",),
+            hint=f'activation={{"{target}": {{"{found[0]}": "identity"}}}}' if found else None,
+        )
+
+    def _swap(self, targets: Iterable[str], old: str, new: str) -> None:
+        if new not in (*vary_terms.FUNCTIONS, "identity"):
+            near = closest(new, vary_terms.FUNCTIONS)
+            raise ArgumentError(
+                f"there is no activation '{new}'", hint=f"did you mean '{near}'?" if near else None
+            )
+        found = [t for t in targets if old in vary_terms.functions_in(self.equations[t])]
+        if not found:
+            where = f"'{targets[0]}'" if isinstance(targets, tuple) and len(targets) == 1 else ""
+            raise ArgumentError(f"{where or self.cell.name} has no {old} to swap for {new}")
+        for target in found:
+            self.equations[target] = vary_terms.swapped(self.equations[target], old, new)
+
+    def remove(self, given: Iterable[str]) -> None:
+        """Definitions leave the products that they stand in; parameters are zero."""
+        for name in map(self._key, given):
+            if name in self._plain():
+                del self.equations[name]
+                self.gone.add(name)
+                for target, expr in self.equations.items():
+                    self.equations[target] = self._without(name, target, expr)
+            elif name in self.shapes:
+                self.params.pop(name, None)
+                for target, expr in self.equations.items():
+                    self.equations[target] = vary_terms.zeroed(expr, name) or _ZERO
+            else:
+                raise self._unknown(name, [*self._plain(), *self.shapes])
+
+    def _without(self, name: str, target: str, expr: Node) -> Node:
+        found = vary_terms.without_factor(expr, name)
+        if any(part.name == name for part in names_of(found)):
+            raise ArgumentError(
+                f"'{name}' is more than a factor, so it cannot be removed",
+                facts=(f"{target} = {self._text(expr)}",),
+                hint=f"{name} = 1   replaces it",
+            )
+        return found
+
+    def replace(self, given: Mapping[str, Node]) -> None:
+        new = {self._key(target): expr for target, expr in given.items()}
+        used = {
+            n.name for expr in [*new.values(), *self.equations.values()] for n in names_of(expr)
+        }
+        for target, expr in new.items():
+            for part in names_of(expr):
+                if part.name in self.gone - set(new):
+                    what = f"'{target}' is replaced by something of '{part.name}', which is gone"
+                    raise ArgumentError(what, facts=(f"{target} = {self._text(expr)}",))
+            state = target.removesuffix(NEXT)
+            taken = {*self.inputs, *self.states, *self.shapes, *self.consts}
+            if target in taken:
+                hint = f"{target}' = ..." if target in self.states else None
+                raise ArgumentError(f"'{target}' of {self.cell.name} is no definition", hint=hint)
+            is_new = target not in self.equations
+            if is_new and (target not in used or (target != state and state in self.states)):
+                raise self._unknown(target, self.equations)
+            self.equations[target] = expr
+
+    def rename(self, given: Mapping[str, str]) -> None:
+        known = {*self.inputs, *self.states, *self.shapes, *self.consts, *self._plain()}
+        for old, new in given.items():
+            if old not in known:
+                raise self._unknown(old, sorted(known))
+            if fault := names.fault(new):
+                raise ArgumentError(fault[0], hint=fault[1])
+            if new in known and new not in given:
+                raise ArgumentError(f"'{old}' cannot be called '{new}': there is one already")
+        full = dict(given)
+        full |= {next_of(old): next_of(new) for old, new in given.items() if old in self.states}
+        nodes: dict[str, Node] = {old: Name(new, NOWHERE) for old, new in full.items()}
+        self._use(nodes)
+        self.consts = {k: substituted(v, nodes) for k, v in self.consts.items()}
+        for group in ("inputs", "states", "params", "shapes", "consts", "equations"):
+            table = getattr(self, group)
+            setattr(self, group, {full.get(key, key): value for key, value in table.items()})
+        self.idle = {full.get(name, name) for name in self.idle}
+
+    # --- afterwards -------------------------------------------------------------------------
+
+    def finish(self, name: str, doc: str) -> Cell:
+        needed = self._needed() | self.idle
+        self.equations = {t: e for t, e in _in_order(self.equations).items() if t in needed}
+        used = {n.name for expr in self.equations.values() for n in names_of(expr)}
+        consts = used | {n.name for expr in self.consts.values() for n in names_of(expr)}
+        wanted = used | self.idle
+        self.params = {key: shape for key, shape in self.params.items() if key in wanted}
+        self.consts = {k: v for k, v in self.consts.items() if k in wanted | consts}
+        try:
+            found = self._cell(name, doc, self.params)
+            if all(self.shapes.get(k, shape) == shape for k, shape in found.params.items()):
+                return found
+        except CellError:
+            pass  # a width that the old equations told, and the new ones do not
+        known = {key: shape for key, shape in self.shapes.items() if key in wanted}
+        return self._cell(name, doc, known)
+
+    def _cell(self, name: str, doc: str, params: Mapping[str, Any]) -> Cell:
+        def declared(group: Mapping[str, Any]) -> tuple[Declared, ...]:
+            return tuple(Declared(key, shape, NOWHERE) for key, shape in group.items())
+
+        declaration = Declaration(
+            name=name,
+            doc=doc,
+            inputs=declared(self.inputs),
+            states=declared(self.states),
+            params=declared(params),
+            consts=tuple(Constant(key, expr, NOWHERE) for key, expr in self.consts.items()),
+            definitions=tuple(Definition(t, e, NOWHERE) for t, e in self.equations.items()),
+            outputs=tuple(Output(key, NOWHERE) for key in dict.fromkeys(self.outputs)),
+            place=NOWHERE,
+        )
+        return Cell.parse(text.to_text(declaration), file=f"<{name}>")
+
+    def _needed(self) -> set[str]:
+        """Definitions that a next value or an output needs."""
+        found: set[str] = set()
+        waiting = [*self.outputs, *map(next_of, self.states)]
+        while waiting:
+            name = waiting.pop()
+            if name in self.equations and name not in found:
+                found.add(name)
+                waiting += [part.name for part in names_of(self.equations[name])]
+        return found
+
+    def _use(self, mapping: Mapping[str, Node]) -> None:
+        self.equations = {t: substituted(e, mapping) for t, e in self.equations.items()}
+        new = {old: node.name for old, node in mapping.items() if isinstance(node, Name)}
+        self.outputs = [new.get(name, name) for name in self.outputs]
+
+    def _key(self, name: Any) -> str:
+        """`h'` is h_next."""
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"{name!r} is no name")
+        plain = name.strip()
+        return next_of(plain[:-1]) if plain.endswith("'") else plain
+
+    def _plain(self) -> list[str]:
+        """Definitions, without the next values of states."""
+        nexts = set(map(next_of, self.states))
+        return [target for target in self.equations if target not in nexts]
+
+    def _text(self, node: Node) -> str:
+        from derive.expression import to_text
+
+        return to_text(node, frozenset(self.states))
+
+    def _unknown(self, name: str, known: Iterable[str]) -> ArgumentError:
+        words = list(dict.fromkeys(known))
+        near = closest(name, words)
+        return ArgumentError(
+            f"{self.cell.name} has no '{name}' that could be changed so",
+            facts=(f"it has: {', '.join(words) or 'nothing'}",),
+            hint=f"did you mean '{near}'?" if near else None,
+        )
+
+
+_ZERO: Node = Number("0", NOWHERE)
+
+
+def _in_order(equations: Mapping[str, Node]) -> dict[str, Node]:
+    """Each definition after those that it reads, otherwise as given; a circle stays one."""
+    waiting, placed = dict(equations), dict[str, Node]()
+    while waiting:
+        for target, expr in waiting.items():
+            reads = {part.name for part in names_of(expr)}
+            if not reads & set(waiting):
+                placed[target] = waiting.pop(target)
+                break
+        else:
+            return {**placed, **waiting}
+    return placed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -168,13 +169,25 @@ def _verify(
     return verify.run(cells, as_json, files, quick, jobs)
 
 
-@_derive.command("bench")
+@_derive.command("bench", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, metavar="[CELL ...]")
+@click.option("--shapes", multiple=True, metavar="T,B,I,H", help="A shape; may be repeated.")
+@click.option("--threads", default="", metavar="N,M", help="Numbers of threads. [default: 1,2]")
+@click.option("--peers", default="", metavar="P,Q", help="Who takes part. [default: everybody]")
+@click.option("--modes", default="", metavar="M", help="infer, train. [default: both]")
+@click.option("--compile", "compile_", is_flag=True, help="torch.compile too; takes minutes.")
+@click.option("--quick", is_flag=True, help="Tiny shapes, few rounds: try everything out.")
+@click.option("--tool", is_flag=True, help="The speed of derive itself, not of its kernels.")
+@click.option("--plot", metavar="FILE", help="Draw the fractions of the bound. Needs matplotlib.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
-def _bench(as_json: bool) -> int:
-    """Measure the kernels and the tool itself."""
+def _bench(cells: tuple[str, ...], **options: Any) -> int:
+    """Measure the kernels against every peer that is installed, on the same work.
+
+    Without CELL: the cells and shapes that the project's figures are about.
+    """
     from derive.commands import bench
 
-    return bench.run(as_json)
+    return bench.run(cells, **options)
 
 
 if __name__ == "__main__":

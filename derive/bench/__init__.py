@@ -1,0 +1,119 @@
+"""`derive bench`: derive's kernels and everybody else's, on the same work, in one run.
+
+In: cells, shapes, numbers of threads, options.  Out: tables or JSON on standard output; the exit
+status: 1 if one of derive's kernels was wrong.
+Not here: any of the work.
+
+| module   | what it does                                                        |
+| -------- | ------------------------------------------------------------------- |
+| shapes   | which sizes are measured                                            |
+| task     | the numbers that every contestant is given                          |
+| loop     | a schedule as the plain loop of a library, for any cell             |
+| items    | what a phase of such a loop is made of                              |
+| names    | what the functions of such a loop mean in a library                 |
+| peers    | the contestants, one file each                                      |
+| agree    | whether results are right                                           |
+| measure  | medians of interleaved times                                        |
+| machine  | what the machine can do                                             |
+| bound    | the least time a cell needs on it                                   |
+| contest  | one cell and shape: enter, check, measure                           |
+| worker   | one process for each number of threads                              |
+| record   | what is reported                                                    |
+| table    | tables                                                              |
+| plot     | a picture                                                           |
+| tool     | the speed of derive itself                                          |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+
+#: The cells that are measured where nobody asks for others.
+CELLS = (
+    "rnn", "lstm", "gru", "gru:reset=before", "lstm:peephole=true", "janet",
+    "lstm:layer_norm=supercell", "mgu", "min_gru",
+)  # fmt: skip
+QUICK_CELLS = ("lstm", "gru:reset=before", "janet")
+
+
+def main(
+    cells: Sequence[str] = (),
+    *,
+    shapes: Sequence[str] = (),
+    threads: str = "",
+    peers: str = "",
+    modes: str = "",
+    as_json: bool = False,
+    plot: str | None = None,
+    quick: bool = False,
+    tool: bool = False,
+    compile_: bool = False,
+) -> int:
+    """Measure and print. peers: names of modules of derive.bench.peers, with commas."""
+    if tool:
+        return _tool(as_json, quick)
+    from derive.bench import worker
+    from derive.bench.peers import PEERS
+    from derive.bench.plot import check_plot
+    from derive.bench.plot import plot as draw
+    from derive.bench.shapes import counts_of, shapes_of
+    from derive.bench.table import tables
+    from derive.bench.task import MODES
+    from derive.commands import console
+    from derive.commands.select import cell_of
+
+    if plot:
+        check_plot()
+    labels = tuple(cells) or (QUICK_CELLS if quick else CELLS)
+    for label in labels:
+        cell_of(label)  # a slip is said at once
+    sizes = shapes_of(shapes, quick)
+    counts = counts_of(threads or ("1" if quick else "1,2"), "threads")
+    chosen = _chosen(peers, PEERS, "peer")
+    wanted = _chosen(modes, MODES, "mode")
+    if compile_:
+        os.environ["DERIVE_BENCH_COMPILE"] = "1"
+    orders = [worker.Order(labels, sizes, n, chosen, wanted, quick) for n in counts]
+    with console.progress("measuring", len(labels) * len(sizes) * len(counts)) as tick:
+        report = worker.report(orders, tick)
+    if plot:
+        draw(report, plot)
+    console.result(json.dumps(report.as_dict(), indent=2) if as_json else tables(report))
+    return 0 if all(record.agrees for record in report.records if record.ours) else 1
+
+
+def _tool(as_json: bool, quick: bool) -> int:
+    from derive.bench.table import markdown, seconds_text
+    from derive.bench.tool import STEPS, figures
+    from derive.commands import console
+
+    with console.progress("measuring", STEPS) as tick:
+        found = figures(tick, quick)
+    if as_json:
+        data = {"schema": 1, "figures": [figure.as_dict() for figure in found]}
+        console.result(json.dumps(data, indent=2))
+        return 0
+    rows = [
+        (
+            f.name, seconds_text(f.seconds), seconds_text(f.processor),
+            "-" if f.goal is None else f"under {f.goal:g} s",
+        )
+        for f in found
+    ]  # fmt: skip
+    console.result(markdown(("the tool itself", "time", "of processors", "goal"), rows))
+    return 0
+
+
+def _chosen(text: str, known: Sequence[str], what: str) -> tuple[str, ...]:
+    """Some of `known`, in its order; all of them where nothing is asked for."""
+    from derive.errors import ArgumentError
+
+    if not text:
+        return tuple(known)
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in known:
+            raise ArgumentError(f"unknown {what} '{word}'", facts=(f"known: {', '.join(known)}",))
+    return tuple(word for word in known if word in words)

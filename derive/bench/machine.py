@@ -1,0 +1,150 @@
+"""What the machine can do: multiply-adds, reading from each cache, activations.
+
+In: how many threads.  Out: `Machine`, rates in operations, bytes and elements a second.
+Not here: what a cell needs of them (bound.py). The loops are in probe.c, built like a kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from derive.bench.measure import Effort
+
+KIB = 1024
+#: Bytes that are read again and again, for each thread.
+READS = (32 * KIB, 256 * KIB, 1024 * KIB, 4096 * KIB, 16384 * KIB, 131072 * KIB)
+_TAGS = {"float32": "f32", "float64": "f64"}
+_ACTIVATIONS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Rates of all `threads` together.
+
+    peak: {dtype: floating-point operations a second, two for a multiply-add}.
+    activations: {dtype: sigmoids and tanhs a second}.
+    bandwidth: ((bytes that each thread reads, bytes a second), ...), ascending.
+    """
+
+    threads: int
+    peak: Mapping[str, float]
+    activations: Mapping[str, float]
+    bandwidth: tuple[tuple[int, float], ...]
+
+    def reading(self, count: float) -> float:
+        """Bytes a second where `count` bytes, split between the threads, are read each time."""
+        share = count / self.threads
+        for size, rate in self.bandwidth:
+            if share <= size:
+                return rate
+        return self.bandwidth[-1][1]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def probe(threads: int, effort: Effort) -> Machine:
+    """Measure. Every thread runs the same loop at the same time on data of its own."""
+    library = _library()
+    rates = {}
+    for dtype, tag in _TAGS.items():
+        source = np.full(4096, 0.5, dtype)
+        function = library[f"probe_peak_{tag}"]
+        function.restype = ctypes.c_double
+        rates[dtype] = _rate(threads, effort, partial(_peak, function, source))
+    reading = library["probe_read"]
+    reading.restype = ctypes.c_double
+    bandwidth = tuple(
+        (size, _rate(threads, effort, partial(_read, reading, size))) for size in READS
+    )
+    activations = {}
+    for dtype, tag in _TAGS.items():
+        function = library[f"probe_activations_{tag}"]
+        function.restype = ctypes.c_double
+        activations[dtype] = _rate(
+            threads, effort, partial(_activations, function, np.dtype(dtype))
+        )
+    return Machine(threads, rates, activations, bandwidth)
+
+
+def load_average() -> float | None:
+    """Processes that wanted a processor, on average over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _library() -> ctypes.CDLL:
+    from derive.build import compile_library
+    from derive.emit.header import render_header
+
+    text = files("derive.bench").joinpath("probe.c").read_text(encoding="utf-8")
+    return compile_library({"probe.c": text, "derive_kernels.h": render_header()})
+
+
+#: A loop: given a number of rounds, it returns what it did (operations, bytes, elements).
+_Loop = Callable[[int], float]
+
+
+def _peak(function: Any, source: Any) -> _Loop:
+    return lambda rounds: float(function(ctypes.c_size_t(rounds), _pointer(source)))
+
+
+def _read(function: Any, size: int) -> _Loop:
+    source = np.zeros(size // 4, np.float32)
+    count = ctypes.c_size_t(source.size)
+    return lambda rounds: float(function(ctypes.c_size_t(rounds), count, _pointer(source)))
+
+
+def _activations(function: Any, dtype: Any) -> _Loop:
+    source = np.linspace(-4, 4, _ACTIVATIONS).astype(dtype)
+    target = np.empty_like(source)
+    count = ctypes.c_size_t(source.size)
+    return lambda rounds: float(
+        function(ctypes.c_size_t(rounds), count, _pointer(source), _pointer(target))
+    )
+
+
+def _pointer(array: Any) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _rate(threads: int, effort: Effort, make: Callable[[], _Loop]) -> float:
+    """Work a second of `threads` loops at once.
+
+    The best of several samples: another process can take a machine's rate away, never add.
+    """
+    loops = [make() for _ in range(threads)]
+    rounds = 1
+    while (seconds := _seconds(loops[0], rounds)[1]) < 2e-3 and rounds < 1 << 30:
+        rounds = max(2 * rounds, int(rounds * 2e-3 / max(seconds, 1e-7)))
+    best = 0.0
+    for _ in range(effort.least):
+        results: list[tuple[float, float]] = [(0.0, 1.0)] * threads
+        start = threading.Barrier(threads)
+
+        def work(k: int, results: Any = results, start: Any = start) -> None:
+            start.wait()
+            results[k] = _seconds(loops[k], rounds)
+
+        team = [threading.Thread(target=work, args=(k,)) for k in range(threads)]
+        for member in team:
+            member.start()
+        for member in team:
+            member.join()
+        best = max(best, sum(done / seconds for done, seconds in results))
+    return best
+
+
+def _seconds(loop: _Loop, rounds: int) -> tuple[float, float]:
+    start = time.perf_counter()
+    done = loop(rounds)
+    return done, time.perf_counter() - start

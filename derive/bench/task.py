@@ -1,0 +1,124 @@
+"""One piece of work that every contestant does: a cell, a shape, and the numbers.
+
+In: a Cell and a Shape.  Out: `Task`, with parameters, inputs, initial states and cotangents of
+the outputs; names for the results.
+Not here: doing it (peers/), judging results (agree.py).
+
+A contestant calls its results `output NAME`, `d_param NAME`, `d_input NAME` and `d_state NAME`.
+Forward alone gives the outputs; training also the gradients of sum(d_output * output) with
+respect to all parameters, inputs and initial states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from derive.arguments import Array, Arrays, Dim
+from derive.bench.shapes import Shape
+from derive.cell import Cell
+
+OUTPUT, D_PARAM, D_INPUT, D_STATE = "output", "d_param", "d_input", "d_state"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Arrays are float32, and laid out as the contract says: inputs {name: [T, B, width]}."""
+
+    cell: Cell
+    shape: Shape
+    threads: int
+    params: Arrays
+    inputs: Arrays
+    states: Arrays
+    d_outputs: Arrays
+
+    def width(self, dim: Dim) -> int:
+        return width_of(dim, self.shape)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {dim: self.width(dim) for dim in dimensions(self.cell)}
+
+    def as_dtype(self, dtype: str) -> Task:
+        """The same numbers in another precision."""
+        groups = (self.params, self.inputs, self.states, self.d_outputs)
+        cast = [{name: a.astype(dtype) for name, a in group.items()} for group in groups]
+        return Task(self.cell, self.shape, self.threads, *cast)
+
+
+Results = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """Somebody who does a Task. `infer` and `train` are timed; `read` names their results.
+
+    dtype: of the computation.  ours: whether derive made it.  start: seconds of derivation,
+    tracing and compilation before the first call could begin.  saved: numbers kept for the
+    backward pass, for each step and row.
+    """
+
+    name: str
+    infer: Callable[[], Any] | None
+    train: Callable[[], Any] | None
+    read: Callable[[Any], Results]
+    dtype: str = "float32"
+    ours: bool = False
+    start: float = 0.0
+    saved: float | None = None
+
+    def mode(self, mode: str) -> Callable[[], Any] | None:
+        return self.train if mode == "train" else self.infer
+
+
+MODES = ("infer", "train")
+
+
+def task_of(cell: Cell, shape: Shape, threads: int) -> Task:
+    """Numbers from a fixed seed: parameters small enough for a recurrence to stay tame."""
+    random = np.random.Generator(np.random.PCG64([shape.T, shape.B, shape.I, shape.H]))
+
+    def draw(shape: tuple[int, ...], size: float = 1.0) -> Array:
+        values = size * (2 * random.random(shape) - 1)
+        return values.astype(np.float32)
+
+    def width(dim: Dim) -> int:
+        return width_of(dim, shape)
+
+    params = {}
+    for name, axes in cell.params.items():
+        lengths = tuple(map(width, axes))
+        size = (6 / max(sum(lengths), 1)) ** 0.5 if len(lengths) == 2 else 0.25
+        params[name] = draw(lengths, size)
+    rows = (shape.T, shape.B)
+    return Task(
+        cell, shape, threads, params,
+        {name: draw((*rows, width(axes[0]))) for name, axes in cell.inputs.items()},
+        {name: draw((shape.B, width(axes[0])), 0.5) for name, axes in cell.states.items()},
+        {name: draw((*rows, width(axes[0]))) for name, axes in cell.outputs.items()},
+    )  # fmt: skip
+
+
+def dimensions(cell: Cell) -> tuple[str, ...]:
+    groups = (cell.inputs, cell.states, cell.params, cell.outputs)
+    shapes = (shape for group in groups for shape in group.values())
+    return tuple(dict.fromkeys(dim for shape in shapes for dim in shape if isinstance(dim, str)))
+
+
+def width_of(dim: Dim, shape: Shape) -> int:
+    if isinstance(dim, int):
+        return dim
+    return shape.I if dim == "I" else shape.H
+
+
+def named(**groups: Mapping[str, Any]) -> Results:
+    """{"d_param W": array} from d_param={"W": array}."""
+    return {
+        f"{kind} {name}": np.asarray(array)
+        for kind, group in groups.items()
+        for name, array in group.items()
+    }

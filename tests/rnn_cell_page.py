@@ -88,7 +88,7 @@ there.
 | --- | --- |
 | `dynamic_rnn(cell, inputs, sequence_length, initial_state, dtype, time_major)` | outputs, state |
 | `bidirectional_dynamic_rnn(cell_fw, cell_bw, inputs, sequence_length, ...)` | pairs of them |
-| `stack_bidirectional_dynamic_rnn(cells_fw, cells_bw, inputs, ...)` | outputs, states_fw, states_bw |
+| `stack_bidirectional_dynamic_rnn(cells_fw, cells_bw, inputs, ...)` | outputs and two tuples |
 | `static_rnn(cell, inputs, initial_state, dtype, sequence_length)` | a list of outputs, state |
 
 All take, as keywords:
@@ -129,7 +129,8 @@ Row ends, fresh starts and masks are equations of the kernel that runs, and diff
 
 The columns are an array's equation, its derived gradient, and what TensorFlow calls the array.
 `x @ W'` of TensorFlow is `W @ x` here: a variable holds parameters transposed and side by side.
-`d_NAME` is d loss / d NAME; `a_NAME` is what a gate's function is applied to; `outer(a, b)` is
+`d_NAME` is d loss / d NAME; `gated(d, p)` is d * p, and 0 where d is 0;
+`a_NAME` is what a gate's function is applied to; `outer(a, b)` is
 a b', and `sum_rows` and `outer` add up over the rows of the batch.
 """
 

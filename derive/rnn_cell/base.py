@@ -257,7 +257,7 @@ class RNNCell:
 
     # --- one step ----------------------------------------------------------------------------
 
-    def __call__(self, inputs: Any, state: Any) -> tuple[Array, Any]:
+    def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Array, Any]:
         """One step: `output, new_state = cell(inputs, state)`; inputs [B, width]."""
         kind = dtype_of(inputs, self)
         arrays = self.named_inputs(inputs, kind)

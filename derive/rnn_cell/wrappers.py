@@ -165,7 +165,7 @@ class MultiRNNCell(RNNCell):
     def sizes(self) -> Mapping[str, int]:
         return _sizes(self.wiring, self._cells[0])
 
-    def __call__(self, inputs: Any, state: Any) -> tuple[Array, Any]:
+    def __call__(self, inputs: Any, state: Any, scope: Any = None) -> tuple[Array, Any]:
         template, widths = self.state_layout()
         given = flattened(template, state, widths)
         new: Arrays = {}

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from derive import layers as layers
     from derive import rnn_cell as rnn_cell
     from derive.cell import Cell as Cell
-    from derive.pipeline import load as load
     from derive.errors import DeriveError as DeriveError
     from derive.pipeline import compile as compile
     from derive.pipeline import differentiate as differentiate
     from derive.pipeline import emit as emit
+    from derive.pipeline import load as load
     from derive.symbols import arrays as arrays
     from derive.verify import verify as verify
 
@@ -49,7 +49,7 @@ _PUBLIC = {
     "verify": ("derive.verify", "verify"),
 }
 
-__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604 - names are strings
+__all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

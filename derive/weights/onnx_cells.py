@@ -5,15 +5,18 @@ it all, else the same equations with the node's own functions in them. Parameter
 catalogue's names either way.
 Not here: reading files (onnx_nodes.py), parameters (exchange.py).
 
-Where the operators' text leaves something open, ONNX Runtime decides (1.31, CPU):
+Where the operators' text leaves something open or is not followed, ONNX Runtime decides
+(1.31, CPU):
 
 - clip bounds what an activation of a gate sees, bias and peephole included; not the cell state
   where the output activation h sees it;
 - input_forget is f = 1 - i: the f blocks of W, R, B and P have no effect;
 - ThresholdedRelu is 0 at alpha itself.
 
-The text says that alpha and beta default to those of the operators of the same names. Of
-Affine and ScaledTanh there are none any more, and ONNX Runtime takes 0: they must be given.
+The text says that alpha and beta default to those of the operators of the same names. They do,
+but for ThresholdedRelu, whose alpha is 0 in ONNX Runtime and 1 in the operator: it is 0 here.
+Of Affine and ScaledTanh there are no operators any more, and ONNX Runtime takes 0 for both
+numbers, which makes them useless: they must be given.
 """
 
 from __future__ import annotations
@@ -64,7 +67,7 @@ ACTIVATIONS = {
     "LeakyRelu": Activation(
         lambda v, a, b: where(less(v, 0), a * v, v), (("alpha", 0.01),), "leaky_relu"
     ),
-    "ThresholdedRelu": Activation(lambda v, a, b: where(less(a, v), v, 0), (("alpha", 1.0),)),
+    "ThresholdedRelu": Activation(lambda v, a, b: where(less(a, v), v, 0), (("alpha", 0.0),)),
     "ScaledTanh": Activation(lambda v, a, b: a * tanh(b * v), (("alpha", None), ("beta", None))),
     "HardSigmoid": Activation(
         lambda v, a, b: clip(a * v + b, 0, 1), (("alpha", 0.2), ("beta", 0.5))

@@ -118,7 +118,8 @@ def _local(system: System, name: str, scope: str, suffix: str) -> str | None:
     if suffix:
         if name.endswith(suffix):
             return name[: -len(suffix)]
-        if _OTHER_LAYER.fullmatch(name):
+        # Without a layer it is a cell, torch.nn.LSTMCell, and that has only the first.
+        if _OTHER_LAYER.fullmatch(name) or suffix != "_l0":
             return None
     elif system.name == "pytorch" and _OTHER_LAYER.fullmatch(name):
         return None

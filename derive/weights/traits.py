@@ -152,7 +152,7 @@ def _reset(cell: Cell) -> str:
             "W_n": np.array([[0.05], [0.05]]),
             "U_n": np.array([[0.0, 0.7], [0.9, 0.0]]),
         }
-        return _step(cell, params, {"h": np.array([0.05, 0.04])})["h"]
+        return _step(cell, params, {"h": np.array([0.05, 0.04])})["h"][:2]
 
     moved = tuple(at(0.03) != at(0.08))
     found = {(True, False): "after", (False, True): "before"}.get(moved)
@@ -190,11 +190,11 @@ def _layer_norm(cell: Cell) -> str:
     if {f"gamma_{k}" for k in "ifgoc"} - set(cell.params):
         return "other"
     moved = _step(cell, {}, {})["c"] != _step(cell, {"beta_c": np.ones(2)}, {})["c"]
-    return "tensorflow" if moved.all() else "other"
+    return "tensorflow" if moved[:2].all() else "other"
 
 
 def _step(cell: Cell, params: Mapping[str, Array], states: Mapping[str, Array]) -> Arrays:
-    """Next states {name: [2]} of one row with x = (1, 0, ...); what is not given is zero."""
+    """Next states {name: [width]} of one row with x = (1, 0, ...); what is not given is zero."""
     sizes = {dim: 2 for shape in _shapes(cell) for dim in shape if isinstance(dim, str)}
     sizes |= {dim: 1 for (dim,) in cell.inputs.values() if isinstance(dim, str)}
     given: dict[str, Array] = {}

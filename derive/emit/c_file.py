@@ -14,11 +14,12 @@ from derive.emit.banner import Banner, banner
 from derive.emit.c_memory import (
     BufferView,
     Memory,
+    argument_names,
     backward_memory,
     dimension_names,
     forward_memory,
 )
-from derive.emit.c_syntax import REALS, Real, c_names
+from derive.emit.c_syntax import REALS, Real
 from derive.emit.c_view import PanelView, StageView, stage_views
 from derive.emit.header import render_header
 from derive.emit.render import environment
@@ -155,9 +156,7 @@ def _real(cell: Cell, schedule: Schedule, real: Real, text: Banner) -> RealView:
 
 def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
     _, steps, rows = dimension_names(schedule)
-    step = schedule.split.gradient.step
-    names = c_names((*step.params, *step.inputs, *step.states))
-    keys = c_names(schedule.output_keys)
+    names, keys = argument_names(schedule)
 
     def axes(shape: tuple[Dim, ...], *before: str) -> str:
         return f"[{', '.join([*before, *(str(dim) for dim in shape)])}]"
@@ -213,7 +212,6 @@ def _pass(
         for struct, field in (("params", "params"), ("inputs", "inputs"), *written)
         for name in fields.get(struct, ())
     ]
-    ended = tuple(memory.output_widths.items()) if is_forward else memory.d_inputs
     return PassFileView(
         name=name,
         is_forward=is_forward,
@@ -222,7 +220,7 @@ def _pass(
         groups=groups,
         scratch=_scratch(memory, real),
         required=(*required, "workspace") if is_forward else (*required, "saved", "workspace"),
-        ended=ended,
+        ended=memory.ended,
         parameters=tuple(f"params.{name}" for name in fields.get("params", ())),
     )
 

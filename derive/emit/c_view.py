@@ -1,6 +1,6 @@
 """Plan -> plain data for the C templates: stages of one pass in one real type.
 
-In: a Plan and its Memory.  Out: names, printed lines and pointer expressions, all strings and numbers.
+In: a Plan and its Memory.  Out: names, printed lines and pointers, all strings and numbers.
 Not here: the layout of the files (templates/c), where arrays live (c_memory.py), products and
 functions (the shared header).
 """

@@ -15,7 +15,8 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | through_time.py  | the derivative under test, interpreted through time                 |
 | gradient.py      | checks of the derived Program; conventions.py: on kinks             |
 | mutants.py       | the checker works                                                   |
-| kernels.py       | checks of kernels; targets.py: where they come from                 |
+| kernels.py       | checks of kernels; promises.py: of the array contract               |
+| targets.py       | where kernels come from                                             |
 | session.py       | all of it in order                                                  |
 | report.py        | Row, Report                                                         |
 """

@@ -210,6 +210,19 @@ def try_mutants(
     return tuple(outcomes)
 
 
+def try_again(gradient: Gradient, outcomes: Sequence[Outcome], truth: Truth) -> tuple[Outcome, ...]:
+    """The outcomes, survivors tried at one more point."""
+
+    def retried(outcome: Outcome) -> Outcome:
+        if outcome.fate is not Fate.SURVIVED:
+            return outcome
+        wrong = build(gradient, outcome.mutant)
+        assert wrong is not None
+        return replace(outcome, fate=Fate.KILLED) if _caught(backward_of(wrong), truth) else outcome
+
+    return tuple(retried(outcome) for outcome in outcomes)
+
+
 def _caught(backward: Backward, truth: Truth) -> bool:
     return not all(row.ok for row in check_gradient(truth, backward))
 
@@ -242,10 +255,12 @@ def is_equivalent(gradient: Gradient, wrong: Gradient, truth: Truth, seed: int) 
     return finite >= len(SIZES)
 
 
-def check_mutants(outcomes: Sequence[Outcome], possible: int) -> list[Row]:
+def check_mutants(outcomes: Sequence[Outcome], sample_of: int | None = None) -> list[Row]:
+    """One row. sample_of: how many mutants there are, where only some were tried."""
     count = {fate: sum(o.fate is fate for o in outcomes) for fate in Fate}
     survived = [o.mutant.label for o in outcomes if o.fate is Fate.SURVIVED]
-    where = f"{count[Fate.KILLED]} killed, {count[Fate.EQUIVALENT]} equivalent, of {possible}"
+    where = f"{count[Fate.KILLED]} killed, {count[Fate.EQUIVALENT]} equivalent"
+    where += f", a sample of {sample_of}" if sample_of else ""
     bound = "0: every mutant that changes a gradient is caught"
     if survived:
         bound += f"; survived: {', '.join(survived[:5])}"

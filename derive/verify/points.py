@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.program import Step
+from derive.program import Step, Sum
 from derive.verify.kinks import Closeness, Kink, closeness, constants
 from derive.verify.reference import Point, Result, run
 from derive.verify.rounding import BOUNDED
@@ -69,8 +69,16 @@ class Random:
 
 
 def small_sizes(step: Step) -> dict[str, int]:
-    """A length of its own for every dimension, so that a transposed array does not fit."""
-    return {dim: 2 + k for k, dim in enumerate(step.program.dims())}
+    """A length of its own for every dimension, so that a transposed array does not fit.
+
+    Where the width is summed over the smallest is 4: normalised vectors of 2 have no slope.
+    """
+    table = step.program.table()
+    equations = step.program.equations
+    sums = any(
+        isinstance(e, Sum) and table[e.source].shape != table[e.out].shape for e in equations
+    )
+    return {dim: k + (4 if sums else 2) for k, dim in enumerate(step.program.dims())}
 
 
 def find(
@@ -84,13 +92,17 @@ def find(
     scale: float = 1.0,
     lengths: Any = None,
     reverse: bool = False,
+    stretch: float = 1.0,
     room: float = ROOM,
 ) -> Found:
-    """The first good point, or the best of those drawn; `finite` and `close` tell which."""
+    """The first good point, or the best of those drawn; `finite` and `close` tell which.
+
+    scale: how large inputs and states are; stretch: how large parameters are.
+    """
     best: Found | None = None
     for attempt, kind in enumerate(_KINDS):
         random = Random(*seed, attempt)
-        point = _draw(step, sizes, steps, rows, random, kind, scale)
+        point = _draw(step, sizes, steps, rows, random, kind, scale, stretch)
         point = _with_lengths(point, lengths, reverse)
         with np.errstate(all="ignore"):
             bounded = run(step, point, BOUNDED)
@@ -132,7 +144,7 @@ def on_kinks(step: Step, kinks: tuple[Kink, ...], seed: int) -> tuple[Found, ...
     found = []
     for k, value in enumerate((0.0, *constants(kinks))):
         random = Random(seed, 5, k)
-        point = _draw(step, small_sizes(step), 2, 2, random, _KINDS[0], 1.0)
+        point = _draw(step, small_sizes(step), 2, 2, random, _KINDS[0], 1.0, 1.0)
         params = {n: np.full(a.shape, value * (a.ndim == 1)) for n, a in point.params.items()}
         point = replace(
             point,
@@ -165,6 +177,7 @@ def _draw(
     random: Random,
     kind: tuple[int, int, float],
     scale: float,
+    stretch: float,
 ) -> Point:
     table = step.program.table()
     of_params, of_data, size = kind
@@ -176,7 +189,7 @@ def _draw(
         dims = shape(name)
         # Matrices do not stretch what they multiply by much, so that errors do not explode.
         reach = min(1.5 / math.sqrt(dims[-1]), 4 / dims[-1]) if len(dims) == 2 else 1.0
-        return random.uniform(dims, reach * min(size, 1.0), of_params)
+        return random.uniform(dims, stretch * reach * min(size, 1.0), of_params)
 
     params = {name: param(name) for name in step.params}
     data = size * scale

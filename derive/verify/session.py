@@ -15,7 +15,7 @@ import numpy as np
 from derive.differentiate import Gradient
 from derive.kernel import Kernel
 from derive.verify import kernels as on_kernels
-from derive.verify import mutants
+from derive.verify import mutants, promises
 from derive.verify.conventions import check_conventions
 from derive.verify.gradient import (
     check_adjoint,
@@ -38,6 +38,19 @@ Progress = Callable[[str, int, int], None]
 SMALL_STEPS, SMALL_ROWS = 3, 2
 #: Of a larger Program a sample drawn by the seed is tried.
 MUTANTS, MUTANTS_OF_QUICK = 350, 40
+MORE_POINTS = 12
+
+
+#: What every kernel is asked at an ordinary point.
+OF_KERNELS: tuple[Callable[..., list[Row]], ...] = (
+    on_kernels.check_point,
+    on_kernels.check_ulp,
+    on_kernels.check_step,
+    on_kernels.check_inference,
+    promises.check_bits,
+    promises.check_omitted,
+    promises.check_empty,
+)
 
 
 class Session:
@@ -108,6 +121,12 @@ class Session:
             if f.finite
         )
 
+    def _another(self, k: int) -> Truth:
+        scale, stretch = ((0.2, 1.0), (1.0, 3.0), (0.5, 1.0), (2.0, 8.0))[k % 4]
+        sizes = small_sizes(self.step)
+        found = self._find(sizes, 3, 3, 20 + k, scale=scale, stretch=stretch)
+        return establish(found, self.backward, (self.seed, 21, k), how="arrays")
+
     def _find(
         self, sizes: Mapping[str, int], steps: int, rows: int, purpose: int, **options: Any
     ) -> Found:
@@ -138,7 +157,15 @@ class Session:
         limit = MUTANTS_OF_QUICK if self.quick else MUTANTS
         possible = tuple(mutants.mutants_of(self.gradient))
         tried = mutants.try_mutants(self.gradient, truths, self.seed, mutants=possible, limit=limit)
-        self.add(mutants.check_mutants(tried, len(possible)))
+        for k in range(MORE_POINTS):
+            if all(outcome.fate is not mutants.Fate.SURVIVED for outcome in tried):
+                break
+            # The points so far leave a part of the gradient idle; another joins the check.
+            truth = self._another(k)
+            if truth.found.finite:
+                self.add(check_gradient(truth, self.backward))
+                tried = mutants.try_again(self.gradient, tried, truth)
+        self.add(mutants.check_mutants(tried, len(possible) if len(tried) == limit else None))
 
     def _has_a_point(self) -> bool:
         found = self.small.found
@@ -158,7 +185,7 @@ class Session:
         subjects = [Subject(kernel, self.step, self.output_keys) for kernel in kernels]
         self._next("kernels")
         for subject in subjects:
-            for check in on_kernels.OF_CONTRACT:
+            for check in OF_KERNELS:
                 self._try(subject, check, self.small)
             if subject.dtype == "float64":
                 self._taylor(subject)

@@ -176,7 +176,7 @@ def test_an_equivalent_mutant_is_told_from_a_survivor() -> None:
 
 def test_a_mutant_that_survives_fails_the_report() -> None:
     mutant = next(m.mutants_of(differentiate(cell_of("gru"))))
-    (row,) = m.check_mutants([m.Outcome(mutant, m.Fate.SURVIVED)], 1)
+    (row,) = m.check_mutants([m.Outcome(mutant, m.Fate.SURVIVED)])
     assert row.ok is False and mutant.label in row.bound
 
 

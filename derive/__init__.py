@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from derive import cells as cells
     from derive import layers as layers
     from derive import rnn_cell as rnn_cell
+    from derive import weights as weights
     from derive.cell import Cell as Cell
     from derive.errors import DeriveError as DeriveError
     from derive.pipeline import compile as compile
@@ -47,6 +48,7 @@ _PUBLIC = {
     "load": ("derive.pipeline", "load"),
     "rnn_cell": ("derive.rnn_cell", ""),
     "verify": ("derive.verify", "verify"),
+    "weights": ("derive.weights", ""),
 }
 
 __all__ = [*_PUBLIC, "__version__"]

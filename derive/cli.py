@@ -100,7 +100,7 @@ def _stages_help() -> str:
     "stages",
     multiple=True,
     metavar="S",
-    help=f"What to show, several with commas. [default: {','.join(USUAL)}]",
+    help=f"What to show, several with commas. [default: {','.join(USUAL)}; html: numpy,c too]",
 )
 @click.option(
     "--format",
@@ -111,10 +111,19 @@ def _stages_help() -> str:
     help="How to show it.",
 )
 @click.option("--size", "sizes", multiple=True, metavar="H=256", help="A width, for the cost.")
-def _show(cell: str, stages: tuple[str, ...], format_: str, sizes: tuple[str, ...]) -> int:
+@click.option("--verify", is_flag=True, help="With html: run quick checks and show the results.")
+@click.option("--open", "open_", is_flag=True, help="With html: write a file, open a browser.")
+def _show(
+    cell: str,
+    stages: tuple[str, ...],
+    format_: str,
+    sizes: tuple[str, ...],
+    verify: bool,
+    open_: bool,
+) -> int:
     from derive.commands import show
 
-    return show.run(cell, stages, format_, sizes)
+    return show.run(cell, stages, format_, sizes, verify, open_)
 
 
 @_derive.command("generate", epilog=_EPILOG)

@@ -7,19 +7,62 @@ Not here: what is shown and how (inspect/).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from derive.commands import console
 from derive.commands.select import cell_of
 from derive.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from derive.cell import Cell
+    from derive.verify import Report
 
-def run(text: str, stages: Sequence[str], format: str, sizes: Sequence[str]) -> int:
-    from derive.inspect import USUAL, chosen_stages, show
+
+def run(
+    text: str,
+    stages: Sequence[str],
+    format: str,
+    sizes: Sequence[str],
+    verify: bool = False,
+    open_: bool = False,
+) -> int:
+    from derive.inspect import chosen_stages, show, usual
 
     names = [name.strip() for part in stages for name in part.split(",")]
-    chosen = chosen_stages(names or USUAL)
-    console.result(show(cell_of(text), chosen, format, dict(map(_size, sizes))))
-    return 0
+    chosen = chosen_stages(names or usual(format))
+    if format != "html" and (verify or open_):
+        option = "--verify" if verify else "--open"
+        hint = f"derive verify --quick {text}" if verify else "--format html --open"
+        raise ArgumentError(f"{option} is for pages", hint=hint)
+    cell = cell_of(text)
+    report = _verified(cell) if verify else None
+    shown = show(cell, chosen, format, dict(map(_size, sizes)), report)
+    if open_:
+        _opened(cell.name, shown)
+    else:
+        console.result(shown)
+    return 0 if report is None or report.ok else 1
+
+
+def _verified(cell: Cell) -> Report:
+    """The quick checks, one progress line or bar for all of them."""
+    from derive.verify import verify
+
+    console.say(f"verifying {cell.name}")
+    return verify(cell, quick=True)
+
+
+def _opened(name: str, page: str) -> None:
+    """The page as a file of its own, in the browser that the system prefers."""
+    import tempfile
+    import webbrowser
+    from pathlib import Path
+
+    path = Path(tempfile.mkdtemp(prefix="derive-")) / f"{name}.html"
+    path.write_text(page, encoding="utf-8")
+    console.say(str(path))
+    if not webbrowser.open(path.as_uri()):
+        console.say("no browser answered; open the file by hand")
 
 
 def _size(text: str) -> tuple[str, int]:

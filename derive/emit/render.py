@@ -23,6 +23,11 @@ def environment() -> jinja2.Environment:
     )
 
 
+def html_environment() -> jinja2.Environment:
+    """The environment of pages: what is inserted is escaped unless a template says `safe`."""
+    return environment().overlay(autoescape=True)
+
+
 def _templates() -> Path:
     """Inside the package where it was installed, beside it in a checkout."""
     here = Path(__file__)

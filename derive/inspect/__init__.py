@@ -19,6 +19,7 @@ from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
+    from derive.verify.report import Report
 
 #: Stage -> what it shows. The order is that of the pipeline.
 STAGES: Mapping[str, str] = {
@@ -33,6 +34,8 @@ STAGES: Mapping[str, str] = {
 }
 #: What is shown where no stage is named.
 USUAL = ("cell", "gradient", "schedule", "cost")
+#: What a page holds where no stage is named.
+PAGE = (*USUAL, "numpy", "c")
 ALL = "all"
 
 #: Format -> module.
@@ -40,16 +43,21 @@ FORMATS: Mapping[str, str] = {
     "text": "derive.inspect.as_text",
     "latex": "derive.inspect.as_latex",
     "json": "derive.inspect.as_json",
+    "html": "derive.inspect.as_html",
 }
 
 
 def show(
     cell: Cell,
-    stages: Sequence[str] = USUAL,
+    stages: Sequence[str] = (),
     format: str = "text",
     sizes: Mapping[str, int] | None = None,
+    report: Report | None = None,
 ) -> str:
-    """The given stages of a cell. sizes: {width name: number} for the numbers of a cost."""
+    """The given stages of a cell, the usual ones by default.
+
+    sizes: {width name: number} for the numbers of a cost.  report: shown on a page.
+    """
     if format not in FORMATS:
         raise ArgumentError(f"unknown format {format!r}", facts=(f"known: {', '.join(FORMATS)}",))
     from derive.inspect.cost import widths
@@ -62,11 +70,16 @@ def show(
                 f"{cell.name} has no width {name!r}",
                 facts=(f"its widths: {', '.join(known) or 'none'}",),
             )
-    view = View(cell, tuple((sizes or {}).items()))
+    view = View(cell, tuple((sizes or {}).items()), report)
     module = importlib.import_module(FORMATS[format])
-    chosen = chosen_stages(stages)
+    chosen = chosen_stages(stages or usual(format))
     text: str = module.document(view, {name: module.SECTIONS[name](view) for name in chosen})
     return text
+
+
+def usual(format: str) -> tuple[str, ...]:
+    """The stages of a format where none is named."""
+    return PAGE if format == "html" else USUAL
 
 
 def chosen_stages(names: Sequence[str]) -> tuple[str, ...]:

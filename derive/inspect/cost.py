@@ -114,6 +114,16 @@ def in_widths(value: Expr) -> Expr:
     return cast(Expr, sympy.expand(value.xreplace(dims)))
 
 
+def depth(plan: Plan) -> int:
+    """Products W v, one after the other, on the longest way through one step of the loop."""
+    on_the_way = {name: 0 for name, _ in plan.carried}
+    for equation in plan.program.equations:
+        found = [on_the_way[name] for name in equation.operands if name in on_the_way]
+        if found:
+            on_the_way[equation.out] = max(found) + isinstance(equation, Matmul)
+    return max((on_the_way.get(name, 0) for _, name in plan.carried), default=0)
+
+
 # --- counting -------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from derive import pipeline
 from derive.cell import Cell
@@ -18,16 +19,21 @@ from derive.inspect.derivation import Derivation, derivation
 from derive.inspect.loops import Loops, loops
 from derive.schedule import Schedule
 
+if TYPE_CHECKING:
+    from derive.verify.report import Report
+
 #: Numbers are given for widths of this many units where the user names none.
 USUAL_WIDTH = 128
 
 
 @dataclass(frozen=True)
 class View:
-    """sizes: {width name: number}, for the numbers beside the formulas of a cost."""
+    """sizes: {width name: number}, for the numbers beside the formulas of a cost.
+    report: what a verification found, where there was one."""
 
     cell: Cell
     given: tuple[tuple[str, int], ...] = ()
+    report: Report | None = None
 
     @cached_property
     def gradient(self) -> Gradient:

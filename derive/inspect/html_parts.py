@@ -1,0 +1,302 @@
+"""View -> the parts of a page: formulas with their anchors, chain rule, stages, tables.
+
+In: a View.  Out: frozen records of text and markup that the templates lay out.
+Not here: which parts make a page (as_html.py), HTML (templates/html), drawing (svg.py).
+
+Fields called `math`, `name` or `pieces` hold MathML and are inserted as they are; every other
+field is text, which the templates escape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from derive import scalar
+from derive.inspect.chain import Chain, Link
+from derive.inspect.cost import Part as CostPart
+from derive.inspect.cost import at, depth, in_widths, polynomial
+from derive.inspect.derivation import Line
+from derive.inspect.loops import Loops, PassView, StageView
+from derive.inspect.mathml import math, math_name, slope
+from derive.inspect.notation import TEXT, Order, write
+from derive.inspect.view import View
+from derive.plan import Kind, Phase
+from derive.program import Dim
+from derive.scalar import Expr
+
+#: Nothing is said of these phases where they are empty.
+_RARE = (Phase.ONCE, Phase.LAST)
+_NO_ORDER = Order({})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One contribution to a cotangent. where: the equation that reads the array."""
+
+    meaning: str
+    where: tuple[str, ...]
+    rule: str
+    slope: tuple[str, ...]
+    term: tuple[str, ...]
+    behind: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """One line. id: its anchor, "" for none.  text: the line as plain text.
+    code: (place, anchor) of the generated lines that compute it."""
+
+    id: str
+    name: str
+    pieces: tuple[str, ...]
+    text: str
+    shape: str = ""
+    code: tuple[tuple[str, str], ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageBox:
+    id: str
+    title: str
+    shape: str
+    lines: tuple[Formula, ...]
+    stores: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseBox:
+    """loop: whether it is run once a step."""
+
+    title: str
+    loop: bool
+    stages: tuple[StageBox, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PassBox:
+    name: str
+    linear: bool
+    phases: tuple[PhaseBox, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBar:
+    """share: per cent of all bytes that are kept."""
+
+    name: str
+    numbers: str
+    bytes: str
+    share: float
+    history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePicture:
+    forward: PassBox
+    backward: PassBox
+    kept: tuple[KeptBar, ...]
+    total: str
+    sizes: str
+    recomputed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A polynomial in the widths, and its value at the sizes of the page."""
+
+    math: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostCard:
+    sizes: str
+    facts: tuple[tuple[str, Amount], ...]
+    depth: tuple[tuple[str, int], ...]
+    work: tuple[tuple[str, tuple[Amount, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    name: str
+    role: str
+    shape: str
+    call: str
+
+
+# --- formulas -------------------------------------------------------------------------------
+
+
+def formula(line: Line, id: str = "", shape: Sequence[Dim] | None = None) -> Formula:
+    return Formula(
+        id=id,
+        name=math_name(line.name),
+        pieces=math(line.value, line.order),
+        text=f"{line.name} = {write(line.value, TEXT, line.order)}",
+        shape=shape_text(shape) if shape is not None else "",
+    )
+
+
+def shape_text(shape: Sequence[Dim]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def chain_rule(view: View) -> dict[str, tuple[Step, ...]]:
+    """{line of the gradient: the steps that lead to it}."""
+    found, gradient = view.derivation, view.gradient
+    shown = [line.name for line in (*found.equations, *found.where)]
+    chain = Chain(gradient, [line.name for line in found.gradient], shown)
+    of = {name: array for array, name in gradient.derivative.of}
+    meaning = {seed.name: seed.meaning for seed in found.seeds}
+    order = found.gradient[0].order if found.gradient else _NO_ORDER
+    return {
+        line.name: tuple(
+            _step(link, of[line.name], meaning, order) for link in chain.links(of[line.name])
+        )
+        for line in found.gradient
+    }
+
+
+def _step(link: Link, array: str, meaning: Mapping[str, str], order: Order) -> Step:
+    term = math(link.term, order)
+    if not link.consumer:
+        return Step(meaning[link.term.name], (), "", (), term, ())
+    where = (math_name(link.consumer), "=", *math(link.value, order))
+    rule = "linear: the cotangent goes back the way the value came"
+    found: tuple[str, ...] = ()
+    if link.slope is not None:
+        rule, found = slope(link.consumer, array), math(link.slope, order)
+    behind = tuple(_step(inner, link.consumer, meaning, order) for inner in link.behind)
+    return Step("", where, rule, found, term, behind)
+
+
+# --- schedule -------------------------------------------------------------------------------
+
+
+def schedule_picture(found: Loops, sizes: Mapping[str, int]) -> SchedulePicture:
+    forward, backward = map(_pass, found.passes)
+    total = sum((item.numbers for item in found.kept), scalar.ZERO)
+    kept = tuple(
+        KeptBar(
+            name=math_name(item.name),
+            numbers=polynomial(item.numbers),
+            bytes=f"{4 * at(item.numbers, sizes):,}",
+            share=round(100 * at(item.numbers, sizes) / max(at(total, sizes), 1), 2),
+            history=item.history,
+        )
+        for item in found.kept
+    )
+    return SchedulePicture(
+        forward,
+        backward,
+        kept,
+        total=f"{polynomial(4 * total)} = {4 * at(total, sizes):,}",
+        sizes=sizes_text(sizes),
+        recomputed=tuple(map(math_name, found.recomputed)),
+    )
+
+
+def sizes_text(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} = {number}" for name, number in sizes.items())
+
+
+def _pass(view: PassView) -> PassBox:
+    boxes = []
+    for title, stages in view.phases:
+        phase = Phase(title)
+        if stages or phase not in _RARE:
+            ids = (f"stage-{view.name}-{phase.name.lower()}-{k}" for k in range(1, 1 + len(stages)))
+            inner = tuple(_stage(i, stage) for i, stage in zip(ids, stages, strict=True))
+            boxes.append(PhaseBox(title, phase is Phase.STEP, inner))
+    return PassBox(view.name, view.linear, tuple(boxes))
+
+
+def _stage(id: str, stage: StageView) -> StageBox:
+    parts = []
+    for stack in stage.stacks:
+        of = f" of {', '.join(stack.vectors)}" if len(stack.vectors) < 3 else ""
+        many = stack.products > 1
+        how = " added up" if many and len(stack.lines) == 1 else " stacked" if many else ""
+        parts.append(_count(stack.products, "product") + how + of)
+    parts += [_count(len(stage.lines), "elementwise line")] if stage.lines else []
+    parts += [_count(len(stage.sums), "sum")] if stage.sums else []
+    kind = "" if stage.kind is Kind.FUSED else f"{stage.kind.value}: "
+    stacked = (line for stack in stage.stacks for line in stack.lines)
+    return StageBox(
+        id=id,
+        title=kind + ", ".join(parts),
+        shape=shape_text(stage.shape),
+        lines=tuple(formula(line) for line in (*stacked, *stage.lines, *stage.sums)),
+        stores=tuple(map(math_name, stage.stores)),
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
+
+
+# --- cost -----------------------------------------------------------------------------------
+
+_COLUMNS = ("multiply_adds", "elementwise", "transcendental")
+_PARTS = {
+    CostPart.SEQUENTIAL: "sequential, per step and row",
+    CostPart.HOISTED: "hoisted, per step and row",
+    CostPart.CALL: "once a call",
+}
+
+
+def cost_card(view: View) -> CostCard:
+    found, sizes = view.cost, view.sizes
+
+    def amount(value: Expr) -> Amount:
+        formula = "".join(math(in_widths(value), _NO_ORDER)).replace("<mo>⊙</mo>", "")
+        return Amount(formula, f"{at(value, sizes):,}")
+
+    facts = (
+        ("parameters", found.parameters),
+        ("numbers kept per step and row", found.saved),
+        ("bytes kept per step and row, float32", 4 * found.saved),
+        ("bytes kept per step and row, float64", 8 * found.saved),
+    )
+    work = []
+    for name, parts in (("forward", found.forward), ("backward", found.backward)):
+        for part, label in _PARTS.items():
+            values = [getattr(parts[part], column) for column in _COLUMNS]
+            if any(value != 0 for value in values):
+                work.append((f"{name}, {label}", tuple(map(amount, values))))
+    return CostCard(
+        sizes=sizes_text(sizes),
+        facts=tuple((what, amount(value)) for what, value in facts),
+        depth=(
+            ("forward", depth(view.schedule.forward)),
+            ("backward", depth(view.schedule.backward)),
+        ),
+        work=tuple(work),
+    )
+
+
+# --- shapes ---------------------------------------------------------------------------------
+
+
+def shapes_table(view: View) -> tuple[Shaped, ...]:
+    cell = view.cell
+    rows: list[Shaped] = []
+
+    def add(names: Iterable[str], role: str, lead: tuple[str, ...]) -> None:
+        rows.extend(
+            Shaped(math_name(n), role, shape_text(of[n]), shape_text((*lead, *of[n])))
+            for n in names
+        )
+
+    of: dict[str, tuple[Dim, ...]] = {a.name: a.shape for a in view.gradient.program.arrays}
+    of |= cell.outputs
+    add(cell.inputs, "input", ("T", "B"))
+    add(cell.states, "state", ("B",))
+    add(cell.params, "parameter", ())
+    add((e.lhs.name for e in cell.equations), "defined, each step", ("B",))
+    add((line.name for line in view.derivation.where), "named here, each step", ("B",))
+    add(cell.outputs, "output", ("T", "B"))
+    add((seed.name for seed in view.derivation.seeds), "cotangent from outside", ("B",))
+    return tuple(rows)

@@ -21,7 +21,6 @@ import numpy as np
 
 from derive.arguments import Array, Arrays, Packed, Signature, Sizes
 from derive.build import FLAGS, compile_library
-from derive.emit.render import environment
 from derive.errors import BuildError
 from derive.stream import Turn
 
@@ -217,6 +216,8 @@ class CBackend:
 
 def _pool(files: Mapping[str, str]) -> Any:
     """The thread pool, compiled beside the shared header of the cell."""
+    from derive.emit.render import environment  # one thread needs no template
+
     shared = {path: text for path, text in files.items() if path.endswith("derive_kernels.h")}
     folder = next(iter(shared)).rpartition("/")[0]
     text = environment().get_template("c/pool.c.j2").render()

@@ -23,6 +23,7 @@ from derive.emit.c_syntax import REALS, Real
 from derive.emit.c_view import PanelView, StageView, stage_views
 from derive.emit.header import render_header
 from derive.emit.render import environment
+from derive.errors import CellError
 from derive.program import Dim
 from derive.schedule import Schedule
 
@@ -94,6 +95,11 @@ class RealView:
 
 def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
     """The files of a cell; the header is the same for every cell."""
+    if f"c/{cell.name}.h" == HEADER:
+        raise CellError(
+            f"a cell called {cell.name} would overwrite the header that all cells share",
+            hint=f"cell {cell.name}_cell",
+        )
     dims, steps, rows = dimension_names(schedule)
     text = banner(cell, schedule)
     reals = tuple(_real(cell, schedule, real, text) for real in REALS)

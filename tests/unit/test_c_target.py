@@ -12,6 +12,7 @@ from strange_cells import CELLS
 from derive import cells, pipeline
 from derive.build import FLAGS
 from derive.cell import Cell
+from derive.errors import CellError
 from derive.kernel import Kernel
 from derive.target_c import CBackend
 
@@ -50,6 +51,12 @@ def test_strange_cells_agree_with_the_interpreter(name: str, dtype: str) -> None
     for lengths, reverse in WAYS:
         check_agreement(kernel, make(cell, lengths, reverse))
     check_agreement(kernel, make(cell, LENGTHS, False, sizes=SIZES, spread=0.4), SLACK)
+
+
+def test_a_cell_cannot_be_called_like_the_shared_header() -> None:
+    cell = Cell.parse("cell derive_kernels\ninput x: H\nstate h: H\nh' = x + h\noutput h'")
+    with pytest.raises(CellError, match="overwrite the header"):
+        pipeline.emit(cell, "c")
 
 
 @pytest.mark.parametrize("bits", [1, 128, 256, 512])

@@ -50,7 +50,8 @@ def make(
     def draw(shape: tuple[Any, ...], *before: int) -> Any:
         axes = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in shape)
         # Rounded to float32, so that both dtypes are given the same numbers.
-        return random.uniform(-spread, spread, (*before, *axes)).astype(np.float32).astype(np.float64)
+        single = random.uniform(-spread, spread, (*before, *axes)).astype(np.float32)
+        return single.astype(np.float64)
 
     inputs = {name: draw(shape, STEPS, ROWS) for name, shape in cell.inputs.items()}
     d_outputs = {name: draw(shape, STEPS, ROWS) for name, shape in cell.outputs.items()}

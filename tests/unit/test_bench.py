@@ -15,7 +15,7 @@ import pytest
 import derive
 from derive.bench import agree, measure, names
 from derive.bench.bound import bound
-from derive.bench.contest import contest
+from derive.bench.contest import contest, rated
 from derive.bench.loop import Style, loop_text
 from derive.bench.machine import Machine
 from derive.bench.peers import PEERS, peer
@@ -177,7 +177,7 @@ def test_a_wrong_contestant_gets_no_time() -> None:
 
             return [Contestant("wrong", right.infer, right.train, read)]
 
-    records = contest("janet", task("janet"), [Wrong(), peer("numpy_loop")], MACHINE, measure.QUICK)
+    records, _ = contest("janet", task("janet"), [Wrong(), peer("numpy_loop")], measure.QUICK)
     assert [(r.contestant, r.mode, r.agrees) for r in records] == [
         ("wrong", "infer", True), ("NumPy loop", "infer", True),
         ("wrong", "train", False), ("NumPy loop", "train", True),
@@ -221,6 +221,17 @@ def test_a_share_of_the_bytes_is_read_from_the_cache_that_holds_it() -> None:
     two = Machine(2, {}, {}, MACHINE.bandwidth)
     assert MACHINE.reading(1 << 21) == 2e10
     assert two.reading(1 << 21) == 1e11
+
+
+def test_the_best_rates_of_several_probes_count() -> None:
+    slow = Machine(
+        1, {"float32": 1e9, "float64": 6e10}, {"float32": 2e9, "float64": 1e8},
+        tuple((size, 3e10) for size, _ in MACHINE.bandwidth),
+    )  # fmt: skip
+    best = MACHINE.best(slow)
+    assert best.peak == {"float32": 1e11, "float64": 6e10}
+    assert best.activations == {"float32": 2e9, "float64": 5e8}
+    assert best.bandwidth == ((1 << 15, 2e11), (1 << 20, 1e11), (1 << 27, 3e10))
 
 
 def test_contestants_take_turns_in_both_orders() -> None:
@@ -316,7 +327,8 @@ def test_environment_is_left_as_it_was() -> None:
 
 @pytest.fixture
 def report() -> Iterator[Report]:
-    records = contest("janet", task("janet"), [peer("numpy_loop")], MACHINE, measure.QUICK)
+    records, need = contest("janet", task("janet"), [peer("numpy_loop")], measure.QUICK)
+    records = [rated(record, need, MACHINE) for record in records]
     yield Report(tuple(records), (), {"JAX scan": "jax is not installed"}, {}, (0.5, 1.0), 2.0)
 
 

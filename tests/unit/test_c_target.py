@@ -27,7 +27,7 @@ WAYS = [(None, False), (None, True), (LENGTHS, False), (LENGTHS, True)]
 @pytest.fixture(autouse=True)
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fresh memory holds NaN: what is read before it is written shows."""
-    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.zeros(shape, dtype) + _nan(dtype))
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, _nan(dtype)))
 
 
 def _nan(dtype: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -253,6 +254,12 @@ class Cell:
     def __repr__(self) -> str:
         given = ", ".join((*self.inputs, *self.states))
         return f"<Cell {self.name}: {given} -> {', '.join(self.outputs)}>"
+
+    def _repr_html_(self) -> str:
+        return str(import_module("derive.inspect.notebook").html(self))
+
+    def _repr_latex_(self) -> str:
+        return str(import_module("derive.inspect.notebook").latex(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Cell.parse, (self.to_text(), self._checked.declaration.place.file)

@@ -199,5 +199,20 @@ def _bench(cells: tuple[str, ...], **options: Any) -> int:
     return bench.run(cells, **options)
 
 
+@_derive.command("equal", epilog=_EPILOG)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
+def _equal(a: str, b: str, as_json: bool) -> int:
+    """Whether two cells compute the same, and how their parameters correspond.
+
+    Prints the parameter map, or a counter-example with numbers. Exit status: 0 equal, 1 not
+    equal or a sub-case only, 3 undecided.
+    """
+    from derive.commands import equal
+
+    return equal.run(a, b, as_json)
+
+
 if __name__ == "__main__":
     main()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import sympy
 
@@ -370,6 +371,12 @@ class Gradient:
     @property
     def d_states(self) -> tuple[str, ...]:
         return tuple(self.derivative.name(name) for name in self.step.states)
+
+    def _repr_html_(self) -> str:
+        return str(import_module("derive.inspect.notebook").html(self))
+
+    def _repr_latex_(self) -> str:
+        return str(import_module("derive.inspect.notebook").latex(self))
 
 
 def reverse_step(step: Step) -> Gradient:

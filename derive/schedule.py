@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 from derive import scalar
 from derive.differentiate import Gradient
@@ -32,6 +33,12 @@ class Schedule:
     output_keys: tuple[str, ...]
     forward: Plan
     backward: Plan
+
+    def _repr_html_(self) -> str:
+        return str(import_module("derive.inspect.notebook").html(self))
+
+    def _repr_latex_(self) -> str:
+        return str(import_module("derive.inspect.notebook").latex(self))
 
 
 def schedule(gradient: Gradient, output_keys: tuple[str, ...]) -> Schedule:

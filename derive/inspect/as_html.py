@@ -139,7 +139,7 @@ def _simplified(view: View) -> Section:
 
 
 def _schedule(view: View) -> Section:
-    data = {"picture": schedule_picture(view.loops, view.sizes)}
+    data = {"picture": schedule_picture(view.loops, view.sizes, linked=True)}
     return Section("schedule", "Schedule", "html/schedule.html.j2", data)
 
 

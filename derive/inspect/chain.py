@@ -20,21 +20,25 @@ from derive.formulas import formula, outer, sum_rows
 from derive.program import Array, Equation, Layout, Map, Matmul, Sum
 from derive.scalar import Expr
 
+_VECTOR = "a product: the transposed matrix takes the cotangent back"
+_MATRIX = "a product: each row of the batch adds an outer product"
+_SUM = "a sum: every term receives the cotangent of the whole"
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """One contribution to a cotangent.
 
     consumer: the array whose equation reads the array; "" for a cotangent from outside.
-    value: the right-hand side of that equation.  slope: the partial derivative, None where the
-    consumer is linear in a way that has its own rule (products and sums).
-    term: what is added.  behind: the links of the consumer's own cotangent, where no line of
-    the gradient shows it.
+    value: the right-hand side of that equation.  slope: the partial derivative, None where a
+    rule, in words, takes its place.  term: what is added.  behind: the links of the consumer's
+    own cotangent, where no line of the gradient shows it.
     """
 
     consumer: str
     value: Expr
     slope: Expr | None
+    rule: str
     term: Expr
     behind: tuple[Link, ...]
 
@@ -69,7 +73,7 @@ class Chain:
     def links(self, array: str) -> tuple[Link, ...]:
         """The contributions to the cotangent of `array`, last consumer first."""
         found = [
-            Link("", scalar.symbol(array), None, scalar.symbol(seed), ())
+            Link("", scalar.symbol(array), None, "", scalar.symbol(seed), ())
             for of, seed in self.seeds
             if of == array
         ]
@@ -100,11 +104,13 @@ class Chain:
                 return []
             slope = slope.xreplace(self.written)
             term = self._reduced(d_out * slope, array, equation.out)
-            return [Link(equation.out, value, slope, term, behind)]
+            return [Link(equation.out, value, slope, "", term, behind)]
         if isinstance(equation, Sum):
-            return [Link(equation.out, value, None, d_out, behind)]
-        terms = (t.xreplace(self.written) for t in _of_product(equation, array, d_out))
-        return [Link(equation.out, value, None, term, behind) for term in terms]
+            return [Link(equation.out, value, None, _SUM, d_out, behind)]
+        return [
+            Link(equation.out, value, None, rule, term.xreplace(self.written), behind)
+            for rule, term in _of_product(equation, array, d_out)
+        ]
 
     def _slope(self, equation: Map, array: str) -> Expr:
         by, at = scalar.symbol(array), scalar.symbol(equation.out)
@@ -124,13 +130,14 @@ class Chain:
         return term
 
 
-def _of_product(equation: Matmul, array: str, d_out: Expr) -> list[Expr]:
+def _of_product(equation: Matmul, array: str, d_out: Expr) -> list[tuple[str, Expr]]:
     left, right = scalar.symbol(equation.left), scalar.symbol(equation.right)
     assert equation.layout is not Layout.OUTER  # only a gradient holds outer products
     normal = equation.layout is Layout.NORMAL
-    found: list[Expr] = []
+    found: list[tuple[str, Expr]] = []
     if array == equation.right:
-        found.append(symbols.matmul(symbols.transpose(left) if normal else left, d_out))
+        matrix = symbols.transpose(left) if normal else left
+        found.append((_VECTOR, symbols.matmul(matrix, d_out)))
     if array == equation.left:
-        found.append(outer(d_out, right) if normal else outer(right, d_out))
+        found.append((_MATRIX, outer(d_out, right) if normal else outer(right, d_out)))
     return found

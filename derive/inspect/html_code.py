@@ -19,10 +19,12 @@ _ASSIGNED = re.compile(
     r"([A-Za-z]\w*)(?:\[[^=]*\])?(?:: \w+)? [-+*/]?= "
 )
 _COMMENT = re.compile(r"\s*(?:#|\*|/\*)\s+([A-Za-z]\w*)('?)\s+= ")
+_ADDED = re.compile(r"\s*dk_(?:add|sum)_\w+\(.*call->at\.(\w+)")
 _STAGE = re.compile(r"(?:static void|DK_INLINE) .*?(forward|backward)_([a-z]+)_(\d+)(?:_\w+)?\(")
 #: Room for an array, or an array under a shorter name: nothing is computed.
 _NO_VALUE = re.compile(
-    r"np\.(?:empty|zeros)\b|(?:params|inputs|states|saved)\[|\w+\[[^\]]*\](?: if|$)|or_zeros"
+    r"np\.(?:empty|zeros)\b|(?:params|inputs|states|saved)\[|\w+\[[^\]]*\](?: if|$)"
+    r"|or_zeros|[a-z]\w*$"
 )
 _LABELS = {"py": "NumPy", "c": "C", "h": "C header"}
 _SUFFIXES = ("_all", "_factor", "_output")
@@ -68,18 +70,23 @@ def code_files(
 
 def references(files: Iterable[CodeFile]) -> dict[str, list[tuple[str, str]]]:
     """Anchor of an equation -> (file and line, anchor) of the first line that computes it in
-    each file; a line that computes all of it comes before one that computes a factor."""
+    each file; a line of its own comes before one that it shares, and a factor comes last."""
     found: dict[str, list[tuple[str, str]]] = {}
     for file in files:
         seen: set[str] = set()
         label = _LABELS[file.path.rpartition(".")[2]]
-        for line in sorted(file.lines, key=lambda line: "_factor_all = " in line.text):
+        for line in sorted(file.lines, key=_shared):
             for _, anchor in () if _COMMENT.match(line.text) else line.targets:
                 if anchor not in seen:
                     seen.add(anchor)
                     place = (f"{label} {line.number}", f"{file.id}-{line.number}")
                     found.setdefault(anchor, []).append(place)
     return found
+
+
+def _shared(line: CodeLine) -> tuple[bool, bool]:
+    own = [name for name, anchor in line.targets if anchor.partition("-")[2] == name]
+    return "_factor_all = " in line.text, len(own) != 1 or len(line.targets) != 1
 
 
 def _targets(
@@ -95,7 +102,7 @@ def _targets(
         places = {anchors[name]: name for name in stages[anchor] if name in anchors}
         products = tuple((name, place) for place, name in places.items())
         return (("stage", anchor), *(products if line.startswith("static void") else ()))
-    assigned = _ASSIGNED.match(line)
+    assigned = _ADDED.match(line) or _ASSIGNED.match(line)
     if not assigned or _NO_VALUE.match(line, assigned.end()):
         return ()
     places = {anchors[name]: name for name in reversed(_meant(assigned[1], anchors))}
@@ -118,5 +125,5 @@ def _meant(name: str, known: Mapping[str, str]) -> list[str]:
     if rest and all(gate in known for gate in gates):
         return gates  # a_i_f_o
     last = f"_{rest[-1]}" if rest else ""
-    pattern = re.compile(f"{re.escape(prefix + first)}_[A-Za-z0-9]+{re.escape(last)}")
+    pattern = re.compile(f"{re.escape(prefix + first)}_(?!next)[A-Za-z0-9]+{re.escape(last)}")
     return [other for other in known if pattern.fullmatch(other)]  # d_a, U_h

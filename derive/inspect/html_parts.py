@@ -32,11 +32,14 @@ _NO_ORDER = Order({})
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One contribution to a cotangent. where: the equation that reads the array."""
+    """One contribution to a cotangent. consumer and value: the two sides of the equation that
+    reads the array.  partial and slope: those of its derivative, or a rule in words."""
 
     meaning: str
-    where: tuple[str, ...]
+    consumer: str
+    value: tuple[str, ...]
     rule: str
+    partial: str
     slope: tuple[str, ...]
     term: tuple[str, ...]
     behind: tuple[Step, ...]
@@ -150,33 +153,46 @@ def chain_rule(view: View) -> dict[str, tuple[Step, ...]]:
     chain = Chain(gradient, [line.name for line in found.gradient], shown)
     of = {name: array for array, name in gradient.derivative.of}
     meaning = {seed.name: seed.meaning for seed in found.seeds}
+    orders = {line.name: line.order for line in (*found.equations, *found.where)}
     order = found.gradient[0].order if found.gradient else _NO_ORDER
     return {
         line.name: tuple(
-            _step(link, of[line.name], meaning, order) for link in chain.links(of[line.name])
+            _step(link, of[line.name], meaning, orders, order)
+            for link in chain.links(of[line.name])
         )
         for line in found.gradient
     }
 
 
-def _step(link: Link, array: str, meaning: Mapping[str, str], order: Order) -> Step:
+def _step(
+    link: Link,
+    array: str,
+    meaning: Mapping[str, str],
+    orders: Mapping[str, Order],
+    order: Order,
+) -> Step:
+    """orders: of the lines that the page shows; order: of everything else."""
     term = math(link.term, order)
     if not link.consumer:
-        return Step(meaning[link.term.name], (), "", (), term, ())
-    where = (math_name(link.consumer), "=", *math(link.value, order))
-    rule = "linear: the cotangent goes back the way the value came"
-    found: tuple[str, ...] = ()
-    if link.slope is not None:
-        rule, found = slope(link.consumer, array), math(link.slope, order)
-    behind = tuple(_step(inner, link.consumer, meaning, order) for inner in link.behind)
-    return Step("", where, rule, found, term, behind)
+        return Step(meaning[link.term.name], "", (), "", "", (), term, ())
+    named = link.consumer in orders or link.slope is not None
+    return Step(
+        meaning="",
+        consumer=math_name(link.consumer) if named else "",
+        value=math(link.value, orders.get(link.consumer, order)),
+        rule=link.rule,
+        partial=slope(link.consumer, array) if link.slope is not None else "",
+        slope=math(link.slope, order) if link.slope is not None else (),
+        term=term,
+        behind=tuple(_step(one, link.consumer, meaning, orders, order) for one in link.behind),
+    )
 
 
 # --- schedule -------------------------------------------------------------------------------
 
 
-def schedule_picture(found: Loops, sizes: Mapping[str, int]) -> SchedulePicture:
-    forward, backward = map(_pass, found.passes)
+def schedule_picture(found: Loops, sizes: Mapping[str, int], *, linked: bool) -> SchedulePicture:
+    forward, backward = (_pass(pass_, linked) for pass_ in found.passes)
     total = sum((item.numbers for item in found.kept), scalar.ZERO)
     kept = tuple(
         KeptBar(
@@ -202,13 +218,15 @@ def sizes_text(sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{name} = {number}" for name, number in sizes.items())
 
 
-def _pass(view: PassView) -> PassBox:
+def _pass(view: PassView, linked: bool) -> PassBox:
     boxes = []
     for title, stages in view.phases:
         phase = Phase(title)
         if stages or phase not in _RARE:
             ids = (f"stage-{view.name}-{phase.name.lower()}-{k}" for k in range(1, 1 + len(stages)))
-            inner = tuple(_stage(i, stage) for i, stage in zip(ids, stages, strict=True))
+            inner = tuple(
+                _stage(i if linked else "", stage) for i, stage in zip(ids, stages, strict=True)
+            )
             boxes.append(PhaseBox(title, phase is Phase.STEP, inner))
     return PassBox(view.name, view.linear, tuple(boxes))
 
@@ -251,8 +269,9 @@ def cost_card(view: View) -> CostCard:
     found, sizes = view.cost, view.sizes
 
     def amount(value: Expr) -> Amount:
-        formula = "".join(math(in_widths(value), _NO_ORDER)).replace("<mo>⊙</mo>", "")
-        return Amount(formula, f"{at(value, sizes):,}")
+        terms = in_widths(value).as_ordered_terms()
+        formula = " + ".join(piece for term in terms for piece in math(term, _NO_ORDER))
+        return Amount(formula.replace("<mo>⊙</mo>", ""), f"{at(value, sizes):,}")
 
     facts = (
         ("parameters", found.parameters),

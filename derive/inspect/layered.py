@@ -15,19 +15,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-_COLUMN_GAP, _ROW_GAP, _SWEEPS = 46.0, 12.0, 12
+_COLUMN_GAP, _ROW_GAP, _SWEEPS = 54.0, 12.0, 12
 Point = tuple[float, float]
 _Key = str | tuple[str, str, int]  # a node, or where an edge passes a layer
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """width, height: of everything.  edges: {(from, to): points between the two}."""
+    """width, height: of everything.  edges: {(from, to): for each layer between the two, the
+    points where the edge enters and leaves it}."""
 
     width: float
     height: float
     places: Mapping[str, Point]
-    edges: Mapping[tuple[str, str], tuple[Point, ...]]
+    edges: Mapping[tuple[str, str], tuple[tuple[Point, Point], ...]]
 
 
 def layered(
@@ -51,22 +52,24 @@ def layered(
             rows.update(_placed(column, heights, rows, before, after))
     top = min(rows[key] - heights[key] / 2 for key in rows)
     bottom = max(rows[key] + heights[key] / 2 for key in rows)
-    centres, x = [], 0.0
+    centres, sides, x = [], [], 0.0
     for column in columns:
         wide = max((sizes[key][0] for key in column if isinstance(key, str)), default=0.0)
         centres.append(x + wide / 2)
+        sides.append((x, x + wide))
         x += wide + _COLUMN_GAP
 
-    def point(key: _Key, column: int) -> Point:
-        return centres[column], rows[key] - top
+    def passage(source: str, key: str, k: int) -> tuple[Point, Point]:
+        y = rows[source, key, k] - top
+        return (sides[k][0], y), (sides[k][1], y)
 
     return Layout(
         width=x - _COLUMN_GAP,
         height=bottom - top,
-        places={key: point(key, layer[key]) for key in reads},
+        places={key: (centres[layer[key]], rows[key] - top) for key in reads},
         edges={
             (source, key): tuple(
-                point((source, key, k), k) for k in range(layer[source] + 1, layer[key])
+                passage(source, key, k) for k in range(layer[source] + 1, layer[key])
             )
             for key, sources in reads.items()
             for source in sources

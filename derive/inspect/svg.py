@@ -11,7 +11,6 @@ inputs and states have no fill.
 from __future__ import annotations
 
 from html import escape
-from itertools import pairwise
 
 from derive.inspect.graph import Graph, Node, Role
 from derive.inspect.layered import Layout, Point, layered
@@ -66,20 +65,23 @@ def _node_tone(graph: Graph, key: str) -> str:
 
 def _edge(layout: Layout, source: Node, target: Node, tone: str) -> str:
     x, y = layout.places[source.key]
-    points: list[Point] = [(x + _size(source)[0] / 2, y)]
-    points += layout.edges[source.key, target.key]
+    path, last = f"M{x + _size(source)[0] / 2:.1f} {y:.1f}", (x + _size(source)[0] / 2, y)
     x, y = layout.places[target.key]
-    points.append((x - _size(target)[0] / 2 - 5, y))
-    path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-    for (x0, y0), (x1, y1) in pairwise(points):
-        middle = (x0 + x1) / 2
-        path += f" C{middle:.1f} {y0:.1f} {middle:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
-    x, y = points[-1]
+    end = (x - _size(target)[0] / 2 - 5, y)
+    for enter, leave in (*layout.edges[source.key, target.key], (end, end)):
+        path += _curve(last, enter) + (f" H{leave[0]:.1f}" if leave != enter else "")
+        last = leave
+    x, y = end
     head = f"M{x - 2:.1f} {y - 4:.1f} l7 4 l-7 4 z"
     return (
         f'<g class="edge {tone}"><path class="way" d="{path}"></path>'
         f'<path class="head" d="{head}"></path></g>'
     )
+
+
+def _curve(start: Point, end: Point) -> str:
+    middle = (start[0] + end[0]) / 2
+    return f" C{middle:.1f} {start[1]:.1f} {middle:.1f} {end[1]:.1f} {end[0]:.1f} {end[1]:.1f}"
 
 
 def _node(node: Node, place: Point, tone: str, linked: bool) -> str:

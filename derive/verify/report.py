@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,12 @@ class Report:
         verdict = verdict or (f"{ran} checks passed" if ran else "no check ran")
         missing = f", {len(self.not_run)} not run" if self.not_run else ""
         return "\n".join([*lines, "", f"{self.name}: {verdict}{missing} (seed {self.seed})"])
+
+    def _repr_html_(self) -> str:
+        return str(import_module("derive.inspect.notebook").html(self))
+
+    def _repr_latex_(self) -> str:
+        return str(import_module("derive.inspect.notebook").latex(self))
 
     def __str__(self) -> str:
         return self.text()

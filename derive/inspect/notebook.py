@@ -1,0 +1,124 @@
+"""What a notebook shows of a Cell, a Gradient, a Schedule and a Report.
+
+In: one of the four.  Out: a fragment of HTML, or LaTeX that MathJax and pdflatex both take.
+Not here: the parts (html_parts.py), layout (templates/html).
+
+The classes reach these functions by name when a notebook asks, so that a program without one
+loads none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from derive.cell import Cell
+from derive.differentiate import Gradient
+from derive.inspect.as_html import cell_data, fragment
+from derive.inspect.as_latex import aligned, escape
+from derive.inspect.derivation import Line
+from derive.inspect.html_parts import formula, schedule_picture
+from derive.inspect.html_report import verification
+from derive.inspect.loops import loops
+from derive.inspect.mathml import math_name
+from derive.inspect.notation import Order
+from derive.inspect.view import USUAL_WIDTH, View
+from derive.schedule import Schedule
+from derive.verify.report import Report
+
+
+def html(shown: Any) -> str:
+    return _HTML[type(shown)](shown)
+
+
+def latex(shown: Any) -> str:
+    return _LATEX[type(shown)](shown)
+
+
+# --- HTML -----------------------------------------------------------------------------------
+
+
+def _cell(cell: Cell) -> str:
+    return fragment("cell", cell_data(View(cell), linked=False))
+
+
+def _gradient(gradient: Gradient) -> str:
+    table = gradient.program.table()
+    forward, backward = _lines(gradient)
+    seeds = (*gradient.output_seeds, *gradient.state_seeds)
+    of = {seed: array for array, seed in gradient.derivative.seeds}
+    data = {
+        "seeds": tuple((math_name(s), f"a cotangent of {of[s]}, from outside") for s in seeds),
+        "where": tuple(formula(line, shape=table[line.name].shape) for line in forward),
+        "equations": tuple(formula(line, shape=table[line.name].shape) for line in backward),
+    }
+    return fragment("gradient", data)
+
+
+def _schedule(schedule: Schedule) -> str:
+    dims = schedule.split.gradient.program.dims()
+    picture = schedule_picture(loops(schedule), dict.fromkeys(dims, USUAL_WIDTH), linked=False)
+    return fragment("schedule", {"picture": picture})
+
+
+def _report(report: Report) -> str:
+    return fragment("verification", {"found": verification(report), "name": report.name})
+
+
+def _lines(gradient: Gradient) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
+    known = {array.name: k for k, array in enumerate(gradient.step.program.arrays)}
+    first = [a.name for a in gradient.program.arrays if a.name not in known]
+    forward = Order(known)
+    backward = Order({name: k for k, name in enumerate((*first, *known))}, names_first=True)
+    return (
+        tuple(Line(e.lhs.name, e.rhs, forward) for e in gradient.forward),
+        tuple(Line(e.lhs.name, e.rhs, backward) for e in gradient.equations),
+    )
+
+
+# --- LaTeX ----------------------------------------------------------------------------------
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "\n".join(lines)
+
+
+def _cell_latex(cell: Cell) -> str:
+    return _joined(aligned(View(cell).derivation.equations))
+
+
+def _gradient_latex(gradient: Gradient) -> str:
+    forward, backward = _lines(gradient)
+    return _joined(aligned((*forward, *backward)))
+
+
+def _schedule_latex(schedule: Schedule) -> str:
+    found: list[Line] = []
+    for pass_ in loops(schedule).passes:
+        for _, stages in pass_.phases:
+            for stage in stages:
+                found += (line for stack in stage.stacks for line in stack.lines)
+                found += (*stage.lines, *stage.sums)
+    return _joined(aligned(found))
+
+
+def _report_latex(report: Report) -> str:
+    rows: list[Sequence[str]] = [("check", "where", "observed", "allowed", "verdict")]
+    worst = verification(report).worst
+    rows += [(v.check, v.where, v.observed, v.allowed, v.verdict) for v in worst]
+    text = (" & ".join(rf"\text{{{escape(c)}}}" for c in row) + r" \\" for row in rows)
+    return _joined([r"$\displaystyle \begin{array}{llrrl}", *text, r"\end{array}$"])
+
+
+_HTML: dict[type, Callable[[Any], str]] = {
+    Cell: _cell,
+    Gradient: _gradient,
+    Schedule: _schedule,
+    Report: _report,
+}
+_LATEX: dict[type, Callable[[Any], str]] = {
+    Cell: _cell_latex,
+    Gradient: _gradient_latex,
+    Schedule: _schedule_latex,
+    Report: _report_latex,
+}

@@ -1,0 +1,119 @@
+"""Pages in a real browser: formulas and graphs are laid out, nothing overflows, both schemes.
+
+Skipped where no Chromium is found. Each page is measured by a script inside a frame of the
+wanted width, and the browser prints the document that holds the result.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import derive
+from derive.inspect import show
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+
+CELLS = ("rnn", "lstm", "gru_reset_before", "lstm_layer_norm_ba2016")
+WIDTHS = {"phone": 390, "desktop": 1280}
+SCHEMES = {"dark": 0, "light": 1}
+
+_MEASURE = """
+<script>
+addEventListener("load", () => {
+  for (const fold of document.querySelectorAll("details")) fold.open = true;
+  const box = e => e.getBoundingClientRect();
+  const inside = e => e.closest(".scroll, .rhs, .row");
+  const empty = s => [...document.querySelectorAll(s)]
+    .filter(e => box(e).width < 1 || box(e).height < 1).length;
+  const wide = [...document.querySelectorAll("main *, header *")]
+    .filter(e => !inside(e.parentElement) && box(e).right > innerWidth + 1)
+    .map(e => e.tagName + "." + e.className);
+  const clipped = [...document.querySelectorAll(".rhs, .row")]
+    .filter(e => e.scrollHeight > e.clientHeight + 1)
+    .map(e => `${e.scrollHeight} > ${e.clientHeight}: ${e.textContent}`);
+  const fractions = [...document.querySelectorAll(".eq mfrac")];
+  const style = getComputedStyle(document.body);
+  parent.postMessage({
+    page: document.documentElement.scrollWidth, window: innerWidth, wide, clipped,
+    formulas: document.querySelectorAll("math").length, emptyFormulas: empty("math"),
+    nodes: document.querySelectorAll(".graph .node").length,
+    emptyNodes: empty(".graph .node .shape") + empty(".graph .node .name"),
+    emptyEdges: [...document.querySelectorAll(".graph .way")]
+      .filter(e => e.getTotalLength() < 5).length,
+    flatFractions: fractions.filter(e => box(e.children[1]).top < box(e.children[0]).bottom - 1)
+      .length,
+    ink: style.color, paper: style.backgroundColor,
+  }, "*");
+});
+</script></body>
+"""
+_FRAME = """<!DOCTYPE html><body><iframe src="page.html" style="width: {width}px; height: 900px;
+border: 0"></iframe><script>addEventListener("message", event => {{
+document.body.dataset.result = JSON.stringify(event.data); }});</script></body>"""
+
+
+def measured(text: str, width: int, scheme: str, folder: Path) -> dict[str, Any]:
+    (folder / "page.html").write_text(text.replace("</body>", _MEASURE), encoding="utf-8")
+    frame = folder / "frame.html"
+    frame.write_text(_FRAME.format(width=width))
+    assert BROWSER is not None
+    done = subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--disable-gpu",
+            "--disable-background-networking", "--virtual-time-budget=20000",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}",
+            f"--window-size={max(width, 600)},1000", "--dump-dom", frame.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    found = re.search(r'data-result="([^"]*)"', done.stdout)
+    assert found, f"the page was not measured: {done.stderr[-500:]}"
+    result: dict[str, Any] = json.loads(unescape(found[1]))
+    return result
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as WCAG defines it."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def page(request: pytest.FixtureRequest) -> str:
+    return show(derive.cells.from_spec(request.param), format="html")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [("phone", "light"), ("desktop", "dark")])
+def test_a_page_is_laid_out_and_does_not_overflow(
+    page: str, width: str, scheme: str, tmp_path: Path
+) -> None:
+    found = measured(page, WIDTHS[width], scheme, tmp_path)
+    assert found["window"] == WIDTHS[width]
+    assert found["formulas"] > 50 and found["emptyFormulas"] == 0
+    assert found["nodes"] > 5 and found["emptyNodes"] == found["emptyEdges"] == 0
+    assert found["flatFractions"] == 0
+    assert found["wide"] == []
+    assert found["clipped"] == []
+    assert found["page"] <= found["window"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_text_stands_out_in_both_schemes(scheme: str, tmp_path: Path) -> None:
+    text = show(derive.cells.rnn(), ("cell",), "html")
+    found = measured(text, WIDTHS["desktop"], scheme, tmp_path)
+    ink, paper = luminance(found["ink"]), luminance(found["paper"])
+    assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) > 7
+    assert (paper < ink) == (scheme == "dark")

@@ -1,0 +1,298 @@
+"""The search for a parameter map: parameters of B, told by those of A, so that B computes A.
+
+In: two Steps, and which state and input of B is which of A.  Out: a `Meaning` of B's parameters
+under which B's canonical form is A's, or None. It is checked by comparing the two forms, so a
+map that is found is a proof.
+Not here: what is done with it (equal.py); the linear equations (constraints.py).
+
+Searched are maps in which each parameter of B is a sum of numbers times parameters of A, plus
+a number: permuted, negated, scaled, shifted, merged, tied, transposed, zero; and matrices that
+are the diagonal of a vector, or the identity. Each function of B that sees a parameter is tried
+as each function of A of the same name, with either sign, inner ones first; what must then be
+equal gives linear equations, and a contradiction ends the branch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice, product
+
+from derive import polynomial
+from derive.canonical import Canonical, Meaning, canonical
+from derive.constraints import Constraints, equate
+from derive.polynomial import Atom, Poly, of, single
+from derive.program import Step
+
+MAX_NODES = 3000
+
+
+class GaveUp(Exception):
+    """The search is larger than MAX_NODES, or cannot see all maps of its class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two cells: its Step without idle states, and its canonical form.
+
+    same: states that repeat another -> that other.
+    """
+
+    step: Step
+    form: Canonical
+    same: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """names: {input or state of B: that of A}; sizes: {dimension of B: that of A}.
+
+    scaled: states of B that are A's times exp(sign * the state `by` of A).
+    """
+
+    names: Mapping[str, str]
+    sizes: Mapping[str, str]
+    scaled: tuple[str, ...] = ()
+    by: str = ""
+    sign: int = 1
+
+
+def find(a: Side, b: Side, link: Link) -> Meaning | None:
+    """GaveUp, or polynomial.TooLarge, where the search leads too far."""
+    return _Search(a, b, link).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Assign a function of B; or, where `seen`, look for it in A; or check an equation."""
+
+    atom: Atom | None
+    pair: tuple[Poly, Poly] | None = None
+    seen: bool = False
+
+
+class _Search:
+    def __init__(self, a: Side, b: Side, link: Link) -> None:
+        self.a, self.b, self.link, self.sizes = a, b, link, link.sizes
+        self.nodes = 0
+        self.complete = True
+        self.vectors = {
+            mine: of(Atom("array", other, (), _width(a.step, other) == 1)) * self.factor(mine)
+            for mine, other in link.names.items()
+        }
+        self.vectors |= {twin: self.vectors[s] for twin, s in b.same.items() if s in self.vectors}
+        self.wanted = {
+            mine: a.form.states[other] * self.factor(mine, after=True)
+            for mine, other in link.names.items()
+            if mine in b.form.states
+        }
+        pairs = [(b.form.states[mine], theirs) for mine, theirs in self.wanted.items()]
+        pairs += list(zip(b.form.outputs, a.form.outputs, strict=True))
+        self.candidates: dict[tuple[str, str], list[Atom]] = {}
+        for _, theirs in pairs:
+            for atom in _inner_first(theirs):
+                known = self.candidates.setdefault(_kind(atom), [])
+                if atom not in known:
+                    known.append(atom)
+        self.all = {atom for known in self.candidates.values() for atom in known}
+        self.tasks = list(_tasks(pairs))
+
+    def factor(self, state: str, after: bool = False) -> Poly:
+        link = self.link
+        if state not in link.scaled:
+            return polynomial.ONE
+        by = self.a.form.states[link.by] if after else of(Atom("array", link.by))
+        return polynomial.exp(by.times(Fraction(link.sign)))
+
+    def run(self) -> Meaning | None:
+        same = self.by_name()
+        if same is not None and self.proves(same):
+            return same
+        # Functions without parameters are A's too, unless they cancel: that is tried last.
+        whole = self.tasks
+        for tasks in (whole, [task for task in whole if not task.seen]):
+            if len(tasks) < len(whole) or tasks is whole:
+                self.tasks, self.nodes = tasks, 0
+                found = self.search(0, {}, Constraints())
+                if found is not None:
+                    return found
+        if not self.complete:
+            raise GaveUp
+        return None
+
+    def search(self, k: int, assigned: Mapping[Atom, Poly], found: Constraints) -> Meaning | None:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise GaveUp
+        if k == len(self.tasks):
+            return next(filter(self.proves, self.meanings(found)), None)
+        task = self.tasks[k]
+        if task.seen and task.atom is not None:
+            value = self.atom(task.atom, assigned)
+            atoms = () if value is None else tuple(value.atoms())
+            if atoms and not any(atom in self.all for atom in atoms):
+                return None
+            return self.search(k + 1, assigned, found)
+        if task.atom is None:
+            assert task.pair is not None
+            more = self.equal(task.pair[0], task.pair[1], assigned, found)
+            return None if more is None else self.search(k + 1, assigned, more)
+        for atom, sign in self.choices(task.atom, assigned):
+            grown: Constraints | None = found
+            for mine, theirs in zip(task.atom.args, atom.args, strict=True):
+                if grown is not None:
+                    signed = theirs.times(Fraction(-1)) if sign < 0 else theirs
+                    grown = self.equal(mine, signed, assigned, grown)
+            if grown is None:
+                continue
+            value = of(atom)
+            if sign < 0 and polynomial.parity(atom.name) < 0:
+                value = value.times(Fraction(-1))
+            result = self.search(k + 1, {**assigned, task.atom: value}, grown)
+            if result is not None:
+                return result
+        return None
+
+    def choices(self, atom: Atom, assigned: Mapping[Atom, Poly]) -> Iterator[tuple[Atom, int]]:
+        """A's functions of that name; those that stand for nothing yet first, unsigned first."""
+        signs = (1, -1) if polynomial.parity(atom.name) and atom.kind == "function" else (1,)
+        taken = {a for value in assigned.values() for a in value.atoms()}
+        known = self.candidates.get(_kind(atom), [])
+        for free in (True, False):
+            for sign in signs:
+                for other in known:
+                    if (other not in taken) == free:
+                        yield other, sign
+
+    def equal(
+        self, mine: Poly, theirs: Poly, assigned: Mapping[Atom, Poly], found: Constraints
+    ) -> Constraints | None:
+        result = equate(mine, theirs, lambda part: self.translated(part, assigned), found)
+        self.complete &= result is None or result.complete
+        return result
+
+    def translated(self, value: Poly, assigned: Mapping[Atom, Poly]) -> Poly | None:
+        """A polynomial of B without parameters, in A's atoms; None where that is not known."""
+        result = polynomial.ZERO
+        for mono, c in value.terms.items():
+            product = polynomial.constant(c)
+            for atom, n in mono:
+                part = self.atom(atom, assigned)
+                if part is None:
+                    return None
+                product = product * polynomial.power(part, Fraction(n))
+            result += product
+        return result
+
+    def atom(self, atom: Atom, assigned: Mapping[Atom, Poly]) -> Poly | None:
+        if atom in assigned:
+            return assigned[atom]
+        if atom.kind == "array":
+            return self.vectors.get(atom.name)
+        if atom.kind == "size":
+            return of(Atom("size", self.sizes.get(atom.name, atom.name), (), True))
+        if atom.kind in ("param", "product"):
+            return None
+        args = [self.translated(arg, assigned) for arg in atom.args]
+        if any(arg is None for arg in args):
+            return None
+        return rebuilt(atom, [arg for arg in args if arg is not None])
+
+    # --- results ----------------------------------------------------------------------------
+
+    def by_name(self) -> Meaning | None:
+        """Parameters of B that are called as in A are A's; None where one is not."""
+        mine, theirs = self.b.step.program.table(), self.a.step.program.table()
+        found = Constraints()
+        for name in self.b.step.params:
+            if name not in self.a.step.params or not _fits(
+                theirs[name].shape, mine[name].shape, self.sizes
+            ):
+                return None
+            kind = "matrix" if mine[name].is_matrix else "vector"
+            found = found.fixed(kind, name, name)
+        return self.meaning(found)
+
+    def meaning(self, found: Constraints) -> Meaning | None:
+        return found.meaning(self.b.step, self.a.step, self.vectors, self.sizes, _fits)
+
+    def meanings(self, found: Constraints) -> Iterator[Meaning]:
+        """What the equations say; parameters they say nothing of are tried as A's others."""
+        first = self.meaning(found)
+        if first is not None:
+            yield first
+        mine, theirs = self.b.step.program.table(), self.a.step.program.table()
+        free = [name for name in self.b.step.params if not found.tells(name)]
+        rest = [name for name in self.a.step.params if not found.uses(name)]
+        if not 0 < len(free) <= 4:
+            return
+        for order in islice(product(rest, repeat=len(free)), 120):
+            pairs = list(zip(free, order, strict=True))
+            if all(_fits(theirs[y].shape, mine[x].shape, self.sizes) for x, y in pairs):
+                for signs in product((1, -1), repeat=len(free)):
+                    more = found
+                    for (x, y), sign in zip(pairs, signs, strict=True):
+                        kind = "matrix" if mine[x].is_matrix else "vector"
+                        more = more.fixed(kind, x, y, sign)
+                    meaning = self.meaning(more)
+                    if meaning is not None:
+                        yield meaning
+
+    def proves(self, meaning: Meaning) -> bool:
+        form = canonical(self.b.step, meaning)
+        return form.outputs == self.a.form.outputs and all(
+            form.states[state] == value for state, value in self.wanted.items()
+        )
+
+
+def rebuilt(atom: Atom, args: list[Poly]) -> Poly:
+    """The atom of other arguments, brought into normal form."""
+    if atom.kind == "function":
+        return polynomial.function(atom.name, *args) if args else of(atom)
+    if atom.kind == "exp":
+        return polynomial.exp(args[0])
+    if atom.kind == "power":
+        return polynomial.power(args[0], Fraction(atom.name))
+    result = polynomial.ZERO  # a sum over the width, which is linear
+    for mono, c in args[0].terms.items():
+        result += of(Atom(atom.kind, atom.name, (single(mono),), True)).times(c)
+    return result
+
+
+def _kind(atom: Atom) -> tuple[str, str]:
+    return atom.kind, atom.name
+
+
+def _tasks(pairs: list[tuple[Poly, Poly]]) -> Iterator[_Task]:
+    seen: set[Atom] = set()
+    for mine, theirs in sorted(pairs, key=lambda pair: len(pair[0].key)):
+        for atom in _inner_first(mine):
+            if atom not in seen:
+                seen.add(atom)
+                yield _Task(atom, seen=not any(_loose(arg) for arg in atom.args))
+        yield _Task(None, (mine, theirs))
+
+
+def _inner_first(value: Poly) -> Iterator[Atom]:
+    """Functions, powers, exponentials and sums in `value`, each after those inside it."""
+    for atom in value.atoms():
+        for arg in atom.args:
+            yield from _inner_first(arg)
+        if atom.kind in ("function", "exp", "power", "sum") and atom.args:
+            yield atom
+
+
+def _loose(value: Poly) -> bool:
+    """Whether a parameter stands in it outside another function."""
+    return any(atom.kind in ("param", "product") for atom in value.atoms())
+
+
+def _width(step: Step, name: str) -> object:
+    return step.program.table()[name].width
+
+
+def _fits(theirs: tuple[object, ...], mine: tuple[object, ...], sizes: Mapping[str, str]) -> bool:
+    """Whether an array of A's shape can stand for one of B's."""
+    wanted = tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in mine)
+    return theirs == wanted or (len(wanted) == 1 and theirs == (1,))

@@ -1,6 +1,7 @@
 """One cell, one shape: everybody enters, is checked, and is then timed in turn.
 
-In: a Task, the measured Machine, an Effort.  Out: Records.
+In: a Task, an Effort.  Out: Records, and what the cell needs; with the measured Machine, Records
+with rates.
 Not here: processes (worker.py), the contestants (peers/).
 """
 
@@ -40,10 +41,9 @@ def contest(
     label: str,
     task: Task,
     peers: Sequence[Peer],
-    machine: Machine,
     effort: Effort,
     modes: Sequence[str] = MODES,
-) -> list[Record]:
+) -> tuple[list[Record], Bound]:
     """label: the cell as the user called it."""
     contestants = [one for peer in peers for one in peer.enter(task)]
     exact, limits = allowed(task)
@@ -58,12 +58,24 @@ def contest(
         good = [entry for entry in entries if entry.error <= 1]
         times = interleaved([entry.function for entry in good], effort)
         timed = dict(zip(map(id, good), times, strict=True))
-        found = [
-            _record(label, task, mode, entry, timed.get(id(entry)), need, machine)
-            for entry in entries
-        ]
+        found = [_record(label, task, mode, entry, timed.get(id(entry)), need) for entry in entries]
         records += _with_ratios(found)
-    return records
+    return records, need
+
+
+def rated(record: Record, need: Bound, machine: Machine) -> Record:
+    """With the rates that follow from what the machine can do."""
+    limit = need.seconds(record.mode, machine, record.dtype)
+    if record.seconds is None:
+        return replace(record, bound=limit)
+    flops = need.operations(record.mode) / record.seconds
+    return replace(
+        record,
+        bound=limit,
+        flops=flops,
+        of_peak=flops / machine.peak[record.dtype],
+        of_bound=limit / record.seconds,
+    )
 
 
 def _first_call(
@@ -80,25 +92,21 @@ def _first_call(
 
 
 def _record(
-    label: str, task: Task, mode: str, entry: _Entry, times: Times | None, need: Bound,
-    machine: Machine,
-) -> Record:  # fmt: skip
+    label: str, task: Task, mode: str, entry: _Entry, times: Times | None, need: Bound
+) -> Record:
     one = entry.contestant
-    limit = need.seconds(mode, machine, one.dtype)
     saved = one.saved if one.saved is not None else need.saved if one.ours else None
     record = Record(
         cell=label, shape=task.shape, threads=task.threads, mode=mode, contestant=one.name,
         dtype=one.dtype, ours=one.ours, agrees=times is not None, error=entry.error,
-        where=entry.where, bound=limit, start=entry.start, peak=entry.peak,
+        where=entry.where, start=entry.start, peak=entry.peak,
         saved=saved * _BYTES[one.dtype] if saved is not None and mode == "train" else None,
     )  # fmt: skip
     if times is None:
         return record
-    flops = need.operations(mode) / times.median
     return replace(
         record, seconds=times.median, low=times.low, high=times.high, rounds=times.rounds,
-        processors=times.processors, flops=flops, of_peak=flops / machine.peak[one.dtype],
-        of_bound=limit / times.median,
+        processors=times.processors,
     )  # fmt: skip
 
 

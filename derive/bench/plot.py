@@ -62,5 +62,5 @@ def _panel(axis: Any, records: list[Record], colors: dict[str, Any]) -> None:
         heights = [found.get(place, 0) for place in places]
         axis.bar(at, heights, width, label=name, color=colors[name])
     axis.set_xticks(range(len(places)), [f"{s}\n{t} thr." for s, t in places], fontsize=7)
-    axis.set_ylim(0, max(1.0, *(r.of_bound or 0 for r in records)))
+    axis.set_ylim(0, 1.05 * max([1.0, *(r.of_bound or 0 for r in records)]))
     axis.axhline(1, color="black", linewidth=0.5)

@@ -43,7 +43,7 @@ _CLOCK = """
 import json, os, sys, time
 def now():
     t = os.times()
-    return [time.perf_counter(), t.user + t.system + t.children_user + t.children_system]
+    return [time.perf_counter(), time.process_time() + t.children_user + t.children_system]
 def since(start):
     return [b - a for a, b in zip(start, now())]
 """

@@ -63,7 +63,8 @@ def _has_avx512() -> bool:
         return False
 
 
-#: ("machine", dict) or ("absent", {peer: why}) or ("records", label, list).
+#: ("absent", {peer: why}), ("done", label) for each contest, and in the end
+#: ("records", list, rates of the machine).
 Message = tuple[Any, ...]
 
 
@@ -106,7 +107,7 @@ def _work(order: Order, send: Any) -> None:
     import numpy as np
 
     from derive.bench import measure
-    from derive.bench.contest import contest
+    from derive.bench.contest import contest, rated
     from derive.bench.machine import probe
     from derive.bench.peers import peer
     from derive.bench.task import task_of
@@ -114,22 +115,29 @@ def _work(order: Order, send: Any) -> None:
 
     np.seterr(all="ignore")
     effort = measure.QUICK if order.quick else measure.FULL
-    machine = probe(order.threads, effort)
-    send.send(("machine", machine.as_dict()))
+    samples = effort.least
+    machine = probe(order.threads, samples)
     peers, absent = [], {}
     for module in order.peers:
-        found = peer(module)
-        if why := found.missing():
-            absent[found.NAME] = why
+        one = peer(module)
+        if why := one.missing():
+            absent[one.NAME] = why
         else:
-            peers.append(found)
+            peers.append(one)
     send.send(("absent", absent))
+    found = []
     for label in order.cells:
         cell = cell_of(label)
         for shape in order.shapes:
             task = task_of(cell, shape, order.threads)
-            records = contest(label, task, peers, machine, effort, order.modes)
-            send.send(("records", f"{label} {shape}", records))
+            records, need = contest(label, task, peers, effort, order.modes)
+            found += [(record, need) for record in records]
+            # Again and again: the best counts, and at times others have the machine.
+            machine = machine.best(probe(order.threads, samples))
+            send.send(("done", f"{label} {shape}"))
+    send.send(
+        ("records", [rated(record, need, machine) for record, need in found], machine.as_dict())
+    )
 
 
 def report(orders: list[Order], tick: Any) -> Report:
@@ -140,13 +148,13 @@ def report(orders: list[Order], tick: Any) -> Report:
     absent: dict[str, str] = {}
     for order in orders:
         for kind, *content in messages(order):
-            if kind == "machine":
-                machines.append(content[0])
-            elif kind == "absent":
+            if kind == "absent":
                 absent.update(content[0])
-            else:
+            elif kind == "done":
                 tick(f"{content[0]}, {order.threads} threads")
-                records += content[1]
+            else:
+                records += content[0]
+                machines.append(content[1])
     seconds = time.perf_counter() - started
     return Report(
         tuple(records), tuple(machines), absent, _versions(), (before, load_average()), seconds

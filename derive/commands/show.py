@@ -45,11 +45,20 @@ def run(
 
 
 def _verified(cell: Cell) -> Report:
-    """The quick checks, one progress line or bar for all of them."""
+    """The quick checks, with a progress bar on a terminal."""
+    from contextlib import ExitStack
+
     from derive.verify import verify
 
-    console.say(f"verifying {cell.name}")
-    return verify(cell, quick=True)
+    with ExitStack() as shown:
+        bars: list[console.Tick] = []
+
+        def progress(what: str, done: int, total: int) -> None:
+            if not bars:
+                bars.append(shown.enter_context(console.progress("verifying", total)))
+            bars[0](what)
+
+        return verify(cell, quick=True, progress=progress)
 
 
 def _opened(name: str, page: str) -> None:

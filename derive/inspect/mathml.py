@@ -150,6 +150,11 @@ def _number(value: Expr) -> tuple[str, int]:
     return f"{sign}<mn>{digits}</mn><mo>·</mo>{power}", SUM if sign else PRODUCT
 
 
+def _over(above: str, below: str) -> tuple[str, int]:
+    above = "<mn>1</mn>" if above == "1" else above  # the numerator of a reciprocal
+    return f"<mfrac>{_row(above)}{_row(below)}</mfrac>", ATOM
+
+
 def _times(factors: Sequence[str]) -> str:
     first, *rest = factors
     if rest and re.fullmatch(r"<mn>[^<]*</mn>", first):
@@ -178,7 +183,7 @@ MATHML = Notation(
     size=lambda dim: _row(f"<mo>|</mo>{_word(_letter(dim))}<mo>|</mo>"),
     number=_number,
     times=_times,
-    over=lambda above, below: (f"<mfrac>{_row(above)}{_row(below)}</mfrac>", ATOM),
+    over=_over,
     bare_quotient=True,
     power=lambda base, exponent: (f"<msup>{_row(base)}{_row(exponent)}</msup>", POWER),
     root=lambda inner: f"<msqrt>{inner}</msqrt>",

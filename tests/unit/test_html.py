@@ -69,6 +69,18 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+def check_markup(text: str) -> int:
+    """Formulas and drawings are XML, and in a formula all text stands in a token element."""
+    pieces = re.findall(r"<math>.*?</math>|<svg.*?</svg>", text, re.DOTALL)
+    for piece in pieces:
+        root = ElementTree.fromstring(piece)
+        for element in root.iter() if root.tag == "math" else ():
+            token = element.tag in ("mi", "mn", "mo", "mtext")
+            assert bool((element.text or "").strip()) == token, piece
+            assert not element.tail, piece
+    return len(pieces)
+
+
 @pytest.fixture(scope="module", params=PAGES)
 def page(request: pytest.FixtureRequest) -> tuple[derive.Cell, str]:
     cell = cell_called(request.param)
@@ -103,10 +115,7 @@ def test_links_of_a_page_with_few_stages_lead_somewhere() -> None:
 
 
 def test_formulas_and_graph_are_well_formed_xml(page: tuple[derive.Cell, str]) -> None:
-    pieces = re.findall(r"<math>.*?</math>|<svg.*?</svg>", page[1], re.DOTALL)
-    assert len(pieces) > 50
-    for piece in pieces:
-        ElementTree.fromstring(piece)
+    assert check_markup(page[1]) > 50
 
 
 @pytest.mark.parametrize("name", STRANGE)
@@ -116,8 +125,7 @@ def test_pages_of_odd_cells_are_well_formed(name: str) -> None:
     found = Page(text)
     assert {link[1:] for link in found.links} <= set(found.ids)
     assert len(found.ids) == len(set(found.ids))
-    for piece in re.findall(r"<math>.*?</math>|<svg.*?</svg>", text, re.DOTALL):
-        ElementTree.fromstring(piece)
+    check_markup(text)
 
 
 def test_hostile_text_is_shown_and_not_run() -> None:
@@ -273,6 +281,11 @@ def test_signs_inside_a_formula_are_operators() -> None:
     (piece,) = math(a * (1 - b) * number("0.00001"), Order({}))
     text = "".join(ElementTree.fromstring(piece).itertext())
     assert "-" not in piece.replace('class="word"', "") and "1−b" in text and "10−5" in text
+
+
+def test_a_reciprocal_has_a_numerator() -> None:
+    (piece,) = math(1 / symbol("a"), Order({}))
+    assert "".join(ElementTree.fromstring(piece).itertext()) == "1a"
 
 
 def test_a_choice_is_two_rows() -> None:

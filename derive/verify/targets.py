@@ -7,6 +7,7 @@ Not here: what is checked of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from derive import build, pipeline
@@ -46,9 +47,11 @@ def from_files(cell: Cell, files: Mapping[str, str], dtypes: Sequence[str]) -> B
         if target == "c" and (why := _no_compiler()):
             rows += [not_run("build", f"c {dtype}", why) for dtype in dtypes]
             continue
-        for dtype in dtypes:
+        with ThreadPoolExecutor() as side_by_side:  # a compiler is a process of its own
+            waiting = [side_by_side.submit(_backend, cell, target, texts, d) for d in dtypes]
+        for dtype, result in zip(dtypes, waiting, strict=True):
             try:
-                backend = _backend(cell, target, texts, dtype)
+                backend = result.result()
             except Exception as error:  # the text is not ours: whatever it raises is a verdict
                 rows.append(failed("build", f"{target} {dtype}", error))
             else:

@@ -199,6 +199,21 @@ def _bench(cells: tuple[str, ...], **options: Any) -> int:
     return bench.run(cells, **options)
 
 
+@_derive.command("diff", epilog=_EPILOG)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="The changes as JSON.")
+def _diff(a: str, b: str, as_json: bool) -> int:
+    """What changed from one cell to another: equations, gradient, parameters, cost.
+
+    Names of intermediates and the order of terms are no change. Exit status: 0 nothing
+    changed, 1 something did.
+    """
+    from derive.commands import diff
+
+    return diff.run(a, b, as_json)
+
+
 @_derive.command("equal", epilog=_EPILOG)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")

@@ -1,0 +1,100 @@
+"""What changed between two cells; names of intermediates and the order of terms do not count."""
+
+from __future__ import annotations
+
+import json
+
+import derive
+from derive import cli
+from derive.compare import Change, compare, structure
+
+cells = derive.cells
+HEAD = "cell a\ninput x: I\nstate h: H\n"
+ONE = HEAD + (
+    "z = sigmoid(W_z @ x + U_z @ h + b_z)\nn = tanh(W @ x + U @ h)\n"
+    "h' = (1 - z) * n + z * h\noutput h'\n"
+)
+REWRITTEN = HEAD + (
+    "pre = b_z + W_z @ x\nkeep = sigmoid(U_z @ h + pre)\nn = tanh(U @ h + W @ x)\n"
+    "h' = keep * h + n - keep * n\noutput h'\n"
+)
+
+
+def changes(a: str, b: str):
+    return compare(derive.Cell.parse(a), derive.Cell.parse(b))
+
+
+def names(found: tuple[Change, ...]) -> set[str]:
+    return {change.name for change in found}
+
+
+def test_renamed_intermediates_and_reordered_terms_are_no_change() -> None:
+    found = changes(ONE, REWRITTEN)
+    assert not found and found.renamed == {"z": "keep"}
+    assert found.equations == found.gradient == found.cost == () and found.structure is None
+
+
+def test_a_changed_line_is_told_with_its_gradient_and_the_lines_below_it_are_not() -> None:
+    found = changes(ONE, REWRITTEN.replace("sigmoid(", "hard_sigmoid("))
+    assert found.renamed == {} and "n" not in names(found.equations)
+    one = changes(ONE, ONE.replace("tanh(", "relu("))
+    assert names(one.equations) == {"n"}
+    (change,) = one.equations
+    assert (change.before, change.after) == ("tanh(W @ x + U @ h)", "relu(W @ x + U @ h)")
+    assert "d_a_n" in names(one.gradient) and "d_a_z" not in names(one.gradient)
+
+
+def test_parameters_that_go_take_their_gradients_and_cost_with_them() -> None:
+    found = compare(cells.lstm(), cells.cifg())
+    assert names(found.equations) == {"i"}
+    assert names(found.arrays) == {"param W_i", "param U_i", "param b_i"}
+    assert {"d_W_i", "d_f", "d_h"} <= names(found.gradient)
+    cost = {change.name: change for change in found.cost}
+    assert cost["parameters"].after == "3*H**2 + 3*H*I + 3*H"
+    assert cost["bytes saved per step and row, float32"].before == "24*H"
+
+
+def test_a_constant_counts_with_its_value() -> None:
+    found = compare(cells.janet(beta=1), cells.janet(beta=2))
+    assert Change("const beta", "1", "2") in found.arrays and names(found.equations) == {"h_next"}
+
+
+def test_a_shape_that_changed_is_told() -> None:
+    found = changes(ONE, ONE.replace("state h: H\n", "state h: H\nparam b_z: 1\n"))
+    assert found.arrays == (Change("param b_z", "H", "1"),)
+
+
+def test_the_structure_is_linear_diagonal_or_mixing() -> None:
+    assert [structure(cells.from_spec(n)) for n in ("min_gru", "indrnn", "lstm", "sru")] == [
+        "linear",
+        "diagonal",
+        "mixing",
+        "linear",
+    ]
+    norm = derive.Cell.parse(HEAD + "h' = layer_norm(h) + W @ x\noutput h'")
+    assert structure(norm) == "mixing"
+    assert compare(cells.min_gru(), cells.indrnn()).structure == Change(
+        "structure", "linear", "diagonal"
+    )
+
+
+def test_every_entry_is_no_change_from_itself_and_one_from_others() -> None:
+    for name in ("gru", "lstm_projection", "phased_lstm", "odyssey_variant_fgr"):
+        cell = cells.from_spec(name)
+        assert not compare(cell, derive.Cell.parse(cell.to_text()))
+        assert compare(cell, cells.rnn())
+
+
+def test_the_command_tells_and_says_so_by_its_status(tmp_path, capsys) -> None:
+    old, new = tmp_path / "old.cell", tmp_path / "new.cell"
+    old.write_text(ONE)
+    new.write_text(REWRITTEN)
+    assert cli.status(["diff", str(old), str(new)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("from a to a: nothing changed") and "z as keep" in out
+    assert cli.status(["diff", "lstm", "cifg"]) == 1
+    out = capsys.readouterr().out
+    assert "  - i = sigmoid(W_i @ x + U_i @ h + b_i)\n  + i = 1 - f\n" in out
+    assert cli.status(["diff", "lstm", "cifg", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["changed"] and found["equations"][0]["after"] == "1 - f"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from derive.formulas import formulas
-from derive.inspect.cost import Part, Work, at, polynomial
+from derive.inspect.cost import Part, Work, at, depth, polynomial
 from derive.inspect.derivation import Line
 from derive.inspect.loops import PassView, StageView
 from derive.inspect.notation import TEXT, Order, write
@@ -156,6 +156,10 @@ def _cost(view: View) -> Any:
         "sizes": dict(view.sizes),
         "parameters": number(found.parameters),
         "kept_per_step_and_row": number(found.saved),
+        "products_in_sequence": {
+            "forward": depth(view.schedule.forward),
+            "backward": depth(view.schedule.backward),
+        },
         "forward": work(found.forward),
         "backward": work(found.backward),
     }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from derive.formulas import formulas
 from derive.inspect.as_text import SECTIONS as TEXT_SECTIONS
-from derive.inspect.cost import Part, at, in_widths
+from derive.inspect.cost import Part, at, depth, in_widths
 from derive.inspect.derivation import Line
 from derive.inspect.loops import PassView, StageView
 from derive.inspect.notation import LATEX, Order, folded, latex_name, write
@@ -192,6 +192,8 @@ def _cost(view: View) -> Block:
     for what, value in rows:
         formula = write(in_widths(value), LATEX, Order({})).replace(r" \odot ", r" \, ")
         yield rf"{escape(what)} & ${formula}$ & {at(value, sizes)} \\"
+    for name, plan in (("forward", view.schedule.forward), ("backward", view.schedule.backward)):
+        yield rf"products in sequence, {name} & & {depth(plan)} \\"
     yield r"\end{tabular}"
 
 

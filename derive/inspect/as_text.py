@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from derive.formulas import formulas
-from derive.inspect.cost import Part, Work, at, polynomial
+from derive.inspect.cost import Part, Work, at, depth, polynomial
 from derive.inspect.derivation import Line
 from derive.inspect.loops import Kept, PassView, Stack, StageView
 from derive.inspect.notation import TEXT, Order, folded, write
@@ -207,6 +207,8 @@ def _cost(view: View) -> Block:
     rows.append(("kept per step and row", *_both(found.saved, sizes)))
     rows.append(("  bytes in float32", *_both(4 * found.saved, sizes)))
     rows.append(("  bytes in float64", *_both(8 * found.saved, sizes)))
+    for name, plan in (("forward", view.schedule.forward), ("backward", view.schedule.backward)):
+        rows.append((f"products in sequence, {name}", "", str(depth(plan))))
     for name, parts in (("forward", found.forward), ("backward", found.backward)):
         for part in Part:
             rows += _work(name, part, parts[part], sizes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from itertools import combinations
@@ -257,6 +258,15 @@ def test_nodes_do_not_overlap_and_edges_go_right(name: str) -> None:
 def test_depth_counts_products_one_after_the_other(name: str, wanted: tuple[int, int]) -> None:
     found = pipeline.schedule(derive.cells.from_spec(name))
     assert (depth(found.forward), depth(found.backward)) == wanted
+
+
+def test_every_format_tells_the_depth() -> None:
+    cell = derive.cells.from_spec("gru_reset_before")
+    assert re.search(r"products in sequence, backward +2\n", show(cell, ("cost",)))
+    assert r"products in sequence, forward & & 2 \\" in show(cell, ("cost",), "latex")
+    found = json.loads(show(cell, ("cost",), "json"))["cost"]["products_in_sequence"]
+    assert found == {"forward": 2, "backward": 2}
+    assert 'in a step, forward</td><td></td><td class="number">2<' in show(cell, (), "html")
 
 
 # --- MathML ---------------------------------------------------------------------------------

@@ -85,7 +85,11 @@ class Backend(Protocol):
         ...
 
     def turns(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, outputs: Arrays,
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        outputs: Arrays,
         states: tuple[Arrays, Arrays],
     ) -> tuple[Turn, Turn]:
         """Two functions that run one step each: from the first states to the second, and back.

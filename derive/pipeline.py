@@ -86,9 +86,7 @@ def _emit_c(cell: Cell) -> Mapping[str, str]:
 _EMITTERS = {"numpy": _emit_numpy, "c": _emit_c}
 
 
-def compile(
-    cell: Cell, target: str = "c", dtype: Any = "float32", threads: int = 1
-) -> Kernel:
+def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int = 1) -> Kernel:
     """A callable kernel.
 
     target: "c" (needs a compiler) or "numpy".  dtype: "float32" or "float64".  threads: how

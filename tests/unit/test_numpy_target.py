@@ -22,6 +22,8 @@ from derive.scalar import RULES
 from derive.target_numpy import load
 
 ROOT = Path(__file__).parents[2]
+
+
 @pytest.fixture(scope="module", params=CELLS)
 def cell(request: pytest.FixtureRequest) -> Cell:
     return Cell.parse(CELLS[request.param])

@@ -199,6 +199,45 @@ def _bench(cells: tuple[str, ...], **options: Any) -> int:
     return bench.run(cells, **options)
 
 
+@_derive.command("flow", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, required=True, metavar="CELL ...")
+@click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--size", "sizes", multiple=True, metavar="H=32", help="A width. [default: 32]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--chrono", metavar="NAME", help="The forget bias to initialise for --steps steps.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="A picture; needs matplotlib.")
+@click.option("--json", "as_json", is_flag=True, help="Blocks and norms as JSON.")
+def _flow(
+    cells: tuple[str, ...],
+    steps: int,
+    sizes: tuple[str, ...],
+    seed: int,
+    chrono: str | None,
+    plot: str | None,
+    as_json: bool,
+) -> int:
+    """How gradients flow: the Jacobian of one step, and its products over time."""
+    from derive.commands import flow
+
+    return flow.run(cells, steps, sizes, seed, chrono, plot, as_json)
+
+
+@_derive.command("watch", epilog=_EPILOG)
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--out",
+    default="generated",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="The folder for the files.",
+)
+def _watch(file: str, out: str) -> int:
+    """On each save of a .cell file: generate, verify, and tell what changed. Ctrl-C ends it."""
+    from derive.commands import watch
+
+    return watch.run(file, out)
+
+
 @_derive.command("diff", epilog=_EPILOG)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")

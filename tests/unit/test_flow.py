@@ -96,7 +96,7 @@ def test_a_single_input_may_be_an_array_and_states_may_be_given() -> None:
 
 def test_what_cannot_be_measured_is_refused() -> None:
     cell = cells.rnn()
-    params, inputs = flow.draw(cell, SIZES, 2)
+    params, _ = flow.draw(cell, SIZES, 2)
     with pytest.raises(ArgumentError, match=r"has shape \[T, width\]"):
         flow.measure(cell, params, np.zeros(3))
     with pytest.raises(ArgumentError, match="width 5 for I"):
@@ -121,6 +121,15 @@ def test_the_command_prints_blocks_and_norms(capsys) -> None:
     assert cli.status([*arguments, "--chrono", "b_f"]) == 0
     kept = json.loads(capsys.readouterr().out)["cells"][0]
     assert kept["product_norms"][-1] > plain["product_norms"][-1]
+
+
+def test_a_width_or_a_bias_that_no_cell_has_is_wrong_use(capsys) -> None:
+    assert cli.status(["flow", "rnn", "--size", "Q=3"]) == 2
+    assert "no width is called Q" in capsys.readouterr().err
+    assert cli.status(["flow", "rnn", "--chrono", "b_f"]) == 2
+    assert "no parameter is called 'b_f'" in capsys.readouterr().err
+    assert cli.status(["flow", "lstm", "--chrono", "b_f", "--steps", "2"]) == 2
+    assert "needs 3 steps" in capsys.readouterr().err
 
 
 def test_a_picture_without_matplotlib_is_refused(monkeypatch, capsys, tmp_path) -> None:

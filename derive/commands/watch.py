@@ -1,0 +1,44 @@
+"""`derive watch`: on each save of a file generate, verify, and tell what changed.
+
+In: a path, a folder.  Out: changes since the last good version on standard output, mistakes on
+standard error. Ctrl-C ends it, with status 0.
+Not here: when a file was saved (watch.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from derive.commands import console, diff
+
+if TYPE_CHECKING:
+    from derive.cell import Cell
+    from derive.verify import Report
+
+
+def run(file: str, out: str) -> int:
+    from derive import watch
+    from derive.generate import generate
+    from derive.verify import verify
+
+    def verified(files: Mapping[Cell, Mapping[str, str]]) -> list[Report]:
+        return [verify(cell, quick=True) for cell in files]
+
+    def work(cell: Cell) -> None:
+        console.say(f"{time.strftime('%H:%M:%S')} {cell.name}: generating and verifying")
+        generate((cell,), ("numpy", "c"), out, verify=verified)
+
+    try:
+        for found in watch.rounds(Path(file), work):
+            if found.error is not None:
+                console.say(str(found.error))
+            elif found.change is not None:
+                console.result("\n".join(diff.lines(found.change)))
+            if found.cell is not None:
+                console.say(f"{found.cell.name} is verified; {out} is up to date")
+    except KeyboardInterrupt:
+        console.say("no longer watched")
+    return 0

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from derive import weights as weights
     from derive.cell import Cell as Cell
     from derive.errors import DeriveError as DeriveError
+    from derive.language.symbols import arrays as arrays
     from derive.pipeline import compile as compile
     from derive.pipeline import differentiate as differentiate
     from derive.pipeline import emit as emit
     from derive.pipeline import load as load
-    from derive.symbols import arrays as arrays
     from derive.verify import verify as verify
 
 __version__ = "0.1.0"
@@ -39,7 +39,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Cell": ("derive.cell", "Cell"),
     "DeriveError": ("derive.errors", "DeriveError"),
-    "arrays": ("derive.symbols", "arrays"),
+    "arrays": ("derive.language.symbols", "arrays"),
     "cells": ("derive.cells", ""),
     "compile": ("derive.pipeline", "compile"),
     "differentiate": ("derive.pipeline", "differentiate"),

@@ -18,12 +18,12 @@ from typing import Any
 
 import sympy
 
-from derive import from_sympy, names, shapes, text
-from derive.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.errors import ArgumentTypeError, CellError, Place
+from derive.language import from_sympy, names, shapes, text
+from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
+from derive.language.shapes import Checked, Shape
 from derive.program import Step
 from derive.scalar import Expr
-from derive.shapes import Checked, Shape
 
 Equations = Iterable[sympy.Eq] | Mapping[Any, Any]
 Declarations = Mapping[str, Any] | Iterable[str]
@@ -217,7 +217,7 @@ class Cell:
         the previous value.  consts: new constants.  rename: {old name: new name}.
         Parameters that nothing uses any more disappear.
         """
-        from derive.vary import vary
+        from derive.variants.vary import vary
 
         return vary(
             self,

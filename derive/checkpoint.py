@@ -20,11 +20,20 @@ from typing import Any
 
 import numpy as np
 
-from derive import text
 from derive.arguments import Array, Arrays
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.expression import Binary, Call, Compare, Name, Negative, Node, Number, Transpose
+from derive.language import text
+from derive.language.expression import (
+    Binary,
+    Call,
+    Compare,
+    Name,
+    Negative,
+    Node,
+    Number,
+    Transpose,
+)
 
 #: Entry of the digest; no parameter is called that.
 KEY = "derive.equations"

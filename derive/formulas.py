@@ -19,7 +19,8 @@ from typing import cast
 
 import sympy
 
-from derive import scalar, symbols
+from derive import scalar
+from derive.language import symbols
 from derive.program import Array, Equation, Layout, Map, Matmul, Program, Sum
 from derive.scalar import Expr
 

@@ -33,11 +33,11 @@ from derive.arguments import (
     to_flag,
 )
 from derive.cell import Cell
-from derive.compose import masked
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel import Gradients
 from derive.layer_sizes import dims_of, sizes_of_layers
 from derive.sequence import Sequence, kernel_of, run_sequence, using
+from derive.variants.compose import masked
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,10 +45,10 @@ from derive.arguments import (
     to_lengths,
 )
 from derive.cell import Cell
-from derive.compose import held, restarted, running_on
 from derive.errors import ArgumentError, ArgumentTypeError, BuildError
 from derive.kernel import Gradients, Kernel, Run
 from derive.pipeline import compile as compile_cell
+from derive.variants.compose import held, restarted, running_on
 
 PAST_END = ("zero", "last", "computed")
 

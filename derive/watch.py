@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from derive.cell import Cell
-from derive.compare import Comparison, compare
+from derive.comparison.compare import Comparison, compare
 from derive.errors import DeriveError
 
 SECONDS = 0.3

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from sympy import Eq
 
 from derive.cells.option import Activation, Draft, family, function_of, stacked
+from derive.language.symbols import arrays
 from derive.scalar import sigmoid
-from derive.symbols import arrays
 
 
 @family

@@ -14,7 +14,7 @@ from sympy import Eq
 
 from derive.cells.option import Activation, Draft, family, function_of, stacked
 from derive.errors import ArgumentError
-from derive.symbols import arrays
+from derive.language.symbols import arrays
 
 
 @family

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from sympy import Eq
 
 from derive.cells.option import Activation, Draft, family, function_of, stacked
-from derive.symbols import arrays
+from derive.language.symbols import arrays
 
 
 @family

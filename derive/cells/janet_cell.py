@@ -11,8 +11,8 @@ from typing import Annotated
 from sympy import Eq
 
 from derive.cells.option import Draft, family, stacked
+from derive.language.symbols import arrays
 from derive.scalar import sigmoid, tanh
-from derive.symbols import arrays
 
 
 @family

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from sympy import Eq
 
 from derive.cells.option import Draft, family, stacked
+from derive.language.symbols import arrays
 from derive.scalar import HALF, less, sigmoid, where
-from derive.symbols import arrays
 
 
 def positive(v: Any) -> Any:

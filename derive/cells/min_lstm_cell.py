@@ -15,8 +15,8 @@ from sympy import Eq
 
 from derive.cells.min_gru_cell import positive
 from derive.cells.option import Draft, family, stacked
+from derive.language.symbols import arrays
 from derive.scalar import exp, sigmoid, softplus
-from derive.symbols import arrays
 
 
 @family

@@ -13,8 +13,8 @@ from typing import Annotated
 from sympy import Eq
 
 from derive.cells.option import Draft, family, stacked
+from derive.language.symbols import arrays
 from derive.scalar import floor, less, sigmoid, stop_gradient, tanh, where
-from derive.symbols import arrays
 
 
 @family

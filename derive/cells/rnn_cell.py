@@ -12,7 +12,7 @@ from typing import Annotated
 from sympy import Eq
 
 from derive.cells.option import Activation, Draft, family, function_of
-from derive.symbols import arrays
+from derive.language.symbols import arrays
 
 
 @family

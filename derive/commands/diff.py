@@ -15,12 +15,12 @@ from derive.commands import console
 from derive.commands.select import cell_of
 
 if TYPE_CHECKING:
-    from derive.compare import Change, Comparison
+    from derive.comparison.compare import Change, Comparison
 
 
 def run(first: str, second: str, as_json: bool) -> int:
     a, b = cell_of(first), cell_of(second)
-    from derive.compare import compare
+    from derive.comparison.compare import compare
 
     found = compare(a, b)
     if as_json:

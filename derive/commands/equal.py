@@ -15,15 +15,15 @@ from derive.commands import console
 from derive.commands.select import cell_of
 
 if TYPE_CHECKING:
-    from derive.equal import ParameterMap, Verdict
-    from derive.equal_numbers import Distance
+    from derive.comparison.equal import ParameterMap, Verdict
+    from derive.comparison.equal_numbers import Distance
 
 STATUS = {"equal": 0, "sub-case": 1, "not equal": 1, "undecided": 3}
 
 
 def run(first: str, second: str, as_json: bool) -> int:
     a, b = cell_of(first), cell_of(second)
-    from derive.equal import equal
+    from derive.comparison.equal import equal
 
     verdict = equal(a, b)
     if as_json:
@@ -46,7 +46,7 @@ def data(verdict: Verdict) -> Any:
 
 
 def _map(given: ParameterMap) -> Any:
-    from derive.equal import text_of
+    from derive.comparison.equal import text_of
 
     return {
         "source": given.source,

@@ -18,7 +18,7 @@ from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
-    from derive.flow import Block, Flow
+    from derive.comparison.flow import Block, Flow
 
 USUAL_WIDTH = 32
 
@@ -32,7 +32,7 @@ def run(
     plot: str | None,
     as_json: bool,
 ) -> int:
-    from derive.flow import jacobian
+    from derive.comparison.flow import jacobian
     from derive.inspect.cost import widths
 
     cells = [cell_of(text) for text in texts]
@@ -60,7 +60,7 @@ def run(
 
 
 def _measured(cell: Cell, sizes: dict[str, int], steps: int, seed: int, chrono: str | None) -> Flow:
-    from derive import flow
+    from derive.comparison import flow
     from derive.inspect.cost import widths
 
     known = {name: sizes.get(name, USUAL_WIDTH) for name in widths(cell)}

@@ -14,9 +14,10 @@ from functools import cached_property
 
 import sympy
 
-from derive import scalar, symbols
+from derive import scalar
 from derive.differentiate import Gradient
 from derive.formulas import formula, outer, sum_rows
+from derive.language import symbols
 from derive.program import Array, Equation, Layout, Map, Matmul, Sum
 from derive.scalar import Expr
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 
 import sympy
 
-from derive import formulas, scalar, symbols
+from derive import formulas, scalar
 from derive.cell import Cell
 from derive.differentiate import Gradient
 from derive.inspect.notation import Order, order_in
+from derive.language import symbols
 from derive.program import Array
 from derive.scalar import Expr
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import sympy
 
-from derive import scalar, symbols
+from derive import scalar
 from derive.cell import Cell
 from derive.inspect.notation import TEXT, function_name, order_in, write
+from derive.language import symbols
 from derive.program import Map, Matmul, Program, Sum
 from derive.scalar import Expr
 

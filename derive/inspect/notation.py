@@ -17,7 +17,8 @@ from typing import cast
 
 import sympy
 
-from derive import formulas, scalar, symbols
+from derive import formulas, scalar
+from derive.language import symbols
 from derive.scalar import Expr
 
 #: What binds tighter has the larger number. In `.cell` text a * (W @ x) needs its parentheses.

@@ -16,13 +16,13 @@ import numpy as np
 from derive import cells
 from derive.arguments import Array
 from derive.cell import Cell
-from derive.compose import masked, with_epsilon
 from derive.errors import ArgumentError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.core_cells import activation_of, lstm_variables, lstm_wiring, units
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
 from derive.rnn_cell.masks import Mask, generator_of, probability
 from derive.rnn_cell.structure import LSTMStateTuple
+from derive.variants.compose import masked, with_epsilon
 
 #: The epsilon of tf.contrib.layers.layer_norm.
 EPSILON = 1e-12

@@ -15,11 +15,11 @@ from typing import Any
 from derive import cells
 from derive.arguments import to_count
 from derive.cell import Cell
-from derive.compose import without
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
 from derive.rnn_cell.structure import Joined, LSTMStateTuple, Template
+from derive.variants.compose import without
 
 _SYNONYMS = {"linear": "identity", "swish": "silu", "nn.relu": "relu"}
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from derive.arguments import Array, Arrays, Dim, kind_text
-from derive.compose import masked, shortened, stacked
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable
@@ -32,6 +31,7 @@ from derive.rnn_cell.structure import (
     renamed,
     sizes_of,
 )
+from derive.variants.compose import masked, shortened, stacked
 
 
 class MultiRNNCell(RNNCell):
@@ -290,7 +290,7 @@ class ResidualWrapper(_Wrapper):
         if residual_fn is not None:
             raise ArgumentError(
                 "a residual_fn is a function of arrays, and equations are needed here",
-                hint="derive.compose.shortened adds an input to an output",
+                hint="derive.variants.compose.shortened adds an input to an output",
             )
         if len(cell.wiring.inputs) > 1:
             raise ArgumentError(f"{cell.name} has two inputs, and the output is one array")

@@ -31,6 +31,7 @@ from sympy import Eq
 from derive import cells
 from derive.cell import Cell
 from derive.errors import ArgumentError
+from derive.language.symbols import arrays
 from derive.scalar import (
     clip,
     expm1,
@@ -42,7 +43,6 @@ from derive.scalar import (
     tanh,
     where,
 )
-from derive.symbols import arrays
 from derive.weights.onnx_nodes import Node
 
 

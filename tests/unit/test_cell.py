@@ -16,8 +16,8 @@ from sympy import Eq
 from derive import scalar
 from derive.cell import Cell
 from derive.errors import ArgumentTypeError, CellError, DeriveError
+from derive.language.symbols import arrays, layer_norm, matmul, mean, total, transpose
 from derive.program import Map, Matmul, interpret
-from derive.symbols import arrays, layer_norm, matmul, mean, total, transpose
 
 JANET = """\
 cell   janet

@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 
 import derive
-from derive import cells, names, scalar
+from derive import cells, scalar
 from derive.cells.option import Activation, Option, to_text
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
+from derive.language import names
 from derive.program import interpret
 
 B, SIZES = 3, {"I": 4, "H": 5, "P": 2}

@@ -6,7 +6,7 @@ import json
 
 import derive
 from derive import cli
-from derive.compare import Change, compare, structure
+from derive.comparison.compare import Change, compare, structure
 
 cells = derive.cells
 HEAD = "cell a\ninput x: I\nstate h: H\n"

@@ -9,7 +9,7 @@ import pytest
 
 import derive
 from derive import cli, polynomial
-from derive.equal import Verdict, equal
+from derive.comparison.equal import Verdict, equal
 from derive.polynomial import Atom, constant, function, of
 
 cells = derive.cells
@@ -164,7 +164,7 @@ def test_cells_of_different_inputs_or_outputs_are_different() -> None:
 
 
 def test_a_search_that_was_not_finished_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("derive.matching.MAX_NODES", 2)
+    monkeypatch.setattr("derive.comparison.matching.MAX_NODES", 2)
     verdict = equal(cell("star"), cell("star_code"))
     assert verdict.status == "undecided" and "not every way" in verdict.notes[0]
 
@@ -184,7 +184,7 @@ def test_a_form_that_grows_beyond_use_decides_nothing(monkeypatch: pytest.Monkey
 def test_a_wrong_map_is_caught_by_numbers() -> None:
     from dataclasses import replace
 
-    from derive.equal_numbers import confirm
+    from derive.comparison.equal_numbers import confirm
 
     a, b = cells.gru(), cells.gru(keeps="candidate")
     right = equal(a, b).forward
@@ -259,6 +259,6 @@ def test_the_command_writes_json(capsys, tmp_path) -> None:
 
 
 def test_undecided_has_a_status_of_its_own(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("derive.matching.MAX_NODES", 2)
+    monkeypatch.setattr("derive.comparison.matching.MAX_NODES", 2)
     assert cli.status(["equal", "janet", "ugrnn"]) == 3
     assert capsys.readouterr().out.startswith("undecided:")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import derive
-from derive import cli, flow
+from derive import cli
+from derive.comparison import flow
 from derive.errors import ArgumentError
 
 cells = derive.cells

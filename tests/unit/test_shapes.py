@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from derive import shapes, text
 from derive.errors import CellError, CellErrors
-from derive.shapes import Checked
+from derive.language import shapes, text
+from derive.language.shapes import Checked
 
 BASE = "cell   c\ninput  x: I\nstate  h: H\n"
 

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from derive import expression, text
 from derive.errors import CellError
-from derive.expression import Binary, Call, Name, Negative, Node, Number, Transpose
+from derive.language import expression, text
+from derive.language.expression import Binary, Call, Name, Negative, Node, Number, Transpose
 from derive.scalar import PUBLIC_FUNCTIONS
 
 BASE = "cell   c\ninput  x: I\nstate  h: H\n"

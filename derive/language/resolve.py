@@ -6,13 +6,14 @@ Not here: the right sides, name by name (uses.py); widths (shapes.py).
 
 from __future__ import annotations
 
-from derive import names, scalar
-from derive.constants import NotConstant, evaluate
-from derive.declaration import Constant, Declaration, Declared, Definition, Output
+from derive import scalar
 from derive.errors import CellError, Place
-from derive.expression import Name, names_of, quote
-from derive.scope import Kind, Scope, not_a_state, show_shape
-from derive.uses import Uses
+from derive.language import names
+from derive.language.constants import NotConstant, evaluate
+from derive.language.declaration import Constant, Declaration, Declared, Definition, Output
+from derive.language.expression import Name, names_of, quote
+from derive.language.scope import Kind, Scope, not_a_state, show_shape
+from derive.language.uses import Uses
 
 
 def resolve(declaration: Declaration) -> Scope:

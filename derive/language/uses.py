@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from derive import names, scalar
-from derive.constants import MAX_EXPONENT, NotConstant, evaluate
-from derive.declaration import Definition
+from derive import scalar
 from derive.errors import CellError, Place
-from derive.expression import (
+from derive.language import names
+from derive.language.constants import MAX_EXPONENT, NotConstant, evaluate
+from derive.language.declaration import Definition
+from derive.language.expression import (
     Binary,
     Call,
     Compare,
@@ -23,7 +24,7 @@ from derive.expression import (
     names_of,
     quote,
 )
-from derive.scope import Kind, Scope, Use, not_a_state
+from derive.language.scope import Kind, Scope, Use, not_a_state
 
 
 class Uses:

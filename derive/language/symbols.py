@@ -17,9 +17,10 @@ from typing import Any, cast
 
 import sympy
 
-from derive import constants, scalar
-from derive.declaration import Declaration
-from derive.expression import (
+from derive import scalar
+from derive.language import constants
+from derive.language.declaration import Declaration
+from derive.language.expression import (
     Binary,
     Call,
     Compare,
@@ -29,7 +30,7 @@ from derive.expression import (
     Transpose,
     names_of,
 )
-from derive.lower import ARITHMETIC, COMPARISONS
+from derive.language.lower import ARITHMETIC, COMPARISONS
 from derive.scalar import Expr
 
 

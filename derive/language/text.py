@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from derive import expression, names, reader, words
-from derive.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.errors import CellError
-from derive.words import Source, Statement
+from derive.language import expression, names, reader, words
+from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
+from derive.language.words import Source, Statement
 
 _KEYWORDS = ("cell", "doc", "input", "state", "param", "const", "output")
 
@@ -41,7 +41,7 @@ def parse(text: str, file: str = "<text>") -> Declaration:
     statements = _statements(source)
     for statement in statements:
         if builder.name is None and _VARY.match(statement.text):
-            from derive import vary_text  # it builds cells, which starts here again
+            from derive.variants import vary_text  # it builds cells, which starts here again
 
             return vary_text.read(statement, statements)
         builder.add(statement)

@@ -19,13 +19,15 @@ from typing import Any
 
 import sympy
 
-from derive import canonical, formulas, polynomial, scalar, symbols
+from derive import formulas, polynomial, scalar
 from derive.cell import Cell
+from derive.comparison import canonical
 from derive.inspect.cost import Part
 from derive.inspect.cost import polynomial as as_formula
 from derive.inspect.derivation import Line
 from derive.inspect.notation import TEXT, write
 from derive.inspect.view import View
+from derive.language import symbols
 from derive.phases import leading_to, reached_from
 from derive.polynomial import Atom, Poly, of
 from derive.program import Map

@@ -20,7 +20,7 @@ from derive.cell import Cell
 from derive.kernel import Kernel
 
 if TYPE_CHECKING:
-    from derive.equal import ParameterMap
+    from derive.comparison.equal import ParameterMap
 
 Arrays = dict[str, Any]
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from derive.declaration import Dim
+from derive.language.declaration import Dim
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from derive import names, scalar
-from derive.declaration import Declaration, Dim
+from derive import scalar
 from derive.errors import CellError, Place
-from derive.expression import Node, name_to_text, quote, to_text
+from derive.language import names
+from derive.language.declaration import Declaration, Dim
+from derive.language.expression import Node, name_to_text, quote, to_text
 
 
 class Kind(enum.Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from derive.errors import Place
-from derive.expression import Node
+from derive.language.expression import Node
 
 Dim = str | int
 

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from derive import polynomial
-from derive.canonical import Matrix, Meaning
+from derive.comparison.canonical import Matrix, Meaning
 from derive.polynomial import Atom, Mono, Poly, single
 from derive.program import Step
 

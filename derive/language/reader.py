@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import ast
 
-from derive import expression, names, scalar
+from derive import scalar
 from derive.errors import CellError, Place
-from derive.expression import Node
-from derive.words import MAX_DEPTH, MAX_TERMS, Statement, scan, too_deep, words
+from derive.language import expression, names
+from derive.language.expression import Node
+from derive.language.words import MAX_DEPTH, MAX_TERMS, Statement, scan, too_deep, words
 
 _PRIME = "\u02b9"
 

@@ -25,8 +25,10 @@ from typing import cast
 
 import sympy
 
-from derive import names, scalar
-from derive.constants import (
+from derive import scalar
+from derive.errors import CellError
+from derive.language import names
+from derive.language.constants import (
     COMPARE,
     NotConstant,
     apply,
@@ -35,9 +37,8 @@ from derive.constants import (
     evaluate,
     power,
 )
-from derive.declaration import Declaration, Definition, Dim
-from derive.errors import CellError
-from derive.expression import (
+from derive.language.declaration import Declaration, Definition, Dim
+from derive.language.expression import (
     Binary,
     Call,
     Compare,

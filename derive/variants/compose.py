@@ -20,10 +20,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from derive.cell import Cell
-from derive.declaration import Dim
 from derive.errors import ArgumentError
-from derive.expression import Binary, Call, Name, Number
-from derive.rewriting import (
+from derive.language.declaration import Dim
+from derive.language.expression import Binary, Call, Name, Number
+from derive.variants.rewriting import (
     NOWHERE,
     Composed,
     Draft,

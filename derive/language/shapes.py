@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import sympy
 
-from derive import lower, names, symbols
-from derive.declaration import Declaration, Dim
 from derive.errors import CellError, CellErrors, Place
-from derive.expression import (
+from derive.language import lower, names, symbols
+from derive.language.declaration import Declaration, Dim
+from derive.language.expression import (
     Binary,
     Call,
     Compare,
@@ -30,11 +30,11 @@ from derive.expression import (
     names_of,
     quote,
 )
-from derive.infer import Widths
+from derive.language.infer import Widths
+from derive.language.resolve import resolve
+from derive.language.scope import Kind, Scope, show_shape
 from derive.program import Step
-from derive.resolve import resolve
 from derive.scalar import Expr
-from derive.scope import Kind, Scope, show_shape
 
 Shape = tuple[Dim, ...]
 Operand = tuple[Node, Dim | None]

@@ -27,13 +27,13 @@ from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
 from derive import polynomial
-from derive.canonical import Meaning, reduced
 from derive.cell import Cell
+from derive.comparison.canonical import Meaning, reduced
+from derive.comparison.matching import GaveUp, Link, Side, find
 from derive.errors import ProgramError
-from derive.matching import GaveUp, Link, Side, find
 
 if TYPE_CHECKING:
-    from derive.equal_numbers import Distance
+    from derive.comparison.equal_numbers import Distance
 
 #: A confirmed map agrees to this, relative to the largest number compared.
 AGREES = 1e-9
@@ -111,7 +111,7 @@ def text_of(parts: tuple[Part, ...]) -> str:
 
 def equal(a: Cell, b: Cell) -> Verdict:
     """Whether `a` and `b` compute the same for parameters that correspond to each other."""
-    from derive.equal_numbers import confirm, nearest
+    from derive.comparison.equal_numbers import confirm, nearest
 
     if mismatch := _mismatch(a, b):
         return Verdict("not equal", a.name, b.name, None, None, (), (mismatch,))

@@ -20,12 +20,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from derive import reader, text, vary_terms
-from derive.declaration import Declaration
 from derive.errors import ArgumentError, CellError, DeriveError
-from derive.expression import Name, to_text
-from derive.names import next_of
-from derive.words import Statement
+from derive.language import reader, text
+from derive.language.declaration import Declaration
+from derive.language.expression import Name, to_text
+from derive.language.names import next_of
+from derive.language.words import Statement
+from derive.variants import vary_terms
 
 _START = re.compile(r"[ \t]*vary[ \t]+", re.ASCII)
 _WORD = re.compile(r"(?P<word>remove|state)[ \t\n]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
@@ -35,7 +36,7 @@ _EXAMPLE = "vary lstm: o = 1"
 
 def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
     from derive import cells
-    from derive.vary import vary
+    from derive.variants.vary import vary
 
     start, end = _START.match(first.text), first.text.rfind(":")
     assert start is not None

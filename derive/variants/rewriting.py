@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from derive import text
 from derive.cell import Cell
-from derive.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.errors import Place
-from derive.expression import (
+from derive.language import text
+from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
+from derive.language.expression import (
     Binary,
     Call,
     Compare,

@@ -20,8 +20,8 @@ from fractions import Fraction
 from itertools import islice, product
 
 from derive import polynomial
-from derive.canonical import Canonical, Meaning, canonical
-from derive.constraints import Constraints, equate
+from derive.comparison.canonical import Canonical, Meaning, canonical
+from derive.comparison.constraints import Constraints, equate
 from derive.polynomial import Atom, Poly, of, single
 from derive.program import Step
 

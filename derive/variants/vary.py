@@ -15,14 +15,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from derive import from_sympy, names, reader, text, vary_terms
 from derive.cell import Cell
-from derive.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.errors import ArgumentError, ArgumentTypeError, CellError, Place
-from derive.expression import Name, Node, Number, names_of
-from derive.names import NEXT, closest, next_of
-from derive.rewriting import substituted
-from derive.words import Source, Statement
+from derive.language import from_sympy, names, reader, text
+from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
+from derive.language.expression import Name, Node, Number, names_of
+from derive.language.names import NEXT, closest, next_of
+from derive.language.words import Source, Statement
+from derive.variants import vary_terms
+from derive.variants.rewriting import substituted
 
 NOWHERE = Place("<varied>", 1, 1, "")
 
@@ -327,7 +328,7 @@ class _Draft:
         return [target for target in self.equations if target not in nexts]
 
     def _text(self, node: Node) -> str:
-        from derive.expression import to_text
+        from derive.language.expression import to_text
 
         return to_text(node, frozenset(self.states))
 

@@ -11,7 +11,17 @@ from dataclasses import replace
 
 from derive import scalar
 from derive.errors import ArgumentError, Place
-from derive.expression import Binary, Call, Compare, Name, Negative, Node, Number, Transpose, walk
+from derive.language.expression import (
+    Binary,
+    Call,
+    Compare,
+    Name,
+    Negative,
+    Node,
+    Number,
+    Transpose,
+    walk,
+)
 
 #: The functions of one argument that may stand for each other.
 FUNCTIONS: tuple[str, ...] = (

@@ -19,8 +19,18 @@ import sympy
 from derive import scalar
 from derive.algebra import MPMATH
 from derive.errors import CellError, Place
-from derive.expression import Binary, Call, Compare, Name, Negative, Node, Number, names_of, to_text
-from derive.reader import usage
+from derive.language.expression import (
+    Binary,
+    Call,
+    Compare,
+    Name,
+    Negative,
+    Node,
+    Number,
+    names_of,
+    to_text,
+)
+from derive.language.reader import usage
 
 DIGITS = 40
 MAX_BITS = 4096

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from derive import names, scalar
+from derive import scalar
 from derive.errors import CellError, Place
+from derive.language import names
 
 MAX_DEPTH = 60  # brackets and functions inside each other
 MAX_TERMS = 200  # a + b + c + ..., and everything else that the tree nests

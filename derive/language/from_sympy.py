@@ -15,10 +15,20 @@ from typing import Any
 
 import sympy
 
-from derive import constants, names, scalar
+from derive import scalar
 from derive.errors import CellError, Place
-from derive.expression import Binary, Call, Compare, Name, Negative, Node, Number, Transpose
-from derive.symbols import OWN_HEADS, matmul, transpose
+from derive.language import constants, names
+from derive.language.expression import (
+    Binary,
+    Call,
+    Compare,
+    Name,
+    Negative,
+    Node,
+    Number,
+    Transpose,
+)
+from derive.language.symbols import OWN_HEADS, matmul, transpose
 
 _NOWHERE = Place("<sympy>", 1, 1, "")
 

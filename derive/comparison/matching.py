@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, product
+from itertools import islice, permutations, product
 
 from derive import polynomial
 from derive.comparison.canonical import Canonical, Meaning, canonical
@@ -106,9 +106,9 @@ class _Search:
         return polynomial.exp(by.times(Fraction(link.sign)))
 
     def run(self) -> Meaning | None:
-        same = self.by_name()
-        if same is not None and self.proves(same):
-            return same
+        for same in self.by_name():
+            if self.proves(same):
+                return same
         # Functions without parameters are A's too, unless they cancel: that is tried last.
         whole = self.tasks
         for tasks in (whole, [task for task in whole if not task.seen]):
@@ -201,18 +201,27 @@ class _Search:
 
     # --- results ----------------------------------------------------------------------------
 
-    def by_name(self) -> Meaning | None:
-        """Parameters of B that are called as in A are A's; None where one is not."""
+    def by_name(self) -> Iterator[Meaning]:
+        """Parameters of B that are called as in A are A's; the few others are A's others."""
         mine, theirs = self.b.step.program.table(), self.a.step.program.table()
-        found = Constraints()
-        for name in self.b.step.params:
-            if name not in self.a.step.params or not _fits(
-                theirs[name].shape, mine[name].shape, self.sizes
-            ):
-                return None
-            kind = "matrix" if mine[name].is_matrix else "vector"
-            found = found.fixed(kind, name, name)
-        return self.meaning(found)
+
+        def fit(name: str, other: str) -> bool:
+            return _fits(theirs[other].shape, mine[name].shape, self.sizes)
+
+        common = [n for n in self.b.step.params if n in self.a.step.params and fit(n, n)]
+        others = [n for n in self.b.step.params if n not in common]
+        rest = [n for n in self.a.step.params if n not in common]
+        if len(others) != len(rest) or len(others) > 3:
+            return
+        for order in permutations(rest):
+            pairs = [*((n, n) for n in common), *zip(others, order, strict=True)]
+            if all(fit(x, y) for x, y in pairs):
+                found = Constraints()
+                for x, y in pairs:
+                    found = found.fixed("matrix" if mine[x].is_matrix else "vector", x, y)
+                meaning = self.meaning(found)
+                if meaning is not None:
+                    yield meaning
 
     def meaning(self, found: Constraints) -> Meaning | None:
         return found.meaning(self.b.step, self.a.step, self.vectors, self.sizes, _fits)

@@ -63,8 +63,11 @@ class Comparison:
 def compare(a: Cell, b: Cell) -> Comparison:
     """What changed from `a` to `b`."""
     views = View(a), View(b)
-    forms = canonical.canonical(a.step), canonical.canonical(b.step)
-    renamed = _renamed(a, b, forms)
+    try:
+        forms = canonical.canonical(a.step), canonical.canonical(b.step)
+        renamed = _renamed(a, b, forms)
+    except polynomial.TooLarge:
+        renamed = {}  # then an intermediate of another name is one more change
     arrays = tuple(_arrays(a, b))
     equations = tuple(_lines(_equations(views[0]), _equations(views[1]), renamed))
     gradient: tuple[Change, ...] = ()
@@ -191,8 +194,11 @@ def _canonical(lines: Lines, renamed: Mapping[str, str], common: set[str]) -> di
     known: dict[str, Poly] = {}
     result = {}
     for name, (value, _) in lines.items():
-        form = _form(value, renamed, known)
         own = renamed.get(name, name)
+        try:
+            form = _form(value, renamed, known)
+        except polynomial.TooLarge:
+            form = of(Atom("function", str(value)))
         if own in common:
             result[own] = form.key
         else:

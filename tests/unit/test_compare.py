@@ -85,6 +85,12 @@ def test_every_entry_is_no_change_from_itself_and_one_from_others() -> None:
         assert compare(cell, cells.rnn())
 
 
+def test_forms_that_grow_beyond_use_are_compared_as_they_stand(monkeypatch) -> None:
+    monkeypatch.setattr("derive.polynomial.MAX_TERMS", 1)
+    assert not changes(ONE, ONE)
+    assert changes(ONE, ONE.replace("tanh(", "relu("))
+
+
 def test_the_command_tells_and_says_so_by_its_status(tmp_path, capsys) -> None:
     old, new = tmp_path / "old.cell", tmp_path / "new.cell"
     old.write_text(ONE)

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.language import text
@@ -34,6 +33,7 @@ from derive.language.expression import (
     Number,
     Transpose,
 )
+from derive.signature import Array, Arrays
 
 #: Entry of the digest; no parameter is called that.
 KEY = "derive.equations"

@@ -16,19 +16,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from derive.arguments import (
-    Arguments,
-    Array,
-    Arrays,
-    Packed,
-    Signature,
-    Sizes,
-    closest,
-    kind_text,
-    to_count,
-    to_flag,
-)
+from derive.arguments import Arguments, Packed
+from derive.conversion import closest, kind_text, to_count, to_flag
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Stream, Turn
 
 

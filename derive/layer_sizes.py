@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from derive.arguments import Dim, closest, to_count
 from derive.cell import Cell
+from derive.conversion import closest, to_count
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.signature import Dim
 
 
 def sizes_of_layers(

@@ -22,21 +22,13 @@ from typing import Any
 import numpy as np
 
 from derive import checkpoint
-from derive.arguments import (
-    Array,
-    Arrays,
-    closest,
-    kind_text,
-    shape_text,
-    to_array,
-    to_count,
-    to_flag,
-)
 from derive.cell import Cell
+from derive.conversion import closest, kind_text, shape_text, to_array, to_count, to_flag
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel import Gradients
 from derive.layer_sizes import dims_of, sizes_of_layers
 from derive.sequence import Sequence, kernel_of, run_sequence, using
+from derive.signature import Array, Arrays
 from derive.variants.compose import masked
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays
 from derive.errors import ArgumentError
+from derive.signature import Array, Arrays
 
 #: What a backend makes of one stream: a step from `inputs` and `first` to `outputs` and `last`,
 #: all of them buffers that stay where they are; a second one from `last` to `first`.

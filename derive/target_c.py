@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, Packed, Signature, Sizes
+from derive.arguments import Packed
 from derive.build import FLAGS, compile_library
 from derive.errors import BuildError
+from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Turn
 
 _TAGS = {"float32": "f32", "float64": "f64"}

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any
 
-from derive.arguments import Array, Arrays, Sizes
+from derive.signature import Array, Arrays, Sizes
 from derive.stream import Turn
 
 

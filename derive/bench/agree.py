@@ -23,9 +23,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from derive.arguments import Arrays
 from derive.bench.peers.numpy_loop import loop_contestant
 from derive.bench.task import D_PARAM, Results, Task
+from derive.signature import Arrays
 
 UNIT = 2.0**-24
 SAFETY = 8.0

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, Dim
 from derive.bench.shapes import Shape
 from derive.cell import Cell
+from derive.signature import Array, Arrays, Dim
 
 OUTPUT, D_PARAM, D_INPUT, D_STATE = "output", "d_param", "d_input", "d_state"
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, Dim, closest, shape_text, to_array, to_count
 from derive.cell import Cell
+from derive.conversion import closest, shape_text, to_array, to_count
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.layout import Variable, pack, unpack
 from derive.rnn_cell.masks import Mask
 from derive.rnn_cell.structure import Template, built, flattened, leaves, sizes_of
 from derive.sequence import kernel_for
+from derive.signature import Array, Arrays, Dim
 
 #: Parts of TensorFlow's names that say where a variable stands, not which one it is; those
 #: that end in _cell besides.

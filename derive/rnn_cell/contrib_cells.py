@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from derive import cells
-from derive.arguments import Array
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.rnn_cell.base import RNNCell, Wiring
@@ -26,6 +25,7 @@ from derive.rnn_cell.layout import (
     initializer_of,
     uniform,
 )
+from derive.signature import Array
 
 _ZEROS = constant(0.0)
 

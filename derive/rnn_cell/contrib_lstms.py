@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from derive import cells
-from derive.arguments import Array
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.rnn_cell.base import RNNCell, Wiring
@@ -22,6 +21,7 @@ from derive.rnn_cell.core_cells import activation_of, lstm_variables, lstm_wirin
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
 from derive.rnn_cell.masks import Mask, generator_of, probability
 from derive.rnn_cell.structure import LSTMStateTuple
+from derive.signature import Array
 from derive.variants.compose import masked, with_epsilon
 
 #: The epsilon of tf.contrib.layers.layer_norm.

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from derive import cells
-from derive.arguments import to_count
 from derive.cell import Cell
+from derive.conversion import to_count
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, Dim, shape_text
+from derive.conversion import shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.signature import Array, Arrays, Dim
 
 Table = tuple[tuple[str, ...], ...]
 Shapes = Mapping[str, tuple[Dim, ...]]

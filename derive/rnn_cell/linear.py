@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, axes_text, shape_text
+from derive.conversion import axes_text, shape_text
 from derive.errors import ArgumentError
+from derive.signature import Array
 
 
 def linear(args: Any, output_size: int, kernel: Any, bias: Any = None) -> Array:

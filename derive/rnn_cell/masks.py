@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, kind_text
+from derive.conversion import kind_text
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.signature import Array
 
 
 class Mask:

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, shape_text
+from derive.conversion import shape_text
 from derive.errors import ArgumentError
 from derive.kernel import Gradients
 from derive.rnn_cell.base import RNNCell
 from derive.rnn_cell.structure import built, flattened
 from derive.sequence import Sequence, run_sequence
+from derive.signature import Array, Arrays
 
 
 class Pulled(NamedTuple):

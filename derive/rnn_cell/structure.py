@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, kind_text, shape_text
+from derive.conversion import kind_text, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.signature import Array, Arrays
 
 
 class LSTMStateTuple(NamedTuple):

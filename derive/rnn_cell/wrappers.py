@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, Dim, kind_text
+from derive.conversion import kind_text
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable
@@ -31,6 +31,7 @@ from derive.rnn_cell.structure import (
     renamed,
     sizes_of,
 )
+from derive.signature import Array, Arrays, Dim
 from derive.variants.compose import masked, shortened, stacked
 
 

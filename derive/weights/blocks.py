@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from derive.arguments import Array, Arrays
+from derive.signature import Array, Arrays
 
 Grid = tuple[tuple[str, ...], ...]
 Lengths = dict[str, int]

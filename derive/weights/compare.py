@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Arrays, shape_text
 from derive.cell import Cell
+from derive.conversion import shape_text
 from derive.errors import ArgumentError
+from derive.signature import Arrays
 from derive.weights.blocks import dims_of
 from derive.weights.scope import missing
 from derive.weights.suggest import fit, fitting, renamed

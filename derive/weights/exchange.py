@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Arrays, kind_text, shape_text
 from derive.cell import Cell
+from derive.conversion import kind_text, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.signature import Arrays
 from derive.weights.blocks import Entry, Lengths, dims_of, join, lengths_of, split
 from derive.weights.compare import compare, layout_of, misfit
 from derive.weights.options import check_cell, is_model, options_of, system_of

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import closest, kind_text
 from derive.cell import Cell
+from derive.conversion import closest, kind_text
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.weights.systems import SYSTEMS, System
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array, Arrays, closest, dtype_text, kind_text, shape_text
+from derive.conversion import closest, dtype_text, kind_text, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.signature import Array, Arrays
 from derive.weights.systems import Layout, System
 
 #: What stands between a scope and a name.

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from derive.arguments import Arrays
 from derive.errors import ArgumentError
+from derive.signature import Arrays
 from derive.weights.blocks import Lengths, dims_of
 
 _MIRROR = {"i": "f", "f": "i"}

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from derive.arguments import Arguments, Signature, Sizes, to_array, to_lengths
+from derive.arguments import Arguments
+from derive.conversion import to_array, to_lengths
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
+from derive.signature import Signature, Sizes
 
 LSTM = Signature(
     name="lstm",

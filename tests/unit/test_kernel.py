@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from derive.arguments import Signature, Sizes
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
 from derive.kernel import Kernel, Run
+from derive.signature import Signature, Sizes
 
 # A named dimension may be called like an axis of time or rows.
 ELMAN = Signature(

@@ -31,7 +31,7 @@ ORDER = """
     simplify formulas differentiate
     plan phases stages saved schedule
     emit
-    arguments stream kernel build target_numpy target_c
+    signature conversion arguments stream kernel build target_numpy target_c
     pipeline
     checkpoint layer_sizes sequence rnn_cell layers weights
     verify inspect generate comparison bench watch
@@ -176,7 +176,7 @@ def test_a_generated_c_kernel_runs_without_sympy(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 import numpy as np
-from derive.arguments import Signature
+from derive.signature import Signature
 from derive.kernel import Kernel
 from derive.target_c import CBackend
 folder = Path({str(tmp_path)!r})

@@ -10,10 +10,10 @@ import pytest
 
 import derive
 from derive.algebra import NUMPY
-from derive.arguments import Sizes
 from derive.kernel import Kernel
 from derive.pipeline import differentiate, signature
 from derive.program import interpret
+from derive.signature import Sizes
 from derive.verify import Report, verify
 
 GRU = """

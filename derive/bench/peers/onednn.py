@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array
 from derive.bench.peers import onednn_library as dnnl
 from derive.bench.peers.closed import Known, known
 from derive.bench.task import Contestant, Results, Task, named
 from derive.errors import BuildError
+from derive.signature import Array
 
 NAME = "oneDNN"
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.arguments import Array
 from derive.errors import BuildError
+from derive.signature import Array
 
 #: A path to libdnnl, where it is not found by itself.
 VARIABLE = "DERIVE_ONEDNN"

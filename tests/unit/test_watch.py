@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,8 @@ def test_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
         [sys.executable, "-m", "derive", "watch", str(tmp_path / "missing.cell")],
         stderr=subprocess.PIPE,
         text=True,
+        # As in a terminal: a job in the background is started with the signal ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     assert "cannot be read" in process.stderr.readline()

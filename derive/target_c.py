@@ -33,7 +33,7 @@ _KEPT_WORKSPACE = 1 << 26
 #: Sizes whose buffers are looked up instead of computed.
 _REMEMBERED = 256
 #: Multiply-adds of one step from which a second thread helps.
-_SHARED_WORK = 1 << 17
+_SHARED_WORK = 1 << 19
 
 _Word = ctypes.c_size_t
 

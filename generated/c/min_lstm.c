@@ -506,18 +506,19 @@ dk_status min_lstm_f32_forward(const min_lstm_f32_forward_args *args, const dk_t
     if (args == NULL) {
         return status;
     }
+    const min_lstm_sizes *const sizes = &args->sizes;
     status = min_lstm_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     min_lstm_f32_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         min_lstm_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1043,21 +1044,22 @@ dk_status min_lstm_f32_backward(const min_lstm_f32_backward_args *args, const dk
     if (args == NULL) {
         return status;
     }
+    const min_lstm_sizes *const sizes = &args->sizes;
     status = min_lstm_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     min_lstm_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         min_lstm_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1570,18 +1572,19 @@ dk_status min_lstm_f64_forward(const min_lstm_f64_forward_args *args, const dk_t
     if (args == NULL) {
         return status;
     }
+    const min_lstm_sizes *const sizes = &args->sizes;
     status = min_lstm_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     min_lstm_f64_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         min_lstm_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2107,21 +2110,22 @@ dk_status min_lstm_f64_backward(const min_lstm_f64_backward_args *args, const dk
     if (args == NULL) {
         return status;
     }
+    const min_lstm_sizes *const sizes = &args->sizes;
     status = min_lstm_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     min_lstm_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         min_lstm_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }

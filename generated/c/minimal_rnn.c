@@ -581,18 +581,19 @@ dk_status minimal_rnn_f32_forward(const minimal_rnn_f32_forward_args *args, cons
     if (args == NULL) {
         return status;
     }
+    const minimal_rnn_sizes *const sizes = &args->sizes;
     status = minimal_rnn_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     minimal_rnn_f32_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         minimal_rnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1250,21 +1251,22 @@ dk_status minimal_rnn_f32_backward(const minimal_rnn_f32_backward_args *args, co
     if (args == NULL) {
         return status;
     }
+    const minimal_rnn_sizes *const sizes = &args->sizes;
     status = minimal_rnn_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     minimal_rnn_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         minimal_rnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1855,18 +1857,19 @@ dk_status minimal_rnn_f64_forward(const minimal_rnn_f64_forward_args *args, cons
     if (args == NULL) {
         return status;
     }
+    const minimal_rnn_sizes *const sizes = &args->sizes;
     status = minimal_rnn_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     minimal_rnn_f64_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         minimal_rnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2524,21 +2527,22 @@ dk_status minimal_rnn_f64_backward(const minimal_rnn_f64_backward_args *args, co
     if (args == NULL) {
         return status;
     }
+    const minimal_rnn_sizes *const sizes = &args->sizes;
     status = minimal_rnn_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     minimal_rnn_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         minimal_rnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }

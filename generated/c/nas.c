@@ -868,19 +868,20 @@ dk_status nas_f32_forward(const nas_f32_forward_args *args, const dk_team *team)
     if (args == NULL) {
         return status;
     }
+    const nas_sizes *const sizes = &args->sizes;
     status = nas_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     nas_f32_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         nas_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, args->sizes.B * args->sizes.H, team);
-    dk_copy_f32(args->last.c, call.latest_2, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.c, call.latest_2, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1901,24 +1902,25 @@ dk_status nas_f32_backward(const nas_f32_backward_args *args, const dk_team *tea
     if (args == NULL) {
         return status;
     }
+    const nas_sizes *const sizes = &args->sizes;
     status = nas_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     nas_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         nas_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, args->sizes.B * args->sizes.H, team);
-    dk_copy_f32(args->d_first.c, call.latest_2, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2772,19 +2774,20 @@ dk_status nas_f64_forward(const nas_f64_forward_args *args, const dk_team *team)
     if (args == NULL) {
         return status;
     }
+    const nas_sizes *const sizes = &args->sizes;
     status = nas_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     nas_f64_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         nas_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, args->sizes.B * args->sizes.H, team);
-    dk_copy_f64(args->last.c, call.latest_2, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.c, call.latest_2, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -3805,24 +3808,25 @@ dk_status nas_f64_backward(const nas_f64_backward_args *args, const dk_team *tea
     if (args == NULL) {
         return status;
     }
+    const nas_sizes *const sizes = &args->sizes;
     status = nas_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     nas_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         nas_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, args->sizes.B * args->sizes.H, team);
-    dk_copy_f64(args->d_first.c, call.latest_2, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }

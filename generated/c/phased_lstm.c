@@ -776,19 +776,20 @@ dk_status phased_lstm_f32_forward(const phased_lstm_f32_forward_args *args, cons
     if (args == NULL) {
         return status;
     }
+    const phased_lstm_sizes *const sizes = &args->sizes;
     status = phased_lstm_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     phased_lstm_f32_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         phased_lstm_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, args->sizes.B * args->sizes.H, team);
-    dk_copy_f32(args->last.c, call.latest_2, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.c, call.latest_2, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1791,24 +1792,25 @@ dk_status phased_lstm_f32_backward(const phased_lstm_f32_backward_args *args, co
     if (args == NULL) {
         return status;
     }
+    const phased_lstm_sizes *const sizes = &args->sizes;
     status = phased_lstm_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     phased_lstm_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         phased_lstm_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, args->sizes.B * args->sizes.H, team);
-    dk_copy_f32(args->d_first.c, call.latest_2, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2573,19 +2575,20 @@ dk_status phased_lstm_f64_forward(const phased_lstm_f64_forward_args *args, cons
     if (args == NULL) {
         return status;
     }
+    const phased_lstm_sizes *const sizes = &args->sizes;
     status = phased_lstm_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     phased_lstm_f64_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         phased_lstm_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, args->sizes.B * args->sizes.H, team);
-    dk_copy_f64(args->last.c, call.latest_2, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.c, call.latest_2, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -3588,24 +3591,25 @@ dk_status phased_lstm_f64_backward(const phased_lstm_f64_backward_args *args, co
     if (args == NULL) {
         return status;
     }
+    const phased_lstm_sizes *const sizes = &args->sizes;
     status = phased_lstm_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     phased_lstm_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         phased_lstm_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, args->sizes.B * args->sizes.H, team);
-    dk_copy_f64(args->d_first.c, call.latest_2, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }

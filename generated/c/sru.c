@@ -520,18 +520,19 @@ dk_status sru_f32_forward(const sru_f32_forward_args *args, const dk_team *team)
     if (args == NULL) {
         return status;
     }
+    const sru_sizes *const sizes = &args->sizes;
     status = sru_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     sru_f32_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         sru_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.c, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->last.c, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1271,21 +1272,22 @@ dk_status sru_f32_backward(const sru_f32_backward_args *args, const dk_team *tea
     if (args == NULL) {
         return status;
     }
+    const sru_sizes *const sizes = &args->sizes;
     status = sru_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     sru_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         sru_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.c, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f32(args->d_first.c, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1811,18 +1813,19 @@ dk_status sru_f64_forward(const sru_f64_forward_args *args, const dk_team *team)
     if (args == NULL) {
         return status;
     }
+    const sru_sizes *const sizes = &args->sizes;
     status = sru_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     sru_f64_forward_start(&call, team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         sru_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.c, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->last.c, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2562,21 +2565,22 @@ dk_status sru_f64_backward(const sru_f64_backward_args *args, const dk_team *tea
     if (args == NULL) {
         return status;
     }
+    const sru_sizes *const sizes = &args->sizes;
     status = sru_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     sru_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
     call.latest_1 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < args->sizes.T) {
-        const size_t rest = args->sizes.T - done;
+    while (done < sizes->T) {
+        const size_t rest = sizes->T - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         sru_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.c, call.latest_1, args->sizes.B * args->sizes.H, team);
+    dk_copy_f64(args->d_first.c, call.latest_1, sizes->B * sizes->H, team);
     dk_wait(team);
     return DK_OK;
 }

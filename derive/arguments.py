@@ -31,6 +31,9 @@ from derive.conversion import (
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import ROWS, STEPS, Array, Arrays, Dim, Signature, Sizes
 
+#: Combinations of shapes that are looked up instead of compared.
+_REMEMBERED = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -109,6 +112,10 @@ class Axes:
         self.known: dict[Dim, int] = dict(start.known) if start else {}
         self.givers: dict[Dim, tuple[Slot, tuple[int, ...]]] = dict(start.givers) if start else {}
 
+    def become(self, other: Axes) -> None:
+        self.known = dict(other.known)
+        self.givers = dict(other.givers)
+
     def bind(self, slot: Slot, shape: tuple[int, ...]) -> None:
         """Take the lengths of the axes of one array; ArgumentError where they do not fit."""
         if len(shape) != len(slot.axes):
@@ -149,13 +156,14 @@ class Arguments:
     """Checks and converts the arguments of one cell's kernel. Immutable once built."""
 
     __slots__ = (
-        "_d_outputs", "_d_states", "_dims", "_inputs", "_inputs_of_step", "_params", "_states",
-        "dtype", "signature",
+        "_d_outputs", "_d_states", "_dims", "_inputs", "_inputs_of_step", "_params", "_seen",
+        "_states", "dtype", "signature",
     )  # fmt: skip
 
     def __init__(self, signature: Signature, dtype: Any) -> None:
         self.signature = signature
         self.dtype = np.dtype(dtype)
+        self._seen: dict[object, Axes] = {}
         self._dims = signature.dims()
         assert all(isinstance(w, int) or w in self._dims for w in signature.outputs.values())
         inputs, states = signature.inputs, signature.states
@@ -249,11 +257,26 @@ class Arguments:
             array = to_array(value, slot.label, dtype)
             if array.ndim == 0 and slot.axes == (1,):
                 array = array.reshape(1)
-            axes.bind(slot, array.shape)
             arrays[slot.name] = array
+        self._bind(group, arrays, axes)
         if len(given) != len(arrays):
             self._refuse_strangers(group, given)
         return arrays
+
+    def _bind(self, group: Group, arrays: Arrays, axes: Axes) -> None:
+        """Take the lengths of the axes of all arrays; what fitted once is known to fit again."""
+        shapes = tuple([(name, array.shape) for name, array in arrays.items()])
+        key = (group.argument, shapes, tuple(axes.known.items()))
+        seen = self._seen.get(key)
+        if seen is None:
+            for slot in group.slots:
+                if slot.name in arrays:
+                    axes.bind(slot, arrays[slot.name].shape)
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
+            self._seen[key] = Axes(axes)
+        else:
+            axes.become(seen)
 
     def _named(self, group: Group, given: Any) -> Mapping[str, Any]:
         """`given` as a mapping: a bare array stands for the only slot."""
@@ -316,9 +339,8 @@ class Arguments:
         for slot in self._states.slots:
             value = named.get(slot.name)
             if value is not None:
-                array = to_array(value, slot.label, self.dtype)
-                axes.bind(slot, array.shape)
-                arrays[slot.name] = array
+                arrays[slot.name] = to_array(value, slot.label, self.dtype)
+        self._bind(self._states, arrays, axes)
         if ROWS not in axes.known:
             raise ArgumentError(
                 f"nothing determines the number of batch rows of {self.signature.name}",

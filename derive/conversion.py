@@ -17,13 +17,22 @@ from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import LETTERS, Array, Dim, Sizes
 
 
+#: NumPy's flags of an array that is C-contiguous and aligned.
+_AS_IT_IS = 0x0001 | 0x0100
+
+
 def to_array(value: Any, label: str, dtype: np.dtype[Any]) -> Array:
     """`value` as a C-contiguous, aligned array of `dtype`; itself where it already is one.
 
     Real dtypes (float, integer, bool) of any byte order and layout are converted; NaN and
     infinities pass. ArgumentTypeError for any other dtype, ArgumentError for ragged nesting.
     """
-    array = value if type(value) is np.ndarray else _read(value, label)
+    if type(value) is np.ndarray:
+        if value.dtype is dtype and value.flags.num & _AS_IT_IS == _AS_IT_IS:
+            return value  # what almost every call gives: nothing to do, and quickly
+        array = value
+    else:
+        array = _read(value, label)
     if array.dtype != dtype:
         if array.dtype.kind not in "fiub":
             raise ArgumentTypeError(

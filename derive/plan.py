@@ -37,11 +37,13 @@ class Accumulator:
     """out = the sum of `terms`, which are accumulated in one place.
 
     The terms are products W v and W' v (held in registers), or outer products (added to a
-    matrix over all rows), or Sums over rows; never a mixture.
+    matrix over all rows), or Sums over rows; never a mixture. `starts` are vectors shared by all
+    rows that a sum of products begins with.
     """
 
     out: str
     terms: tuple[Matmul | Sum, ...]
+    starts: tuple[str, ...] = ()
 
     @property
     def operands(self) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def _absorbable(equation: Map, program: Program, phase_of: Mapping[str, Phase]) 
         fits = phase is here or (over_rows and here is Phase.LAST and phase is Phase.AFTER)
         return (phase, isinstance(term, Sum), outer) if fits else None
 
-    kinds = {name: kind(name) for name in _plain_addends(equation.expr)}
+    kinds = {name: kind(name) for name in plain_addends(equation.expr)}
     first = next((found for found in kinds.values() if found), None)
     return [name for name, found in kinds.items() if found and found == first]
 
@@ -94,7 +94,7 @@ def _sums_rows(work: Work | Equation, table: Mapping[str, Array]) -> bool:
     return isinstance(work, Sum) and table[work.source].per_row and not table[work.out].per_row
 
 
-def _plain_addends(expr: scalar.Expr) -> tuple[str, ...]:
+def plain_addends(expr: scalar.Expr) -> tuple[str, ...]:
     """Arrays that are added to the rest of `expr` with coefficient 1 and appear only there."""
     terms = sympy.Add.make_args(expr)
     names = [term.name for term in terms if term.is_Symbol and not scalar.is_size(term)]

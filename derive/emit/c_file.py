@@ -7,10 +7,11 @@ Not here: stages (c_view.py), memory (c_memory.py), layout (templates/c).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from derive.cell import Cell
 from derive.emit.banner import Banner, banner
+from derive.emit.c_early import with_early_products
 from derive.emit.c_memory import (
     BufferView,
     Memory,
@@ -20,7 +21,7 @@ from derive.emit.c_memory import (
     forward_memory,
 )
 from derive.emit.c_syntax import REALS, Real
-from derive.emit.c_view import PanelView, StageView, stage_views
+from derive.emit.c_view import PanelView, SegmentView, StageView, StartView, stage_views
 from derive.emit.header import render_header
 from derive.emit.render import environment
 from derive.errors import CellError
@@ -60,6 +61,8 @@ class PanelGroupView:
     depth: str
     note: str
     panels: tuple[PanelView, ...]
+    starts: tuple[StartView, ...]
+    early: tuple[SegmentView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,11 @@ class PassFileView:
     required: tuple[str, ...]
     parameters: tuple[str, ...]
     ended: tuple[tuple[str, str], ...]
+
+    @property
+    def early(self) -> tuple[PanelGroupView, ...]:
+        """The products of the loop that may be begun before it."""
+        return tuple(group for group in self.groups if group.early)
 
     @property
     def stages(self) -> tuple[StageView, ...]:
@@ -100,8 +108,13 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
             f"a cell called {cell.name} would overwrite the header that all cells share",
             hint=f"cell {cell.name}_cell",
         )
-    dims, steps, rows = dimension_names(schedule)
     text = banner(cell, schedule)
+    schedule = replace(
+        schedule,
+        forward=with_early_products(schedule.forward),
+        backward=with_early_products(schedule.backward),
+    )
+    dims, steps, rows = dimension_names(schedule)
     reals = tuple(_real(cell, schedule, real, text) for real in REALS)
     gates = sorted({g.gates for v in reals for p in v.passes for g in p.groups})
     context = {
@@ -202,6 +215,8 @@ def _pass(
             group.depth,
             " ".join(dict.fromkeys(p.matrix.removeprefix("args->params.") for p in group.panels)),
             group.panels,
+            group.starts,
+            group.early,
         )
         for stages in phases.values()
         for stage in stages
@@ -232,10 +247,10 @@ def _pass(
 
 
 def _scratch(memory: Memory, real: Real) -> str:
-    """Elements that one thread's outer products need: those of the widest matrix."""
-    widths = tuple(dict.fromkeys(memory.outer_widths))
-    text = "(size_t)0"
-    for width in widths:
-        size = f"dk_outer_scratch_{real.tag}({width})"
-        text = f"dk_larger({text}, {size})" if text != "(size_t)0" else size
-    return text
+    """Elements that one thread's outer products need: those of the widest stage."""
+    text = ""
+    for widths in memory.outer_widths:
+        padded = " + ".join(f"dk_padded_{real.tag}({width})" for width in widths)
+        size = f"dk_outer_scratch_{real.tag}({padded})"
+        text = f"dk_larger({text}, {size})" if text else size
+    return text or "(size_t)0"

@@ -23,11 +23,11 @@ sizes of that name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from derive.emit.c_syntax import c_names
 from derive.plan import Kind, Phase, Plan
-from derive.program import Array, Dim, Matmul, Namer
+from derive.program import Array, Dim, Namer
 from derive.schedule import Schedule
 
 
@@ -87,7 +87,7 @@ class Memory:
     zeroed: tuple[tuple[str, str], ...]
     zero_seeds: tuple[tuple[str, str, str], ...]
     ended: tuple[tuple[str, str], ...]
-    outer_widths: tuple[str, ...]
+    outer_widths: tuple[tuple[str, ...], ...]
 
     def dim(self, dim: Dim) -> str:
         return str(dim) if isinstance(dim, int) else f"sizes->{self.dims[dim]}"
@@ -207,6 +207,17 @@ class _Builder:
         written = {n for _, stages in self.plan.phases for s in stages for n in s.stores}
         return [name for name in self.phase_of if name in written]
 
+    def outer_widths(self) -> tuple[tuple[str, ...], ...]:
+        """For every stage with outer products, the widths of their right factors."""
+        found: dict[tuple[str, ...], None] = {}
+        for _, stages in self.plan.phases:
+            for stage in stages:
+                vectors = (name for a in stage.sums for name in a.vectors)
+                widths = [self.width(self.table[name]) for name in dict.fromkeys(vectors)]
+                if widths:
+                    found.setdefault(tuple(widths))
+        return tuple(found)
+
     def finish(self, saved: tuple[BufferView, ...]) -> Memory:
         sums = [
             a
@@ -215,7 +226,6 @@ class _Builder:
             if s.kind is Kind.ROW_SUM
             for a in s.sums
         ]
-        outer = [self.table[a.out] for a in sums if isinstance(a.terms[0], Matmul)]
         size_namer = Namer(self.names.values())
 
         def fill(text: str) -> str:
@@ -240,7 +250,7 @@ class _Builder:
             zeroed=tuple((self.stores[a.out][0], self.width(self.table[a.out])) for a in sums),
             zero_seeds=tuple(self.zero_seeds),
             ended=tuple(self.ended),
-            outer_widths=tuple(self.width(replace(a, shape=a.shape[1:])) for a in outer),
+            outer_widths=self.outer_widths(),
         )
 
 

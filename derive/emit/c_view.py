@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from derive.emit.c_early import early_vectors
 from derive.emit.c_memory import Memory
 from derive.emit.c_syntax import Real, syntax
 from derive.emit.printer import print_expression, rank
@@ -39,13 +40,52 @@ class PanelView:
 
 
 @dataclass(frozen=True, slots=True)
+class StartView:
+    """The vectors that the sum of one gate begins with."""
+
+    accumulator: int
+    vectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GroupView:
+    """A stacked product. `early`: its leading segments, which are known before the loop."""
+
     number: int
     gates: int
     segments: tuple[SegmentView, ...]
     panels: tuple[PanelView, ...]
+    starts: tuple[StartView, ...]
     depth: str
-    panel: str
+    early: tuple[SegmentView, ...]
+    early_depth: str
+
+
+@dataclass(frozen=True, slots=True)
+class FactorView:
+    """An operand of outer products: the field that points to it, and its width."""
+
+    text: str
+    width: str
+
+
+@dataclass(frozen=True, slots=True)
+class OuterView:
+    """An outer product: the places of its factors among all, and what it is added to."""
+
+    left: int
+    right: int
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutersView:
+    """All outer products of a stage, their factors without repetition."""
+
+    alive: str
+    lefts: tuple[FactorView, ...]
+    rights: tuple[FactorView, ...]
+    products: tuple[OuterView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +111,7 @@ class StageView:
     """One stage: a unit function, a function over rows and units, and its call.
 
     note: the equations in plain text.  read_slots, write_slots: fields of its arrays.
-    read_texts, write_texts: how the call fills them.  sum_texts: the calls of a stage of sums.
+    read_texts, write_texts: how the call fills them.  outers, sum_texts: a stage of sums.
     """
 
     name: str
@@ -91,6 +131,7 @@ class StageView:
     write_slots: tuple[str, ...]
     read_texts: tuple[tuple[str, str], ...]
     write_texts: tuple[tuple[str, str], ...]
+    outers: OutersView | None
     sum_texts: tuple[str, ...]
 
 
@@ -117,6 +158,7 @@ class _Writer:
         self, name: str, plan: Plan, memory: Memory, real: Real, notes: Mapping[str, str]
     ) -> None:
         self.name = name
+        self.plan = plan
         self.memory = memory
         self.real = real
         self.notes = notes
@@ -136,7 +178,7 @@ class _Writer:
         label = phase.name.lower()
         fused = stage.kind is Kind.FUSED
         first_group = self.groups + 1
-        groups = tuple(self._group(group) for group in stage.groups)
+        groups = tuple(self._group(phase, group) for group in stage.groups)
         loads = [
             LoadView(
                 self.c[accumulator.out], self._from_accumulator(g, len(group.accumulators), k), ""
@@ -180,6 +222,7 @@ class _Writer:
             write_slots=writes,
             read_texts=tuple((slot, self._pointer(slot)) for slot in reads),
             write_texts=tuple((slot, self._pointer(slot)) for slot in writes),
+            outers=self._outers(phase, stage.sums),
             sum_texts=tuple(text for a in stage.sums for text in self._sums(phase, a)),
         )
 
@@ -224,7 +267,7 @@ class _Writer:
             for slot in self.memory.stores[name]
         )
 
-    def _group(self, group: Group) -> GroupView:
+    def _group(self, phase: Phase, group: Group) -> GroupView:
         self.groups += 1
         vectors = group.vectors
         depths = [self.dim(self.table[name].width) for name in vectors]
@@ -237,9 +280,21 @@ class _Writer:
             for s, term in enumerate(accumulator.terms):
                 assert isinstance(term, Matmul)
                 panels.append(self._panel(k, term, " + ".join(depths[:s]) or "0", depths[s]))
-        gates = len(group.accumulators)
-        total = " + ".join(depths)
-        return GroupView(self.groups, gates, segments, tuple(panels), total, f"panel_{self.groups}")
+        starts = tuple(
+            StartView(k, tuple(self.memory.params[name] for name in accumulator.starts))
+            for k, accumulator in enumerate(group.accumulators)
+        )
+        early = early_vectors(self.plan, group) if phase is Phase.STEP else 0
+        return GroupView(
+            number=self.groups,
+            gates=len(group.accumulators),
+            segments=segments,
+            panels=tuple(panels),
+            starts=starts,
+            depth=" + ".join(depths),
+            early=segments[:early],
+            early_depth=" + ".join(depths[:early]),
+        )
 
     def _panel(self, k: int, term: Matmul, offset: str, depth: str) -> PanelView:
         if term.left not in self.memory.params:
@@ -253,7 +308,11 @@ class _Writer:
         nullable = self.memory.nullable
         slots = sorted(self.memory.stores[accumulator.out], key=lambda slot: slot in nullable)
         first, *others = (self._pointer(slot) for slot in slots)
-        texts = [self._sum(phase, first, accumulator, term) for term in accumulator.terms]
+        texts = [
+            self._sum(phase, first, accumulator, term)
+            for term in accumulator.terms
+            if isinstance(term, Sum)
+        ]
         if slots[0] in nullable:
             texts = [f"if ({first} != NULL) {{ {text} }}" for text in texts]
         for slot, other in zip(slots[1:], others, strict=True):
@@ -261,16 +320,32 @@ class _Writer:
             texts.append(f"if ({other} != NULL) {{ {copy} }}" if slot in nullable else copy)
         return texts
 
-    def _sum(self, phase: Phase, out: str, accumulator: Accumulator, term: Matmul | Sum) -> str:
+    def _outers(self, phase: Phase, sums: Sequence[Accumulator]) -> OutersView | None:
+        """The outer products of a stage; every factor is packed once for all of them."""
+        lefts: dict[str, FactorView] = {}
+        rights: dict[str, FactorView] = {}
+        products = []
+        for accumulator in sums:
+            out = self._pointer(self._first_slot(accumulator.out))
+            for term in accumulator.terms:
+                if isinstance(term, Matmul):
+                    for side, name in ((lefts, term.left), (rights, term.right)):
+                        width = self.dim(self.table[name].width)
+                        side[name] = FactorView(self._pointer(self.memory.read[name]), width)
+                    places = [*lefts].index(term.left), [*rights].index(term.right)
+                    products.append(OuterView(*places, out))
+        if not products:
+            return None
+        factors = tuple(lefts.values()), tuple(rights.values())
+        return OutersView(_alive(phase), *factors, tuple(products))
+
+    def _first_slot(self, name: str) -> str:
+        """Where an accumulator is summed up: a place that is always there, if it has one."""
+        return min(self.memory.stores[name], key=lambda slot: slot in self.memory.nullable)
+
+    def _sum(self, phase: Phase, out: str, accumulator: Accumulator, term: Sum) -> str:
         """The call for one term: its sum is added to what the accumulator holds."""
-        alive = "dk_alive_at(call->alive, local)" if phase is Phase.AFTER else "NULL"
-        if isinstance(term, Matmul):
-            left, right = (self._pointer(self.memory.read[name]) for name in term.operands)
-            m, n = (self.dim(dim) for dim in self.table[accumulator.out].shape)
-            return (
-                f"dk_add_outer_{self.tag}(rows, {alive}, {left}, {m}, {right}, {n}, {out}, "
-                "call->scratch, team);"
-            )
+        alive = _alive(phase)
         source, target = self.table[term.source], self.table[accumulator.out]
         width = " * ".join(self.dim(dim) for dim in source.shape)
         read = self._pointer(self.memory.read[term.source])
@@ -278,3 +353,8 @@ class _Writer:
             return f"dk_sum_width_{self.tag}(rows, {read}, {width}, {out}, team);"
         form = "columns" if source.shape == target.shape else "all"
         return f"dk_sum_{form}_{self.tag}(rows, {alive}, {read}, {width}, {out}, team);"
+
+
+def _alive(phase: Phase) -> str:
+    """The rows that count in a sum over rows."""
+    return "dk_alive_at(call->alive, local)" if phase is Phase.AFTER else "NULL"

@@ -80,6 +80,7 @@ COMPARISONS = (("less", "<"), ("less_equal", "<="), ("equal", "=="), ("not_equal
 
 SINGLE: Context = {
     "tag": "f32",
+    "packed": "ps",  # how x86 calls its instructions
     "real": "float",
     "bytes": 4,
     "suffix": "f",
@@ -104,6 +105,7 @@ SINGLE: Context = {
 
 DOUBLE: Context = {
     "tag": "f64",
+    "packed": "pd",
     "real": "double",
     "bytes": 8,
     "suffix": "",

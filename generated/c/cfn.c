@@ -32,7 +32,6 @@
 #if !defined(DK_ONLY_F64)
 DK_DEFINE_GROUP(f32, g1, 1)
 DK_DEFINE_GROUP(f32, g2, 2)
-DK_DEFINE_GROUP(f32, g3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -60,23 +59,20 @@ static dk_status cfn_f32_keep(const cfn_sizes *sizes, cfn_f32_kept *kept)
 /* Before the loop, stage 1: fused.
  */
 typedef struct cfn_f32_forward_before_1_values {
-    dk_f32 W_t_x, W_e_x, tanh_W_x_x;
+    dk_f32 tanh_W_x_x;
 } cfn_f32_forward_before_1_values;
 
-DK_INLINE cfn_f32_forward_before_1_values cfn_f32_forward_before_1_unit(dk_f32 W_t_x, dk_f32 W_e_x, dk_f32 W_x_x)
+DK_INLINE cfn_f32_forward_before_1_values cfn_f32_forward_before_1_unit(dk_f32 W_x_x)
 {
     const dk_f32 tanh_W_x_x = dk_tanh_f32(W_x_x);
-    const cfn_f32_forward_before_1_values dk_result = {W_t_x, W_e_x, tanh_W_x_x};
+    const cfn_f32_forward_before_1_values dk_result = {tanh_W_x_x};
     return dk_result;
 }
 
 typedef struct cfn_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
-    float *W_t_x;
-    float *W_e_x;
     float *tanh_W_x_x;
 } cfn_f32_forward_before_1_arrays;
 
@@ -85,36 +81,31 @@ DK_INLINE void cfn_f32_forward_before_1_at(const cfn_f32_forward_before_1_arrays
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f32_forward_before_1_values value = cfn_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g3));
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
     (void)place;
-    dk_store_part_f32(a->W_t_x + place, value.W_t_x, rest);
-    dk_store_part_f32(a->W_e_x + place, value.W_e_x, rest);
     dk_store_part_f32(a->tanh_W_x_x + place, value.tanh_W_x_x, rest);
 }
 
 static void cfn_f32_forward_before_1(const cfn_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
+    enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
-                if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g3);
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
+                if (panel * dk_block_f32_g1 < a->dk_width) {
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     cfn_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -131,11 +122,9 @@ typedef struct cfn_f32_forward_step_1_values {
     dk_f32 theta, eta, h_next;
 } cfn_f32_forward_step_1_values;
 
-DK_INLINE cfn_f32_forward_step_1_values cfn_f32_forward_step_1_unit(dk_f32 U_t_h, dk_f32 U_e_h, dk_f32 W_t_x, dk_f32 b_t, dk_f32 W_e_x, dk_f32 b_e, dk_f32 h, dk_f32 tanh_W_x_x)
+DK_INLINE cfn_f32_forward_step_1_values cfn_f32_forward_step_1_unit(dk_f32 a_theta, dk_f32 a_eta, dk_f32 h, dk_f32 tanh_W_x_x)
 {
-    const dk_f32 a_theta = W_t_x + U_t_h + b_t;
     const dk_f32 theta = dk_sigmoid_f32(a_theta);
-    const dk_f32 a_eta = W_e_x + U_e_h + b_e;
     const dk_f32 eta = dk_sigmoid_f32(a_eta);
     const dk_f32 tanh_h = dk_tanh_f32(h);
     const dk_f32 h_next = theta * tanh_h + eta * tanh_W_x_x;
@@ -145,13 +134,8 @@ DK_INLINE cfn_f32_forward_step_1_values cfn_f32_forward_step_1_unit(dk_f32 U_t_h
 
 typedef struct cfn_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_t_x;
-    const float *b_t;
-    const float *W_e_x;
-    const float *b_e;
+    dk_product_f32 dk_product_2;
+    dk_segment_f32 dk_segments_2[2];
     const float *h;
     const float *tanh_W_x_x;
     float *theta;
@@ -167,10 +151,6 @@ DK_INLINE void cfn_f32_forward_step_1_at(const cfn_f32_forward_step_1_arrays *a,
     const cfn_f32_forward_step_1_values value = cfn_f32_forward_step_1_unit(
         dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
         dk_load_f32(acc_2 + 1 * dk_block_f32_g2),
-        dk_load_part_f32(a->W_t_x + place, rest),
-        dk_load_part_f32(a->b_t + unit, rest),
-        dk_load_part_f32(a->W_e_x + place, rest),
-        dk_load_part_f32(a->b_e + unit, rest),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->tanh_W_x_x + place, rest));
     (void)place;
@@ -192,13 +172,12 @@ static void cfn_f32_forward_step_1(const cfn_f32_forward_step_1_arrays *a, size_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g2, dk_row_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -215,9 +194,8 @@ static void cfn_f32_forward_step_1(const cfn_f32_forward_step_1_arrays *a, size_
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct cfn_f32_forward_layout {
     size_t h_buffer;
-    size_t W_t_x_buffer;
-    size_t W_e_x_buffer;
     size_t tanh_W_x_x_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
     size_t dk_panels;
@@ -235,11 +213,10 @@ static dk_status cfn_f32_forward_lay_out(const cfn_sizes *sizes, size_t threads,
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_t_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_e_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), sizes->H, &at->tanh_W_x_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -254,16 +231,13 @@ typedef struct cfn_f32_forward_call {
     float *scratch;
     const float *panel_1;
     const float *panel_2;
+    float *before_2; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_t;
-        dk_source_f32 b_e;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
-        dk_target_f32 W_t_x;
-        dk_target_f32 W_e_x;
         dk_target_f32 tanh_W_x_x;
         dk_target_f32 theta;
         dk_target_f32 eta;
@@ -346,14 +320,9 @@ static dk_status cfn_f32_forward_prepare(const cfn_f32_forward_args *args, const
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_t.at = args->params.b_t;
-    call->at.b_t.global = 0;
-    call->at.b_t.local = 0;
-    call->at.b_e.at = args->params.b_e;
-    call->at.b_e.global = 0;
-    call->at.b_e.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -363,12 +332,6 @@ static dk_status cfn_f32_forward_prepare(const cfn_f32_forward_args *args, const
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_t_x.at = args->workspace + at.W_t_x_buffer;
-    call->at.W_t_x.global = 0;
-    call->at.W_t_x.local = sizes->H;
-    call->at.W_e_x.at = args->workspace + at.W_e_x_buffer;
-    call->at.W_e_x.global = 0;
-    call->at.W_e_x.local = sizes->H;
     call->at.tanh_W_x_x.at = training ? args->saved + kept.tanh_W_x_x : args->workspace + at.tanh_W_x_x_buffer;
     call->at.tanh_W_x_x.global = training ? sizes->H : 0;
     call->at.tanh_W_x_x.local = training ? 0 : sizes->H;
@@ -393,25 +356,34 @@ static void cfn_f32_forward_fill(const cfn_f32_forward_args *args, const cfn_f32
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t W_e W_x */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_t, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t W_e W_x */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_e, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t W_e W_x */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W_x, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_t U_e */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_t, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_t, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_t U_e */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_e, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_e, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_t};
+        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const float *const starts_1[] = {args->params.b_e};
+        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
     }
     (void)task;
 }
@@ -475,17 +447,26 @@ static void cfn_f32_forward_before(const cfn_f32_forward_call *call, size_t rows
     {
         cfn_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
-        a.W_t_x = dk_into_f32(call->at.W_t_x, row, local);
-        a.W_e_x = dk_into_f32(call->at.W_e_x, row, local);
         a.tanh_W_x_x = dk_into_f32(call->at.tanh_W_x_x, row, local);
         cfn_f32_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void cfn_f32_forward_step(const cfn_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -497,15 +478,20 @@ static void cfn_f32_forward_step(const cfn_f32_forward_call *call, size_t rows, 
     {
         cfn_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_t_x = dk_into_f32(call->at.W_t_x, row, local);
-        a.b_t = dk_from_f32(call->at.b_t, row, local);
-        a.W_e_x = dk_into_f32(call->at.W_e_x, row, local);
-        a.b_e = dk_from_f32(call->at.b_e, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f32_g2(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.h = dk_into_f32(call->at.h, row, local);
         a.tanh_W_x_x = dk_into_f32(call->at.tanh_W_x_x, row, local);
         a.theta = dk_into_f32(call->at.theta, row, local);
@@ -660,8 +646,7 @@ DK_INLINE cfn_f32_backward_step_2_values cfn_f32_backward_step_2_unit(dk_f32 d_h
 
 typedef struct cfn_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *d_tanh_h;
     const float *tanh_h;
@@ -688,13 +673,12 @@ static void cfn_f32_backward_step_2(const cfn_f32_backward_step_2_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -722,8 +706,7 @@ DK_INLINE cfn_f32_backward_after_1_values cfn_f32_backward_after_1_unit(dk_f32 d
 
 typedef struct cfn_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[3];
     float *d_x_all;
 } cfn_f32_backward_after_1_arrays;
@@ -746,13 +729,12 @@ static void cfn_f32_backward_after_1(const cfn_f32_backward_after_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 3, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -807,7 +789,7 @@ static dk_status cfn_f32_backward_lay_out(const cfn_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->I), dk_outer_scratch_f32(sizes->H)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->I) + dk_padded_f32(sizes->H)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -943,7 +925,7 @@ static dk_status cfn_f32_backward_prepare(const cfn_f32_backward_args *args, con
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->I), dk_outer_scratch_f32(sizes->H)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->I) + dk_padded_f32(sizes->H)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -1032,6 +1014,9 @@ static void cfn_f32_backward_fill(const cfn_f32_backward_args *args, const cfn_f
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_t, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_x, 1, sizes->I, sizes->H);
@@ -1043,6 +1028,9 @@ static void cfn_f32_backward_fill(const cfn_f32_backward_args *args, const cfn_f
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_t, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1133,8 +1121,11 @@ static void cfn_f32_backward_step(const cfn_f32_backward_call *call, size_t rows
     {
         cfn_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_eta, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1158,8 +1149,11 @@ static void cfn_f32_backward_after(const cfn_f32_backward_call *call, size_t row
     {
         cfn_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 3;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_W_x_x, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1173,13 +1167,28 @@ static void cfn_f32_backward_after(const cfn_f32_backward_call *call, size_t row
         cfn_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_W_x_x, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_x_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_W_x_x, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_eta, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_theta, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_W_x_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_U_e_all, row, local)},
+            {2, 1, dk_into_f32(call->at.d_U_t_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_W_e_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_W_t_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 3, lefts, 2, rights, 5, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_eta, row, local), sizes->H, dk_into_f32(call->at.d_b_e_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_theta, row, local), sizes->H, dk_into_f32(call->at.d_b_t_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_eta, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_e_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_theta, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_t_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_eta, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_e_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_theta, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_t_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1279,7 +1288,6 @@ dk_status cfn_f32_memory_needed(const cfn_sizes *sizes, size_t threads, cfn_memo
 #if !defined(DK_ONLY_F32)
 DK_DEFINE_GROUP(f64, g1, 1)
 DK_DEFINE_GROUP(f64, g2, 2)
-DK_DEFINE_GROUP(f64, g3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
 
@@ -1307,23 +1315,20 @@ static dk_status cfn_f64_keep(const cfn_sizes *sizes, cfn_f64_kept *kept)
 /* Before the loop, stage 1: fused.
  */
 typedef struct cfn_f64_forward_before_1_values {
-    dk_f64 W_t_x, W_e_x, tanh_W_x_x;
+    dk_f64 tanh_W_x_x;
 } cfn_f64_forward_before_1_values;
 
-DK_INLINE cfn_f64_forward_before_1_values cfn_f64_forward_before_1_unit(dk_f64 W_t_x, dk_f64 W_e_x, dk_f64 W_x_x)
+DK_INLINE cfn_f64_forward_before_1_values cfn_f64_forward_before_1_unit(dk_f64 W_x_x)
 {
     const dk_f64 tanh_W_x_x = dk_tanh_f64(W_x_x);
-    const cfn_f64_forward_before_1_values dk_result = {W_t_x, W_e_x, tanh_W_x_x};
+    const cfn_f64_forward_before_1_values dk_result = {tanh_W_x_x};
     return dk_result;
 }
 
 typedef struct cfn_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
-    double *W_t_x;
-    double *W_e_x;
     double *tanh_W_x_x;
 } cfn_f64_forward_before_1_arrays;
 
@@ -1332,36 +1337,31 @@ DK_INLINE void cfn_f64_forward_before_1_at(const cfn_f64_forward_before_1_arrays
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f64_forward_before_1_values value = cfn_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g3));
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
     (void)place;
-    dk_store_part_f64(a->W_t_x + place, value.W_t_x, rest);
-    dk_store_part_f64(a->W_e_x + place, value.W_e_x, rest);
     dk_store_part_f64(a->tanh_W_x_x + place, value.tanh_W_x_x, rest);
 }
 
 static void cfn_f64_forward_before_1(const cfn_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
+    enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
-                if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g3);
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
+                if (panel * dk_block_f64_g1 < a->dk_width) {
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     cfn_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1378,11 +1378,9 @@ typedef struct cfn_f64_forward_step_1_values {
     dk_f64 theta, eta, h_next;
 } cfn_f64_forward_step_1_values;
 
-DK_INLINE cfn_f64_forward_step_1_values cfn_f64_forward_step_1_unit(dk_f64 U_t_h, dk_f64 U_e_h, dk_f64 W_t_x, dk_f64 b_t, dk_f64 W_e_x, dk_f64 b_e, dk_f64 h, dk_f64 tanh_W_x_x)
+DK_INLINE cfn_f64_forward_step_1_values cfn_f64_forward_step_1_unit(dk_f64 a_theta, dk_f64 a_eta, dk_f64 h, dk_f64 tanh_W_x_x)
 {
-    const dk_f64 a_theta = W_t_x + U_t_h + b_t;
     const dk_f64 theta = dk_sigmoid_f64(a_theta);
-    const dk_f64 a_eta = W_e_x + U_e_h + b_e;
     const dk_f64 eta = dk_sigmoid_f64(a_eta);
     const dk_f64 tanh_h = dk_tanh_f64(h);
     const dk_f64 h_next = theta * tanh_h + eta * tanh_W_x_x;
@@ -1392,13 +1390,8 @@ DK_INLINE cfn_f64_forward_step_1_values cfn_f64_forward_step_1_unit(dk_f64 U_t_h
 
 typedef struct cfn_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_t_x;
-    const double *b_t;
-    const double *W_e_x;
-    const double *b_e;
+    dk_product_f64 dk_product_2;
+    dk_segment_f64 dk_segments_2[2];
     const double *h;
     const double *tanh_W_x_x;
     double *theta;
@@ -1414,10 +1407,6 @@ DK_INLINE void cfn_f64_forward_step_1_at(const cfn_f64_forward_step_1_arrays *a,
     const cfn_f64_forward_step_1_values value = cfn_f64_forward_step_1_unit(
         dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
         dk_load_f64(acc_2 + 1 * dk_block_f64_g2),
-        dk_load_part_f64(a->W_t_x + place, rest),
-        dk_load_part_f64(a->b_t + unit, rest),
-        dk_load_part_f64(a->W_e_x + place, rest),
-        dk_load_part_f64(a->b_e + unit, rest),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->tanh_W_x_x + place, rest));
     (void)place;
@@ -1439,13 +1428,12 @@ static void cfn_f64_forward_step_1(const cfn_f64_forward_step_1_arrays *a, size_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g2, dk_row_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1462,9 +1450,8 @@ static void cfn_f64_forward_step_1(const cfn_f64_forward_step_1_arrays *a, size_
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct cfn_f64_forward_layout {
     size_t h_buffer;
-    size_t W_t_x_buffer;
-    size_t W_e_x_buffer;
     size_t tanh_W_x_x_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
     size_t dk_panels;
@@ -1482,11 +1469,10 @@ static dk_status cfn_f64_forward_lay_out(const cfn_sizes *sizes, size_t threads,
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_t_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_e_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), sizes->H, &at->tanh_W_x_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1501,16 +1487,13 @@ typedef struct cfn_f64_forward_call {
     double *scratch;
     const double *panel_1;
     const double *panel_2;
+    double *before_2; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_t;
-        dk_source_f64 b_e;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
-        dk_target_f64 W_t_x;
-        dk_target_f64 W_e_x;
         dk_target_f64 tanh_W_x_x;
         dk_target_f64 theta;
         dk_target_f64 eta;
@@ -1593,14 +1576,9 @@ static dk_status cfn_f64_forward_prepare(const cfn_f64_forward_args *args, const
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_t.at = args->params.b_t;
-    call->at.b_t.global = 0;
-    call->at.b_t.local = 0;
-    call->at.b_e.at = args->params.b_e;
-    call->at.b_e.global = 0;
-    call->at.b_e.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -1610,12 +1588,6 @@ static dk_status cfn_f64_forward_prepare(const cfn_f64_forward_args *args, const
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_t_x.at = args->workspace + at.W_t_x_buffer;
-    call->at.W_t_x.global = 0;
-    call->at.W_t_x.local = sizes->H;
-    call->at.W_e_x.at = args->workspace + at.W_e_x_buffer;
-    call->at.W_e_x.global = 0;
-    call->at.W_e_x.local = sizes->H;
     call->at.tanh_W_x_x.at = training ? args->saved + kept.tanh_W_x_x : args->workspace + at.tanh_W_x_x_buffer;
     call->at.tanh_W_x_x.global = training ? sizes->H : 0;
     call->at.tanh_W_x_x.local = training ? 0 : sizes->H;
@@ -1640,25 +1612,34 @@ static void cfn_f64_forward_fill(const cfn_f64_forward_args *args, const cfn_f64
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t W_e W_x */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_t, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t W_e W_x */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_e, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t W_e W_x */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W_x, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_t U_e */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_t, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_t, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_t U_e */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_e, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_e, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_t};
+        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const double *const starts_1[] = {args->params.b_e};
+        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
     }
     (void)task;
 }
@@ -1722,17 +1703,26 @@ static void cfn_f64_forward_before(const cfn_f64_forward_call *call, size_t rows
     {
         cfn_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
-        a.W_t_x = dk_into_f64(call->at.W_t_x, row, local);
-        a.W_e_x = dk_into_f64(call->at.W_e_x, row, local);
         a.tanh_W_x_x = dk_into_f64(call->at.tanh_W_x_x, row, local);
         cfn_f64_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void cfn_f64_forward_step(const cfn_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1744,15 +1734,20 @@ static void cfn_f64_forward_step(const cfn_f64_forward_call *call, size_t rows, 
     {
         cfn_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_t_x = dk_into_f64(call->at.W_t_x, row, local);
-        a.b_t = dk_from_f64(call->at.b_t, row, local);
-        a.W_e_x = dk_into_f64(call->at.W_e_x, row, local);
-        a.b_e = dk_from_f64(call->at.b_e, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f64_g2(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.h = dk_into_f64(call->at.h, row, local);
         a.tanh_W_x_x = dk_into_f64(call->at.tanh_W_x_x, row, local);
         a.theta = dk_into_f64(call->at.theta, row, local);
@@ -1907,8 +1902,7 @@ DK_INLINE cfn_f64_backward_step_2_values cfn_f64_backward_step_2_unit(dk_f64 d_h
 
 typedef struct cfn_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *d_tanh_h;
     const double *tanh_h;
@@ -1935,13 +1929,12 @@ static void cfn_f64_backward_step_2(const cfn_f64_backward_step_2_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1969,8 +1962,7 @@ DK_INLINE cfn_f64_backward_after_1_values cfn_f64_backward_after_1_unit(dk_f64 d
 
 typedef struct cfn_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[3];
     double *d_x_all;
 } cfn_f64_backward_after_1_arrays;
@@ -1993,13 +1985,12 @@ static void cfn_f64_backward_after_1(const cfn_f64_backward_after_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 3, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2054,7 +2045,7 @@ static dk_status cfn_f64_backward_lay_out(const cfn_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->I), dk_outer_scratch_f64(sizes->H)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->I) + dk_padded_f64(sizes->H)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2190,7 +2181,7 @@ static dk_status cfn_f64_backward_prepare(const cfn_f64_backward_args *args, con
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->I), dk_outer_scratch_f64(sizes->H)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->I) + dk_padded_f64(sizes->H)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -2279,6 +2270,9 @@ static void cfn_f64_backward_fill(const cfn_f64_backward_args *args, const cfn_f
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_t, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_x, 1, sizes->I, sizes->H);
@@ -2290,6 +2284,9 @@ static void cfn_f64_backward_fill(const cfn_f64_backward_args *args, const cfn_f
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_t, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2380,8 +2377,11 @@ static void cfn_f64_backward_step(const cfn_f64_backward_call *call, size_t rows
     {
         cfn_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_eta, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2405,8 +2405,11 @@ static void cfn_f64_backward_after(const cfn_f64_backward_call *call, size_t row
     {
         cfn_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 3;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_W_x_x, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2420,13 +2423,28 @@ static void cfn_f64_backward_after(const cfn_f64_backward_call *call, size_t row
         cfn_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_W_x_x, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_x_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_W_x_x, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_eta, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_theta, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_W_x_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_U_e_all, row, local)},
+            {2, 1, dk_into_f64(call->at.d_U_t_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_W_e_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_W_t_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 3, lefts, 2, rights, 5, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_eta, row, local), sizes->H, dk_into_f64(call->at.d_b_e_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_theta, row, local), sizes->H, dk_into_f64(call->at.d_b_t_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_eta, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_e_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_theta, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_t_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_eta, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_e_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_theta, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_t_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

@@ -63,70 +63,6 @@ static dk_status cifg_f32_keep(const cifg_sizes *sizes, cifg_f32_kept *kept)
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct cifg_f32_forward_before_1_values {
-    dk_f32 W_f_x, W_g_x, W_o_x;
-} cifg_f32_forward_before_1_values;
-
-DK_INLINE cifg_f32_forward_before_1_values cifg_f32_forward_before_1_unit(dk_f32 W_f_x, dk_f32 W_g_x, dk_f32 W_o_x)
-{
-    const cifg_f32_forward_before_1_values dk_result = {W_f_x, W_g_x, W_o_x};
-    return dk_result;
-}
-
-typedef struct cifg_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_f_x;
-    float *W_g_x;
-    float *W_o_x;
-} cifg_f32_forward_before_1_arrays;
-
-DK_INLINE void cifg_f32_forward_before_1_at(const cifg_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const cifg_f32_forward_before_1_values value = cifg_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g3));
-    (void)place;
-    dk_store_part_f32(a->W_f_x + place, value.W_f_x, rest);
-    dk_store_part_f32(a->W_g_x + place, value.W_g_x, rest);
-    dk_store_part_f32(a->W_o_x + place, value.W_o_x, rest);
-}
-
-static void cifg_f32_forward_before_1(const cifg_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
-                if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g3);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    cifg_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   f = sigmoid(W_f @ x + U_f @ h + b_f)
  *   i = 1 - f
@@ -139,14 +75,11 @@ typedef struct cifg_f32_forward_step_1_values {
     dk_f32 f, g, o, c_next, h_next;
 } cifg_f32_forward_step_1_values;
 
-DK_INLINE cifg_f32_forward_step_1_values cifg_f32_forward_step_1_unit(dk_f32 U_f_h, dk_f32 U_g_h, dk_f32 U_o_h, dk_f32 W_f_x, dk_f32 b_f, dk_f32 W_g_x, dk_f32 b_g, dk_f32 W_o_x, dk_f32 b_o, dk_f32 c)
+DK_INLINE cifg_f32_forward_step_1_values cifg_f32_forward_step_1_unit(dk_f32 a_f, dk_f32 a_g, dk_f32 a_o, dk_f32 c)
 {
-    const dk_f32 a_f = W_f_x + U_f_h + b_f;
     const dk_f32 f = dk_sigmoid_f32(a_f);
     const dk_f32 i = 1.0f - f;
-    const dk_f32 a_g = W_g_x + U_g_h + b_g;
     const dk_f32 g = dk_tanh_f32(a_g);
-    const dk_f32 a_o = W_o_x + U_o_h + b_o;
     const dk_f32 o = dk_sigmoid_f32(a_o);
     const dk_f32 c_next = f * c + i * g;
     const dk_f32 tanh_c_next = dk_tanh_f32(c_next);
@@ -157,15 +90,8 @@ DK_INLINE cifg_f32_forward_step_1_values cifg_f32_forward_step_1_unit(dk_f32 U_f
 
 typedef struct cifg_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_f_x;
-    const float *b_f;
-    const float *W_g_x;
-    const float *b_g;
-    const float *W_o_x;
-    const float *b_o;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     const float *c;
     float *f;
     float *g;
@@ -175,20 +101,14 @@ typedef struct cifg_f32_forward_step_1_arrays {
     float *h_next_output;
 } cifg_f32_forward_step_1_arrays;
 
-DK_INLINE void cifg_f32_forward_step_1_at(const cifg_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void cifg_f32_forward_step_1_at(const cifg_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cifg_f32_forward_step_1_values value = cifg_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g3),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g3),
-        dk_load_f32(acc_2 + 2 * dk_block_f32_g3),
-        dk_load_part_f32(a->W_f_x + place, rest),
-        dk_load_part_f32(a->b_f + unit, rest),
-        dk_load_part_f32(a->W_g_x + place, rest),
-        dk_load_part_f32(a->b_g + unit, rest),
-        dk_load_part_f32(a->W_o_x + place, rest),
-        dk_load_part_f32(a->b_o + unit, rest),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g3),
+        dk_load_f32(acc_1 + 1 * dk_block_f32_g3),
+        dk_load_f32(acc_1 + 2 * dk_block_f32_g3),
         dk_load_part_f32(a->c + place, rest));
     (void)place;
     if (a->f != NULL) {
@@ -213,19 +133,18 @@ static void cifg_f32_forward_step_1(const cifg_f32_forward_step_1_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
                 if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g3(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g3);
+                    dk_tile_f32_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g3), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g3, dk_row_f32_g3);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     cifg_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3);
+                        acc_1 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3);
                 }
             }
             first += count;
@@ -237,11 +156,8 @@ static void cifg_f32_forward_step_1(const cifg_f32_forward_step_1_arrays *a, siz
 typedef struct cifg_f32_forward_layout {
     size_t h_buffer;
     size_t c_buffer;
-    size_t W_f_x_buffer;
-    size_t W_g_x_buffer;
-    size_t W_o_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -258,11 +174,8 @@ static dk_status cifg_f32_forward_lay_out(const cifg_sizes *sizes, size_t thread
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->c_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_f_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_o_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g3(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -276,22 +189,16 @@ typedef struct cifg_f32_forward_call {
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
-    const float *panel_2;
+    float *before_1; /* NULL: contracted in the loop */
     const float *latest_1;
     const float *latest_2;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_f;
-        dk_source_f32 b_g;
-        dk_source_f32 b_o;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
         dk_target_f32 c;
         dk_target_f32 c_next;
-        dk_target_f32 W_f_x;
-        dk_target_f32 W_g_x;
-        dk_target_f32 W_o_x;
         dk_target_f32 f;
         dk_target_f32 g;
         dk_target_f32 o;
@@ -382,19 +289,10 @@ static dk_status cifg_f32_forward_prepare(const cifg_f32_forward_args *args, con
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
-    call->at.b_f.at = args->params.b_f;
-    call->at.b_f.global = 0;
-    call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
-    call->at.b_o.at = args->params.b_o;
-    call->at.b_o.global = 0;
-    call->at.b_o.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -410,15 +308,6 @@ static dk_status cifg_f32_forward_prepare(const cifg_f32_forward_args *args, con
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.W_f_x.at = args->workspace + at.W_f_x_buffer;
-    call->at.W_f_x.global = 0;
-    call->at.W_f_x.local = sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
-    call->at.W_o_x.at = args->workspace + at.W_o_x_buffer;
-    call->at.W_o_x.global = 0;
-    call->at.W_o_x.local = sizes->H;
     call->at.f.at = training ? args->saved + kept.f : NULL;
     call->at.f.global = training ? sizes->H : 0;
     call->at.f.local = training ? 0 : 0;
@@ -443,29 +332,37 @@ static void cifg_f32_forward_fill(const cifg_f32_forward_args *args, const cifg_
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_g W_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_f, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_g W_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_g W_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f U_g U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_f, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f U_g U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_g, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_g, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f U_g U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 2,
+            args->params.W_o, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 2,
             args->params.U_o, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_f};
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const float *const starts_1[] = {args->params.b_g};
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
+        const float *const starts_2[] = {args->params.b_o};
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 2, 1, starts_2);
     }
     (void)task;
 }
@@ -532,20 +429,14 @@ static void cifg_f32_forward_before(const cifg_f32_forward_call *call, size_t ro
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        cifg_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_f_x = dk_into_f32(call->at.W_f_x, row, local);
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.W_o_x = dk_into_f32(call->at.W_o_x, row, local);
-        cifg_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g3(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void cifg_f32_forward_step(const cifg_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -557,17 +448,20 @@ static void cifg_f32_forward_step(const cifg_f32_forward_call *call, size_t rows
     {
         cifg_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_f_x = dk_into_f32(call->at.W_f_x, row, local);
-        a.b_f = dk_from_f32(call->at.b_f, row, local);
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f32(call->at.b_g, row, local);
-        a.W_o_x = dk_into_f32(call->at.W_o_x, row, local);
-        a.b_o = dk_from_f32(call->at.b_o, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g3(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.c = dk_into_f32(call->at.c, row, local);
         a.f = dk_into_f32(call->at.f, row, local);
         a.g = dk_into_f32(call->at.g, row, local);
@@ -739,8 +633,7 @@ DK_INLINE cifg_f32_backward_step_2_values cifg_f32_backward_step_2_unit(dk_f32 d
 
 typedef struct cifg_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
     float *d_h;
 } cifg_f32_backward_step_2_arrays;
@@ -763,13 +656,12 @@ static void cifg_f32_backward_step_2(const cifg_f32_backward_step_2_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 3, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -797,8 +689,7 @@ DK_INLINE cifg_f32_backward_after_1_values cifg_f32_backward_after_1_unit(dk_f32
 
 typedef struct cifg_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[3];
     float *d_x_all;
 } cifg_f32_backward_after_1_arrays;
@@ -821,13 +712,12 @@ static void cifg_f32_backward_after_1(const cifg_f32_backward_after_1_arrays *a,
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 3, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -882,7 +772,7 @@ static dk_status cifg_f32_backward_lay_out(const cifg_sizes *sizes, size_t threa
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1038,7 +928,7 @@ static dk_status cifg_f32_backward_prepare(const cifg_f32_backward_args *args, c
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -1144,6 +1034,9 @@ static void cifg_f32_backward_fill(const cifg_f32_backward_args *args, const cif
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.U_f, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_o, 1, sizes->I, sizes->H);
@@ -1155,6 +1048,9 @@ static void cifg_f32_backward_fill(const cifg_f32_backward_args *args, const cif
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_f, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1254,8 +1150,11 @@ static void cifg_f32_backward_step(const cifg_f32_backward_call *call, size_t ro
     {
         cifg_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 3;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1280,8 +1179,11 @@ static void cifg_f32_backward_after(const cifg_f32_backward_call *call, size_t r
     {
         cifg_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 3;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1295,15 +1197,30 @@ static void cifg_f32_backward_after(const cifg_f32_backward_call *call, size_t r
         cifg_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_o, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_g, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_f, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_o_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_g_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_U_f_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_o_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_g_all, row, local)},
+            {2, 1, dk_into_f32(call->at.d_W_f_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 3, lefts, 2, rights, 6, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_into_f32(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_into_f32(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_into_f32(call->at.d_b_f_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_o_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_o_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_f_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1440,70 +1357,6 @@ static dk_status cifg_f64_keep(const cifg_sizes *sizes, cifg_f64_kept *kept)
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct cifg_f64_forward_before_1_values {
-    dk_f64 W_f_x, W_g_x, W_o_x;
-} cifg_f64_forward_before_1_values;
-
-DK_INLINE cifg_f64_forward_before_1_values cifg_f64_forward_before_1_unit(dk_f64 W_f_x, dk_f64 W_g_x, dk_f64 W_o_x)
-{
-    const cifg_f64_forward_before_1_values dk_result = {W_f_x, W_g_x, W_o_x};
-    return dk_result;
-}
-
-typedef struct cifg_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_f_x;
-    double *W_g_x;
-    double *W_o_x;
-} cifg_f64_forward_before_1_arrays;
-
-DK_INLINE void cifg_f64_forward_before_1_at(const cifg_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const cifg_f64_forward_before_1_values value = cifg_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g3));
-    (void)place;
-    dk_store_part_f64(a->W_f_x + place, value.W_f_x, rest);
-    dk_store_part_f64(a->W_g_x + place, value.W_g_x, rest);
-    dk_store_part_f64(a->W_o_x + place, value.W_o_x, rest);
-}
-
-static void cifg_f64_forward_before_1(const cifg_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
-                if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g3);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    cifg_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   f = sigmoid(W_f @ x + U_f @ h + b_f)
  *   i = 1 - f
@@ -1516,14 +1369,11 @@ typedef struct cifg_f64_forward_step_1_values {
     dk_f64 f, g, o, c_next, h_next;
 } cifg_f64_forward_step_1_values;
 
-DK_INLINE cifg_f64_forward_step_1_values cifg_f64_forward_step_1_unit(dk_f64 U_f_h, dk_f64 U_g_h, dk_f64 U_o_h, dk_f64 W_f_x, dk_f64 b_f, dk_f64 W_g_x, dk_f64 b_g, dk_f64 W_o_x, dk_f64 b_o, dk_f64 c)
+DK_INLINE cifg_f64_forward_step_1_values cifg_f64_forward_step_1_unit(dk_f64 a_f, dk_f64 a_g, dk_f64 a_o, dk_f64 c)
 {
-    const dk_f64 a_f = W_f_x + U_f_h + b_f;
     const dk_f64 f = dk_sigmoid_f64(a_f);
     const dk_f64 i = 1.0 - f;
-    const dk_f64 a_g = W_g_x + U_g_h + b_g;
     const dk_f64 g = dk_tanh_f64(a_g);
-    const dk_f64 a_o = W_o_x + U_o_h + b_o;
     const dk_f64 o = dk_sigmoid_f64(a_o);
     const dk_f64 c_next = f * c + i * g;
     const dk_f64 tanh_c_next = dk_tanh_f64(c_next);
@@ -1534,15 +1384,8 @@ DK_INLINE cifg_f64_forward_step_1_values cifg_f64_forward_step_1_unit(dk_f64 U_f
 
 typedef struct cifg_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_f_x;
-    const double *b_f;
-    const double *W_g_x;
-    const double *b_g;
-    const double *W_o_x;
-    const double *b_o;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     const double *c;
     double *f;
     double *g;
@@ -1552,20 +1395,14 @@ typedef struct cifg_f64_forward_step_1_arrays {
     double *h_next_output;
 } cifg_f64_forward_step_1_arrays;
 
-DK_INLINE void cifg_f64_forward_step_1_at(const cifg_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void cifg_f64_forward_step_1_at(const cifg_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cifg_f64_forward_step_1_values value = cifg_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g3),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g3),
-        dk_load_f64(acc_2 + 2 * dk_block_f64_g3),
-        dk_load_part_f64(a->W_f_x + place, rest),
-        dk_load_part_f64(a->b_f + unit, rest),
-        dk_load_part_f64(a->W_g_x + place, rest),
-        dk_load_part_f64(a->b_g + unit, rest),
-        dk_load_part_f64(a->W_o_x + place, rest),
-        dk_load_part_f64(a->b_o + unit, rest),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g3),
+        dk_load_f64(acc_1 + 1 * dk_block_f64_g3),
+        dk_load_f64(acc_1 + 2 * dk_block_f64_g3),
         dk_load_part_f64(a->c + place, rest));
     (void)place;
     if (a->f != NULL) {
@@ -1590,19 +1427,18 @@ static void cifg_f64_forward_step_1(const cifg_f64_forward_step_1_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
                 if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g3(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g3);
+                    dk_tile_f64_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g3), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g3, dk_row_f64_g3);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     cifg_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3);
+                        acc_1 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3);
                 }
             }
             first += count;
@@ -1614,11 +1450,8 @@ static void cifg_f64_forward_step_1(const cifg_f64_forward_step_1_arrays *a, siz
 typedef struct cifg_f64_forward_layout {
     size_t h_buffer;
     size_t c_buffer;
-    size_t W_f_x_buffer;
-    size_t W_g_x_buffer;
-    size_t W_o_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1635,11 +1468,8 @@ static dk_status cifg_f64_forward_lay_out(const cifg_sizes *sizes, size_t thread
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->c_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_f_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_o_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g3(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1653,22 +1483,16 @@ typedef struct cifg_f64_forward_call {
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
-    const double *panel_2;
+    double *before_1; /* NULL: contracted in the loop */
     const double *latest_1;
     const double *latest_2;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_f;
-        dk_source_f64 b_g;
-        dk_source_f64 b_o;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
         dk_target_f64 c;
         dk_target_f64 c_next;
-        dk_target_f64 W_f_x;
-        dk_target_f64 W_g_x;
-        dk_target_f64 W_o_x;
         dk_target_f64 f;
         dk_target_f64 g;
         dk_target_f64 o;
@@ -1759,19 +1583,10 @@ static dk_status cifg_f64_forward_prepare(const cifg_f64_forward_args *args, con
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
-    call->at.b_f.at = args->params.b_f;
-    call->at.b_f.global = 0;
-    call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
-    call->at.b_o.at = args->params.b_o;
-    call->at.b_o.global = 0;
-    call->at.b_o.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -1787,15 +1602,6 @@ static dk_status cifg_f64_forward_prepare(const cifg_f64_forward_args *args, con
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.W_f_x.at = args->workspace + at.W_f_x_buffer;
-    call->at.W_f_x.global = 0;
-    call->at.W_f_x.local = sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
-    call->at.W_o_x.at = args->workspace + at.W_o_x_buffer;
-    call->at.W_o_x.global = 0;
-    call->at.W_o_x.local = sizes->H;
     call->at.f.at = training ? args->saved + kept.f : NULL;
     call->at.f.global = training ? sizes->H : 0;
     call->at.f.local = training ? 0 : 0;
@@ -1820,29 +1626,37 @@ static void cifg_f64_forward_fill(const cifg_f64_forward_args *args, const cifg_
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_g W_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_f, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_g W_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_g W_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f U_g U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_f, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f U_g U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_g, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_g, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f U_g U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 2,
+            args->params.W_o, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 2,
             args->params.U_o, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_f};
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const double *const starts_1[] = {args->params.b_g};
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
+        const double *const starts_2[] = {args->params.b_o};
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 2, 1, starts_2);
     }
     (void)task;
 }
@@ -1909,20 +1723,14 @@ static void cifg_f64_forward_before(const cifg_f64_forward_call *call, size_t ro
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        cifg_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_f_x = dk_into_f64(call->at.W_f_x, row, local);
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.W_o_x = dk_into_f64(call->at.W_o_x, row, local);
-        cifg_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g3(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void cifg_f64_forward_step(const cifg_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1934,17 +1742,20 @@ static void cifg_f64_forward_step(const cifg_f64_forward_call *call, size_t rows
     {
         cifg_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_f_x = dk_into_f64(call->at.W_f_x, row, local);
-        a.b_f = dk_from_f64(call->at.b_f, row, local);
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f64(call->at.b_g, row, local);
-        a.W_o_x = dk_into_f64(call->at.W_o_x, row, local);
-        a.b_o = dk_from_f64(call->at.b_o, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g3(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.c = dk_into_f64(call->at.c, row, local);
         a.f = dk_into_f64(call->at.f, row, local);
         a.g = dk_into_f64(call->at.g, row, local);
@@ -2116,8 +1927,7 @@ DK_INLINE cifg_f64_backward_step_2_values cifg_f64_backward_step_2_unit(dk_f64 d
 
 typedef struct cifg_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
     double *d_h;
 } cifg_f64_backward_step_2_arrays;
@@ -2140,13 +1950,12 @@ static void cifg_f64_backward_step_2(const cifg_f64_backward_step_2_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 3, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2174,8 +1983,7 @@ DK_INLINE cifg_f64_backward_after_1_values cifg_f64_backward_after_1_unit(dk_f64
 
 typedef struct cifg_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[3];
     double *d_x_all;
 } cifg_f64_backward_after_1_arrays;
@@ -2198,13 +2006,12 @@ static void cifg_f64_backward_after_1(const cifg_f64_backward_after_1_arrays *a,
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 3, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2259,7 +2066,7 @@ static dk_status cifg_f64_backward_lay_out(const cifg_sizes *sizes, size_t threa
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2415,7 +2222,7 @@ static dk_status cifg_f64_backward_prepare(const cifg_f64_backward_args *args, c
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -2521,6 +2328,9 @@ static void cifg_f64_backward_fill(const cifg_f64_backward_args *args, const cif
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.U_f, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_o, 1, sizes->I, sizes->H);
@@ -2532,6 +2342,9 @@ static void cifg_f64_backward_fill(const cifg_f64_backward_args *args, const cif
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_f, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2631,8 +2444,11 @@ static void cifg_f64_backward_step(const cifg_f64_backward_call *call, size_t ro
     {
         cifg_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 3;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2657,8 +2473,11 @@ static void cifg_f64_backward_after(const cifg_f64_backward_call *call, size_t r
     {
         cifg_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 3;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2672,15 +2491,30 @@ static void cifg_f64_backward_after(const cifg_f64_backward_call *call, size_t r
         cifg_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_o, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_g, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_f, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_o_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_g_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_U_f_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_o_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_g_all, row, local)},
+            {2, 1, dk_into_f64(call->at.d_W_f_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 3, lefts, 2, rights, 6, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_into_f64(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_into_f64(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_into_f64(call->at.d_b_f_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_o_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_o_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_f_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

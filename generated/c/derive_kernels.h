@@ -93,6 +93,17 @@
 #define DK_KEEP(vector) ((void)0)
 #endif
 
+/* The smaller and the larger of two vectors, the second where one is a NaN: one instruction where
+ * compilers make three of a comparison and a choice. */
+#if defined(__AVX__) && (DK_VECTOR_BITS == 128 || DK_VECTOR_BITS == 256 ||     \
+                         (DK_VECTOR_BITS == 512 && defined(__AVX512F__)))
+#define DK_HAS_EXTREMES 1
+#define DK_EXTREME(instruction, result, a, b)                                  \
+    __asm__(instruction " {%2, %1, %0|%0, %1, %2}" : "=v"(result) : "v"(a), "v"(b))
+#else
+#define DK_HAS_EXTREMES 0
+#endif
+
 #if defined(__GNUC__)
 #define DK_PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -235,7 +246,7 @@ DK_FUNCTION void dk_wait(const dk_team *team)
 #define DK_SPLIT (DK_REGISTERS >= 32 ? 4 : 2)
 
 /* Outer products: rows of the operands packed at a time, and rows of the result. */
-#define DK_OUTER_DEPTH 128
+#define DK_OUTER_DEPTH 192
 #define DK_OUTER_HEIGHT 192
 
 /* Tiles that `total` rows need, and the rows of tile i, split evenly: 32 = 6 6 5 5 5 5. */
@@ -260,28 +271,53 @@ DK_INLINE size_t dk_tile_rows(size_t total, size_t most, size_t i)
         dk_row_##tag##_##name = (gates) * dk_block_##tag##_##name,                                 \
         dk_acc_##tag##_##name = dk_rows_##tag##_##name * dk_row_##tag##_##name                     \
     };                                                                                             \
-    DK_INLINE size_t dk_panel_size_##tag##_##name(size_t units, size_t depth_total)                \
+    /* Elements of what is contracted before the loop, and of the panels. */                       \
+    DK_INLINE size_t dk_before_size_##tag##_##name(size_t units)                                   \
     {                                                                                              \
-        return dk_tile_count(units, dk_block_##tag##_##name) * depth_total *                       \
-               dk_row_##tag##_##name;                                                              \
+        return dk_tile_count(units, dk_block_##tag##_##name) * dk_row_##tag##_##name;              \
     }                                                                                              \
-    DK_INLINE const dk_real_##tag *dk_panel_block_##tag##_##name(                                  \
-        const dk_real_##tag *panel, size_t depth_total, size_t block)                              \
+    DK_INLINE size_t dk_panel_size_##tag##_##name(size_t units, size_t depth)                      \
     {                                                                                              \
-        return panel + block * depth_total * dk_row_##tag##_##name;                                \
+        return dk_before_size_##tag##_##name(units) * (depth + 1);                                 \
     }                                                                                              \
-    DK_INLINE void dk_pack_##tag##_##name(                                                         \
-        dk_real_##tag *panel, size_t units, size_t depth_total, size_t depth_offset, size_t gate,  \
-        const dk_real_##tag *matrix, size_t unit_stride, size_t k_stride, size_t depth)            \
+    DK_INLINE void dk_pack_##tag##_##name(dk_real_##tag *panel, size_t units, size_t depth,        \
+                                          size_t offset, size_t gate, const dk_real_##tag *matrix, \
+                                          size_t unit_stride, size_t k_stride, size_t part)        \
     {                                                                                              \
-        dk_pack_gate_##tag(panel, dk_block_##tag##_##name, gates, units, depth_total,              \
-                           depth_offset, gate, matrix, unit_stride, k_stride, depth);              \
+        dk_pack_gate_##tag(panel, dk_block_##tag##_##name, gates, units, depth + 1, offset + 1,    \
+                           gate, matrix, unit_stride, k_stride, part);                             \
     }                                                                                              \
-    DK_FUNCTION void dk_tile_##tag##_##name(                                                       \
-        size_t rows, size_t segment_count, const dk_segment_##tag *segments, size_t first_row,     \
-        const dk_real_##tag *panel, dk_real_##tag *acc)                                            \
+    DK_INLINE void dk_start_##tag##_##name(dk_real_##tag *panel, size_t units, size_t depth,       \
+                                           size_t gate, size_t count,                              \
+                                           const dk_real_##tag *const *vectors)                    \
     {                                                                                              \
-        dk_multiply_##tag(gates, rows, segment_count, segments, first_row, panel, acc);            \
+        dk_pack_start_##tag(panel, dk_block_##tag##_##name, gates, units, depth + 1, gate, count,  \
+                            vectors);                                                              \
+    }                                                                                              \
+    DK_FUNCTION void dk_tile_##tag##_##name(const dk_product_##tag *product, size_t blocks,        \
+                                            size_t block, size_t first_row, size_t rows,           \
+                                            dk_real_##tag *out, size_t out_stride)                 \
+    {                                                                                              \
+        dk_multiply_##tag(gates, product, blocks, block, first_row, rows, out, out_stride);        \
+    }                                                                                              \
+    /* The whole product for all rows, as what is contracted before the loop. */                   \
+    DK_FUNCTION void dk_before_##tag##_##name(const dk_product_##tag *product, size_t units,       \
+                                              size_t rows, dk_real_##tag *out,                     \
+                                              const dk_team *team)                                 \
+    {                                                                                              \
+        const size_t blocks = dk_tile_count(units, dk_block_##tag##_##name);                       \
+        const size_t tiles = dk_tile_count(rows, dk_rows_##tag##_##name);                          \
+        const size_t stride = blocks * dk_row_##tag##_##name;                                      \
+        size_t block, end;                                                                         \
+        for (dk_range(blocks, team, &block, &end); block < end; ++block) {                         \
+            for (size_t tile = 0, first = 0; tile < tiles; ++tile) {                               \
+                const size_t count = dk_tile_rows(rows, dk_rows_##tag##_##name, tile);             \
+                dk_tile_##tag##_##name(product, blocks, block, first, count,                       \
+                                       out + first * stride + block * dk_row_##tag##_##name,       \
+                                       stride);                                                    \
+                first += count;                                                                    \
+            }                                                                                      \
+        }                                                                                          \
     }
 
 /* Calls ------------------------------------------------------------------------------- */
@@ -297,6 +333,17 @@ DK_INLINE size_t dk_chunk_steps(size_t steps, size_t rows)
 {
     const size_t fit = rows == 0 || rows > DK_CHUNK_ROWS ? 1 : DK_CHUNK_ROWS / rows;
     return fit < steps ? fit : steps == 0 ? 1 : steps;
+}
+
+/* Whether products with what is known before the loop over time are contracted there, for a chunk
+ * of steps at once. That costs writing their sums and reading them again; it pays while the rows
+ * of one step are too few to keep the products busy. */
+#ifndef DK_EARLY_ROWS
+#define DK_EARLY_ROWS 8
+#endif
+DK_INLINE int dk_contracts_early(size_t rows)
+{
+    return rows < DK_EARLY_ROWS;
 }
 
 DK_INLINE size_t dk_larger(size_t a, size_t b)
@@ -531,13 +578,25 @@ DK_INLINE dk_f32 dk_with_sign_f32(dk_f32 v, dk_f32 sign)
 DK_INLINE dk_f32 dk_at_most_f32(dk_f32 v, float bound)
 {
     const dk_f32 limit = dk_splat_f32(bound);
+#if DK_HAS_EXTREMES
+    dk_f32 result;
+    DK_EXTREME("vminps", result, limit, v);
+    return result;
+#else
     return dk_where_f32(dk_less_f32(limit, v), limit, v);
+#endif
 }
 
 DK_INLINE dk_f32 dk_at_least_f32(dk_f32 v, float bound)
 {
     const dk_f32 limit = dk_splat_f32(bound);
+#if DK_HAS_EXTREMES
+    dk_f32 result;
+    DK_EXTREME("vmaxps", result, limit, v);
+    return result;
+#else
     return dk_where_f32(dk_less_f32(v, limit), limit, v);
+#endif
 }
 
 /* exp(r) - 1 - r for |r| <= ln(2)/2. */
@@ -895,15 +954,18 @@ typedef struct dk_segment_f32 {
     size_t depth;  /* elements of a row, the length of the contraction */
 } dk_segment_f32;
 
-/* acc[r][v] = sum over segments and k of operand[first_row + r][k] * panel[k][v], r < rows.
+/* out[r][v] = start[r][v] + sum over segments and k of operand[first_row + r][k] * panel[k][v],
+ * r < rows; added to what out holds where `adds`.
  *
- * Inlined with constant rows, vectors and k_stride (elements between consecutive k of an operand),
- * which decide every `if` below. Each sum is a variable of its own: compilers differ in whether
- * they keep the elements of an array in registers. */
+ * Inlined with constant rows, vectors, k_stride (elements between consecutive k of an operand) and
+ * adds, which decide every `if` below. start == NULL: zeros. Each sum is a variable of its own:
+ * compilers differ in whether they keep the elements of an array in registers. What there is less
+ * of, weights or rows, is held in registers for a whole k. */
 DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, const size_t k_stride,
+                                  const int adds, const float *start, size_t start_stride,
                                   size_t segment_count, const dk_segment_f32 *segments,
                                   size_t first_row, const float *panel, size_t panel_step,
-                                  float *acc, size_t acc_step)
+                                  float *out, size_t out_stride)
 {
     const dk_f32 zero = dk_splat_f32(0);
     dk_f32 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
@@ -914,6 +976,152 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
     dk_f32 s50 = zero, s51 = zero, s52 = zero, s53 = zero, s54 = zero, s55 = zero;
     dk_f32 s60 = zero, s61 = zero, s62 = zero, s63 = zero, s64 = zero, s65 = zero;
     dk_f32 s70 = zero, s71 = zero, s72 = zero, s73 = zero, s74 = zero, s75 = zero;
+    if (start != NULL) {
+        if (0 < rows && 0 < vectors) {
+            s00 = dk_load_f32(start + 0 * start_stride + 0 * DK_LANES_F32);
+        }
+        if (0 < rows && 1 < vectors) {
+            s01 = dk_load_f32(start + 0 * start_stride + 1 * DK_LANES_F32);
+        }
+        if (0 < rows && 2 < vectors) {
+            s02 = dk_load_f32(start + 0 * start_stride + 2 * DK_LANES_F32);
+        }
+        if (0 < rows && 3 < vectors) {
+            s03 = dk_load_f32(start + 0 * start_stride + 3 * DK_LANES_F32);
+        }
+        if (0 < rows && 4 < vectors) {
+            s04 = dk_load_f32(start + 0 * start_stride + 4 * DK_LANES_F32);
+        }
+        if (0 < rows && 5 < vectors) {
+            s05 = dk_load_f32(start + 0 * start_stride + 5 * DK_LANES_F32);
+        }
+        if (1 < rows && 0 < vectors) {
+            s10 = dk_load_f32(start + 1 * start_stride + 0 * DK_LANES_F32);
+        }
+        if (1 < rows && 1 < vectors) {
+            s11 = dk_load_f32(start + 1 * start_stride + 1 * DK_LANES_F32);
+        }
+        if (1 < rows && 2 < vectors) {
+            s12 = dk_load_f32(start + 1 * start_stride + 2 * DK_LANES_F32);
+        }
+        if (1 < rows && 3 < vectors) {
+            s13 = dk_load_f32(start + 1 * start_stride + 3 * DK_LANES_F32);
+        }
+        if (1 < rows && 4 < vectors) {
+            s14 = dk_load_f32(start + 1 * start_stride + 4 * DK_LANES_F32);
+        }
+        if (1 < rows && 5 < vectors) {
+            s15 = dk_load_f32(start + 1 * start_stride + 5 * DK_LANES_F32);
+        }
+        if (2 < rows && 0 < vectors) {
+            s20 = dk_load_f32(start + 2 * start_stride + 0 * DK_LANES_F32);
+        }
+        if (2 < rows && 1 < vectors) {
+            s21 = dk_load_f32(start + 2 * start_stride + 1 * DK_LANES_F32);
+        }
+        if (2 < rows && 2 < vectors) {
+            s22 = dk_load_f32(start + 2 * start_stride + 2 * DK_LANES_F32);
+        }
+        if (2 < rows && 3 < vectors) {
+            s23 = dk_load_f32(start + 2 * start_stride + 3 * DK_LANES_F32);
+        }
+        if (2 < rows && 4 < vectors) {
+            s24 = dk_load_f32(start + 2 * start_stride + 4 * DK_LANES_F32);
+        }
+        if (2 < rows && 5 < vectors) {
+            s25 = dk_load_f32(start + 2 * start_stride + 5 * DK_LANES_F32);
+        }
+        if (3 < rows && 0 < vectors) {
+            s30 = dk_load_f32(start + 3 * start_stride + 0 * DK_LANES_F32);
+        }
+        if (3 < rows && 1 < vectors) {
+            s31 = dk_load_f32(start + 3 * start_stride + 1 * DK_LANES_F32);
+        }
+        if (3 < rows && 2 < vectors) {
+            s32 = dk_load_f32(start + 3 * start_stride + 2 * DK_LANES_F32);
+        }
+        if (3 < rows && 3 < vectors) {
+            s33 = dk_load_f32(start + 3 * start_stride + 3 * DK_LANES_F32);
+        }
+        if (3 < rows && 4 < vectors) {
+            s34 = dk_load_f32(start + 3 * start_stride + 4 * DK_LANES_F32);
+        }
+        if (3 < rows && 5 < vectors) {
+            s35 = dk_load_f32(start + 3 * start_stride + 5 * DK_LANES_F32);
+        }
+        if (4 < rows && 0 < vectors) {
+            s40 = dk_load_f32(start + 4 * start_stride + 0 * DK_LANES_F32);
+        }
+        if (4 < rows && 1 < vectors) {
+            s41 = dk_load_f32(start + 4 * start_stride + 1 * DK_LANES_F32);
+        }
+        if (4 < rows && 2 < vectors) {
+            s42 = dk_load_f32(start + 4 * start_stride + 2 * DK_LANES_F32);
+        }
+        if (4 < rows && 3 < vectors) {
+            s43 = dk_load_f32(start + 4 * start_stride + 3 * DK_LANES_F32);
+        }
+        if (4 < rows && 4 < vectors) {
+            s44 = dk_load_f32(start + 4 * start_stride + 4 * DK_LANES_F32);
+        }
+        if (4 < rows && 5 < vectors) {
+            s45 = dk_load_f32(start + 4 * start_stride + 5 * DK_LANES_F32);
+        }
+        if (5 < rows && 0 < vectors) {
+            s50 = dk_load_f32(start + 5 * start_stride + 0 * DK_LANES_F32);
+        }
+        if (5 < rows && 1 < vectors) {
+            s51 = dk_load_f32(start + 5 * start_stride + 1 * DK_LANES_F32);
+        }
+        if (5 < rows && 2 < vectors) {
+            s52 = dk_load_f32(start + 5 * start_stride + 2 * DK_LANES_F32);
+        }
+        if (5 < rows && 3 < vectors) {
+            s53 = dk_load_f32(start + 5 * start_stride + 3 * DK_LANES_F32);
+        }
+        if (5 < rows && 4 < vectors) {
+            s54 = dk_load_f32(start + 5 * start_stride + 4 * DK_LANES_F32);
+        }
+        if (5 < rows && 5 < vectors) {
+            s55 = dk_load_f32(start + 5 * start_stride + 5 * DK_LANES_F32);
+        }
+        if (6 < rows && 0 < vectors) {
+            s60 = dk_load_f32(start + 6 * start_stride + 0 * DK_LANES_F32);
+        }
+        if (6 < rows && 1 < vectors) {
+            s61 = dk_load_f32(start + 6 * start_stride + 1 * DK_LANES_F32);
+        }
+        if (6 < rows && 2 < vectors) {
+            s62 = dk_load_f32(start + 6 * start_stride + 2 * DK_LANES_F32);
+        }
+        if (6 < rows && 3 < vectors) {
+            s63 = dk_load_f32(start + 6 * start_stride + 3 * DK_LANES_F32);
+        }
+        if (6 < rows && 4 < vectors) {
+            s64 = dk_load_f32(start + 6 * start_stride + 4 * DK_LANES_F32);
+        }
+        if (6 < rows && 5 < vectors) {
+            s65 = dk_load_f32(start + 6 * start_stride + 5 * DK_LANES_F32);
+        }
+        if (7 < rows && 0 < vectors) {
+            s70 = dk_load_f32(start + 7 * start_stride + 0 * DK_LANES_F32);
+        }
+        if (7 < rows && 1 < vectors) {
+            s71 = dk_load_f32(start + 7 * start_stride + 1 * DK_LANES_F32);
+        }
+        if (7 < rows && 2 < vectors) {
+            s72 = dk_load_f32(start + 7 * start_stride + 2 * DK_LANES_F32);
+        }
+        if (7 < rows && 3 < vectors) {
+            s73 = dk_load_f32(start + 7 * start_stride + 3 * DK_LANES_F32);
+        }
+        if (7 < rows && 4 < vectors) {
+            s74 = dk_load_f32(start + 7 * start_stride + 4 * DK_LANES_F32);
+        }
+        if (7 < rows && 5 < vectors) {
+            s75 = dk_load_f32(start + 7 * start_stride + 5 * DK_LANES_F32);
+        }
+    }
     for (size_t s = 0; s < segment_count; ++s) {
         const size_t stride = segments[s].stride;
         const size_t end = segments[s].depth * k_stride;
@@ -926,334 +1134,574 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
         const float *const row6 = row5 + (6 < rows ? stride : 0);
         const float *const row7 = row6 + (7 < rows ? stride : 0);
         for (size_t k = 0; k < end; k += k_stride) {
-            if (0 < vectors) {
-                dk_f32 weight = dk_load_f32(panel + 0 * DK_LANES_F32);
-                DK_KEEP(weight);
+            if (rows > vectors) {
+                dk_f32 w0 = zero;
+                if (0 < vectors) {
+                    w0 = dk_load_f32(panel + 0 * DK_LANES_F32);
+                    DK_KEEP(w0);
+                }
+                dk_f32 w1 = zero;
+                if (1 < vectors) {
+                    w1 = dk_load_f32(panel + 1 * DK_LANES_F32);
+                    DK_KEEP(w1);
+                }
+                dk_f32 w2 = zero;
+                if (2 < vectors) {
+                    w2 = dk_load_f32(panel + 2 * DK_LANES_F32);
+                    DK_KEEP(w2);
+                }
+                dk_f32 w3 = zero;
+                if (3 < vectors) {
+                    w3 = dk_load_f32(panel + 3 * DK_LANES_F32);
+                    DK_KEEP(w3);
+                }
+                dk_f32 w4 = zero;
+                if (4 < vectors) {
+                    w4 = dk_load_f32(panel + 4 * DK_LANES_F32);
+                    DK_KEEP(w4);
+                }
+                dk_f32 w5 = zero;
+                if (5 < vectors) {
+                    w5 = dk_load_f32(panel + 5 * DK_LANES_F32);
+                    DK_KEEP(w5);
+                }
                 if (0 < rows) {
-                    s00 += row0[k] * weight;
+                    dk_f32 element = dk_splat_f32(row0[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s00 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s01 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s02 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s03 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s04 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s05 += element * w5;
+                    }
                 }
                 if (1 < rows) {
-                    s10 += row1[k] * weight;
+                    dk_f32 element = dk_splat_f32(row1[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s10 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s11 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s12 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s13 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s14 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s15 += element * w5;
+                    }
                 }
                 if (2 < rows) {
-                    s20 += row2[k] * weight;
+                    dk_f32 element = dk_splat_f32(row2[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s20 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s21 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s22 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s23 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s24 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s25 += element * w5;
+                    }
                 }
                 if (3 < rows) {
-                    s30 += row3[k] * weight;
+                    dk_f32 element = dk_splat_f32(row3[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s30 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s31 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s32 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s33 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s34 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s35 += element * w5;
+                    }
                 }
                 if (4 < rows) {
-                    s40 += row4[k] * weight;
+                    dk_f32 element = dk_splat_f32(row4[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s40 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s41 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s42 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s43 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s44 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s45 += element * w5;
+                    }
                 }
                 if (5 < rows) {
-                    s50 += row5[k] * weight;
+                    dk_f32 element = dk_splat_f32(row5[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s50 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s51 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s52 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s53 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s54 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s55 += element * w5;
+                    }
                 }
                 if (6 < rows) {
-                    s60 += row6[k] * weight;
+                    dk_f32 element = dk_splat_f32(row6[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s60 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s61 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s62 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s63 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s64 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s65 += element * w5;
+                    }
                 }
                 if (7 < rows) {
-                    s70 += row7[k] * weight;
+                    dk_f32 element = dk_splat_f32(row7[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s70 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s71 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s72 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s73 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s74 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s75 += element * w5;
+                    }
                 }
-            }
-            if (1 < vectors) {
-                dk_f32 weight = dk_load_f32(panel + 1 * DK_LANES_F32);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s01 += row0[k] * weight;
+            } else {
+                if (0 < vectors) {
+                    dk_f32 weight = dk_load_f32(panel + 0 * DK_LANES_F32);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s00 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s10 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s20 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s30 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s40 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s50 += row5[k] * weight;
+                    }
                 }
-                if (1 < rows) {
-                    s11 += row1[k] * weight;
+                if (1 < vectors) {
+                    dk_f32 weight = dk_load_f32(panel + 1 * DK_LANES_F32);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s01 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s11 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s21 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s31 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s41 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s51 += row5[k] * weight;
+                    }
                 }
-                if (2 < rows) {
-                    s21 += row2[k] * weight;
+                if (2 < vectors) {
+                    dk_f32 weight = dk_load_f32(panel + 2 * DK_LANES_F32);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s02 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s12 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s22 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s32 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s42 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s52 += row5[k] * weight;
+                    }
                 }
-                if (3 < rows) {
-                    s31 += row3[k] * weight;
+                if (3 < vectors) {
+                    dk_f32 weight = dk_load_f32(panel + 3 * DK_LANES_F32);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s03 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s13 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s23 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s33 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s43 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s53 += row5[k] * weight;
+                    }
                 }
-                if (4 < rows) {
-                    s41 += row4[k] * weight;
+                if (4 < vectors) {
+                    dk_f32 weight = dk_load_f32(panel + 4 * DK_LANES_F32);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s04 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s14 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s24 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s34 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s44 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s54 += row5[k] * weight;
+                    }
                 }
-                if (5 < rows) {
-                    s51 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s61 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s71 += row7[k] * weight;
-                }
-            }
-            if (2 < vectors) {
-                dk_f32 weight = dk_load_f32(panel + 2 * DK_LANES_F32);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s02 += row0[k] * weight;
-                }
-                if (1 < rows) {
-                    s12 += row1[k] * weight;
-                }
-                if (2 < rows) {
-                    s22 += row2[k] * weight;
-                }
-                if (3 < rows) {
-                    s32 += row3[k] * weight;
-                }
-                if (4 < rows) {
-                    s42 += row4[k] * weight;
-                }
-                if (5 < rows) {
-                    s52 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s62 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s72 += row7[k] * weight;
-                }
-            }
-            if (3 < vectors) {
-                dk_f32 weight = dk_load_f32(panel + 3 * DK_LANES_F32);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s03 += row0[k] * weight;
-                }
-                if (1 < rows) {
-                    s13 += row1[k] * weight;
-                }
-                if (2 < rows) {
-                    s23 += row2[k] * weight;
-                }
-                if (3 < rows) {
-                    s33 += row3[k] * weight;
-                }
-                if (4 < rows) {
-                    s43 += row4[k] * weight;
-                }
-                if (5 < rows) {
-                    s53 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s63 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s73 += row7[k] * weight;
-                }
-            }
-            if (4 < vectors) {
-                dk_f32 weight = dk_load_f32(panel + 4 * DK_LANES_F32);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s04 += row0[k] * weight;
-                }
-                if (1 < rows) {
-                    s14 += row1[k] * weight;
-                }
-                if (2 < rows) {
-                    s24 += row2[k] * weight;
-                }
-                if (3 < rows) {
-                    s34 += row3[k] * weight;
-                }
-                if (4 < rows) {
-                    s44 += row4[k] * weight;
-                }
-                if (5 < rows) {
-                    s54 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s64 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s74 += row7[k] * weight;
-                }
-            }
-            if (5 < vectors) {
-                dk_f32 weight = dk_load_f32(panel + 5 * DK_LANES_F32);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s05 += row0[k] * weight;
-                }
-                if (1 < rows) {
-                    s15 += row1[k] * weight;
-                }
-                if (2 < rows) {
-                    s25 += row2[k] * weight;
-                }
-                if (3 < rows) {
-                    s35 += row3[k] * weight;
-                }
-                if (4 < rows) {
-                    s45 += row4[k] * weight;
-                }
-                if (5 < rows) {
-                    s55 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s65 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s75 += row7[k] * weight;
+                if (5 < vectors) {
+                    dk_f32 weight = dk_load_f32(panel + 5 * DK_LANES_F32);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s05 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s15 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s25 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s35 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s45 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s55 += row5[k] * weight;
+                    }
                 }
             }
             panel += panel_step;
         }
     }
     if (0 < rows && 0 < vectors) {
-        dk_store_f32(acc + 0 * acc_step + 0 * DK_LANES_F32, s00);
+        float *const place = out + 0 * out_stride + 0 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s00 : s00);
     }
     if (0 < rows && 1 < vectors) {
-        dk_store_f32(acc + 0 * acc_step + 1 * DK_LANES_F32, s01);
+        float *const place = out + 0 * out_stride + 1 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s01 : s01);
     }
     if (0 < rows && 2 < vectors) {
-        dk_store_f32(acc + 0 * acc_step + 2 * DK_LANES_F32, s02);
+        float *const place = out + 0 * out_stride + 2 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s02 : s02);
     }
     if (0 < rows && 3 < vectors) {
-        dk_store_f32(acc + 0 * acc_step + 3 * DK_LANES_F32, s03);
+        float *const place = out + 0 * out_stride + 3 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s03 : s03);
     }
     if (0 < rows && 4 < vectors) {
-        dk_store_f32(acc + 0 * acc_step + 4 * DK_LANES_F32, s04);
+        float *const place = out + 0 * out_stride + 4 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s04 : s04);
     }
     if (0 < rows && 5 < vectors) {
-        dk_store_f32(acc + 0 * acc_step + 5 * DK_LANES_F32, s05);
+        float *const place = out + 0 * out_stride + 5 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s05 : s05);
     }
     if (1 < rows && 0 < vectors) {
-        dk_store_f32(acc + 1 * acc_step + 0 * DK_LANES_F32, s10);
+        float *const place = out + 1 * out_stride + 0 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s10 : s10);
     }
     if (1 < rows && 1 < vectors) {
-        dk_store_f32(acc + 1 * acc_step + 1 * DK_LANES_F32, s11);
+        float *const place = out + 1 * out_stride + 1 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s11 : s11);
     }
     if (1 < rows && 2 < vectors) {
-        dk_store_f32(acc + 1 * acc_step + 2 * DK_LANES_F32, s12);
+        float *const place = out + 1 * out_stride + 2 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s12 : s12);
     }
     if (1 < rows && 3 < vectors) {
-        dk_store_f32(acc + 1 * acc_step + 3 * DK_LANES_F32, s13);
+        float *const place = out + 1 * out_stride + 3 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s13 : s13);
     }
     if (1 < rows && 4 < vectors) {
-        dk_store_f32(acc + 1 * acc_step + 4 * DK_LANES_F32, s14);
+        float *const place = out + 1 * out_stride + 4 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s14 : s14);
     }
     if (1 < rows && 5 < vectors) {
-        dk_store_f32(acc + 1 * acc_step + 5 * DK_LANES_F32, s15);
+        float *const place = out + 1 * out_stride + 5 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s15 : s15);
     }
     if (2 < rows && 0 < vectors) {
-        dk_store_f32(acc + 2 * acc_step + 0 * DK_LANES_F32, s20);
+        float *const place = out + 2 * out_stride + 0 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s20 : s20);
     }
     if (2 < rows && 1 < vectors) {
-        dk_store_f32(acc + 2 * acc_step + 1 * DK_LANES_F32, s21);
+        float *const place = out + 2 * out_stride + 1 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s21 : s21);
     }
     if (2 < rows && 2 < vectors) {
-        dk_store_f32(acc + 2 * acc_step + 2 * DK_LANES_F32, s22);
+        float *const place = out + 2 * out_stride + 2 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s22 : s22);
     }
     if (2 < rows && 3 < vectors) {
-        dk_store_f32(acc + 2 * acc_step + 3 * DK_LANES_F32, s23);
+        float *const place = out + 2 * out_stride + 3 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s23 : s23);
     }
     if (2 < rows && 4 < vectors) {
-        dk_store_f32(acc + 2 * acc_step + 4 * DK_LANES_F32, s24);
+        float *const place = out + 2 * out_stride + 4 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s24 : s24);
     }
     if (2 < rows && 5 < vectors) {
-        dk_store_f32(acc + 2 * acc_step + 5 * DK_LANES_F32, s25);
+        float *const place = out + 2 * out_stride + 5 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s25 : s25);
     }
     if (3 < rows && 0 < vectors) {
-        dk_store_f32(acc + 3 * acc_step + 0 * DK_LANES_F32, s30);
+        float *const place = out + 3 * out_stride + 0 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s30 : s30);
     }
     if (3 < rows && 1 < vectors) {
-        dk_store_f32(acc + 3 * acc_step + 1 * DK_LANES_F32, s31);
+        float *const place = out + 3 * out_stride + 1 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s31 : s31);
     }
     if (3 < rows && 2 < vectors) {
-        dk_store_f32(acc + 3 * acc_step + 2 * DK_LANES_F32, s32);
+        float *const place = out + 3 * out_stride + 2 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s32 : s32);
     }
     if (3 < rows && 3 < vectors) {
-        dk_store_f32(acc + 3 * acc_step + 3 * DK_LANES_F32, s33);
+        float *const place = out + 3 * out_stride + 3 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s33 : s33);
     }
     if (3 < rows && 4 < vectors) {
-        dk_store_f32(acc + 3 * acc_step + 4 * DK_LANES_F32, s34);
+        float *const place = out + 3 * out_stride + 4 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s34 : s34);
     }
     if (3 < rows && 5 < vectors) {
-        dk_store_f32(acc + 3 * acc_step + 5 * DK_LANES_F32, s35);
+        float *const place = out + 3 * out_stride + 5 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s35 : s35);
     }
     if (4 < rows && 0 < vectors) {
-        dk_store_f32(acc + 4 * acc_step + 0 * DK_LANES_F32, s40);
+        float *const place = out + 4 * out_stride + 0 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s40 : s40);
     }
     if (4 < rows && 1 < vectors) {
-        dk_store_f32(acc + 4 * acc_step + 1 * DK_LANES_F32, s41);
+        float *const place = out + 4 * out_stride + 1 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s41 : s41);
     }
     if (4 < rows && 2 < vectors) {
-        dk_store_f32(acc + 4 * acc_step + 2 * DK_LANES_F32, s42);
+        float *const place = out + 4 * out_stride + 2 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s42 : s42);
     }
     if (4 < rows && 3 < vectors) {
-        dk_store_f32(acc + 4 * acc_step + 3 * DK_LANES_F32, s43);
+        float *const place = out + 4 * out_stride + 3 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s43 : s43);
     }
     if (4 < rows && 4 < vectors) {
-        dk_store_f32(acc + 4 * acc_step + 4 * DK_LANES_F32, s44);
+        float *const place = out + 4 * out_stride + 4 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s44 : s44);
     }
     if (4 < rows && 5 < vectors) {
-        dk_store_f32(acc + 4 * acc_step + 5 * DK_LANES_F32, s45);
+        float *const place = out + 4 * out_stride + 5 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s45 : s45);
     }
     if (5 < rows && 0 < vectors) {
-        dk_store_f32(acc + 5 * acc_step + 0 * DK_LANES_F32, s50);
+        float *const place = out + 5 * out_stride + 0 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s50 : s50);
     }
     if (5 < rows && 1 < vectors) {
-        dk_store_f32(acc + 5 * acc_step + 1 * DK_LANES_F32, s51);
+        float *const place = out + 5 * out_stride + 1 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s51 : s51);
     }
     if (5 < rows && 2 < vectors) {
-        dk_store_f32(acc + 5 * acc_step + 2 * DK_LANES_F32, s52);
+        float *const place = out + 5 * out_stride + 2 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s52 : s52);
     }
     if (5 < rows && 3 < vectors) {
-        dk_store_f32(acc + 5 * acc_step + 3 * DK_LANES_F32, s53);
+        float *const place = out + 5 * out_stride + 3 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s53 : s53);
     }
     if (5 < rows && 4 < vectors) {
-        dk_store_f32(acc + 5 * acc_step + 4 * DK_LANES_F32, s54);
+        float *const place = out + 5 * out_stride + 4 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s54 : s54);
     }
     if (5 < rows && 5 < vectors) {
-        dk_store_f32(acc + 5 * acc_step + 5 * DK_LANES_F32, s55);
+        float *const place = out + 5 * out_stride + 5 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s55 : s55);
     }
     if (6 < rows && 0 < vectors) {
-        dk_store_f32(acc + 6 * acc_step + 0 * DK_LANES_F32, s60);
+        float *const place = out + 6 * out_stride + 0 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s60 : s60);
     }
     if (6 < rows && 1 < vectors) {
-        dk_store_f32(acc + 6 * acc_step + 1 * DK_LANES_F32, s61);
+        float *const place = out + 6 * out_stride + 1 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s61 : s61);
     }
     if (6 < rows && 2 < vectors) {
-        dk_store_f32(acc + 6 * acc_step + 2 * DK_LANES_F32, s62);
+        float *const place = out + 6 * out_stride + 2 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s62 : s62);
     }
     if (6 < rows && 3 < vectors) {
-        dk_store_f32(acc + 6 * acc_step + 3 * DK_LANES_F32, s63);
+        float *const place = out + 6 * out_stride + 3 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s63 : s63);
     }
     if (6 < rows && 4 < vectors) {
-        dk_store_f32(acc + 6 * acc_step + 4 * DK_LANES_F32, s64);
+        float *const place = out + 6 * out_stride + 4 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s64 : s64);
     }
     if (6 < rows && 5 < vectors) {
-        dk_store_f32(acc + 6 * acc_step + 5 * DK_LANES_F32, s65);
+        float *const place = out + 6 * out_stride + 5 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s65 : s65);
     }
     if (7 < rows && 0 < vectors) {
-        dk_store_f32(acc + 7 * acc_step + 0 * DK_LANES_F32, s70);
+        float *const place = out + 7 * out_stride + 0 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s70 : s70);
     }
     if (7 < rows && 1 < vectors) {
-        dk_store_f32(acc + 7 * acc_step + 1 * DK_LANES_F32, s71);
+        float *const place = out + 7 * out_stride + 1 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s71 : s71);
     }
     if (7 < rows && 2 < vectors) {
-        dk_store_f32(acc + 7 * acc_step + 2 * DK_LANES_F32, s72);
+        float *const place = out + 7 * out_stride + 2 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s72 : s72);
     }
     if (7 < rows && 3 < vectors) {
-        dk_store_f32(acc + 7 * acc_step + 3 * DK_LANES_F32, s73);
+        float *const place = out + 7 * out_stride + 3 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s73 : s73);
     }
     if (7 < rows && 4 < vectors) {
-        dk_store_f32(acc + 7 * acc_step + 4 * DK_LANES_F32, s74);
+        float *const place = out + 7 * out_stride + 4 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s74 : s74);
     }
     if (7 < rows && 5 < vectors) {
-        dk_store_f32(acc + 7 * acc_step + 5 * DK_LANES_F32, s75);
+        float *const place = out + 7 * out_stride + 5 * DK_LANES_F32;
+        dk_store_f32(place, adds ? dk_load_f32(place) + s75 : s75);
     }
 }
 
-/* The same for one row. It alone has too few sums to hide the latency of an addition, so DK_SPLIT
+/* The same for one row, never adding. It alone has too few sums to hide the latency of an addition, so DK_SPLIT
  * consecutive k have sums of their own. */
-DK_INLINE void dk_multiply_row_f32(const size_t vectors, size_t segment_count,
-                                 const dk_segment_f32 *segments, size_t first_row,
-                                 const float *panel, size_t panel_step, float *acc)
+DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
+                                 size_t segment_count, const dk_segment_f32 *segments,
+                                 size_t first_row, const float *panel, size_t panel_step,
+                                 float *out)
 {
     const dk_f32 zero = dk_splat_f32(0);
     dk_f32 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f32 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f32 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
     dk_f32 s30 = zero, s31 = zero, s32 = zero, s33 = zero, s34 = zero, s35 = zero;
+    if (0 < vectors) {
+        s00 = dk_load_f32(start + 0 * DK_LANES_F32);
+    }
+    if (1 < vectors) {
+        s01 = dk_load_f32(start + 1 * DK_LANES_F32);
+    }
+    if (2 < vectors) {
+        s02 = dk_load_f32(start + 2 * DK_LANES_F32);
+    }
+    if (3 < vectors) {
+        s03 = dk_load_f32(start + 3 * DK_LANES_F32);
+    }
+    if (4 < vectors) {
+        s04 = dk_load_f32(start + 4 * DK_LANES_F32);
+    }
+    if (5 < vectors) {
+        s05 = dk_load_f32(start + 5 * DK_LANES_F32);
+    }
     for (size_t s = 0; s < segment_count; ++s) {
         const size_t depth = segments[s].depth;
         const float *const row = segments[s].operand + first_row * segments[s].stride;
@@ -1367,88 +1815,89 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, size_t segment_count,
         }
     }
     if (0 < vectors) {
-        dk_store_f32(acc + 0 * DK_LANES_F32, (s00 + s10) + (s20 + s30));
+        dk_store_f32(out + 0 * DK_LANES_F32, (s00 + s10) + (s20 + s30));
     }
     if (1 < vectors) {
-        dk_store_f32(acc + 1 * DK_LANES_F32, (s01 + s11) + (s21 + s31));
+        dk_store_f32(out + 1 * DK_LANES_F32, (s01 + s11) + (s21 + s31));
     }
     if (2 < vectors) {
-        dk_store_f32(acc + 2 * DK_LANES_F32, (s02 + s12) + (s22 + s32));
+        dk_store_f32(out + 2 * DK_LANES_F32, (s02 + s12) + (s22 + s32));
     }
     if (3 < vectors) {
-        dk_store_f32(acc + 3 * DK_LANES_F32, (s03 + s13) + (s23 + s33));
+        dk_store_f32(out + 3 * DK_LANES_F32, (s03 + s13) + (s23 + s33));
     }
     if (4 < vectors) {
-        dk_store_f32(acc + 4 * DK_LANES_F32, (s04 + s14) + (s24 + s34));
+        dk_store_f32(out + 4 * DK_LANES_F32, (s04 + s14) + (s24 + s34));
     }
     if (5 < vectors) {
-        dk_store_f32(acc + 5 * DK_LANES_F32, (s05 + s15) + (s25 + s35));
+        dk_store_f32(out + 5 * DK_LANES_F32, (s05 + s15) + (s25 + s35));
     }
 }
 
 /* The variant for a number of rows known only now. */
 DK_INLINE void dk_multiply_chunk_f32(size_t rows, const size_t rows_max, const size_t vectors,
-                                   size_t segment_count, const dk_segment_f32 *segments,
-                                   size_t first_row, const float *panel, size_t panel_step,
-                                   float *acc, size_t acc_step)
+                                   const float *start, size_t start_stride, size_t segment_count,
+                                   const dk_segment_f32 *segments, size_t first_row,
+                                   const float *panel, size_t panel_step, float *out,
+                                   size_t out_stride)
 {
     switch (rows) {
     case 1:
-        dk_multiply_row_f32(vectors, segment_count, segments, first_row, panel, panel_step, acc);
+        dk_multiply_row_f32(vectors, start, segment_count, segments, first_row, panel, panel_step, out);
         break;
 #if DK_ROWS_MAX >= 2
     case 2:
         if (2 <= rows_max) {
-            dk_multiply_rows_f32(2, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f32(2, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 3
     case 3:
         if (3 <= rows_max) {
-            dk_multiply_rows_f32(3, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f32(3, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 4
     case 4:
         if (4 <= rows_max) {
-            dk_multiply_rows_f32(4, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f32(4, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 5
     case 5:
         if (5 <= rows_max) {
-            dk_multiply_rows_f32(5, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f32(5, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 6
     case 6:
         if (6 <= rows_max) {
-            dk_multiply_rows_f32(6, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f32(6, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 7
     case 7:
         if (7 <= rows_max) {
-            dk_multiply_rows_f32(7, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f32(7, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 8
     case 8:
         if (8 <= rows_max) {
-            dk_multiply_rows_f32(8, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f32(8, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
@@ -1457,29 +1906,58 @@ DK_INLINE void dk_multiply_chunk_f32(size_t rows, const size_t rows_max, const s
     }
 }
 
-/* All gates of a tile. More than six gates go in chunks of three or four vectors. */
-DK_INLINE void dk_multiply_f32(const size_t gates, size_t rows, size_t segment_count,
-                             const dk_segment_f32 *segments, size_t first_row, const float *panel,
-                             float *acc)
+/* A stacked product: `gates` matrices times the same vectors, for every unit of a block.
+ *
+ * panel: [block of units][1 + depth][gate][unit]. The first line of a block is what its sums begin
+ * with, such as a bias; the others are the matrices. before == NULL: all segments are contracted.
+ * Otherwise those of the first `skip` elements were, for all rows and before the loop over time:
+ * their sums, [row][block][gate][unit], are what the others are added to. The order of the sum is
+ * the same either way. */
+typedef struct dk_product_f32 {
+    const float *panel;
+    size_t depth; /* of all segments together */
+    size_t segment_count;
+    const dk_segment_f32 *segments;
+    const float *before;
+    size_t skip;
+    size_t skipped_segments;
+} dk_product_f32;
+
+/* One tile: rows [first_row, first_row + rows) of one of `blocks` blocks, rows <= dk_rows_..., into
+ * out[row][gate][unit]. More than six gates go in chunks of three or four vectors. */
+DK_INLINE void dk_multiply_f32(const size_t gates, const dk_product_f32 *product, size_t blocks,
+                             size_t block, size_t first_row, size_t rows, float *out, size_t out_stride)
 {
     const size_t step = gates * DK_VECTORS(gates) * DK_LANES_F32;
+    const float *start = product->panel + block * (product->depth + 1) * step;
+    const float *panel = start + step;
+    const dk_segment_f32 *segments = product->segments;
+    size_t segment_count = product->segment_count;
+    size_t start_stride = 0;
+    if (product->before != NULL) {
+        start_stride = blocks * step;
+        start = product->before + first_row * start_stride + block * step;
+        panel += product->skip * step;
+        segments += product->skipped_segments;
+        segment_count -= product->skipped_segments;
+    }
     if (gates <= 6) {
-        dk_multiply_chunk_f32(rows, DK_ROWS(gates), gates * DK_VECTORS(gates), segment_count,
-                              segments, first_row, panel, step, acc, step);
+        dk_multiply_chunk_f32(rows, DK_ROWS(gates), gates * DK_VECTORS(gates), start, start_stride,
+                              segment_count, segments, first_row, panel, step, out, out_stride);
     } else {
         const size_t chunks = (gates + 3) / 4;
         const size_t vectors = gates / chunks;
         size_t done = 0;
         for (size_t chunk = 0; chunk < gates % chunks; ++chunk) {
-            dk_multiply_chunk_f32(rows, DK_ROWS(gates), vectors + 1, segment_count, segments,
-                                  first_row, panel + done * DK_LANES_F32, step,
-                                  acc + done * DK_LANES_F32, step);
-            done += vectors + 1;
+            dk_multiply_chunk_f32(rows, DK_ROWS(gates), vectors + 1, start + done, start_stride,
+                                  segment_count, segments, first_row, panel + done, step,
+                                  out + done, out_stride);
+            done += (vectors + 1) * DK_LANES_F32;
         }
-        for (; done < gates; done += vectors) {
-            dk_multiply_chunk_f32(rows, DK_ROWS(gates), vectors, segment_count, segments, first_row,
-                                  panel + done * DK_LANES_F32, step,
-                                  acc + done * DK_LANES_F32, step);
+        for (; done < gates * DK_LANES_F32; done += vectors * DK_LANES_F32) {
+            dk_multiply_chunk_f32(rows, DK_ROWS(gates), vectors, start + done, start_stride,
+                                  segment_count, segments, first_row, panel + done, step,
+                                  out + done, out_stride);
         }
     }
 }
@@ -1542,23 +2020,37 @@ DK_FUNCTION void dk_pack_units_f32(float *target, size_t step, const float *sour
     }
 }
 
-/* One gate's matrix into the panels, [unit block][k][gate][unit of the block], zeros past the
- * last unit: element (unit j, k) is matrix[j * unit_stride + k * k_stride]. */
+/* One gate's matrix into the panels, zeros past the last unit: element (unit j, k) is
+ * matrix[j * unit_stride + k * k_stride]. The lines of a block are `lines`, `line` the first of them. */
 DK_FUNCTION void dk_pack_gate_f32(float *panel, size_t block, size_t gates, size_t units,
-                                size_t depth_total, size_t depth_offset, size_t gate,
-                                const float *matrix, size_t unit_stride, size_t k_stride,
-                                size_t depth)
+                                size_t lines, size_t line, size_t gate, const float *matrix,
+                                size_t unit_stride, size_t k_stride, size_t depth)
 {
     const size_t step = gates * block;
     const size_t padded = dk_tile_count(units, block) * block;
     for (size_t unit = 0; unit < padded; unit += DK_LANES_F32) {
         const size_t inside = unit % block;
         const size_t rest = unit < units ? units - unit : 0;
-        float *const row = panel + ((unit - inside) * depth_total + depth_offset * block) * gates;
+        float *const row = panel + ((unit - inside) * lines + line * block) * gates;
         /* Past the last unit nothing is read, so the pointer must not move there either. */
         dk_pack_units_f32(row + gate * block + inside, step,
                             rest > 0 ? matrix + unit * unit_stride : matrix, unit_stride, k_stride,
                             rest < DK_LANES_F32 ? rest : DK_LANES_F32, depth);
+    }
+}
+
+/* What the sums of one gate begin with: the vectors added up, zeros where there are none. */
+DK_FUNCTION void dk_pack_start_f32(float *panel, size_t block, size_t gates, size_t units,
+                                 size_t lines, size_t gate, size_t count, const float *const *vectors)
+{
+    const size_t padded = dk_tile_count(units, block) * block;
+    for (size_t unit = 0; unit < padded; ++unit) {
+        const size_t inside = unit % block;
+        float sum = 0;
+        for (size_t i = 0; i < count && unit < units; ++i) {
+            sum += vectors[i][unit];
+        }
+        panel[(unit - inside) * lines * gates + gate * block + inside] = sum;
     }
 }
 
@@ -1572,14 +2064,19 @@ DK_INLINE void dk_outer_tile_f32(const size_t vectors, size_t depth, const float
 {
     const dk_segment_f32 segment = {left, 1, depth};
     const size_t step = vectors * DK_LANES_F32;
-    float acc[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F32];
-    dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, &segment, 0, right, step, acc,
-                         step);
+    float sums[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F32];
+    if (height >= DK_OUTER_ROWS && width >= step) {
+        dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, NULL, 0, 1, &segment, 0, right,
+                             step, out, out_stride);
+        return;
+    }
+    dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 0, NULL, 0, 1, &segment, 0, right, step,
+                         sums, step);
     for (size_t i = 0; i < DK_OUTER_ROWS && i < height; ++i) {
         for (size_t j = 0; j < step && j < width; j += DK_LANES_F32) {
             float *const place = out + i * out_stride + j;
             const dk_f32 before = dk_load_part_f32(place, width - j);
-            const dk_f32 sum = before + dk_load_f32(acc + i * step + j);
+            const dk_f32 sum = before + dk_load_f32(sums + i * step + j);
             dk_store_part_f32(place, sum, width - j);
         }
     }
@@ -1656,27 +2153,76 @@ DK_FUNCTION void dk_outer_pack_right_f32(float *target, const float *source, siz
     }
 }
 
-/* Elements of scratch that dk_outer_f32 needs. */
-DK_INLINE size_t dk_outer_scratch_f32(size_t n)
+/* One operand of outer products: a row of `width` elements for each row of the sum. */
+typedef struct dk_factor_f32 {
+    const float *at;
+    size_t width;
+} dk_factor_f32;
+
+/* out[i][j] += sum over rows r of left[r][i] * right[r][j]; out is as wide as its right factor. */
+typedef struct dk_outer_f32 {
+    size_t left;
+    size_t right;
+    float *out;
+} dk_outer_f32;
+
+/* Elements of scratch for right factors of `padded` columns together, each padded to vectors. */
+DK_INLINE size_t dk_padded_f32(size_t width)
 {
-    const size_t vectors = n / DK_LANES_F32 + 1;
-    return DK_OUTER_DEPTH * (DK_OUTER_HEIGHT + vectors * DK_LANES_F32) + 64 / sizeof(float);
+    return dk_tile_count(width, DK_LANES_F32) * DK_LANES_F32;
 }
 
-/* out[i][j] += sum over rows r of left[r][i] * right[r][j], i < m, j < n.
- *
- * Rows with alive[r] == 0 do not count, whatever they hold; alive == NULL: all count. Threads
- * split m: pass left + begin, out + begin * out_stride. The order of the sum depends on the
- * sizes and on `alive` alone. */
-DK_FUNCTION void dk_outer_f32(size_t rows, const unsigned char *alive, const float *left,
-                            size_t left_stride, size_t m, const float *right, size_t right_stride,
-                            size_t n, float *out, size_t out_stride, float *scratch)
+DK_INLINE size_t dk_outer_scratch_f32(size_t padded)
 {
-    const size_t vectors = (n + DK_LANES_F32 - 1) / DK_LANES_F32;
-    const size_t panels = (vectors + DK_OUTER_VECTORS - 1) / DK_OUTER_VECTORS;
+    return DK_OUTER_DEPTH * (DK_OUTER_HEIGHT + padded) + 64 / sizeof(float);
+}
+
+/* Columns [top, top + height) of a left factor, packed, times all columns of a right one. */
+DK_FUNCTION void dk_outer_block_f32(size_t depth, const float *packed_left, size_t top,
+                                  size_t height, const float *packed_right, size_t n, float *out)
+{
+    const size_t vectors = dk_tile_count(n, DK_LANES_F32);
+    const size_t panels = dk_tile_count(vectors, DK_OUTER_VECTORS);
+    for (size_t p = 0, v = 0; p < panels; ++p) {
+        const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
+        const size_t first = v * DK_LANES_F32;
+        for (size_t i = 0; i < height; i += DK_OUTER_ROWS) {
+            dk_outer_panel_f32(count, depth, packed_left + i * depth, packed_right + first * depth,
+                               out + (top + i) * n + first, n, height - i, n - first);
+        }
+        v += count;
+    }
+}
+
+/* All columns of a right factor into [panel of vectors][row][column of the panel]. */
+DK_FUNCTION void dk_outer_pack_all_f32(float *packed, dk_factor_f32 right, const size_t *rows,
+                                     size_t depth)
+{
+    const size_t vectors = dk_tile_count(right.width, DK_LANES_F32);
+    const size_t panels = dk_tile_count(vectors, DK_OUTER_VECTORS);
+    for (size_t p = 0, v = 0; p < panels; ++p) {
+        const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
+        const size_t first = v * DK_LANES_F32;
+        dk_outer_pack_right_f32(packed + first * depth, right.at + first, right.width, rows, depth,
+                                count, right.width - first);
+        v += count;
+    }
+}
+
+/* All the products; every factor is packed once, whatever number of products it is in.
+ *
+ * Rows with alive[r] == 0 do not count, whatever they hold; alive == NULL: all count. Threads share
+ * the columns of the left factors; each has its own scratch. The order of a sum depends on the
+ * sizes and on `alive` alone. */
+DK_FUNCTION void dk_add_outers_f32(size_t rows, const unsigned char *alive, size_t left_count,
+                                 const dk_factor_f32 *lefts, size_t right_count,
+                                 const dk_factor_f32 *rights, size_t product_count,
+                                 const dk_outer_f32 *products, float *scratch,
+                                 const dk_team *team)
+{
     /* On a cache line: aligned loads cost half of what straddling ones do. */
-    float *const packed_right = scratch + (64 - (uintptr_t)scratch % 64) / sizeof(float);
-    float *const packed_left = packed_right + DK_OUTER_DEPTH * vectors * DK_LANES_F32;
+    float *const packed_left = scratch + (64 - (uintptr_t)scratch % 64) / sizeof(float);
+    float *const packed_rights = packed_left + DK_OUTER_DEPTH * DK_OUTER_HEIGHT;
     size_t row = 0;
     while (row < rows) {
         size_t chosen[DK_OUTER_DEPTH];
@@ -1686,26 +2232,27 @@ DK_FUNCTION void dk_outer_f32(size_t rows, const unsigned char *alive, const flo
                 chosen[depth++] = row;
             }
         }
-        for (size_t p = 0, v = 0; p < panels; ++p) {
-            const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
-            const size_t first = v * DK_LANES_F32;
-            dk_outer_pack_right_f32(packed_right + first * depth, right + first, right_stride,
-                                    chosen, depth, count, n - first);
-            v += count;
+        for (size_t r = 0, at = 0; r < right_count; ++r) {
+            dk_outer_pack_all_f32(packed_rights + at, rights[r], chosen, depth);
+            at += dk_padded_f32(rights[r].width) * depth;
         }
-        for (size_t top = 0; top < m; top += DK_OUTER_HEIGHT) {
-            const size_t rest = m - top < DK_OUTER_HEIGHT ? m - top : DK_OUTER_HEIGHT;
-            dk_outer_pack_left_f32(packed_left, left + top, left_stride, chosen, depth, rest);
-            for (size_t p = 0, v = 0; p < panels; ++p) {
-                const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
-                const size_t first = v * DK_LANES_F32;
-                for (size_t i = 0; i < rest; i += DK_OUTER_ROWS) {
-                    dk_outer_panel_f32(count, depth, packed_left + i * depth,
-                                       packed_right + first * depth,
-                                       out + (top + i) * out_stride + first, out_stride,
-                                       rest - i, n - first);
+        for (size_t l = 0; l < left_count; ++l) {
+            const dk_factor_f32 left = lefts[l];
+            size_t tile, end;
+            dk_range(dk_tile_count(left.width, DK_OUTER_ROWS), team, &tile, &end);
+            end = end * DK_OUTER_ROWS < left.width ? end * DK_OUTER_ROWS : left.width;
+            for (size_t top = tile * DK_OUTER_ROWS; top < end; top += DK_OUTER_HEIGHT) {
+                const size_t height = end - top < DK_OUTER_HEIGHT ? end - top : DK_OUTER_HEIGHT;
+                dk_outer_pack_left_f32(packed_left, left.at + top, left.width, chosen, depth, height);
+                for (size_t r = 0, at = 0; r < right_count; ++r) {
+                    for (size_t p = 0; p < product_count; ++p) {
+                        if (products[p].left == l && products[p].right == r) {
+                            dk_outer_block_f32(depth, packed_left, top, height, packed_rights + at,
+                                               rights[r].width, products[p].out);
+                        }
+                    }
+                    at += dk_padded_f32(rights[r].width) * depth;
                 }
-                v += count;
             }
         }
     }
@@ -1823,19 +2370,6 @@ DK_FUNCTION void dk_sum_all_f32(size_t rows, const unsigned char *alive, const f
         }
     }
     *out += total;
-}
-
-/* out[i][j] += sum over rows of left[r][i] * right[r][j]: a team's share of dk_outer_f32.
- * Each thread has its own scratch. */
-DK_FUNCTION void dk_add_outer_f32(size_t rows, const unsigned char *alive, const float *left, size_t m,
-                                const float *right, size_t n, float *out, float *scratch,
-                                const dk_team *team)
-{
-    size_t begin, end;
-    dk_range(m, team, &begin, &end);
-    if (begin < end) {
-        dk_outer_f32(rows, alive, left + begin, m, end - begin, right, n, n, out + begin * n, n, scratch);
-    }
 }
 
 /* f64: vectors of double ---------------------------------------------------------- */
@@ -2016,13 +2550,25 @@ DK_INLINE dk_f64 dk_with_sign_f64(dk_f64 v, dk_f64 sign)
 DK_INLINE dk_f64 dk_at_most_f64(dk_f64 v, double bound)
 {
     const dk_f64 limit = dk_splat_f64(bound);
+#if DK_HAS_EXTREMES
+    dk_f64 result;
+    DK_EXTREME("vminpd", result, limit, v);
+    return result;
+#else
     return dk_where_f64(dk_less_f64(limit, v), limit, v);
+#endif
 }
 
 DK_INLINE dk_f64 dk_at_least_f64(dk_f64 v, double bound)
 {
     const dk_f64 limit = dk_splat_f64(bound);
+#if DK_HAS_EXTREMES
+    dk_f64 result;
+    DK_EXTREME("vmaxpd", result, limit, v);
+    return result;
+#else
     return dk_where_f64(dk_less_f64(v, limit), limit, v);
+#endif
 }
 
 /* exp(r) - 1 - r for |r| <= ln(2)/2. */
@@ -2396,15 +2942,18 @@ typedef struct dk_segment_f64 {
     size_t depth;  /* elements of a row, the length of the contraction */
 } dk_segment_f64;
 
-/* acc[r][v] = sum over segments and k of operand[first_row + r][k] * panel[k][v], r < rows.
+/* out[r][v] = start[r][v] + sum over segments and k of operand[first_row + r][k] * panel[k][v],
+ * r < rows; added to what out holds where `adds`.
  *
- * Inlined with constant rows, vectors and k_stride (elements between consecutive k of an operand),
- * which decide every `if` below. Each sum is a variable of its own: compilers differ in whether
- * they keep the elements of an array in registers. */
+ * Inlined with constant rows, vectors, k_stride (elements between consecutive k of an operand) and
+ * adds, which decide every `if` below. start == NULL: zeros. Each sum is a variable of its own:
+ * compilers differ in whether they keep the elements of an array in registers. What there is less
+ * of, weights or rows, is held in registers for a whole k. */
 DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, const size_t k_stride,
+                                  const int adds, const double *start, size_t start_stride,
                                   size_t segment_count, const dk_segment_f64 *segments,
                                   size_t first_row, const double *panel, size_t panel_step,
-                                  double *acc, size_t acc_step)
+                                  double *out, size_t out_stride)
 {
     const dk_f64 zero = dk_splat_f64(0);
     dk_f64 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
@@ -2415,6 +2964,152 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
     dk_f64 s50 = zero, s51 = zero, s52 = zero, s53 = zero, s54 = zero, s55 = zero;
     dk_f64 s60 = zero, s61 = zero, s62 = zero, s63 = zero, s64 = zero, s65 = zero;
     dk_f64 s70 = zero, s71 = zero, s72 = zero, s73 = zero, s74 = zero, s75 = zero;
+    if (start != NULL) {
+        if (0 < rows && 0 < vectors) {
+            s00 = dk_load_f64(start + 0 * start_stride + 0 * DK_LANES_F64);
+        }
+        if (0 < rows && 1 < vectors) {
+            s01 = dk_load_f64(start + 0 * start_stride + 1 * DK_LANES_F64);
+        }
+        if (0 < rows && 2 < vectors) {
+            s02 = dk_load_f64(start + 0 * start_stride + 2 * DK_LANES_F64);
+        }
+        if (0 < rows && 3 < vectors) {
+            s03 = dk_load_f64(start + 0 * start_stride + 3 * DK_LANES_F64);
+        }
+        if (0 < rows && 4 < vectors) {
+            s04 = dk_load_f64(start + 0 * start_stride + 4 * DK_LANES_F64);
+        }
+        if (0 < rows && 5 < vectors) {
+            s05 = dk_load_f64(start + 0 * start_stride + 5 * DK_LANES_F64);
+        }
+        if (1 < rows && 0 < vectors) {
+            s10 = dk_load_f64(start + 1 * start_stride + 0 * DK_LANES_F64);
+        }
+        if (1 < rows && 1 < vectors) {
+            s11 = dk_load_f64(start + 1 * start_stride + 1 * DK_LANES_F64);
+        }
+        if (1 < rows && 2 < vectors) {
+            s12 = dk_load_f64(start + 1 * start_stride + 2 * DK_LANES_F64);
+        }
+        if (1 < rows && 3 < vectors) {
+            s13 = dk_load_f64(start + 1 * start_stride + 3 * DK_LANES_F64);
+        }
+        if (1 < rows && 4 < vectors) {
+            s14 = dk_load_f64(start + 1 * start_stride + 4 * DK_LANES_F64);
+        }
+        if (1 < rows && 5 < vectors) {
+            s15 = dk_load_f64(start + 1 * start_stride + 5 * DK_LANES_F64);
+        }
+        if (2 < rows && 0 < vectors) {
+            s20 = dk_load_f64(start + 2 * start_stride + 0 * DK_LANES_F64);
+        }
+        if (2 < rows && 1 < vectors) {
+            s21 = dk_load_f64(start + 2 * start_stride + 1 * DK_LANES_F64);
+        }
+        if (2 < rows && 2 < vectors) {
+            s22 = dk_load_f64(start + 2 * start_stride + 2 * DK_LANES_F64);
+        }
+        if (2 < rows && 3 < vectors) {
+            s23 = dk_load_f64(start + 2 * start_stride + 3 * DK_LANES_F64);
+        }
+        if (2 < rows && 4 < vectors) {
+            s24 = dk_load_f64(start + 2 * start_stride + 4 * DK_LANES_F64);
+        }
+        if (2 < rows && 5 < vectors) {
+            s25 = dk_load_f64(start + 2 * start_stride + 5 * DK_LANES_F64);
+        }
+        if (3 < rows && 0 < vectors) {
+            s30 = dk_load_f64(start + 3 * start_stride + 0 * DK_LANES_F64);
+        }
+        if (3 < rows && 1 < vectors) {
+            s31 = dk_load_f64(start + 3 * start_stride + 1 * DK_LANES_F64);
+        }
+        if (3 < rows && 2 < vectors) {
+            s32 = dk_load_f64(start + 3 * start_stride + 2 * DK_LANES_F64);
+        }
+        if (3 < rows && 3 < vectors) {
+            s33 = dk_load_f64(start + 3 * start_stride + 3 * DK_LANES_F64);
+        }
+        if (3 < rows && 4 < vectors) {
+            s34 = dk_load_f64(start + 3 * start_stride + 4 * DK_LANES_F64);
+        }
+        if (3 < rows && 5 < vectors) {
+            s35 = dk_load_f64(start + 3 * start_stride + 5 * DK_LANES_F64);
+        }
+        if (4 < rows && 0 < vectors) {
+            s40 = dk_load_f64(start + 4 * start_stride + 0 * DK_LANES_F64);
+        }
+        if (4 < rows && 1 < vectors) {
+            s41 = dk_load_f64(start + 4 * start_stride + 1 * DK_LANES_F64);
+        }
+        if (4 < rows && 2 < vectors) {
+            s42 = dk_load_f64(start + 4 * start_stride + 2 * DK_LANES_F64);
+        }
+        if (4 < rows && 3 < vectors) {
+            s43 = dk_load_f64(start + 4 * start_stride + 3 * DK_LANES_F64);
+        }
+        if (4 < rows && 4 < vectors) {
+            s44 = dk_load_f64(start + 4 * start_stride + 4 * DK_LANES_F64);
+        }
+        if (4 < rows && 5 < vectors) {
+            s45 = dk_load_f64(start + 4 * start_stride + 5 * DK_LANES_F64);
+        }
+        if (5 < rows && 0 < vectors) {
+            s50 = dk_load_f64(start + 5 * start_stride + 0 * DK_LANES_F64);
+        }
+        if (5 < rows && 1 < vectors) {
+            s51 = dk_load_f64(start + 5 * start_stride + 1 * DK_LANES_F64);
+        }
+        if (5 < rows && 2 < vectors) {
+            s52 = dk_load_f64(start + 5 * start_stride + 2 * DK_LANES_F64);
+        }
+        if (5 < rows && 3 < vectors) {
+            s53 = dk_load_f64(start + 5 * start_stride + 3 * DK_LANES_F64);
+        }
+        if (5 < rows && 4 < vectors) {
+            s54 = dk_load_f64(start + 5 * start_stride + 4 * DK_LANES_F64);
+        }
+        if (5 < rows && 5 < vectors) {
+            s55 = dk_load_f64(start + 5 * start_stride + 5 * DK_LANES_F64);
+        }
+        if (6 < rows && 0 < vectors) {
+            s60 = dk_load_f64(start + 6 * start_stride + 0 * DK_LANES_F64);
+        }
+        if (6 < rows && 1 < vectors) {
+            s61 = dk_load_f64(start + 6 * start_stride + 1 * DK_LANES_F64);
+        }
+        if (6 < rows && 2 < vectors) {
+            s62 = dk_load_f64(start + 6 * start_stride + 2 * DK_LANES_F64);
+        }
+        if (6 < rows && 3 < vectors) {
+            s63 = dk_load_f64(start + 6 * start_stride + 3 * DK_LANES_F64);
+        }
+        if (6 < rows && 4 < vectors) {
+            s64 = dk_load_f64(start + 6 * start_stride + 4 * DK_LANES_F64);
+        }
+        if (6 < rows && 5 < vectors) {
+            s65 = dk_load_f64(start + 6 * start_stride + 5 * DK_LANES_F64);
+        }
+        if (7 < rows && 0 < vectors) {
+            s70 = dk_load_f64(start + 7 * start_stride + 0 * DK_LANES_F64);
+        }
+        if (7 < rows && 1 < vectors) {
+            s71 = dk_load_f64(start + 7 * start_stride + 1 * DK_LANES_F64);
+        }
+        if (7 < rows && 2 < vectors) {
+            s72 = dk_load_f64(start + 7 * start_stride + 2 * DK_LANES_F64);
+        }
+        if (7 < rows && 3 < vectors) {
+            s73 = dk_load_f64(start + 7 * start_stride + 3 * DK_LANES_F64);
+        }
+        if (7 < rows && 4 < vectors) {
+            s74 = dk_load_f64(start + 7 * start_stride + 4 * DK_LANES_F64);
+        }
+        if (7 < rows && 5 < vectors) {
+            s75 = dk_load_f64(start + 7 * start_stride + 5 * DK_LANES_F64);
+        }
+    }
     for (size_t s = 0; s < segment_count; ++s) {
         const size_t stride = segments[s].stride;
         const size_t end = segments[s].depth * k_stride;
@@ -2427,334 +3122,574 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
         const double *const row6 = row5 + (6 < rows ? stride : 0);
         const double *const row7 = row6 + (7 < rows ? stride : 0);
         for (size_t k = 0; k < end; k += k_stride) {
-            if (0 < vectors) {
-                dk_f64 weight = dk_load_f64(panel + 0 * DK_LANES_F64);
-                DK_KEEP(weight);
+            if (rows > vectors) {
+                dk_f64 w0 = zero;
+                if (0 < vectors) {
+                    w0 = dk_load_f64(panel + 0 * DK_LANES_F64);
+                    DK_KEEP(w0);
+                }
+                dk_f64 w1 = zero;
+                if (1 < vectors) {
+                    w1 = dk_load_f64(panel + 1 * DK_LANES_F64);
+                    DK_KEEP(w1);
+                }
+                dk_f64 w2 = zero;
+                if (2 < vectors) {
+                    w2 = dk_load_f64(panel + 2 * DK_LANES_F64);
+                    DK_KEEP(w2);
+                }
+                dk_f64 w3 = zero;
+                if (3 < vectors) {
+                    w3 = dk_load_f64(panel + 3 * DK_LANES_F64);
+                    DK_KEEP(w3);
+                }
+                dk_f64 w4 = zero;
+                if (4 < vectors) {
+                    w4 = dk_load_f64(panel + 4 * DK_LANES_F64);
+                    DK_KEEP(w4);
+                }
+                dk_f64 w5 = zero;
+                if (5 < vectors) {
+                    w5 = dk_load_f64(panel + 5 * DK_LANES_F64);
+                    DK_KEEP(w5);
+                }
                 if (0 < rows) {
-                    s00 += row0[k] * weight;
+                    dk_f64 element = dk_splat_f64(row0[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s00 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s01 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s02 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s03 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s04 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s05 += element * w5;
+                    }
                 }
                 if (1 < rows) {
-                    s10 += row1[k] * weight;
+                    dk_f64 element = dk_splat_f64(row1[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s10 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s11 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s12 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s13 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s14 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s15 += element * w5;
+                    }
                 }
                 if (2 < rows) {
-                    s20 += row2[k] * weight;
+                    dk_f64 element = dk_splat_f64(row2[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s20 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s21 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s22 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s23 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s24 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s25 += element * w5;
+                    }
                 }
                 if (3 < rows) {
-                    s30 += row3[k] * weight;
+                    dk_f64 element = dk_splat_f64(row3[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s30 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s31 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s32 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s33 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s34 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s35 += element * w5;
+                    }
                 }
                 if (4 < rows) {
-                    s40 += row4[k] * weight;
+                    dk_f64 element = dk_splat_f64(row4[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s40 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s41 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s42 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s43 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s44 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s45 += element * w5;
+                    }
                 }
                 if (5 < rows) {
-                    s50 += row5[k] * weight;
+                    dk_f64 element = dk_splat_f64(row5[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s50 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s51 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s52 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s53 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s54 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s55 += element * w5;
+                    }
                 }
                 if (6 < rows) {
-                    s60 += row6[k] * weight;
+                    dk_f64 element = dk_splat_f64(row6[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s60 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s61 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s62 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s63 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s64 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s65 += element * w5;
+                    }
                 }
                 if (7 < rows) {
-                    s70 += row7[k] * weight;
+                    dk_f64 element = dk_splat_f64(row7[k]);
+                    DK_KEEP(element);
+                    if (0 < vectors) {
+                        s70 += element * w0;
+                    }
+                    if (1 < vectors) {
+                        s71 += element * w1;
+                    }
+                    if (2 < vectors) {
+                        s72 += element * w2;
+                    }
+                    if (3 < vectors) {
+                        s73 += element * w3;
+                    }
+                    if (4 < vectors) {
+                        s74 += element * w4;
+                    }
+                    if (5 < vectors) {
+                        s75 += element * w5;
+                    }
                 }
-            }
-            if (1 < vectors) {
-                dk_f64 weight = dk_load_f64(panel + 1 * DK_LANES_F64);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s01 += row0[k] * weight;
+            } else {
+                if (0 < vectors) {
+                    dk_f64 weight = dk_load_f64(panel + 0 * DK_LANES_F64);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s00 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s10 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s20 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s30 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s40 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s50 += row5[k] * weight;
+                    }
                 }
-                if (1 < rows) {
-                    s11 += row1[k] * weight;
+                if (1 < vectors) {
+                    dk_f64 weight = dk_load_f64(panel + 1 * DK_LANES_F64);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s01 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s11 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s21 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s31 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s41 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s51 += row5[k] * weight;
+                    }
                 }
-                if (2 < rows) {
-                    s21 += row2[k] * weight;
+                if (2 < vectors) {
+                    dk_f64 weight = dk_load_f64(panel + 2 * DK_LANES_F64);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s02 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s12 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s22 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s32 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s42 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s52 += row5[k] * weight;
+                    }
                 }
-                if (3 < rows) {
-                    s31 += row3[k] * weight;
+                if (3 < vectors) {
+                    dk_f64 weight = dk_load_f64(panel + 3 * DK_LANES_F64);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s03 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s13 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s23 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s33 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s43 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s53 += row5[k] * weight;
+                    }
                 }
-                if (4 < rows) {
-                    s41 += row4[k] * weight;
+                if (4 < vectors) {
+                    dk_f64 weight = dk_load_f64(panel + 4 * DK_LANES_F64);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s04 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s14 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s24 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s34 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s44 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s54 += row5[k] * weight;
+                    }
                 }
-                if (5 < rows) {
-                    s51 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s61 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s71 += row7[k] * weight;
-                }
-            }
-            if (2 < vectors) {
-                dk_f64 weight = dk_load_f64(panel + 2 * DK_LANES_F64);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s02 += row0[k] * weight;
-                }
-                if (1 < rows) {
-                    s12 += row1[k] * weight;
-                }
-                if (2 < rows) {
-                    s22 += row2[k] * weight;
-                }
-                if (3 < rows) {
-                    s32 += row3[k] * weight;
-                }
-                if (4 < rows) {
-                    s42 += row4[k] * weight;
-                }
-                if (5 < rows) {
-                    s52 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s62 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s72 += row7[k] * weight;
-                }
-            }
-            if (3 < vectors) {
-                dk_f64 weight = dk_load_f64(panel + 3 * DK_LANES_F64);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s03 += row0[k] * weight;
-                }
-                if (1 < rows) {
-                    s13 += row1[k] * weight;
-                }
-                if (2 < rows) {
-                    s23 += row2[k] * weight;
-                }
-                if (3 < rows) {
-                    s33 += row3[k] * weight;
-                }
-                if (4 < rows) {
-                    s43 += row4[k] * weight;
-                }
-                if (5 < rows) {
-                    s53 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s63 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s73 += row7[k] * weight;
-                }
-            }
-            if (4 < vectors) {
-                dk_f64 weight = dk_load_f64(panel + 4 * DK_LANES_F64);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s04 += row0[k] * weight;
-                }
-                if (1 < rows) {
-                    s14 += row1[k] * weight;
-                }
-                if (2 < rows) {
-                    s24 += row2[k] * weight;
-                }
-                if (3 < rows) {
-                    s34 += row3[k] * weight;
-                }
-                if (4 < rows) {
-                    s44 += row4[k] * weight;
-                }
-                if (5 < rows) {
-                    s54 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s64 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s74 += row7[k] * weight;
-                }
-            }
-            if (5 < vectors) {
-                dk_f64 weight = dk_load_f64(panel + 5 * DK_LANES_F64);
-                DK_KEEP(weight);
-                if (0 < rows) {
-                    s05 += row0[k] * weight;
-                }
-                if (1 < rows) {
-                    s15 += row1[k] * weight;
-                }
-                if (2 < rows) {
-                    s25 += row2[k] * weight;
-                }
-                if (3 < rows) {
-                    s35 += row3[k] * weight;
-                }
-                if (4 < rows) {
-                    s45 += row4[k] * weight;
-                }
-                if (5 < rows) {
-                    s55 += row5[k] * weight;
-                }
-                if (6 < rows) {
-                    s65 += row6[k] * weight;
-                }
-                if (7 < rows) {
-                    s75 += row7[k] * weight;
+                if (5 < vectors) {
+                    dk_f64 weight = dk_load_f64(panel + 5 * DK_LANES_F64);
+                    DK_KEEP(weight);
+                    if (0 < rows) {
+                        s05 += row0[k] * weight;
+                    }
+                    if (1 < rows) {
+                        s15 += row1[k] * weight;
+                    }
+                    if (2 < rows) {
+                        s25 += row2[k] * weight;
+                    }
+                    if (3 < rows) {
+                        s35 += row3[k] * weight;
+                    }
+                    if (4 < rows) {
+                        s45 += row4[k] * weight;
+                    }
+                    if (5 < rows) {
+                        s55 += row5[k] * weight;
+                    }
                 }
             }
             panel += panel_step;
         }
     }
     if (0 < rows && 0 < vectors) {
-        dk_store_f64(acc + 0 * acc_step + 0 * DK_LANES_F64, s00);
+        double *const place = out + 0 * out_stride + 0 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s00 : s00);
     }
     if (0 < rows && 1 < vectors) {
-        dk_store_f64(acc + 0 * acc_step + 1 * DK_LANES_F64, s01);
+        double *const place = out + 0 * out_stride + 1 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s01 : s01);
     }
     if (0 < rows && 2 < vectors) {
-        dk_store_f64(acc + 0 * acc_step + 2 * DK_LANES_F64, s02);
+        double *const place = out + 0 * out_stride + 2 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s02 : s02);
     }
     if (0 < rows && 3 < vectors) {
-        dk_store_f64(acc + 0 * acc_step + 3 * DK_LANES_F64, s03);
+        double *const place = out + 0 * out_stride + 3 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s03 : s03);
     }
     if (0 < rows && 4 < vectors) {
-        dk_store_f64(acc + 0 * acc_step + 4 * DK_LANES_F64, s04);
+        double *const place = out + 0 * out_stride + 4 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s04 : s04);
     }
     if (0 < rows && 5 < vectors) {
-        dk_store_f64(acc + 0 * acc_step + 5 * DK_LANES_F64, s05);
+        double *const place = out + 0 * out_stride + 5 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s05 : s05);
     }
     if (1 < rows && 0 < vectors) {
-        dk_store_f64(acc + 1 * acc_step + 0 * DK_LANES_F64, s10);
+        double *const place = out + 1 * out_stride + 0 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s10 : s10);
     }
     if (1 < rows && 1 < vectors) {
-        dk_store_f64(acc + 1 * acc_step + 1 * DK_LANES_F64, s11);
+        double *const place = out + 1 * out_stride + 1 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s11 : s11);
     }
     if (1 < rows && 2 < vectors) {
-        dk_store_f64(acc + 1 * acc_step + 2 * DK_LANES_F64, s12);
+        double *const place = out + 1 * out_stride + 2 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s12 : s12);
     }
     if (1 < rows && 3 < vectors) {
-        dk_store_f64(acc + 1 * acc_step + 3 * DK_LANES_F64, s13);
+        double *const place = out + 1 * out_stride + 3 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s13 : s13);
     }
     if (1 < rows && 4 < vectors) {
-        dk_store_f64(acc + 1 * acc_step + 4 * DK_LANES_F64, s14);
+        double *const place = out + 1 * out_stride + 4 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s14 : s14);
     }
     if (1 < rows && 5 < vectors) {
-        dk_store_f64(acc + 1 * acc_step + 5 * DK_LANES_F64, s15);
+        double *const place = out + 1 * out_stride + 5 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s15 : s15);
     }
     if (2 < rows && 0 < vectors) {
-        dk_store_f64(acc + 2 * acc_step + 0 * DK_LANES_F64, s20);
+        double *const place = out + 2 * out_stride + 0 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s20 : s20);
     }
     if (2 < rows && 1 < vectors) {
-        dk_store_f64(acc + 2 * acc_step + 1 * DK_LANES_F64, s21);
+        double *const place = out + 2 * out_stride + 1 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s21 : s21);
     }
     if (2 < rows && 2 < vectors) {
-        dk_store_f64(acc + 2 * acc_step + 2 * DK_LANES_F64, s22);
+        double *const place = out + 2 * out_stride + 2 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s22 : s22);
     }
     if (2 < rows && 3 < vectors) {
-        dk_store_f64(acc + 2 * acc_step + 3 * DK_LANES_F64, s23);
+        double *const place = out + 2 * out_stride + 3 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s23 : s23);
     }
     if (2 < rows && 4 < vectors) {
-        dk_store_f64(acc + 2 * acc_step + 4 * DK_LANES_F64, s24);
+        double *const place = out + 2 * out_stride + 4 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s24 : s24);
     }
     if (2 < rows && 5 < vectors) {
-        dk_store_f64(acc + 2 * acc_step + 5 * DK_LANES_F64, s25);
+        double *const place = out + 2 * out_stride + 5 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s25 : s25);
     }
     if (3 < rows && 0 < vectors) {
-        dk_store_f64(acc + 3 * acc_step + 0 * DK_LANES_F64, s30);
+        double *const place = out + 3 * out_stride + 0 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s30 : s30);
     }
     if (3 < rows && 1 < vectors) {
-        dk_store_f64(acc + 3 * acc_step + 1 * DK_LANES_F64, s31);
+        double *const place = out + 3 * out_stride + 1 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s31 : s31);
     }
     if (3 < rows && 2 < vectors) {
-        dk_store_f64(acc + 3 * acc_step + 2 * DK_LANES_F64, s32);
+        double *const place = out + 3 * out_stride + 2 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s32 : s32);
     }
     if (3 < rows && 3 < vectors) {
-        dk_store_f64(acc + 3 * acc_step + 3 * DK_LANES_F64, s33);
+        double *const place = out + 3 * out_stride + 3 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s33 : s33);
     }
     if (3 < rows && 4 < vectors) {
-        dk_store_f64(acc + 3 * acc_step + 4 * DK_LANES_F64, s34);
+        double *const place = out + 3 * out_stride + 4 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s34 : s34);
     }
     if (3 < rows && 5 < vectors) {
-        dk_store_f64(acc + 3 * acc_step + 5 * DK_LANES_F64, s35);
+        double *const place = out + 3 * out_stride + 5 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s35 : s35);
     }
     if (4 < rows && 0 < vectors) {
-        dk_store_f64(acc + 4 * acc_step + 0 * DK_LANES_F64, s40);
+        double *const place = out + 4 * out_stride + 0 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s40 : s40);
     }
     if (4 < rows && 1 < vectors) {
-        dk_store_f64(acc + 4 * acc_step + 1 * DK_LANES_F64, s41);
+        double *const place = out + 4 * out_stride + 1 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s41 : s41);
     }
     if (4 < rows && 2 < vectors) {
-        dk_store_f64(acc + 4 * acc_step + 2 * DK_LANES_F64, s42);
+        double *const place = out + 4 * out_stride + 2 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s42 : s42);
     }
     if (4 < rows && 3 < vectors) {
-        dk_store_f64(acc + 4 * acc_step + 3 * DK_LANES_F64, s43);
+        double *const place = out + 4 * out_stride + 3 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s43 : s43);
     }
     if (4 < rows && 4 < vectors) {
-        dk_store_f64(acc + 4 * acc_step + 4 * DK_LANES_F64, s44);
+        double *const place = out + 4 * out_stride + 4 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s44 : s44);
     }
     if (4 < rows && 5 < vectors) {
-        dk_store_f64(acc + 4 * acc_step + 5 * DK_LANES_F64, s45);
+        double *const place = out + 4 * out_stride + 5 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s45 : s45);
     }
     if (5 < rows && 0 < vectors) {
-        dk_store_f64(acc + 5 * acc_step + 0 * DK_LANES_F64, s50);
+        double *const place = out + 5 * out_stride + 0 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s50 : s50);
     }
     if (5 < rows && 1 < vectors) {
-        dk_store_f64(acc + 5 * acc_step + 1 * DK_LANES_F64, s51);
+        double *const place = out + 5 * out_stride + 1 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s51 : s51);
     }
     if (5 < rows && 2 < vectors) {
-        dk_store_f64(acc + 5 * acc_step + 2 * DK_LANES_F64, s52);
+        double *const place = out + 5 * out_stride + 2 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s52 : s52);
     }
     if (5 < rows && 3 < vectors) {
-        dk_store_f64(acc + 5 * acc_step + 3 * DK_LANES_F64, s53);
+        double *const place = out + 5 * out_stride + 3 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s53 : s53);
     }
     if (5 < rows && 4 < vectors) {
-        dk_store_f64(acc + 5 * acc_step + 4 * DK_LANES_F64, s54);
+        double *const place = out + 5 * out_stride + 4 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s54 : s54);
     }
     if (5 < rows && 5 < vectors) {
-        dk_store_f64(acc + 5 * acc_step + 5 * DK_LANES_F64, s55);
+        double *const place = out + 5 * out_stride + 5 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s55 : s55);
     }
     if (6 < rows && 0 < vectors) {
-        dk_store_f64(acc + 6 * acc_step + 0 * DK_LANES_F64, s60);
+        double *const place = out + 6 * out_stride + 0 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s60 : s60);
     }
     if (6 < rows && 1 < vectors) {
-        dk_store_f64(acc + 6 * acc_step + 1 * DK_LANES_F64, s61);
+        double *const place = out + 6 * out_stride + 1 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s61 : s61);
     }
     if (6 < rows && 2 < vectors) {
-        dk_store_f64(acc + 6 * acc_step + 2 * DK_LANES_F64, s62);
+        double *const place = out + 6 * out_stride + 2 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s62 : s62);
     }
     if (6 < rows && 3 < vectors) {
-        dk_store_f64(acc + 6 * acc_step + 3 * DK_LANES_F64, s63);
+        double *const place = out + 6 * out_stride + 3 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s63 : s63);
     }
     if (6 < rows && 4 < vectors) {
-        dk_store_f64(acc + 6 * acc_step + 4 * DK_LANES_F64, s64);
+        double *const place = out + 6 * out_stride + 4 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s64 : s64);
     }
     if (6 < rows && 5 < vectors) {
-        dk_store_f64(acc + 6 * acc_step + 5 * DK_LANES_F64, s65);
+        double *const place = out + 6 * out_stride + 5 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s65 : s65);
     }
     if (7 < rows && 0 < vectors) {
-        dk_store_f64(acc + 7 * acc_step + 0 * DK_LANES_F64, s70);
+        double *const place = out + 7 * out_stride + 0 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s70 : s70);
     }
     if (7 < rows && 1 < vectors) {
-        dk_store_f64(acc + 7 * acc_step + 1 * DK_LANES_F64, s71);
+        double *const place = out + 7 * out_stride + 1 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s71 : s71);
     }
     if (7 < rows && 2 < vectors) {
-        dk_store_f64(acc + 7 * acc_step + 2 * DK_LANES_F64, s72);
+        double *const place = out + 7 * out_stride + 2 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s72 : s72);
     }
     if (7 < rows && 3 < vectors) {
-        dk_store_f64(acc + 7 * acc_step + 3 * DK_LANES_F64, s73);
+        double *const place = out + 7 * out_stride + 3 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s73 : s73);
     }
     if (7 < rows && 4 < vectors) {
-        dk_store_f64(acc + 7 * acc_step + 4 * DK_LANES_F64, s74);
+        double *const place = out + 7 * out_stride + 4 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s74 : s74);
     }
     if (7 < rows && 5 < vectors) {
-        dk_store_f64(acc + 7 * acc_step + 5 * DK_LANES_F64, s75);
+        double *const place = out + 7 * out_stride + 5 * DK_LANES_F64;
+        dk_store_f64(place, adds ? dk_load_f64(place) + s75 : s75);
     }
 }
 
-/* The same for one row. It alone has too few sums to hide the latency of an addition, so DK_SPLIT
+/* The same for one row, never adding. It alone has too few sums to hide the latency of an addition, so DK_SPLIT
  * consecutive k have sums of their own. */
-DK_INLINE void dk_multiply_row_f64(const size_t vectors, size_t segment_count,
-                                 const dk_segment_f64 *segments, size_t first_row,
-                                 const double *panel, size_t panel_step, double *acc)
+DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
+                                 size_t segment_count, const dk_segment_f64 *segments,
+                                 size_t first_row, const double *panel, size_t panel_step,
+                                 double *out)
 {
     const dk_f64 zero = dk_splat_f64(0);
     dk_f64 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f64 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f64 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
     dk_f64 s30 = zero, s31 = zero, s32 = zero, s33 = zero, s34 = zero, s35 = zero;
+    if (0 < vectors) {
+        s00 = dk_load_f64(start + 0 * DK_LANES_F64);
+    }
+    if (1 < vectors) {
+        s01 = dk_load_f64(start + 1 * DK_LANES_F64);
+    }
+    if (2 < vectors) {
+        s02 = dk_load_f64(start + 2 * DK_LANES_F64);
+    }
+    if (3 < vectors) {
+        s03 = dk_load_f64(start + 3 * DK_LANES_F64);
+    }
+    if (4 < vectors) {
+        s04 = dk_load_f64(start + 4 * DK_LANES_F64);
+    }
+    if (5 < vectors) {
+        s05 = dk_load_f64(start + 5 * DK_LANES_F64);
+    }
     for (size_t s = 0; s < segment_count; ++s) {
         const size_t depth = segments[s].depth;
         const double *const row = segments[s].operand + first_row * segments[s].stride;
@@ -2868,88 +3803,89 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, size_t segment_count,
         }
     }
     if (0 < vectors) {
-        dk_store_f64(acc + 0 * DK_LANES_F64, (s00 + s10) + (s20 + s30));
+        dk_store_f64(out + 0 * DK_LANES_F64, (s00 + s10) + (s20 + s30));
     }
     if (1 < vectors) {
-        dk_store_f64(acc + 1 * DK_LANES_F64, (s01 + s11) + (s21 + s31));
+        dk_store_f64(out + 1 * DK_LANES_F64, (s01 + s11) + (s21 + s31));
     }
     if (2 < vectors) {
-        dk_store_f64(acc + 2 * DK_LANES_F64, (s02 + s12) + (s22 + s32));
+        dk_store_f64(out + 2 * DK_LANES_F64, (s02 + s12) + (s22 + s32));
     }
     if (3 < vectors) {
-        dk_store_f64(acc + 3 * DK_LANES_F64, (s03 + s13) + (s23 + s33));
+        dk_store_f64(out + 3 * DK_LANES_F64, (s03 + s13) + (s23 + s33));
     }
     if (4 < vectors) {
-        dk_store_f64(acc + 4 * DK_LANES_F64, (s04 + s14) + (s24 + s34));
+        dk_store_f64(out + 4 * DK_LANES_F64, (s04 + s14) + (s24 + s34));
     }
     if (5 < vectors) {
-        dk_store_f64(acc + 5 * DK_LANES_F64, (s05 + s15) + (s25 + s35));
+        dk_store_f64(out + 5 * DK_LANES_F64, (s05 + s15) + (s25 + s35));
     }
 }
 
 /* The variant for a number of rows known only now. */
 DK_INLINE void dk_multiply_chunk_f64(size_t rows, const size_t rows_max, const size_t vectors,
-                                   size_t segment_count, const dk_segment_f64 *segments,
-                                   size_t first_row, const double *panel, size_t panel_step,
-                                   double *acc, size_t acc_step)
+                                   const double *start, size_t start_stride, size_t segment_count,
+                                   const dk_segment_f64 *segments, size_t first_row,
+                                   const double *panel, size_t panel_step, double *out,
+                                   size_t out_stride)
 {
     switch (rows) {
     case 1:
-        dk_multiply_row_f64(vectors, segment_count, segments, first_row, panel, panel_step, acc);
+        dk_multiply_row_f64(vectors, start, segment_count, segments, first_row, panel, panel_step, out);
         break;
 #if DK_ROWS_MAX >= 2
     case 2:
         if (2 <= rows_max) {
-            dk_multiply_rows_f64(2, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f64(2, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 3
     case 3:
         if (3 <= rows_max) {
-            dk_multiply_rows_f64(3, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f64(3, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 4
     case 4:
         if (4 <= rows_max) {
-            dk_multiply_rows_f64(4, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f64(4, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 5
     case 5:
         if (5 <= rows_max) {
-            dk_multiply_rows_f64(5, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f64(5, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 6
     case 6:
         if (6 <= rows_max) {
-            dk_multiply_rows_f64(6, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f64(6, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 7
     case 7:
         if (7 <= rows_max) {
-            dk_multiply_rows_f64(7, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f64(7, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
 #if DK_ROWS_MAX >= 8
     case 8:
         if (8 <= rows_max) {
-            dk_multiply_rows_f64(8, vectors, 1, segment_count, segments, first_row, panel,
-                                 panel_step, acc, acc_step);
+            dk_multiply_rows_f64(8, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
         }
         break;
 #endif
@@ -2958,29 +3894,58 @@ DK_INLINE void dk_multiply_chunk_f64(size_t rows, const size_t rows_max, const s
     }
 }
 
-/* All gates of a tile. More than six gates go in chunks of three or four vectors. */
-DK_INLINE void dk_multiply_f64(const size_t gates, size_t rows, size_t segment_count,
-                             const dk_segment_f64 *segments, size_t first_row, const double *panel,
-                             double *acc)
+/* A stacked product: `gates` matrices times the same vectors, for every unit of a block.
+ *
+ * panel: [block of units][1 + depth][gate][unit]. The first line of a block is what its sums begin
+ * with, such as a bias; the others are the matrices. before == NULL: all segments are contracted.
+ * Otherwise those of the first `skip` elements were, for all rows and before the loop over time:
+ * their sums, [row][block][gate][unit], are what the others are added to. The order of the sum is
+ * the same either way. */
+typedef struct dk_product_f64 {
+    const double *panel;
+    size_t depth; /* of all segments together */
+    size_t segment_count;
+    const dk_segment_f64 *segments;
+    const double *before;
+    size_t skip;
+    size_t skipped_segments;
+} dk_product_f64;
+
+/* One tile: rows [first_row, first_row + rows) of one of `blocks` blocks, rows <= dk_rows_..., into
+ * out[row][gate][unit]. More than six gates go in chunks of three or four vectors. */
+DK_INLINE void dk_multiply_f64(const size_t gates, const dk_product_f64 *product, size_t blocks,
+                             size_t block, size_t first_row, size_t rows, double *out, size_t out_stride)
 {
     const size_t step = gates * DK_VECTORS(gates) * DK_LANES_F64;
+    const double *start = product->panel + block * (product->depth + 1) * step;
+    const double *panel = start + step;
+    const dk_segment_f64 *segments = product->segments;
+    size_t segment_count = product->segment_count;
+    size_t start_stride = 0;
+    if (product->before != NULL) {
+        start_stride = blocks * step;
+        start = product->before + first_row * start_stride + block * step;
+        panel += product->skip * step;
+        segments += product->skipped_segments;
+        segment_count -= product->skipped_segments;
+    }
     if (gates <= 6) {
-        dk_multiply_chunk_f64(rows, DK_ROWS(gates), gates * DK_VECTORS(gates), segment_count,
-                              segments, first_row, panel, step, acc, step);
+        dk_multiply_chunk_f64(rows, DK_ROWS(gates), gates * DK_VECTORS(gates), start, start_stride,
+                              segment_count, segments, first_row, panel, step, out, out_stride);
     } else {
         const size_t chunks = (gates + 3) / 4;
         const size_t vectors = gates / chunks;
         size_t done = 0;
         for (size_t chunk = 0; chunk < gates % chunks; ++chunk) {
-            dk_multiply_chunk_f64(rows, DK_ROWS(gates), vectors + 1, segment_count, segments,
-                                  first_row, panel + done * DK_LANES_F64, step,
-                                  acc + done * DK_LANES_F64, step);
-            done += vectors + 1;
+            dk_multiply_chunk_f64(rows, DK_ROWS(gates), vectors + 1, start + done, start_stride,
+                                  segment_count, segments, first_row, panel + done, step,
+                                  out + done, out_stride);
+            done += (vectors + 1) * DK_LANES_F64;
         }
-        for (; done < gates; done += vectors) {
-            dk_multiply_chunk_f64(rows, DK_ROWS(gates), vectors, segment_count, segments, first_row,
-                                  panel + done * DK_LANES_F64, step,
-                                  acc + done * DK_LANES_F64, step);
+        for (; done < gates * DK_LANES_F64; done += vectors * DK_LANES_F64) {
+            dk_multiply_chunk_f64(rows, DK_ROWS(gates), vectors, start + done, start_stride,
+                                  segment_count, segments, first_row, panel + done, step,
+                                  out + done, out_stride);
         }
     }
 }
@@ -3043,23 +4008,37 @@ DK_FUNCTION void dk_pack_units_f64(double *target, size_t step, const double *so
     }
 }
 
-/* One gate's matrix into the panels, [unit block][k][gate][unit of the block], zeros past the
- * last unit: element (unit j, k) is matrix[j * unit_stride + k * k_stride]. */
+/* One gate's matrix into the panels, zeros past the last unit: element (unit j, k) is
+ * matrix[j * unit_stride + k * k_stride]. The lines of a block are `lines`, `line` the first of them. */
 DK_FUNCTION void dk_pack_gate_f64(double *panel, size_t block, size_t gates, size_t units,
-                                size_t depth_total, size_t depth_offset, size_t gate,
-                                const double *matrix, size_t unit_stride, size_t k_stride,
-                                size_t depth)
+                                size_t lines, size_t line, size_t gate, const double *matrix,
+                                size_t unit_stride, size_t k_stride, size_t depth)
 {
     const size_t step = gates * block;
     const size_t padded = dk_tile_count(units, block) * block;
     for (size_t unit = 0; unit < padded; unit += DK_LANES_F64) {
         const size_t inside = unit % block;
         const size_t rest = unit < units ? units - unit : 0;
-        double *const row = panel + ((unit - inside) * depth_total + depth_offset * block) * gates;
+        double *const row = panel + ((unit - inside) * lines + line * block) * gates;
         /* Past the last unit nothing is read, so the pointer must not move there either. */
         dk_pack_units_f64(row + gate * block + inside, step,
                             rest > 0 ? matrix + unit * unit_stride : matrix, unit_stride, k_stride,
                             rest < DK_LANES_F64 ? rest : DK_LANES_F64, depth);
+    }
+}
+
+/* What the sums of one gate begin with: the vectors added up, zeros where there are none. */
+DK_FUNCTION void dk_pack_start_f64(double *panel, size_t block, size_t gates, size_t units,
+                                 size_t lines, size_t gate, size_t count, const double *const *vectors)
+{
+    const size_t padded = dk_tile_count(units, block) * block;
+    for (size_t unit = 0; unit < padded; ++unit) {
+        const size_t inside = unit % block;
+        double sum = 0;
+        for (size_t i = 0; i < count && unit < units; ++i) {
+            sum += vectors[i][unit];
+        }
+        panel[(unit - inside) * lines * gates + gate * block + inside] = sum;
     }
 }
 
@@ -3073,14 +4052,19 @@ DK_INLINE void dk_outer_tile_f64(const size_t vectors, size_t depth, const doubl
 {
     const dk_segment_f64 segment = {left, 1, depth};
     const size_t step = vectors * DK_LANES_F64;
-    double acc[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F64];
-    dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, &segment, 0, right, step, acc,
-                         step);
+    double sums[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F64];
+    if (height >= DK_OUTER_ROWS && width >= step) {
+        dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, NULL, 0, 1, &segment, 0, right,
+                             step, out, out_stride);
+        return;
+    }
+    dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 0, NULL, 0, 1, &segment, 0, right, step,
+                         sums, step);
     for (size_t i = 0; i < DK_OUTER_ROWS && i < height; ++i) {
         for (size_t j = 0; j < step && j < width; j += DK_LANES_F64) {
             double *const place = out + i * out_stride + j;
             const dk_f64 before = dk_load_part_f64(place, width - j);
-            const dk_f64 sum = before + dk_load_f64(acc + i * step + j);
+            const dk_f64 sum = before + dk_load_f64(sums + i * step + j);
             dk_store_part_f64(place, sum, width - j);
         }
     }
@@ -3157,27 +4141,76 @@ DK_FUNCTION void dk_outer_pack_right_f64(double *target, const double *source, s
     }
 }
 
-/* Elements of scratch that dk_outer_f64 needs. */
-DK_INLINE size_t dk_outer_scratch_f64(size_t n)
+/* One operand of outer products: a row of `width` elements for each row of the sum. */
+typedef struct dk_factor_f64 {
+    const double *at;
+    size_t width;
+} dk_factor_f64;
+
+/* out[i][j] += sum over rows r of left[r][i] * right[r][j]; out is as wide as its right factor. */
+typedef struct dk_outer_f64 {
+    size_t left;
+    size_t right;
+    double *out;
+} dk_outer_f64;
+
+/* Elements of scratch for right factors of `padded` columns together, each padded to vectors. */
+DK_INLINE size_t dk_padded_f64(size_t width)
 {
-    const size_t vectors = n / DK_LANES_F64 + 1;
-    return DK_OUTER_DEPTH * (DK_OUTER_HEIGHT + vectors * DK_LANES_F64) + 64 / sizeof(double);
+    return dk_tile_count(width, DK_LANES_F64) * DK_LANES_F64;
 }
 
-/* out[i][j] += sum over rows r of left[r][i] * right[r][j], i < m, j < n.
- *
- * Rows with alive[r] == 0 do not count, whatever they hold; alive == NULL: all count. Threads
- * split m: pass left + begin, out + begin * out_stride. The order of the sum depends on the
- * sizes and on `alive` alone. */
-DK_FUNCTION void dk_outer_f64(size_t rows, const unsigned char *alive, const double *left,
-                            size_t left_stride, size_t m, const double *right, size_t right_stride,
-                            size_t n, double *out, size_t out_stride, double *scratch)
+DK_INLINE size_t dk_outer_scratch_f64(size_t padded)
 {
-    const size_t vectors = (n + DK_LANES_F64 - 1) / DK_LANES_F64;
-    const size_t panels = (vectors + DK_OUTER_VECTORS - 1) / DK_OUTER_VECTORS;
+    return DK_OUTER_DEPTH * (DK_OUTER_HEIGHT + padded) + 64 / sizeof(double);
+}
+
+/* Columns [top, top + height) of a left factor, packed, times all columns of a right one. */
+DK_FUNCTION void dk_outer_block_f64(size_t depth, const double *packed_left, size_t top,
+                                  size_t height, const double *packed_right, size_t n, double *out)
+{
+    const size_t vectors = dk_tile_count(n, DK_LANES_F64);
+    const size_t panels = dk_tile_count(vectors, DK_OUTER_VECTORS);
+    for (size_t p = 0, v = 0; p < panels; ++p) {
+        const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
+        const size_t first = v * DK_LANES_F64;
+        for (size_t i = 0; i < height; i += DK_OUTER_ROWS) {
+            dk_outer_panel_f64(count, depth, packed_left + i * depth, packed_right + first * depth,
+                               out + (top + i) * n + first, n, height - i, n - first);
+        }
+        v += count;
+    }
+}
+
+/* All columns of a right factor into [panel of vectors][row][column of the panel]. */
+DK_FUNCTION void dk_outer_pack_all_f64(double *packed, dk_factor_f64 right, const size_t *rows,
+                                     size_t depth)
+{
+    const size_t vectors = dk_tile_count(right.width, DK_LANES_F64);
+    const size_t panels = dk_tile_count(vectors, DK_OUTER_VECTORS);
+    for (size_t p = 0, v = 0; p < panels; ++p) {
+        const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
+        const size_t first = v * DK_LANES_F64;
+        dk_outer_pack_right_f64(packed + first * depth, right.at + first, right.width, rows, depth,
+                                count, right.width - first);
+        v += count;
+    }
+}
+
+/* All the products; every factor is packed once, whatever number of products it is in.
+ *
+ * Rows with alive[r] == 0 do not count, whatever they hold; alive == NULL: all count. Threads share
+ * the columns of the left factors; each has its own scratch. The order of a sum depends on the
+ * sizes and on `alive` alone. */
+DK_FUNCTION void dk_add_outers_f64(size_t rows, const unsigned char *alive, size_t left_count,
+                                 const dk_factor_f64 *lefts, size_t right_count,
+                                 const dk_factor_f64 *rights, size_t product_count,
+                                 const dk_outer_f64 *products, double *scratch,
+                                 const dk_team *team)
+{
     /* On a cache line: aligned loads cost half of what straddling ones do. */
-    double *const packed_right = scratch + (64 - (uintptr_t)scratch % 64) / sizeof(double);
-    double *const packed_left = packed_right + DK_OUTER_DEPTH * vectors * DK_LANES_F64;
+    double *const packed_left = scratch + (64 - (uintptr_t)scratch % 64) / sizeof(double);
+    double *const packed_rights = packed_left + DK_OUTER_DEPTH * DK_OUTER_HEIGHT;
     size_t row = 0;
     while (row < rows) {
         size_t chosen[DK_OUTER_DEPTH];
@@ -3187,26 +4220,27 @@ DK_FUNCTION void dk_outer_f64(size_t rows, const unsigned char *alive, const dou
                 chosen[depth++] = row;
             }
         }
-        for (size_t p = 0, v = 0; p < panels; ++p) {
-            const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
-            const size_t first = v * DK_LANES_F64;
-            dk_outer_pack_right_f64(packed_right + first * depth, right + first, right_stride,
-                                    chosen, depth, count, n - first);
-            v += count;
+        for (size_t r = 0, at = 0; r < right_count; ++r) {
+            dk_outer_pack_all_f64(packed_rights + at, rights[r], chosen, depth);
+            at += dk_padded_f64(rights[r].width) * depth;
         }
-        for (size_t top = 0; top < m; top += DK_OUTER_HEIGHT) {
-            const size_t rest = m - top < DK_OUTER_HEIGHT ? m - top : DK_OUTER_HEIGHT;
-            dk_outer_pack_left_f64(packed_left, left + top, left_stride, chosen, depth, rest);
-            for (size_t p = 0, v = 0; p < panels; ++p) {
-                const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
-                const size_t first = v * DK_LANES_F64;
-                for (size_t i = 0; i < rest; i += DK_OUTER_ROWS) {
-                    dk_outer_panel_f64(count, depth, packed_left + i * depth,
-                                       packed_right + first * depth,
-                                       out + (top + i) * out_stride + first, out_stride,
-                                       rest - i, n - first);
+        for (size_t l = 0; l < left_count; ++l) {
+            const dk_factor_f64 left = lefts[l];
+            size_t tile, end;
+            dk_range(dk_tile_count(left.width, DK_OUTER_ROWS), team, &tile, &end);
+            end = end * DK_OUTER_ROWS < left.width ? end * DK_OUTER_ROWS : left.width;
+            for (size_t top = tile * DK_OUTER_ROWS; top < end; top += DK_OUTER_HEIGHT) {
+                const size_t height = end - top < DK_OUTER_HEIGHT ? end - top : DK_OUTER_HEIGHT;
+                dk_outer_pack_left_f64(packed_left, left.at + top, left.width, chosen, depth, height);
+                for (size_t r = 0, at = 0; r < right_count; ++r) {
+                    for (size_t p = 0; p < product_count; ++p) {
+                        if (products[p].left == l && products[p].right == r) {
+                            dk_outer_block_f64(depth, packed_left, top, height, packed_rights + at,
+                                               rights[r].width, products[p].out);
+                        }
+                    }
+                    at += dk_padded_f64(rights[r].width) * depth;
                 }
-                v += count;
             }
         }
     }
@@ -3324,19 +4358,6 @@ DK_FUNCTION void dk_sum_all_f64(size_t rows, const unsigned char *alive, const d
         }
     }
     *out += total;
-}
-
-/* out[i][j] += sum over rows of left[r][i] * right[r][j]: a team's share of dk_outer_f64.
- * Each thread has its own scratch. */
-DK_FUNCTION void dk_add_outer_f64(size_t rows, const unsigned char *alive, const double *left, size_t m,
-                                const double *right, size_t n, double *out, double *scratch,
-                                const dk_team *team)
-{
-    size_t begin, end;
-    dk_range(m, team, &begin, &end);
-    if (begin < end) {
-        dk_outer_f64(rows, alive, left + begin, m, end - begin, right, n, n, out + begin * n, n, scratch);
-    }
 }
 
 #endif /* DERIVE_KERNELS_H */

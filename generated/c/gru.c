@@ -38,7 +38,7 @@
 
 #if !defined(DK_ONLY_F64)
 DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g3, 3)
+DK_DEFINE_GROUP(f32, g2, 2)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -68,22 +68,19 @@ static dk_status gru_f32_keep(const gru_sizes *sizes, gru_f32_kept *kept)
 /* Before the loop, stage 1: fused.
  */
 typedef struct gru_f32_forward_before_1_values {
-    dk_f32 W_r_x, W_z_x, W_n_x;
+    dk_f32 W_n_x;
 } gru_f32_forward_before_1_values;
 
-DK_INLINE gru_f32_forward_before_1_values gru_f32_forward_before_1_unit(dk_f32 W_r_x, dk_f32 W_z_x, dk_f32 W_n_x)
+DK_INLINE gru_f32_forward_before_1_values gru_f32_forward_before_1_unit(dk_f32 W_n_x)
 {
-    const gru_f32_forward_before_1_values dk_result = {W_r_x, W_z_x, W_n_x};
+    const gru_f32_forward_before_1_values dk_result = {W_n_x};
     return dk_result;
 }
 
 typedef struct gru_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
-    float *W_r_x;
-    float *W_z_x;
     float *W_n_x;
 } gru_f32_forward_before_1_arrays;
 
@@ -92,36 +89,31 @@ DK_INLINE void gru_f32_forward_before_1_at(const gru_f32_forward_before_1_arrays
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_f32_forward_before_1_values value = gru_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g3));
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
     (void)place;
-    dk_store_part_f32(a->W_r_x + place, value.W_r_x, rest);
-    dk_store_part_f32(a->W_z_x + place, value.W_z_x, rest);
     dk_store_part_f32(a->W_n_x + place, value.W_n_x, rest);
 }
 
 static void gru_f32_forward_before_1(const gru_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
+    enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
-                if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g3);
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
+                if (panel * dk_block_f32_g1 < a->dk_width) {
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -139,11 +131,9 @@ typedef struct gru_f32_forward_step_1_values {
     dk_f32 r, z, U_n_h, n, h_next;
 } gru_f32_forward_step_1_values;
 
-DK_INLINE gru_f32_forward_step_1_values gru_f32_forward_step_1_unit(dk_f32 U_r_h, dk_f32 U_z_h, dk_f32 U_n_h, dk_f32 W_r_x, dk_f32 b_hr, dk_f32 b_r, dk_f32 W_z_x, dk_f32 b_hz, dk_f32 b_z, dk_f32 W_n_x, dk_f32 b_n, dk_f32 b_hn, dk_f32 h)
+DK_INLINE gru_f32_forward_step_1_values gru_f32_forward_step_1_unit(dk_f32 a_r, dk_f32 a_z, dk_f32 U_n_h, dk_f32 W_n_x, dk_f32 b_n, dk_f32 b_hn, dk_f32 h)
 {
-    const dk_f32 a_r = W_r_x + U_r_h + b_hr + b_r;
     const dk_f32 r = dk_sigmoid_f32(a_r);
-    const dk_f32 a_z = W_z_x + U_z_h + b_hz + b_z;
     const dk_f32 z = dk_sigmoid_f32(a_z);
     const dk_f32 a_n = r * (U_n_h + b_hn) + W_n_x + b_n;
     const dk_f32 n = dk_tanh_f32(a_n);
@@ -154,15 +144,10 @@ DK_INLINE gru_f32_forward_step_1_values gru_f32_forward_step_1_unit(dk_f32 U_r_h
 
 typedef struct gru_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_r_x;
-    const float *b_hr;
-    const float *b_r;
-    const float *W_z_x;
-    const float *b_hz;
-    const float *b_z;
+    dk_product_f32 dk_product_2;
+    dk_segment_f32 dk_segments_2[2];
+    dk_product_f32 dk_product_3;
+    dk_segment_f32 dk_segments_3[1];
     const float *W_n_x;
     const float *b_n;
     const float *b_hn;
@@ -175,20 +160,14 @@ typedef struct gru_f32_forward_step_1_arrays {
     float *h_next_output;
 } gru_f32_forward_step_1_arrays;
 
-DK_INLINE void gru_f32_forward_step_1_at(const gru_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void gru_f32_forward_step_1_at(const gru_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, const float *acc_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_f32_forward_step_1_values value = gru_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g3),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g3),
-        dk_load_f32(acc_2 + 2 * dk_block_f32_g3),
-        dk_load_part_f32(a->W_r_x + place, rest),
-        dk_load_part_f32(a->b_hr + unit, rest),
-        dk_load_part_f32(a->b_r + unit, rest),
-        dk_load_part_f32(a->W_z_x + place, rest),
-        dk_load_part_f32(a->b_hz + unit, rest),
-        dk_load_part_f32(a->b_z + unit, rest),
+        dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
+        dk_load_f32(acc_2 + 1 * dk_block_f32_g2),
+        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->W_n_x + place, rest),
         dk_load_part_f32(a->b_n + unit, rest),
         dk_load_part_f32(a->b_hn + unit, rest),
@@ -212,25 +191,33 @@ DK_INLINE void gru_f32_forward_step_1_at(const gru_f32_forward_step_1_arrays *a,
 
 static void gru_f32_forward_step_1(const gru_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
+    enum { BLOCK = ((int)dk_block_f32_g2 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g2 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g2 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g2 : (int)dk_rows_f32_g1) };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
-                if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g3(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g3);
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
+                if (panel * dk_block_f32_g2 < a->dk_width) {
+                    dk_tile_f32_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                }
+            }
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
+                if (panel * dk_block_f32_g1 < a->dk_width) {
+                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3);
+                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -241,11 +228,11 @@ static void gru_f32_forward_step_1(const gru_f32_forward_step_1_arrays *a, size_
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct gru_f32_forward_layout {
     size_t h_buffer;
-    size_t W_r_x_buffer;
-    size_t W_z_x_buffer;
     size_t W_n_x_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
+    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -261,11 +248,11 @@ static dk_status gru_f32_forward_lay_out(const gru_sizes *sizes, size_t threads,
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_r_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -280,20 +267,16 @@ typedef struct gru_f32_forward_call {
     float *scratch;
     const float *panel_1;
     const float *panel_2;
+    const float *panel_3;
+    float *before_2; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_r;
-        dk_source_f32 b_z;
         dk_source_f32 b_n;
-        dk_source_f32 b_hr;
-        dk_source_f32 b_hz;
         dk_source_f32 b_hn;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
-        dk_target_f32 W_r_x;
-        dk_target_f32 W_z_x;
         dk_target_f32 W_n_x;
         dk_target_f32 r;
         dk_target_f32 z;
@@ -393,23 +376,13 @@ static dk_status gru_f32_forward_prepare(const gru_f32_forward_args *args, const
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_r.at = args->params.b_r;
-    call->at.b_r.global = 0;
-    call->at.b_r.local = 0;
-    call->at.b_z.at = args->params.b_z;
-    call->at.b_z.global = 0;
-    call->at.b_z.local = 0;
     call->at.b_n.at = args->params.b_n;
     call->at.b_n.global = 0;
     call->at.b_n.local = 0;
-    call->at.b_hr.at = args->params.b_hr;
-    call->at.b_hr.global = 0;
-    call->at.b_hr.local = 0;
-    call->at.b_hz.at = args->params.b_hz;
-    call->at.b_hz.global = 0;
-    call->at.b_hz.local = 0;
     call->at.b_hn.at = args->params.b_hn;
     call->at.b_hn.global = 0;
     call->at.b_hn.local = 0;
@@ -422,12 +395,6 @@ static dk_status gru_f32_forward_prepare(const gru_f32_forward_args *args, const
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_r_x.at = args->workspace + at.W_r_x_buffer;
-    call->at.W_r_x.global = 0;
-    call->at.W_r_x.local = sizes->H;
-    call->at.W_z_x.at = args->workspace + at.W_z_x_buffer;
-    call->at.W_z_x.global = 0;
-    call->at.W_z_x.local = sizes->H;
     call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
     call->at.W_n_x.global = 0;
     call->at.W_n_x.local = sizes->H;
@@ -458,29 +425,41 @@ static void gru_f32_forward_fill(const gru_f32_forward_args *args, const gru_f32
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_r, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_z, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W_n, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z U_n */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_r, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_r, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z U_n */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_z, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z U_n */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_hr, args->params.b_r};
+        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 2, starts_0);
+        const float *const starts_1[] = {args->params.b_hz, args->params.b_z};
+        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 2, starts_1);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -559,17 +538,26 @@ static void gru_f32_forward_before(const gru_f32_forward_call *call, size_t rows
     {
         gru_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
-        a.W_r_x = dk_into_f32(call->at.W_r_x, row, local);
-        a.W_z_x = dk_into_f32(call->at.W_z_x, row, local);
         a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
         gru_f32_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void gru_f32_forward_step(const gru_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -581,17 +569,28 @@ static void gru_f32_forward_step(const gru_f32_forward_call *call, size_t rows, 
     {
         gru_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_r_x = dk_into_f32(call->at.W_r_x, row, local);
-        a.b_hr = dk_from_f32(call->at.b_hr, row, local);
-        a.b_r = dk_from_f32(call->at.b_r, row, local);
-        a.W_z_x = dk_into_f32(call->at.W_z_x, row, local);
-        a.b_hz = dk_from_f32(call->at.b_hz, row, local);
-        a.b_z = dk_from_f32(call->at.b_z, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f32_g2(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H;
+        a.dk_product_3.segment_count = 1;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
+        a.dk_segments_3[0].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_3[0].stride = sizes->H;
+        a.dk_segments_3[0].depth = sizes->H;
         a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
         a.b_n = dk_from_f32(call->at.b_n, row, local);
         a.b_hn = dk_from_f32(call->at.b_hn, row, local);
@@ -753,8 +752,7 @@ DK_INLINE gru_f32_backward_step_2_values gru_f32_backward_step_2_unit(dk_f32 d_h
 
 typedef struct gru_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
     const float *d_h_next;
     const float *z;
@@ -781,13 +779,12 @@ static void gru_f32_backward_step_2(const gru_f32_backward_step_2_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 3, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -815,8 +812,7 @@ DK_INLINE gru_f32_backward_after_1_values gru_f32_backward_after_1_unit(dk_f32 d
 
 typedef struct gru_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[3];
     float *d_x_all;
 } gru_f32_backward_after_1_arrays;
@@ -839,13 +835,12 @@ static void gru_f32_backward_after_1(const gru_f32_backward_after_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 3, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -900,7 +895,7 @@ static dk_status gru_f32_backward_lay_out(const gru_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1073,7 +1068,7 @@ static dk_status gru_f32_backward_prepare(const gru_f32_backward_args *args, con
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -1187,6 +1182,9 @@ static void gru_f32_backward_fill(const gru_f32_backward_args *args, const gru_f
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.U_r, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_n, 1, sizes->I, sizes->H);
@@ -1198,6 +1196,9 @@ static void gru_f32_backward_fill(const gru_f32_backward_args *args, const gru_f
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_r, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1310,8 +1311,11 @@ static void gru_f32_backward_step(const gru_f32_backward_call *call, size_t rows
     {
         gru_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 3;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_b_hn_of_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1338,8 +1342,11 @@ static void gru_f32_backward_after(const gru_f32_backward_call *call, size_t row
     {
         gru_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 3;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1353,18 +1360,34 @@ static void gru_f32_backward_after(const gru_f32_backward_call *call, size_t row
         gru_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_b_hn_of_a_n, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_z, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_r, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_n_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_z_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_U_r_all, row, local)},
+            {3, 1, dk_into_f32(call->at.d_W_n_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_z_all, row, local)},
+            {2, 1, dk_into_f32(call->at.d_W_r_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 4, lefts, 2, rights, 6, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_b_hn_of_a_n, row, local), sizes->H, dk_into_f32(call->at.d_b_hn_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_into_f32(call->at.d_b_hz_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_r, row, local), sizes->H, dk_into_f32(call->at.d_b_hr_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_into_f32(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_into_f32(call->at.d_b_z_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_r, row, local), sizes->H, dk_into_f32(call->at.d_b_r_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_b_hn_of_a_n, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_r, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_r_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_z_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_r, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_r_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1463,7 +1486,7 @@ dk_status gru_f32_memory_needed(const gru_sizes *sizes, size_t threads, gru_memo
 
 #if !defined(DK_ONLY_F32)
 DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g3, 3)
+DK_DEFINE_GROUP(f64, g2, 2)
 
 /* ---- double ---------------------------------------------------------------------------- */
 
@@ -1493,22 +1516,19 @@ static dk_status gru_f64_keep(const gru_sizes *sizes, gru_f64_kept *kept)
 /* Before the loop, stage 1: fused.
  */
 typedef struct gru_f64_forward_before_1_values {
-    dk_f64 W_r_x, W_z_x, W_n_x;
+    dk_f64 W_n_x;
 } gru_f64_forward_before_1_values;
 
-DK_INLINE gru_f64_forward_before_1_values gru_f64_forward_before_1_unit(dk_f64 W_r_x, dk_f64 W_z_x, dk_f64 W_n_x)
+DK_INLINE gru_f64_forward_before_1_values gru_f64_forward_before_1_unit(dk_f64 W_n_x)
 {
-    const gru_f64_forward_before_1_values dk_result = {W_r_x, W_z_x, W_n_x};
+    const gru_f64_forward_before_1_values dk_result = {W_n_x};
     return dk_result;
 }
 
 typedef struct gru_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
-    double *W_r_x;
-    double *W_z_x;
     double *W_n_x;
 } gru_f64_forward_before_1_arrays;
 
@@ -1517,36 +1537,31 @@ DK_INLINE void gru_f64_forward_before_1_at(const gru_f64_forward_before_1_arrays
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_f64_forward_before_1_values value = gru_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g3));
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
     (void)place;
-    dk_store_part_f64(a->W_r_x + place, value.W_r_x, rest);
-    dk_store_part_f64(a->W_z_x + place, value.W_z_x, rest);
     dk_store_part_f64(a->W_n_x + place, value.W_n_x, rest);
 }
 
 static void gru_f64_forward_before_1(const gru_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
+    enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
-                if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g3);
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
+                if (panel * dk_block_f64_g1 < a->dk_width) {
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1564,11 +1579,9 @@ typedef struct gru_f64_forward_step_1_values {
     dk_f64 r, z, U_n_h, n, h_next;
 } gru_f64_forward_step_1_values;
 
-DK_INLINE gru_f64_forward_step_1_values gru_f64_forward_step_1_unit(dk_f64 U_r_h, dk_f64 U_z_h, dk_f64 U_n_h, dk_f64 W_r_x, dk_f64 b_hr, dk_f64 b_r, dk_f64 W_z_x, dk_f64 b_hz, dk_f64 b_z, dk_f64 W_n_x, dk_f64 b_n, dk_f64 b_hn, dk_f64 h)
+DK_INLINE gru_f64_forward_step_1_values gru_f64_forward_step_1_unit(dk_f64 a_r, dk_f64 a_z, dk_f64 U_n_h, dk_f64 W_n_x, dk_f64 b_n, dk_f64 b_hn, dk_f64 h)
 {
-    const dk_f64 a_r = W_r_x + U_r_h + b_hr + b_r;
     const dk_f64 r = dk_sigmoid_f64(a_r);
-    const dk_f64 a_z = W_z_x + U_z_h + b_hz + b_z;
     const dk_f64 z = dk_sigmoid_f64(a_z);
     const dk_f64 a_n = r * (U_n_h + b_hn) + W_n_x + b_n;
     const dk_f64 n = dk_tanh_f64(a_n);
@@ -1579,15 +1592,10 @@ DK_INLINE gru_f64_forward_step_1_values gru_f64_forward_step_1_unit(dk_f64 U_r_h
 
 typedef struct gru_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_r_x;
-    const double *b_hr;
-    const double *b_r;
-    const double *W_z_x;
-    const double *b_hz;
-    const double *b_z;
+    dk_product_f64 dk_product_2;
+    dk_segment_f64 dk_segments_2[2];
+    dk_product_f64 dk_product_3;
+    dk_segment_f64 dk_segments_3[1];
     const double *W_n_x;
     const double *b_n;
     const double *b_hn;
@@ -1600,20 +1608,14 @@ typedef struct gru_f64_forward_step_1_arrays {
     double *h_next_output;
 } gru_f64_forward_step_1_arrays;
 
-DK_INLINE void gru_f64_forward_step_1_at(const gru_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void gru_f64_forward_step_1_at(const gru_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, const double *acc_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_f64_forward_step_1_values value = gru_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g3),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g3),
-        dk_load_f64(acc_2 + 2 * dk_block_f64_g3),
-        dk_load_part_f64(a->W_r_x + place, rest),
-        dk_load_part_f64(a->b_hr + unit, rest),
-        dk_load_part_f64(a->b_r + unit, rest),
-        dk_load_part_f64(a->W_z_x + place, rest),
-        dk_load_part_f64(a->b_hz + unit, rest),
-        dk_load_part_f64(a->b_z + unit, rest),
+        dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
+        dk_load_f64(acc_2 + 1 * dk_block_f64_g2),
+        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->W_n_x + place, rest),
         dk_load_part_f64(a->b_n + unit, rest),
         dk_load_part_f64(a->b_hn + unit, rest),
@@ -1637,25 +1639,33 @@ DK_INLINE void gru_f64_forward_step_1_at(const gru_f64_forward_step_1_arrays *a,
 
 static void gru_f64_forward_step_1(const gru_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
+    enum { BLOCK = ((int)dk_block_f64_g2 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g2 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g2 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g2 : (int)dk_rows_f64_g1) };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
-                if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g3(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g3);
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
+                if (panel * dk_block_f64_g2 < a->dk_width) {
+                    dk_tile_f64_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                }
+            }
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
+                if (panel * dk_block_f64_g1 < a->dk_width) {
+                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3);
+                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1666,11 +1676,11 @@ static void gru_f64_forward_step_1(const gru_f64_forward_step_1_arrays *a, size_
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct gru_f64_forward_layout {
     size_t h_buffer;
-    size_t W_r_x_buffer;
-    size_t W_z_x_buffer;
     size_t W_n_x_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
+    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1686,11 +1696,11 @@ static dk_status gru_f64_forward_lay_out(const gru_sizes *sizes, size_t threads,
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_r_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1705,20 +1715,16 @@ typedef struct gru_f64_forward_call {
     double *scratch;
     const double *panel_1;
     const double *panel_2;
+    const double *panel_3;
+    double *before_2; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_r;
-        dk_source_f64 b_z;
         dk_source_f64 b_n;
-        dk_source_f64 b_hr;
-        dk_source_f64 b_hz;
         dk_source_f64 b_hn;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
-        dk_target_f64 W_r_x;
-        dk_target_f64 W_z_x;
         dk_target_f64 W_n_x;
         dk_target_f64 r;
         dk_target_f64 z;
@@ -1818,23 +1824,13 @@ static dk_status gru_f64_forward_prepare(const gru_f64_forward_args *args, const
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_r.at = args->params.b_r;
-    call->at.b_r.global = 0;
-    call->at.b_r.local = 0;
-    call->at.b_z.at = args->params.b_z;
-    call->at.b_z.global = 0;
-    call->at.b_z.local = 0;
     call->at.b_n.at = args->params.b_n;
     call->at.b_n.global = 0;
     call->at.b_n.local = 0;
-    call->at.b_hr.at = args->params.b_hr;
-    call->at.b_hr.global = 0;
-    call->at.b_hr.local = 0;
-    call->at.b_hz.at = args->params.b_hz;
-    call->at.b_hz.global = 0;
-    call->at.b_hz.local = 0;
     call->at.b_hn.at = args->params.b_hn;
     call->at.b_hn.global = 0;
     call->at.b_hn.local = 0;
@@ -1847,12 +1843,6 @@ static dk_status gru_f64_forward_prepare(const gru_f64_forward_args *args, const
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_r_x.at = args->workspace + at.W_r_x_buffer;
-    call->at.W_r_x.global = 0;
-    call->at.W_r_x.local = sizes->H;
-    call->at.W_z_x.at = args->workspace + at.W_z_x_buffer;
-    call->at.W_z_x.global = 0;
-    call->at.W_z_x.local = sizes->H;
     call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
     call->at.W_n_x.global = 0;
     call->at.W_n_x.local = sizes->H;
@@ -1883,29 +1873,41 @@ static void gru_f64_forward_fill(const gru_f64_forward_args *args, const gru_f64
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_r, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_z, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W_n, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z U_n */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_r, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_r, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z U_n */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_z, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z U_n */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_hr, args->params.b_r};
+        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 2, starts_0);
+        const double *const starts_1[] = {args->params.b_hz, args->params.b_z};
+        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 2, starts_1);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1984,17 +1986,26 @@ static void gru_f64_forward_before(const gru_f64_forward_call *call, size_t rows
     {
         gru_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
-        a.W_r_x = dk_into_f64(call->at.W_r_x, row, local);
-        a.W_z_x = dk_into_f64(call->at.W_z_x, row, local);
         a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
         gru_f64_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void gru_f64_forward_step(const gru_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -2006,17 +2017,28 @@ static void gru_f64_forward_step(const gru_f64_forward_call *call, size_t rows, 
     {
         gru_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_r_x = dk_into_f64(call->at.W_r_x, row, local);
-        a.b_hr = dk_from_f64(call->at.b_hr, row, local);
-        a.b_r = dk_from_f64(call->at.b_r, row, local);
-        a.W_z_x = dk_into_f64(call->at.W_z_x, row, local);
-        a.b_hz = dk_from_f64(call->at.b_hz, row, local);
-        a.b_z = dk_from_f64(call->at.b_z, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f64_g2(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H;
+        a.dk_product_3.segment_count = 1;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
+        a.dk_segments_3[0].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_3[0].stride = sizes->H;
+        a.dk_segments_3[0].depth = sizes->H;
         a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
         a.b_n = dk_from_f64(call->at.b_n, row, local);
         a.b_hn = dk_from_f64(call->at.b_hn, row, local);
@@ -2178,8 +2200,7 @@ DK_INLINE gru_f64_backward_step_2_values gru_f64_backward_step_2_unit(dk_f64 d_h
 
 typedef struct gru_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
     const double *d_h_next;
     const double *z;
@@ -2206,13 +2227,12 @@ static void gru_f64_backward_step_2(const gru_f64_backward_step_2_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 3, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2240,8 +2260,7 @@ DK_INLINE gru_f64_backward_after_1_values gru_f64_backward_after_1_unit(dk_f64 d
 
 typedef struct gru_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[3];
     double *d_x_all;
 } gru_f64_backward_after_1_arrays;
@@ -2264,13 +2283,12 @@ static void gru_f64_backward_after_1(const gru_f64_backward_after_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 3, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2325,7 +2343,7 @@ static dk_status gru_f64_backward_lay_out(const gru_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2498,7 +2516,7 @@ static dk_status gru_f64_backward_prepare(const gru_f64_backward_args *args, con
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -2612,6 +2630,9 @@ static void gru_f64_backward_fill(const gru_f64_backward_args *args, const gru_f
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.U_r, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_n, 1, sizes->I, sizes->H);
@@ -2623,6 +2644,9 @@ static void gru_f64_backward_fill(const gru_f64_backward_args *args, const gru_f
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_r, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2735,8 +2759,11 @@ static void gru_f64_backward_step(const gru_f64_backward_call *call, size_t rows
     {
         gru_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 3;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_b_hn_of_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2763,8 +2790,11 @@ static void gru_f64_backward_after(const gru_f64_backward_call *call, size_t row
     {
         gru_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 3;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2778,18 +2808,34 @@ static void gru_f64_backward_after(const gru_f64_backward_call *call, size_t row
         gru_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_b_hn_of_a_n, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_z, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_r, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_n_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_z_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_U_r_all, row, local)},
+            {3, 1, dk_into_f64(call->at.d_W_n_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_z_all, row, local)},
+            {2, 1, dk_into_f64(call->at.d_W_r_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 4, lefts, 2, rights, 6, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_b_hn_of_a_n, row, local), sizes->H, dk_into_f64(call->at.d_b_hn_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_into_f64(call->at.d_b_hz_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_r, row, local), sizes->H, dk_into_f64(call->at.d_b_hr_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_into_f64(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_into_f64(call->at.d_b_z_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_r, row, local), sizes->H, dk_into_f64(call->at.d_b_r_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_b_hn_of_a_n, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_r, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_r_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_z_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_r, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_r_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

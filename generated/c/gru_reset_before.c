@@ -35,7 +35,6 @@
 #if !defined(DK_ONLY_F64)
 DK_DEFINE_GROUP(f32, g1, 1)
 DK_DEFINE_GROUP(f32, g2, 2)
-DK_DEFINE_GROUP(f32, g3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -60,70 +59,6 @@ static dk_status gru_reset_before_f32_keep(const gru_reset_before_sizes *sizes, 
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct gru_reset_before_f32_forward_before_1_values {
-    dk_f32 W_r_x, W_z_x, W_n_x;
-} gru_reset_before_f32_forward_before_1_values;
-
-DK_INLINE gru_reset_before_f32_forward_before_1_values gru_reset_before_f32_forward_before_1_unit(dk_f32 W_r_x, dk_f32 W_z_x, dk_f32 W_n_x)
-{
-    const gru_reset_before_f32_forward_before_1_values dk_result = {W_r_x, W_z_x, W_n_x};
-    return dk_result;
-}
-
-typedef struct gru_reset_before_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_r_x;
-    float *W_z_x;
-    float *W_n_x;
-} gru_reset_before_f32_forward_before_1_arrays;
-
-DK_INLINE void gru_reset_before_f32_forward_before_1_at(const gru_reset_before_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const gru_reset_before_f32_forward_before_1_values value = gru_reset_before_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g3));
-    (void)place;
-    dk_store_part_f32(a->W_r_x + place, value.W_r_x, rest);
-    dk_store_part_f32(a->W_z_x + place, value.W_z_x, rest);
-    dk_store_part_f32(a->W_n_x + place, value.W_n_x, rest);
-}
-
-static void gru_reset_before_f32_forward_before_1(const gru_reset_before_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
-                if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g3);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    gru_reset_before_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   r = sigmoid(W_r @ x + U_r @ h + b_r)
  *   z = sigmoid(W_z @ x + U_z @ h + b_z)
@@ -132,11 +67,9 @@ typedef struct gru_reset_before_f32_forward_step_1_values {
     dk_f32 r, z, U_n_arg;
 } gru_reset_before_f32_forward_step_1_values;
 
-DK_INLINE gru_reset_before_f32_forward_step_1_values gru_reset_before_f32_forward_step_1_unit(dk_f32 U_r_h, dk_f32 U_z_h, dk_f32 W_r_x, dk_f32 b_r, dk_f32 W_z_x, dk_f32 b_z, dk_f32 h)
+DK_INLINE gru_reset_before_f32_forward_step_1_values gru_reset_before_f32_forward_step_1_unit(dk_f32 a_r, dk_f32 a_z, dk_f32 h)
 {
-    const dk_f32 a_r = W_r_x + U_r_h + b_r;
     const dk_f32 r = dk_sigmoid_f32(a_r);
-    const dk_f32 a_z = W_z_x + U_z_h + b_z;
     const dk_f32 z = dk_sigmoid_f32(a_z);
     const dk_f32 U_n_arg = r * h;
     const gru_reset_before_f32_forward_step_1_values dk_result = {r, z, U_n_arg};
@@ -145,30 +78,21 @@ DK_INLINE gru_reset_before_f32_forward_step_1_values gru_reset_before_f32_forwar
 
 typedef struct gru_reset_before_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_r_x;
-    const float *b_r;
-    const float *W_z_x;
-    const float *b_z;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     const float *h;
     float *r;
     float *z;
     float *U_n_arg;
 } gru_reset_before_f32_forward_step_1_arrays;
 
-DK_INLINE void gru_reset_before_f32_forward_step_1_at(const gru_reset_before_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void gru_reset_before_f32_forward_step_1_at(const gru_reset_before_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f32_forward_step_1_values value = gru_reset_before_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g2),
-        dk_load_part_f32(a->W_r_x + place, rest),
-        dk_load_part_f32(a->b_r + unit, rest),
-        dk_load_part_f32(a->W_z_x + place, rest),
-        dk_load_part_f32(a->b_z + unit, rest),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
+        dk_load_f32(acc_1 + 1 * dk_block_f32_g2),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     if (a->r != NULL) {
@@ -186,19 +110,18 @@ static void gru_reset_before_f32_forward_step_1(const gru_reset_before_f32_forwa
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_reset_before_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
                 }
             }
             first += count;
@@ -214,9 +137,8 @@ typedef struct gru_reset_before_f32_forward_step_2_values {
     dk_f32 n, h_next;
 } gru_reset_before_f32_forward_step_2_values;
 
-DK_INLINE gru_reset_before_f32_forward_step_2_values gru_reset_before_f32_forward_step_2_unit(dk_f32 U_n_n, dk_f32 W_n_x, dk_f32 b_n, dk_f32 h, dk_f32 z)
+DK_INLINE gru_reset_before_f32_forward_step_2_values gru_reset_before_f32_forward_step_2_unit(dk_f32 a_n, dk_f32 h, dk_f32 z)
 {
-    const dk_f32 a_n = W_n_x + U_n_n + b_n;
     const dk_f32 n = dk_tanh_f32(a_n);
     const dk_f32 h_next = z * h + n * (1.0f - z);
     const gru_reset_before_f32_forward_step_2_values dk_result = {n, h_next};
@@ -225,11 +147,8 @@ DK_INLINE gru_reset_before_f32_forward_step_2_values gru_reset_before_f32_forwar
 
 typedef struct gru_reset_before_f32_forward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f32 dk_segments_3[1];
-    const float *W_n_x;
-    const float *b_n;
+    dk_product_f32 dk_product_2;
+    dk_segment_f32 dk_segments_2[2];
     const float *h;
     const float *z;
     float *n;
@@ -237,14 +156,12 @@ typedef struct gru_reset_before_f32_forward_step_2_arrays {
     float *h_next_output;
 } gru_reset_before_f32_forward_step_2_arrays;
 
-DK_INLINE void gru_reset_before_f32_forward_step_2_at(const gru_reset_before_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void gru_reset_before_f32_forward_step_2_at(const gru_reset_before_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f32_forward_step_2_values value = gru_reset_before_f32_forward_step_2_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
-        dk_load_part_f32(a->W_n_x + place, rest),
-        dk_load_part_f32(a->b_n + unit, rest),
+        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->z + place, rest));
     (void)place;
@@ -263,19 +180,18 @@ static void gru_reset_before_f32_forward_step_2(const gru_reset_before_f32_forwa
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_reset_before_f32_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -286,14 +202,12 @@ static void gru_reset_before_f32_forward_step_2(const gru_reset_before_f32_forwa
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct gru_reset_before_f32_forward_layout {
     size_t h_buffer;
-    size_t W_r_x_buffer;
-    size_t W_z_x_buffer;
-    size_t W_n_x_buffer;
     size_t z_buffer;
     size_t U_n_arg_buffer;
+    size_t dk_before_1;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
-    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -309,14 +223,12 @@ static dk_status gru_reset_before_f32_forward_lay_out(const gru_reset_before_siz
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_r_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), sizes->H, &at->z_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->U_n_arg_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -331,19 +243,14 @@ typedef struct gru_reset_before_f32_forward_call {
     float *scratch;
     const float *panel_1;
     const float *panel_2;
-    const float *panel_3;
+    float *before_1; /* NULL: contracted in the loop */
+    float *before_2; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_r;
-        dk_source_f32 b_z;
-        dk_source_f32 b_n;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
-        dk_target_f32 W_r_x;
-        dk_target_f32 W_z_x;
-        dk_target_f32 W_n_x;
         dk_target_f32 r;
         dk_target_f32 z;
         dk_target_f32 U_n_arg;
@@ -433,18 +340,10 @@ static dk_status gru_reset_before_f32_forward_prepare(const gru_reset_before_f32
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_r.at = args->params.b_r;
-    call->at.b_r.global = 0;
-    call->at.b_r.local = 0;
-    call->at.b_z.at = args->params.b_z;
-    call->at.b_z.global = 0;
-    call->at.b_z.local = 0;
-    call->at.b_n.at = args->params.b_n;
-    call->at.b_n.global = 0;
-    call->at.b_n.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -454,15 +353,6 @@ static dk_status gru_reset_before_f32_forward_prepare(const gru_reset_before_f32
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_r_x.at = args->workspace + at.W_r_x_buffer;
-    call->at.W_r_x.global = 0;
-    call->at.W_r_x.local = sizes->H;
-    call->at.W_z_x.at = args->workspace + at.W_z_x_buffer;
-    call->at.W_z_x.global = 0;
-    call->at.W_z_x.local = sizes->H;
-    call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
-    call->at.W_n_x.global = 0;
-    call->at.W_n_x.local = sizes->H;
     call->at.r.at = training ? args->saved + kept.r : NULL;
     call->at.r.global = training ? sizes->H : 0;
     call->at.r.local = training ? 0 : 0;
@@ -490,29 +380,39 @@ static void gru_reset_before_f32_forward_fill(const gru_reset_before_f32_forward
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_r, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_z, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_r, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_z, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_r};
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const float *const starts_1[] = {args->params.b_z};
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_n, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_n};
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -579,20 +479,21 @@ static void gru_reset_before_f32_forward_before(const gru_reset_before_f32_forwa
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        gru_reset_before_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_r_x = dk_into_f32(call->at.W_r_x, row, local);
-        a.W_z_x = dk_into_f32(call->at.W_z_x, row, local);
-        a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
-        gru_reset_before_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g2(&product, sizes->H, rows, call->before_1, team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -604,15 +505,20 @@ static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward
     {
         gru_reset_before_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_r_x = dk_into_f32(call->at.W_r_x, row, local);
-        a.b_r = dk_from_f32(call->at.b_r, row, local);
-        a.W_z_x = dk_into_f32(call->at.W_z_x, row, local);
-        a.b_z = dk_from_f32(call->at.b_z, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g2(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.h = dk_into_f32(call->at.h, row, local);
         a.r = dk_into_f32(call->at.r, row, local);
         a.z = dk_into_f32(call->at.z, row, local);
@@ -623,13 +529,20 @@ static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward
     {
         gru_reset_before_f32_forward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f32(call->at.U_n_arg, row, local);
-        a.dk_segments_3[0].stride = sizes->H;
-        a.dk_segments_3[0].depth = sizes->H;
-        a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
-        a.b_n = dk_from_f32(call->at.b_n, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f32(call->at.U_n_arg, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.h = dk_into_f32(call->at.h, row, local);
         a.z = dk_into_f32(call->at.z, row, local);
         a.n = dk_into_f32(call->at.n, row, local);
@@ -774,8 +687,7 @@ DK_INLINE gru_reset_before_f32_backward_step_2_values gru_reset_before_f32_backw
 
 typedef struct gru_reset_before_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *h;
     const float *r;
@@ -804,13 +716,12 @@ static void gru_reset_before_f32_backward_step_2(const gru_reset_before_f32_back
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -839,8 +750,7 @@ DK_INLINE gru_reset_before_f32_backward_step_3_values gru_reset_before_f32_backw
 
 typedef struct gru_reset_before_f32_backward_step_3_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     const float *d_U_n_arg;
     const float *r;
@@ -871,13 +781,12 @@ static void gru_reset_before_f32_backward_step_3(const gru_reset_before_f32_back
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -947,8 +856,7 @@ DK_INLINE gru_reset_before_f32_backward_after_2_values gru_reset_before_f32_back
 
 typedef struct gru_reset_before_f32_backward_after_2_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[3];
     float *d_x_all;
 } gru_reset_before_f32_backward_after_2_arrays;
@@ -971,13 +879,12 @@ static void gru_reset_before_f32_backward_after_2(const gru_reset_before_f32_bac
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 3, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1039,7 +946,7 @@ static dk_status gru_reset_before_f32_backward_lay_out(const gru_reset_before_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), dk_outer_scratch_f32(dk_padded_f32(sizes->H))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1191,7 +1098,7 @@ static dk_status gru_reset_before_f32_backward_prepare(const gru_reset_before_f3
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), dk_outer_scratch_f32(dk_padded_f32(sizes->H))));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
@@ -1286,6 +1193,9 @@ static void gru_reset_before_f32_backward_fill(const gru_reset_before_f32_backwa
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_n, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_r */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
             args->params.U_z, 1, sizes->H, sizes->H);
@@ -1293,6 +1203,9 @@ static void gru_reset_before_f32_backward_fill(const gru_reset_before_f32_backwa
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_r */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_r, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
     }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
         dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
@@ -1305,6 +1218,9 @@ static void gru_reset_before_f32_backward_fill(const gru_reset_before_f32_backwa
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
         dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_r, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1400,8 +1316,11 @@ static void gru_reset_before_f32_backward_step(const gru_reset_before_f32_backwa
     {
         gru_reset_before_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1415,8 +1334,11 @@ static void gru_reset_before_f32_backward_step(const gru_reset_before_f32_backwa
     {
         gru_reset_before_f32_backward_step_3_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_z, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1451,8 +1373,11 @@ static void gru_reset_before_f32_backward_after(const gru_reset_before_f32_backw
     {
         gru_reset_before_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.segment_count = 3;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -1466,16 +1391,43 @@ static void gru_reset_before_f32_backward_after(const gru_reset_before_f32_backw
         gru_reset_before_f32_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_z, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_r, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_z_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_r_all, row, local)},
+            {2, 1, dk_into_f32(call->at.d_W_n_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_z_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_r_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 3, lefts, 2, rights, 5, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_into_f32(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_into_f32(call->at.d_b_z_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_r, row, local), sizes->H, dk_into_f32(call->at.d_b_r_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_r, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_r_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_z_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_r, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_r_all, row, local), call->scratch, team);
     dk_wait(team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_into_f32(call->at.U_n_arg, row, local), sizes->H, dk_into_f32(call->at.d_U_n_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_into_f32(call->at.U_n_arg, row, local), sizes->H},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_n_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 1, lefts, 1, rights, 1, products,
+            call->scratch, team);
+    }
     dk_wait(team);
 }
 
@@ -1575,7 +1527,6 @@ dk_status gru_reset_before_f32_memory_needed(const gru_reset_before_sizes *sizes
 #if !defined(DK_ONLY_F32)
 DK_DEFINE_GROUP(f64, g1, 1)
 DK_DEFINE_GROUP(f64, g2, 2)
-DK_DEFINE_GROUP(f64, g3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
 
@@ -1600,70 +1551,6 @@ static dk_status gru_reset_before_f64_keep(const gru_reset_before_sizes *sizes, 
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct gru_reset_before_f64_forward_before_1_values {
-    dk_f64 W_r_x, W_z_x, W_n_x;
-} gru_reset_before_f64_forward_before_1_values;
-
-DK_INLINE gru_reset_before_f64_forward_before_1_values gru_reset_before_f64_forward_before_1_unit(dk_f64 W_r_x, dk_f64 W_z_x, dk_f64 W_n_x)
-{
-    const gru_reset_before_f64_forward_before_1_values dk_result = {W_r_x, W_z_x, W_n_x};
-    return dk_result;
-}
-
-typedef struct gru_reset_before_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_r_x;
-    double *W_z_x;
-    double *W_n_x;
-} gru_reset_before_f64_forward_before_1_arrays;
-
-DK_INLINE void gru_reset_before_f64_forward_before_1_at(const gru_reset_before_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const gru_reset_before_f64_forward_before_1_values value = gru_reset_before_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g3));
-    (void)place;
-    dk_store_part_f64(a->W_r_x + place, value.W_r_x, rest);
-    dk_store_part_f64(a->W_z_x + place, value.W_z_x, rest);
-    dk_store_part_f64(a->W_n_x + place, value.W_n_x, rest);
-}
-
-static void gru_reset_before_f64_forward_before_1(const gru_reset_before_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
-                if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g3);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    gru_reset_before_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   r = sigmoid(W_r @ x + U_r @ h + b_r)
  *   z = sigmoid(W_z @ x + U_z @ h + b_z)
@@ -1672,11 +1559,9 @@ typedef struct gru_reset_before_f64_forward_step_1_values {
     dk_f64 r, z, U_n_arg;
 } gru_reset_before_f64_forward_step_1_values;
 
-DK_INLINE gru_reset_before_f64_forward_step_1_values gru_reset_before_f64_forward_step_1_unit(dk_f64 U_r_h, dk_f64 U_z_h, dk_f64 W_r_x, dk_f64 b_r, dk_f64 W_z_x, dk_f64 b_z, dk_f64 h)
+DK_INLINE gru_reset_before_f64_forward_step_1_values gru_reset_before_f64_forward_step_1_unit(dk_f64 a_r, dk_f64 a_z, dk_f64 h)
 {
-    const dk_f64 a_r = W_r_x + U_r_h + b_r;
     const dk_f64 r = dk_sigmoid_f64(a_r);
-    const dk_f64 a_z = W_z_x + U_z_h + b_z;
     const dk_f64 z = dk_sigmoid_f64(a_z);
     const dk_f64 U_n_arg = r * h;
     const gru_reset_before_f64_forward_step_1_values dk_result = {r, z, U_n_arg};
@@ -1685,30 +1570,21 @@ DK_INLINE gru_reset_before_f64_forward_step_1_values gru_reset_before_f64_forwar
 
 typedef struct gru_reset_before_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_r_x;
-    const double *b_r;
-    const double *W_z_x;
-    const double *b_z;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     const double *h;
     double *r;
     double *z;
     double *U_n_arg;
 } gru_reset_before_f64_forward_step_1_arrays;
 
-DK_INLINE void gru_reset_before_f64_forward_step_1_at(const gru_reset_before_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void gru_reset_before_f64_forward_step_1_at(const gru_reset_before_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f64_forward_step_1_values value = gru_reset_before_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g2),
-        dk_load_part_f64(a->W_r_x + place, rest),
-        dk_load_part_f64(a->b_r + unit, rest),
-        dk_load_part_f64(a->W_z_x + place, rest),
-        dk_load_part_f64(a->b_z + unit, rest),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
+        dk_load_f64(acc_1 + 1 * dk_block_f64_g2),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     if (a->r != NULL) {
@@ -1726,19 +1602,18 @@ static void gru_reset_before_f64_forward_step_1(const gru_reset_before_f64_forwa
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_reset_before_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
                 }
             }
             first += count;
@@ -1754,9 +1629,8 @@ typedef struct gru_reset_before_f64_forward_step_2_values {
     dk_f64 n, h_next;
 } gru_reset_before_f64_forward_step_2_values;
 
-DK_INLINE gru_reset_before_f64_forward_step_2_values gru_reset_before_f64_forward_step_2_unit(dk_f64 U_n_n, dk_f64 W_n_x, dk_f64 b_n, dk_f64 h, dk_f64 z)
+DK_INLINE gru_reset_before_f64_forward_step_2_values gru_reset_before_f64_forward_step_2_unit(dk_f64 a_n, dk_f64 h, dk_f64 z)
 {
-    const dk_f64 a_n = W_n_x + U_n_n + b_n;
     const dk_f64 n = dk_tanh_f64(a_n);
     const dk_f64 h_next = z * h + n * (1.0 - z);
     const gru_reset_before_f64_forward_step_2_values dk_result = {n, h_next};
@@ -1765,11 +1639,8 @@ DK_INLINE gru_reset_before_f64_forward_step_2_values gru_reset_before_f64_forwar
 
 typedef struct gru_reset_before_f64_forward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f64 dk_segments_3[1];
-    const double *W_n_x;
-    const double *b_n;
+    dk_product_f64 dk_product_2;
+    dk_segment_f64 dk_segments_2[2];
     const double *h;
     const double *z;
     double *n;
@@ -1777,14 +1648,12 @@ typedef struct gru_reset_before_f64_forward_step_2_arrays {
     double *h_next_output;
 } gru_reset_before_f64_forward_step_2_arrays;
 
-DK_INLINE void gru_reset_before_f64_forward_step_2_at(const gru_reset_before_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void gru_reset_before_f64_forward_step_2_at(const gru_reset_before_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f64_forward_step_2_values value = gru_reset_before_f64_forward_step_2_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
-        dk_load_part_f64(a->W_n_x + place, rest),
-        dk_load_part_f64(a->b_n + unit, rest),
+        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->z + place, rest));
     (void)place;
@@ -1803,19 +1672,18 @@ static void gru_reset_before_f64_forward_step_2(const gru_reset_before_f64_forwa
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_reset_before_f64_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1826,14 +1694,12 @@ static void gru_reset_before_f64_forward_step_2(const gru_reset_before_f64_forwa
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct gru_reset_before_f64_forward_layout {
     size_t h_buffer;
-    size_t W_r_x_buffer;
-    size_t W_z_x_buffer;
-    size_t W_n_x_buffer;
     size_t z_buffer;
     size_t U_n_arg_buffer;
+    size_t dk_before_1;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
-    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1849,14 +1715,12 @@ static dk_status gru_reset_before_f64_forward_lay_out(const gru_reset_before_siz
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_r_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), sizes->H, &at->z_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->U_n_arg_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1871,19 +1735,14 @@ typedef struct gru_reset_before_f64_forward_call {
     double *scratch;
     const double *panel_1;
     const double *panel_2;
-    const double *panel_3;
+    double *before_1; /* NULL: contracted in the loop */
+    double *before_2; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_r;
-        dk_source_f64 b_z;
-        dk_source_f64 b_n;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
-        dk_target_f64 W_r_x;
-        dk_target_f64 W_z_x;
-        dk_target_f64 W_n_x;
         dk_target_f64 r;
         dk_target_f64 z;
         dk_target_f64 U_n_arg;
@@ -1973,18 +1832,10 @@ static dk_status gru_reset_before_f64_forward_prepare(const gru_reset_before_f64
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_r.at = args->params.b_r;
-    call->at.b_r.global = 0;
-    call->at.b_r.local = 0;
-    call->at.b_z.at = args->params.b_z;
-    call->at.b_z.global = 0;
-    call->at.b_z.local = 0;
-    call->at.b_n.at = args->params.b_n;
-    call->at.b_n.global = 0;
-    call->at.b_n.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -1994,15 +1845,6 @@ static dk_status gru_reset_before_f64_forward_prepare(const gru_reset_before_f64
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_r_x.at = args->workspace + at.W_r_x_buffer;
-    call->at.W_r_x.global = 0;
-    call->at.W_r_x.local = sizes->H;
-    call->at.W_z_x.at = args->workspace + at.W_z_x_buffer;
-    call->at.W_z_x.global = 0;
-    call->at.W_z_x.local = sizes->H;
-    call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
-    call->at.W_n_x.global = 0;
-    call->at.W_n_x.local = sizes->H;
     call->at.r.at = training ? args->saved + kept.r : NULL;
     call->at.r.global = training ? sizes->H : 0;
     call->at.r.local = training ? 0 : 0;
@@ -2030,29 +1872,39 @@ static void gru_reset_before_f64_forward_fill(const gru_reset_before_f64_forward
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_r, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_z, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r W_z W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_r, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_r U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_z, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_r};
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const double *const starts_1[] = {args->params.b_z};
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_n, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_n};
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -2119,20 +1971,21 @@ static void gru_reset_before_f64_forward_before(const gru_reset_before_f64_forwa
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        gru_reset_before_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_r_x = dk_into_f64(call->at.W_r_x, row, local);
-        a.W_z_x = dk_into_f64(call->at.W_z_x, row, local);
-        a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
-        gru_reset_before_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g2(&product, sizes->H, rows, call->before_1, team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -2144,15 +1997,20 @@ static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward
     {
         gru_reset_before_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_r_x = dk_into_f64(call->at.W_r_x, row, local);
-        a.b_r = dk_from_f64(call->at.b_r, row, local);
-        a.W_z_x = dk_into_f64(call->at.W_z_x, row, local);
-        a.b_z = dk_from_f64(call->at.b_z, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g2(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.h = dk_into_f64(call->at.h, row, local);
         a.r = dk_into_f64(call->at.r, row, local);
         a.z = dk_into_f64(call->at.z, row, local);
@@ -2163,13 +2021,20 @@ static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward
     {
         gru_reset_before_f64_forward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f64(call->at.U_n_arg, row, local);
-        a.dk_segments_3[0].stride = sizes->H;
-        a.dk_segments_3[0].depth = sizes->H;
-        a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
-        a.b_n = dk_from_f64(call->at.b_n, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f64(call->at.U_n_arg, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.h = dk_into_f64(call->at.h, row, local);
         a.z = dk_into_f64(call->at.z, row, local);
         a.n = dk_into_f64(call->at.n, row, local);
@@ -2314,8 +2179,7 @@ DK_INLINE gru_reset_before_f64_backward_step_2_values gru_reset_before_f64_backw
 
 typedef struct gru_reset_before_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *h;
     const double *r;
@@ -2344,13 +2208,12 @@ static void gru_reset_before_f64_backward_step_2(const gru_reset_before_f64_back
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2379,8 +2242,7 @@ DK_INLINE gru_reset_before_f64_backward_step_3_values gru_reset_before_f64_backw
 
 typedef struct gru_reset_before_f64_backward_step_3_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     const double *d_U_n_arg;
     const double *r;
@@ -2411,13 +2273,12 @@ static void gru_reset_before_f64_backward_step_3(const gru_reset_before_f64_back
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2487,8 +2348,7 @@ DK_INLINE gru_reset_before_f64_backward_after_2_values gru_reset_before_f64_back
 
 typedef struct gru_reset_before_f64_backward_after_2_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[3];
     double *d_x_all;
 } gru_reset_before_f64_backward_after_2_arrays;
@@ -2511,13 +2371,12 @@ static void gru_reset_before_f64_backward_after_2(const gru_reset_before_f64_bac
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 3, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2579,7 +2438,7 @@ static dk_status gru_reset_before_f64_backward_lay_out(const gru_reset_before_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), dk_outer_scratch_f64(dk_padded_f64(sizes->H))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2731,7 +2590,7 @@ static dk_status gru_reset_before_f64_backward_prepare(const gru_reset_before_f6
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), dk_outer_scratch_f64(dk_padded_f64(sizes->H))));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
@@ -2826,6 +2685,9 @@ static void gru_reset_before_f64_backward_fill(const gru_reset_before_f64_backwa
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_n, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_r */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
             args->params.U_z, 1, sizes->H, sizes->H);
@@ -2833,6 +2695,9 @@ static void gru_reset_before_f64_backward_fill(const gru_reset_before_f64_backwa
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_r */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_r, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
     }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
         dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
@@ -2845,6 +2710,9 @@ static void gru_reset_before_f64_backward_fill(const gru_reset_before_f64_backwa
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
         dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_r, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2940,8 +2808,11 @@ static void gru_reset_before_f64_backward_step(const gru_reset_before_f64_backwa
     {
         gru_reset_before_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2955,8 +2826,11 @@ static void gru_reset_before_f64_backward_step(const gru_reset_before_f64_backwa
     {
         gru_reset_before_f64_backward_step_3_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_z, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2991,8 +2865,11 @@ static void gru_reset_before_f64_backward_after(const gru_reset_before_f64_backw
     {
         gru_reset_before_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.segment_count = 3;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -3006,16 +2883,43 @@ static void gru_reset_before_f64_backward_after(const gru_reset_before_f64_backw
         gru_reset_before_f64_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_z, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_r, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_z_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_r_all, row, local)},
+            {2, 1, dk_into_f64(call->at.d_W_n_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_z_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_r_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 3, lefts, 2, rights, 5, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_into_f64(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_into_f64(call->at.d_b_z_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_r, row, local), sizes->H, dk_into_f64(call->at.d_b_r_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_r, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_r_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_z_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_r, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_r_all, row, local), call->scratch, team);
     dk_wait(team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_into_f64(call->at.U_n_arg, row, local), sizes->H, dk_into_f64(call->at.d_U_n_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_into_f64(call->at.U_n_arg, row, local), sizes->H},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_n_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 1, lefts, 1, rights, 1, products,
+            call->scratch, team);
+    }
     dk_wait(team);
 }
 

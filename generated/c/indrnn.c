@@ -59,8 +59,7 @@ DK_INLINE indrnn_f32_forward_before_1_values indrnn_f32_forward_before_1_unit(dk
 
 typedef struct indrnn_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *W_x;
 } indrnn_f32_forward_before_1_arrays;
@@ -83,13 +82,12 @@ static void indrnn_f32_forward_before_1(const indrnn_f32_forward_before_1_arrays
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -310,6 +308,9 @@ static void indrnn_f32_forward_fill(const indrnn_f32_forward_args *args, const i
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W, sizes->I, 1, sizes->I);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    }
     (void)task;
 }
 
@@ -360,8 +361,11 @@ static void indrnn_f32_forward_before(const indrnn_f32_forward_call *call, size_
     {
         indrnn_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -560,8 +564,7 @@ DK_INLINE indrnn_f32_backward_after_2_values indrnn_f32_backward_after_2_unit(dk
 
 typedef struct indrnn_f32_backward_after_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *d_x_all;
 } indrnn_f32_backward_after_2_arrays;
@@ -584,13 +587,12 @@ static void indrnn_f32_backward_after_2(const indrnn_f32_backward_after_2_arrays
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -640,7 +642,7 @@ static dk_status indrnn_f32_backward_lay_out(const indrnn_sizes *sizes, size_t t
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(sizes->I), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -743,7 +745,7 @@ static dk_status indrnn_f32_backward_prepare(const indrnn_f32_backward_args *arg
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(sizes->I));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->latest_1 = args->d_last.h;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
@@ -802,6 +804,9 @@ static void indrnn_f32_backward_fill(const indrnn_f32_backward_args *args, const
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W */
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H, 0, 0,
             args->params.W, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -888,8 +893,11 @@ static void indrnn_f32_backward_after(const indrnn_f32_backward_call *call, size
     {
         indrnn_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_h, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -897,8 +905,20 @@ static void indrnn_f32_backward_after(const indrnn_f32_backward_call *call, size
         indrnn_f32_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_h, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_W_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 1, lefts, 1, rights, 1, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_h, row, local), sizes->H, dk_into_f32(call->at.d_b_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_h, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_u_of_a_h, row, local), sizes->H, dk_into_f32(call->at.d_u_all, row, local), team);
     dk_wait(team);
@@ -1033,8 +1053,7 @@ DK_INLINE indrnn_f64_forward_before_1_values indrnn_f64_forward_before_1_unit(dk
 
 typedef struct indrnn_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *W_x;
 } indrnn_f64_forward_before_1_arrays;
@@ -1057,13 +1076,12 @@ static void indrnn_f64_forward_before_1(const indrnn_f64_forward_before_1_arrays
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1284,6 +1302,9 @@ static void indrnn_f64_forward_fill(const indrnn_f64_forward_args *args, const i
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W, sizes->I, 1, sizes->I);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    }
     (void)task;
 }
 
@@ -1334,8 +1355,11 @@ static void indrnn_f64_forward_before(const indrnn_f64_forward_call *call, size_
     {
         indrnn_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1534,8 +1558,7 @@ DK_INLINE indrnn_f64_backward_after_2_values indrnn_f64_backward_after_2_unit(dk
 
 typedef struct indrnn_f64_backward_after_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *d_x_all;
 } indrnn_f64_backward_after_2_arrays;
@@ -1558,13 +1581,12 @@ static void indrnn_f64_backward_after_2(const indrnn_f64_backward_after_2_arrays
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1614,7 +1636,7 @@ static dk_status indrnn_f64_backward_lay_out(const indrnn_sizes *sizes, size_t t
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(sizes->I), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1717,7 +1739,7 @@ static dk_status indrnn_f64_backward_prepare(const indrnn_f64_backward_args *arg
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(sizes->I));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->latest_1 = args->d_last.h;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
@@ -1776,6 +1798,9 @@ static void indrnn_f64_backward_fill(const indrnn_f64_backward_args *args, const
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W */
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H, 0, 0,
             args->params.W, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1862,8 +1887,11 @@ static void indrnn_f64_backward_after(const indrnn_f64_backward_call *call, size
     {
         indrnn_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_h, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1871,8 +1899,20 @@ static void indrnn_f64_backward_after(const indrnn_f64_backward_call *call, size
         indrnn_f64_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_h, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_W_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 1, lefts, 1, rights, 1, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_h, row, local), sizes->H, dk_into_f64(call->at.d_b_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_h, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_u_of_a_h, row, local), sizes->H, dk_into_f64(call->at.d_u_all, row, local), team);
     dk_wait(team);

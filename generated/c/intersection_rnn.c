@@ -43,7 +43,6 @@
 #if !defined(DK_ONLY_F64)
 DK_DEFINE_GROUP(f32, g1, 1)
 DK_DEFINE_GROUP(f32, g2, 2)
-DK_DEFINE_GROUP(f32, g4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -73,22 +72,19 @@ static dk_status intersection_rnn_f32_keep(const intersection_rnn_sizes *sizes, 
 /* Before the loop, stage 1: fused.
  */
 typedef struct intersection_rnn_f32_forward_before_1_values {
-    dk_f32 W_gh_x, W_n_x, W_gy_x, W_z_x;
+    dk_f32 W_gy_x, W_z_x;
 } intersection_rnn_f32_forward_before_1_values;
 
-DK_INLINE intersection_rnn_f32_forward_before_1_values intersection_rnn_f32_forward_before_1_unit(dk_f32 W_gh_x, dk_f32 W_n_x, dk_f32 W_gy_x, dk_f32 W_z_x)
+DK_INLINE intersection_rnn_f32_forward_before_1_values intersection_rnn_f32_forward_before_1_unit(dk_f32 W_gy_x, dk_f32 W_z_x)
 {
-    const intersection_rnn_f32_forward_before_1_values dk_result = {W_gh_x, W_n_x, W_gy_x, W_z_x};
+    const intersection_rnn_f32_forward_before_1_values dk_result = {W_gy_x, W_z_x};
     return dk_result;
 }
 
 typedef struct intersection_rnn_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
-    float *W_gh_x;
-    float *W_n_x;
     float *W_gy_x;
     float *W_z_x;
 } intersection_rnn_f32_forward_before_1_arrays;
@@ -98,38 +94,33 @@ DK_INLINE void intersection_rnn_f32_forward_before_1_at(const intersection_rnn_f
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_forward_before_1_values value = intersection_rnn_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g4));
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
+        dk_load_f32(acc_1 + 1 * dk_block_f32_g2));
     (void)place;
-    dk_store_part_f32(a->W_gh_x + place, value.W_gh_x, rest);
-    dk_store_part_f32(a->W_n_x + place, value.W_n_x, rest);
     dk_store_part_f32(a->W_gy_x + place, value.W_gy_x, rest);
     dk_store_part_f32(a->W_z_x + place, value.W_z_x, rest);
 }
 
 static void intersection_rnn_f32_forward_before_1(const intersection_rnn_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
+    enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
-                if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g4(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g4);
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
+                if (panel * dk_block_f32_g2 < a->dk_width) {
+                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     intersection_rnn_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
                 }
             }
             first += count;
@@ -146,12 +137,11 @@ typedef struct intersection_rnn_f32_forward_step_1_values {
     dk_f32 h_kept, g_h, n, h_next;
 } intersection_rnn_f32_forward_step_1_values;
 
-DK_INLINE intersection_rnn_f32_forward_step_1_values intersection_rnn_f32_forward_step_1_unit(dk_f32 U_gh_h, dk_f32 U_n_h, dk_f32 h, dk_f32 W_gh_x, dk_f32 b_gh, dk_f32 W_n_x, dk_f32 b_n)
+DK_INLINE intersection_rnn_f32_forward_step_1_values intersection_rnn_f32_forward_step_1_unit(dk_f32 a_g_h_products, dk_f32 a_n, dk_f32 h)
 {
     const dk_f32 h_kept = h;
-    const dk_f32 a_g_h = W_gh_x + U_gh_h + b_gh + 1.0f;
+    const dk_f32 a_g_h = a_g_h_products + 1.0f;
     const dk_f32 g_h = dk_sigmoid_f32(a_g_h);
-    const dk_f32 a_n = W_n_x + U_n_h + b_n;
     const dk_f32 n = dk_tanh_f32(a_n);
     const dk_f32 h_next = g_h * h + n * (1.0f - g_h);
     const intersection_rnn_f32_forward_step_1_values dk_result = {h_kept, g_h, n, h_next};
@@ -160,14 +150,9 @@ DK_INLINE intersection_rnn_f32_forward_step_1_values intersection_rnn_f32_forwar
 
 typedef struct intersection_rnn_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
+    dk_product_f32 dk_product_2;
+    dk_segment_f32 dk_segments_2[2];
     const float *h;
-    const float *W_gh_x;
-    const float *b_gh;
-    const float *W_n_x;
-    const float *b_n;
     float *h_kept;
     float *g_h;
     float *n;
@@ -181,11 +166,7 @@ DK_INLINE void intersection_rnn_f32_forward_step_1_at(const intersection_rnn_f32
     const intersection_rnn_f32_forward_step_1_values value = intersection_rnn_f32_forward_step_1_unit(
         dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
         dk_load_f32(acc_2 + 1 * dk_block_f32_g2),
-        dk_load_part_f32(a->h + place, rest),
-        dk_load_part_f32(a->W_gh_x + place, rest),
-        dk_load_part_f32(a->b_gh + unit, rest),
-        dk_load_part_f32(a->W_n_x + place, rest),
-        dk_load_part_f32(a->b_n + unit, rest));
+        dk_load_part_f32(a->h + place, rest));
     (void)place;
     dk_store_part_f32(a->h_kept + place, value.h_kept, rest);
     if (a->g_h != NULL) {
@@ -205,13 +186,12 @@ static void intersection_rnn_f32_forward_step_1(const intersection_rnn_f32_forwa
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g2, dk_row_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -247,8 +227,7 @@ DK_INLINE intersection_rnn_f32_forward_after_1_values intersection_rnn_f32_forwa
 
 typedef struct intersection_rnn_f32_forward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[1];
     const float *W_gy_x;
     const float *b_gy;
@@ -290,13 +269,12 @@ static void intersection_rnn_f32_forward_after_1(const intersection_rnn_f32_forw
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            _Alignas(64) float acc_3[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f32_g2(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_3 + b * dk_acc_f32_g2, dk_row_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -313,11 +291,10 @@ static void intersection_rnn_f32_forward_after_1(const intersection_rnn_f32_forw
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct intersection_rnn_f32_forward_layout {
     size_t h_buffer;
-    size_t W_gh_x_buffer;
-    size_t W_n_x_buffer;
     size_t W_gy_x_buffer;
     size_t W_z_x_buffer;
     size_t h_kept_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
     size_t dk_panel_3;
@@ -336,13 +313,12 @@ static dk_status intersection_rnn_f32_forward_lay_out(const intersection_rnn_siz
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_gh_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_gy_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->h_kept_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g4(sizes->H, sizes->H), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
@@ -359,18 +335,15 @@ typedef struct intersection_rnn_f32_forward_call {
     const float *panel_1;
     const float *panel_2;
     const float *panel_3;
+    float *before_2; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_gh;
-        dk_source_f32 b_n;
         dk_source_f32 b_gy;
         dk_source_f32 b_z;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
-        dk_target_f32 W_gh_x;
-        dk_target_f32 W_n_x;
         dk_target_f32 W_gy_x;
         dk_target_f32 W_z_x;
         dk_target_f32 h_kept;
@@ -470,14 +443,9 @@ static dk_status intersection_rnn_f32_forward_prepare(const intersection_rnn_f32
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_gh.at = args->params.b_gh;
-    call->at.b_gh.global = 0;
-    call->at.b_gh.local = 0;
-    call->at.b_n.at = args->params.b_n;
-    call->at.b_n.global = 0;
-    call->at.b_n.local = 0;
     call->at.b_gy.at = args->params.b_gy;
     call->at.b_gy.global = 0;
     call->at.b_gy.local = 0;
@@ -493,12 +461,6 @@ static dk_status intersection_rnn_f32_forward_prepare(const intersection_rnn_f32
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_gh_x.at = args->workspace + at.W_gh_x_buffer;
-    call->at.W_gh_x.global = 0;
-    call->at.W_gh_x.local = sizes->H;
-    call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
-    call->at.W_n_x.global = 0;
-    call->at.W_n_x.local = sizes->H;
     call->at.W_gy_x.at = args->workspace + at.W_gy_x_buffer;
     call->at.W_gy_x.global = 0;
     call->at.W_gy_x.local = sizes->H;
@@ -535,29 +497,39 @@ static void intersection_rnn_f32_forward_fill(const intersection_rnn_f32_forward
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh W_n W_gy W_z */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.W_gh, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh W_n W_gy W_z */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 1,
-            args->params.W_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh W_n W_gy W_z */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy W_z */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.W_gy, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh W_n W_gy W_z */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 3,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy W_z */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 1,
             args->params.W_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gh U_n */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 1, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
+            args->params.W_gh, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_gh, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gh U_n */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1,
+            args->params.W_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 1,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_gh};
+        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1, starts_0);
+        const float *const starts_1[] = {args->params.b_n};
+        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 1, 1, starts_1);
     }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy U_z */
         dk_pack_f32_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
@@ -566,6 +538,10 @@ static void intersection_rnn_f32_forward_fill(const intersection_rnn_f32_forward
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy U_z */
         dk_pack_f32_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 1,
             args->params.U_z, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
+        dk_start_f32_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 1, 0, NULL);
     }
     (void)task;
 }
@@ -644,18 +620,27 @@ static void intersection_rnn_f32_forward_before(const intersection_rnn_f32_forwa
     {
         intersection_rnn_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
-        a.W_gh_x = dk_into_f32(call->at.W_gh_x, row, local);
-        a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
         a.W_gy_x = dk_into_f32(call->at.W_gy_x, row, local);
         a.W_z_x = dk_into_f32(call->at.W_z_x, row, local);
         intersection_rnn_f32_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->H, sizes->H},
+        };
+        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void intersection_rnn_f32_forward_step(const intersection_rnn_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -667,16 +652,21 @@ static void intersection_rnn_f32_forward_step(const intersection_rnn_f32_forward
     {
         intersection_rnn_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f32_g2(sizes->H);
+        a.dk_product_2.skip = sizes->H;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
+        a.dk_segments_2[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.h = dk_into_f32(call->at.h, row, local);
-        a.W_gh_x = dk_into_f32(call->at.W_gh_x, row, local);
-        a.b_gh = dk_from_f32(call->at.b_gh, row, local);
-        a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
-        a.b_n = dk_from_f32(call->at.b_n, row, local);
         a.h_kept = dk_into_f32(call->at.h_kept, row, local);
         a.g_h = dk_into_f32(call->at.g_h, row, local);
         a.n = dk_into_f32(call->at.n, row, local);
@@ -695,8 +685,11 @@ static void intersection_rnn_f32_forward_after(const intersection_rnn_f32_forwar
     {
         intersection_rnn_f32_forward_after_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H;
+        a.dk_product_3.segment_count = 1;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f32(call->at.h_kept, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -832,25 +825,21 @@ static void intersection_rnn_f32_backward_before_1(const intersection_rnn_f32_ba
 /* Before the loop, stage 2: fused.
  */
 typedef struct intersection_rnn_f32_backward_before_2_values {
-    dk_f32 d_h_2, d_h_3, d_x_2, d_x_3;
+    dk_f32 d_x_2, d_x_3;
 } intersection_rnn_f32_backward_before_2_values;
 
-DK_INLINE intersection_rnn_f32_backward_before_2_values intersection_rnn_f32_backward_before_2_unit(dk_f32 d_h_2, dk_f32 d_x_2, dk_f32 d_h_3, dk_f32 d_x_3)
+DK_INLINE intersection_rnn_f32_backward_before_2_values intersection_rnn_f32_backward_before_2_unit(dk_f32 d_x_2, dk_f32 d_x_3)
 {
-    const intersection_rnn_f32_backward_before_2_values dk_result = {d_h_2, d_h_3, d_x_2, d_x_3};
+    const intersection_rnn_f32_backward_before_2_values dk_result = {d_x_2, d_x_3};
     return dk_result;
 }
 
 typedef struct intersection_rnn_f32_backward_before_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
-    float *d_h_2;
-    float *d_h_3;
     float *d_x_2;
     float *d_x_3;
 } intersection_rnn_f32_backward_before_2_arrays;
@@ -860,48 +849,42 @@ DK_INLINE void intersection_rnn_f32_backward_before_2_at(const intersection_rnn_
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_backward_before_2_values value = intersection_rnn_f32_backward_before_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2),
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g2));
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
     (void)place;
-    dk_store_part_f32(a->d_h_2 + place, value.d_h_2, rest);
-    dk_store_part_f32(a->d_h_3 + place, value.d_h_3, rest);
     dk_store_part_f32(a->d_x_2 + place, value.d_x_2, rest);
     dk_store_part_f32(a->d_x_3 + place, value.d_x_3, rest);
 }
 
 static void intersection_rnn_f32_backward_before_2(const intersection_rnn_f32_backward_before_2_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
+    enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
-            float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
-                if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g2);
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
+                if (panel * dk_block_f32_g1 < a->dk_width) {
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
-                if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g2);
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
+                if (panel * dk_block_f32_g1 < a->dk_width) {
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     intersection_rnn_f32_backward_before_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
-                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -966,20 +949,17 @@ typedef struct intersection_rnn_f32_backward_step_2_values {
     dk_f32 d_h;
 } intersection_rnn_f32_backward_step_2_values;
 
-DK_INLINE intersection_rnn_f32_backward_step_2_values intersection_rnn_f32_backward_step_2_unit(dk_f32 d_h_products, dk_f32 d_h_2, dk_f32 d_h_3, dk_f32 d_h_carry, dk_f32 g_h)
+DK_INLINE intersection_rnn_f32_backward_step_2_values intersection_rnn_f32_backward_step_2_unit(dk_f32 d_h_products_, dk_f32 d_h_carry, dk_f32 g_h)
 {
-    const dk_f32 d_h = d_h_carry * g_h + d_h_2 + d_h_3 + d_h_products;
+    const dk_f32 d_h = d_h_carry * g_h + d_h_products_;
     const intersection_rnn_f32_backward_step_2_values dk_result = {d_h};
     return dk_result;
 }
 
 typedef struct intersection_rnn_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f32 dk_segments_3[2];
-    const float *d_h_2;
-    const float *d_h_3;
+    dk_product_f32 dk_product_3;
+    dk_segment_f32 dk_segments_3[4];
     const float *d_h_carry;
     const float *g_h;
     float *d_h;
@@ -991,8 +971,6 @@ DK_INLINE void intersection_rnn_f32_backward_step_2_at(const intersection_rnn_f3
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_backward_step_2_values value = intersection_rnn_f32_backward_step_2_unit(
         dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
-        dk_load_part_f32(a->d_h_2 + place, rest),
-        dk_load_part_f32(a->d_h_3 + place, rest),
         dk_load_part_f32(a->d_h_carry + place, rest),
         dk_load_part_f32(a->g_h + place, rest));
     (void)place;
@@ -1007,13 +985,12 @@ static void intersection_rnn_f32_backward_step_2(const intersection_rnn_f32_back
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1042,8 +1019,7 @@ DK_INLINE intersection_rnn_f32_backward_after_1_values intersection_rnn_f32_back
 
 typedef struct intersection_rnn_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_4;
-    size_t dk_depth_4;
+    dk_product_f32 dk_product_4;
     dk_segment_f32 dk_segments_4[2];
     const float *d_x_2;
     const float *d_x_3;
@@ -1074,13 +1050,12 @@ static void intersection_rnn_f32_backward_after_1(const intersection_rnn_f32_bac
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_4[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_4[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_4, first,
-                        dk_panel_block_f32_g1(a->dk_panel_4, a->dk_depth_4, panel),
-                        acc_4 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_4, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_4 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1104,12 +1079,11 @@ typedef struct intersection_rnn_f32_backward_layout {
     size_t d_h_buffer;
     size_t d_a_z_buffer;
     size_t d_a_g_y_buffer;
-    size_t d_h_2_buffer;
-    size_t d_h_3_buffer;
     size_t d_x_2_buffer;
     size_t d_x_3_buffer;
     size_t d_a_n_buffer;
     size_t d_a_g_h_buffer;
+    size_t dk_before_3;
     size_t dk_panel_1;
     size_t dk_panel_2;
     size_t dk_panel_3;
@@ -1133,19 +1107,18 @@ static dk_status intersection_rnn_f32_backward_lay_out(const intersection_rnn_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_z_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_g_y_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_h_2_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_h_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_x_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_x_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_n_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_g_h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_4);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(sizes->H), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1159,6 +1132,7 @@ typedef struct intersection_rnn_f32_backward_call {
     const float *panel_2;
     const float *panel_3;
     const float *panel_4;
+    float *before_3; /* NULL: contracted in the loop */
     float *zeros_1;
     const float *latest_1;
     struct {
@@ -1187,8 +1161,6 @@ typedef struct intersection_rnn_f32_backward_call {
         dk_target_f32 d_b_z_all;
         dk_target_f32 d_a_z;
         dk_target_f32 d_a_g_y;
-        dk_target_f32 d_h_2;
-        dk_target_f32 d_h_3;
         dk_target_f32 d_x_2;
         dk_target_f32 d_x_3;
         dk_target_f32 d_a_n;
@@ -1319,11 +1291,12 @@ static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f3
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(sizes->H));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
     call->panel_4 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_4;
+    call->before_3 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_3 : NULL;
     call->latest_1 = args->d_last.h;
     call->zeros_1 = args->workspace + at.d_y_output_zeros;
     call->at.dk_unused = 0;
@@ -1399,12 +1372,6 @@ static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f3
     call->at.d_a_g_y.at = args->workspace + at.d_a_g_y_buffer;
     call->at.d_a_g_y.global = 0;
     call->at.d_a_g_y.local = sizes->H;
-    call->at.d_h_2.at = args->workspace + at.d_h_2_buffer;
-    call->at.d_h_2.global = 0;
-    call->at.d_h_2.local = sizes->H;
-    call->at.d_h_3.at = args->workspace + at.d_h_3_buffer;
-    call->at.d_h_3.global = 0;
-    call->at.d_h_3.local = sizes->H;
     call->at.d_x_2.at = args->workspace + at.d_x_2_buffer;
     call->at.d_x_2.global = 0;
     call->at.d_x_2.local = sizes->H;
@@ -1429,29 +1396,38 @@ static void intersection_rnn_f32_backward_fill(const intersection_rnn_f32_backwa
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z W_z */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z W_z */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.W_z, 1, sizes->H, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy W_gy */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
-            args->params.U_gy, 1, sizes->H, sizes->H);
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy W_gy */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
             args->params.W_gy, 1, sizes->H, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_gh */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
+            args->params.U_z, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
+            args->params.U_gy, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.U_n, 1, sizes->H, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_gh */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H, sizes->H, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.U_gh, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_gh */
         dk_pack_f32_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, 0, 0,
@@ -1460,6 +1436,9 @@ static void intersection_rnn_f32_backward_fill(const intersection_rnn_f32_backwa
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_gh */
         dk_pack_f32_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_gh, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1565,23 +1544,36 @@ static void intersection_rnn_f32_backward_before(const intersection_rnn_f32_back
     {
         intersection_rnn_f32_backward_before_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_z, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_g_y, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
-        a.d_h_2 = dk_into_f32(call->at.d_h_2, row, local);
-        a.d_h_3 = dk_into_f32(call->at.d_h_3, row, local);
         a.d_x_2 = dk_into_f32(call->at.d_x_2, row, local);
         a.d_x_3 = dk_into_f32(call->at.d_x_3, row, local);
         intersection_rnn_f32_backward_before_2(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_3 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_into_f32(call->at.d_a_z, row, local), sizes->H, sizes->H},
+            {dk_into_f32(call->at.d_a_g_y, row, local), sizes->H, sizes->H},
+        };
+        const dk_product_f32 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_3, team);
+    }
+    dk_wait(team);
 }
 
 static void intersection_rnn_f32_backward_step(const intersection_rnn_f32_backward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1605,16 +1597,26 @@ static void intersection_rnn_f32_backward_step(const intersection_rnn_f32_backwa
     {
         intersection_rnn_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H + sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_n, row, local);
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.segment_count = 4;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = call->before_3 == NULL ? NULL
+            : call->before_3 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_3.skip = sizes->H + sizes->H;
+        a.dk_product_3.skipped_segments = 2;
+        a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_z, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
-        a.dk_segments_3[1].operand = dk_into_f32(call->at.d_a_g_h, row, local);
+        a.dk_segments_3[1].operand = dk_into_f32(call->at.d_a_g_y, row, local);
         a.dk_segments_3[1].stride = sizes->H;
         a.dk_segments_3[1].depth = sizes->H;
-        a.d_h_2 = dk_into_f32(call->at.d_h_2, row, local);
-        a.d_h_3 = dk_into_f32(call->at.d_h_3, row, local);
+        a.dk_segments_3[2].operand = dk_into_f32(call->at.d_a_n, row, local);
+        a.dk_segments_3[2].stride = sizes->H;
+        a.dk_segments_3[2].depth = sizes->H;
+        a.dk_segments_3[3].operand = dk_into_f32(call->at.d_a_g_h, row, local);
+        a.dk_segments_3[3].stride = sizes->H;
+        a.dk_segments_3[3].depth = sizes->H;
         a.d_h_carry = dk_into_f32(call->at.d_h_carry, row, local);
         a.g_h = dk_from_f32(call->at.g_h, row, local);
         a.d_h = dk_into_f32(call->at.d_h, row, local);
@@ -1632,8 +1634,11 @@ static void intersection_rnn_f32_backward_after(const intersection_rnn_f32_backw
     {
         intersection_rnn_f32_backward_after_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_4 = call->panel_4;
-        a.dk_depth_4 = sizes->H + sizes->H;
+        a.dk_product_4.panel = call->panel_4;
+        a.dk_product_4.depth = sizes->H + sizes->H;
+        a.dk_product_4.segment_count = 2;
+        a.dk_product_4.segments = a.dk_segments_4;
+        a.dk_product_4.before = NULL;
         a.dk_segments_4[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_4[0].stride = sizes->H;
         a.dk_segments_4[0].depth = sizes->H;
@@ -1648,18 +1653,34 @@ static void intersection_rnn_f32_backward_after(const intersection_rnn_f32_backw
         intersection_rnn_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_z, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_g_y, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_n, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_g_h, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->H},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_z_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_gy_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_U_n_all, row, local)},
+            {3, 0, dk_into_f32(call->at.d_U_gh_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_z_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_gy_all, row, local)},
+            {2, 1, dk_into_f32(call->at.d_W_n_all, row, local)},
+            {3, 1, dk_into_f32(call->at.d_W_gh_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 4, lefts, 2, rights, 8, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_into_f32(call->at.d_b_z_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g_y, row, local), sizes->H, dk_into_f32(call->at.d_b_gy_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_into_f32(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g_h, row, local), sizes->H, dk_into_f32(call->at.d_b_gh_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g_y, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_gy_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g_h, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_gh_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->H, dk_into_f32(call->at.d_W_z_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g_y, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->H, dk_into_f32(call->at.d_W_gy_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->H, dk_into_f32(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g_h, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->H, dk_into_f32(call->at.d_W_gh_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1760,7 +1781,6 @@ dk_status intersection_rnn_f32_memory_needed(const intersection_rnn_sizes *sizes
 #if !defined(DK_ONLY_F32)
 DK_DEFINE_GROUP(f64, g1, 1)
 DK_DEFINE_GROUP(f64, g2, 2)
-DK_DEFINE_GROUP(f64, g4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 
@@ -1790,22 +1810,19 @@ static dk_status intersection_rnn_f64_keep(const intersection_rnn_sizes *sizes, 
 /* Before the loop, stage 1: fused.
  */
 typedef struct intersection_rnn_f64_forward_before_1_values {
-    dk_f64 W_gh_x, W_n_x, W_gy_x, W_z_x;
+    dk_f64 W_gy_x, W_z_x;
 } intersection_rnn_f64_forward_before_1_values;
 
-DK_INLINE intersection_rnn_f64_forward_before_1_values intersection_rnn_f64_forward_before_1_unit(dk_f64 W_gh_x, dk_f64 W_n_x, dk_f64 W_gy_x, dk_f64 W_z_x)
+DK_INLINE intersection_rnn_f64_forward_before_1_values intersection_rnn_f64_forward_before_1_unit(dk_f64 W_gy_x, dk_f64 W_z_x)
 {
-    const intersection_rnn_f64_forward_before_1_values dk_result = {W_gh_x, W_n_x, W_gy_x, W_z_x};
+    const intersection_rnn_f64_forward_before_1_values dk_result = {W_gy_x, W_z_x};
     return dk_result;
 }
 
 typedef struct intersection_rnn_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
-    double *W_gh_x;
-    double *W_n_x;
     double *W_gy_x;
     double *W_z_x;
 } intersection_rnn_f64_forward_before_1_arrays;
@@ -1815,38 +1832,33 @@ DK_INLINE void intersection_rnn_f64_forward_before_1_at(const intersection_rnn_f
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_forward_before_1_values value = intersection_rnn_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g4));
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
+        dk_load_f64(acc_1 + 1 * dk_block_f64_g2));
     (void)place;
-    dk_store_part_f64(a->W_gh_x + place, value.W_gh_x, rest);
-    dk_store_part_f64(a->W_n_x + place, value.W_n_x, rest);
     dk_store_part_f64(a->W_gy_x + place, value.W_gy_x, rest);
     dk_store_part_f64(a->W_z_x + place, value.W_z_x, rest);
 }
 
 static void intersection_rnn_f64_forward_before_1(const intersection_rnn_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
+    enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
-                if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g4(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g4);
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
+                if (panel * dk_block_f64_g2 < a->dk_width) {
+                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     intersection_rnn_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
                 }
             }
             first += count;
@@ -1863,12 +1875,11 @@ typedef struct intersection_rnn_f64_forward_step_1_values {
     dk_f64 h_kept, g_h, n, h_next;
 } intersection_rnn_f64_forward_step_1_values;
 
-DK_INLINE intersection_rnn_f64_forward_step_1_values intersection_rnn_f64_forward_step_1_unit(dk_f64 U_gh_h, dk_f64 U_n_h, dk_f64 h, dk_f64 W_gh_x, dk_f64 b_gh, dk_f64 W_n_x, dk_f64 b_n)
+DK_INLINE intersection_rnn_f64_forward_step_1_values intersection_rnn_f64_forward_step_1_unit(dk_f64 a_g_h_products, dk_f64 a_n, dk_f64 h)
 {
     const dk_f64 h_kept = h;
-    const dk_f64 a_g_h = W_gh_x + U_gh_h + b_gh + 1.0;
+    const dk_f64 a_g_h = a_g_h_products + 1.0;
     const dk_f64 g_h = dk_sigmoid_f64(a_g_h);
-    const dk_f64 a_n = W_n_x + U_n_h + b_n;
     const dk_f64 n = dk_tanh_f64(a_n);
     const dk_f64 h_next = g_h * h + n * (1.0 - g_h);
     const intersection_rnn_f64_forward_step_1_values dk_result = {h_kept, g_h, n, h_next};
@@ -1877,14 +1888,9 @@ DK_INLINE intersection_rnn_f64_forward_step_1_values intersection_rnn_f64_forwar
 
 typedef struct intersection_rnn_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
+    dk_product_f64 dk_product_2;
+    dk_segment_f64 dk_segments_2[2];
     const double *h;
-    const double *W_gh_x;
-    const double *b_gh;
-    const double *W_n_x;
-    const double *b_n;
     double *h_kept;
     double *g_h;
     double *n;
@@ -1898,11 +1904,7 @@ DK_INLINE void intersection_rnn_f64_forward_step_1_at(const intersection_rnn_f64
     const intersection_rnn_f64_forward_step_1_values value = intersection_rnn_f64_forward_step_1_unit(
         dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
         dk_load_f64(acc_2 + 1 * dk_block_f64_g2),
-        dk_load_part_f64(a->h + place, rest),
-        dk_load_part_f64(a->W_gh_x + place, rest),
-        dk_load_part_f64(a->b_gh + unit, rest),
-        dk_load_part_f64(a->W_n_x + place, rest),
-        dk_load_part_f64(a->b_n + unit, rest));
+        dk_load_part_f64(a->h + place, rest));
     (void)place;
     dk_store_part_f64(a->h_kept + place, value.h_kept, rest);
     if (a->g_h != NULL) {
@@ -1922,13 +1924,12 @@ static void intersection_rnn_f64_forward_step_1(const intersection_rnn_f64_forwa
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g2, dk_row_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1964,8 +1965,7 @@ DK_INLINE intersection_rnn_f64_forward_after_1_values intersection_rnn_f64_forwa
 
 typedef struct intersection_rnn_f64_forward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[1];
     const double *W_gy_x;
     const double *b_gy;
@@ -2007,13 +2007,12 @@ static void intersection_rnn_f64_forward_after_1(const intersection_rnn_f64_forw
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            _Alignas(64) double acc_3[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f64_g2(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_3 + b * dk_acc_f64_g2, dk_row_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2030,11 +2029,10 @@ static void intersection_rnn_f64_forward_after_1(const intersection_rnn_f64_forw
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct intersection_rnn_f64_forward_layout {
     size_t h_buffer;
-    size_t W_gh_x_buffer;
-    size_t W_n_x_buffer;
     size_t W_gy_x_buffer;
     size_t W_z_x_buffer;
     size_t h_kept_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
     size_t dk_panel_3;
@@ -2053,13 +2051,12 @@ static dk_status intersection_rnn_f64_forward_lay_out(const intersection_rnn_siz
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_gh_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_gy_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->h_kept_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g4(sizes->H, sizes->H), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
@@ -2076,18 +2073,15 @@ typedef struct intersection_rnn_f64_forward_call {
     const double *panel_1;
     const double *panel_2;
     const double *panel_3;
+    double *before_2; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_gh;
-        dk_source_f64 b_n;
         dk_source_f64 b_gy;
         dk_source_f64 b_z;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
-        dk_target_f64 W_gh_x;
-        dk_target_f64 W_n_x;
         dk_target_f64 W_gy_x;
         dk_target_f64 W_z_x;
         dk_target_f64 h_kept;
@@ -2187,14 +2181,9 @@ static dk_status intersection_rnn_f64_forward_prepare(const intersection_rnn_f64
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_gh.at = args->params.b_gh;
-    call->at.b_gh.global = 0;
-    call->at.b_gh.local = 0;
-    call->at.b_n.at = args->params.b_n;
-    call->at.b_n.global = 0;
-    call->at.b_n.local = 0;
     call->at.b_gy.at = args->params.b_gy;
     call->at.b_gy.global = 0;
     call->at.b_gy.local = 0;
@@ -2210,12 +2199,6 @@ static dk_status intersection_rnn_f64_forward_prepare(const intersection_rnn_f64
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_gh_x.at = args->workspace + at.W_gh_x_buffer;
-    call->at.W_gh_x.global = 0;
-    call->at.W_gh_x.local = sizes->H;
-    call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
-    call->at.W_n_x.global = 0;
-    call->at.W_n_x.local = sizes->H;
     call->at.W_gy_x.at = args->workspace + at.W_gy_x_buffer;
     call->at.W_gy_x.global = 0;
     call->at.W_gy_x.local = sizes->H;
@@ -2252,29 +2235,39 @@ static void intersection_rnn_f64_forward_fill(const intersection_rnn_f64_forward
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh W_n W_gy W_z */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.W_gh, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh W_n W_gy W_z */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 1,
-            args->params.W_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh W_n W_gy W_z */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy W_z */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.W_gy, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh W_n W_gy W_z */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 3,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy W_z */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 1,
             args->params.W_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gh U_n */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 1, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
+            args->params.W_gh, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_gh, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gh U_n */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1,
+            args->params.W_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 1,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_gh};
+        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1, starts_0);
+        const double *const starts_1[] = {args->params.b_n};
+        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 1, 1, starts_1);
     }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy U_z */
         dk_pack_f64_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
@@ -2283,6 +2276,10 @@ static void intersection_rnn_f64_forward_fill(const intersection_rnn_f64_forward
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy U_z */
         dk_pack_f64_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 1,
             args->params.U_z, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
+        dk_start_f64_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 1, 0, NULL);
     }
     (void)task;
 }
@@ -2361,18 +2358,27 @@ static void intersection_rnn_f64_forward_before(const intersection_rnn_f64_forwa
     {
         intersection_rnn_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
-        a.W_gh_x = dk_into_f64(call->at.W_gh_x, row, local);
-        a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
         a.W_gy_x = dk_into_f64(call->at.W_gy_x, row, local);
         a.W_z_x = dk_into_f64(call->at.W_z_x, row, local);
         intersection_rnn_f64_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->H, sizes->H},
+        };
+        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void intersection_rnn_f64_forward_step(const intersection_rnn_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -2384,16 +2390,21 @@ static void intersection_rnn_f64_forward_step(const intersection_rnn_f64_forward
     {
         intersection_rnn_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f64_g2(sizes->H);
+        a.dk_product_2.skip = sizes->H;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
+        a.dk_segments_2[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.h = dk_into_f64(call->at.h, row, local);
-        a.W_gh_x = dk_into_f64(call->at.W_gh_x, row, local);
-        a.b_gh = dk_from_f64(call->at.b_gh, row, local);
-        a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
-        a.b_n = dk_from_f64(call->at.b_n, row, local);
         a.h_kept = dk_into_f64(call->at.h_kept, row, local);
         a.g_h = dk_into_f64(call->at.g_h, row, local);
         a.n = dk_into_f64(call->at.n, row, local);
@@ -2412,8 +2423,11 @@ static void intersection_rnn_f64_forward_after(const intersection_rnn_f64_forwar
     {
         intersection_rnn_f64_forward_after_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H;
+        a.dk_product_3.segment_count = 1;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f64(call->at.h_kept, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2549,25 +2563,21 @@ static void intersection_rnn_f64_backward_before_1(const intersection_rnn_f64_ba
 /* Before the loop, stage 2: fused.
  */
 typedef struct intersection_rnn_f64_backward_before_2_values {
-    dk_f64 d_h_2, d_h_3, d_x_2, d_x_3;
+    dk_f64 d_x_2, d_x_3;
 } intersection_rnn_f64_backward_before_2_values;
 
-DK_INLINE intersection_rnn_f64_backward_before_2_values intersection_rnn_f64_backward_before_2_unit(dk_f64 d_h_2, dk_f64 d_x_2, dk_f64 d_h_3, dk_f64 d_x_3)
+DK_INLINE intersection_rnn_f64_backward_before_2_values intersection_rnn_f64_backward_before_2_unit(dk_f64 d_x_2, dk_f64 d_x_3)
 {
-    const intersection_rnn_f64_backward_before_2_values dk_result = {d_h_2, d_h_3, d_x_2, d_x_3};
+    const intersection_rnn_f64_backward_before_2_values dk_result = {d_x_2, d_x_3};
     return dk_result;
 }
 
 typedef struct intersection_rnn_f64_backward_before_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
-    double *d_h_2;
-    double *d_h_3;
     double *d_x_2;
     double *d_x_3;
 } intersection_rnn_f64_backward_before_2_arrays;
@@ -2577,48 +2587,42 @@ DK_INLINE void intersection_rnn_f64_backward_before_2_at(const intersection_rnn_
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_backward_before_2_values value = intersection_rnn_f64_backward_before_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2),
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g2));
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
     (void)place;
-    dk_store_part_f64(a->d_h_2 + place, value.d_h_2, rest);
-    dk_store_part_f64(a->d_h_3 + place, value.d_h_3, rest);
     dk_store_part_f64(a->d_x_2 + place, value.d_x_2, rest);
     dk_store_part_f64(a->d_x_3 + place, value.d_x_3, rest);
 }
 
 static void intersection_rnn_f64_backward_before_2(const intersection_rnn_f64_backward_before_2_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
+    enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
-            double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
-                if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g2);
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
+                if (panel * dk_block_f64_g1 < a->dk_width) {
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
-                if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g2);
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
+                if (panel * dk_block_f64_g1 < a->dk_width) {
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     intersection_rnn_f64_backward_before_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
-                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -2683,20 +2687,17 @@ typedef struct intersection_rnn_f64_backward_step_2_values {
     dk_f64 d_h;
 } intersection_rnn_f64_backward_step_2_values;
 
-DK_INLINE intersection_rnn_f64_backward_step_2_values intersection_rnn_f64_backward_step_2_unit(dk_f64 d_h_products, dk_f64 d_h_2, dk_f64 d_h_3, dk_f64 d_h_carry, dk_f64 g_h)
+DK_INLINE intersection_rnn_f64_backward_step_2_values intersection_rnn_f64_backward_step_2_unit(dk_f64 d_h_products_, dk_f64 d_h_carry, dk_f64 g_h)
 {
-    const dk_f64 d_h = d_h_carry * g_h + d_h_2 + d_h_3 + d_h_products;
+    const dk_f64 d_h = d_h_carry * g_h + d_h_products_;
     const intersection_rnn_f64_backward_step_2_values dk_result = {d_h};
     return dk_result;
 }
 
 typedef struct intersection_rnn_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f64 dk_segments_3[2];
-    const double *d_h_2;
-    const double *d_h_3;
+    dk_product_f64 dk_product_3;
+    dk_segment_f64 dk_segments_3[4];
     const double *d_h_carry;
     const double *g_h;
     double *d_h;
@@ -2708,8 +2709,6 @@ DK_INLINE void intersection_rnn_f64_backward_step_2_at(const intersection_rnn_f6
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_backward_step_2_values value = intersection_rnn_f64_backward_step_2_unit(
         dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
-        dk_load_part_f64(a->d_h_2 + place, rest),
-        dk_load_part_f64(a->d_h_3 + place, rest),
         dk_load_part_f64(a->d_h_carry + place, rest),
         dk_load_part_f64(a->g_h + place, rest));
     (void)place;
@@ -2724,13 +2723,12 @@ static void intersection_rnn_f64_backward_step_2(const intersection_rnn_f64_back
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2759,8 +2757,7 @@ DK_INLINE intersection_rnn_f64_backward_after_1_values intersection_rnn_f64_back
 
 typedef struct intersection_rnn_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_4;
-    size_t dk_depth_4;
+    dk_product_f64 dk_product_4;
     dk_segment_f64 dk_segments_4[2];
     const double *d_x_2;
     const double *d_x_3;
@@ -2791,13 +2788,12 @@ static void intersection_rnn_f64_backward_after_1(const intersection_rnn_f64_bac
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_4[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_4[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_4, first,
-                        dk_panel_block_f64_g1(a->dk_panel_4, a->dk_depth_4, panel),
-                        acc_4 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_4, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_4 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2821,12 +2817,11 @@ typedef struct intersection_rnn_f64_backward_layout {
     size_t d_h_buffer;
     size_t d_a_z_buffer;
     size_t d_a_g_y_buffer;
-    size_t d_h_2_buffer;
-    size_t d_h_3_buffer;
     size_t d_x_2_buffer;
     size_t d_x_3_buffer;
     size_t d_a_n_buffer;
     size_t d_a_g_h_buffer;
+    size_t dk_before_3;
     size_t dk_panel_1;
     size_t dk_panel_2;
     size_t dk_panel_3;
@@ -2850,19 +2845,18 @@ static dk_status intersection_rnn_f64_backward_lay_out(const intersection_rnn_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_z_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_g_y_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_h_2_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_h_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_x_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_x_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_n_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_g_h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_4);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(sizes->H), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2876,6 +2870,7 @@ typedef struct intersection_rnn_f64_backward_call {
     const double *panel_2;
     const double *panel_3;
     const double *panel_4;
+    double *before_3; /* NULL: contracted in the loop */
     double *zeros_1;
     const double *latest_1;
     struct {
@@ -2904,8 +2899,6 @@ typedef struct intersection_rnn_f64_backward_call {
         dk_target_f64 d_b_z_all;
         dk_target_f64 d_a_z;
         dk_target_f64 d_a_g_y;
-        dk_target_f64 d_h_2;
-        dk_target_f64 d_h_3;
         dk_target_f64 d_x_2;
         dk_target_f64 d_x_3;
         dk_target_f64 d_a_n;
@@ -3036,11 +3029,12 @@ static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f6
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(sizes->H));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
     call->panel_4 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_4;
+    call->before_3 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_3 : NULL;
     call->latest_1 = args->d_last.h;
     call->zeros_1 = args->workspace + at.d_y_output_zeros;
     call->at.dk_unused = 0;
@@ -3116,12 +3110,6 @@ static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f6
     call->at.d_a_g_y.at = args->workspace + at.d_a_g_y_buffer;
     call->at.d_a_g_y.global = 0;
     call->at.d_a_g_y.local = sizes->H;
-    call->at.d_h_2.at = args->workspace + at.d_h_2_buffer;
-    call->at.d_h_2.global = 0;
-    call->at.d_h_2.local = sizes->H;
-    call->at.d_h_3.at = args->workspace + at.d_h_3_buffer;
-    call->at.d_h_3.global = 0;
-    call->at.d_h_3.local = sizes->H;
     call->at.d_x_2.at = args->workspace + at.d_x_2_buffer;
     call->at.d_x_2.global = 0;
     call->at.d_x_2.local = sizes->H;
@@ -3146,29 +3134,38 @@ static void intersection_rnn_f64_backward_fill(const intersection_rnn_f64_backwa
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z W_z */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z W_z */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.W_z, 1, sizes->H, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy W_gy */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
-            args->params.U_gy, 1, sizes->H, sizes->H);
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy W_gy */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
             args->params.W_gy, 1, sizes->H, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_gh */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
+            args->params.U_z, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
+            args->params.U_gy, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.U_n, 1, sizes->H, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_gh */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H, sizes->H, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.U_gh, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_gh */
         dk_pack_f64_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, 0, 0,
@@ -3177,6 +3174,9 @@ static void intersection_rnn_f64_backward_fill(const intersection_rnn_f64_backwa
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_gh */
         dk_pack_f64_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_gh, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -3282,23 +3282,36 @@ static void intersection_rnn_f64_backward_before(const intersection_rnn_f64_back
     {
         intersection_rnn_f64_backward_before_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_z, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_g_y, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
-        a.d_h_2 = dk_into_f64(call->at.d_h_2, row, local);
-        a.d_h_3 = dk_into_f64(call->at.d_h_3, row, local);
         a.d_x_2 = dk_into_f64(call->at.d_x_2, row, local);
         a.d_x_3 = dk_into_f64(call->at.d_x_3, row, local);
         intersection_rnn_f64_backward_before_2(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_3 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_into_f64(call->at.d_a_z, row, local), sizes->H, sizes->H},
+            {dk_into_f64(call->at.d_a_g_y, row, local), sizes->H, sizes->H},
+        };
+        const dk_product_f64 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_3, team);
+    }
+    dk_wait(team);
 }
 
 static void intersection_rnn_f64_backward_step(const intersection_rnn_f64_backward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -3322,16 +3335,26 @@ static void intersection_rnn_f64_backward_step(const intersection_rnn_f64_backwa
     {
         intersection_rnn_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H + sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_n, row, local);
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.segment_count = 4;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = call->before_3 == NULL ? NULL
+            : call->before_3 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_3.skip = sizes->H + sizes->H;
+        a.dk_product_3.skipped_segments = 2;
+        a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_z, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
-        a.dk_segments_3[1].operand = dk_into_f64(call->at.d_a_g_h, row, local);
+        a.dk_segments_3[1].operand = dk_into_f64(call->at.d_a_g_y, row, local);
         a.dk_segments_3[1].stride = sizes->H;
         a.dk_segments_3[1].depth = sizes->H;
-        a.d_h_2 = dk_into_f64(call->at.d_h_2, row, local);
-        a.d_h_3 = dk_into_f64(call->at.d_h_3, row, local);
+        a.dk_segments_3[2].operand = dk_into_f64(call->at.d_a_n, row, local);
+        a.dk_segments_3[2].stride = sizes->H;
+        a.dk_segments_3[2].depth = sizes->H;
+        a.dk_segments_3[3].operand = dk_into_f64(call->at.d_a_g_h, row, local);
+        a.dk_segments_3[3].stride = sizes->H;
+        a.dk_segments_3[3].depth = sizes->H;
         a.d_h_carry = dk_into_f64(call->at.d_h_carry, row, local);
         a.g_h = dk_from_f64(call->at.g_h, row, local);
         a.d_h = dk_into_f64(call->at.d_h, row, local);
@@ -3349,8 +3372,11 @@ static void intersection_rnn_f64_backward_after(const intersection_rnn_f64_backw
     {
         intersection_rnn_f64_backward_after_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_4 = call->panel_4;
-        a.dk_depth_4 = sizes->H + sizes->H;
+        a.dk_product_4.panel = call->panel_4;
+        a.dk_product_4.depth = sizes->H + sizes->H;
+        a.dk_product_4.segment_count = 2;
+        a.dk_product_4.segments = a.dk_segments_4;
+        a.dk_product_4.before = NULL;
         a.dk_segments_4[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_4[0].stride = sizes->H;
         a.dk_segments_4[0].depth = sizes->H;
@@ -3365,18 +3391,34 @@ static void intersection_rnn_f64_backward_after(const intersection_rnn_f64_backw
         intersection_rnn_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_z, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_g_y, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_n, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_g_h, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->H},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_z_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_gy_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_U_n_all, row, local)},
+            {3, 0, dk_into_f64(call->at.d_U_gh_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_z_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_gy_all, row, local)},
+            {2, 1, dk_into_f64(call->at.d_W_n_all, row, local)},
+            {3, 1, dk_into_f64(call->at.d_W_gh_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 4, lefts, 2, rights, 8, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_into_f64(call->at.d_b_z_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g_y, row, local), sizes->H, dk_into_f64(call->at.d_b_gy_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_into_f64(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g_h, row, local), sizes->H, dk_into_f64(call->at.d_b_gh_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g_y, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_gy_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g_h, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_gh_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->H, dk_into_f64(call->at.d_W_z_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g_y, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->H, dk_into_f64(call->at.d_W_gy_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->H, dk_into_f64(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g_h, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->H, dk_into_f64(call->at.d_W_gh_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

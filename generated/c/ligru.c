@@ -53,67 +53,6 @@ static dk_status ligru_f32_keep(const ligru_sizes *sizes, ligru_f32_kept *kept)
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct ligru_f32_forward_before_1_values {
-    dk_f32 W_z_x, W_n_x;
-} ligru_f32_forward_before_1_values;
-
-DK_INLINE ligru_f32_forward_before_1_values ligru_f32_forward_before_1_unit(dk_f32 W_z_x, dk_f32 W_n_x)
-{
-    const ligru_f32_forward_before_1_values dk_result = {W_z_x, W_n_x};
-    return dk_result;
-}
-
-typedef struct ligru_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_z_x;
-    float *W_n_x;
-} ligru_f32_forward_before_1_arrays;
-
-DK_INLINE void ligru_f32_forward_before_1_at(const ligru_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const ligru_f32_forward_before_1_values value = ligru_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2));
-    (void)place;
-    dk_store_part_f32(a->W_z_x + place, value.W_z_x, rest);
-    dk_store_part_f32(a->W_n_x + place, value.W_n_x, rest);
-}
-
-static void ligru_f32_forward_before_1(const ligru_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
-                if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g2);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    ligru_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   z = sigmoid(W_z @ x + U_z @ h + b_z)
  *   n = relu(W_n @ x + U_n @ h + b_n)
@@ -123,11 +62,9 @@ typedef struct ligru_f32_forward_step_1_values {
     dk_f32 z, a_n, h_next;
 } ligru_f32_forward_step_1_values;
 
-DK_INLINE ligru_f32_forward_step_1_values ligru_f32_forward_step_1_unit(dk_f32 U_z_h, dk_f32 U_n_h, dk_f32 W_z_x, dk_f32 b_z, dk_f32 W_n_x, dk_f32 b_n, dk_f32 h)
+DK_INLINE ligru_f32_forward_step_1_values ligru_f32_forward_step_1_unit(dk_f32 a_z, dk_f32 a_n, dk_f32 h)
 {
-    const dk_f32 a_z = W_z_x + U_z_h + b_z;
     const dk_f32 z = dk_sigmoid_f32(a_z);
-    const dk_f32 a_n = W_n_x + U_n_h + b_n;
     const dk_f32 n = dk_relu_f32(a_n);
     const dk_f32 h_next = z * h + n * (1.0f - z);
     const ligru_f32_forward_step_1_values dk_result = {z, a_n, h_next};
@@ -136,13 +73,8 @@ DK_INLINE ligru_f32_forward_step_1_values ligru_f32_forward_step_1_unit(dk_f32 U
 
 typedef struct ligru_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_z_x;
-    const float *b_z;
-    const float *W_n_x;
-    const float *b_n;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     const float *h;
     float *z;
     float *a_n;
@@ -150,17 +82,13 @@ typedef struct ligru_f32_forward_step_1_arrays {
     float *h_next_output;
 } ligru_f32_forward_step_1_arrays;
 
-DK_INLINE void ligru_f32_forward_step_1_at(const ligru_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void ligru_f32_forward_step_1_at(const ligru_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ligru_f32_forward_step_1_values value = ligru_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g2),
-        dk_load_part_f32(a->W_z_x + place, rest),
-        dk_load_part_f32(a->b_z + unit, rest),
-        dk_load_part_f32(a->W_n_x + place, rest),
-        dk_load_part_f32(a->b_n + unit, rest),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
+        dk_load_f32(acc_1 + 1 * dk_block_f32_g2),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     if (a->z != NULL) {
@@ -181,19 +109,18 @@ static void ligru_f32_forward_step_1(const ligru_f32_forward_step_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     ligru_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
                 }
             }
             first += count;
@@ -204,10 +131,8 @@ static void ligru_f32_forward_step_1(const ligru_f32_forward_step_1_arrays *a, s
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct ligru_f32_forward_layout {
     size_t h_buffer;
-    size_t W_z_x_buffer;
-    size_t W_n_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -223,10 +148,8 @@ static dk_status ligru_f32_forward_lay_out(const ligru_sizes *sizes, size_t thre
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -240,17 +163,13 @@ typedef struct ligru_f32_forward_call {
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
-    const float *panel_2;
+    float *before_1; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_z;
-        dk_source_f32 b_n;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
-        dk_target_f32 W_z_x;
-        dk_target_f32 W_n_x;
         dk_target_f32 z;
         dk_target_f32 a_n;
         dk_target_f32 h_next_output;
@@ -328,15 +247,9 @@ static dk_status ligru_f32_forward_prepare(const ligru_f32_forward_args *args, c
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_z.at = args->params.b_z;
-    call->at.b_z.global = 0;
-    call->at.b_z.local = 0;
-    call->at.b_n.at = args->params.b_n;
-    call->at.b_n.global = 0;
-    call->at.b_n.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -346,12 +259,6 @@ static dk_status ligru_f32_forward_prepare(const ligru_f32_forward_args *args, c
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_z_x.at = args->workspace + at.W_z_x_buffer;
-    call->at.W_z_x.global = 0;
-    call->at.W_z_x.local = sizes->H;
-    call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
-    call->at.W_n_x.global = 0;
-    call->at.W_n_x.local = sizes->H;
     call->at.z.at = training ? args->saved + kept.z : NULL;
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : 0;
@@ -373,21 +280,27 @@ static void ligru_f32_forward_fill(const ligru_f32_forward_args *args, const lig
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z W_n */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z U_z W_n U_n */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_z, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z W_n */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_n */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z U_z W_n U_n */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_n */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z U_z W_n U_n */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_n, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z U_z W_n U_n */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_z};
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const float *const starts_1[] = {args->params.b_n};
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
     }
     (void)task;
 }
@@ -445,19 +358,14 @@ static void ligru_f32_forward_before(const ligru_f32_forward_call *call, size_t 
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        ligru_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_z_x = dk_into_f32(call->at.W_z_x, row, local);
-        a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
-        ligru_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g2(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void ligru_f32_forward_step(const ligru_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -469,15 +377,20 @@ static void ligru_f32_forward_step(const ligru_f32_forward_call *call, size_t ro
     {
         ligru_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_z_x = dk_into_f32(call->at.W_z_x, row, local);
-        a.b_z = dk_from_f32(call->at.b_z, row, local);
-        a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
-        a.b_n = dk_from_f32(call->at.b_n, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g2(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.h = dk_into_f32(call->at.h, row, local);
         a.z = dk_into_f32(call->at.z, row, local);
         a.a_n = dk_into_f32(call->at.a_n, row, local);
@@ -623,8 +536,7 @@ DK_INLINE ligru_f32_backward_step_2_values ligru_f32_backward_step_2_unit(dk_f32
 
 typedef struct ligru_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *d_h_next;
     const float *z;
@@ -651,13 +563,12 @@ static void ligru_f32_backward_step_2(const ligru_f32_backward_step_2_arrays *a,
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -685,8 +596,7 @@ DK_INLINE ligru_f32_backward_after_1_values ligru_f32_backward_after_1_unit(dk_f
 
 typedef struct ligru_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     float *d_x_all;
 } ligru_f32_backward_after_1_arrays;
@@ -709,13 +619,12 @@ static void ligru_f32_backward_after_1(const ligru_f32_backward_after_1_arrays *
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -766,7 +675,7 @@ static dk_status ligru_f32_backward_lay_out(const ligru_sizes *sizes, size_t thr
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -892,7 +801,7 @@ static dk_status ligru_f32_backward_prepare(const ligru_f32_backward_args *args,
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -969,6 +878,9 @@ static void ligru_f32_backward_fill(const ligru_f32_backward_args *args, const l
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_z, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0,
             args->params.W_n, 1, sizes->I, sizes->H);
@@ -976,6 +888,9 @@ static void ligru_f32_backward_fill(const ligru_f32_backward_args *args, const l
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_z, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1059,8 +974,11 @@ static void ligru_f32_backward_step(const ligru_f32_backward_call *call, size_t 
     {
         ligru_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1084,8 +1002,11 @@ static void ligru_f32_backward_after(const ligru_f32_backward_call *call, size_t
     {
         ligru_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1096,12 +1017,26 @@ static void ligru_f32_backward_after(const ligru_f32_backward_call *call, size_t
         ligru_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_n, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_z, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_n_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_z_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_n_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_z_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 2, lefts, 2, rights, 4, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_into_f32(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_into_f32(call->at.d_b_z_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_z_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1223,67 +1158,6 @@ static dk_status ligru_f64_keep(const ligru_sizes *sizes, ligru_f64_kept *kept)
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct ligru_f64_forward_before_1_values {
-    dk_f64 W_z_x, W_n_x;
-} ligru_f64_forward_before_1_values;
-
-DK_INLINE ligru_f64_forward_before_1_values ligru_f64_forward_before_1_unit(dk_f64 W_z_x, dk_f64 W_n_x)
-{
-    const ligru_f64_forward_before_1_values dk_result = {W_z_x, W_n_x};
-    return dk_result;
-}
-
-typedef struct ligru_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_z_x;
-    double *W_n_x;
-} ligru_f64_forward_before_1_arrays;
-
-DK_INLINE void ligru_f64_forward_before_1_at(const ligru_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const ligru_f64_forward_before_1_values value = ligru_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2));
-    (void)place;
-    dk_store_part_f64(a->W_z_x + place, value.W_z_x, rest);
-    dk_store_part_f64(a->W_n_x + place, value.W_n_x, rest);
-}
-
-static void ligru_f64_forward_before_1(const ligru_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
-                if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g2);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    ligru_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   z = sigmoid(W_z @ x + U_z @ h + b_z)
  *   n = relu(W_n @ x + U_n @ h + b_n)
@@ -1293,11 +1167,9 @@ typedef struct ligru_f64_forward_step_1_values {
     dk_f64 z, a_n, h_next;
 } ligru_f64_forward_step_1_values;
 
-DK_INLINE ligru_f64_forward_step_1_values ligru_f64_forward_step_1_unit(dk_f64 U_z_h, dk_f64 U_n_h, dk_f64 W_z_x, dk_f64 b_z, dk_f64 W_n_x, dk_f64 b_n, dk_f64 h)
+DK_INLINE ligru_f64_forward_step_1_values ligru_f64_forward_step_1_unit(dk_f64 a_z, dk_f64 a_n, dk_f64 h)
 {
-    const dk_f64 a_z = W_z_x + U_z_h + b_z;
     const dk_f64 z = dk_sigmoid_f64(a_z);
-    const dk_f64 a_n = W_n_x + U_n_h + b_n;
     const dk_f64 n = dk_relu_f64(a_n);
     const dk_f64 h_next = z * h + n * (1.0 - z);
     const ligru_f64_forward_step_1_values dk_result = {z, a_n, h_next};
@@ -1306,13 +1178,8 @@ DK_INLINE ligru_f64_forward_step_1_values ligru_f64_forward_step_1_unit(dk_f64 U
 
 typedef struct ligru_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_z_x;
-    const double *b_z;
-    const double *W_n_x;
-    const double *b_n;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     const double *h;
     double *z;
     double *a_n;
@@ -1320,17 +1187,13 @@ typedef struct ligru_f64_forward_step_1_arrays {
     double *h_next_output;
 } ligru_f64_forward_step_1_arrays;
 
-DK_INLINE void ligru_f64_forward_step_1_at(const ligru_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void ligru_f64_forward_step_1_at(const ligru_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ligru_f64_forward_step_1_values value = ligru_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g2),
-        dk_load_part_f64(a->W_z_x + place, rest),
-        dk_load_part_f64(a->b_z + unit, rest),
-        dk_load_part_f64(a->W_n_x + place, rest),
-        dk_load_part_f64(a->b_n + unit, rest),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
+        dk_load_f64(acc_1 + 1 * dk_block_f64_g2),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     if (a->z != NULL) {
@@ -1351,19 +1214,18 @@ static void ligru_f64_forward_step_1(const ligru_f64_forward_step_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     ligru_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
                 }
             }
             first += count;
@@ -1374,10 +1236,8 @@ static void ligru_f64_forward_step_1(const ligru_f64_forward_step_1_arrays *a, s
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct ligru_f64_forward_layout {
     size_t h_buffer;
-    size_t W_z_x_buffer;
-    size_t W_n_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1393,10 +1253,8 @@ static dk_status ligru_f64_forward_lay_out(const ligru_sizes *sizes, size_t thre
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1410,17 +1268,13 @@ typedef struct ligru_f64_forward_call {
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
-    const double *panel_2;
+    double *before_1; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_z;
-        dk_source_f64 b_n;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
-        dk_target_f64 W_z_x;
-        dk_target_f64 W_n_x;
         dk_target_f64 z;
         dk_target_f64 a_n;
         dk_target_f64 h_next_output;
@@ -1498,15 +1352,9 @@ static dk_status ligru_f64_forward_prepare(const ligru_f64_forward_args *args, c
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_z.at = args->params.b_z;
-    call->at.b_z.global = 0;
-    call->at.b_z.local = 0;
-    call->at.b_n.at = args->params.b_n;
-    call->at.b_n.global = 0;
-    call->at.b_n.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -1516,12 +1364,6 @@ static dk_status ligru_f64_forward_prepare(const ligru_f64_forward_args *args, c
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_z_x.at = args->workspace + at.W_z_x_buffer;
-    call->at.W_z_x.global = 0;
-    call->at.W_z_x.local = sizes->H;
-    call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
-    call->at.W_n_x.global = 0;
-    call->at.W_n_x.local = sizes->H;
     call->at.z.at = training ? args->saved + kept.z : NULL;
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : 0;
@@ -1543,21 +1385,27 @@ static void ligru_f64_forward_fill(const ligru_f64_forward_args *args, const lig
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z W_n */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z U_z W_n U_n */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_z, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z W_n */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_n */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z U_z W_n U_n */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_n */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z U_z W_n U_n */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_n, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z U_z W_n U_n */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_z};
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const double *const starts_1[] = {args->params.b_n};
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
     }
     (void)task;
 }
@@ -1615,19 +1463,14 @@ static void ligru_f64_forward_before(const ligru_f64_forward_call *call, size_t 
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        ligru_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_z_x = dk_into_f64(call->at.W_z_x, row, local);
-        a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
-        ligru_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g2(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void ligru_f64_forward_step(const ligru_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1639,15 +1482,20 @@ static void ligru_f64_forward_step(const ligru_f64_forward_call *call, size_t ro
     {
         ligru_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_z_x = dk_into_f64(call->at.W_z_x, row, local);
-        a.b_z = dk_from_f64(call->at.b_z, row, local);
-        a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
-        a.b_n = dk_from_f64(call->at.b_n, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g2(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.h = dk_into_f64(call->at.h, row, local);
         a.z = dk_into_f64(call->at.z, row, local);
         a.a_n = dk_into_f64(call->at.a_n, row, local);
@@ -1793,8 +1641,7 @@ DK_INLINE ligru_f64_backward_step_2_values ligru_f64_backward_step_2_unit(dk_f64
 
 typedef struct ligru_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *d_h_next;
     const double *z;
@@ -1821,13 +1668,12 @@ static void ligru_f64_backward_step_2(const ligru_f64_backward_step_2_arrays *a,
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1855,8 +1701,7 @@ DK_INLINE ligru_f64_backward_after_1_values ligru_f64_backward_after_1_unit(dk_f
 
 typedef struct ligru_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     double *d_x_all;
 } ligru_f64_backward_after_1_arrays;
@@ -1879,13 +1724,12 @@ static void ligru_f64_backward_after_1(const ligru_f64_backward_after_1_arrays *
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1936,7 +1780,7 @@ static dk_status ligru_f64_backward_lay_out(const ligru_sizes *sizes, size_t thr
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2062,7 +1906,7 @@ static dk_status ligru_f64_backward_prepare(const ligru_f64_backward_args *args,
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -2139,6 +1983,9 @@ static void ligru_f64_backward_fill(const ligru_f64_backward_args *args, const l
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_z, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0,
             args->params.W_n, 1, sizes->I, sizes->H);
@@ -2146,6 +1993,9 @@ static void ligru_f64_backward_fill(const ligru_f64_backward_args *args, const l
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_z, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2229,8 +2079,11 @@ static void ligru_f64_backward_step(const ligru_f64_backward_call *call, size_t 
     {
         ligru_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2254,8 +2107,11 @@ static void ligru_f64_backward_after(const ligru_f64_backward_call *call, size_t
     {
         ligru_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2266,12 +2122,26 @@ static void ligru_f64_backward_after(const ligru_f64_backward_call *call, size_t
         ligru_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_n, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_z, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_n_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_z_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_n_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_z_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 2, lefts, 2, rights, 4, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_into_f64(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_into_f64(call->at.d_b_z_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_z_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

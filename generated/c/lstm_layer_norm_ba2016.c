@@ -136,8 +136,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_forward_before_1_values lstm_layer_norm_ba2
 
 typedef struct lstm_layer_norm_ba2016_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *Wx_i;
     float *Wx_f;
@@ -169,13 +168,12 @@ static void lstm_layer_norm_ba2016_f32_forward_before_1(const lstm_layer_norm_ba
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g4(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g4, dk_row_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -379,8 +377,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_forward_step_1_values lstm_layer_norm_ba201
 
 typedef struct lstm_layer_norm_ba2016_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *Uh_i;
     float *Uh_f;
@@ -412,13 +409,12 @@ static void lstm_layer_norm_ba2016_f32_forward_step_1(const lstm_layer_norm_ba20
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g4(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g4, dk_row_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1433,6 +1429,12 @@ static void lstm_layer_norm_ba2016_f32_forward_fill(const lstm_layer_norm_ba2016
         dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
             args->params.W_o, sizes->I, 1, sizes->I);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
+        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
+        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 3, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
         dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
             args->params.U_i, sizes->H, 1, sizes->H);
@@ -1448,6 +1450,12 @@ static void lstm_layer_norm_ba2016_f32_forward_fill(const lstm_layer_norm_ba2016
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
         dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 3,
             args->params.U_o, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
+        dk_start_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 1, 0, NULL);
+        dk_start_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 2, 0, NULL);
+        dk_start_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 3, 0, NULL);
     }
     (void)task;
 }
@@ -1556,8 +1564,11 @@ static void lstm_layer_norm_ba2016_f32_forward_before(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1628,8 +1639,11 @@ static void lstm_layer_norm_ba2016_f32_forward_step(const lstm_layer_norm_ba2016
     {
         lstm_layer_norm_ba2016_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2497,8 +2511,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_14_values lstm_layer_norm_ba2
 
 typedef struct lstm_layer_norm_ba2016_f32_backward_step_14_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[4];
     float *d_h;
 } lstm_layer_norm_ba2016_f32_backward_step_14_arrays;
@@ -2521,13 +2534,12 @@ static void lstm_layer_norm_ba2016_f32_backward_step_14(const lstm_layer_norm_ba
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 4, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2942,8 +2954,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_10_values lstm_layer_norm_ba
 
 typedef struct lstm_layer_norm_ba2016_f32_backward_after_10_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[4];
     float *d_x_all;
 } lstm_layer_norm_ba2016_f32_backward_after_10_arrays;
@@ -2966,13 +2977,12 @@ static void lstm_layer_norm_ba2016_f32_backward_after_10(const lstm_layer_norm_b
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 4, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -3197,7 +3207,7 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_lay_out(const lstm_layer_no
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H)), dk_outer_scratch_f32(dk_padded_f32(sizes->I))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -3554,7 +3564,7 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H)), dk_outer_scratch_f32(dk_padded_f32(sizes->I))));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -4033,6 +4043,9 @@ static void lstm_layer_norm_ba2016_f32_backward_fill(const lstm_layer_norm_ba201
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.U_i, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_o, 1, sizes->I, sizes->H);
@@ -4048,6 +4061,9 @@ static void lstm_layer_norm_ba2016_f32_backward_fill(const lstm_layer_norm_ba201
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.W_i, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -4380,8 +4396,11 @@ static void lstm_layer_norm_ba2016_f32_backward_step(const lstm_layer_norm_ba201
     {
         lstm_layer_norm_ba2016_f32_backward_step_14_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 4;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_Uh_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -4448,16 +4467,31 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
         lstm_layer_norm_ba2016_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_Uh_o, row, local), sizes->H},
+            {dk_into_f32(call->at.d_Uh_g, row, local), sizes->H},
+            {dk_into_f32(call->at.d_Uh_f, row, local), sizes->H},
+            {dk_into_f32(call->at.d_Uh_i, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_o_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_g_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_U_f_all, row, local)},
+            {3, 0, dk_into_f32(call->at.d_U_i_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 4, lefts, 1, rights, 4, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_tanh_arg, row, local), sizes->H, dk_into_f32(call->at.d_beta_c_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_gamma_c_of_tanh_arg, row, local), sizes->H, dk_into_f32(call->at.d_gamma_c_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_into_f32(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_into_f32(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_into_f32(call->at.d_b_f_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_into_f32(call->at.d_b_i_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_Uh_o, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_o_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_Uh_g, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_Uh_f, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_Uh_i, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_i_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_width_f32(rows, dk_into_f32(call->at.d_sd_x_of_a_o, row, local), sizes->H, dk_into_f32(call->at.d_sd_x_1, row, local), team);
     dk_sum_width_f32(rows, dk_into_f32(call->at.d_sd_x_of_a_g, row, local), sizes->H, dk_into_f32(call->at.d_sd_x_2, row, local), team);
@@ -4557,8 +4591,11 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f32_backward_after_10_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 4;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_Wx_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -4575,10 +4612,25 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
         lstm_layer_norm_ba2016_f32_backward_after_10(&a, rows, team);
         dk_wait(team);
     }
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_Wx_o, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_o_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_Wx_g, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_Wx_f, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_f_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_Wx_i, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_i_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_Wx_o, row, local), sizes->H},
+            {dk_into_f32(call->at.d_Wx_g, row, local), sizes->H},
+            {dk_into_f32(call->at.d_Wx_f, row, local), sizes->H},
+            {dk_into_f32(call->at.d_Wx_i, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_W_o_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_W_g_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_W_f_all, row, local)},
+            {3, 0, dk_into_f32(call->at.d_W_i_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 4, lefts, 1, rights, 4, products,
+            call->scratch, team);
+    }
     dk_wait(team);
 }
 
@@ -4755,8 +4807,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_forward_before_1_values lstm_layer_norm_ba2
 
 typedef struct lstm_layer_norm_ba2016_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *Wx_i;
     double *Wx_f;
@@ -4788,13 +4839,12 @@ static void lstm_layer_norm_ba2016_f64_forward_before_1(const lstm_layer_norm_ba
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g4(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g4, dk_row_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -4998,8 +5048,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_forward_step_1_values lstm_layer_norm_ba201
 
 typedef struct lstm_layer_norm_ba2016_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *Uh_i;
     double *Uh_f;
@@ -5031,13 +5080,12 @@ static void lstm_layer_norm_ba2016_f64_forward_step_1(const lstm_layer_norm_ba20
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g4(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g4, dk_row_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -6052,6 +6100,12 @@ static void lstm_layer_norm_ba2016_f64_forward_fill(const lstm_layer_norm_ba2016
         dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
             args->params.W_o, sizes->I, 1, sizes->I);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
+        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
+        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 3, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
         dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
             args->params.U_i, sizes->H, 1, sizes->H);
@@ -6067,6 +6121,12 @@ static void lstm_layer_norm_ba2016_f64_forward_fill(const lstm_layer_norm_ba2016
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
         dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 3,
             args->params.U_o, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
+        dk_start_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 1, 0, NULL);
+        dk_start_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 2, 0, NULL);
+        dk_start_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 3, 0, NULL);
     }
     (void)task;
 }
@@ -6175,8 +6235,11 @@ static void lstm_layer_norm_ba2016_f64_forward_before(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -6247,8 +6310,11 @@ static void lstm_layer_norm_ba2016_f64_forward_step(const lstm_layer_norm_ba2016
     {
         lstm_layer_norm_ba2016_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -7116,8 +7182,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_14_values lstm_layer_norm_ba2
 
 typedef struct lstm_layer_norm_ba2016_f64_backward_step_14_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[4];
     double *d_h;
 } lstm_layer_norm_ba2016_f64_backward_step_14_arrays;
@@ -7140,13 +7205,12 @@ static void lstm_layer_norm_ba2016_f64_backward_step_14(const lstm_layer_norm_ba
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 4, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -7561,8 +7625,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_10_values lstm_layer_norm_ba
 
 typedef struct lstm_layer_norm_ba2016_f64_backward_after_10_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[4];
     double *d_x_all;
 } lstm_layer_norm_ba2016_f64_backward_after_10_arrays;
@@ -7585,13 +7648,12 @@ static void lstm_layer_norm_ba2016_f64_backward_after_10(const lstm_layer_norm_b
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 4, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -7816,7 +7878,7 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_lay_out(const lstm_layer_no
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H)), dk_outer_scratch_f64(dk_padded_f64(sizes->I))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -8173,7 +8235,7 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H)), dk_outer_scratch_f64(dk_padded_f64(sizes->I))));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -8652,6 +8714,9 @@ static void lstm_layer_norm_ba2016_f64_backward_fill(const lstm_layer_norm_ba201
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.U_i, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_o, 1, sizes->I, sizes->H);
@@ -8667,6 +8732,9 @@ static void lstm_layer_norm_ba2016_f64_backward_fill(const lstm_layer_norm_ba201
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.W_i, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -8999,8 +9067,11 @@ static void lstm_layer_norm_ba2016_f64_backward_step(const lstm_layer_norm_ba201
     {
         lstm_layer_norm_ba2016_f64_backward_step_14_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 4;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_Uh_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -9067,16 +9138,31 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
         lstm_layer_norm_ba2016_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_Uh_o, row, local), sizes->H},
+            {dk_into_f64(call->at.d_Uh_g, row, local), sizes->H},
+            {dk_into_f64(call->at.d_Uh_f, row, local), sizes->H},
+            {dk_into_f64(call->at.d_Uh_i, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_o_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_g_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_U_f_all, row, local)},
+            {3, 0, dk_into_f64(call->at.d_U_i_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 4, lefts, 1, rights, 4, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_tanh_arg, row, local), sizes->H, dk_into_f64(call->at.d_beta_c_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_gamma_c_of_tanh_arg, row, local), sizes->H, dk_into_f64(call->at.d_gamma_c_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_into_f64(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_into_f64(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_into_f64(call->at.d_b_f_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_into_f64(call->at.d_b_i_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_Uh_o, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_o_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_Uh_g, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_Uh_f, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_Uh_i, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_i_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_width_f64(rows, dk_into_f64(call->at.d_sd_x_of_a_o, row, local), sizes->H, dk_into_f64(call->at.d_sd_x_1, row, local), team);
     dk_sum_width_f64(rows, dk_into_f64(call->at.d_sd_x_of_a_g, row, local), sizes->H, dk_into_f64(call->at.d_sd_x_2, row, local), team);
@@ -9176,8 +9262,11 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f64_backward_after_10_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 4;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_Wx_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -9194,10 +9283,25 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
         lstm_layer_norm_ba2016_f64_backward_after_10(&a, rows, team);
         dk_wait(team);
     }
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_Wx_o, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_o_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_Wx_g, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_Wx_f, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_f_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_Wx_i, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_i_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_Wx_o, row, local), sizes->H},
+            {dk_into_f64(call->at.d_Wx_g, row, local), sizes->H},
+            {dk_into_f64(call->at.d_Wx_f, row, local), sizes->H},
+            {dk_into_f64(call->at.d_Wx_i, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_W_o_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_W_g_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_W_f_all, row, local)},
+            {3, 0, dk_into_f64(call->at.d_W_i_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 4, lefts, 1, rights, 4, products,
+            call->scratch, team);
+    }
     dk_wait(team);
 }
 

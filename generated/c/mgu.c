@@ -30,7 +30,6 @@
 
 #if !defined(DK_ONLY_F64)
 DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g2, 2)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -53,67 +52,6 @@ static dk_status mgu_f32_keep(const mgu_sizes *sizes, mgu_f32_kept *kept)
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct mgu_f32_forward_before_1_values {
-    dk_f32 W_f_x, W_n_x;
-} mgu_f32_forward_before_1_values;
-
-DK_INLINE mgu_f32_forward_before_1_values mgu_f32_forward_before_1_unit(dk_f32 W_f_x, dk_f32 W_n_x)
-{
-    const mgu_f32_forward_before_1_values dk_result = {W_f_x, W_n_x};
-    return dk_result;
-}
-
-typedef struct mgu_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_f_x;
-    float *W_n_x;
-} mgu_f32_forward_before_1_arrays;
-
-DK_INLINE void mgu_f32_forward_before_1_at(const mgu_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const mgu_f32_forward_before_1_values value = mgu_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2));
-    (void)place;
-    dk_store_part_f32(a->W_f_x + place, value.W_f_x, rest);
-    dk_store_part_f32(a->W_n_x + place, value.W_n_x, rest);
-}
-
-static void mgu_f32_forward_before_1(const mgu_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
-                if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g2);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    mgu_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   f = sigmoid(W_f @ x + U_f @ h + b_f)
  */
@@ -121,9 +59,8 @@ typedef struct mgu_f32_forward_step_1_values {
     dk_f32 f, U_n_arg;
 } mgu_f32_forward_step_1_values;
 
-DK_INLINE mgu_f32_forward_step_1_values mgu_f32_forward_step_1_unit(dk_f32 U_f_h, dk_f32 W_f_x, dk_f32 b_f, dk_f32 h)
+DK_INLINE mgu_f32_forward_step_1_values mgu_f32_forward_step_1_unit(dk_f32 a_f, dk_f32 h)
 {
-    const dk_f32 a_f = W_f_x + U_f_h + b_f;
     const dk_f32 f = dk_sigmoid_f32(a_f);
     const dk_f32 U_n_arg = f * h;
     const mgu_f32_forward_step_1_values dk_result = {f, U_n_arg};
@@ -132,24 +69,19 @@ DK_INLINE mgu_f32_forward_step_1_values mgu_f32_forward_step_1_unit(dk_f32 U_f_h
 
 typedef struct mgu_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_f_x;
-    const float *b_f;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     const float *h;
     float *f;
     float *U_n_arg;
 } mgu_f32_forward_step_1_arrays;
 
-DK_INLINE void mgu_f32_forward_step_1_at(const mgu_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void mgu_f32_forward_step_1_at(const mgu_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f32_forward_step_1_values value = mgu_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
-        dk_load_part_f32(a->W_f_x + place, rest),
-        dk_load_part_f32(a->b_f + unit, rest),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     dk_store_part_f32(a->f + place, value.f, rest);
@@ -164,19 +96,18 @@ static void mgu_f32_forward_step_1(const mgu_f32_forward_step_1_arrays *a, size_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     mgu_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -192,9 +123,8 @@ typedef struct mgu_f32_forward_step_2_values {
     dk_f32 n, h_next;
 } mgu_f32_forward_step_2_values;
 
-DK_INLINE mgu_f32_forward_step_2_values mgu_f32_forward_step_2_unit(dk_f32 U_n_n, dk_f32 W_n_x, dk_f32 b_n, dk_f32 f, dk_f32 h)
+DK_INLINE mgu_f32_forward_step_2_values mgu_f32_forward_step_2_unit(dk_f32 a_n, dk_f32 f, dk_f32 h)
 {
-    const dk_f32 a_n = W_n_x + U_n_n + b_n;
     const dk_f32 n = dk_tanh_f32(a_n);
     const dk_f32 h_next = h * (1.0f - f) + f * n;
     const mgu_f32_forward_step_2_values dk_result = {n, h_next};
@@ -203,11 +133,8 @@ DK_INLINE mgu_f32_forward_step_2_values mgu_f32_forward_step_2_unit(dk_f32 U_n_n
 
 typedef struct mgu_f32_forward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f32 dk_segments_3[1];
-    const float *W_n_x;
-    const float *b_n;
+    dk_product_f32 dk_product_2;
+    dk_segment_f32 dk_segments_2[2];
     const float *f;
     const float *h;
     float *n;
@@ -215,14 +142,12 @@ typedef struct mgu_f32_forward_step_2_arrays {
     float *h_next_output;
 } mgu_f32_forward_step_2_arrays;
 
-DK_INLINE void mgu_f32_forward_step_2_at(const mgu_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void mgu_f32_forward_step_2_at(const mgu_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f32_forward_step_2_values value = mgu_f32_forward_step_2_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
-        dk_load_part_f32(a->W_n_x + place, rest),
-        dk_load_part_f32(a->b_n + unit, rest),
+        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->f + place, rest),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
@@ -241,19 +166,18 @@ static void mgu_f32_forward_step_2(const mgu_f32_forward_step_2_arrays *a, size_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     mgu_f32_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -264,13 +188,12 @@ static void mgu_f32_forward_step_2(const mgu_f32_forward_step_2_arrays *a, size_
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct mgu_f32_forward_layout {
     size_t h_buffer;
-    size_t W_f_x_buffer;
-    size_t W_n_x_buffer;
     size_t f_buffer;
     size_t U_n_arg_buffer;
+    size_t dk_before_1;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
-    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -286,13 +209,12 @@ static dk_status mgu_f32_forward_lay_out(const mgu_sizes *sizes, size_t threads,
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_f_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), sizes->H, &at->f_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->U_n_arg_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -307,17 +229,14 @@ typedef struct mgu_f32_forward_call {
     float *scratch;
     const float *panel_1;
     const float *panel_2;
-    const float *panel_3;
+    float *before_1; /* NULL: contracted in the loop */
+    float *before_2; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_f;
-        dk_source_f32 b_n;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
-        dk_target_f32 W_f_x;
-        dk_target_f32 W_n_x;
         dk_target_f32 f;
         dk_target_f32 U_n_arg;
         dk_target_f32 n;
@@ -397,15 +316,10 @@ static dk_status mgu_f32_forward_prepare(const mgu_f32_forward_args *args, const
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_f.at = args->params.b_f;
-    call->at.b_f.global = 0;
-    call->at.b_f.local = 0;
-    call->at.b_n.at = args->params.b_n;
-    call->at.b_n.global = 0;
-    call->at.b_n.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -415,12 +329,6 @@ static dk_status mgu_f32_forward_prepare(const mgu_f32_forward_args *args, const
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_f_x.at = args->workspace + at.W_f_x_buffer;
-    call->at.W_f_x.global = 0;
-    call->at.W_f_x.local = sizes->H;
-    call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
-    call->at.W_n_x.global = 0;
-    call->at.W_n_x.local = sizes->H;
     call->at.f.at = training ? args->saved + kept.f : args->workspace + at.f_buffer;
     call->at.f.global = training ? sizes->H : 0;
     call->at.f.local = training ? 0 : 0;
@@ -445,21 +353,29 @@ static void mgu_f32_forward_fill(const mgu_f32_forward_args *args, const mgu_f32
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_n */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_f, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_n */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_f, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_f};
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_n, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_n};
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -517,19 +433,21 @@ static void mgu_f32_forward_before(const mgu_f32_forward_call *call, size_t rows
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        mgu_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_f_x = dk_into_f32(call->at.W_f_x, row, local);
-        a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
-        mgu_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void mgu_f32_forward_step(const mgu_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -541,13 +459,20 @@ static void mgu_f32_forward_step(const mgu_f32_forward_call *call, size_t rows, 
     {
         mgu_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_f_x = dk_into_f32(call->at.W_f_x, row, local);
-        a.b_f = dk_from_f32(call->at.b_f, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.h = dk_into_f32(call->at.h, row, local);
         a.f = dk_into_f32(call->at.f, row, local);
         a.U_n_arg = dk_into_f32(call->at.U_n_arg, row, local);
@@ -557,13 +482,20 @@ static void mgu_f32_forward_step(const mgu_f32_forward_call *call, size_t rows, 
     {
         mgu_f32_forward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f32(call->at.U_n_arg, row, local);
-        a.dk_segments_3[0].stride = sizes->H;
-        a.dk_segments_3[0].depth = sizes->H;
-        a.W_n_x = dk_into_f32(call->at.W_n_x, row, local);
-        a.b_n = dk_from_f32(call->at.b_n, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f32(call->at.U_n_arg, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.f = dk_into_f32(call->at.f, row, local);
         a.h = dk_into_f32(call->at.h, row, local);
         a.n = dk_into_f32(call->at.n, row, local);
@@ -702,8 +634,7 @@ DK_INLINE mgu_f32_backward_step_2_values mgu_f32_backward_step_2_unit(dk_f32 d_U
 
 typedef struct mgu_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *h;
     const float *d_h_next;
@@ -736,13 +667,12 @@ static void mgu_f32_backward_step_2(const mgu_f32_backward_step_2_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -771,8 +701,7 @@ DK_INLINE mgu_f32_backward_step_3_values mgu_f32_backward_step_3_unit(dk_f32 d_h
 
 typedef struct mgu_f32_backward_step_3_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     const float *d_U_n_arg;
     const float *f;
@@ -801,13 +730,12 @@ static void mgu_f32_backward_step_3(const mgu_f32_backward_step_3_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -877,8 +805,7 @@ DK_INLINE mgu_f32_backward_after_2_values mgu_f32_backward_after_2_unit(dk_f32 d
 
 typedef struct mgu_f32_backward_after_2_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[2];
     float *d_x_all;
 } mgu_f32_backward_after_2_arrays;
@@ -901,13 +828,12 @@ static void mgu_f32_backward_after_2(const mgu_f32_backward_after_2_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -967,7 +893,7 @@ static dk_status mgu_f32_backward_lay_out(const mgu_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), dk_outer_scratch_f32(dk_padded_f32(sizes->H))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1096,7 +1022,7 @@ static dk_status mgu_f32_backward_prepare(const mgu_f32_backward_args *args, con
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), dk_outer_scratch_f32(dk_padded_f32(sizes->H))));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
@@ -1176,9 +1102,15 @@ static void mgu_f32_backward_fill(const mgu_f32_backward_args *args, const mgu_f
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_n, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
             args->params.U_f, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
     }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_f */
         dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, 0, 0,
@@ -1187,6 +1119,9 @@ static void mgu_f32_backward_fill(const mgu_f32_backward_args *args, const mgu_f
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_f */
         dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_f, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1268,8 +1203,11 @@ static void mgu_f32_backward_step(const mgu_f32_backward_call *call, size_t rows
     {
         mgu_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1285,8 +1223,11 @@ static void mgu_f32_backward_step(const mgu_f32_backward_call *call, size_t rows
     {
         mgu_f32_backward_step_3_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_f, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1317,8 +1258,11 @@ static void mgu_f32_backward_after(const mgu_f32_backward_call *call, size_t row
     {
         mgu_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H + sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H + sizes->H;
+        a.dk_product_3.segment_count = 2;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -1329,13 +1273,39 @@ static void mgu_f32_backward_after(const mgu_f32_backward_call *call, size_t row
         mgu_f32_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_f, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_f_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_n_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_f_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 2, lefts, 2, rights, 3, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_into_f32(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_into_f32(call->at.d_b_f_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_f_all, row, local), call->scratch, team);
     dk_wait(team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_n, row, local), sizes->H, dk_into_f32(call->at.U_n_arg, row, local), sizes->H, dk_into_f32(call->at.d_U_n_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_into_f32(call->at.U_n_arg, row, local), sizes->H},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_n_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 1, lefts, 1, rights, 1, products,
+            call->scratch, team);
+    }
     dk_wait(team);
 }
 
@@ -1434,7 +1404,6 @@ dk_status mgu_f32_memory_needed(const mgu_sizes *sizes, size_t threads, mgu_memo
 
 #if !defined(DK_ONLY_F32)
 DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g2, 2)
 
 /* ---- double ---------------------------------------------------------------------------- */
 
@@ -1457,67 +1426,6 @@ static dk_status mgu_f64_keep(const mgu_sizes *sizes, mgu_f64_kept *kept)
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct mgu_f64_forward_before_1_values {
-    dk_f64 W_f_x, W_n_x;
-} mgu_f64_forward_before_1_values;
-
-DK_INLINE mgu_f64_forward_before_1_values mgu_f64_forward_before_1_unit(dk_f64 W_f_x, dk_f64 W_n_x)
-{
-    const mgu_f64_forward_before_1_values dk_result = {W_f_x, W_n_x};
-    return dk_result;
-}
-
-typedef struct mgu_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_f_x;
-    double *W_n_x;
-} mgu_f64_forward_before_1_arrays;
-
-DK_INLINE void mgu_f64_forward_before_1_at(const mgu_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const mgu_f64_forward_before_1_values value = mgu_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2));
-    (void)place;
-    dk_store_part_f64(a->W_f_x + place, value.W_f_x, rest);
-    dk_store_part_f64(a->W_n_x + place, value.W_n_x, rest);
-}
-
-static void mgu_f64_forward_before_1(const mgu_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
-                if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g2);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    mgu_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   f = sigmoid(W_f @ x + U_f @ h + b_f)
  */
@@ -1525,9 +1433,8 @@ typedef struct mgu_f64_forward_step_1_values {
     dk_f64 f, U_n_arg;
 } mgu_f64_forward_step_1_values;
 
-DK_INLINE mgu_f64_forward_step_1_values mgu_f64_forward_step_1_unit(dk_f64 U_f_h, dk_f64 W_f_x, dk_f64 b_f, dk_f64 h)
+DK_INLINE mgu_f64_forward_step_1_values mgu_f64_forward_step_1_unit(dk_f64 a_f, dk_f64 h)
 {
-    const dk_f64 a_f = W_f_x + U_f_h + b_f;
     const dk_f64 f = dk_sigmoid_f64(a_f);
     const dk_f64 U_n_arg = f * h;
     const mgu_f64_forward_step_1_values dk_result = {f, U_n_arg};
@@ -1536,24 +1443,19 @@ DK_INLINE mgu_f64_forward_step_1_values mgu_f64_forward_step_1_unit(dk_f64 U_f_h
 
 typedef struct mgu_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_f_x;
-    const double *b_f;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     const double *h;
     double *f;
     double *U_n_arg;
 } mgu_f64_forward_step_1_arrays;
 
-DK_INLINE void mgu_f64_forward_step_1_at(const mgu_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void mgu_f64_forward_step_1_at(const mgu_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f64_forward_step_1_values value = mgu_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
-        dk_load_part_f64(a->W_f_x + place, rest),
-        dk_load_part_f64(a->b_f + unit, rest),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     dk_store_part_f64(a->f + place, value.f, rest);
@@ -1568,19 +1470,18 @@ static void mgu_f64_forward_step_1(const mgu_f64_forward_step_1_arrays *a, size_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     mgu_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1596,9 +1497,8 @@ typedef struct mgu_f64_forward_step_2_values {
     dk_f64 n, h_next;
 } mgu_f64_forward_step_2_values;
 
-DK_INLINE mgu_f64_forward_step_2_values mgu_f64_forward_step_2_unit(dk_f64 U_n_n, dk_f64 W_n_x, dk_f64 b_n, dk_f64 f, dk_f64 h)
+DK_INLINE mgu_f64_forward_step_2_values mgu_f64_forward_step_2_unit(dk_f64 a_n, dk_f64 f, dk_f64 h)
 {
-    const dk_f64 a_n = W_n_x + U_n_n + b_n;
     const dk_f64 n = dk_tanh_f64(a_n);
     const dk_f64 h_next = h * (1.0 - f) + f * n;
     const mgu_f64_forward_step_2_values dk_result = {n, h_next};
@@ -1607,11 +1507,8 @@ DK_INLINE mgu_f64_forward_step_2_values mgu_f64_forward_step_2_unit(dk_f64 U_n_n
 
 typedef struct mgu_f64_forward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f64 dk_segments_3[1];
-    const double *W_n_x;
-    const double *b_n;
+    dk_product_f64 dk_product_2;
+    dk_segment_f64 dk_segments_2[2];
     const double *f;
     const double *h;
     double *n;
@@ -1619,14 +1516,12 @@ typedef struct mgu_f64_forward_step_2_arrays {
     double *h_next_output;
 } mgu_f64_forward_step_2_arrays;
 
-DK_INLINE void mgu_f64_forward_step_2_at(const mgu_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void mgu_f64_forward_step_2_at(const mgu_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f64_forward_step_2_values value = mgu_f64_forward_step_2_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
-        dk_load_part_f64(a->W_n_x + place, rest),
-        dk_load_part_f64(a->b_n + unit, rest),
+        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->f + place, rest),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
@@ -1645,19 +1540,18 @@ static void mgu_f64_forward_step_2(const mgu_f64_forward_step_2_arrays *a, size_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     mgu_f64_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1668,13 +1562,12 @@ static void mgu_f64_forward_step_2(const mgu_f64_forward_step_2_arrays *a, size_
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct mgu_f64_forward_layout {
     size_t h_buffer;
-    size_t W_f_x_buffer;
-    size_t W_n_x_buffer;
     size_t f_buffer;
     size_t U_n_arg_buffer;
+    size_t dk_before_1;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
-    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1690,13 +1583,12 @@ static dk_status mgu_f64_forward_lay_out(const mgu_sizes *sizes, size_t threads,
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_f_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_n_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), sizes->H, &at->f_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->U_n_arg_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1711,17 +1603,14 @@ typedef struct mgu_f64_forward_call {
     double *scratch;
     const double *panel_1;
     const double *panel_2;
-    const double *panel_3;
+    double *before_1; /* NULL: contracted in the loop */
+    double *before_2; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_f;
-        dk_source_f64 b_n;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
-        dk_target_f64 W_f_x;
-        dk_target_f64 W_n_x;
         dk_target_f64 f;
         dk_target_f64 U_n_arg;
         dk_target_f64 n;
@@ -1801,15 +1690,10 @@ static dk_status mgu_f64_forward_prepare(const mgu_f64_forward_args *args, const
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_f.at = args->params.b_f;
-    call->at.b_f.global = 0;
-    call->at.b_f.local = 0;
-    call->at.b_n.at = args->params.b_n;
-    call->at.b_n.global = 0;
-    call->at.b_n.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -1819,12 +1703,6 @@ static dk_status mgu_f64_forward_prepare(const mgu_f64_forward_args *args, const
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_f_x.at = args->workspace + at.W_f_x_buffer;
-    call->at.W_f_x.global = 0;
-    call->at.W_f_x.local = sizes->H;
-    call->at.W_n_x.at = args->workspace + at.W_n_x_buffer;
-    call->at.W_n_x.global = 0;
-    call->at.W_n_x.local = sizes->H;
     call->at.f.at = training ? args->saved + kept.f : args->workspace + at.f_buffer;
     call->at.f.global = training ? sizes->H : 0;
     call->at.f.local = training ? 0 : 0;
@@ -1849,21 +1727,29 @@ static void mgu_f64_forward_fill(const mgu_f64_forward_args *args, const mgu_f64
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_n */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_f, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_n */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f U_f */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_f, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_f};
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_n, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_n, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_n};
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -1921,19 +1807,21 @@ static void mgu_f64_forward_before(const mgu_f64_forward_call *call, size_t rows
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        mgu_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_f_x = dk_into_f64(call->at.W_f_x, row, local);
-        a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
-        mgu_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void mgu_f64_forward_step(const mgu_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1945,13 +1833,20 @@ static void mgu_f64_forward_step(const mgu_f64_forward_call *call, size_t rows, 
     {
         mgu_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_f_x = dk_into_f64(call->at.W_f_x, row, local);
-        a.b_f = dk_from_f64(call->at.b_f, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.h = dk_into_f64(call->at.h, row, local);
         a.f = dk_into_f64(call->at.f, row, local);
         a.U_n_arg = dk_into_f64(call->at.U_n_arg, row, local);
@@ -1961,13 +1856,20 @@ static void mgu_f64_forward_step(const mgu_f64_forward_call *call, size_t rows, 
     {
         mgu_f64_forward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f64(call->at.U_n_arg, row, local);
-        a.dk_segments_3[0].stride = sizes->H;
-        a.dk_segments_3[0].depth = sizes->H;
-        a.W_n_x = dk_into_f64(call->at.W_n_x, row, local);
-        a.b_n = dk_from_f64(call->at.b_n, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f64(call->at.U_n_arg, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.f = dk_into_f64(call->at.f, row, local);
         a.h = dk_into_f64(call->at.h, row, local);
         a.n = dk_into_f64(call->at.n, row, local);
@@ -2106,8 +2008,7 @@ DK_INLINE mgu_f64_backward_step_2_values mgu_f64_backward_step_2_unit(dk_f64 d_U
 
 typedef struct mgu_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *h;
     const double *d_h_next;
@@ -2140,13 +2041,12 @@ static void mgu_f64_backward_step_2(const mgu_f64_backward_step_2_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2175,8 +2075,7 @@ DK_INLINE mgu_f64_backward_step_3_values mgu_f64_backward_step_3_unit(dk_f64 d_h
 
 typedef struct mgu_f64_backward_step_3_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     const double *d_U_n_arg;
     const double *f;
@@ -2205,13 +2104,12 @@ static void mgu_f64_backward_step_3(const mgu_f64_backward_step_3_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2281,8 +2179,7 @@ DK_INLINE mgu_f64_backward_after_2_values mgu_f64_backward_after_2_unit(dk_f64 d
 
 typedef struct mgu_f64_backward_after_2_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[2];
     double *d_x_all;
 } mgu_f64_backward_after_2_arrays;
@@ -2305,13 +2202,12 @@ static void mgu_f64_backward_after_2(const mgu_f64_backward_after_2_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2371,7 +2267,7 @@ static dk_status mgu_f64_backward_lay_out(const mgu_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), dk_outer_scratch_f64(dk_padded_f64(sizes->H))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2500,7 +2396,7 @@ static dk_status mgu_f64_backward_prepare(const mgu_f64_backward_args *args, con
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), dk_outer_scratch_f64(dk_padded_f64(sizes->H))));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
@@ -2580,9 +2476,15 @@ static void mgu_f64_backward_fill(const mgu_f64_backward_args *args, const mgu_f
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_n, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_f */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
             args->params.U_f, 1, sizes->H, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
     }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_f */
         dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, 0, 0,
@@ -2591,6 +2493,9 @@ static void mgu_f64_backward_fill(const mgu_f64_backward_args *args, const mgu_f
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_f */
         dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_f, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2672,8 +2577,11 @@ static void mgu_f64_backward_step(const mgu_f64_backward_call *call, size_t rows
     {
         mgu_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2689,8 +2597,11 @@ static void mgu_f64_backward_step(const mgu_f64_backward_call *call, size_t rows
     {
         mgu_f64_backward_step_3_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_f, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2721,8 +2632,11 @@ static void mgu_f64_backward_after(const mgu_f64_backward_call *call, size_t row
     {
         mgu_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H + sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H + sizes->H;
+        a.dk_product_3.segment_count = 2;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2733,13 +2647,39 @@ static void mgu_f64_backward_after(const mgu_f64_backward_call *call, size_t row
         mgu_f64_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_f, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_f_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_n_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_f_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 2, lefts, 2, rights, 3, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_into_f64(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_into_f64(call->at.d_b_f_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_f_all, row, local), call->scratch, team);
     dk_wait(team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_n, row, local), sizes->H, dk_into_f64(call->at.U_n_arg, row, local), sizes->H, dk_into_f64(call->at.d_U_n_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_n, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_into_f64(call->at.U_n_arg, row, local), sizes->H},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_n_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 1, lefts, 1, rights, 1, products,
+            call->scratch, team);
+    }
     dk_wait(team);
 }
 

@@ -71,8 +71,7 @@ DK_INLINE min_gru_f32_forward_before_1_values min_gru_f32_forward_before_1_unit(
 
 typedef struct min_gru_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *b_z;
     const float *b_n;
@@ -102,13 +101,12 @@ static void min_gru_f32_forward_before_1(const min_gru_f32_forward_before_1_arra
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -331,6 +329,10 @@ static void min_gru_f32_forward_fill(const min_gru_f32_forward_args *args, const
         dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
             args->params.W_n, sizes->I, 1, sizes->I);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
+    }
     (void)task;
 }
 
@@ -384,8 +386,11 @@ static void min_gru_f32_forward_before(const min_gru_f32_forward_call *call, siz
     {
         min_gru_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -549,8 +554,7 @@ DK_INLINE min_gru_f32_backward_after_1_values min_gru_f32_backward_after_1_unit(
 
 typedef struct min_gru_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     float *d_x_all;
 } min_gru_f32_backward_after_1_arrays;
@@ -573,13 +577,12 @@ static void min_gru_f32_backward_after_1(const min_gru_f32_backward_after_1_arra
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -626,7 +629,7 @@ static dk_status min_gru_f32_backward_lay_out(const min_gru_sizes *sizes, size_t
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(sizes->I), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -736,7 +739,7 @@ static dk_status min_gru_f32_backward_prepare(const min_gru_f32_backward_args *a
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(sizes->I));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->latest_1 = args->d_last.h;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
@@ -802,6 +805,9 @@ static void min_gru_f32_backward_fill(const min_gru_f32_backward_args *args, con
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z */
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_z, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -885,8 +891,11 @@ static void min_gru_f32_backward_after(const min_gru_f32_backward_call *call, si
     {
         min_gru_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -897,10 +906,23 @@ static void min_gru_f32_backward_after(const min_gru_f32_backward_call *call, si
         min_gru_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_n, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_z, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_W_n_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_W_z_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 2, lefts, 1, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_n, row, local), sizes->H, dk_into_f32(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_into_f32(call->at.d_b_z_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_n, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_z_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1041,8 +1063,7 @@ DK_INLINE min_gru_f64_forward_before_1_values min_gru_f64_forward_before_1_unit(
 
 typedef struct min_gru_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *b_z;
     const double *b_n;
@@ -1072,13 +1093,12 @@ static void min_gru_f64_forward_before_1(const min_gru_f64_forward_before_1_arra
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1301,6 +1321,10 @@ static void min_gru_f64_forward_fill(const min_gru_f64_forward_args *args, const
         dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
             args->params.W_n, sizes->I, 1, sizes->I);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
+    }
     (void)task;
 }
 
@@ -1354,8 +1378,11 @@ static void min_gru_f64_forward_before(const min_gru_f64_forward_call *call, siz
     {
         min_gru_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1519,8 +1546,7 @@ DK_INLINE min_gru_f64_backward_after_1_values min_gru_f64_backward_after_1_unit(
 
 typedef struct min_gru_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     double *d_x_all;
 } min_gru_f64_backward_after_1_arrays;
@@ -1543,13 +1569,12 @@ static void min_gru_f64_backward_after_1(const min_gru_f64_backward_after_1_arra
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1596,7 +1621,7 @@ static dk_status min_gru_f64_backward_lay_out(const min_gru_sizes *sizes, size_t
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(sizes->I), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1706,7 +1731,7 @@ static dk_status min_gru_f64_backward_prepare(const min_gru_f64_backward_args *a
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(sizes->I));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->latest_1 = args->d_last.h;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
@@ -1772,6 +1797,9 @@ static void min_gru_f64_backward_fill(const min_gru_f64_backward_args *args, con
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z */
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_z, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1855,8 +1883,11 @@ static void min_gru_f64_backward_after(const min_gru_f64_backward_call *call, si
     {
         min_gru_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1867,10 +1898,23 @@ static void min_gru_f64_backward_after(const min_gru_f64_backward_call *call, si
         min_gru_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_n, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_z, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_W_n_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_W_z_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 2, lefts, 1, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_n, row, local), sizes->H, dk_into_f64(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_into_f64(call->at.d_b_z_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_n, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_z_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

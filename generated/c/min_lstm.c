@@ -79,8 +79,7 @@ DK_INLINE min_lstm_f32_forward_before_1_values min_lstm_f32_forward_before_1_uni
 
 typedef struct min_lstm_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *b_f;
     const float *b_i;
@@ -115,13 +114,12 @@ static void min_lstm_f32_forward_before_1(const min_lstm_f32_forward_before_1_ar
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
                 if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g3);
+                    dk_tile_f32_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g3), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g3, dk_row_f32_g3);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -366,6 +364,11 @@ static void min_lstm_f32_forward_fill(const min_lstm_f32_forward_args *args, con
         dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
             args->params.W_n, sizes->I, 1, sizes->I);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
+    }
     (void)task;
 }
 
@@ -425,8 +428,11 @@ static void min_lstm_f32_forward_before(const min_lstm_f32_forward_call *call, s
     {
         min_lstm_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -599,8 +605,7 @@ DK_INLINE min_lstm_f32_backward_after_1_values min_lstm_f32_backward_after_1_uni
 
 typedef struct min_lstm_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
     float *d_x_all;
 } min_lstm_f32_backward_after_1_arrays;
@@ -623,13 +628,12 @@ static void min_lstm_f32_backward_after_1(const min_lstm_f32_backward_after_1_ar
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 3, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -678,7 +682,7 @@ static dk_status min_lstm_f32_backward_lay_out(const min_lstm_sizes *sizes, size
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(sizes->I), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -804,7 +808,7 @@ static dk_status min_lstm_f32_backward_prepare(const min_lstm_f32_backward_args 
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(sizes->I));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->latest_1 = args->d_last.h;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
@@ -886,6 +890,9 @@ static void min_lstm_f32_backward_fill(const min_lstm_f32_backward_args *args, c
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_i W_f */
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_f, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -979,8 +986,11 @@ static void min_lstm_f32_backward_after(const min_lstm_f32_backward_call *call, 
     {
         min_lstm_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 3;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -994,12 +1004,26 @@ static void min_lstm_f32_backward_after(const min_lstm_f32_backward_call *call, 
         min_lstm_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_n, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_i, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_f, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_W_n_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_W_i_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_W_f_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 3, lefts, 1, rights, 3, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_n, row, local), sizes->H, dk_into_f32(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_into_f32(call->at.d_b_i_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_into_f32(call->at.d_b_f_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_n, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_i_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_f_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1145,8 +1169,7 @@ DK_INLINE min_lstm_f64_forward_before_1_values min_lstm_f64_forward_before_1_uni
 
 typedef struct min_lstm_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *b_f;
     const double *b_i;
@@ -1181,13 +1204,12 @@ static void min_lstm_f64_forward_before_1(const min_lstm_f64_forward_before_1_ar
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
                 if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g3);
+                    dk_tile_f64_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g3), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g3, dk_row_f64_g3);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1432,6 +1454,11 @@ static void min_lstm_f64_forward_fill(const min_lstm_f64_forward_args *args, con
         dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
             args->params.W_n, sizes->I, 1, sizes->I);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
+    }
     (void)task;
 }
 
@@ -1491,8 +1518,11 @@ static void min_lstm_f64_forward_before(const min_lstm_f64_forward_call *call, s
     {
         min_lstm_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1665,8 +1695,7 @@ DK_INLINE min_lstm_f64_backward_after_1_values min_lstm_f64_backward_after_1_uni
 
 typedef struct min_lstm_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
     double *d_x_all;
 } min_lstm_f64_backward_after_1_arrays;
@@ -1689,13 +1718,12 @@ static void min_lstm_f64_backward_after_1(const min_lstm_f64_backward_after_1_ar
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 3, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1744,7 +1772,7 @@ static dk_status min_lstm_f64_backward_lay_out(const min_lstm_sizes *sizes, size
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(sizes->I), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1870,7 +1898,7 @@ static dk_status min_lstm_f64_backward_prepare(const min_lstm_f64_backward_args 
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(sizes->I));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->latest_1 = args->d_last.h;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
@@ -1952,6 +1980,9 @@ static void min_lstm_f64_backward_fill(const min_lstm_f64_backward_args *args, c
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_i W_f */
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
             args->params.W_f, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2045,8 +2076,11 @@ static void min_lstm_f64_backward_after(const min_lstm_f64_backward_call *call, 
     {
         min_lstm_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 3;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2060,12 +2094,26 @@ static void min_lstm_f64_backward_after(const min_lstm_f64_backward_call *call, 
         min_lstm_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_n, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_i, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_f, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_W_n_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_W_i_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_W_f_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 3, lefts, 1, rights, 3, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_n, row, local), sizes->H, dk_into_f64(call->at.d_b_n_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_into_f64(call->at.d_b_i_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_into_f64(call->at.d_b_f_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_n, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_n_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_i_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_f_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

@@ -68,8 +68,7 @@ DK_INLINE minimal_rnn_f32_forward_before_1_values minimal_rnn_f32_forward_before
 
 typedef struct minimal_rnn_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *b_z;
     float *z;
@@ -94,77 +93,18 @@ static void minimal_rnn_f32_forward_before_1(const minimal_rnn_f32_forward_befor
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     minimal_rnn_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
                         acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
-/* Before the loop, stage 2: fused.
- */
-typedef struct minimal_rnn_f32_forward_before_2_values {
-    dk_f32 U_z_z;
-} minimal_rnn_f32_forward_before_2_values;
-
-DK_INLINE minimal_rnn_f32_forward_before_2_values minimal_rnn_f32_forward_before_2_unit(dk_f32 U_z_z)
-{
-    const minimal_rnn_f32_forward_before_2_values dk_result = {U_z_z};
-    return dk_result;
-}
-
-typedef struct minimal_rnn_f32_forward_before_2_arrays {
-    size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    float *U_z_z;
-} minimal_rnn_f32_forward_before_2_arrays;
-
-DK_INLINE void minimal_rnn_f32_forward_before_2_at(const minimal_rnn_f32_forward_before_2_arrays *a, size_t row, size_t unit, const float *acc_2)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const minimal_rnn_f32_forward_before_2_values value = minimal_rnn_f32_forward_before_2_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
-    (void)place;
-    dk_store_part_f32(a->U_z_z + place, value.U_z_z, rest);
-}
-
-static void minimal_rnn_f32_forward_before_2(const minimal_rnn_f32_forward_before_2_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
-                if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    minimal_rnn_f32_forward_before_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -180,9 +120,8 @@ typedef struct minimal_rnn_f32_forward_step_1_values {
     dk_f32 u, h_next;
 } minimal_rnn_f32_forward_step_1_values;
 
-DK_INLINE minimal_rnn_f32_forward_step_1_values minimal_rnn_f32_forward_step_1_unit(dk_f32 U_h_h, dk_f32 U_z_z, dk_f32 b_u, dk_f32 h, dk_f32 z)
+DK_INLINE minimal_rnn_f32_forward_step_1_values minimal_rnn_f32_forward_step_1_unit(dk_f32 a_u, dk_f32 h, dk_f32 z)
 {
-    const dk_f32 a_u = U_h_h + U_z_z + b_u;
     const dk_f32 u = dk_sigmoid_f32(a_u);
     const dk_f32 h_next = z * (1.0f - u) + u * h;
     const minimal_rnn_f32_forward_step_1_values dk_result = {u, h_next};
@@ -191,11 +130,8 @@ DK_INLINE minimal_rnn_f32_forward_step_1_values minimal_rnn_f32_forward_step_1_u
 
 typedef struct minimal_rnn_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f32 dk_segments_3[1];
-    const float *U_z_z;
-    const float *b_u;
+    dk_product_f32 dk_product_2;
+    dk_segment_f32 dk_segments_2[2];
     const float *h;
     const float *z;
     float *u;
@@ -203,14 +139,12 @@ typedef struct minimal_rnn_f32_forward_step_1_arrays {
     float *h_next_output;
 } minimal_rnn_f32_forward_step_1_arrays;
 
-DK_INLINE void minimal_rnn_f32_forward_step_1_at(const minimal_rnn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void minimal_rnn_f32_forward_step_1_at(const minimal_rnn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f32_forward_step_1_values value = minimal_rnn_f32_forward_step_1_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
-        dk_load_part_f32(a->U_z_z + place, rest),
-        dk_load_part_f32(a->b_u + unit, rest),
+        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->z + place, rest));
     (void)place;
@@ -229,19 +163,18 @@ static void minimal_rnn_f32_forward_step_1(const minimal_rnn_f32_forward_step_1_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     minimal_rnn_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -253,10 +186,9 @@ static void minimal_rnn_f32_forward_step_1(const minimal_rnn_f32_forward_step_1_
 typedef struct minimal_rnn_f32_forward_layout {
     size_t h_buffer;
     size_t z_buffer;
-    size_t U_z_z_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
-    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -273,10 +205,9 @@ static dk_status minimal_rnn_f32_forward_lay_out(const minimal_rnn_sizes *sizes,
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), sizes->H, &at->z_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->U_z_z_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -291,17 +222,15 @@ typedef struct minimal_rnn_f32_forward_call {
     float *scratch;
     const float *panel_1;
     const float *panel_2;
-    const float *panel_3;
+    float *before_2; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
         dk_source_f32 b_z;
-        dk_source_f32 b_u;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
         dk_target_f32 z;
-        dk_target_f32 U_z_z;
         dk_target_f32 u;
         dk_target_f32 h_next_output;
     } at;
@@ -376,15 +305,12 @@ static dk_status minimal_rnn_f32_forward_prepare(const minimal_rnn_f32_forward_a
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
     call->at.b_z.at = args->params.b_z;
     call->at.b_z.global = 0;
     call->at.b_z.local = 0;
-    call->at.b_u.at = args->params.b_u;
-    call->at.b_u.global = 0;
-    call->at.b_u.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -397,9 +323,6 @@ static dk_status minimal_rnn_f32_forward_prepare(const minimal_rnn_f32_forward_a
     call->at.z.at = training ? args->saved + kept.z : args->workspace + at.z_buffer;
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : sizes->H;
-    call->at.U_z_z.at = args->workspace + at.U_z_z_buffer;
-    call->at.U_z_z.global = 0;
-    call->at.U_z_z.local = sizes->H;
     call->at.u.at = training ? args->saved + kept.u : NULL;
     call->at.u.global = training ? sizes->H : 0;
     call->at.u.local = training ? 0 : 0;
@@ -422,13 +345,20 @@ static void minimal_rnn_f32_forward_fill(const minimal_rnn_f32_forward_args *arg
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W_x, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_h */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
             args->params.U_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_h */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_h */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_h, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_u};
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -486,8 +416,11 @@ static void minimal_rnn_f32_forward_before(const minimal_rnn_f32_forward_call *c
     {
         minimal_rnn_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -496,18 +429,14 @@ static void minimal_rnn_f32_forward_before(const minimal_rnn_f32_forward_call *c
         minimal_rnn_f32_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
-    {
-        minimal_rnn_f32_forward_before_2_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.z, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.U_z_z = dk_into_f32(call->at.U_z_z, row, local);
-        minimal_rnn_f32_forward_before_2(&a, rows, team);
-        dk_wait(team);
+    if (call->before_2 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_into_f32(call->at.z, row, local), sizes->H, sizes->H},
+        };
+        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
+    dk_wait(team);
 }
 
 static void minimal_rnn_f32_forward_step(const minimal_rnn_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -519,13 +448,20 @@ static void minimal_rnn_f32_forward_step(const minimal_rnn_f32_forward_call *cal
     {
         minimal_rnn_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_3[0].stride = sizes->H;
-        a.dk_segments_3[0].depth = sizes->H;
-        a.U_z_z = dk_into_f32(call->at.U_z_z, row, local);
-        a.b_u = dk_from_f32(call->at.b_u, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_2.skip = sizes->H;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_into_f32(call->at.z, row, local);
+        a.dk_segments_2[0].stride = sizes->H;
+        a.dk_segments_2[0].depth = sizes->H;
+        a.dk_segments_2[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.h = dk_into_f32(call->at.h, row, local);
         a.z = dk_into_f32(call->at.z, row, local);
         a.u = dk_into_f32(call->at.u, row, local);
@@ -665,8 +601,7 @@ DK_INLINE minimal_rnn_f32_backward_step_2_values minimal_rnn_f32_backward_step_2
 
 typedef struct minimal_rnn_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *d_h_next;
     const float *u;
@@ -693,13 +628,12 @@ static void minimal_rnn_f32_backward_step_2(const minimal_rnn_f32_backward_step_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -729,8 +663,7 @@ DK_INLINE minimal_rnn_f32_backward_after_1_values minimal_rnn_f32_backward_after
 
 typedef struct minimal_rnn_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     const float *d_h_next;
     const float *u;
@@ -759,13 +692,12 @@ static void minimal_rnn_f32_backward_after_1(const minimal_rnn_f32_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -796,8 +728,7 @@ DK_INLINE minimal_rnn_f32_backward_after_3_values minimal_rnn_f32_backward_after
 
 typedef struct minimal_rnn_f32_backward_after_3_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[1];
     float *d_x_all;
 } minimal_rnn_f32_backward_after_3_arrays;
@@ -820,13 +751,12 @@ static void minimal_rnn_f32_backward_after_3(const minimal_rnn_f32_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -879,7 +809,7 @@ static dk_status minimal_rnn_f32_backward_lay_out(const minimal_rnn_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), dk_outer_scratch_f32(dk_padded_f32(sizes->I))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -999,7 +929,7 @@ static dk_status minimal_rnn_f32_backward_prepare(const minimal_rnn_f32_backward
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), dk_outer_scratch_f32(dk_padded_f32(sizes->I))));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
@@ -1070,13 +1000,22 @@ static void minimal_rnn_f32_backward_fill(const minimal_rnn_f32_backward_args *a
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_h, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
             args->params.U_z, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
         dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H, 0, 0,
             args->params.W_x, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1155,8 +1094,11 @@ static void minimal_rnn_f32_backward_step(const minimal_rnn_f32_backward_call *c
     {
         minimal_rnn_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_u, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1177,8 +1119,11 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
     {
         minimal_rnn_f32_backward_after_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_u, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1189,15 +1134,31 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
         minimal_rnn_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_u, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.z, row, local), sizes->H},
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_z_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_U_h_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 1, lefts, 2, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_u, row, local), sizes->H, dk_into_f32(call->at.d_b_u_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_u, row, local), sizes->H, dk_from_f32(call->at.z, row, local), sizes->H, dk_into_f32(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_u, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_h_all, row, local), call->scratch, team);
     dk_wait(team);
     {
         minimal_rnn_f32_backward_after_3_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H;
+        a.dk_product_3.segment_count = 1;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_z, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -1205,8 +1166,20 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
         minimal_rnn_f32_backward_after_3(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_z, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_W_x_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 1, lefts, 1, rights, 1, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_into_f32(call->at.d_b_z_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_z, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_x_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1344,8 +1317,7 @@ DK_INLINE minimal_rnn_f64_forward_before_1_values minimal_rnn_f64_forward_before
 
 typedef struct minimal_rnn_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *b_z;
     double *z;
@@ -1370,77 +1342,18 @@ static void minimal_rnn_f64_forward_before_1(const minimal_rnn_f64_forward_befor
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     minimal_rnn_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
                         acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
-/* Before the loop, stage 2: fused.
- */
-typedef struct minimal_rnn_f64_forward_before_2_values {
-    dk_f64 U_z_z;
-} minimal_rnn_f64_forward_before_2_values;
-
-DK_INLINE minimal_rnn_f64_forward_before_2_values minimal_rnn_f64_forward_before_2_unit(dk_f64 U_z_z)
-{
-    const minimal_rnn_f64_forward_before_2_values dk_result = {U_z_z};
-    return dk_result;
-}
-
-typedef struct minimal_rnn_f64_forward_before_2_arrays {
-    size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    double *U_z_z;
-} minimal_rnn_f64_forward_before_2_arrays;
-
-DK_INLINE void minimal_rnn_f64_forward_before_2_at(const minimal_rnn_f64_forward_before_2_arrays *a, size_t row, size_t unit, const double *acc_2)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const minimal_rnn_f64_forward_before_2_values value = minimal_rnn_f64_forward_before_2_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
-    (void)place;
-    dk_store_part_f64(a->U_z_z + place, value.U_z_z, rest);
-}
-
-static void minimal_rnn_f64_forward_before_2(const minimal_rnn_f64_forward_before_2_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
-                if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    minimal_rnn_f64_forward_before_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1456,9 +1369,8 @@ typedef struct minimal_rnn_f64_forward_step_1_values {
     dk_f64 u, h_next;
 } minimal_rnn_f64_forward_step_1_values;
 
-DK_INLINE minimal_rnn_f64_forward_step_1_values minimal_rnn_f64_forward_step_1_unit(dk_f64 U_h_h, dk_f64 U_z_z, dk_f64 b_u, dk_f64 h, dk_f64 z)
+DK_INLINE minimal_rnn_f64_forward_step_1_values minimal_rnn_f64_forward_step_1_unit(dk_f64 a_u, dk_f64 h, dk_f64 z)
 {
-    const dk_f64 a_u = U_h_h + U_z_z + b_u;
     const dk_f64 u = dk_sigmoid_f64(a_u);
     const dk_f64 h_next = z * (1.0 - u) + u * h;
     const minimal_rnn_f64_forward_step_1_values dk_result = {u, h_next};
@@ -1467,11 +1379,8 @@ DK_INLINE minimal_rnn_f64_forward_step_1_values minimal_rnn_f64_forward_step_1_u
 
 typedef struct minimal_rnn_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f64 dk_segments_3[1];
-    const double *U_z_z;
-    const double *b_u;
+    dk_product_f64 dk_product_2;
+    dk_segment_f64 dk_segments_2[2];
     const double *h;
     const double *z;
     double *u;
@@ -1479,14 +1388,12 @@ typedef struct minimal_rnn_f64_forward_step_1_arrays {
     double *h_next_output;
 } minimal_rnn_f64_forward_step_1_arrays;
 
-DK_INLINE void minimal_rnn_f64_forward_step_1_at(const minimal_rnn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void minimal_rnn_f64_forward_step_1_at(const minimal_rnn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f64_forward_step_1_values value = minimal_rnn_f64_forward_step_1_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
-        dk_load_part_f64(a->U_z_z + place, rest),
-        dk_load_part_f64(a->b_u + unit, rest),
+        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->z + place, rest));
     (void)place;
@@ -1505,19 +1412,18 @@ static void minimal_rnn_f64_forward_step_1(const minimal_rnn_f64_forward_step_1_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     minimal_rnn_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1529,10 +1435,9 @@ static void minimal_rnn_f64_forward_step_1(const minimal_rnn_f64_forward_step_1_
 typedef struct minimal_rnn_f64_forward_layout {
     size_t h_buffer;
     size_t z_buffer;
-    size_t U_z_z_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
-    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1549,10 +1454,9 @@ static dk_status minimal_rnn_f64_forward_lay_out(const minimal_rnn_sizes *sizes,
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), sizes->H, &at->z_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->U_z_z_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1567,17 +1471,15 @@ typedef struct minimal_rnn_f64_forward_call {
     double *scratch;
     const double *panel_1;
     const double *panel_2;
-    const double *panel_3;
+    double *before_2; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
         dk_source_f64 b_z;
-        dk_source_f64 b_u;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
         dk_target_f64 z;
-        dk_target_f64 U_z_z;
         dk_target_f64 u;
         dk_target_f64 h_next_output;
     } at;
@@ -1652,15 +1554,12 @@ static dk_status minimal_rnn_f64_forward_prepare(const minimal_rnn_f64_forward_a
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
     call->at.b_z.at = args->params.b_z;
     call->at.b_z.global = 0;
     call->at.b_z.local = 0;
-    call->at.b_u.at = args->params.b_u;
-    call->at.b_u.global = 0;
-    call->at.b_u.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -1673,9 +1572,6 @@ static dk_status minimal_rnn_f64_forward_prepare(const minimal_rnn_f64_forward_a
     call->at.z.at = training ? args->saved + kept.z : args->workspace + at.z_buffer;
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : sizes->H;
-    call->at.U_z_z.at = args->workspace + at.U_z_z_buffer;
-    call->at.U_z_z.global = 0;
-    call->at.U_z_z.local = sizes->H;
     call->at.u.at = training ? args->saved + kept.u : NULL;
     call->at.u.global = training ? sizes->H : 0;
     call->at.u.local = training ? 0 : 0;
@@ -1698,13 +1594,20 @@ static void minimal_rnn_f64_forward_fill(const minimal_rnn_f64_forward_args *arg
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W_x, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_h */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
             args->params.U_z, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_h */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_h */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_h, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_u};
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -1762,8 +1665,11 @@ static void minimal_rnn_f64_forward_before(const minimal_rnn_f64_forward_call *c
     {
         minimal_rnn_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1772,18 +1678,14 @@ static void minimal_rnn_f64_forward_before(const minimal_rnn_f64_forward_call *c
         minimal_rnn_f64_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
-    {
-        minimal_rnn_f64_forward_before_2_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.z, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.U_z_z = dk_into_f64(call->at.U_z_z, row, local);
-        minimal_rnn_f64_forward_before_2(&a, rows, team);
-        dk_wait(team);
+    if (call->before_2 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_into_f64(call->at.z, row, local), sizes->H, sizes->H},
+        };
+        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
+    dk_wait(team);
 }
 
 static void minimal_rnn_f64_forward_step(const minimal_rnn_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1795,13 +1697,20 @@ static void minimal_rnn_f64_forward_step(const minimal_rnn_f64_forward_call *cal
     {
         minimal_rnn_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_3[0].stride = sizes->H;
-        a.dk_segments_3[0].depth = sizes->H;
-        a.U_z_z = dk_into_f64(call->at.U_z_z, row, local);
-        a.b_u = dk_from_f64(call->at.b_u, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_2.skip = sizes->H;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_into_f64(call->at.z, row, local);
+        a.dk_segments_2[0].stride = sizes->H;
+        a.dk_segments_2[0].depth = sizes->H;
+        a.dk_segments_2[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
         a.h = dk_into_f64(call->at.h, row, local);
         a.z = dk_into_f64(call->at.z, row, local);
         a.u = dk_into_f64(call->at.u, row, local);
@@ -1941,8 +1850,7 @@ DK_INLINE minimal_rnn_f64_backward_step_2_values minimal_rnn_f64_backward_step_2
 
 typedef struct minimal_rnn_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *d_h_next;
     const double *u;
@@ -1969,13 +1877,12 @@ static void minimal_rnn_f64_backward_step_2(const minimal_rnn_f64_backward_step_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2005,8 +1912,7 @@ DK_INLINE minimal_rnn_f64_backward_after_1_values minimal_rnn_f64_backward_after
 
 typedef struct minimal_rnn_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     const double *d_h_next;
     const double *u;
@@ -2035,13 +1941,12 @@ static void minimal_rnn_f64_backward_after_1(const minimal_rnn_f64_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2072,8 +1977,7 @@ DK_INLINE minimal_rnn_f64_backward_after_3_values minimal_rnn_f64_backward_after
 
 typedef struct minimal_rnn_f64_backward_after_3_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[1];
     double *d_x_all;
 } minimal_rnn_f64_backward_after_3_arrays;
@@ -2096,13 +2000,12 @@ static void minimal_rnn_f64_backward_after_3(const minimal_rnn_f64_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2155,7 +2058,7 @@ static dk_status minimal_rnn_f64_backward_lay_out(const minimal_rnn_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), dk_outer_scratch_f64(dk_padded_f64(sizes->I))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2275,7 +2178,7 @@ static dk_status minimal_rnn_f64_backward_prepare(const minimal_rnn_f64_backward
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), dk_outer_scratch_f64(dk_padded_f64(sizes->I))));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
@@ -2346,13 +2249,22 @@ static void minimal_rnn_f64_backward_fill(const minimal_rnn_f64_backward_args *a
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_h, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
             args->params.U_z, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
         dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H, 0, 0,
             args->params.W_x, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2431,8 +2343,11 @@ static void minimal_rnn_f64_backward_step(const minimal_rnn_f64_backward_call *c
     {
         minimal_rnn_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_u, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2453,8 +2368,11 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
     {
         minimal_rnn_f64_backward_after_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_u, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2465,15 +2383,31 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
         minimal_rnn_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_u, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.z, row, local), sizes->H},
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_z_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_U_h_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 1, lefts, 2, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_u, row, local), sizes->H, dk_into_f64(call->at.d_b_u_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_u, row, local), sizes->H, dk_from_f64(call->at.z, row, local), sizes->H, dk_into_f64(call->at.d_U_z_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_u, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_h_all, row, local), call->scratch, team);
     dk_wait(team);
     {
         minimal_rnn_f64_backward_after_3_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H;
+        a.dk_product_3.segment_count = 1;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_z, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2481,8 +2415,20 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
         minimal_rnn_f64_backward_after_3(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_z, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_W_x_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 1, lefts, 1, rights, 1, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_into_f64(call->at.d_b_z_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_z, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_x_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

@@ -53,7 +53,7 @@
 
 #if !defined(DK_ONLY_F64)
 DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g8, 8)
+DK_DEFINE_GROUP(f32, g7, 7)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -95,28 +95,20 @@ static dk_status nas_f32_keep(const nas_sizes *sizes, nas_f32_kept *kept)
 /* Before the loop, stage 1: fused.
  */
 typedef struct nas_f32_forward_before_1_values {
-    dk_f32 W_0_x, W_1_x, W_2_x, W_3_x, W_4_x, W_5_x, W_6_x, W_7_x;
+    dk_f32 W_3_x;
 } nas_f32_forward_before_1_values;
 
-DK_INLINE nas_f32_forward_before_1_values nas_f32_forward_before_1_unit(dk_f32 W_0_x, dk_f32 W_1_x, dk_f32 W_2_x, dk_f32 W_3_x, dk_f32 W_4_x, dk_f32 W_5_x, dk_f32 W_6_x, dk_f32 W_7_x)
+DK_INLINE nas_f32_forward_before_1_values nas_f32_forward_before_1_unit(dk_f32 W_3_x)
 {
-    const nas_f32_forward_before_1_values dk_result = {W_0_x, W_1_x, W_2_x, W_3_x, W_4_x, W_5_x, W_6_x, W_7_x};
+    const nas_f32_forward_before_1_values dk_result = {W_3_x};
     return dk_result;
 }
 
 typedef struct nas_f32_forward_before_1_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
-    float *W_0_x;
-    float *W_1_x;
-    float *W_2_x;
     float *W_3_x;
-    float *W_4_x;
-    float *W_5_x;
-    float *W_6_x;
-    float *W_7_x;
 } nas_f32_forward_before_1_arrays;
 
 DK_INLINE void nas_f32_forward_before_1_at(const nas_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
@@ -124,46 +116,31 @@ DK_INLINE void nas_f32_forward_before_1_at(const nas_f32_forward_before_1_arrays
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f32_forward_before_1_values value = nas_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g8),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g8),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g8),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g8),
-        dk_load_f32(acc_1 + 4 * dk_block_f32_g8),
-        dk_load_f32(acc_1 + 5 * dk_block_f32_g8),
-        dk_load_f32(acc_1 + 6 * dk_block_f32_g8),
-        dk_load_f32(acc_1 + 7 * dk_block_f32_g8));
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
     (void)place;
-    dk_store_part_f32(a->W_0_x + place, value.W_0_x, rest);
-    dk_store_part_f32(a->W_1_x + place, value.W_1_x, rest);
-    dk_store_part_f32(a->W_2_x + place, value.W_2_x, rest);
     dk_store_part_f32(a->W_3_x + place, value.W_3_x, rest);
-    dk_store_part_f32(a->W_4_x + place, value.W_4_x, rest);
-    dk_store_part_f32(a->W_5_x + place, value.W_5_x, rest);
-    dk_store_part_f32(a->W_6_x + place, value.W_6_x, rest);
-    dk_store_part_f32(a->W_7_x + place, value.W_7_x, rest);
 }
 
 static void nas_f32_forward_before_1(const nas_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f32_g8, ROWS = (int)dk_rows_f32_g8 };
+    enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g8 * dk_acc_f32_g8];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g8; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g8) + b;
-                if (panel * dk_block_f32_g8 < a->dk_width) {
-                    dk_tile_f32_g8(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g8(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g8);
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
+                if (panel * dk_block_f32_g1 < a->dk_width) {
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     nas_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g8 * dk_acc_f32_g8 + row * dk_row_f32_g8 + u % dk_block_f32_g8);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -191,23 +168,16 @@ typedef struct nas_f32_forward_step_1_values {
     dk_f32 a_0, a_a_1, a_2, U_3_h, a_4, a_5, a_6, a_7, c_next, h_next;
 } nas_f32_forward_step_1_values;
 
-DK_INLINE nas_f32_forward_step_1_values nas_f32_forward_step_1_unit(dk_f32 U_0_h, dk_f32 U_1_h, dk_f32 U_2_h, dk_f32 U_3_h, dk_f32 U_4_h, dk_f32 U_5_h, dk_f32 U_6_h, dk_f32 U_7_h, dk_f32 W_0_x, dk_f32 W_1_x, dk_f32 W_2_x, dk_f32 W_3_x, dk_f32 W_4_x, dk_f32 W_5_x, dk_f32 W_6_x, dk_f32 W_7_x, dk_f32 c)
+DK_INLINE nas_f32_forward_step_1_values nas_f32_forward_step_1_unit(dk_f32 a_a_0, dk_f32 a_a_1, dk_f32 a_a_2, dk_f32 a_a_4, dk_f32 a_a_5, dk_f32 a_a_6, dk_f32 a_a_7, dk_f32 U_3_h, dk_f32 W_3_x, dk_f32 c)
 {
-    const dk_f32 a_a_0 = W_0_x + U_0_h;
     const dk_f32 a_0 = dk_sigmoid_f32(a_a_0);
-    const dk_f32 a_a_1 = W_1_x + U_1_h;
     const dk_f32 a_1 = dk_relu_f32(a_a_1);
-    const dk_f32 a_a_2 = W_2_x + U_2_h;
     const dk_f32 a_2 = dk_sigmoid_f32(a_a_2);
     const dk_f32 a_a_3 = W_3_x * U_3_h;
     const dk_f32 a_3 = dk_relu_f32(a_a_3);
-    const dk_f32 a_a_4 = W_4_x + U_4_h;
     const dk_f32 a_4 = dk_tanh_f32(a_a_4);
-    const dk_f32 a_a_5 = W_5_x + U_5_h;
     const dk_f32 a_5 = dk_sigmoid_f32(a_a_5);
-    const dk_f32 a_a_6 = W_6_x + U_6_h;
     const dk_f32 a_6 = dk_tanh_f32(a_a_6);
-    const dk_f32 a_a_7 = W_7_x + U_7_h;
     const dk_f32 a_7 = dk_sigmoid_f32(a_a_7);
     const dk_f32 tanh_arg = a_0 * a_1;
     const dk_f32 tanh_s_0 = dk_tanh_f32(tanh_arg);
@@ -230,17 +200,11 @@ DK_INLINE nas_f32_forward_step_1_values nas_f32_forward_step_1_unit(dk_f32 U_0_h
 
 typedef struct nas_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_0_x;
-    const float *W_1_x;
-    const float *W_2_x;
+    dk_product_f32 dk_product_2;
+    dk_segment_f32 dk_segments_2[2];
+    dk_product_f32 dk_product_3;
+    dk_segment_f32 dk_segments_3[1];
     const float *W_3_x;
-    const float *W_4_x;
-    const float *W_5_x;
-    const float *W_6_x;
-    const float *W_7_x;
     const float *c;
     float *a_0;
     float *a_a_1;
@@ -255,27 +219,20 @@ typedef struct nas_f32_forward_step_1_arrays {
     float *h_next_output;
 } nas_f32_forward_step_1_arrays;
 
-DK_INLINE void nas_f32_forward_step_1_at(const nas_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void nas_f32_forward_step_1_at(const nas_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, const float *acc_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f32_forward_step_1_values value = nas_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g8),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g8),
-        dk_load_f32(acc_2 + 2 * dk_block_f32_g8),
-        dk_load_f32(acc_2 + 3 * dk_block_f32_g8),
-        dk_load_f32(acc_2 + 4 * dk_block_f32_g8),
-        dk_load_f32(acc_2 + 5 * dk_block_f32_g8),
-        dk_load_f32(acc_2 + 6 * dk_block_f32_g8),
-        dk_load_f32(acc_2 + 7 * dk_block_f32_g8),
-        dk_load_part_f32(a->W_0_x + place, rest),
-        dk_load_part_f32(a->W_1_x + place, rest),
-        dk_load_part_f32(a->W_2_x + place, rest),
+        dk_load_f32(acc_2 + 0 * dk_block_f32_g7),
+        dk_load_f32(acc_2 + 1 * dk_block_f32_g7),
+        dk_load_f32(acc_2 + 2 * dk_block_f32_g7),
+        dk_load_f32(acc_2 + 3 * dk_block_f32_g7),
+        dk_load_f32(acc_2 + 4 * dk_block_f32_g7),
+        dk_load_f32(acc_2 + 5 * dk_block_f32_g7),
+        dk_load_f32(acc_2 + 6 * dk_block_f32_g7),
+        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->W_3_x + place, rest),
-        dk_load_part_f32(a->W_4_x + place, rest),
-        dk_load_part_f32(a->W_5_x + place, rest),
-        dk_load_part_f32(a->W_6_x + place, rest),
-        dk_load_part_f32(a->W_7_x + place, rest),
         dk_load_part_f32(a->c + place, rest));
     (void)place;
     if (a->a_0 != NULL) {
@@ -309,25 +266,33 @@ DK_INLINE void nas_f32_forward_step_1_at(const nas_f32_forward_step_1_arrays *a,
 
 static void nas_f32_forward_step_1(const nas_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f32_g8, ROWS = (int)dk_rows_f32_g8 };
+    enum { BLOCK = ((int)dk_block_f32_g7 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g7 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g7 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g7 : (int)dk_rows_f32_g1) };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g8 * dk_acc_f32_g8];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g8; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g8) + b;
-                if (panel * dk_block_f32_g8 < a->dk_width) {
-                    dk_tile_f32_g8(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g8(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g8);
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g7 * dk_acc_f32_g7];
+            _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g7; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g7) + b;
+                if (panel * dk_block_f32_g7 < a->dk_width) {
+                    dk_tile_f32_g7(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g7), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g7, dk_row_f32_g7);
+                }
+            }
+            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
+                if (panel * dk_block_f32_g1 < a->dk_width) {
+                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     nas_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g8 * dk_acc_f32_g8 + row * dk_row_f32_g8 + u % dk_block_f32_g8);
+                        acc_2 + u / dk_block_f32_g7 * dk_acc_f32_g7 + row * dk_row_f32_g7 + u % dk_block_f32_g7,
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -339,16 +304,11 @@ static void nas_f32_forward_step_1(const nas_f32_forward_step_1_arrays *a, size_
 typedef struct nas_f32_forward_layout {
     size_t h_buffer;
     size_t c_buffer;
-    size_t W_0_x_buffer;
-    size_t W_1_x_buffer;
-    size_t W_2_x_buffer;
     size_t W_3_x_buffer;
-    size_t W_4_x_buffer;
-    size_t W_5_x_buffer;
-    size_t W_6_x_buffer;
-    size_t W_7_x_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
+    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -365,16 +325,11 @@ static dk_status nas_f32_forward_lay_out(const nas_sizes *sizes, size_t threads,
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->c_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_0_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_1_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_2_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), sizes->H, &at->W_3_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_4_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_5_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_6_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_7_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g8(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g8(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g7(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g7(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -389,6 +344,8 @@ typedef struct nas_f32_forward_call {
     float *scratch;
     const float *panel_1;
     const float *panel_2;
+    const float *panel_3;
+    float *before_2; /* NULL: contracted in the loop */
     const float *latest_1;
     const float *latest_2;
     struct {
@@ -398,14 +355,7 @@ typedef struct nas_f32_forward_call {
         dk_target_f32 h_next;
         dk_target_f32 c;
         dk_target_f32 c_next;
-        dk_target_f32 W_0_x;
-        dk_target_f32 W_1_x;
-        dk_target_f32 W_2_x;
         dk_target_f32 W_3_x;
-        dk_target_f32 W_4_x;
-        dk_target_f32 W_5_x;
-        dk_target_f32 W_6_x;
-        dk_target_f32 W_7_x;
         dk_target_f32 a_0;
         dk_target_f32 a_a_1;
         dk_target_f32 a_2;
@@ -523,6 +473,8 @@ static dk_status nas_f32_forward_prepare(const nas_f32_forward_args *args, const
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
@@ -541,30 +493,9 @@ static dk_status nas_f32_forward_prepare(const nas_f32_forward_args *args, const
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.W_0_x.at = args->workspace + at.W_0_x_buffer;
-    call->at.W_0_x.global = 0;
-    call->at.W_0_x.local = sizes->H;
-    call->at.W_1_x.at = args->workspace + at.W_1_x_buffer;
-    call->at.W_1_x.global = 0;
-    call->at.W_1_x.local = sizes->H;
-    call->at.W_2_x.at = args->workspace + at.W_2_x_buffer;
-    call->at.W_2_x.global = 0;
-    call->at.W_2_x.local = sizes->H;
     call->at.W_3_x.at = training ? args->saved + kept.W_3_x : args->workspace + at.W_3_x_buffer;
     call->at.W_3_x.global = training ? sizes->H : 0;
     call->at.W_3_x.local = training ? 0 : sizes->H;
-    call->at.W_4_x.at = args->workspace + at.W_4_x_buffer;
-    call->at.W_4_x.global = 0;
-    call->at.W_4_x.local = sizes->H;
-    call->at.W_5_x.at = args->workspace + at.W_5_x_buffer;
-    call->at.W_5_x.global = 0;
-    call->at.W_5_x.local = sizes->H;
-    call->at.W_6_x.at = args->workspace + at.W_6_x_buffer;
-    call->at.W_6_x.global = 0;
-    call->at.W_6_x.local = sizes->H;
-    call->at.W_7_x.at = args->workspace + at.W_7_x_buffer;
-    call->at.W_7_x.global = 0;
-    call->at.W_7_x.local = sizes->H;
     call->at.a_0.at = training ? args->saved + kept.a_0 : NULL;
     call->at.a_0.global = training ? sizes->H : 0;
     call->at.a_0.local = training ? 0 : 0;
@@ -604,69 +535,84 @@ static void nas_f32_forward_fill(const nas_f32_forward_args *args, const nas_f32
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_0, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_1, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_2, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_3 */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W_3, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 4,
-            args->params.W_4, sizes->I, 1, sizes->I);
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 5,
-            args->params.W_5, sizes->I, 1, sizes->I);
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_0, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 6,
-            args->params.W_6, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 7,
-            args->params.W_7, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_0, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_1, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_1, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 2,
+            args->params.W_2, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 2,
             args->params.U_2, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 3,
-            args->params.U_3, sizes->H, 1, sizes->H);
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 3,
+            args->params.W_4, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 4,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 3,
             args->params.U_4, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 5,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 4,
+            args->params.W_5, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 4,
             args->params.U_5, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 6,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 5,
+            args->params.W_6, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 5,
             args->params.U_6, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f32_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 7,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 6,
+            args->params.W_7, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 6,
             args->params.U_7, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0, NULL);
+        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 0, NULL);
+        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 2, 0, NULL);
+        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 3, 0, NULL);
+        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 4, 0, NULL);
+        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 5, 0, NULL);
+        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 6, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_3 */
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+            args->params.U_3, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -757,22 +703,26 @@ static void nas_f32_forward_before(const nas_f32_forward_call *call, size_t rows
     {
         nas_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
-        a.W_0_x = dk_into_f32(call->at.W_0_x, row, local);
-        a.W_1_x = dk_into_f32(call->at.W_1_x, row, local);
-        a.W_2_x = dk_into_f32(call->at.W_2_x, row, local);
         a.W_3_x = dk_into_f32(call->at.W_3_x, row, local);
-        a.W_4_x = dk_into_f32(call->at.W_4_x, row, local);
-        a.W_5_x = dk_into_f32(call->at.W_5_x, row, local);
-        a.W_6_x = dk_into_f32(call->at.W_6_x, row, local);
-        a.W_7_x = dk_into_f32(call->at.W_7_x, row, local);
         nas_f32_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g7(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void nas_f32_forward_step(const nas_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -784,19 +734,29 @@ static void nas_f32_forward_step(const nas_f32_forward_call *call, size_t rows, 
     {
         nas_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_0_x = dk_into_f32(call->at.W_0_x, row, local);
-        a.W_1_x = dk_into_f32(call->at.W_1_x, row, local);
-        a.W_2_x = dk_into_f32(call->at.W_2_x, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f32_g7(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H;
+        a.dk_product_3.segment_count = 1;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
+        a.dk_segments_3[0].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_3[0].stride = sizes->H;
+        a.dk_segments_3[0].depth = sizes->H;
         a.W_3_x = dk_into_f32(call->at.W_3_x, row, local);
-        a.W_4_x = dk_into_f32(call->at.W_4_x, row, local);
-        a.W_5_x = dk_into_f32(call->at.W_5_x, row, local);
-        a.W_6_x = dk_into_f32(call->at.W_6_x, row, local);
-        a.W_7_x = dk_into_f32(call->at.W_7_x, row, local);
         a.c = dk_into_f32(call->at.c, row, local);
         a.a_0 = dk_into_f32(call->at.a_0, row, local);
         a.a_a_1 = dk_into_f32(call->at.a_a_1, row, local);
@@ -1033,8 +993,7 @@ DK_INLINE nas_f32_backward_step_2_values nas_f32_backward_step_2_unit(dk_f32 d_h
 
 typedef struct nas_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[8];
     float *d_h;
 } nas_f32_backward_step_2_arrays;
@@ -1057,13 +1016,12 @@ static void nas_f32_backward_step_2(const nas_f32_backward_step_2_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 8, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1091,8 +1049,7 @@ DK_INLINE nas_f32_backward_after_1_values nas_f32_backward_after_1_unit(dk_f32 d
 
 typedef struct nas_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[8];
     float *d_x_all;
 } nas_f32_backward_after_1_arrays;
@@ -1115,13 +1072,12 @@ static void nas_f32_backward_after_1(const nas_f32_backward_after_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 8, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1188,7 +1144,7 @@ static dk_status nas_f32_backward_lay_out(const nas_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1406,7 +1362,7 @@ static dk_status nas_f32_backward_prepare(const nas_f32_backward_args *args, con
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -1592,6 +1548,9 @@ static void nas_f32_backward_fill(const nas_f32_backward_args *args, const nas_f
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
             args->params.U_0, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_7, 1, sizes->I, sizes->H);
@@ -1623,6 +1582,9 @@ static void nas_f32_backward_fill(const nas_f32_backward_args *args, const nas_f
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
             args->params.W_0, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1763,8 +1725,11 @@ static void nas_f32_backward_step(const nas_f32_backward_call *call, size_t rows
     {
         nas_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 8;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_a_7, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1804,8 +1769,11 @@ static void nas_f32_backward_after(const nas_f32_backward_call *call, size_t row
     {
         nas_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 8;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_a_7, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1834,22 +1802,43 @@ static void nas_f32_backward_after(const nas_f32_backward_call *call, size_t row
         nas_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_7, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_7_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_6, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_6_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_5, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_5_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_4, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_4_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_U_3_h, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_3_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_2, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_2_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_1, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_1_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_0, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_0_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_7, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_7_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_6, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_6_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_5, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_5_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_4, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_4_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_W_3_x, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_3_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_2, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_2_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_1, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_1_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_a_0, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_0_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_a_7, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_a_6, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_a_5, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_a_4, row, local), sizes->H},
+            {dk_into_f32(call->at.d_U_3_h, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_a_2, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_a_1, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_a_0, row, local), sizes->H},
+            {dk_into_f32(call->at.d_W_3_x, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_7_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_6_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_U_5_all, row, local)},
+            {3, 0, dk_into_f32(call->at.d_U_4_all, row, local)},
+            {4, 0, dk_into_f32(call->at.d_U_3_all, row, local)},
+            {5, 0, dk_into_f32(call->at.d_U_2_all, row, local)},
+            {6, 0, dk_into_f32(call->at.d_U_1_all, row, local)},
+            {7, 0, dk_into_f32(call->at.d_U_0_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_7_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_6_all, row, local)},
+            {2, 1, dk_into_f32(call->at.d_W_5_all, row, local)},
+            {3, 1, dk_into_f32(call->at.d_W_4_all, row, local)},
+            {8, 1, dk_into_f32(call->at.d_W_3_all, row, local)},
+            {5, 1, dk_into_f32(call->at.d_W_2_all, row, local)},
+            {6, 1, dk_into_f32(call->at.d_W_1_all, row, local)},
+            {7, 1, dk_into_f32(call->at.d_W_0_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 9, lefts, 2, rights, 16, products,
+            call->scratch, team);
+    }
     dk_wait(team);
 }
 
@@ -1959,7 +1948,7 @@ dk_status nas_f32_memory_needed(const nas_sizes *sizes, size_t threads, nas_memo
 
 #if !defined(DK_ONLY_F32)
 DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g8, 8)
+DK_DEFINE_GROUP(f64, g7, 7)
 
 /* ---- double ---------------------------------------------------------------------------- */
 
@@ -2001,28 +1990,20 @@ static dk_status nas_f64_keep(const nas_sizes *sizes, nas_f64_kept *kept)
 /* Before the loop, stage 1: fused.
  */
 typedef struct nas_f64_forward_before_1_values {
-    dk_f64 W_0_x, W_1_x, W_2_x, W_3_x, W_4_x, W_5_x, W_6_x, W_7_x;
+    dk_f64 W_3_x;
 } nas_f64_forward_before_1_values;
 
-DK_INLINE nas_f64_forward_before_1_values nas_f64_forward_before_1_unit(dk_f64 W_0_x, dk_f64 W_1_x, dk_f64 W_2_x, dk_f64 W_3_x, dk_f64 W_4_x, dk_f64 W_5_x, dk_f64 W_6_x, dk_f64 W_7_x)
+DK_INLINE nas_f64_forward_before_1_values nas_f64_forward_before_1_unit(dk_f64 W_3_x)
 {
-    const nas_f64_forward_before_1_values dk_result = {W_0_x, W_1_x, W_2_x, W_3_x, W_4_x, W_5_x, W_6_x, W_7_x};
+    const nas_f64_forward_before_1_values dk_result = {W_3_x};
     return dk_result;
 }
 
 typedef struct nas_f64_forward_before_1_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
-    double *W_0_x;
-    double *W_1_x;
-    double *W_2_x;
     double *W_3_x;
-    double *W_4_x;
-    double *W_5_x;
-    double *W_6_x;
-    double *W_7_x;
 } nas_f64_forward_before_1_arrays;
 
 DK_INLINE void nas_f64_forward_before_1_at(const nas_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
@@ -2030,46 +2011,31 @@ DK_INLINE void nas_f64_forward_before_1_at(const nas_f64_forward_before_1_arrays
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f64_forward_before_1_values value = nas_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g8),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g8),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g8),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g8),
-        dk_load_f64(acc_1 + 4 * dk_block_f64_g8),
-        dk_load_f64(acc_1 + 5 * dk_block_f64_g8),
-        dk_load_f64(acc_1 + 6 * dk_block_f64_g8),
-        dk_load_f64(acc_1 + 7 * dk_block_f64_g8));
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
     (void)place;
-    dk_store_part_f64(a->W_0_x + place, value.W_0_x, rest);
-    dk_store_part_f64(a->W_1_x + place, value.W_1_x, rest);
-    dk_store_part_f64(a->W_2_x + place, value.W_2_x, rest);
     dk_store_part_f64(a->W_3_x + place, value.W_3_x, rest);
-    dk_store_part_f64(a->W_4_x + place, value.W_4_x, rest);
-    dk_store_part_f64(a->W_5_x + place, value.W_5_x, rest);
-    dk_store_part_f64(a->W_6_x + place, value.W_6_x, rest);
-    dk_store_part_f64(a->W_7_x + place, value.W_7_x, rest);
 }
 
 static void nas_f64_forward_before_1(const nas_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f64_g8, ROWS = (int)dk_rows_f64_g8 };
+    enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g8 * dk_acc_f64_g8];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g8; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g8) + b;
-                if (panel * dk_block_f64_g8 < a->dk_width) {
-                    dk_tile_f64_g8(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g8(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g8);
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
+                if (panel * dk_block_f64_g1 < a->dk_width) {
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     nas_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g8 * dk_acc_f64_g8 + row * dk_row_f64_g8 + u % dk_block_f64_g8);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -2097,23 +2063,16 @@ typedef struct nas_f64_forward_step_1_values {
     dk_f64 a_0, a_a_1, a_2, U_3_h, a_4, a_5, a_6, a_7, c_next, h_next;
 } nas_f64_forward_step_1_values;
 
-DK_INLINE nas_f64_forward_step_1_values nas_f64_forward_step_1_unit(dk_f64 U_0_h, dk_f64 U_1_h, dk_f64 U_2_h, dk_f64 U_3_h, dk_f64 U_4_h, dk_f64 U_5_h, dk_f64 U_6_h, dk_f64 U_7_h, dk_f64 W_0_x, dk_f64 W_1_x, dk_f64 W_2_x, dk_f64 W_3_x, dk_f64 W_4_x, dk_f64 W_5_x, dk_f64 W_6_x, dk_f64 W_7_x, dk_f64 c)
+DK_INLINE nas_f64_forward_step_1_values nas_f64_forward_step_1_unit(dk_f64 a_a_0, dk_f64 a_a_1, dk_f64 a_a_2, dk_f64 a_a_4, dk_f64 a_a_5, dk_f64 a_a_6, dk_f64 a_a_7, dk_f64 U_3_h, dk_f64 W_3_x, dk_f64 c)
 {
-    const dk_f64 a_a_0 = W_0_x + U_0_h;
     const dk_f64 a_0 = dk_sigmoid_f64(a_a_0);
-    const dk_f64 a_a_1 = W_1_x + U_1_h;
     const dk_f64 a_1 = dk_relu_f64(a_a_1);
-    const dk_f64 a_a_2 = W_2_x + U_2_h;
     const dk_f64 a_2 = dk_sigmoid_f64(a_a_2);
     const dk_f64 a_a_3 = W_3_x * U_3_h;
     const dk_f64 a_3 = dk_relu_f64(a_a_3);
-    const dk_f64 a_a_4 = W_4_x + U_4_h;
     const dk_f64 a_4 = dk_tanh_f64(a_a_4);
-    const dk_f64 a_a_5 = W_5_x + U_5_h;
     const dk_f64 a_5 = dk_sigmoid_f64(a_a_5);
-    const dk_f64 a_a_6 = W_6_x + U_6_h;
     const dk_f64 a_6 = dk_tanh_f64(a_a_6);
-    const dk_f64 a_a_7 = W_7_x + U_7_h;
     const dk_f64 a_7 = dk_sigmoid_f64(a_a_7);
     const dk_f64 tanh_arg = a_0 * a_1;
     const dk_f64 tanh_s_0 = dk_tanh_f64(tanh_arg);
@@ -2136,17 +2095,11 @@ DK_INLINE nas_f64_forward_step_1_values nas_f64_forward_step_1_unit(dk_f64 U_0_h
 
 typedef struct nas_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_0_x;
-    const double *W_1_x;
-    const double *W_2_x;
+    dk_product_f64 dk_product_2;
+    dk_segment_f64 dk_segments_2[2];
+    dk_product_f64 dk_product_3;
+    dk_segment_f64 dk_segments_3[1];
     const double *W_3_x;
-    const double *W_4_x;
-    const double *W_5_x;
-    const double *W_6_x;
-    const double *W_7_x;
     const double *c;
     double *a_0;
     double *a_a_1;
@@ -2161,27 +2114,20 @@ typedef struct nas_f64_forward_step_1_arrays {
     double *h_next_output;
 } nas_f64_forward_step_1_arrays;
 
-DK_INLINE void nas_f64_forward_step_1_at(const nas_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void nas_f64_forward_step_1_at(const nas_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, const double *acc_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f64_forward_step_1_values value = nas_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g8),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g8),
-        dk_load_f64(acc_2 + 2 * dk_block_f64_g8),
-        dk_load_f64(acc_2 + 3 * dk_block_f64_g8),
-        dk_load_f64(acc_2 + 4 * dk_block_f64_g8),
-        dk_load_f64(acc_2 + 5 * dk_block_f64_g8),
-        dk_load_f64(acc_2 + 6 * dk_block_f64_g8),
-        dk_load_f64(acc_2 + 7 * dk_block_f64_g8),
-        dk_load_part_f64(a->W_0_x + place, rest),
-        dk_load_part_f64(a->W_1_x + place, rest),
-        dk_load_part_f64(a->W_2_x + place, rest),
+        dk_load_f64(acc_2 + 0 * dk_block_f64_g7),
+        dk_load_f64(acc_2 + 1 * dk_block_f64_g7),
+        dk_load_f64(acc_2 + 2 * dk_block_f64_g7),
+        dk_load_f64(acc_2 + 3 * dk_block_f64_g7),
+        dk_load_f64(acc_2 + 4 * dk_block_f64_g7),
+        dk_load_f64(acc_2 + 5 * dk_block_f64_g7),
+        dk_load_f64(acc_2 + 6 * dk_block_f64_g7),
+        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->W_3_x + place, rest),
-        dk_load_part_f64(a->W_4_x + place, rest),
-        dk_load_part_f64(a->W_5_x + place, rest),
-        dk_load_part_f64(a->W_6_x + place, rest),
-        dk_load_part_f64(a->W_7_x + place, rest),
         dk_load_part_f64(a->c + place, rest));
     (void)place;
     if (a->a_0 != NULL) {
@@ -2215,25 +2161,33 @@ DK_INLINE void nas_f64_forward_step_1_at(const nas_f64_forward_step_1_arrays *a,
 
 static void nas_f64_forward_step_1(const nas_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    enum { BLOCK = (int)dk_block_f64_g8, ROWS = (int)dk_rows_f64_g8 };
+    enum { BLOCK = ((int)dk_block_f64_g7 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g7 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g7 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g7 : (int)dk_rows_f64_g1) };
     const size_t tiles = dk_tile_count(rows, ROWS);
     size_t block, end;
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g8 * dk_acc_f64_g8];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g8; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g8) + b;
-                if (panel * dk_block_f64_g8 < a->dk_width) {
-                    dk_tile_f64_g8(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g8(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g8);
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g7 * dk_acc_f64_g7];
+            _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g7; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g7) + b;
+                if (panel * dk_block_f64_g7 < a->dk_width) {
+                    dk_tile_f64_g7(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g7), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g7, dk_row_f64_g7);
+                }
+            }
+            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
+                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
+                if (panel * dk_block_f64_g1 < a->dk_width) {
+                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     nas_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g8 * dk_acc_f64_g8 + row * dk_row_f64_g8 + u % dk_block_f64_g8);
+                        acc_2 + u / dk_block_f64_g7 * dk_acc_f64_g7 + row * dk_row_f64_g7 + u % dk_block_f64_g7,
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -2245,16 +2199,11 @@ static void nas_f64_forward_step_1(const nas_f64_forward_step_1_arrays *a, size_
 typedef struct nas_f64_forward_layout {
     size_t h_buffer;
     size_t c_buffer;
-    size_t W_0_x_buffer;
-    size_t W_1_x_buffer;
-    size_t W_2_x_buffer;
     size_t W_3_x_buffer;
-    size_t W_4_x_buffer;
-    size_t W_5_x_buffer;
-    size_t W_6_x_buffer;
-    size_t W_7_x_buffer;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
+    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -2271,16 +2220,11 @@ static dk_status nas_f64_forward_lay_out(const nas_sizes *sizes, size_t threads,
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->c_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_0_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_1_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_2_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), sizes->H, &at->W_3_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_4_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_5_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_6_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_7_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g8(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g8(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g7(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g7(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -2295,6 +2239,8 @@ typedef struct nas_f64_forward_call {
     double *scratch;
     const double *panel_1;
     const double *panel_2;
+    const double *panel_3;
+    double *before_2; /* NULL: contracted in the loop */
     const double *latest_1;
     const double *latest_2;
     struct {
@@ -2304,14 +2250,7 @@ typedef struct nas_f64_forward_call {
         dk_target_f64 h_next;
         dk_target_f64 c;
         dk_target_f64 c_next;
-        dk_target_f64 W_0_x;
-        dk_target_f64 W_1_x;
-        dk_target_f64 W_2_x;
         dk_target_f64 W_3_x;
-        dk_target_f64 W_4_x;
-        dk_target_f64 W_5_x;
-        dk_target_f64 W_6_x;
-        dk_target_f64 W_7_x;
         dk_target_f64 a_0;
         dk_target_f64 a_a_1;
         dk_target_f64 a_2;
@@ -2429,6 +2368,8 @@ static dk_status nas_f64_forward_prepare(const nas_f64_forward_args *args, const
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
@@ -2447,30 +2388,9 @@ static dk_status nas_f64_forward_prepare(const nas_f64_forward_args *args, const
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.W_0_x.at = args->workspace + at.W_0_x_buffer;
-    call->at.W_0_x.global = 0;
-    call->at.W_0_x.local = sizes->H;
-    call->at.W_1_x.at = args->workspace + at.W_1_x_buffer;
-    call->at.W_1_x.global = 0;
-    call->at.W_1_x.local = sizes->H;
-    call->at.W_2_x.at = args->workspace + at.W_2_x_buffer;
-    call->at.W_2_x.global = 0;
-    call->at.W_2_x.local = sizes->H;
     call->at.W_3_x.at = training ? args->saved + kept.W_3_x : args->workspace + at.W_3_x_buffer;
     call->at.W_3_x.global = training ? sizes->H : 0;
     call->at.W_3_x.local = training ? 0 : sizes->H;
-    call->at.W_4_x.at = args->workspace + at.W_4_x_buffer;
-    call->at.W_4_x.global = 0;
-    call->at.W_4_x.local = sizes->H;
-    call->at.W_5_x.at = args->workspace + at.W_5_x_buffer;
-    call->at.W_5_x.global = 0;
-    call->at.W_5_x.local = sizes->H;
-    call->at.W_6_x.at = args->workspace + at.W_6_x_buffer;
-    call->at.W_6_x.global = 0;
-    call->at.W_6_x.local = sizes->H;
-    call->at.W_7_x.at = args->workspace + at.W_7_x_buffer;
-    call->at.W_7_x.global = 0;
-    call->at.W_7_x.local = sizes->H;
     call->at.a_0.at = training ? args->saved + kept.a_0 : NULL;
     call->at.a_0.global = training ? sizes->H : 0;
     call->at.a_0.local = training ? 0 : 0;
@@ -2510,69 +2430,84 @@ static void nas_f64_forward_fill(const nas_f64_forward_args *args, const nas_f64
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_0, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_1, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_2, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_3 */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
             args->params.W_3, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 4,
-            args->params.W_4, sizes->I, 1, sizes->I);
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 5,
-            args->params.W_5, sizes->I, 1, sizes->I);
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_0, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 6,
-            args->params.W_6, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 W_1 W_2 W_3 W_4 W_5 W_6 W_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 7,
-            args->params.W_7, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_0, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_1, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_1, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 2,
+            args->params.W_2, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 2,
             args->params.U_2, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 3,
-            args->params.U_3, sizes->H, 1, sizes->H);
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 3,
+            args->params.W_4, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 4,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 3,
             args->params.U_4, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 5,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 4,
+            args->params.W_5, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 4,
             args->params.U_5, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 6,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 5,
+            args->params.W_6, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 5,
             args->params.U_6, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_0 U_1 U_2 U_3 U_4 U_5 U_6 U_7 */
-        dk_pack_f64_g8(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 7,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 6,
+            args->params.W_7, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 6,
             args->params.U_7, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0, NULL);
+        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 0, NULL);
+        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 2, 0, NULL);
+        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 3, 0, NULL);
+        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 4, 0, NULL);
+        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 5, 0, NULL);
+        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 6, 0, NULL);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_3 */
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+            args->params.U_3, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2663,22 +2598,26 @@ static void nas_f64_forward_before(const nas_f64_forward_call *call, size_t rows
     {
         nas_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
-        a.W_0_x = dk_into_f64(call->at.W_0_x, row, local);
-        a.W_1_x = dk_into_f64(call->at.W_1_x, row, local);
-        a.W_2_x = dk_into_f64(call->at.W_2_x, row, local);
         a.W_3_x = dk_into_f64(call->at.W_3_x, row, local);
-        a.W_4_x = dk_into_f64(call->at.W_4_x, row, local);
-        a.W_5_x = dk_into_f64(call->at.W_5_x, row, local);
-        a.W_6_x = dk_into_f64(call->at.W_6_x, row, local);
-        a.W_7_x = dk_into_f64(call->at.W_7_x, row, local);
         nas_f64_forward_before_1(&a, rows, team);
         dk_wait(team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g7(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void nas_f64_forward_step(const nas_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -2690,19 +2629,29 @@ static void nas_f64_forward_step(const nas_f64_forward_call *call, size_t rows, 
     {
         nas_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_0_x = dk_into_f64(call->at.W_0_x, row, local);
-        a.W_1_x = dk_into_f64(call->at.W_1_x, row, local);
-        a.W_2_x = dk_into_f64(call->at.W_2_x, row, local);
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f64_g7(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_2[1].stride = sizes->H;
+        a.dk_segments_2[1].depth = sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H;
+        a.dk_product_3.segment_count = 1;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
+        a.dk_segments_3[0].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_3[0].stride = sizes->H;
+        a.dk_segments_3[0].depth = sizes->H;
         a.W_3_x = dk_into_f64(call->at.W_3_x, row, local);
-        a.W_4_x = dk_into_f64(call->at.W_4_x, row, local);
-        a.W_5_x = dk_into_f64(call->at.W_5_x, row, local);
-        a.W_6_x = dk_into_f64(call->at.W_6_x, row, local);
-        a.W_7_x = dk_into_f64(call->at.W_7_x, row, local);
         a.c = dk_into_f64(call->at.c, row, local);
         a.a_0 = dk_into_f64(call->at.a_0, row, local);
         a.a_a_1 = dk_into_f64(call->at.a_a_1, row, local);
@@ -2939,8 +2888,7 @@ DK_INLINE nas_f64_backward_step_2_values nas_f64_backward_step_2_unit(dk_f64 d_h
 
 typedef struct nas_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[8];
     double *d_h;
 } nas_f64_backward_step_2_arrays;
@@ -2963,13 +2911,12 @@ static void nas_f64_backward_step_2(const nas_f64_backward_step_2_arrays *a, siz
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 8, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2997,8 +2944,7 @@ DK_INLINE nas_f64_backward_after_1_values nas_f64_backward_after_1_unit(dk_f64 d
 
 typedef struct nas_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[8];
     double *d_x_all;
 } nas_f64_backward_after_1_arrays;
@@ -3021,13 +2967,12 @@ static void nas_f64_backward_after_1(const nas_f64_backward_after_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 8, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -3094,7 +3039,7 @@ static dk_status nas_f64_backward_lay_out(const nas_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -3312,7 +3257,7 @@ static dk_status nas_f64_backward_prepare(const nas_f64_backward_args *args, con
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -3498,6 +3443,9 @@ static void nas_f64_backward_fill(const nas_f64_backward_args *args, const nas_f
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
             args->params.U_0, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_7, 1, sizes->I, sizes->H);
@@ -3529,6 +3477,9 @@ static void nas_f64_backward_fill(const nas_f64_backward_args *args, const nas_f
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
             args->params.W_0, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -3669,8 +3620,11 @@ static void nas_f64_backward_step(const nas_f64_backward_call *call, size_t rows
     {
         nas_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 8;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_a_7, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -3710,8 +3664,11 @@ static void nas_f64_backward_after(const nas_f64_backward_call *call, size_t row
     {
         nas_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 8;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_a_7, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -3740,22 +3697,43 @@ static void nas_f64_backward_after(const nas_f64_backward_call *call, size_t row
         nas_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_7, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_7_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_6, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_6_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_5, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_5_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_4, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_4_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_U_3_h, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_3_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_2, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_2_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_1, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_1_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_0, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_0_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_7, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_7_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_6, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_6_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_5, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_5_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_4, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_4_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_W_3_x, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_3_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_2, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_2_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_1, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_1_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_a_0, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_0_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_a_7, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_a_6, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_a_5, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_a_4, row, local), sizes->H},
+            {dk_into_f64(call->at.d_U_3_h, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_a_2, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_a_1, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_a_0, row, local), sizes->H},
+            {dk_into_f64(call->at.d_W_3_x, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_7_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_6_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_U_5_all, row, local)},
+            {3, 0, dk_into_f64(call->at.d_U_4_all, row, local)},
+            {4, 0, dk_into_f64(call->at.d_U_3_all, row, local)},
+            {5, 0, dk_into_f64(call->at.d_U_2_all, row, local)},
+            {6, 0, dk_into_f64(call->at.d_U_1_all, row, local)},
+            {7, 0, dk_into_f64(call->at.d_U_0_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_7_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_6_all, row, local)},
+            {2, 1, dk_into_f64(call->at.d_W_5_all, row, local)},
+            {3, 1, dk_into_f64(call->at.d_W_4_all, row, local)},
+            {8, 1, dk_into_f64(call->at.d_W_3_all, row, local)},
+            {5, 1, dk_into_f64(call->at.d_W_2_all, row, local)},
+            {6, 1, dk_into_f64(call->at.d_W_1_all, row, local)},
+            {7, 1, dk_into_f64(call->at.d_W_0_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 9, lefts, 2, rights, 16, products,
+            call->scratch, team);
+    }
     dk_wait(team);
 }
 

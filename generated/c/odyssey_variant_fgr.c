@@ -52,7 +52,6 @@
 #if !defined(DK_ONLY_F64)
 DK_DEFINE_GROUP(f32, g1, 1)
 DK_DEFINE_GROUP(f32, g3, 3)
-DK_DEFINE_GROUP(f32, g4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -81,73 +80,6 @@ static dk_status odyssey_variant_fgr_f32_keep(const odyssey_variant_fgr_sizes *s
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct odyssey_variant_fgr_f32_forward_before_1_values {
-    dk_f32 W_i_x, W_f_x, W_g_x, W_o_x;
-} odyssey_variant_fgr_f32_forward_before_1_values;
-
-DK_INLINE odyssey_variant_fgr_f32_forward_before_1_values odyssey_variant_fgr_f32_forward_before_1_unit(dk_f32 W_i_x, dk_f32 W_f_x, dk_f32 W_g_x, dk_f32 W_o_x)
-{
-    const odyssey_variant_fgr_f32_forward_before_1_values dk_result = {W_i_x, W_f_x, W_g_x, W_o_x};
-    return dk_result;
-}
-
-typedef struct odyssey_variant_fgr_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_i_x;
-    float *W_f_x;
-    float *W_g_x;
-    float *W_o_x;
-} odyssey_variant_fgr_f32_forward_before_1_arrays;
-
-DK_INLINE void odyssey_variant_fgr_f32_forward_before_1_at(const odyssey_variant_fgr_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const odyssey_variant_fgr_f32_forward_before_1_values value = odyssey_variant_fgr_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g4));
-    (void)place;
-    dk_store_part_f32(a->W_i_x + place, value.W_i_x, rest);
-    dk_store_part_f32(a->W_f_x + place, value.W_f_x, rest);
-    dk_store_part_f32(a->W_g_x + place, value.W_g_x, rest);
-    dk_store_part_f32(a->W_o_x + place, value.W_o_x, rest);
-}
-
-static void odyssey_variant_fgr_f32_forward_before_1(const odyssey_variant_fgr_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
-                if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g4(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g4);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    odyssey_variant_fgr_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   i' = sigmoid(W_i @ x + U_i @ h + b_i + p_i * c + R_ii @ i + R_fi @ f + R_oi @ o)
  *   f' = sigmoid(W_f @ x + U_f @ h + b_f + p_f * c + R_if @ i + R_ff @ f + R_of @ o)
@@ -160,16 +92,15 @@ typedef struct odyssey_variant_fgr_f32_forward_step_1_values {
     dk_f32 i_next, f_next, g, c_next, o_next, h_next;
 } odyssey_variant_fgr_f32_forward_step_1_values;
 
-DK_INLINE odyssey_variant_fgr_f32_forward_step_1_values odyssey_variant_fgr_f32_forward_step_1_unit(dk_f32 a_i_products, dk_f32 a_f_products, dk_f32 a_o_products, dk_f32 U_g_h, dk_f32 W_i_x, dk_f32 b_i, dk_f32 c, dk_f32 p_i, dk_f32 W_f_x, dk_f32 b_f, dk_f32 p_f, dk_f32 W_g_x, dk_f32 b_g, dk_f32 W_o_x, dk_f32 b_o, dk_f32 p_o)
+DK_INLINE odyssey_variant_fgr_f32_forward_step_1_values odyssey_variant_fgr_f32_forward_step_1_unit(dk_f32 a_i_products_, dk_f32 a_f_products_, dk_f32 a_o_products_, dk_f32 a_g, dk_f32 c, dk_f32 p_i, dk_f32 p_f, dk_f32 p_o)
 {
-    const dk_f32 a_i = W_i_x + c * p_i + b_i + a_i_products;
+    const dk_f32 a_i = c * p_i + a_i_products_;
     const dk_f32 i_next = dk_sigmoid_f32(a_i);
-    const dk_f32 a_f = W_f_x + c * p_f + b_f + a_f_products;
+    const dk_f32 a_f = c * p_f + a_f_products_;
     const dk_f32 f_next = dk_sigmoid_f32(a_f);
-    const dk_f32 a_g = W_g_x + U_g_h + b_g;
     const dk_f32 g = dk_tanh_f32(a_g);
     const dk_f32 c_next = i_next * g + f_next * c;
-    const dk_f32 a_o = c_next * p_o + W_o_x + b_o + a_o_products;
+    const dk_f32 a_o = c_next * p_o + a_o_products_;
     const dk_f32 o_next = dk_sigmoid_f32(a_o);
     const dk_f32 tanh_c_next = dk_tanh_f32(c_next);
     const dk_f32 h_next = o_next * tanh_c_next;
@@ -179,23 +110,13 @@ DK_INLINE odyssey_variant_fgr_f32_forward_step_1_values odyssey_variant_fgr_f32_
 
 typedef struct odyssey_variant_fgr_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[4];
-    const float *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f32 dk_segments_3[1];
-    const float *W_i_x;
-    const float *b_i;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[5];
+    dk_product_f32 dk_product_2;
+    dk_segment_f32 dk_segments_2[2];
     const float *c;
     const float *p_i;
-    const float *W_f_x;
-    const float *b_f;
     const float *p_f;
-    const float *W_g_x;
-    const float *b_g;
-    const float *W_o_x;
-    const float *b_o;
     const float *p_o;
     float *i_next;
     float *f_next;
@@ -206,26 +127,18 @@ typedef struct odyssey_variant_fgr_f32_forward_step_1_arrays {
     float *h_next_output;
 } odyssey_variant_fgr_f32_forward_step_1_arrays;
 
-DK_INLINE void odyssey_variant_fgr_f32_forward_step_1_at(const odyssey_variant_fgr_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, const float *acc_3)
+DK_INLINE void odyssey_variant_fgr_f32_forward_step_1_at(const odyssey_variant_fgr_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, const float *acc_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_fgr_f32_forward_step_1_values value = odyssey_variant_fgr_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g3),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g3),
-        dk_load_f32(acc_2 + 2 * dk_block_f32_g3),
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
-        dk_load_part_f32(a->W_i_x + place, rest),
-        dk_load_part_f32(a->b_i + unit, rest),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g3),
+        dk_load_f32(acc_1 + 1 * dk_block_f32_g3),
+        dk_load_f32(acc_1 + 2 * dk_block_f32_g3),
+        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->c + place, rest),
         dk_load_part_f32(a->p_i + unit, rest),
-        dk_load_part_f32(a->W_f_x + place, rest),
-        dk_load_part_f32(a->b_f + unit, rest),
         dk_load_part_f32(a->p_f + unit, rest),
-        dk_load_part_f32(a->W_g_x + place, rest),
-        dk_load_part_f32(a->b_g + unit, rest),
-        dk_load_part_f32(a->W_o_x + place, rest),
-        dk_load_part_f32(a->b_o + unit, rest),
         dk_load_part_f32(a->p_o + unit, rest));
     (void)place;
     dk_store_part_f32(a->i_next + place, value.i_next, rest);
@@ -247,29 +160,27 @@ static void odyssey_variant_fgr_f32_forward_step_1(const odyssey_variant_fgr_f32
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
                 if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 4, a->dk_segments_2, first,
-                        dk_panel_block_f32_g3(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g3);
+                    dk_tile_f32_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g3), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g3, dk_row_f32_g3);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     odyssey_variant_fgr_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3,
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -284,13 +195,10 @@ typedef struct odyssey_variant_fgr_f32_forward_layout {
     size_t i_buffer;
     size_t f_buffer;
     size_t o_buffer;
-    size_t W_i_x_buffer;
-    size_t W_f_x_buffer;
-    size_t W_g_x_buffer;
-    size_t W_o_x_buffer;
+    size_t dk_before_1;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
-    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -310,13 +218,10 @@ static dk_status odyssey_variant_fgr_f32_forward_lay_out(const odyssey_variant_f
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->i_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->f_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->o_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_i_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_f_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_o_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g4(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g3(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -331,7 +236,8 @@ typedef struct odyssey_variant_fgr_f32_forward_call {
     float *scratch;
     const float *panel_1;
     const float *panel_2;
-    const float *panel_3;
+    float *before_1; /* NULL: contracted in the loop */
+    float *before_2; /* NULL: contracted in the loop */
     const float *latest_1;
     const float *latest_2;
     const float *latest_3;
@@ -339,10 +245,6 @@ typedef struct odyssey_variant_fgr_f32_forward_call {
     const float *latest_5;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_i;
-        dk_source_f32 b_f;
-        dk_source_f32 b_g;
-        dk_source_f32 b_o;
         dk_source_f32 p_i;
         dk_source_f32 p_f;
         dk_source_f32 p_o;
@@ -357,10 +259,6 @@ typedef struct odyssey_variant_fgr_f32_forward_call {
         dk_target_f32 f_next;
         dk_target_f32 o;
         dk_target_f32 o_next;
-        dk_target_f32 W_i_x;
-        dk_target_f32 W_f_x;
-        dk_target_f32 W_g_x;
-        dk_target_f32 W_o_x;
         dk_target_f32 g;
         dk_target_f32 h_next_output;
     } at;
@@ -504,25 +402,14 @@ static dk_status odyssey_variant_fgr_f32_forward_prepare(const odyssey_variant_f
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->latest_3 = args->first.i;
     call->latest_4 = args->first.f;
     call->latest_5 = args->first.o;
     call->at.dk_unused = 0;
-    call->at.b_i.at = args->params.b_i;
-    call->at.b_i.global = 0;
-    call->at.b_i.local = 0;
-    call->at.b_f.at = args->params.b_f;
-    call->at.b_f.global = 0;
-    call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
-    call->at.b_o.at = args->params.b_o;
-    call->at.b_o.global = 0;
-    call->at.b_o.local = 0;
     call->at.p_i.at = args->params.p_i;
     call->at.p_i.global = 0;
     call->at.p_i.local = 0;
@@ -565,18 +452,6 @@ static dk_status odyssey_variant_fgr_f32_forward_prepare(const odyssey_variant_f
     call->at.o_next.at = (training ? args->saved + kept.o_history : args->workspace + at.o_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.o_next.global = training ? sizes->H : 0;
     call->at.o_next.local = training ? 0 : sizes->H;
-    call->at.W_i_x.at = args->workspace + at.W_i_x_buffer;
-    call->at.W_i_x.global = 0;
-    call->at.W_i_x.local = sizes->H;
-    call->at.W_f_x.at = args->workspace + at.W_f_x_buffer;
-    call->at.W_f_x.global = 0;
-    call->at.W_f_x.local = sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
-    call->at.W_o_x.at = args->workspace + at.W_o_x_buffer;
-    call->at.W_o_x.global = 0;
-    call->at.W_o_x.local = sizes->H;
     call->at.g.at = training ? args->saved + kept.g : NULL;
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
@@ -595,73 +470,85 @@ static void odyssey_variant_fgr_f32_forward_fill(const odyssey_variant_fgr_f32_f
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_i, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 0,
             args->params.R_fi, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 0,
             args->params.R_ii, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 0,
             args->params.R_oi, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 0,
             args->params.U_i, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 1,
+            args->params.W_f, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 1,
             args->params.R_ff, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 1,
             args->params.R_if, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 1,
             args->params.R_of, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 1,
             args->params.U_f, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 2,
+            args->params.W_o, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 2,
             args->params.R_fo, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 2,
             args->params.R_io, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 2,
             args->params.R_oo, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 2,
             args->params.U_o, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_i};
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 1, starts_0);
+        const float *const starts_1[] = {args->params.b_f};
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, 1, starts_1);
+        const float *const starts_2[] = {args->params.b_o};
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 2, 1, starts_2);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_g, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_g, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_g};
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -773,21 +660,21 @@ static void odyssey_variant_fgr_f32_forward_before(const odyssey_variant_fgr_f32
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        odyssey_variant_fgr_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_i_x = dk_into_f32(call->at.W_i_x, row, local);
-        a.W_f_x = dk_into_f32(call->at.W_f_x, row, local);
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.W_o_x = dk_into_f32(call->at.W_o_x, row, local);
-        odyssey_variant_fgr_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g3(&product, sizes->H, rows, call->before_1, team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void odyssey_variant_fgr_f32_forward_step(const odyssey_variant_fgr_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -799,36 +686,46 @@ static void odyssey_variant_fgr_f32_forward_step(const odyssey_variant_fgr_f32_f
     {
         odyssey_variant_fgr_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.f, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.dk_segments_2[1].operand = dk_into_f32(call->at.i, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 5;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g3(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.f, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
+        a.dk_segments_1[2].operand = dk_into_f32(call->at.i, row, local);
+        a.dk_segments_1[2].stride = sizes->H;
+        a.dk_segments_1[2].depth = sizes->H;
+        a.dk_segments_1[3].operand = dk_into_f32(call->at.o, row, local);
+        a.dk_segments_1[3].stride = sizes->H;
+        a.dk_segments_1[3].depth = sizes->H;
+        a.dk_segments_1[4].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[4].stride = sizes->H;
+        a.dk_segments_1[4].depth = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f32(call->at.h, row, local);
         a.dk_segments_2[1].stride = sizes->H;
         a.dk_segments_2[1].depth = sizes->H;
-        a.dk_segments_2[2].operand = dk_into_f32(call->at.o, row, local);
-        a.dk_segments_2[2].stride = sizes->H;
-        a.dk_segments_2[2].depth = sizes->H;
-        a.dk_segments_2[3].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[3].stride = sizes->H;
-        a.dk_segments_2[3].depth = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_3[0].stride = sizes->H;
-        a.dk_segments_3[0].depth = sizes->H;
-        a.W_i_x = dk_into_f32(call->at.W_i_x, row, local);
-        a.b_i = dk_from_f32(call->at.b_i, row, local);
         a.c = dk_into_f32(call->at.c, row, local);
         a.p_i = dk_from_f32(call->at.p_i, row, local);
-        a.W_f_x = dk_into_f32(call->at.W_f_x, row, local);
-        a.b_f = dk_from_f32(call->at.b_f, row, local);
         a.p_f = dk_from_f32(call->at.p_f, row, local);
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f32(call->at.b_g, row, local);
-        a.W_o_x = dk_into_f32(call->at.W_o_x, row, local);
-        a.b_o = dk_from_f32(call->at.b_o, row, local);
         a.p_o = dk_from_f32(call->at.p_o, row, local);
         a.i_next = dk_into_f32(call->at.i_next, row, local);
         a.f_next = dk_into_f32(call->at.f_next, row, local);
@@ -1046,11 +943,9 @@ DK_INLINE odyssey_variant_fgr_f32_backward_step_2_values odyssey_variant_fgr_f32
 
 typedef struct odyssey_variant_fgr_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[4];
     float *d_o;
     float *d_f;
@@ -1082,22 +977,20 @@ static void odyssey_variant_fgr_f32_backward_step_2(const odyssey_variant_fgr_f3
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
                 if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(count, 3, a->dk_segments_1, first,
-                        dk_panel_block_f32_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g3);
+                    dk_tile_f32_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g3), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g3, dk_row_f32_g3);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 4, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1180,8 +1073,7 @@ DK_INLINE odyssey_variant_fgr_f32_backward_after_2_values odyssey_variant_fgr_f3
 
 typedef struct odyssey_variant_fgr_f32_backward_after_2_arrays {
     size_t dk_width;
-    const float *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[4];
     float *d_x_all;
 } odyssey_variant_fgr_f32_backward_after_2_arrays;
@@ -1204,13 +1096,12 @@ static void odyssey_variant_fgr_f32_backward_after_2(const odyssey_variant_fgr_f
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 4, a->dk_segments_3, first,
-                        dk_panel_block_f32_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1290,7 +1181,7 @@ static dk_status odyssey_variant_fgr_f32_backward_lay_out(const odyssey_variant_
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1581,7 +1472,7 @@ static dk_status odyssey_variant_fgr_f32_backward_prepare(const odyssey_variant_
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
@@ -1811,6 +1702,11 @@ static void odyssey_variant_fgr_f32_backward_fill(const odyssey_variant_fgr_f32_
         dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 2,
             args->params.R_ii, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 1, 0, NULL);
+        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 2, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.U_o, 1, sizes->H, sizes->H);
@@ -1827,6 +1723,9 @@ static void odyssey_variant_fgr_f32_backward_fill(const odyssey_variant_fgr_f32_
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.U_i, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_o, 1, sizes->I, sizes->H);
@@ -1842,6 +1741,9 @@ static void odyssey_variant_fgr_f32_backward_fill(const odyssey_variant_fgr_f32_
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.W_i, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2009,8 +1911,11 @@ static void odyssey_variant_fgr_f32_backward_step(const odyssey_variant_fgr_f32_
     {
         odyssey_variant_fgr_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 3;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2020,8 +1925,11 @@ static void odyssey_variant_fgr_f32_backward_step(const odyssey_variant_fgr_f32_
         a.dk_segments_1[2].operand = dk_into_f32(call->at.d_a_i, row, local);
         a.dk_segments_1[2].stride = sizes->H;
         a.dk_segments_1[2].depth = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 4;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2066,8 +1974,11 @@ static void odyssey_variant_fgr_f32_backward_after(const odyssey_variant_fgr_f32
     {
         odyssey_variant_fgr_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.segment_count = 4;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2084,27 +1995,46 @@ static void odyssey_variant_fgr_f32_backward_after(const odyssey_variant_fgr_f32
         odyssey_variant_fgr_f32_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.o, row, local), sizes->H, dk_into_f32(call->at.d_R_oo_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.f, row, local), sizes->H, dk_into_f32(call->at.d_R_fo_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.i, row, local), sizes->H, dk_into_f32(call->at.d_R_io_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.o, row, local), sizes->H, dk_into_f32(call->at.d_R_of_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.f, row, local), sizes->H, dk_into_f32(call->at.d_R_ff_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.i, row, local), sizes->H, dk_into_f32(call->at.d_R_if_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_from_f32(call->at.o, row, local), sizes->H, dk_into_f32(call->at.d_R_oi_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_from_f32(call->at.f, row, local), sizes->H, dk_into_f32(call->at.d_R_fi_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_from_f32(call->at.i, row, local), sizes->H, dk_into_f32(call->at.d_R_ii_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_o, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_f, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_i, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_g, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.o, row, local), sizes->H},
+            {dk_from_f32(call->at.f, row, local), sizes->H},
+            {dk_from_f32(call->at.i, row, local), sizes->H},
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_R_oo_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_R_fo_all, row, local)},
+            {0, 2, dk_into_f32(call->at.d_R_io_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_R_of_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_R_ff_all, row, local)},
+            {1, 2, dk_into_f32(call->at.d_R_if_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_R_oi_all, row, local)},
+            {2, 1, dk_into_f32(call->at.d_R_fi_all, row, local)},
+            {2, 2, dk_into_f32(call->at.d_R_ii_all, row, local)},
+            {0, 3, dk_into_f32(call->at.d_U_o_all, row, local)},
+            {3, 3, dk_into_f32(call->at.d_U_g_all, row, local)},
+            {1, 3, dk_into_f32(call->at.d_U_f_all, row, local)},
+            {2, 3, dk_into_f32(call->at.d_U_i_all, row, local)},
+            {0, 4, dk_into_f32(call->at.d_W_o_all, row, local)},
+            {3, 4, dk_into_f32(call->at.d_W_g_all, row, local)},
+            {1, 4, dk_into_f32(call->at.d_W_f_all, row, local)},
+            {2, 4, dk_into_f32(call->at.d_W_i_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 4, lefts, 5, rights, 17, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_into_f32(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_into_f32(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_into_f32(call->at.d_b_f_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_into_f32(call->at.d_b_i_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_o_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_i_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_o_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_f_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_i_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_p_o_of_a_o, row, local), sizes->H, dk_into_f32(call->at.d_p_o_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_p_f_of_a_f, row, local), sizes->H, dk_into_f32(call->at.d_p_f_all, row, local), team);
@@ -2252,7 +2182,6 @@ dk_status odyssey_variant_fgr_f32_memory_needed(const odyssey_variant_fgr_sizes 
 #if !defined(DK_ONLY_F32)
 DK_DEFINE_GROUP(f64, g1, 1)
 DK_DEFINE_GROUP(f64, g3, 3)
-DK_DEFINE_GROUP(f64, g4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 
@@ -2281,73 +2210,6 @@ static dk_status odyssey_variant_fgr_f64_keep(const odyssey_variant_fgr_sizes *s
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct odyssey_variant_fgr_f64_forward_before_1_values {
-    dk_f64 W_i_x, W_f_x, W_g_x, W_o_x;
-} odyssey_variant_fgr_f64_forward_before_1_values;
-
-DK_INLINE odyssey_variant_fgr_f64_forward_before_1_values odyssey_variant_fgr_f64_forward_before_1_unit(dk_f64 W_i_x, dk_f64 W_f_x, dk_f64 W_g_x, dk_f64 W_o_x)
-{
-    const odyssey_variant_fgr_f64_forward_before_1_values dk_result = {W_i_x, W_f_x, W_g_x, W_o_x};
-    return dk_result;
-}
-
-typedef struct odyssey_variant_fgr_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_i_x;
-    double *W_f_x;
-    double *W_g_x;
-    double *W_o_x;
-} odyssey_variant_fgr_f64_forward_before_1_arrays;
-
-DK_INLINE void odyssey_variant_fgr_f64_forward_before_1_at(const odyssey_variant_fgr_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const odyssey_variant_fgr_f64_forward_before_1_values value = odyssey_variant_fgr_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g4));
-    (void)place;
-    dk_store_part_f64(a->W_i_x + place, value.W_i_x, rest);
-    dk_store_part_f64(a->W_f_x + place, value.W_f_x, rest);
-    dk_store_part_f64(a->W_g_x + place, value.W_g_x, rest);
-    dk_store_part_f64(a->W_o_x + place, value.W_o_x, rest);
-}
-
-static void odyssey_variant_fgr_f64_forward_before_1(const odyssey_variant_fgr_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
-                if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g4(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g4);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    odyssey_variant_fgr_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   i' = sigmoid(W_i @ x + U_i @ h + b_i + p_i * c + R_ii @ i + R_fi @ f + R_oi @ o)
  *   f' = sigmoid(W_f @ x + U_f @ h + b_f + p_f * c + R_if @ i + R_ff @ f + R_of @ o)
@@ -2360,16 +2222,15 @@ typedef struct odyssey_variant_fgr_f64_forward_step_1_values {
     dk_f64 i_next, f_next, g, c_next, o_next, h_next;
 } odyssey_variant_fgr_f64_forward_step_1_values;
 
-DK_INLINE odyssey_variant_fgr_f64_forward_step_1_values odyssey_variant_fgr_f64_forward_step_1_unit(dk_f64 a_i_products, dk_f64 a_f_products, dk_f64 a_o_products, dk_f64 U_g_h, dk_f64 W_i_x, dk_f64 b_i, dk_f64 c, dk_f64 p_i, dk_f64 W_f_x, dk_f64 b_f, dk_f64 p_f, dk_f64 W_g_x, dk_f64 b_g, dk_f64 W_o_x, dk_f64 b_o, dk_f64 p_o)
+DK_INLINE odyssey_variant_fgr_f64_forward_step_1_values odyssey_variant_fgr_f64_forward_step_1_unit(dk_f64 a_i_products_, dk_f64 a_f_products_, dk_f64 a_o_products_, dk_f64 a_g, dk_f64 c, dk_f64 p_i, dk_f64 p_f, dk_f64 p_o)
 {
-    const dk_f64 a_i = W_i_x + c * p_i + b_i + a_i_products;
+    const dk_f64 a_i = c * p_i + a_i_products_;
     const dk_f64 i_next = dk_sigmoid_f64(a_i);
-    const dk_f64 a_f = W_f_x + c * p_f + b_f + a_f_products;
+    const dk_f64 a_f = c * p_f + a_f_products_;
     const dk_f64 f_next = dk_sigmoid_f64(a_f);
-    const dk_f64 a_g = W_g_x + U_g_h + b_g;
     const dk_f64 g = dk_tanh_f64(a_g);
     const dk_f64 c_next = i_next * g + f_next * c;
-    const dk_f64 a_o = c_next * p_o + W_o_x + b_o + a_o_products;
+    const dk_f64 a_o = c_next * p_o + a_o_products_;
     const dk_f64 o_next = dk_sigmoid_f64(a_o);
     const dk_f64 tanh_c_next = dk_tanh_f64(c_next);
     const dk_f64 h_next = o_next * tanh_c_next;
@@ -2379,23 +2240,13 @@ DK_INLINE odyssey_variant_fgr_f64_forward_step_1_values odyssey_variant_fgr_f64_
 
 typedef struct odyssey_variant_fgr_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[4];
-    const double *dk_panel_3;
-    size_t dk_depth_3;
-    dk_segment_f64 dk_segments_3[1];
-    const double *W_i_x;
-    const double *b_i;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[5];
+    dk_product_f64 dk_product_2;
+    dk_segment_f64 dk_segments_2[2];
     const double *c;
     const double *p_i;
-    const double *W_f_x;
-    const double *b_f;
     const double *p_f;
-    const double *W_g_x;
-    const double *b_g;
-    const double *W_o_x;
-    const double *b_o;
     const double *p_o;
     double *i_next;
     double *f_next;
@@ -2406,26 +2257,18 @@ typedef struct odyssey_variant_fgr_f64_forward_step_1_arrays {
     double *h_next_output;
 } odyssey_variant_fgr_f64_forward_step_1_arrays;
 
-DK_INLINE void odyssey_variant_fgr_f64_forward_step_1_at(const odyssey_variant_fgr_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, const double *acc_3)
+DK_INLINE void odyssey_variant_fgr_f64_forward_step_1_at(const odyssey_variant_fgr_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, const double *acc_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_fgr_f64_forward_step_1_values value = odyssey_variant_fgr_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g3),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g3),
-        dk_load_f64(acc_2 + 2 * dk_block_f64_g3),
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
-        dk_load_part_f64(a->W_i_x + place, rest),
-        dk_load_part_f64(a->b_i + unit, rest),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g3),
+        dk_load_f64(acc_1 + 1 * dk_block_f64_g3),
+        dk_load_f64(acc_1 + 2 * dk_block_f64_g3),
+        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->c + place, rest),
         dk_load_part_f64(a->p_i + unit, rest),
-        dk_load_part_f64(a->W_f_x + place, rest),
-        dk_load_part_f64(a->b_f + unit, rest),
         dk_load_part_f64(a->p_f + unit, rest),
-        dk_load_part_f64(a->W_g_x + place, rest),
-        dk_load_part_f64(a->b_g + unit, rest),
-        dk_load_part_f64(a->W_o_x + place, rest),
-        dk_load_part_f64(a->b_o + unit, rest),
         dk_load_part_f64(a->p_o + unit, rest));
     (void)place;
     dk_store_part_f64(a->i_next + place, value.i_next, rest);
@@ -2447,29 +2290,27 @@ static void odyssey_variant_fgr_f64_forward_step_1(const odyssey_variant_fgr_f64
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
                 if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 4, a->dk_segments_2, first,
-                        dk_panel_block_f64_g3(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g3);
+                    dk_tile_f64_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g3), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g3, dk_row_f64_g3);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     odyssey_variant_fgr_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3,
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -2484,13 +2325,10 @@ typedef struct odyssey_variant_fgr_f64_forward_layout {
     size_t i_buffer;
     size_t f_buffer;
     size_t o_buffer;
-    size_t W_i_x_buffer;
-    size_t W_f_x_buffer;
-    size_t W_g_x_buffer;
-    size_t W_o_x_buffer;
+    size_t dk_before_1;
+    size_t dk_before_2;
     size_t dk_panel_1;
     size_t dk_panel_2;
-    size_t dk_panel_3;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -2510,13 +2348,10 @@ static dk_status odyssey_variant_fgr_f64_forward_lay_out(const odyssey_variant_f
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->i_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->f_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->o_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_i_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_f_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_o_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g4(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g3(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -2531,7 +2366,8 @@ typedef struct odyssey_variant_fgr_f64_forward_call {
     double *scratch;
     const double *panel_1;
     const double *panel_2;
-    const double *panel_3;
+    double *before_1; /* NULL: contracted in the loop */
+    double *before_2; /* NULL: contracted in the loop */
     const double *latest_1;
     const double *latest_2;
     const double *latest_3;
@@ -2539,10 +2375,6 @@ typedef struct odyssey_variant_fgr_f64_forward_call {
     const double *latest_5;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_i;
-        dk_source_f64 b_f;
-        dk_source_f64 b_g;
-        dk_source_f64 b_o;
         dk_source_f64 p_i;
         dk_source_f64 p_f;
         dk_source_f64 p_o;
@@ -2557,10 +2389,6 @@ typedef struct odyssey_variant_fgr_f64_forward_call {
         dk_target_f64 f_next;
         dk_target_f64 o;
         dk_target_f64 o_next;
-        dk_target_f64 W_i_x;
-        dk_target_f64 W_f_x;
-        dk_target_f64 W_g_x;
-        dk_target_f64 W_o_x;
         dk_target_f64 g;
         dk_target_f64 h_next_output;
     } at;
@@ -2704,25 +2532,14 @@ static dk_status odyssey_variant_fgr_f64_forward_prepare(const odyssey_variant_f
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->latest_3 = args->first.i;
     call->latest_4 = args->first.f;
     call->latest_5 = args->first.o;
     call->at.dk_unused = 0;
-    call->at.b_i.at = args->params.b_i;
-    call->at.b_i.global = 0;
-    call->at.b_i.local = 0;
-    call->at.b_f.at = args->params.b_f;
-    call->at.b_f.global = 0;
-    call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
-    call->at.b_o.at = args->params.b_o;
-    call->at.b_o.global = 0;
-    call->at.b_o.local = 0;
     call->at.p_i.at = args->params.p_i;
     call->at.p_i.global = 0;
     call->at.p_i.local = 0;
@@ -2765,18 +2582,6 @@ static dk_status odyssey_variant_fgr_f64_forward_prepare(const odyssey_variant_f
     call->at.o_next.at = (training ? args->saved + kept.o_history : args->workspace + at.o_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.o_next.global = training ? sizes->H : 0;
     call->at.o_next.local = training ? 0 : sizes->H;
-    call->at.W_i_x.at = args->workspace + at.W_i_x_buffer;
-    call->at.W_i_x.global = 0;
-    call->at.W_i_x.local = sizes->H;
-    call->at.W_f_x.at = args->workspace + at.W_f_x_buffer;
-    call->at.W_f_x.global = 0;
-    call->at.W_f_x.local = sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
-    call->at.W_o_x.at = args->workspace + at.W_o_x_buffer;
-    call->at.W_o_x.global = 0;
-    call->at.W_o_x.local = sizes->H;
     call->at.g.at = training ? args->saved + kept.g : NULL;
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
@@ -2795,73 +2600,85 @@ static void odyssey_variant_fgr_f64_forward_fill(const odyssey_variant_fgr_f64_f
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_i, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 0,
             args->params.R_fi, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 0,
             args->params.R_ii, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 0,
             args->params.R_oi, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 0,
             args->params.U_i, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 1,
+            args->params.W_f, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 1,
             args->params.R_ff, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 1,
             args->params.R_if, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 1,
             args->params.R_of, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 1,
             args->params.U_f, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 2,
+            args->params.W_o, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 2,
             args->params.R_fo, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 2,
             args->params.R_io, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 2,
             args->params.R_oo, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_fi R_ii R_oi U_i R_ff R_if R_of U_f R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 2,
             args->params.U_o, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_i};
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 1, starts_0);
+        const double *const starts_1[] = {args->params.b_f};
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, 1, starts_1);
+        const double *const starts_2[] = {args->params.b_o};
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 2, 1, starts_2);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
+            args->params.W_g, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_g, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_g};
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -2973,21 +2790,21 @@ static void odyssey_variant_fgr_f64_forward_before(const odyssey_variant_fgr_f64
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        odyssey_variant_fgr_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_i_x = dk_into_f64(call->at.W_i_x, row, local);
-        a.W_f_x = dk_into_f64(call->at.W_f_x, row, local);
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.W_o_x = dk_into_f64(call->at.W_o_x, row, local);
-        odyssey_variant_fgr_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g3(&product, sizes->H, rows, call->before_1, team);
     }
+    if (call->before_2 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
+    }
+    dk_wait(team);
 }
 
 static void odyssey_variant_fgr_f64_forward_step(const odyssey_variant_fgr_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -2999,36 +2816,46 @@ static void odyssey_variant_fgr_f64_forward_step(const odyssey_variant_fgr_f64_f
     {
         odyssey_variant_fgr_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.f, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.dk_segments_2[1].operand = dk_into_f64(call->at.i, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 5;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g3(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.f, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
+        a.dk_segments_1[2].operand = dk_into_f64(call->at.i, row, local);
+        a.dk_segments_1[2].stride = sizes->H;
+        a.dk_segments_1[2].depth = sizes->H;
+        a.dk_segments_1[3].operand = dk_into_f64(call->at.o, row, local);
+        a.dk_segments_1[3].stride = sizes->H;
+        a.dk_segments_1[3].depth = sizes->H;
+        a.dk_segments_1[4].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[4].stride = sizes->H;
+        a.dk_segments_1[4].depth = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->I + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = call->before_2 == NULL ? NULL
+            : call->before_2 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_2.skip = sizes->I;
+        a.dk_product_2.skipped_segments = 1;
+        a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_2[0].stride = sizes->I;
+        a.dk_segments_2[0].depth = sizes->I;
+        a.dk_segments_2[1].operand = dk_into_f64(call->at.h, row, local);
         a.dk_segments_2[1].stride = sizes->H;
         a.dk_segments_2[1].depth = sizes->H;
-        a.dk_segments_2[2].operand = dk_into_f64(call->at.o, row, local);
-        a.dk_segments_2[2].stride = sizes->H;
-        a.dk_segments_2[2].depth = sizes->H;
-        a.dk_segments_2[3].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[3].stride = sizes->H;
-        a.dk_segments_2[3].depth = sizes->H;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H;
-        a.dk_segments_3[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_3[0].stride = sizes->H;
-        a.dk_segments_3[0].depth = sizes->H;
-        a.W_i_x = dk_into_f64(call->at.W_i_x, row, local);
-        a.b_i = dk_from_f64(call->at.b_i, row, local);
         a.c = dk_into_f64(call->at.c, row, local);
         a.p_i = dk_from_f64(call->at.p_i, row, local);
-        a.W_f_x = dk_into_f64(call->at.W_f_x, row, local);
-        a.b_f = dk_from_f64(call->at.b_f, row, local);
         a.p_f = dk_from_f64(call->at.p_f, row, local);
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f64(call->at.b_g, row, local);
-        a.W_o_x = dk_into_f64(call->at.W_o_x, row, local);
-        a.b_o = dk_from_f64(call->at.b_o, row, local);
         a.p_o = dk_from_f64(call->at.p_o, row, local);
         a.i_next = dk_into_f64(call->at.i_next, row, local);
         a.f_next = dk_into_f64(call->at.f_next, row, local);
@@ -3246,11 +3073,9 @@ DK_INLINE odyssey_variant_fgr_f64_backward_step_2_values odyssey_variant_fgr_f64
 
 typedef struct odyssey_variant_fgr_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[4];
     double *d_o;
     double *d_f;
@@ -3282,22 +3107,20 @@ static void odyssey_variant_fgr_f64_backward_step_2(const odyssey_variant_fgr_f6
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
                 if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(count, 3, a->dk_segments_1, first,
-                        dk_panel_block_f64_g3(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g3);
+                    dk_tile_f64_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g3), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g3, dk_row_f64_g3);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 4, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -3380,8 +3203,7 @@ DK_INLINE odyssey_variant_fgr_f64_backward_after_2_values odyssey_variant_fgr_f6
 
 typedef struct odyssey_variant_fgr_f64_backward_after_2_arrays {
     size_t dk_width;
-    const double *dk_panel_3;
-    size_t dk_depth_3;
+    dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[4];
     double *d_x_all;
 } odyssey_variant_fgr_f64_backward_after_2_arrays;
@@ -3404,13 +3226,12 @@ static void odyssey_variant_fgr_f64_backward_after_2(const odyssey_variant_fgr_f
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 4, a->dk_segments_3, first,
-                        dk_panel_block_f64_g1(a->dk_panel_3, a->dk_depth_3, panel),
-                        acc_3 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -3490,7 +3311,7 @@ static dk_status odyssey_variant_fgr_f64_backward_lay_out(const odyssey_variant_
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -3781,7 +3602,7 @@ static dk_status odyssey_variant_fgr_f64_backward_prepare(const odyssey_variant_
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
@@ -4011,6 +3832,11 @@ static void odyssey_variant_fgr_f64_backward_fill(const odyssey_variant_fgr_f64_
         dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 2,
             args->params.R_ii, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 1, 0, NULL);
+        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 2, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.U_o, 1, sizes->H, sizes->H);
@@ -4027,6 +3853,9 @@ static void odyssey_variant_fgr_f64_backward_fill(const odyssey_variant_fgr_f64_
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.U_i, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_o, 1, sizes->I, sizes->H);
@@ -4042,6 +3871,9 @@ static void odyssey_variant_fgr_f64_backward_fill(const odyssey_variant_fgr_f64_
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.W_i, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -4209,8 +4041,11 @@ static void odyssey_variant_fgr_f64_backward_step(const odyssey_variant_fgr_f64_
     {
         odyssey_variant_fgr_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 3;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -4220,8 +4055,11 @@ static void odyssey_variant_fgr_f64_backward_step(const odyssey_variant_fgr_f64_
         a.dk_segments_1[2].operand = dk_into_f64(call->at.d_a_i, row, local);
         a.dk_segments_1[2].stride = sizes->H;
         a.dk_segments_1[2].depth = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 4;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -4266,8 +4104,11 @@ static void odyssey_variant_fgr_f64_backward_after(const odyssey_variant_fgr_f64
     {
         odyssey_variant_fgr_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_3 = call->panel_3;
-        a.dk_depth_3 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.panel = call->panel_3;
+        a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_3.segment_count = 4;
+        a.dk_product_3.segments = a.dk_segments_3;
+        a.dk_product_3.before = NULL;
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -4284,27 +4125,46 @@ static void odyssey_variant_fgr_f64_backward_after(const odyssey_variant_fgr_f64
         odyssey_variant_fgr_f64_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.o, row, local), sizes->H, dk_into_f64(call->at.d_R_oo_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.f, row, local), sizes->H, dk_into_f64(call->at.d_R_fo_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.i, row, local), sizes->H, dk_into_f64(call->at.d_R_io_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.o, row, local), sizes->H, dk_into_f64(call->at.d_R_of_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.f, row, local), sizes->H, dk_into_f64(call->at.d_R_ff_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.i, row, local), sizes->H, dk_into_f64(call->at.d_R_if_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_from_f64(call->at.o, row, local), sizes->H, dk_into_f64(call->at.d_R_oi_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_from_f64(call->at.f, row, local), sizes->H, dk_into_f64(call->at.d_R_fi_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_from_f64(call->at.i, row, local), sizes->H, dk_into_f64(call->at.d_R_ii_all, row, local), call->scratch, team);
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_o, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_f, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_i, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_g, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.o, row, local), sizes->H},
+            {dk_from_f64(call->at.f, row, local), sizes->H},
+            {dk_from_f64(call->at.i, row, local), sizes->H},
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_R_oo_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_R_fo_all, row, local)},
+            {0, 2, dk_into_f64(call->at.d_R_io_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_R_of_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_R_ff_all, row, local)},
+            {1, 2, dk_into_f64(call->at.d_R_if_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_R_oi_all, row, local)},
+            {2, 1, dk_into_f64(call->at.d_R_fi_all, row, local)},
+            {2, 2, dk_into_f64(call->at.d_R_ii_all, row, local)},
+            {0, 3, dk_into_f64(call->at.d_U_o_all, row, local)},
+            {3, 3, dk_into_f64(call->at.d_U_g_all, row, local)},
+            {1, 3, dk_into_f64(call->at.d_U_f_all, row, local)},
+            {2, 3, dk_into_f64(call->at.d_U_i_all, row, local)},
+            {0, 4, dk_into_f64(call->at.d_W_o_all, row, local)},
+            {3, 4, dk_into_f64(call->at.d_W_g_all, row, local)},
+            {1, 4, dk_into_f64(call->at.d_W_f_all, row, local)},
+            {2, 4, dk_into_f64(call->at.d_W_i_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 4, lefts, 5, rights, 17, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_into_f64(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_into_f64(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_into_f64(call->at.d_b_f_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_into_f64(call->at.d_b_i_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_o_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_i_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_o_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_f_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_i_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_p_o_of_a_o, row, local), sizes->H, dk_into_f64(call->at.d_p_o_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_p_f_of_a_f, row, local), sizes->H, dk_into_f64(call->at.d_p_f_all, row, local), team);

@@ -79,73 +79,6 @@ static dk_status phased_lstm_f32_keep(const phased_lstm_sizes *sizes, phased_lst
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct phased_lstm_f32_forward_before_1_values {
-    dk_f32 W_i_x, W_f_x, W_g_x, W_o_x;
-} phased_lstm_f32_forward_before_1_values;
-
-DK_INLINE phased_lstm_f32_forward_before_1_values phased_lstm_f32_forward_before_1_unit(dk_f32 W_i_x, dk_f32 W_f_x, dk_f32 W_g_x, dk_f32 W_o_x)
-{
-    const phased_lstm_f32_forward_before_1_values dk_result = {W_i_x, W_f_x, W_g_x, W_o_x};
-    return dk_result;
-}
-
-typedef struct phased_lstm_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_i_x;
-    float *W_f_x;
-    float *W_g_x;
-    float *W_o_x;
-} phased_lstm_f32_forward_before_1_arrays;
-
-DK_INLINE void phased_lstm_f32_forward_before_1_at(const phased_lstm_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const phased_lstm_f32_forward_before_1_values value = phased_lstm_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g4));
-    (void)place;
-    dk_store_part_f32(a->W_i_x + place, value.W_i_x, rest);
-    dk_store_part_f32(a->W_f_x + place, value.W_f_x, rest);
-    dk_store_part_f32(a->W_g_x + place, value.W_g_x, rest);
-    dk_store_part_f32(a->W_o_x + place, value.W_o_x, rest);
-}
-
-static void phased_lstm_f32_forward_before_1(const phased_lstm_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
-                if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g4(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g4);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    phased_lstm_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   i = sigmoid(W_i @ x + U_i @ h + b_i)
  *   f = sigmoid(W_f @ x + U_f @ h + b_f)
@@ -164,16 +97,12 @@ typedef struct phased_lstm_f32_forward_step_1_values {
     dk_f32 i, f, g, o, c_next, h_next;
 } phased_lstm_f32_forward_step_1_values;
 
-DK_INLINE phased_lstm_f32_forward_step_1_values phased_lstm_f32_forward_step_1_unit(dk_f32 U_i_h, dk_f32 U_f_h, dk_f32 U_g_h, dk_f32 U_o_h, dk_f32 W_i_x, dk_f32 b_i, dk_f32 W_f_x, dk_f32 b_f, dk_f32 W_g_x, dk_f32 b_g, dk_f32 c, dk_f32 W_o_x, dk_f32 b_o, dk_f32 time, dk_f32 phase, dk_f32 period, dk_f32 ratio_on, dk_f32 h)
+DK_INLINE phased_lstm_f32_forward_step_1_values phased_lstm_f32_forward_step_1_unit(dk_f32 a_i, dk_f32 a_f, dk_f32 a_g, dk_f32 a_o, dk_f32 c, dk_f32 time, dk_f32 phase, dk_f32 period, dk_f32 ratio_on, dk_f32 h)
 {
-    const dk_f32 a_i = W_i_x + U_i_h + b_i;
     const dk_f32 i = dk_sigmoid_f32(a_i);
-    const dk_f32 a_f = W_f_x + U_f_h + b_f;
     const dk_f32 f = dk_sigmoid_f32(a_f);
-    const dk_f32 a_g = W_g_x + U_g_h + b_g;
     const dk_f32 g = dk_tanh_f32(a_g);
     const dk_f32 c_open = i * g + f * c;
-    const dk_f32 a_o = W_o_x + U_o_h + b_o;
     const dk_f32 o = dk_sigmoid_f32(a_o);
     const dk_f32 tanh_c_open = dk_tanh_f32(c_open);
     const dk_f32 h_open = o * tanh_c_open;
@@ -194,18 +123,9 @@ DK_INLINE phased_lstm_f32_forward_step_1_values phased_lstm_f32_forward_step_1_u
 
 typedef struct phased_lstm_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_i_x;
-    const float *b_i;
-    const float *W_f_x;
-    const float *b_f;
-    const float *W_g_x;
-    const float *b_g;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     const float *c;
-    const float *W_o_x;
-    const float *b_o;
     const float *time;
     const float *phase;
     const float *period;
@@ -220,24 +140,16 @@ typedef struct phased_lstm_f32_forward_step_1_arrays {
     float *h_next_output;
 } phased_lstm_f32_forward_step_1_arrays;
 
-DK_INLINE void phased_lstm_f32_forward_step_1_at(const phased_lstm_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void phased_lstm_f32_forward_step_1_at(const phased_lstm_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const phased_lstm_f32_forward_step_1_values value = phased_lstm_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_2 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_2 + 3 * dk_block_f32_g4),
-        dk_load_part_f32(a->W_i_x + place, rest),
-        dk_load_part_f32(a->b_i + unit, rest),
-        dk_load_part_f32(a->W_f_x + place, rest),
-        dk_load_part_f32(a->b_f + unit, rest),
-        dk_load_part_f32(a->W_g_x + place, rest),
-        dk_load_part_f32(a->b_g + unit, rest),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
+        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
+        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
+        dk_load_f32(acc_1 + 3 * dk_block_f32_g4),
         dk_load_part_f32(a->c + place, rest),
-        dk_load_part_f32(a->W_o_x + place, rest),
-        dk_load_part_f32(a->b_o + unit, rest),
         dk_splat_f32(a->time[row]),
         dk_load_part_f32(a->phase + unit, rest),
         dk_load_part_f32(a->period + unit, rest),
@@ -269,19 +181,18 @@ static void phased_lstm_f32_forward_step_1(const phased_lstm_f32_forward_step_1_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g4(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g4, dk_row_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     phased_lstm_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
+                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
                 }
             }
             first += count;
@@ -293,12 +204,8 @@ static void phased_lstm_f32_forward_step_1(const phased_lstm_f32_forward_step_1_
 typedef struct phased_lstm_f32_forward_layout {
     size_t h_buffer;
     size_t c_buffer;
-    size_t W_i_x_buffer;
-    size_t W_f_x_buffer;
-    size_t W_g_x_buffer;
-    size_t W_o_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -315,12 +222,8 @@ static dk_status phased_lstm_f32_forward_lay_out(const phased_lstm_sizes *sizes,
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->c_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_i_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_f_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_o_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g4(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g4(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g4(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g4(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -334,15 +237,11 @@ typedef struct phased_lstm_f32_forward_call {
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
-    const float *panel_2;
+    float *before_1; /* NULL: contracted in the loop */
     const float *latest_1;
     const float *latest_2;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_i;
-        dk_source_f32 b_f;
-        dk_source_f32 b_g;
-        dk_source_f32 b_o;
         dk_source_f32 period;
         dk_source_f32 phase;
         dk_source_f32 ratio_on;
@@ -352,10 +251,6 @@ typedef struct phased_lstm_f32_forward_call {
         dk_target_f32 h_next;
         dk_target_f32 c;
         dk_target_f32 c_next;
-        dk_target_f32 W_i_x;
-        dk_target_f32 W_f_x;
-        dk_target_f32 W_g_x;
-        dk_target_f32 W_o_x;
         dk_target_f32 i;
         dk_target_f32 f;
         dk_target_f32 g;
@@ -468,22 +363,10 @@ static dk_status phased_lstm_f32_forward_prepare(const phased_lstm_f32_forward_a
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
-    call->at.b_i.at = args->params.b_i;
-    call->at.b_i.global = 0;
-    call->at.b_i.local = 0;
-    call->at.b_f.at = args->params.b_f;
-    call->at.b_f.global = 0;
-    call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
-    call->at.b_o.at = args->params.b_o;
-    call->at.b_o.global = 0;
-    call->at.b_o.local = 0;
     call->at.period.at = args->params.period;
     call->at.period.global = 0;
     call->at.period.local = 0;
@@ -511,18 +394,6 @@ static dk_status phased_lstm_f32_forward_prepare(const phased_lstm_f32_forward_a
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.W_i_x.at = args->workspace + at.W_i_x_buffer;
-    call->at.W_i_x.global = 0;
-    call->at.W_i_x.local = sizes->H;
-    call->at.W_f_x.at = args->workspace + at.W_f_x_buffer;
-    call->at.W_f_x.global = 0;
-    call->at.W_f_x.local = sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
-    call->at.W_o_x.at = args->workspace + at.W_o_x_buffer;
-    call->at.W_o_x.global = 0;
-    call->at.W_o_x.local = sizes->H;
     call->at.i.at = training ? args->saved + kept.i : NULL;
     call->at.i.global = training ? sizes->H : 0;
     call->at.i.local = training ? 0 : 0;
@@ -550,37 +421,47 @@ static void phased_lstm_f32_forward_fill(const phased_lstm_f32_forward_args *arg
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_i, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_i, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_f, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_f, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 2,
+            args->params.W_g, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 2,
             args->params.U_g, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 3,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 3,
+            args->params.W_o, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 3,
             args->params.U_o, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_i};
+        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const float *const starts_1[] = {args->params.b_f};
+        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
+        const float *const starts_2[] = {args->params.b_g};
+        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 2, 1, starts_2);
+        const float *const starts_3[] = {args->params.b_o};
+        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 3, 1, starts_3);
     }
     (void)task;
 }
@@ -665,21 +546,14 @@ static void phased_lstm_f32_forward_before(const phased_lstm_f32_forward_call *c
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        phased_lstm_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_i_x = dk_into_f32(call->at.W_i_x, row, local);
-        a.W_f_x = dk_into_f32(call->at.W_f_x, row, local);
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.W_o_x = dk_into_f32(call->at.W_o_x, row, local);
-        phased_lstm_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g4(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void phased_lstm_f32_forward_step(const phased_lstm_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -691,20 +565,21 @@ static void phased_lstm_f32_forward_step(const phased_lstm_f32_forward_call *cal
     {
         phased_lstm_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_i_x = dk_into_f32(call->at.W_i_x, row, local);
-        a.b_i = dk_from_f32(call->at.b_i, row, local);
-        a.W_f_x = dk_into_f32(call->at.W_f_x, row, local);
-        a.b_f = dk_from_f32(call->at.b_f, row, local);
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f32(call->at.b_g, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g4(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.c = dk_into_f32(call->at.c, row, local);
-        a.W_o_x = dk_into_f32(call->at.W_o_x, row, local);
-        a.b_o = dk_from_f32(call->at.b_o, row, local);
         a.time = dk_from_f32(call->at.time, row, local);
         a.phase = dk_from_f32(call->at.phase, row, local);
         a.period = dk_from_f32(call->at.period, row, local);
@@ -928,8 +803,7 @@ DK_INLINE phased_lstm_f32_backward_step_2_values phased_lstm_f32_backward_step_2
 
 typedef struct phased_lstm_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[4];
     const float *d_h_next;
     const float *k;
@@ -956,13 +830,12 @@ static void phased_lstm_f32_backward_step_2(const phased_lstm_f32_backward_step_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 4, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1030,8 +903,7 @@ DK_INLINE phased_lstm_f32_backward_after_2_values phased_lstm_f32_backward_after
 
 typedef struct phased_lstm_f32_backward_after_2_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[4];
     float *d_x_all;
 } phased_lstm_f32_backward_after_2_arrays;
@@ -1054,13 +926,12 @@ static void phased_lstm_f32_backward_after_2(const phased_lstm_f32_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 4, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1135,7 +1006,7 @@ static dk_status phased_lstm_f32_backward_lay_out(const phased_lstm_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1351,7 +1222,7 @@ static dk_status phased_lstm_f32_backward_prepare(const phased_lstm_f32_backward
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -1515,6 +1386,9 @@ static void phased_lstm_f32_backward_fill(const phased_lstm_f32_backward_args *a
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.U_i, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_o, 1, sizes->I, sizes->H);
@@ -1530,6 +1404,9 @@ static void phased_lstm_f32_backward_fill(const phased_lstm_f32_backward_args *a
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.W_i, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1664,8 +1541,11 @@ static void phased_lstm_f32_backward_step(const phased_lstm_f32_backward_call *c
     {
         phased_lstm_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 4;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1703,8 +1583,11 @@ static void phased_lstm_f32_backward_after(const phased_lstm_f32_backward_call *
     {
         phased_lstm_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 4;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1723,20 +1606,36 @@ static void phased_lstm_f32_backward_after(const phased_lstm_f32_backward_call *
     }
     dk_sum_width_f32(rows, dk_into_f32(call->at.d_stop_gradient_cycle, row, local), sizes->H, dk_into_f32(call->at.d_time_all, row, local), team);
     dk_wait(team);
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_o, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_g, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_f, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_i, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_o_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_g_all, row, local)},
+            {2, 0, dk_into_f32(call->at.d_U_f_all, row, local)},
+            {3, 0, dk_into_f32(call->at.d_U_i_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_o_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_g_all, row, local)},
+            {2, 1, dk_into_f32(call->at.d_W_f_all, row, local)},
+            {3, 1, dk_into_f32(call->at.d_W_i_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 4, lefts, 2, rights, 8, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_ratio_on_of_rising, row, local), sizes->H, dk_into_f32(call->at.d_ratio_on_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_period_of_cycle, row, local), sizes->H, dk_into_f32(call->at.d_period_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_into_f32(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_into_f32(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_into_f32(call->at.d_b_f_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_into_f32(call->at.d_b_i_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_o_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_i_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_o_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_f_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_i_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_phase_of_shifted, row, local), sizes->H, dk_into_f32(call->at.d_phase_all, row, local), team);
     dk_wait(team);
@@ -1878,73 +1777,6 @@ static dk_status phased_lstm_f64_keep(const phased_lstm_sizes *sizes, phased_lst
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct phased_lstm_f64_forward_before_1_values {
-    dk_f64 W_i_x, W_f_x, W_g_x, W_o_x;
-} phased_lstm_f64_forward_before_1_values;
-
-DK_INLINE phased_lstm_f64_forward_before_1_values phased_lstm_f64_forward_before_1_unit(dk_f64 W_i_x, dk_f64 W_f_x, dk_f64 W_g_x, dk_f64 W_o_x)
-{
-    const phased_lstm_f64_forward_before_1_values dk_result = {W_i_x, W_f_x, W_g_x, W_o_x};
-    return dk_result;
-}
-
-typedef struct phased_lstm_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_i_x;
-    double *W_f_x;
-    double *W_g_x;
-    double *W_o_x;
-} phased_lstm_f64_forward_before_1_arrays;
-
-DK_INLINE void phased_lstm_f64_forward_before_1_at(const phased_lstm_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const phased_lstm_f64_forward_before_1_values value = phased_lstm_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g4));
-    (void)place;
-    dk_store_part_f64(a->W_i_x + place, value.W_i_x, rest);
-    dk_store_part_f64(a->W_f_x + place, value.W_f_x, rest);
-    dk_store_part_f64(a->W_g_x + place, value.W_g_x, rest);
-    dk_store_part_f64(a->W_o_x + place, value.W_o_x, rest);
-}
-
-static void phased_lstm_f64_forward_before_1(const phased_lstm_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
-                if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g4(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g4);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    phased_lstm_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   i = sigmoid(W_i @ x + U_i @ h + b_i)
  *   f = sigmoid(W_f @ x + U_f @ h + b_f)
@@ -1963,16 +1795,12 @@ typedef struct phased_lstm_f64_forward_step_1_values {
     dk_f64 i, f, g, o, c_next, h_next;
 } phased_lstm_f64_forward_step_1_values;
 
-DK_INLINE phased_lstm_f64_forward_step_1_values phased_lstm_f64_forward_step_1_unit(dk_f64 U_i_h, dk_f64 U_f_h, dk_f64 U_g_h, dk_f64 U_o_h, dk_f64 W_i_x, dk_f64 b_i, dk_f64 W_f_x, dk_f64 b_f, dk_f64 W_g_x, dk_f64 b_g, dk_f64 c, dk_f64 W_o_x, dk_f64 b_o, dk_f64 time, dk_f64 phase, dk_f64 period, dk_f64 ratio_on, dk_f64 h)
+DK_INLINE phased_lstm_f64_forward_step_1_values phased_lstm_f64_forward_step_1_unit(dk_f64 a_i, dk_f64 a_f, dk_f64 a_g, dk_f64 a_o, dk_f64 c, dk_f64 time, dk_f64 phase, dk_f64 period, dk_f64 ratio_on, dk_f64 h)
 {
-    const dk_f64 a_i = W_i_x + U_i_h + b_i;
     const dk_f64 i = dk_sigmoid_f64(a_i);
-    const dk_f64 a_f = W_f_x + U_f_h + b_f;
     const dk_f64 f = dk_sigmoid_f64(a_f);
-    const dk_f64 a_g = W_g_x + U_g_h + b_g;
     const dk_f64 g = dk_tanh_f64(a_g);
     const dk_f64 c_open = i * g + f * c;
-    const dk_f64 a_o = W_o_x + U_o_h + b_o;
     const dk_f64 o = dk_sigmoid_f64(a_o);
     const dk_f64 tanh_c_open = dk_tanh_f64(c_open);
     const dk_f64 h_open = o * tanh_c_open;
@@ -1993,18 +1821,9 @@ DK_INLINE phased_lstm_f64_forward_step_1_values phased_lstm_f64_forward_step_1_u
 
 typedef struct phased_lstm_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_i_x;
-    const double *b_i;
-    const double *W_f_x;
-    const double *b_f;
-    const double *W_g_x;
-    const double *b_g;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     const double *c;
-    const double *W_o_x;
-    const double *b_o;
     const double *time;
     const double *phase;
     const double *period;
@@ -2019,24 +1838,16 @@ typedef struct phased_lstm_f64_forward_step_1_arrays {
     double *h_next_output;
 } phased_lstm_f64_forward_step_1_arrays;
 
-DK_INLINE void phased_lstm_f64_forward_step_1_at(const phased_lstm_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void phased_lstm_f64_forward_step_1_at(const phased_lstm_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const phased_lstm_f64_forward_step_1_values value = phased_lstm_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_2 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_2 + 3 * dk_block_f64_g4),
-        dk_load_part_f64(a->W_i_x + place, rest),
-        dk_load_part_f64(a->b_i + unit, rest),
-        dk_load_part_f64(a->W_f_x + place, rest),
-        dk_load_part_f64(a->b_f + unit, rest),
-        dk_load_part_f64(a->W_g_x + place, rest),
-        dk_load_part_f64(a->b_g + unit, rest),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
+        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
+        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
+        dk_load_f64(acc_1 + 3 * dk_block_f64_g4),
         dk_load_part_f64(a->c + place, rest),
-        dk_load_part_f64(a->W_o_x + place, rest),
-        dk_load_part_f64(a->b_o + unit, rest),
         dk_splat_f64(a->time[row]),
         dk_load_part_f64(a->phase + unit, rest),
         dk_load_part_f64(a->period + unit, rest),
@@ -2068,19 +1879,18 @@ static void phased_lstm_f64_forward_step_1(const phased_lstm_f64_forward_step_1_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g4(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g4, dk_row_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     phased_lstm_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
+                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
                 }
             }
             first += count;
@@ -2092,12 +1902,8 @@ static void phased_lstm_f64_forward_step_1(const phased_lstm_f64_forward_step_1_
 typedef struct phased_lstm_f64_forward_layout {
     size_t h_buffer;
     size_t c_buffer;
-    size_t W_i_x_buffer;
-    size_t W_f_x_buffer;
-    size_t W_g_x_buffer;
-    size_t W_o_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -2114,12 +1920,8 @@ static dk_status phased_lstm_f64_forward_lay_out(const phased_lstm_sizes *sizes,
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->c_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_i_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_f_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_o_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g4(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g4(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g4(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g4(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -2133,15 +1935,11 @@ typedef struct phased_lstm_f64_forward_call {
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
-    const double *panel_2;
+    double *before_1; /* NULL: contracted in the loop */
     const double *latest_1;
     const double *latest_2;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_i;
-        dk_source_f64 b_f;
-        dk_source_f64 b_g;
-        dk_source_f64 b_o;
         dk_source_f64 period;
         dk_source_f64 phase;
         dk_source_f64 ratio_on;
@@ -2151,10 +1949,6 @@ typedef struct phased_lstm_f64_forward_call {
         dk_target_f64 h_next;
         dk_target_f64 c;
         dk_target_f64 c_next;
-        dk_target_f64 W_i_x;
-        dk_target_f64 W_f_x;
-        dk_target_f64 W_g_x;
-        dk_target_f64 W_o_x;
         dk_target_f64 i;
         dk_target_f64 f;
         dk_target_f64 g;
@@ -2267,22 +2061,10 @@ static dk_status phased_lstm_f64_forward_prepare(const phased_lstm_f64_forward_a
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
-    call->at.b_i.at = args->params.b_i;
-    call->at.b_i.global = 0;
-    call->at.b_i.local = 0;
-    call->at.b_f.at = args->params.b_f;
-    call->at.b_f.global = 0;
-    call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
-    call->at.b_o.at = args->params.b_o;
-    call->at.b_o.global = 0;
-    call->at.b_o.local = 0;
     call->at.period.at = args->params.period;
     call->at.period.global = 0;
     call->at.period.local = 0;
@@ -2310,18 +2092,6 @@ static dk_status phased_lstm_f64_forward_prepare(const phased_lstm_f64_forward_a
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.W_i_x.at = args->workspace + at.W_i_x_buffer;
-    call->at.W_i_x.global = 0;
-    call->at.W_i_x.local = sizes->H;
-    call->at.W_f_x.at = args->workspace + at.W_f_x_buffer;
-    call->at.W_f_x.global = 0;
-    call->at.W_f_x.local = sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
-    call->at.W_o_x.at = args->workspace + at.W_o_x_buffer;
-    call->at.W_o_x.global = 0;
-    call->at.W_o_x.local = sizes->H;
     call->at.i.at = training ? args->saved + kept.i : NULL;
     call->at.i.global = training ? sizes->H : 0;
     call->at.i.local = training ? 0 : 0;
@@ -2349,37 +2119,47 @@ static void phased_lstm_f64_forward_fill(const phased_lstm_f64_forward_args *arg
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_i, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_i, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_f, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_f, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 2,
+            args->params.W_g, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 2,
             args->params.U_g, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 3,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 3,
+            args->params.W_o, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 3,
             args->params.U_o, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_i};
+        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const double *const starts_1[] = {args->params.b_f};
+        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
+        const double *const starts_2[] = {args->params.b_g};
+        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 2, 1, starts_2);
+        const double *const starts_3[] = {args->params.b_o};
+        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 3, 1, starts_3);
     }
     (void)task;
 }
@@ -2464,21 +2244,14 @@ static void phased_lstm_f64_forward_before(const phased_lstm_f64_forward_call *c
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        phased_lstm_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_i_x = dk_into_f64(call->at.W_i_x, row, local);
-        a.W_f_x = dk_into_f64(call->at.W_f_x, row, local);
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.W_o_x = dk_into_f64(call->at.W_o_x, row, local);
-        phased_lstm_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g4(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void phased_lstm_f64_forward_step(const phased_lstm_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -2490,20 +2263,21 @@ static void phased_lstm_f64_forward_step(const phased_lstm_f64_forward_call *cal
     {
         phased_lstm_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_i_x = dk_into_f64(call->at.W_i_x, row, local);
-        a.b_i = dk_from_f64(call->at.b_i, row, local);
-        a.W_f_x = dk_into_f64(call->at.W_f_x, row, local);
-        a.b_f = dk_from_f64(call->at.b_f, row, local);
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f64(call->at.b_g, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g4(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.c = dk_into_f64(call->at.c, row, local);
-        a.W_o_x = dk_into_f64(call->at.W_o_x, row, local);
-        a.b_o = dk_from_f64(call->at.b_o, row, local);
         a.time = dk_from_f64(call->at.time, row, local);
         a.phase = dk_from_f64(call->at.phase, row, local);
         a.period = dk_from_f64(call->at.period, row, local);
@@ -2727,8 +2501,7 @@ DK_INLINE phased_lstm_f64_backward_step_2_values phased_lstm_f64_backward_step_2
 
 typedef struct phased_lstm_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[4];
     const double *d_h_next;
     const double *k;
@@ -2755,13 +2528,12 @@ static void phased_lstm_f64_backward_step_2(const phased_lstm_f64_backward_step_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 4, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2829,8 +2601,7 @@ DK_INLINE phased_lstm_f64_backward_after_2_values phased_lstm_f64_backward_after
 
 typedef struct phased_lstm_f64_backward_after_2_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[4];
     double *d_x_all;
 } phased_lstm_f64_backward_after_2_arrays;
@@ -2853,13 +2624,12 @@ static void phased_lstm_f64_backward_after_2(const phased_lstm_f64_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 4, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2934,7 +2704,7 @@ static dk_status phased_lstm_f64_backward_lay_out(const phased_lstm_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -3150,7 +2920,7 @@ static dk_status phased_lstm_f64_backward_prepare(const phased_lstm_f64_backward
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -3314,6 +3084,9 @@ static void phased_lstm_f64_backward_fill(const phased_lstm_f64_backward_args *a
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.U_i, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
             args->params.W_o, 1, sizes->I, sizes->H);
@@ -3329,6 +3102,9 @@ static void phased_lstm_f64_backward_fill(const phased_lstm_f64_backward_args *a
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
             args->params.W_i, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -3463,8 +3239,11 @@ static void phased_lstm_f64_backward_step(const phased_lstm_f64_backward_call *c
     {
         phased_lstm_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 4;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -3502,8 +3281,11 @@ static void phased_lstm_f64_backward_after(const phased_lstm_f64_backward_call *
     {
         phased_lstm_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 4;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -3522,20 +3304,36 @@ static void phased_lstm_f64_backward_after(const phased_lstm_f64_backward_call *
     }
     dk_sum_width_f64(rows, dk_into_f64(call->at.d_stop_gradient_cycle, row, local), sizes->H, dk_into_f64(call->at.d_time_all, row, local), team);
     dk_wait(team);
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_o, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_g, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_f, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_i, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_o_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_g_all, row, local)},
+            {2, 0, dk_into_f64(call->at.d_U_f_all, row, local)},
+            {3, 0, dk_into_f64(call->at.d_U_i_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_o_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_g_all, row, local)},
+            {2, 1, dk_into_f64(call->at.d_W_f_all, row, local)},
+            {3, 1, dk_into_f64(call->at.d_W_i_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 4, lefts, 2, rights, 8, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_ratio_on_of_rising, row, local), sizes->H, dk_into_f64(call->at.d_ratio_on_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_period_of_cycle, row, local), sizes->H, dk_into_f64(call->at.d_period_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_into_f64(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_into_f64(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_into_f64(call->at.d_b_f_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_into_f64(call->at.d_b_i_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_o_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_f_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_i_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_o_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_f_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_i_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_phase_of_shifted, row, local), sizes->H, dk_into_f64(call->at.d_phase_all, row, local), team);
     dk_wait(team);

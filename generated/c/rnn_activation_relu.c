@@ -45,64 +45,6 @@ static dk_status rnn_activation_relu_f32_keep(const rnn_activation_relu_sizes *s
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct rnn_activation_relu_f32_forward_before_1_values {
-    dk_f32 W_x;
-} rnn_activation_relu_f32_forward_before_1_values;
-
-DK_INLINE rnn_activation_relu_f32_forward_before_1_values rnn_activation_relu_f32_forward_before_1_unit(dk_f32 W_x)
-{
-    const rnn_activation_relu_f32_forward_before_1_values dk_result = {W_x};
-    return dk_result;
-}
-
-typedef struct rnn_activation_relu_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_x;
-} rnn_activation_relu_f32_forward_before_1_arrays;
-
-DK_INLINE void rnn_activation_relu_f32_forward_before_1_at(const rnn_activation_relu_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const rnn_activation_relu_f32_forward_before_1_values value = rnn_activation_relu_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
-    (void)place;
-    dk_store_part_f32(a->W_x + place, value.W_x, rest);
-}
-
-static void rnn_activation_relu_f32_forward_before_1(const rnn_activation_relu_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
-                if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    rnn_activation_relu_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   h' = relu(W @ x + U @ h + b)
  */
@@ -110,9 +52,8 @@ typedef struct rnn_activation_relu_f32_forward_step_1_values {
     dk_f32 a_h, h_next;
 } rnn_activation_relu_f32_forward_step_1_values;
 
-DK_INLINE rnn_activation_relu_f32_forward_step_1_values rnn_activation_relu_f32_forward_step_1_unit(dk_f32 U_h, dk_f32 W_x, dk_f32 b)
+DK_INLINE rnn_activation_relu_f32_forward_step_1_values rnn_activation_relu_f32_forward_step_1_unit(dk_f32 a_h)
 {
-    const dk_f32 a_h = W_x + U_h + b;
     const dk_f32 h_next = dk_relu_f32(a_h);
     const rnn_activation_relu_f32_forward_step_1_values dk_result = {a_h, h_next};
     return dk_result;
@@ -120,24 +61,19 @@ DK_INLINE rnn_activation_relu_f32_forward_step_1_values rnn_activation_relu_f32_
 
 typedef struct rnn_activation_relu_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_x;
-    const float *b;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     float *a_h;
     float *h_next;
     float *h_next_output;
 } rnn_activation_relu_f32_forward_step_1_arrays;
 
-DK_INLINE void rnn_activation_relu_f32_forward_step_1_at(const rnn_activation_relu_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void rnn_activation_relu_f32_forward_step_1_at(const rnn_activation_relu_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const rnn_activation_relu_f32_forward_step_1_values value = rnn_activation_relu_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
-        dk_load_part_f32(a->W_x + place, rest),
-        dk_load_part_f32(a->b + unit, rest));
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
     (void)place;
     if (a->a_h != NULL) {
         dk_store_part_f32(a->a_h + place, value.a_h, rest);
@@ -154,19 +90,18 @@ static void rnn_activation_relu_f32_forward_step_1(const rnn_activation_relu_f32
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     rnn_activation_relu_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -177,9 +112,8 @@ static void rnn_activation_relu_f32_forward_step_1(const rnn_activation_relu_f32
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct rnn_activation_relu_f32_forward_layout {
     size_t h_buffer;
-    size_t W_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -195,9 +129,8 @@ static dk_status rnn_activation_relu_f32_forward_lay_out(const rnn_activation_re
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -211,15 +144,13 @@ typedef struct rnn_activation_relu_f32_forward_call {
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
-    const float *panel_2;
+    float *before_1; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f32 b;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
-        dk_target_f32 W_x;
         dk_target_f32 a_h;
         dk_target_f32 h_next_output;
     } at;
@@ -287,12 +218,9 @@ static dk_status rnn_activation_relu_f32_forward_prepare(const rnn_activation_re
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b.at = args->params.b;
-    call->at.b.global = 0;
-    call->at.b.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -302,9 +230,6 @@ static dk_status rnn_activation_relu_f32_forward_prepare(const rnn_activation_re
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_x.at = args->workspace + at.W_x_buffer;
-    call->at.W_x.global = 0;
-    call->at.W_x.local = sizes->H;
     call->at.a_h.at = training ? args->saved + kept.a_h : NULL;
     call->at.a_h.global = training ? sizes->H : 0;
     call->at.a_h.local = training ? 0 : 0;
@@ -323,13 +248,17 @@ static void rnn_activation_relu_f32_forward_fill(const rnn_activation_relu_f32_f
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W U */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W U */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b};
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -378,18 +307,14 @@ static void rnn_activation_relu_f32_forward_before(const rnn_activation_relu_f32
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        rnn_activation_relu_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_x = dk_into_f32(call->at.W_x, row, local);
-        rnn_activation_relu_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void rnn_activation_relu_f32_forward_step(const rnn_activation_relu_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -401,13 +326,20 @@ static void rnn_activation_relu_f32_forward_step(const rnn_activation_relu_f32_f
     {
         rnn_activation_relu_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_x = dk_into_f32(call->at.W_x, row, local);
-        a.b = dk_from_f32(call->at.b, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.a_h = dk_into_f32(call->at.a_h, row, local);
         a.h_next = dk_into_f32(call->at.h_next, row, local);
         a.h_next_output = dk_into_f32(call->at.h_next_output, row, local);
@@ -537,8 +469,7 @@ DK_INLINE rnn_activation_relu_f32_backward_step_2_values rnn_activation_relu_f32
 
 typedef struct rnn_activation_relu_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *d_h;
 } rnn_activation_relu_f32_backward_step_2_arrays;
@@ -561,13 +492,12 @@ static void rnn_activation_relu_f32_backward_step_2(const rnn_activation_relu_f3
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -595,8 +525,7 @@ DK_INLINE rnn_activation_relu_f32_backward_after_1_values rnn_activation_relu_f3
 
 typedef struct rnn_activation_relu_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *d_x_all;
 } rnn_activation_relu_f32_backward_after_1_arrays;
@@ -619,13 +548,12 @@ static void rnn_activation_relu_f32_backward_after_1(const rnn_activation_relu_f
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -672,7 +600,7 @@ static dk_status rnn_activation_relu_f32_backward_lay_out(const rnn_activation_r
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -774,7 +702,7 @@ static dk_status rnn_activation_relu_f32_backward_prepare(const rnn_activation_r
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -829,9 +757,15 @@ static void rnn_activation_relu_f32_backward_fill(const rnn_activation_relu_f32_
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
             args->params.W, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -899,8 +833,11 @@ static void rnn_activation_relu_f32_backward_step(const rnn_activation_relu_f32_
     {
         rnn_activation_relu_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_h, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -919,8 +856,11 @@ static void rnn_activation_relu_f32_backward_after(const rnn_activation_relu_f32
     {
         rnn_activation_relu_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_h, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -928,9 +868,22 @@ static void rnn_activation_relu_f32_backward_after(const rnn_activation_relu_f32
         rnn_activation_relu_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_h, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 1, lefts, 2, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_h, row, local), sizes->H, dk_into_f32(call->at.d_b_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_h, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_h, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1049,64 +1002,6 @@ static dk_status rnn_activation_relu_f64_keep(const rnn_activation_relu_sizes *s
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct rnn_activation_relu_f64_forward_before_1_values {
-    dk_f64 W_x;
-} rnn_activation_relu_f64_forward_before_1_values;
-
-DK_INLINE rnn_activation_relu_f64_forward_before_1_values rnn_activation_relu_f64_forward_before_1_unit(dk_f64 W_x)
-{
-    const rnn_activation_relu_f64_forward_before_1_values dk_result = {W_x};
-    return dk_result;
-}
-
-typedef struct rnn_activation_relu_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_x;
-} rnn_activation_relu_f64_forward_before_1_arrays;
-
-DK_INLINE void rnn_activation_relu_f64_forward_before_1_at(const rnn_activation_relu_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const rnn_activation_relu_f64_forward_before_1_values value = rnn_activation_relu_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
-    (void)place;
-    dk_store_part_f64(a->W_x + place, value.W_x, rest);
-}
-
-static void rnn_activation_relu_f64_forward_before_1(const rnn_activation_relu_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
-                if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    rnn_activation_relu_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   h' = relu(W @ x + U @ h + b)
  */
@@ -1114,9 +1009,8 @@ typedef struct rnn_activation_relu_f64_forward_step_1_values {
     dk_f64 a_h, h_next;
 } rnn_activation_relu_f64_forward_step_1_values;
 
-DK_INLINE rnn_activation_relu_f64_forward_step_1_values rnn_activation_relu_f64_forward_step_1_unit(dk_f64 U_h, dk_f64 W_x, dk_f64 b)
+DK_INLINE rnn_activation_relu_f64_forward_step_1_values rnn_activation_relu_f64_forward_step_1_unit(dk_f64 a_h)
 {
-    const dk_f64 a_h = W_x + U_h + b;
     const dk_f64 h_next = dk_relu_f64(a_h);
     const rnn_activation_relu_f64_forward_step_1_values dk_result = {a_h, h_next};
     return dk_result;
@@ -1124,24 +1018,19 @@ DK_INLINE rnn_activation_relu_f64_forward_step_1_values rnn_activation_relu_f64_
 
 typedef struct rnn_activation_relu_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_x;
-    const double *b;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     double *a_h;
     double *h_next;
     double *h_next_output;
 } rnn_activation_relu_f64_forward_step_1_arrays;
 
-DK_INLINE void rnn_activation_relu_f64_forward_step_1_at(const rnn_activation_relu_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void rnn_activation_relu_f64_forward_step_1_at(const rnn_activation_relu_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const rnn_activation_relu_f64_forward_step_1_values value = rnn_activation_relu_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
-        dk_load_part_f64(a->W_x + place, rest),
-        dk_load_part_f64(a->b + unit, rest));
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
     (void)place;
     if (a->a_h != NULL) {
         dk_store_part_f64(a->a_h + place, value.a_h, rest);
@@ -1158,19 +1047,18 @@ static void rnn_activation_relu_f64_forward_step_1(const rnn_activation_relu_f64
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     rnn_activation_relu_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1181,9 +1069,8 @@ static void rnn_activation_relu_f64_forward_step_1(const rnn_activation_relu_f64
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct rnn_activation_relu_f64_forward_layout {
     size_t h_buffer;
-    size_t W_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1199,9 +1086,8 @@ static dk_status rnn_activation_relu_f64_forward_lay_out(const rnn_activation_re
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1215,15 +1101,13 @@ typedef struct rnn_activation_relu_f64_forward_call {
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
-    const double *panel_2;
+    double *before_1; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f64 b;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
-        dk_target_f64 W_x;
         dk_target_f64 a_h;
         dk_target_f64 h_next_output;
     } at;
@@ -1291,12 +1175,9 @@ static dk_status rnn_activation_relu_f64_forward_prepare(const rnn_activation_re
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b.at = args->params.b;
-    call->at.b.global = 0;
-    call->at.b.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -1306,9 +1187,6 @@ static dk_status rnn_activation_relu_f64_forward_prepare(const rnn_activation_re
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_x.at = args->workspace + at.W_x_buffer;
-    call->at.W_x.global = 0;
-    call->at.W_x.local = sizes->H;
     call->at.a_h.at = training ? args->saved + kept.a_h : NULL;
     call->at.a_h.global = training ? sizes->H : 0;
     call->at.a_h.local = training ? 0 : 0;
@@ -1327,13 +1205,17 @@ static void rnn_activation_relu_f64_forward_fill(const rnn_activation_relu_f64_f
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W U */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W U */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b};
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -1382,18 +1264,14 @@ static void rnn_activation_relu_f64_forward_before(const rnn_activation_relu_f64
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        rnn_activation_relu_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_x = dk_into_f64(call->at.W_x, row, local);
-        rnn_activation_relu_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void rnn_activation_relu_f64_forward_step(const rnn_activation_relu_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1405,13 +1283,20 @@ static void rnn_activation_relu_f64_forward_step(const rnn_activation_relu_f64_f
     {
         rnn_activation_relu_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_x = dk_into_f64(call->at.W_x, row, local);
-        a.b = dk_from_f64(call->at.b, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.a_h = dk_into_f64(call->at.a_h, row, local);
         a.h_next = dk_into_f64(call->at.h_next, row, local);
         a.h_next_output = dk_into_f64(call->at.h_next_output, row, local);
@@ -1541,8 +1426,7 @@ DK_INLINE rnn_activation_relu_f64_backward_step_2_values rnn_activation_relu_f64
 
 typedef struct rnn_activation_relu_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *d_h;
 } rnn_activation_relu_f64_backward_step_2_arrays;
@@ -1565,13 +1449,12 @@ static void rnn_activation_relu_f64_backward_step_2(const rnn_activation_relu_f6
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1599,8 +1482,7 @@ DK_INLINE rnn_activation_relu_f64_backward_after_1_values rnn_activation_relu_f6
 
 typedef struct rnn_activation_relu_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *d_x_all;
 } rnn_activation_relu_f64_backward_after_1_arrays;
@@ -1623,13 +1505,12 @@ static void rnn_activation_relu_f64_backward_after_1(const rnn_activation_relu_f
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1676,7 +1557,7 @@ static dk_status rnn_activation_relu_f64_backward_lay_out(const rnn_activation_r
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1778,7 +1659,7 @@ static dk_status rnn_activation_relu_f64_backward_prepare(const rnn_activation_r
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -1833,9 +1714,15 @@ static void rnn_activation_relu_f64_backward_fill(const rnn_activation_relu_f64_
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
             args->params.W, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1903,8 +1790,11 @@ static void rnn_activation_relu_f64_backward_step(const rnn_activation_relu_f64_
     {
         rnn_activation_relu_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_h, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1923,8 +1813,11 @@ static void rnn_activation_relu_f64_backward_after(const rnn_activation_relu_f64
     {
         rnn_activation_relu_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_h, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1932,9 +1825,22 @@ static void rnn_activation_relu_f64_backward_after(const rnn_activation_relu_f64
         rnn_activation_relu_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_h, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 1, lefts, 2, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_h, row, local), sizes->H, dk_into_f64(call->at.d_b_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_h, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_h, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

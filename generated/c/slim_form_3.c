@@ -110,64 +110,6 @@ static void slim_form_3_f32_forward_once_1(const slim_form_3_f32_forward_once_1_
     }
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct slim_form_3_f32_forward_before_1_values {
-    dk_f32 W_g_x;
-} slim_form_3_f32_forward_before_1_values;
-
-DK_INLINE slim_form_3_f32_forward_before_1_values slim_form_3_f32_forward_before_1_unit(dk_f32 W_g_x)
-{
-    const slim_form_3_f32_forward_before_1_values dk_result = {W_g_x};
-    return dk_result;
-}
-
-typedef struct slim_form_3_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_g_x;
-} slim_form_3_f32_forward_before_1_arrays;
-
-DK_INLINE void slim_form_3_f32_forward_before_1_at(const slim_form_3_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const slim_form_3_f32_forward_before_1_values value = slim_form_3_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
-    (void)place;
-    dk_store_part_f32(a->W_g_x + place, value.W_g_x, rest);
-}
-
-static void slim_form_3_f32_forward_before_1(const slim_form_3_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
-                if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    slim_form_3_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   g = tanh(W_g @ x + U_g @ h + b_g)
  *   c' = i * g + f * c
@@ -177,9 +119,8 @@ typedef struct slim_form_3_f32_forward_step_1_values {
     dk_f32 g, c_next, h_next;
 } slim_form_3_f32_forward_step_1_values;
 
-DK_INLINE slim_form_3_f32_forward_step_1_values slim_form_3_f32_forward_step_1_unit(dk_f32 U_g_h, dk_f32 W_g_x, dk_f32 b_g, dk_f32 c, dk_f32 f, dk_f32 i, dk_f32 o)
+DK_INLINE slim_form_3_f32_forward_step_1_values slim_form_3_f32_forward_step_1_unit(dk_f32 a_g, dk_f32 c, dk_f32 f, dk_f32 i, dk_f32 o)
 {
-    const dk_f32 a_g = W_g_x + U_g_h + b_g;
     const dk_f32 g = dk_tanh_f32(a_g);
     const dk_f32 c_next = i * g + f * c;
     const dk_f32 tanh_c_next = dk_tanh_f32(c_next);
@@ -190,11 +131,8 @@ DK_INLINE slim_form_3_f32_forward_step_1_values slim_form_3_f32_forward_step_1_u
 
 typedef struct slim_form_3_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_g_x;
-    const float *b_g;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     const float *c;
     const float *f;
     const float *i;
@@ -205,14 +143,12 @@ typedef struct slim_form_3_f32_forward_step_1_arrays {
     float *h_next_output;
 } slim_form_3_f32_forward_step_1_arrays;
 
-DK_INLINE void slim_form_3_f32_forward_step_1_at(const slim_form_3_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void slim_form_3_f32_forward_step_1_at(const slim_form_3_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const slim_form_3_f32_forward_step_1_values value = slim_form_3_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
-        dk_load_part_f32(a->W_g_x + place, rest),
-        dk_load_part_f32(a->b_g + unit, rest),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->c + place, rest),
         dk_load_part_f32(a->f + unit, rest),
         dk_load_part_f32(a->i + unit, rest),
@@ -234,19 +170,18 @@ static void slim_form_3_f32_forward_step_1(const slim_form_3_f32_forward_step_1_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     slim_form_3_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -261,9 +196,8 @@ typedef struct slim_form_3_f32_forward_layout {
     size_t i_buffer;
     size_t f_buffer;
     size_t o_buffer;
-    size_t W_g_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -283,9 +217,8 @@ static dk_status slim_form_3_f32_forward_lay_out(const slim_form_3_sizes *sizes,
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, sizes->H, &at->i_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, sizes->H, &at->f_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, sizes->H, &at->o_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -299,14 +232,13 @@ typedef struct slim_form_3_f32_forward_call {
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
-    const float *panel_2;
+    float *before_1; /* NULL: contracted in the loop */
     const float *latest_1;
     const float *latest_2;
     struct {
         size_t dk_unused;
         dk_source_f32 b_i;
         dk_source_f32 b_f;
-        dk_source_f32 b_g;
         dk_source_f32 b_o;
         dk_source_f32 x;
         dk_target_f32 h;
@@ -316,7 +248,6 @@ typedef struct slim_form_3_f32_forward_call {
         dk_target_f32 i;
         dk_target_f32 f;
         dk_target_f32 o;
-        dk_target_f32 W_g_x;
         dk_target_f32 g;
         dk_target_f32 h_next_output;
     } at;
@@ -396,7 +327,7 @@ static dk_status slim_form_3_f32_forward_prepare(const slim_form_3_f32_forward_a
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
@@ -406,9 +337,6 @@ static dk_status slim_form_3_f32_forward_prepare(const slim_form_3_f32_forward_a
     call->at.b_f.at = args->params.b_f;
     call->at.b_f.global = 0;
     call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
     call->at.b_o.at = args->params.b_o;
     call->at.b_o.global = 0;
     call->at.b_o.local = 0;
@@ -436,9 +364,6 @@ static dk_status slim_form_3_f32_forward_prepare(const slim_form_3_f32_forward_a
     call->at.o.at = args->workspace + at.o_buffer;
     call->at.o.global = 0;
     call->at.o.local = 0;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
     call->at.g.at = training ? args->saved + kept.g : NULL;
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
@@ -457,13 +382,17 @@ static void slim_form_3_f32_forward_fill(const slim_form_3_f32_forward_args *arg
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_g, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_g, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_g};
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -541,18 +470,14 @@ static void slim_form_3_f32_forward_before(const slim_form_3_f32_forward_call *c
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        slim_form_3_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        slim_form_3_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void slim_form_3_f32_forward_step(const slim_form_3_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -564,13 +489,20 @@ static void slim_form_3_f32_forward_step(const slim_form_3_f32_forward_call *cal
     {
         slim_form_3_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f32(call->at.b_g, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.c = dk_into_f32(call->at.c, row, local);
         a.f = dk_into_f32(call->at.f, row, local);
         a.i = dk_into_f32(call->at.i, row, local);
@@ -797,8 +729,7 @@ DK_INLINE slim_form_3_f32_backward_step_2_values slim_form_3_f32_backward_step_2
 
 typedef struct slim_form_3_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *d_h;
 } slim_form_3_f32_backward_step_2_arrays;
@@ -821,13 +752,12 @@ static void slim_form_3_f32_backward_step_2(const slim_form_3_f32_backward_step_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -858,8 +788,7 @@ DK_INLINE slim_form_3_f32_backward_after_2_values slim_form_3_f32_backward_after
 
 typedef struct slim_form_3_f32_backward_after_2_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *d_x_all;
 } slim_form_3_f32_backward_after_2_arrays;
@@ -882,13 +811,12 @@ static void slim_form_3_f32_backward_after_2(const slim_form_3_f32_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1010,7 +938,7 @@ static dk_status slim_form_3_f32_backward_lay_out(const slim_form_3_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1153,7 +1081,7 @@ static dk_status slim_form_3_f32_backward_prepare(const slim_form_3_f32_backward
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -1266,9 +1194,15 @@ static void slim_form_3_f32_backward_fill(const slim_form_3_f32_backward_args *a
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_g, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
             args->params.W_g, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1378,8 +1312,11 @@ static void slim_form_3_f32_backward_step(const slim_form_3_f32_backward_call *c
     {
         slim_form_3_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_g, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1395,18 +1332,34 @@ static void slim_form_3_f32_backward_after(const slim_form_3_f32_backward_call *
     (void)sizes;
     (void)row;
     (void)local;
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_g, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_g_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_g_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 1, lefts, 2, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_o_of_h_next, row, local), sizes->H, dk_into_f32(call->at.d_o, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_f_of_c_next, row, local), sizes->H, dk_into_f32(call->at.d_f, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_i_of_c_next, row, local), sizes->H, dk_into_f32(call->at.d_i, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_into_f32(call->at.d_b_g_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_g_all, row, local), call->scratch, team);
     dk_wait(team);
     {
         slim_form_3_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_g, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1622,64 +1575,6 @@ static void slim_form_3_f64_forward_once_1(const slim_form_3_f64_forward_once_1_
     }
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct slim_form_3_f64_forward_before_1_values {
-    dk_f64 W_g_x;
-} slim_form_3_f64_forward_before_1_values;
-
-DK_INLINE slim_form_3_f64_forward_before_1_values slim_form_3_f64_forward_before_1_unit(dk_f64 W_g_x)
-{
-    const slim_form_3_f64_forward_before_1_values dk_result = {W_g_x};
-    return dk_result;
-}
-
-typedef struct slim_form_3_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_g_x;
-} slim_form_3_f64_forward_before_1_arrays;
-
-DK_INLINE void slim_form_3_f64_forward_before_1_at(const slim_form_3_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const slim_form_3_f64_forward_before_1_values value = slim_form_3_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
-    (void)place;
-    dk_store_part_f64(a->W_g_x + place, value.W_g_x, rest);
-}
-
-static void slim_form_3_f64_forward_before_1(const slim_form_3_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
-                if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    slim_form_3_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   g = tanh(W_g @ x + U_g @ h + b_g)
  *   c' = i * g + f * c
@@ -1689,9 +1584,8 @@ typedef struct slim_form_3_f64_forward_step_1_values {
     dk_f64 g, c_next, h_next;
 } slim_form_3_f64_forward_step_1_values;
 
-DK_INLINE slim_form_3_f64_forward_step_1_values slim_form_3_f64_forward_step_1_unit(dk_f64 U_g_h, dk_f64 W_g_x, dk_f64 b_g, dk_f64 c, dk_f64 f, dk_f64 i, dk_f64 o)
+DK_INLINE slim_form_3_f64_forward_step_1_values slim_form_3_f64_forward_step_1_unit(dk_f64 a_g, dk_f64 c, dk_f64 f, dk_f64 i, dk_f64 o)
 {
-    const dk_f64 a_g = W_g_x + U_g_h + b_g;
     const dk_f64 g = dk_tanh_f64(a_g);
     const dk_f64 c_next = i * g + f * c;
     const dk_f64 tanh_c_next = dk_tanh_f64(c_next);
@@ -1702,11 +1596,8 @@ DK_INLINE slim_form_3_f64_forward_step_1_values slim_form_3_f64_forward_step_1_u
 
 typedef struct slim_form_3_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_g_x;
-    const double *b_g;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     const double *c;
     const double *f;
     const double *i;
@@ -1717,14 +1608,12 @@ typedef struct slim_form_3_f64_forward_step_1_arrays {
     double *h_next_output;
 } slim_form_3_f64_forward_step_1_arrays;
 
-DK_INLINE void slim_form_3_f64_forward_step_1_at(const slim_form_3_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void slim_form_3_f64_forward_step_1_at(const slim_form_3_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const slim_form_3_f64_forward_step_1_values value = slim_form_3_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
-        dk_load_part_f64(a->W_g_x + place, rest),
-        dk_load_part_f64(a->b_g + unit, rest),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->c + place, rest),
         dk_load_part_f64(a->f + unit, rest),
         dk_load_part_f64(a->i + unit, rest),
@@ -1746,19 +1635,18 @@ static void slim_form_3_f64_forward_step_1(const slim_form_3_f64_forward_step_1_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     slim_form_3_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1773,9 +1661,8 @@ typedef struct slim_form_3_f64_forward_layout {
     size_t i_buffer;
     size_t f_buffer;
     size_t o_buffer;
-    size_t W_g_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1795,9 +1682,8 @@ static dk_status slim_form_3_f64_forward_lay_out(const slim_form_3_sizes *sizes,
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, sizes->H, &at->i_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, sizes->H, &at->f_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, sizes->H, &at->o_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1811,14 +1697,13 @@ typedef struct slim_form_3_f64_forward_call {
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
-    const double *panel_2;
+    double *before_1; /* NULL: contracted in the loop */
     const double *latest_1;
     const double *latest_2;
     struct {
         size_t dk_unused;
         dk_source_f64 b_i;
         dk_source_f64 b_f;
-        dk_source_f64 b_g;
         dk_source_f64 b_o;
         dk_source_f64 x;
         dk_target_f64 h;
@@ -1828,7 +1713,6 @@ typedef struct slim_form_3_f64_forward_call {
         dk_target_f64 i;
         dk_target_f64 f;
         dk_target_f64 o;
-        dk_target_f64 W_g_x;
         dk_target_f64 g;
         dk_target_f64 h_next_output;
     } at;
@@ -1908,7 +1792,7 @@ static dk_status slim_form_3_f64_forward_prepare(const slim_form_3_f64_forward_a
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
@@ -1918,9 +1802,6 @@ static dk_status slim_form_3_f64_forward_prepare(const slim_form_3_f64_forward_a
     call->at.b_f.at = args->params.b_f;
     call->at.b_f.global = 0;
     call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
     call->at.b_o.at = args->params.b_o;
     call->at.b_o.global = 0;
     call->at.b_o.local = 0;
@@ -1948,9 +1829,6 @@ static dk_status slim_form_3_f64_forward_prepare(const slim_form_3_f64_forward_a
     call->at.o.at = args->workspace + at.o_buffer;
     call->at.o.global = 0;
     call->at.o.local = 0;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
     call->at.g.at = training ? args->saved + kept.g : NULL;
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
@@ -1969,13 +1847,17 @@ static void slim_form_3_f64_forward_fill(const slim_form_3_f64_forward_args *arg
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_g, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_g, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_g};
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -2053,18 +1935,14 @@ static void slim_form_3_f64_forward_before(const slim_form_3_f64_forward_call *c
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        slim_form_3_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        slim_form_3_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void slim_form_3_f64_forward_step(const slim_form_3_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -2076,13 +1954,20 @@ static void slim_form_3_f64_forward_step(const slim_form_3_f64_forward_call *cal
     {
         slim_form_3_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f64(call->at.b_g, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.c = dk_into_f64(call->at.c, row, local);
         a.f = dk_into_f64(call->at.f, row, local);
         a.i = dk_into_f64(call->at.i, row, local);
@@ -2309,8 +2194,7 @@ DK_INLINE slim_form_3_f64_backward_step_2_values slim_form_3_f64_backward_step_2
 
 typedef struct slim_form_3_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *d_h;
 } slim_form_3_f64_backward_step_2_arrays;
@@ -2333,13 +2217,12 @@ static void slim_form_3_f64_backward_step_2(const slim_form_3_f64_backward_step_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2370,8 +2253,7 @@ DK_INLINE slim_form_3_f64_backward_after_2_values slim_form_3_f64_backward_after
 
 typedef struct slim_form_3_f64_backward_after_2_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *d_x_all;
 } slim_form_3_f64_backward_after_2_arrays;
@@ -2394,13 +2276,12 @@ static void slim_form_3_f64_backward_after_2(const slim_form_3_f64_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2522,7 +2403,7 @@ static dk_status slim_form_3_f64_backward_lay_out(const slim_form_3_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2665,7 +2546,7 @@ static dk_status slim_form_3_f64_backward_prepare(const slim_form_3_f64_backward
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -2778,9 +2659,15 @@ static void slim_form_3_f64_backward_fill(const slim_form_3_f64_backward_args *a
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_g, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
             args->params.W_g, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2890,8 +2777,11 @@ static void slim_form_3_f64_backward_step(const slim_form_3_f64_backward_call *c
     {
         slim_form_3_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_g, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2907,18 +2797,34 @@ static void slim_form_3_f64_backward_after(const slim_form_3_f64_backward_call *
     (void)sizes;
     (void)row;
     (void)local;
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_g, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_g_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_g_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 1, lefts, 2, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_o_of_h_next, row, local), sizes->H, dk_into_f64(call->at.d_o, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_f_of_c_next, row, local), sizes->H, dk_into_f64(call->at.d_f, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_i_of_c_next, row, local), sizes->H, dk_into_f64(call->at.d_i, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_into_f64(call->at.d_b_g_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_g_all, row, local), call->scratch, team);
     dk_wait(team);
     {
         slim_form_3_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_g, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;

@@ -58,64 +58,6 @@ static dk_status slim_form_5_f32_keep(const slim_form_5_sizes *sizes, slim_form_
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct slim_form_5_f32_forward_before_1_values {
-    dk_f32 W_g_x;
-} slim_form_5_f32_forward_before_1_values;
-
-DK_INLINE slim_form_5_f32_forward_before_1_values slim_form_5_f32_forward_before_1_unit(dk_f32 W_g_x)
-{
-    const slim_form_5_f32_forward_before_1_values dk_result = {W_g_x};
-    return dk_result;
-}
-
-typedef struct slim_form_5_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_g_x;
-} slim_form_5_f32_forward_before_1_arrays;
-
-DK_INLINE void slim_form_5_f32_forward_before_1_at(const slim_form_5_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const slim_form_5_f32_forward_before_1_values value = slim_form_5_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
-    (void)place;
-    dk_store_part_f32(a->W_g_x + place, value.W_g_x, rest);
-}
-
-static void slim_form_5_f32_forward_before_1(const slim_form_5_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
-                if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    slim_form_5_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   i = sigmoid(b_i + u_i * h)
  *   f = sigmoid(b_f + u_f * h)
@@ -128,13 +70,12 @@ typedef struct slim_form_5_f32_forward_step_1_values {
     dk_f32 g, c_next, h_next;
 } slim_form_5_f32_forward_step_1_values;
 
-DK_INLINE slim_form_5_f32_forward_step_1_values slim_form_5_f32_forward_step_1_unit(dk_f32 U_g_h, dk_f32 b_i, dk_f32 h, dk_f32 u_i, dk_f32 b_f, dk_f32 u_f, dk_f32 W_g_x, dk_f32 b_g, dk_f32 c, dk_f32 b_o, dk_f32 u_o)
+DK_INLINE slim_form_5_f32_forward_step_1_values slim_form_5_f32_forward_step_1_unit(dk_f32 a_g, dk_f32 b_i, dk_f32 h, dk_f32 u_i, dk_f32 b_f, dk_f32 u_f, dk_f32 c, dk_f32 b_o, dk_f32 u_o)
 {
     const dk_f32 a_i = h * u_i + b_i;
     const dk_f32 i = dk_sigmoid_f32(a_i);
     const dk_f32 a_f = h * u_f + b_f;
     const dk_f32 f = dk_sigmoid_f32(a_f);
-    const dk_f32 a_g = W_g_x + U_g_h + b_g;
     const dk_f32 g = dk_tanh_f32(a_g);
     const dk_f32 c_next = i * g + f * c;
     const dk_f32 a_o = h * u_o + b_o;
@@ -147,16 +88,13 @@ DK_INLINE slim_form_5_f32_forward_step_1_values slim_form_5_f32_forward_step_1_u
 
 typedef struct slim_form_5_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     const float *b_i;
     const float *h;
     const float *u_i;
     const float *b_f;
     const float *u_f;
-    const float *W_g_x;
-    const float *b_g;
     const float *c;
     const float *b_o;
     const float *u_o;
@@ -166,19 +104,17 @@ typedef struct slim_form_5_f32_forward_step_1_arrays {
     float *h_next_output;
 } slim_form_5_f32_forward_step_1_arrays;
 
-DK_INLINE void slim_form_5_f32_forward_step_1_at(const slim_form_5_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void slim_form_5_f32_forward_step_1_at(const slim_form_5_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const slim_form_5_f32_forward_step_1_values value = slim_form_5_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
         dk_load_part_f32(a->b_i + unit, rest),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->u_i + unit, rest),
         dk_load_part_f32(a->b_f + unit, rest),
         dk_load_part_f32(a->u_f + unit, rest),
-        dk_load_part_f32(a->W_g_x + place, rest),
-        dk_load_part_f32(a->b_g + unit, rest),
         dk_load_part_f32(a->c + place, rest),
         dk_load_part_f32(a->b_o + unit, rest),
         dk_load_part_f32(a->u_o + unit, rest));
@@ -199,19 +135,18 @@ static void slim_form_5_f32_forward_step_1(const slim_form_5_f32_forward_step_1_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     slim_form_5_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
                 }
             }
             first += count;
@@ -223,9 +158,8 @@ static void slim_form_5_f32_forward_step_1(const slim_form_5_f32_forward_step_1_
 typedef struct slim_form_5_f32_forward_layout {
     size_t h_buffer;
     size_t c_buffer;
-    size_t W_g_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -242,9 +176,8 @@ static dk_status slim_form_5_f32_forward_lay_out(const slim_form_5_sizes *sizes,
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->c_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -258,14 +191,13 @@ typedef struct slim_form_5_f32_forward_call {
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
-    const float *panel_2;
+    float *before_1; /* NULL: contracted in the loop */
     const float *latest_1;
     const float *latest_2;
     struct {
         size_t dk_unused;
         dk_source_f32 b_i;
         dk_source_f32 b_f;
-        dk_source_f32 b_g;
         dk_source_f32 b_o;
         dk_source_f32 u_i;
         dk_source_f32 u_f;
@@ -275,7 +207,6 @@ typedef struct slim_form_5_f32_forward_call {
         dk_target_f32 h_next;
         dk_target_f32 c;
         dk_target_f32 c_next;
-        dk_target_f32 W_g_x;
         dk_target_f32 g;
         dk_target_f32 h_next_output;
     } at;
@@ -364,7 +295,7 @@ static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_a
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
@@ -374,9 +305,6 @@ static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_a
     call->at.b_f.at = args->params.b_f;
     call->at.b_f.global = 0;
     call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
     call->at.b_o.at = args->params.b_o;
     call->at.b_o.global = 0;
     call->at.b_o.local = 0;
@@ -404,9 +332,6 @@ static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_a
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
     call->at.g.at = training ? args->saved + kept.g : NULL;
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
@@ -425,13 +350,17 @@ static void slim_form_5_f32_forward_fill(const slim_form_5_f32_forward_args *arg
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_g, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_g, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_g};
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -498,18 +427,14 @@ static void slim_form_5_f32_forward_before(const slim_form_5_f32_forward_call *c
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        slim_form_5_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        slim_form_5_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void slim_form_5_f32_forward_step(const slim_form_5_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -521,18 +446,25 @@ static void slim_form_5_f32_forward_step(const slim_form_5_f32_forward_call *cal
     {
         slim_form_5_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g1(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.b_i = dk_from_f32(call->at.b_i, row, local);
         a.h = dk_into_f32(call->at.h, row, local);
         a.u_i = dk_from_f32(call->at.u_i, row, local);
         a.b_f = dk_from_f32(call->at.b_f, row, local);
         a.u_f = dk_from_f32(call->at.u_f, row, local);
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f32(call->at.b_g, row, local);
         a.c = dk_into_f32(call->at.c, row, local);
         a.b_o = dk_from_f32(call->at.b_o, row, local);
         a.u_o = dk_from_f32(call->at.u_o, row, local);
@@ -725,8 +657,7 @@ DK_INLINE slim_form_5_f32_backward_step_2_values slim_form_5_f32_backward_step_2
 
 typedef struct slim_form_5_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *d_a_f;
     const float *u_f;
@@ -761,13 +692,12 @@ static void slim_form_5_f32_backward_step_2(const slim_form_5_f32_backward_step_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -847,8 +777,7 @@ DK_INLINE slim_form_5_f32_backward_after_2_values slim_form_5_f32_backward_after
 
 typedef struct slim_form_5_f32_backward_after_2_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *d_x_all;
 } slim_form_5_f32_backward_after_2_arrays;
@@ -871,13 +800,12 @@ static void slim_form_5_f32_backward_after_2(const slim_form_5_f32_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -943,7 +871,7 @@ static dk_status slim_form_5_f32_backward_lay_out(const slim_form_5_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1107,7 +1035,7 @@ static dk_status slim_form_5_f32_backward_prepare(const slim_form_5_f32_backward
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -1229,9 +1157,15 @@ static void slim_form_5_f32_backward_fill(const slim_form_5_f32_backward_args *a
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_g, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
             args->params.W_g, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1337,8 +1271,11 @@ static void slim_form_5_f32_backward_step(const slim_form_5_f32_backward_call *c
     {
         slim_form_5_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_g, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1376,8 +1313,11 @@ static void slim_form_5_f32_backward_after(const slim_form_5_f32_backward_call *
     {
         slim_form_5_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_g, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1385,12 +1325,25 @@ static void slim_form_5_f32_backward_after(const slim_form_5_f32_backward_call *
         slim_form_5_f32_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_g, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_g_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_g_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 1, lefts, 2, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_o, row, local), sizes->H, dk_into_f32(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_into_f32(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_f, row, local), sizes->H, dk_into_f32(call->at.d_b_f_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_i, row, local), sizes->H, dk_into_f32(call->at.d_b_i_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_g_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_u_o_of_a_o, row, local), sizes->H, dk_into_f32(call->at.d_u_o_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_u_f_of_a_f, row, local), sizes->H, dk_into_f32(call->at.d_u_f_all, row, local), team);
@@ -1526,64 +1479,6 @@ static dk_status slim_form_5_f64_keep(const slim_form_5_sizes *sizes, slim_form_
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct slim_form_5_f64_forward_before_1_values {
-    dk_f64 W_g_x;
-} slim_form_5_f64_forward_before_1_values;
-
-DK_INLINE slim_form_5_f64_forward_before_1_values slim_form_5_f64_forward_before_1_unit(dk_f64 W_g_x)
-{
-    const slim_form_5_f64_forward_before_1_values dk_result = {W_g_x};
-    return dk_result;
-}
-
-typedef struct slim_form_5_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_g_x;
-} slim_form_5_f64_forward_before_1_arrays;
-
-DK_INLINE void slim_form_5_f64_forward_before_1_at(const slim_form_5_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const slim_form_5_f64_forward_before_1_values value = slim_form_5_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
-    (void)place;
-    dk_store_part_f64(a->W_g_x + place, value.W_g_x, rest);
-}
-
-static void slim_form_5_f64_forward_before_1(const slim_form_5_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
-                if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    slim_form_5_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   i = sigmoid(b_i + u_i * h)
  *   f = sigmoid(b_f + u_f * h)
@@ -1596,13 +1491,12 @@ typedef struct slim_form_5_f64_forward_step_1_values {
     dk_f64 g, c_next, h_next;
 } slim_form_5_f64_forward_step_1_values;
 
-DK_INLINE slim_form_5_f64_forward_step_1_values slim_form_5_f64_forward_step_1_unit(dk_f64 U_g_h, dk_f64 b_i, dk_f64 h, dk_f64 u_i, dk_f64 b_f, dk_f64 u_f, dk_f64 W_g_x, dk_f64 b_g, dk_f64 c, dk_f64 b_o, dk_f64 u_o)
+DK_INLINE slim_form_5_f64_forward_step_1_values slim_form_5_f64_forward_step_1_unit(dk_f64 a_g, dk_f64 b_i, dk_f64 h, dk_f64 u_i, dk_f64 b_f, dk_f64 u_f, dk_f64 c, dk_f64 b_o, dk_f64 u_o)
 {
     const dk_f64 a_i = h * u_i + b_i;
     const dk_f64 i = dk_sigmoid_f64(a_i);
     const dk_f64 a_f = h * u_f + b_f;
     const dk_f64 f = dk_sigmoid_f64(a_f);
-    const dk_f64 a_g = W_g_x + U_g_h + b_g;
     const dk_f64 g = dk_tanh_f64(a_g);
     const dk_f64 c_next = i * g + f * c;
     const dk_f64 a_o = h * u_o + b_o;
@@ -1615,16 +1509,13 @@ DK_INLINE slim_form_5_f64_forward_step_1_values slim_form_5_f64_forward_step_1_u
 
 typedef struct slim_form_5_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     const double *b_i;
     const double *h;
     const double *u_i;
     const double *b_f;
     const double *u_f;
-    const double *W_g_x;
-    const double *b_g;
     const double *c;
     const double *b_o;
     const double *u_o;
@@ -1634,19 +1525,17 @@ typedef struct slim_form_5_f64_forward_step_1_arrays {
     double *h_next_output;
 } slim_form_5_f64_forward_step_1_arrays;
 
-DK_INLINE void slim_form_5_f64_forward_step_1_at(const slim_form_5_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void slim_form_5_f64_forward_step_1_at(const slim_form_5_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const slim_form_5_f64_forward_step_1_values value = slim_form_5_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
         dk_load_part_f64(a->b_i + unit, rest),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->u_i + unit, rest),
         dk_load_part_f64(a->b_f + unit, rest),
         dk_load_part_f64(a->u_f + unit, rest),
-        dk_load_part_f64(a->W_g_x + place, rest),
-        dk_load_part_f64(a->b_g + unit, rest),
         dk_load_part_f64(a->c + place, rest),
         dk_load_part_f64(a->b_o + unit, rest),
         dk_load_part_f64(a->u_o + unit, rest));
@@ -1667,19 +1556,18 @@ static void slim_form_5_f64_forward_step_1(const slim_form_5_f64_forward_step_1_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     slim_form_5_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
                 }
             }
             first += count;
@@ -1691,9 +1579,8 @@ static void slim_form_5_f64_forward_step_1(const slim_form_5_f64_forward_step_1_
 typedef struct slim_form_5_f64_forward_layout {
     size_t h_buffer;
     size_t c_buffer;
-    size_t W_g_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1710,9 +1597,8 @@ static dk_status slim_form_5_f64_forward_lay_out(const slim_form_5_sizes *sizes,
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->c_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1726,14 +1612,13 @@ typedef struct slim_form_5_f64_forward_call {
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
-    const double *panel_2;
+    double *before_1; /* NULL: contracted in the loop */
     const double *latest_1;
     const double *latest_2;
     struct {
         size_t dk_unused;
         dk_source_f64 b_i;
         dk_source_f64 b_f;
-        dk_source_f64 b_g;
         dk_source_f64 b_o;
         dk_source_f64 u_i;
         dk_source_f64 u_f;
@@ -1743,7 +1628,6 @@ typedef struct slim_form_5_f64_forward_call {
         dk_target_f64 h_next;
         dk_target_f64 c;
         dk_target_f64 c_next;
-        dk_target_f64 W_g_x;
         dk_target_f64 g;
         dk_target_f64 h_next_output;
     } at;
@@ -1832,7 +1716,7 @@ static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_a
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->latest_2 = args->first.c;
     call->at.dk_unused = 0;
@@ -1842,9 +1726,6 @@ static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_a
     call->at.b_f.at = args->params.b_f;
     call->at.b_f.global = 0;
     call->at.b_f.local = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
     call->at.b_o.at = args->params.b_o;
     call->at.b_o.global = 0;
     call->at.b_o.local = 0;
@@ -1872,9 +1753,6 @@ static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_a
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
     call->at.g.at = training ? args->saved + kept.g : NULL;
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
@@ -1893,13 +1771,17 @@ static void slim_form_5_f64_forward_fill(const slim_form_5_f64_forward_args *arg
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_g, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_g, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_g};
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
     }
     (void)task;
 }
@@ -1966,18 +1848,14 @@ static void slim_form_5_f64_forward_before(const slim_form_5_f64_forward_call *c
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        slim_form_5_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        slim_form_5_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void slim_form_5_f64_forward_step(const slim_form_5_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1989,18 +1867,25 @@ static void slim_form_5_f64_forward_step(const slim_form_5_f64_forward_call *cal
     {
         slim_form_5_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g1(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.b_i = dk_from_f64(call->at.b_i, row, local);
         a.h = dk_into_f64(call->at.h, row, local);
         a.u_i = dk_from_f64(call->at.u_i, row, local);
         a.b_f = dk_from_f64(call->at.b_f, row, local);
         a.u_f = dk_from_f64(call->at.u_f, row, local);
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f64(call->at.b_g, row, local);
         a.c = dk_into_f64(call->at.c, row, local);
         a.b_o = dk_from_f64(call->at.b_o, row, local);
         a.u_o = dk_from_f64(call->at.u_o, row, local);
@@ -2193,8 +2078,7 @@ DK_INLINE slim_form_5_f64_backward_step_2_values slim_form_5_f64_backward_step_2
 
 typedef struct slim_form_5_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *d_a_f;
     const double *u_f;
@@ -2229,13 +2113,12 @@ static void slim_form_5_f64_backward_step_2(const slim_form_5_f64_backward_step_
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2315,8 +2198,7 @@ DK_INLINE slim_form_5_f64_backward_after_2_values slim_form_5_f64_backward_after
 
 typedef struct slim_form_5_f64_backward_after_2_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *d_x_all;
 } slim_form_5_f64_backward_after_2_arrays;
@@ -2339,13 +2221,12 @@ static void slim_form_5_f64_backward_after_2(const slim_form_5_f64_backward_afte
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -2411,7 +2292,7 @@ static dk_status slim_form_5_f64_backward_lay_out(const slim_form_5_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2575,7 +2456,7 @@ static dk_status slim_form_5_f64_backward_prepare(const slim_form_5_f64_backward
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -2697,9 +2578,15 @@ static void slim_form_5_f64_backward_fill(const slim_form_5_f64_backward_args *a
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
             args->params.U_g, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
             args->params.W_g, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2805,8 +2692,11 @@ static void slim_form_5_f64_backward_step(const slim_form_5_f64_backward_call *c
     {
         slim_form_5_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H;
+        a.dk_product_1.segment_count = 1;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_g, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2844,8 +2734,11 @@ static void slim_form_5_f64_backward_after(const slim_form_5_f64_backward_call *
     {
         slim_form_5_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H;
+        a.dk_product_2.segment_count = 1;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_g, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2853,12 +2746,25 @@ static void slim_form_5_f64_backward_after(const slim_form_5_f64_backward_call *
         slim_form_5_f64_backward_after_2(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_g, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_g_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_g_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 1, lefts, 2, rights, 2, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_o, row, local), sizes->H, dk_into_f64(call->at.d_b_o_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_into_f64(call->at.d_b_g_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_f, row, local), sizes->H, dk_into_f64(call->at.d_b_f_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_i, row, local), sizes->H, dk_into_f64(call->at.d_b_i_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_g_all, row, local), call->scratch, team);
     dk_wait(team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_u_o_of_a_o, row, local), sizes->H, dk_into_f64(call->at.d_u_o_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_u_f_of_a_f, row, local), sizes->H, dk_into_f64(call->at.d_u_f_all, row, local), team);

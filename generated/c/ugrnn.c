@@ -54,67 +54,6 @@ static dk_status ugrnn_f32_keep(const ugrnn_sizes *sizes, ugrnn_f32_kept *kept)
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct ugrnn_f32_forward_before_1_values {
-    dk_f32 W_g_x, W_c_x;
-} ugrnn_f32_forward_before_1_values;
-
-DK_INLINE ugrnn_f32_forward_before_1_values ugrnn_f32_forward_before_1_unit(dk_f32 W_g_x, dk_f32 W_c_x)
-{
-    const ugrnn_f32_forward_before_1_values dk_result = {W_g_x, W_c_x};
-    return dk_result;
-}
-
-typedef struct ugrnn_f32_forward_before_1_arrays {
-    size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f32 dk_segments_1[1];
-    float *W_g_x;
-    float *W_c_x;
-} ugrnn_f32_forward_before_1_arrays;
-
-DK_INLINE void ugrnn_f32_forward_before_1_at(const ugrnn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const ugrnn_f32_forward_before_1_values value = ugrnn_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2));
-    (void)place;
-    dk_store_part_f32(a->W_g_x + place, value.W_g_x, rest);
-    dk_store_part_f32(a->W_c_x + place, value.W_c_x, rest);
-}
-
-static void ugrnn_f32_forward_before_1(const ugrnn_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
-            for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
-                if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f32_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g2);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
-                    ugrnn_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   g = sigmoid(W_g @ x + U_g @ h + b_g + forget_bias)
  *   c = tanh(W_c @ x + U_c @ h + b_c)
@@ -124,11 +63,10 @@ typedef struct ugrnn_f32_forward_step_1_values {
     dk_f32 g, c, h_next;
 } ugrnn_f32_forward_step_1_values;
 
-DK_INLINE ugrnn_f32_forward_step_1_values ugrnn_f32_forward_step_1_unit(dk_f32 U_g_h, dk_f32 U_c_h, dk_f32 W_g_x, dk_f32 b_g, dk_f32 W_c_x, dk_f32 b_c, dk_f32 h)
+DK_INLINE ugrnn_f32_forward_step_1_values ugrnn_f32_forward_step_1_unit(dk_f32 a_g_products, dk_f32 a_c, dk_f32 h)
 {
-    const dk_f32 a_g = W_g_x + U_g_h + b_g + 1.0f;
+    const dk_f32 a_g = a_g_products + 1.0f;
     const dk_f32 g = dk_sigmoid_f32(a_g);
-    const dk_f32 a_c = W_c_x + U_c_h + b_c;
     const dk_f32 c = dk_tanh_f32(a_c);
     const dk_f32 h_next = c * (1.0f - g) + g * h;
     const ugrnn_f32_forward_step_1_values dk_result = {g, c, h_next};
@@ -137,13 +75,8 @@ DK_INLINE ugrnn_f32_forward_step_1_values ugrnn_f32_forward_step_1_unit(dk_f32 U
 
 typedef struct ugrnn_f32_forward_step_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f32 dk_segments_2[1];
-    const float *W_g_x;
-    const float *b_g;
-    const float *W_c_x;
-    const float *b_c;
+    dk_product_f32 dk_product_1;
+    dk_segment_f32 dk_segments_1[2];
     const float *h;
     float *g;
     float *c;
@@ -151,17 +84,13 @@ typedef struct ugrnn_f32_forward_step_1_arrays {
     float *h_next_output;
 } ugrnn_f32_forward_step_1_arrays;
 
-DK_INLINE void ugrnn_f32_forward_step_1_at(const ugrnn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void ugrnn_f32_forward_step_1_at(const ugrnn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ugrnn_f32_forward_step_1_values value = ugrnn_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g2),
-        dk_load_part_f32(a->W_g_x + place, rest),
-        dk_load_part_f32(a->b_g + unit, rest),
-        dk_load_part_f32(a->W_c_x + place, rest),
-        dk_load_part_f32(a->b_c + unit, rest),
+        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
+        dk_load_f32(acc_1 + 1 * dk_block_f32_g2),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     if (a->g != NULL) {
@@ -182,19 +111,18 @@ static void ugrnn_f32_forward_step_1(const ugrnn_f32_forward_step_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f32_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     ugrnn_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
                 }
             }
             first += count;
@@ -205,10 +133,8 @@ static void ugrnn_f32_forward_step_1(const ugrnn_f32_forward_step_1_arrays *a, s
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct ugrnn_f32_forward_layout {
     size_t h_buffer;
-    size_t W_g_x_buffer;
-    size_t W_c_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -224,10 +150,8 @@ static dk_status ugrnn_f32_forward_lay_out(const ugrnn_sizes *sizes, size_t thre
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_c_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -241,17 +165,13 @@ typedef struct ugrnn_f32_forward_call {
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
-    const float *panel_2;
+    float *before_1; /* NULL: contracted in the loop */
     const float *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f32 b_g;
-        dk_source_f32 b_c;
         dk_source_f32 x;
         dk_target_f32 h;
         dk_target_f32 h_next;
-        dk_target_f32 W_g_x;
-        dk_target_f32 W_c_x;
         dk_target_f32 g;
         dk_target_f32 c;
         dk_target_f32 h_next_output;
@@ -329,15 +249,9 @@ static dk_status ugrnn_f32_forward_prepare(const ugrnn_f32_forward_args *args, c
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
-    call->at.b_c.at = args->params.b_c;
-    call->at.b_c.global = 0;
-    call->at.b_c.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -347,12 +261,6 @@ static dk_status ugrnn_f32_forward_prepare(const ugrnn_f32_forward_args *args, c
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
-    call->at.W_c_x.at = args->workspace + at.W_c_x_buffer;
-    call->at.W_c_x.global = 0;
-    call->at.W_c_x.local = sizes->H;
     call->at.g.at = training ? args->saved + kept.g : NULL;
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
@@ -374,21 +282,27 @@ static void ugrnn_f32_forward_fill(const ugrnn_f32_forward_args *args, const ugr
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g W_c */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_g, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g W_c */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_c, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g U_c */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_g, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g U_c */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_c, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_c, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const float *const starts_0[] = {args->params.b_g};
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const float *const starts_1[] = {args->params.b_c};
+        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
     }
     (void)task;
 }
@@ -446,19 +360,14 @@ static void ugrnn_f32_forward_before(const ugrnn_f32_forward_call *call, size_t 
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        ugrnn_f32_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.W_c_x = dk_into_f32(call->at.W_c_x, row, local);
-        ugrnn_f32_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f32 segments[] = {
+            {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f32_g2(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void ugrnn_f32_forward_step(const ugrnn_f32_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -470,15 +379,20 @@ static void ugrnn_f32_forward_step(const ugrnn_f32_forward_call *call, size_t ro
     {
         ugrnn_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_g_x = dk_into_f32(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f32(call->at.b_g, row, local);
-        a.W_c_x = dk_into_f32(call->at.W_c_x, row, local);
-        a.b_c = dk_from_f32(call->at.b_c, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f32_g2(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f32(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.h = dk_into_f32(call->at.h, row, local);
         a.g = dk_into_f32(call->at.g, row, local);
         a.c = dk_into_f32(call->at.c, row, local);
@@ -622,8 +536,7 @@ DK_INLINE ugrnn_f32_backward_step_2_values ugrnn_f32_backward_step_2_unit(dk_f32
 
 typedef struct ugrnn_f32_backward_step_2_arrays {
     size_t dk_width;
-    const float *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *d_h_next;
     const float *g;
@@ -650,13 +563,12 @@ static void ugrnn_f32_backward_step_2(const ugrnn_f32_backward_step_2_arrays *a,
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_1, first,
-                        dk_panel_block_f32_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -684,8 +596,7 @@ DK_INLINE ugrnn_f32_backward_after_1_values ugrnn_f32_backward_after_1_unit(dk_f
 
 typedef struct ugrnn_f32_backward_after_1_arrays {
     size_t dk_width;
-    const float *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     float *d_x_all;
 } ugrnn_f32_backward_after_1_arrays;
@@ -708,13 +619,12 @@ static void ugrnn_f32_backward_after_1(const ugrnn_f32_backward_after_1_arrays *
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
+            _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(count, 2, a->dk_segments_2, first,
-                        dk_panel_block_f32_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -765,7 +675,7 @@ static dk_status ugrnn_f32_backward_lay_out(const ugrnn_sizes *sizes, size_t thr
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -891,7 +801,7 @@ static dk_status ugrnn_f32_backward_prepare(const ugrnn_f32_backward_args *args,
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(sizes->H), dk_outer_scratch_f32(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -968,6 +878,9 @@ static void ugrnn_f32_backward_fill(const ugrnn_f32_backward_args *args, const u
         dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_g, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_c W_g */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0,
             args->params.W_c, 1, sizes->I, sizes->H);
@@ -975,6 +888,9 @@ static void ugrnn_f32_backward_fill(const ugrnn_f32_backward_args *args, const u
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_c W_g */
         dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_g, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -1058,8 +974,11 @@ static void ugrnn_f32_backward_step(const ugrnn_f32_backward_call *call, size_t 
     {
         ugrnn_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_c, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1083,8 +1002,11 @@ static void ugrnn_f32_backward_after(const ugrnn_f32_backward_call *call, size_t
     {
         ugrnn_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_c, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1095,12 +1017,26 @@ static void ugrnn_f32_backward_after(const ugrnn_f32_backward_call *call, size_t
         ugrnn_f32_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f32 lefts[] = {
+            {dk_into_f32(call->at.d_a_c, row, local), sizes->H},
+            {dk_into_f32(call->at.d_a_g, row, local), sizes->H},
+        };
+        const dk_factor_f32 rights[] = {
+            {dk_from_f32(call->at.h, row, local), sizes->H},
+            {dk_from_f32(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f32 products[] = {
+            {0, 0, dk_into_f32(call->at.d_U_c_all, row, local)},
+            {1, 0, dk_into_f32(call->at.d_U_g_all, row, local)},
+            {0, 1, dk_into_f32(call->at.d_W_c_all, row, local)},
+            {1, 1, dk_into_f32(call->at.d_W_g_all, row, local)},
+        };
+        dk_add_outers_f32(rows, dk_alive_at(call->alive, local), 2, lefts, 2, rights, 4, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_c, row, local), sizes->H, dk_into_f32(call->at.d_b_c_all, row, local), team);
     dk_sum_columns_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_into_f32(call->at.d_b_g_all, row, local), team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_c, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_c_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.h, row, local), sizes->H, dk_into_f32(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_c, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_c_all, row, local), call->scratch, team);
-    dk_add_outer_f32(rows, dk_alive_at(call->alive, local), dk_into_f32(call->at.d_a_g, row, local), sizes->H, dk_from_f32(call->at.x, row, local), sizes->I, dk_into_f32(call->at.d_W_g_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 
@@ -1222,67 +1158,6 @@ static dk_status ugrnn_f64_keep(const ugrnn_sizes *sizes, ugrnn_f64_kept *kept)
     return status;
 }
 
-/* Before the loop, stage 1: fused.
- */
-typedef struct ugrnn_f64_forward_before_1_values {
-    dk_f64 W_g_x, W_c_x;
-} ugrnn_f64_forward_before_1_values;
-
-DK_INLINE ugrnn_f64_forward_before_1_values ugrnn_f64_forward_before_1_unit(dk_f64 W_g_x, dk_f64 W_c_x)
-{
-    const ugrnn_f64_forward_before_1_values dk_result = {W_g_x, W_c_x};
-    return dk_result;
-}
-
-typedef struct ugrnn_f64_forward_before_1_arrays {
-    size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
-    dk_segment_f64 dk_segments_1[1];
-    double *W_g_x;
-    double *W_c_x;
-} ugrnn_f64_forward_before_1_arrays;
-
-DK_INLINE void ugrnn_f64_forward_before_1_at(const ugrnn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
-{
-    const size_t rest = a->dk_width - unit;
-    const size_t place = row * a->dk_width + unit;
-    const ugrnn_f64_forward_before_1_values value = ugrnn_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2));
-    (void)place;
-    dk_store_part_f64(a->W_g_x + place, value.W_g_x, rest);
-    dk_store_part_f64(a->W_c_x + place, value.W_c_x, rest);
-}
-
-static void ugrnn_f64_forward_before_1(const ugrnn_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
-{
-    enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
-            const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
-            for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
-                const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
-                if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_1, first,
-                        dk_panel_block_f64_g2(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g2);
-                }
-            }
-            for (size_t row = 0; row < count; ++row) {
-                for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
-                    ugrnn_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
-                }
-            }
-            first += count;
-        }
-    }
-}
-
 /* Each step, stage 1: fused.
  *   g = sigmoid(W_g @ x + U_g @ h + b_g + forget_bias)
  *   c = tanh(W_c @ x + U_c @ h + b_c)
@@ -1292,11 +1167,10 @@ typedef struct ugrnn_f64_forward_step_1_values {
     dk_f64 g, c, h_next;
 } ugrnn_f64_forward_step_1_values;
 
-DK_INLINE ugrnn_f64_forward_step_1_values ugrnn_f64_forward_step_1_unit(dk_f64 U_g_h, dk_f64 U_c_h, dk_f64 W_g_x, dk_f64 b_g, dk_f64 W_c_x, dk_f64 b_c, dk_f64 h)
+DK_INLINE ugrnn_f64_forward_step_1_values ugrnn_f64_forward_step_1_unit(dk_f64 a_g_products, dk_f64 a_c, dk_f64 h)
 {
-    const dk_f64 a_g = W_g_x + U_g_h + b_g + 1.0;
+    const dk_f64 a_g = a_g_products + 1.0;
     const dk_f64 g = dk_sigmoid_f64(a_g);
-    const dk_f64 a_c = W_c_x + U_c_h + b_c;
     const dk_f64 c = dk_tanh_f64(a_c);
     const dk_f64 h_next = c * (1.0 - g) + g * h;
     const ugrnn_f64_forward_step_1_values dk_result = {g, c, h_next};
@@ -1305,13 +1179,8 @@ DK_INLINE ugrnn_f64_forward_step_1_values ugrnn_f64_forward_step_1_unit(dk_f64 U
 
 typedef struct ugrnn_f64_forward_step_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
-    dk_segment_f64 dk_segments_2[1];
-    const double *W_g_x;
-    const double *b_g;
-    const double *W_c_x;
-    const double *b_c;
+    dk_product_f64 dk_product_1;
+    dk_segment_f64 dk_segments_1[2];
     const double *h;
     double *g;
     double *c;
@@ -1319,17 +1188,13 @@ typedef struct ugrnn_f64_forward_step_1_arrays {
     double *h_next_output;
 } ugrnn_f64_forward_step_1_arrays;
 
-DK_INLINE void ugrnn_f64_forward_step_1_at(const ugrnn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void ugrnn_f64_forward_step_1_at(const ugrnn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ugrnn_f64_forward_step_1_values value = ugrnn_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g2),
-        dk_load_part_f64(a->W_g_x + place, rest),
-        dk_load_part_f64(a->b_g + unit, rest),
-        dk_load_part_f64(a->W_c_x + place, rest),
-        dk_load_part_f64(a->b_c + unit, rest),
+        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
+        dk_load_f64(acc_1 + 1 * dk_block_f64_g2),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     if (a->g != NULL) {
@@ -1350,19 +1215,18 @@ static void ugrnn_f64_forward_step_1(const ugrnn_f64_forward_step_1_arrays *a, s
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(count, 1, a->dk_segments_2, first,
-                        dk_panel_block_f64_g2(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     ugrnn_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
                 }
             }
             first += count;
@@ -1373,10 +1237,8 @@ static void ugrnn_f64_forward_step_1(const ugrnn_f64_forward_step_1_arrays *a, s
 /* Offsets in the workspace, in elements; those of panels count from the first of them. */
 typedef struct ugrnn_f64_forward_layout {
     size_t h_buffer;
-    size_t W_g_x_buffer;
-    size_t W_c_x_buffer;
+    size_t dk_before_1;
     size_t dk_panel_1;
-    size_t dk_panel_2;
     size_t dk_panels;
     size_t dk_packed;
     size_t dk_alive;
@@ -1392,10 +1254,8 @@ static dk_status ugrnn_f64_forward_lay_out(const ugrnn_sizes *sizes, size_t thre
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_g_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_c_x_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I), &at->dk_panel_1);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_2);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
@@ -1409,17 +1269,13 @@ typedef struct ugrnn_f64_forward_call {
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
-    const double *panel_2;
+    double *before_1; /* NULL: contracted in the loop */
     const double *latest_1;
     struct {
         size_t dk_unused;
-        dk_source_f64 b_g;
-        dk_source_f64 b_c;
         dk_source_f64 x;
         dk_target_f64 h;
         dk_target_f64 h_next;
-        dk_target_f64 W_g_x;
-        dk_target_f64 W_c_x;
         dk_target_f64 g;
         dk_target_f64 c;
         dk_target_f64 h_next_output;
@@ -1497,15 +1353,9 @@ static dk_status ugrnn_f64_forward_prepare(const ugrnn_f64_forward_args *args, c
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h;
     call->at.dk_unused = 0;
-    call->at.b_g.at = args->params.b_g;
-    call->at.b_g.global = 0;
-    call->at.b_g.local = 0;
-    call->at.b_c.at = args->params.b_c;
-    call->at.b_c.global = 0;
-    call->at.b_c.local = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
     call->at.x.local = 0;
@@ -1515,12 +1365,6 @@ static dk_status ugrnn_f64_forward_prepare(const ugrnn_f64_forward_args *args, c
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.W_g_x.at = args->workspace + at.W_g_x_buffer;
-    call->at.W_g_x.global = 0;
-    call->at.W_g_x.local = sizes->H;
-    call->at.W_c_x.at = args->workspace + at.W_c_x_buffer;
-    call->at.W_c_x.global = 0;
-    call->at.W_c_x.local = sizes->H;
     call->at.g.at = training ? args->saved + kept.g : NULL;
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
@@ -1542,21 +1386,27 @@ static void ugrnn_f64_forward_fill(const ugrnn_f64_forward_args *args, const ugr
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g W_c */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
             args->params.W_g, sizes->I, 1, sizes->I);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g W_c */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_c, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g U_c */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
             args->params.U_g, sizes->H, 1, sizes->H);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g U_c */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
+            args->params.W_c, sizes->I, 1, sizes->I);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
             args->params.U_c, sizes->H, 1, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        const double *const starts_0[] = {args->params.b_g};
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
+        const double *const starts_1[] = {args->params.b_c};
+        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
     }
     (void)task;
 }
@@ -1614,19 +1464,14 @@ static void ugrnn_f64_forward_before(const ugrnn_f64_forward_call *call, size_t 
     (void)sizes;
     (void)row;
     (void)local;
-    {
-        ugrnn_f64_forward_before_1_arrays a;
-        a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->I;
-        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
-        a.dk_segments_1[0].stride = sizes->I;
-        a.dk_segments_1[0].depth = sizes->I;
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.W_c_x = dk_into_f64(call->at.W_c_x, row, local);
-        ugrnn_f64_forward_before_1(&a, rows, team);
-        dk_wait(team);
+    if (call->before_1 != NULL) {
+        const dk_segment_f64 segments[] = {
+            {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
+        };
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        dk_before_f64_g2(&product, sizes->H, rows, call->before_1, team);
     }
+    dk_wait(team);
 }
 
 static void ugrnn_f64_forward_step(const ugrnn_f64_forward_call *call, size_t rows, size_t row, size_t local, const dk_team *team)
@@ -1638,15 +1483,20 @@ static void ugrnn_f64_forward_step(const ugrnn_f64_forward_call *call, size_t ro
     {
         ugrnn_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H;
-        a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
-        a.dk_segments_2[0].stride = sizes->H;
-        a.dk_segments_2[0].depth = sizes->H;
-        a.W_g_x = dk_into_f64(call->at.W_g_x, row, local);
-        a.b_g = dk_from_f64(call->at.b_g, row, local);
-        a.W_c_x = dk_into_f64(call->at.W_c_x, row, local);
-        a.b_c = dk_from_f64(call->at.b_c, row, local);
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->I + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = call->before_1 == NULL ? NULL
+            : call->before_1 + local * dk_before_size_f64_g2(sizes->H);
+        a.dk_product_1.skip = sizes->I;
+        a.dk_product_1.skipped_segments = 1;
+        a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
+        a.dk_segments_1[0].stride = sizes->I;
+        a.dk_segments_1[0].depth = sizes->I;
+        a.dk_segments_1[1].operand = dk_into_f64(call->at.h, row, local);
+        a.dk_segments_1[1].stride = sizes->H;
+        a.dk_segments_1[1].depth = sizes->H;
         a.h = dk_into_f64(call->at.h, row, local);
         a.g = dk_into_f64(call->at.g, row, local);
         a.c = dk_into_f64(call->at.c, row, local);
@@ -1790,8 +1640,7 @@ DK_INLINE ugrnn_f64_backward_step_2_values ugrnn_f64_backward_step_2_unit(dk_f64
 
 typedef struct ugrnn_f64_backward_step_2_arrays {
     size_t dk_width;
-    const double *dk_panel_1;
-    size_t dk_depth_1;
+    dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *d_h_next;
     const double *g;
@@ -1818,13 +1667,12 @@ static void ugrnn_f64_backward_step_2(const ugrnn_f64_backward_step_2_arrays *a,
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_1, first,
-                        dk_panel_block_f64_g1(a->dk_panel_1, a->dk_depth_1, panel),
-                        acc_1 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1852,8 +1700,7 @@ DK_INLINE ugrnn_f64_backward_after_1_values ugrnn_f64_backward_after_1_unit(dk_f
 
 typedef struct ugrnn_f64_backward_after_1_arrays {
     size_t dk_width;
-    const double *dk_panel_2;
-    size_t dk_depth_2;
+    dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     double *d_x_all;
 } ugrnn_f64_backward_after_1_arrays;
@@ -1876,13 +1723,12 @@ static void ugrnn_f64_backward_after_1(const ugrnn_f64_backward_after_1_arrays *
     for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
         for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
-            double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
+            _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(count, 2, a->dk_segments_2, first,
-                        dk_panel_block_f64_g1(a->dk_panel_2, a->dk_depth_2, panel),
-                        acc_2 + b * dk_acc_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
@@ -1933,7 +1779,7 @@ static dk_status ugrnn_f64_backward_lay_out(const ugrnn_sizes *sizes, size_t thr
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2059,7 +1905,7 @@ static dk_status ugrnn_f64_backward_prepare(const ugrnn_f64_backward_args *args,
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(sizes->H), dk_outer_scratch_f64(sizes->I)));
+    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
     call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->latest_1 = args->d_last.h;
@@ -2136,6 +1982,9 @@ static void ugrnn_f64_backward_fill(const ugrnn_f64_backward_args *args, const u
         dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
             args->params.U_g, 1, sizes->H, sizes->H);
     }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
+    }
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_c W_g */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0,
             args->params.W_c, 1, sizes->I, sizes->H);
@@ -2143,6 +1992,9 @@ static void ugrnn_f64_backward_fill(const ugrnn_f64_backward_args *args, const u
     if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_c W_g */
         dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, sizes->H, 0,
             args->params.W_g, 1, sizes->I, sizes->H);
+    }
+    if (task++ % dk_team_size(team) == dk_team_index(team)) {
+        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
     }
     (void)task;
 }
@@ -2226,8 +2078,11 @@ static void ugrnn_f64_backward_step(const ugrnn_f64_backward_call *call, size_t 
     {
         ugrnn_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
-        a.dk_panel_1 = call->panel_1;
-        a.dk_depth_1 = sizes->H + sizes->H;
+        a.dk_product_1.panel = call->panel_1;
+        a.dk_product_1.depth = sizes->H + sizes->H;
+        a.dk_product_1.segment_count = 2;
+        a.dk_product_1.segments = a.dk_segments_1;
+        a.dk_product_1.before = NULL;
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_c, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2251,8 +2106,11 @@ static void ugrnn_f64_backward_after(const ugrnn_f64_backward_call *call, size_t
     {
         ugrnn_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
-        a.dk_panel_2 = call->panel_2;
-        a.dk_depth_2 = sizes->H + sizes->H;
+        a.dk_product_2.panel = call->panel_2;
+        a.dk_product_2.depth = sizes->H + sizes->H;
+        a.dk_product_2.segment_count = 2;
+        a.dk_product_2.segments = a.dk_segments_2;
+        a.dk_product_2.before = NULL;
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_c, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2263,12 +2121,26 @@ static void ugrnn_f64_backward_after(const ugrnn_f64_backward_call *call, size_t
         ugrnn_f64_backward_after_1(&a, rows, team);
         dk_wait(team);
     }
+    {
+        const dk_factor_f64 lefts[] = {
+            {dk_into_f64(call->at.d_a_c, row, local), sizes->H},
+            {dk_into_f64(call->at.d_a_g, row, local), sizes->H},
+        };
+        const dk_factor_f64 rights[] = {
+            {dk_from_f64(call->at.h, row, local), sizes->H},
+            {dk_from_f64(call->at.x, row, local), sizes->I},
+        };
+        const dk_outer_f64 products[] = {
+            {0, 0, dk_into_f64(call->at.d_U_c_all, row, local)},
+            {1, 0, dk_into_f64(call->at.d_U_g_all, row, local)},
+            {0, 1, dk_into_f64(call->at.d_W_c_all, row, local)},
+            {1, 1, dk_into_f64(call->at.d_W_g_all, row, local)},
+        };
+        dk_add_outers_f64(rows, dk_alive_at(call->alive, local), 2, lefts, 2, rights, 4, products,
+            call->scratch, team);
+    }
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_c, row, local), sizes->H, dk_into_f64(call->at.d_b_c_all, row, local), team);
     dk_sum_columns_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_into_f64(call->at.d_b_g_all, row, local), team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_c, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_c_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.h, row, local), sizes->H, dk_into_f64(call->at.d_U_g_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_c, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_c_all, row, local), call->scratch, team);
-    dk_add_outer_f64(rows, dk_alive_at(call->alive, local), dk_into_f64(call->at.d_a_g, row, local), sizes->H, dk_from_f64(call->at.x, row, local), sizes->I, dk_into_f64(call->at.d_W_g_all, row, local), call->scratch, team);
     dk_wait(team);
 }
 

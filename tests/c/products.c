@@ -1,8 +1,9 @@
 /* The products of the header over whole arrays, for the tests and the benchmark to call. */
 #include "derive_kernels.h"
 
-/* out[r][gate][unit] = sum over two segments of matrix[gate][unit][k] * operand[r][k]; the second
- * operand's matrices are stored transposed. */
+/* out[r][gate][unit] = start[gate][unit] + sum over two segments of
+ * matrix[gate][unit][k] * operand[r][k]; the second operand's matrices are stored transposed. With
+ * before != NULL, dk_before_size elements for each row, the first segment is contracted first. */
 #define PRODUCT(tag, name, gates)                                                                \
     DK_DEFINE_GROUP(tag, name, gates)                                                            \
     size_t tag##_##name##_panel_size(size_t units, size_t depth);                                \
@@ -10,13 +11,22 @@
     {                                                                                            \
         return dk_panel_size_##tag##_##name(units, depth);                                       \
     }                                                                                            \
+    size_t tag##_##name##_before_size(size_t units);                                             \
+    size_t tag##_##name##_before_size(size_t units)                                              \
+    {                                                                                            \
+        return dk_before_size_##tag##_##name(units);                                             \
+    }                                                                                            \
     void tag##_##name##_pack(dk_real_##tag *panel, size_t units, size_t depth_a, size_t depth_b, \
-                             const dk_real_##tag *a, const dk_real_##tag *b);                    \
+                             const dk_real_##tag *a, const dk_real_##tag *b,                     \
+                             const dk_real_##tag *start);                                        \
     void tag##_##name##_pack(dk_real_##tag *panel, size_t units, size_t depth_a, size_t depth_b, \
-                             const dk_real_##tag *a, const dk_real_##tag *b)                     \
+                             const dk_real_##tag *a, const dk_real_##tag *b,                     \
+                             const dk_real_##tag *start)                                         \
     {                                                                                            \
         const size_t depth = depth_a + depth_b;                                                  \
         for (size_t gate = 0; gate < (gates); ++gate) {                                          \
+            const dk_real_##tag *const vectors[] = {start + gate * units};                       \
+            dk_start_##tag##_##name(panel, units, depth, gate, 1, vectors);                      \
             dk_pack_##tag##_##name(panel, units, depth, 0, gate, a + gate * units * depth_a,     \
                                    depth_a, 1, depth_a);                                         \
             dk_pack_##tag##_##name(panel, units, depth, depth_a, gate,                           \
@@ -25,26 +35,36 @@
     }                                                                                            \
     void tag##_##name##_multiply(size_t rows, size_t units, size_t depth_a, size_t depth_b,      \
                                  const dk_real_##tag *panel, const dk_real_##tag *x,             \
-                                 const dk_real_##tag *y, dk_real_##tag *out);                    \
+                                 const dk_real_##tag *y, dk_real_##tag *before,                  \
+                                 dk_real_##tag *out);                                            \
     void tag##_##name##_multiply(size_t rows, size_t units, size_t depth_a, size_t depth_b,      \
                                  const dk_real_##tag *panel, const dk_real_##tag *x,             \
-                                 const dk_real_##tag *y, dk_real_##tag *out)                     \
+                                 const dk_real_##tag *y, dk_real_##tag *before,                  \
+                                 dk_real_##tag *out)                                             \
     {                                                                                            \
         const size_t block = dk_block_##tag##_##name;                                            \
         const size_t lanes = block / dk_vectors_##tag##_##name;                                  \
+        const size_t blocks = dk_tile_count(units, block);                                       \
         const size_t tiles = dk_tile_count(rows, dk_rows_##tag##_##name);                        \
         const dk_segment_##tag segments[2] = {{x, depth_a, depth_a}, {y, depth_b, depth_b}};     \
+        dk_product_##tag product = {panel, depth_a + depth_b, 1, segments, NULL, 0, 0};          \
         dk_real_##tag acc[dk_acc_##tag##_##name];                                                \
-        for (size_t first = 0; first < units; first += block) {                                  \
-            const dk_real_##tag *const weights =                                                 \
-                dk_panel_block_##tag##_##name(panel, depth_a + depth_b, first / block);          \
+        if (before != NULL) {                                                                    \
+            dk_before_##tag##_##name(&product, units, rows, before, NULL);                       \
+        }                                                                                        \
+        product.segment_count = 2;                                                               \
+        product.before = before;                                                                 \
+        product.skip = depth_a;                                                                  \
+        product.skipped_segments = 1;                                                            \
+        for (size_t b = 0; b < blocks; ++b) {                                                    \
             size_t row = 0;                                                                      \
             for (size_t tile = 0; tile < tiles; ++tile) {                                        \
                 const size_t count = dk_tile_rows(rows, dk_rows_##tag##_##name, tile);           \
-                dk_tile_##tag##_##name(count, depth_b > 0 ? 2 : 1, segments, row, weights, acc); \
+                dk_tile_##tag##_##name(&product, blocks, b, row, count, acc,                     \
+                                       dk_row_##tag##_##name);                                   \
                 for (size_t r = 0; r < count; ++r) {                                             \
                     for (size_t v = 0; v < (gates) * block; v += lanes) {                        \
-                        const size_t unit = first + v % block;                                   \
+                        const size_t unit = b * block + v % block;                               \
                         if (unit < units) {                                                      \
                             dk_store_part_##tag(                                                 \
                                 out + ((row + r) * (gates) + v / block) * units + unit,          \
@@ -58,23 +78,28 @@
         }                                                                                        \
     }
 
+/* Of two factors each: left 0 with both right ones, left 1 with the second. */
 #define OUTER(tag)                                                                               \
-    size_t tag##_outer_scratch(size_t n);                                                        \
-    size_t tag##_outer_scratch(size_t n)                                                         \
+    size_t tag##_outer_scratch(size_t n, size_t o);                                              \
+    size_t tag##_outer_scratch(size_t n, size_t o)                                               \
     {                                                                                            \
-        return dk_outer_scratch_##tag(n);                                                        \
+        return dk_outer_scratch_##tag(dk_padded_##tag(n) + dk_padded_##tag(o));                  \
     }                                                                                            \
-    void tag##_outer(size_t rows, const unsigned char *alive, const dk_real_##tag *left,         \
-                     size_t left_stride, size_t m, const dk_real_##tag *right,                   \
-                     size_t right_stride, size_t n, dk_real_##tag *out, size_t out_stride,       \
-                     dk_real_##tag *scratch);                                                    \
-    void tag##_outer(size_t rows, const unsigned char *alive, const dk_real_##tag *left,         \
-                     size_t left_stride, size_t m, const dk_real_##tag *right,                   \
-                     size_t right_stride, size_t n, dk_real_##tag *out, size_t out_stride,       \
-                     dk_real_##tag *scratch)                                                     \
+    void tag##_outer(size_t rows, const unsigned char *alive, const dk_real_##tag *left_0,       \
+                     size_t l, const dk_real_##tag *left_1, size_t m,                            \
+                     const dk_real_##tag *right_0, size_t n, const dk_real_##tag *right_1,       \
+                     size_t o, dk_real_##tag *out_00, dk_real_##tag *out_01,                     \
+                     dk_real_##tag *out_11, dk_real_##tag *scratch);                             \
+    void tag##_outer(size_t rows, const unsigned char *alive, const dk_real_##tag *left_0,       \
+                     size_t l, const dk_real_##tag *left_1, size_t m,                            \
+                     const dk_real_##tag *right_0, size_t n, const dk_real_##tag *right_1,       \
+                     size_t o, dk_real_##tag *out_00, dk_real_##tag *out_01,                     \
+                     dk_real_##tag *out_11, dk_real_##tag *scratch)                              \
     {                                                                                            \
-        dk_outer_##tag(rows, alive, left, left_stride, m, right, right_stride, n, out,           \
-                       out_stride, scratch);                                                     \
+        const dk_factor_##tag lefts[] = {{left_0, l}, {left_1, m}};                              \
+        const dk_factor_##tag rights[] = {{right_0, n}, {right_1, o}};                           \
+        const dk_outer_##tag products[] = {{0, 0, out_00}, {0, 1, out_01}, {1, 1, out_11}};      \
+        dk_add_outers_##tag(rows, alive, 2, lefts, 2, rights, 3, products, scratch, NULL);       \
     }
 
 PRODUCT(f32, g1, 1)

@@ -1,7 +1,7 @@
 """Kernel: a compiled cell, called with arrays; the same for every target.
 
-In: a Signature and a Backend (the generated code of one target).  Out: `Kernel` with init,
-forward, backward and step, and their results `Run` and `Gradients`.
+In: a Signature and a Backend.  Out: `Kernel` with init, forward, backward and step, and their
+results `Run` and `Gradients`.
 Not here: checking and converting arguments (arguments.py), generating and building the code
 behind a Backend. SymPy is not imported.
 
@@ -12,82 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from derive.arguments import Arguments, Packed
+from derive.backend import Backend
 from derive.conversion import closest, kind_text, to_count, to_flag
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.remat import Remat, to_remat
 from derive.signature import Array, Arrays, Signature, Sizes
-from derive.stream import Stream, Turn
-
-
-class Backend(Protocol):
-    """The generated code of one target.
-
-    It is called with at least one step and one row. Arrays given are C-contiguous, aligned, of
-    native byte order, of the kernel's dtype and of exact shape; a backend never writes into
-    them. Arrays returned are fresh: they share no memory with what was given, with `saved` or
-    with each other. A backend may be called from several threads at once.
-
-    params: {name: [rows, columns] or [width]}; inputs: {name: [T, B, width]}, in a step
-    {name: [B, width]}; states: {name: [B, width]}; lengths: [B] int64 in 0..T, or None.
-    """
-
-    def forward(
-        self,
-        sizes: Sizes,
-        params: Arrays,
-        inputs: Arrays,
-        states: Arrays,
-        lengths: Array | None,
-        reverse: bool,
-        training: bool,
-    ) -> tuple[Arrays, Arrays, Any]:
-        """Outputs {name: [T, B, width]}, last states, and what backward needs (if training)."""
-        ...
-
-    def backward(
-        self,
-        sizes: Sizes,
-        params: Arrays,
-        inputs: Arrays,
-        saved: Any,
-        lengths: Array | None,
-        reverse: bool,
-        d_outputs: Mapping[str, Array | None],
-        d_states: Mapping[str, Array | None],
-    ) -> tuple[Arrays, Arrays, Arrays]:
-        """Gradients of params, inputs and initial states. A cotangent that is None is zero.
-
-        `saved` serves any number of calls, also at once, so it is not written into.
-        """
-        ...
-
-    def step(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
-    ) -> tuple[Arrays, Arrays]:
-        """Outputs {name: [B, width]} and next states of one step; sizes.steps is 1."""
-        ...
-
-    def pack(self, sizes: Sizes, params: Arrays) -> Any:
-        """What the backend can prepare of parameters once; params of later calls carry it."""
-        ...
-
-    def turns(
-        self,
-        sizes: Sizes,
-        params: Arrays,
-        inputs: Arrays,
-        outputs: Arrays,
-        states: tuple[Arrays, Arrays],
-    ) -> tuple[Turn, Turn]:
-        """Two functions that run one step each: from the first states to the second, and back.
-
-        They read `inputs`, write `outputs`, and keep to these buffers for good.
-        """
-        ...
+from derive.stream import Stream
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +40,7 @@ class Run:
     lengths: Array | None = field(repr=False)
     reverse: bool
     training: bool
+    remat: str | None
     _kernel: Kernel = field(repr=False)
     _params: Arrays = field(repr=False)
     _inputs: Arrays = field(repr=False)
@@ -183,6 +119,7 @@ class Kernel:
         lengths: Any = None,
         reverse: bool = False,
         training: bool = True,
+        remat: str | None = None,
     ) -> Run:
         """All steps of all rows.
 
@@ -191,21 +128,28 @@ class Kernel:
         lengths: [B] integers in 0..T; past its end a row puts out 0 and keeps its states.
         reverse: each row runs its own steps last to first; outputs stay at their time.
         training: keep what `backward` needs.
+        remat: "time" keeps but the states before each of about sqrt(T) pieces of the sequence.
+        `backward` then runs every piece forward again; the gradient is the same to the bit.
         """
         reverse = to_flag(reverse, "reverse")
         training = to_flag(training, "training")
+        remat = to_remat(remat)
+        if remat and not isinstance(params, Packed):
+            params = self.pack(params)  # for many calls
         call = self._arguments.of_forward(params, x, state, lengths)
         sizes = call.sizes
         saved = None
         if sizes.steps and sizes.rows:
-            outputs, states, saved = self._backend.forward(
-                sizes, call.params, call.inputs, call.states, call.lengths, reverse, training
-            )
+            given = sizes, call.params, call.inputs, call.states, call.lengths, reverse
+            if training and remat:
+                outputs, states, saved = Remat(self._backend).forward(*given)
+            else:
+                outputs, states, saved = self._backend.forward(*given, training)
         else:
             outputs = self._empty(sizes, self.signature.outputs)
             states = {name: array.copy() for name, array in call.states.items()}
         return Run(
-            outputs, states, sizes, call.lengths, reverse, training,
+            outputs, states, sizes, call.lengths, reverse, training, remat,
             self, call.params, call.inputs, saved if training else None,
         )  # fmt: skip
 
@@ -237,8 +181,9 @@ class Kernel:
         d_out, d_last = self._arguments.of_backward(sizes, d_outputs, d_states)
         if not (sizes.steps and sizes.rows):
             return self._gradients_of_nothing(run, d_last)
+        backend = Remat(self._backend) if run.remat else self._backend
         return Gradients(
-            *self._backend.backward(
+            *backend.backward(
                 sizes, run._params, run._inputs, run._saved, run.lengths, run.reverse, d_out, d_last
             )
         )

@@ -168,13 +168,14 @@ class RNN:
         *,
         resets: Any = None,
         training: bool = True,
+        remat: str | None = None,
     ) -> LayersRun:
         """All layers over all steps.
 
         x: [T, B, I], or [B, T, I] if batch_first.  state: {name: [layers * directions, B,
         width]}, or an array where the cell has one state; zeros where left out.  lengths: [B].
         resets: booleans, axes as x's; a row starts afresh before that step.
-        training: drop outputs, and keep what `backward` needs.
+        training: drop outputs, and keep what `backward` needs.  remat: as Kernel.forward's.
         """
         training = to_flag(training, "training")
         array = self._swapped(self._array_of_x(x, 3))
@@ -205,6 +206,7 @@ class RNN:
                             past_end=self.past_end,
                             resets=resets,
                             training=training,
+                            remat=remat,
                         )
                     )
                 array = self._joined([s.outputs for s in sequences[-self.directions :]])

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from derive.backend import Backend
 from derive.cell import Cell
 from derive.differentiate import Gradient, reverse_step
 from derive.errors import ArgumentError
-from derive.kernel import Backend, Kernel
+from derive.kernel import Kernel
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
 from derive.signature import Signature

@@ -160,6 +160,7 @@ def run_sequence(
     past_end: str = "zero",
     resets: Any = None,
     training: bool = True,
+    remat: str | None = None,
 ) -> Sequence:
     """All steps of all rows in one call of the fused kernel; shapes as Kernel.forward's."""
     if past_end not in PAST_END:
@@ -195,6 +196,7 @@ def run_sequence(
         lengths=lengths if past_end == "zero" else None,
         reverse=reverse,
         training=training,
+        remat=remat,
     )
     outputs = {key: _permuted(run.outputs[new], order) for key, new in chosen.outputs.items()}
     states = {name: run.states[chosen.ends.get(name, name)] for name in cell.states}

@@ -15,6 +15,7 @@ import ctypes
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from derive.arguments import Packed
 from derive.build import FLAGS, compile_library
 from derive.errors import BuildError
+from derive.pieces import Sums
 from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Turn
 
@@ -45,7 +47,7 @@ _BYTE = ctypes.c_char
 
 
 class CBackend:
-    """The compiled functions of one cell in one dtype; `derive.kernel.Backend`."""
+    """The compiled functions of one cell in one dtype; `derive.backend.Backend`."""
 
     def __init__(
         self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
@@ -80,7 +82,7 @@ class CBackend:
             self._forward, sizes, lengths, reverse,
             (params, inputs, states, outputs, last), _panels(params, 0),
             saved, max(memory.saved, 1),
-            memory.forward if training else memory.inference,
+            self._workspace(memory.forward if training else memory.inference),
         )  # fmt: skip
         return outputs, last, saved
 
@@ -88,17 +90,30 @@ class CBackend:
         self, sizes: Sizes, params: Arrays, inputs: Arrays, saved: Any,
         lengths: Array | None, reverse: bool,
         d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
+        sums: Sums | None = None,
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
         memory = self._memory(sizes)
-        d_params = {name: _empty(array.shape, self._dtype) for name, array in params.items()}
+        words = (0, 0)
+        fresh = {name: _empty(array.shape, self._dtype) for name, array in params.items()}
+        if sums is None:
+            d_params, workspace = fresh, self._workspace(memory.backward)
+        else:
+            words = int(sums.kept is not None), int(not sums.last)
+            if sums.kept is None:  # a workspace that no other call writes into
+                longest = self._memory(replace(sizes, steps=sums.steps))
+                sums.kept = fresh, _empty((max(longest.backward, 1),), self._dtype)
+            d_params, workspace = sums.kept
         d_inputs = {name: _empty(array.shape, self._dtype) for name, array in inputs.items()}
         d_first = self._fresh(sizes, self._signature.states)
         self._run(
             self._backward, sizes, lengths, reverse,
             (params, inputs, d_outputs, d_states, d_params, d_inputs, d_first),
-            _panels(params, 1), saved, memory.saved, memory.backward,
+            _panels(params, 1), saved, memory.saved, workspace, words,
         )  # fmt: skip
         return d_params, d_inputs, d_first
+
+    def chunk_steps(self, sizes: Sizes) -> int:
+        return int(self._memory(sizes).chunk_steps)
 
     def step(
         self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
@@ -108,7 +123,7 @@ class CBackend:
         last = self._fresh(sizes, self._signature.states)
         self._run(
             self._step, sizes, None, False, (params, inputs, states, outputs, last),
-            _panels(params, 0), None, 0, memory.inference,
+            _panels(params, 0), None, 0, self._workspace(memory.inference),
         )  # fmt: skip
         return outputs, last
 
@@ -177,11 +192,10 @@ class CBackend:
     def _run(
         self, function: Any, sizes: Sizes, lengths: Array | None, reverse: bool,
         groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
-        saved: Array | None, saved_count: int, workspace_count: int,
+        saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        workspace = self._workspace(workspace_count)
         args = self._arguments(
-            sizes, lengths, reverse, groups, panels, saved, saved_count, workspace
+            sizes, lengths, reverse, groups, panels, saved, saved_count, workspace, rest
         )
         if self._pool is None or not self._pays(sizes, groups[0]):
             self._check(function(args, None))
@@ -191,15 +205,15 @@ class CBackend:
     def _arguments(
         self, sizes: Sizes, lengths: Array | None, reverse: bool,
         groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
-        saved: Array | None, saved_count: int, workspace: Array,
+        saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
     ) -> ctypes.Array[_Word]:  # fmt: skip
-        """An argument structure: its words in the order of the header."""
+        """An argument structure: its words in the order of the header, `rest` behind them."""
         words = self._size_words(sizes)
         words += [_address(lengths), int(reverse)]
         for group in groups:
             words += [_address(array) for array in group.values()]
         words += [_address(panels), 0 if panels is None else panels.size]
-        words += [_address(saved), saved_count, _address(workspace), workspace.size]
+        words += [_address(saved), saved_count, _address(workspace), workspace.size, *rest]
         return (_Word * len(words))(*words)
 
     def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
@@ -232,7 +246,7 @@ def _pool(files: Mapping[str, str]) -> Any:
 
 
 class _Memory(ctypes.Structure):
-    """NAME_memory: elements of each buffer."""
+    """NAME_memory: elements of each buffer, and steps of a chunk."""
 
     _fields_ = (
         ("saved", _Word),
@@ -241,6 +255,7 @@ class _Memory(ctypes.Structure):
         ("backward", _Word),
         ("forward_packed", _Word),
         ("backward_packed", _Word),
+        ("chunk_steps", _Word),
     )
 
 

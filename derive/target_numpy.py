@@ -15,8 +15,13 @@ from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any
 
+from derive import pieces
+from derive.pieces import Piece, Sums
 from derive.signature import Array, Arrays, Sizes
 from derive.stream import Turn
+
+#: Rows that are worked on and summed together: enough to keep a call's own cost small.
+CHUNK_ROWS = 1024
 
 
 def load(text: str, path: str) -> ModuleType:
@@ -31,7 +36,7 @@ def load(text: str, path: str) -> ModuleType:
 
 
 class NumpyBackend:
-    """Implements derive.kernel.Backend; holds no state but the loaded functions."""
+    """Implements derive.backend.Backend; holds no state but the loaded functions."""
 
     __slots__ = ("_backward", "_forward", "_step")
 
@@ -52,9 +57,14 @@ class NumpyBackend:
         reverse: bool,
         training: bool,
     ) -> tuple[Arrays, Arrays, Any]:
-        outputs, last_states, saved = self._forward(
-            sizes.steps, sizes.rows, params, inputs, states, lengths, reverse, training
-        )
+        def run(piece: Piece, x: Arrays, before: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+            found: tuple[Arrays, Arrays, Arrays] = self._forward(
+                piece.sizes.steps, sizes.rows, params, x, before, piece.lengths, reverse, training
+            )
+            return found
+
+        parts = pieces.pieces(sizes, lengths, reverse, self.chunk_steps(sizes))
+        outputs, last_states, saved = pieces.forward(parts, inputs, states, run)
         return outputs, last_states, saved if training else None
 
     def backward(
@@ -67,11 +77,33 @@ class NumpyBackend:
         reverse: bool,
         d_outputs: Mapping[str, Array | None],
         d_states: Mapping[str, Array | None],
+        sums: Sums | None = None,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        gradients: tuple[Arrays, Arrays, Arrays] = self._backward(
-            sizes.steps, sizes.rows, params, inputs, saved, lengths, reverse, d_outputs, d_states
-        )
-        return gradients
+        parts = pieces.pieces(sizes, lengths, reverse, self.chunk_steps(sizes))
+        sums = sums or Sums(steps=sizes.steps)
+
+        def run(
+            piece: Piece,
+            x: Arrays,
+            kept: Arrays,
+            d_out: Mapping[str, Array | None],
+            d_after: Mapping[str, Array | None],
+        ) -> tuple[Arrays, Arrays, Arrays]:
+            d_params, d_x, d_before = self._backward(
+                piece.sizes.steps, sizes.rows, params, x, kept, piece.lengths, reverse,
+                d_out, d_after,
+            )  # fmt: skip
+            if sums.kept is None:
+                sums.kept = d_params
+            else:
+                for name, array in d_params.items():
+                    sums.kept[name] += array
+            return sums.kept, d_x, d_before
+
+        return pieces.backward(parts, inputs, saved, d_outputs, d_states, run)
+
+    def chunk_steps(self, sizes: Sizes) -> int:
+        return max(1, CHUNK_ROWS // sizes.rows)
 
     def step(
         self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays

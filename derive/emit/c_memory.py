@@ -30,6 +30,8 @@ from derive.plan import Kind, Phase, Plan
 from derive.program import Array, Dim, Namer
 from derive.schedule import Schedule
 
+_WORKSPACE = "args->workspace + at."
+
 
 @dataclass(frozen=True, slots=True)
 class SlotView:
@@ -166,7 +168,7 @@ class _Builder:
         """A piece of the workspace; the expression of its address."""
         name = self._namer(wanted)
         self.buffers.append(BufferView(name, rows, width))
-        return f"args->workspace + at.{name}"
+        return f"{_WORKSPACE}{name}"
 
     def given(self, names: Iterable[str], place: str, moves: bool) -> None:
         """Arguments that are only read: all T steps of them where `moves`."""
@@ -226,6 +228,10 @@ class _Builder:
             if s.kind is Kind.ROW_SUM
             for a in s.sums
         ]
+        zeroed = {self.stores[a.out][0]: self.width(self.table[a.out]) for a in sums}
+        # Sums come first: there they stay when the next call has fewer or more steps.
+        kept = {slot.at for slot in self.slots if slot.name in zeroed}
+        buffers = sorted(self.buffers, key=lambda b: f"{_WORKSPACE}{b.name}" not in kept)
         size_namer = Namer(self.names.values())
 
         def fill(text: str) -> str:
@@ -244,10 +250,10 @@ class _Builder:
                 SlotView(s.name, s.kind, fill(s.at), fill(s.global_), fill(s.local))
                 for s in self.slots
             ),
-            buffers=tuple(BufferView(b.name, fill(b.rows), b.width) for b in self.buffers),
+            buffers=tuple(BufferView(b.name, fill(b.rows), b.width) for b in buffers),
             saved=tuple(BufferView(b.name, fill(b.rows), b.width) for b in saved),
             states=tuple(self.states),
-            zeroed=tuple((self.stores[a.out][0], self.width(self.table[a.out])) for a in sums),
+            zeroed=tuple(zeroed.items()),
             zero_seeds=tuple(self.zero_seeds),
             ended=tuple(self.ended),
             outer_widths=self.outer_widths(),
@@ -403,7 +409,7 @@ def _add_seed(build: _Builder, seed: str, given: str) -> None:
     zeros = build.buffer(f"{build.names[seed]}_zeros", "chunk_rows", width)
     at, stride = f"{given} != NULL ? {given} : {zeros}", f"{given} != NULL ? {width} : 0"
     build.read[seed] = build.slot(seed, "source", at, stride, "0")
-    build.zero_seeds.append((given, zeros.removeprefix("args->workspace + at."), width))
+    build.zero_seeds.append((given, zeros.removeprefix(_WORKSPACE), width))
 
 
 def _add_carry(build: _Builder, name: str, seed: str, d_state: str) -> None:

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from derive import build, pipeline
+from derive.backend import Backend
 from derive.cell import Cell
 from derive.errors import BuildError
-from derive.kernel import Backend, Kernel
+from derive.kernel import Kernel
 from derive.verify.report import Row, not_run
 
 

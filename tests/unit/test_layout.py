@@ -31,7 +31,7 @@ ORDER = """
     simplify formulas differentiate
     plan phases stages saved schedule
     emit
-    signature conversion arguments stream kernel build target_numpy target_c
+    signature conversion arguments pieces stream backend remat kernel build target_numpy target_c
     pipeline
     checkpoint layer_sizes sequence rnn_cell layers weights
     verify inspect generate comparison bench watch

@@ -16,6 +16,7 @@ from cases import LENGTHS, ROWS, STEPS, Case, by_array, check_agreement, forward
 from strange_cells import CELLS
 
 import derive.pipeline as pipeline
+from derive import target_numpy
 from derive.cell import Cell
 from derive.emit.numpy_functions import COMPARISONS, HELPERS, NUMPY
 from derive.scalar import RULES
@@ -38,6 +39,11 @@ def case(cell: Cell, request: pytest.FixtureRequest) -> Case:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_forward_and_backward_agree_with_the_interpreter(case: Case, dtype: str) -> None:
     check_agreement(pipeline.compile(case.cell, "numpy", dtype), case)
+
+
+def test_sequences_longer_than_a_chunk_agree(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(target_numpy, "CHUNK_ROWS", 2 * ROWS)
+    check_agreement(pipeline.compile(case.cell, "numpy", "float64"), case)
 
 
 def test_the_reference_gradient_agrees_with_the_complex_step(case: Case) -> None:
@@ -88,15 +94,16 @@ def test_results_share_no_memory_and_arguments_stay_as_they_were(case: Case) -> 
              *case.d_outputs.values(), *case.d_states.values()]  # fmt: skip
     before = [array.copy() for array in given]
     run = forward(kernel, case)
-    kept = {name: array.copy() for name, array in run._saved.items()}
+    (saved,) = run._saved
+    kept = {name: array.copy() for name, array in saved.items()}
     grads = kernel.backward(run, case.d_outputs, case.d_states)
-    results = [*run.outputs.values(), *run.states.values(), *run._saved.values(),
+    results = [*run.outputs.values(), *run.states.values(), *saved.values(),
                *grads.params.values(), *grads.inputs.values(), *grads.states.values()]  # fmt: skip
     own_memory(given + results)
     for array, copy in zip(given, before, strict=True):
         assert array.tobytes() == copy.tobytes()
     for name, copy in kept.items():
-        assert run._saved[name].tobytes() == copy.tobytes()
+        assert saved[name].tobytes() == copy.tobytes()
 
 
 def test_cotangents_left_out_are_zero(case: Case) -> None:

@@ -1,0 +1,91 @@
+"""Backend: what every target offers a kernel.
+
+In: nothing.  Out: the Protocol.
+Not here: a target (target_c.py, target_numpy.py), checked arguments (arguments.py). SymPy is not
+imported.
+
+Shapes are written with T time steps, B batch rows, and a width for each array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from derive.pieces import Sums
+from derive.signature import Array, Arrays, Sizes
+from derive.stream import Turn
+
+
+class Backend(Protocol):
+    """The generated code of one target.
+
+    It is called with at least one step and one row. Arrays given are C-contiguous, aligned, of
+    native byte order, of the kernel's dtype and of exact shape; a backend never writes into
+    them. Arrays returned are fresh: they share no memory with what was given, with `saved` or
+    with each other. A backend may be called from several threads at once.
+
+    params: {name: [rows, columns] or [width]}; inputs: {name: [T, B, width]}, in a step
+    {name: [B, width]}; states: {name: [B, width]}; lengths: [B] int64 in 0..T, or None.
+    """
+
+    def forward(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        states: Arrays,
+        lengths: Array | None,
+        reverse: bool,
+        training: bool,
+    ) -> tuple[Arrays, Arrays, Any]:
+        """Outputs {name: [T, B, width]}, last states, and what backward needs (if training)."""
+        ...
+
+    def backward(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        saved: Any,
+        lengths: Array | None,
+        reverse: bool,
+        d_outputs: Mapping[str, Array | None],
+        d_states: Mapping[str, Array | None],
+        sums: Sums | None = None,
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        """Gradients of params, inputs and initial states. A cotangent that is None is zero.
+
+        `saved` serves any number of calls, also at once, so it is not written into.  sums: this
+        is one of several calls, whose gradients of params are complete after the last.
+        """
+        ...
+
+    def chunk_steps(self, sizes: Sizes) -> int:
+        """Steps that are summed together: a sequence gives the same bits in pieces of whole
+        chunks, forward and, from the last piece to the first, backward with `sums`."""
+        ...
+
+    def step(
+        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        """Outputs {name: [B, width]} and next states of one step; sizes.steps is 1."""
+        ...
+
+    def pack(self, sizes: Sizes, params: Arrays) -> Any:
+        """What the backend can prepare of parameters once; params of later calls carry it."""
+        ...
+
+    def turns(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        outputs: Arrays,
+        states: tuple[Arrays, Arrays],
+    ) -> tuple[Turn, Turn]:
+        """Two functions that run one step each: from the first states to the second, and back.
+
+        They read `inputs`, write `outputs`, and keep to these buffers for good.
+        """
+        ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -225,10 +227,10 @@ def test_a_run_keeps_the_states_before_each_piece_and_no_more(target: str) -> No
 
 @pytest.mark.parametrize(
     ("steps", "chunk", "wanted"),
-    [(0, 1, 1), (1, 1, 1), (2, 1, 2), (100, 1, 10), (101, 1, 11), (100, 6, 12), (9, 192, 192)],
+    [(1, 1, 1), (2, 1, 2), (100, 1, 10), (101, 1, 11), (100, 6, 12), (9, 192, 192)],
 )
 def test_a_piece_is_the_square_root_in_whole_chunks(steps: int, chunk: int, wanted: int) -> None:
-    assert kept_every(max(steps, 1), chunk) == wanted
+    assert kept_every(steps, chunk) == wanted
 
 
 @pytest.mark.parametrize("target", ["numpy", "c"])
@@ -249,7 +251,29 @@ def test_training_needs_less_memory(target: str) -> None:
         return found / (4000 * SIZES["H"] * 4)
 
     assert peak(None) > 7
-    assert peak("time") < 2
+    assert peak("time") < 2.5  # with 1 / 3 for the gradient of x, and 1 for workspaces
+
+
+# --- generated C without Python -------------------------------------------------------------
+
+
+def test_generated_c_runs_a_sequence_in_pieces(tmp_path: Path) -> None:
+    """tests/c/pieces.c, under sanitizers."""
+    (tmp_path / "c").mkdir()
+    for path, text in pipeline.emit(cells.from_spec("slim:form=3"), "c").items():
+        (tmp_path / path).write_text(text)
+    program = Path(__file__).parents[1] / "c" / "pieces.c"
+    command = ["gcc", "-std=c11", "-Wall", "-Wextra", "-O1", "-march=native", "-DDK_ONLY_F64",
+               f"-DDK_CHUNK_ROWS={CHUNK_ROWS}", "-fsanitize=address,undefined",
+               "-fno-sanitize-recover=all", "-I.", program, "slim_form_3.c", "-o", "pieces",
+               "-lm"]  # fmt: skip
+    built = subprocess.run(command, cwd=tmp_path / "c", capture_output=True, text=True)
+    assert built.returncode == 0 and not built.stderr, built.stderr
+    done = subprocess.run(
+        ["./pieces"], cwd=tmp_path / "c", capture_output=True, text=True,
+        env={"ASAN_OPTIONS": "detect_leaks=0"},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
 
 
 # --- mistakes -------------------------------------------------------------------------------

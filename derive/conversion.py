@@ -16,7 +16,6 @@ import numpy as np
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import LETTERS, Array, Dim, Sizes
 
-
 #: NumPy's flags of an array that is C-contiguous and aligned.
 _AS_IT_IS = 0x0001 | 0x0100
 

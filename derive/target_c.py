@@ -35,8 +35,11 @@ _KEPT_WORKSPACE = 1 << 26
 
 #: Sizes whose buffers are looked up instead of computed.
 _REMEMBERED = 256
-#: Multiply-adds of one step from which a second thread helps.
-_SHARED_WORK = 1 << 19
+#: Multiply-adds from which a second thread helps: of one step where threads meet in each, of one
+#: call where each takes rows of its own, at least so many, through all steps (DK_ROWS_EACH).
+_SHARED_STEP = 1 << 18
+_SHARED_CALL = 1 << 21
+_ROWS_EACH = 8
 
 #: Bytes: of a cache line, and of an array from which beginning on one is worth the trouble.
 _CACHE_LINE = 64
@@ -217,9 +220,11 @@ class CBackend:
         return (_Word * len(words))(*words)
 
     def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
-        """Whether a step has work enough to share: threads meet several times in each."""
-        count = sum(array.size for array in params.values() if array is not None)
-        return sizes.rows * count >= _SHARED_WORK
+        """Whether there is work enough to share."""
+        step = sizes.rows * sum(array.size for array in params.values() if array is not None)
+        if sizes.rows // self._threads >= _ROWS_EACH:
+            return sizes.steps * step >= _SHARED_CALL
+        return step >= _SHARED_STEP
 
     def _workspace(self, count: int) -> Array:
         kept: Array | None = getattr(self._local, "workspace", None)

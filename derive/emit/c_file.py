@@ -247,10 +247,10 @@ def _pass(
 
 
 def _scratch(memory: Memory, real: Real) -> str:
-    """Elements that one thread's outer products need: those of the widest stage."""
+    """Elements that outer products need: those of the widest stage."""
     text = ""
     for widths in memory.outer_widths:
         padded = " + ".join(f"dk_padded_{real.tag}({width})" for width in widths)
-        size = f"dk_outer_scratch_{real.tag}({padded})"
+        size = f"dk_outer_scratch_{real.tag}(threads, {padded})"
         text = f"dk_larger({text}, {size})" if text else size
     return text or "(size_t)0"

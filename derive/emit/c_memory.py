@@ -31,17 +31,21 @@ from derive.program import Array, Dim, Namer
 from derive.schedule import Schedule
 
 _WORKSPACE = "args->workspace + at."
+#: Rows of what is kept for one step.
+_ONE_STEP = "sizes->{B}"
 
 
 @dataclass(frozen=True, slots=True)
 class SlotView:
-    """A field of the call structure. kind: "source" (const) or "target"."""
+    """A field of the call structure. kind: "source" (const) or "target". own: the width of what
+    is kept for one step, where each thread may have rows of its own; else empty."""
 
     name: str
     kind: str
     at: str
     global_: str
     local: str
+    own: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +162,17 @@ class _Builder:
         return " * ".join(sizes)
 
     def slot(
-        self, array: str, kind: str, at: str, global_: str, local: str, suffix: str = ""
+        self,
+        array: str,
+        kind: str,
+        at: str,
+        global_: str,
+        local: str,
+        suffix: str = "",
+        own: str = "",
     ) -> str:
         name = self._namer(self.names[array] + suffix)
-        self.slots.append(SlotView(name, kind, at, global_, local))
+        self.slots.append(SlotView(name, kind, at, global_, local, own))
         return name
 
     def buffer(self, wanted: str, rows: str, width: str) -> str:
@@ -191,7 +202,8 @@ class _Builder:
         width = self.width(self.table[name])
         rows, local = self.extent(name)
         at = self.buffer(f"{self.names[name]}_buffer", rows, width)
-        slot = self.slot(name, "target", at, "0", local)
+        own = width if rows == _ONE_STEP else ""
+        slot = self.slot(name, "target", at, "0", local, own=own)
         self.read[name] = slot
         self.stores.setdefault(name, []).append(slot)
 
@@ -201,7 +213,7 @@ class _Builder:
         if phase in (Phase.ONCE, Phase.LAST) or not self.table[name].per_row:
             return "1", "0"
         if phase is Phase.STEP and name not in self.late:
-            return "sizes->{B}", "0"
+            return _ONE_STEP, "0"
         return "chunk_rows", self.width(self.table[name])
 
     def stored(self) -> list[str]:
@@ -247,7 +259,7 @@ class _Builder:
             stores={name: tuple(slots) for name, slots in self.stores.items()},
             nullable=frozenset(self.nullable),
             slots=tuple(
-                SlotView(s.name, s.kind, fill(s.at), fill(s.global_), fill(s.local))
+                SlotView(s.name, s.kind, fill(s.at), fill(s.global_), fill(s.local), s.own)
                 for s in self.slots
             ),
             buffers=tuple(BufferView(b.name, fill(b.rows), b.width) for b in buffers),
@@ -417,8 +429,8 @@ def _add_carry(build: _Builder, name: str, seed: str, d_state: str) -> None:
     width = build.width(build.table[seed])
     slots = []
     for array in (seed, d_state):
-        at = build.buffer(f"{build.names[array]}_buffer", "sizes->{B}", width)
-        slots.append(build.slot(array, "target", at, "0", "0"))
+        at = build.buffer(f"{build.names[array]}_buffer", _ONE_STEP, width)
+        slots.append(build.slot(array, "target", at, "0", "0", own=width))
     build.read[seed] = slots[0]
     build.stores[d_state] = [slots[1]]
     if d_state not in build.late:

@@ -111,7 +111,8 @@ class StageView:
     """One stage: a unit function, a function over rows and units, and its call.
 
     note: the equations in plain text.  read_slots, write_slots: fields of its arrays.
-    read_texts, write_texts: how the call fills them.  outers, sum_texts: a stage of sums.
+    read_texts, write_texts: how the call fills them.  many_rows: those of a chunk of steps.
+    outers, sum_texts: a stage of sums.
     """
 
     name: str
@@ -121,6 +122,7 @@ class StageView:
     width: str
     block: str
     rows: str
+    many_rows: bool
     groups: tuple[GroupView, ...]
     loads: tuple[LoadView, ...]
     size_loads: tuple[LoadView, ...]
@@ -209,6 +211,7 @@ class _Writer:
             width=" * ".join(self.dim(dim) for dim in stage.shape) or "1",
             block=self._extreme("block", groups, ">"),
             rows=self._extreme("rows", groups, "<"),
+            many_rows=phase in (Phase.BEFORE, Phase.AFTER),
             groups=groups,
             loads=(*loads, *sizes),
             size_loads=tuple(sizes),

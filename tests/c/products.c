@@ -83,7 +83,7 @@
     size_t tag##_outer_scratch(size_t n, size_t o);                                              \
     size_t tag##_outer_scratch(size_t n, size_t o)                                               \
     {                                                                                            \
-        return dk_outer_scratch_##tag(dk_padded_##tag(n) + dk_padded_##tag(o));                  \
+        return dk_outer_scratch_##tag(1, dk_padded_##tag(n) + dk_padded_##tag(o));                  \
     }                                                                                            \
     void tag##_outer(size_t rows, const unsigned char *alive, const dk_real_##tag *left_0,       \
                      size_t l, const dk_real_##tag *left_1, size_t m,                            \

@@ -49,6 +49,8 @@ class Piece:
 
 def pieces(sizes: Sizes, lengths: Array | None, reverse: bool, steps: int) -> list[Piece]:
     """Pieces of `steps` steps and a shorter last one, in the order of the recurrence."""
+    if sizes.steps <= steps:
+        return [Piece(0, sizes, lengths)]
     found = []
     for done in range(0, sizes.steps, steps):
         count = min(steps, sizes.steps - done)

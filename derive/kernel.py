@@ -134,8 +134,6 @@ class Kernel:
         reverse = to_flag(reverse, "reverse")
         training = to_flag(training, "training")
         remat = to_remat(remat)
-        if remat and not isinstance(params, Packed):
-            params = self.pack(params)  # for many calls
         call = self._arguments.of_forward(params, x, state, lengths)
         sizes = call.sizes
         saved = None

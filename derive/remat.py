@@ -17,6 +17,7 @@ from math import isqrt
 from typing import Any
 
 from derive import pieces
+from derive.arguments import Axes, Packed
 from derive.backend import Backend
 from derive.conversion import closest
 from derive.errors import ArgumentError
@@ -66,7 +67,9 @@ class Remat:
             return outputs, after, before
 
         first = {name: array.copy() for name, array in states.items()}  # the caller's until now
-        return pieces.forward(self._pieces(sizes, lengths, reverse), inputs, first, run)
+        parts = self._pieces(sizes, lengths, reverse)
+        params = self._packed(sizes, params, parts)
+        return pieces.forward(parts, inputs, first, run)
 
     def backward(
         self,
@@ -82,6 +85,7 @@ class Remat:
         """Gradients of params, inputs and initial states."""
         parts = self._pieces(sizes, lengths, reverse)
         sums = Sums(steps=parts[0].sizes.steps)
+        params = self._packed(sizes, params, parts)
 
         def run(
             piece: Piece,
@@ -99,6 +103,13 @@ class Remat:
             )
 
         return pieces.backward(parts, inputs, kept, d_outputs, d_states, run)
+
+    def _packed(self, sizes: Sizes, params: Arrays, parts: list[Piece]) -> Arrays:
+        """Parameters packed once for all pieces: short ones would be run without, and a product
+        is then summed in another order."""
+        if len(parts) == 1 or isinstance(params, Packed):
+            return params
+        return Packed(params, None, Axes(), self.backend.pack(sizes, params))
 
     def _pieces(self, sizes: Sizes, lengths: Array | None, reverse: bool) -> list[Piece]:
         steps = kept_every(sizes.steps, self.backend.chunk_steps(sizes))

@@ -21,7 +21,7 @@ from derive.emit.c_memory import (
     forward_memory,
 )
 from derive.emit.c_syntax import REALS, Real
-from derive.emit.c_view import PanelView, SegmentView, StageView, StartView, stage_views
+from derive.emit.c_view import PanelView, SegmentView, StageView, stage_views
 from derive.emit.header import render_header
 from derive.emit.render import environment
 from derive.errors import CellError
@@ -61,7 +61,9 @@ class PanelGroupView:
     depth: str
     note: str
     panels: tuple[PanelView, ...]
-    starts: tuple[StartView, ...]
+    segment_count: int
+    starts: tuple[str, ...]
+    start_count: int
     early: tuple[SegmentView, ...]
 
 
@@ -215,7 +217,9 @@ def _pass(
             group.depth,
             " ".join(dict.fromkeys(p.matrix.removeprefix("args->params.") for p in group.panels)),
             group.panels,
+            len(group.segments),
             group.starts,
+            group.start_count,
             group.early,
         )
         for stages in phases.values()

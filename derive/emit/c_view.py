@@ -29,33 +29,26 @@ class SegmentView:
 
 @dataclass(frozen=True, slots=True)
 class PanelView:
-    """One matrix of a group, packed at element `offset` of the contraction."""
+    """The matrix of a gate and a segment."""
 
-    accumulator: int
     matrix: str
     unit_stride: str
     k_stride: str
-    offset: str
     depth: str
 
 
 @dataclass(frozen=True, slots=True)
-class StartView:
-    """The vectors that the sum of one gate begins with."""
-
-    accumulator: int
-    vectors: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class GroupView:
-    """A stacked product. `early`: its leading segments, which are known before the loop."""
+    """A stacked product. panels: the matrix of every gate and segment. starts: what the sum of
+    every gate begins with, `start_count` vectors each, filled up with NULL. early: the leading
+    segments, which are known before the loop."""
 
     number: int
     gates: int
     segments: tuple[SegmentView, ...]
     panels: tuple[PanelView, ...]
-    starts: tuple[StartView, ...]
+    starts: tuple[str, ...]
+    start_count: int
     depth: str
     early: tuple[SegmentView, ...]
     early_depth: str
@@ -279,13 +272,15 @@ class _Writer:
             for name, depth in zip(vectors, depths, strict=True)
         )
         panels = []
-        for k, accumulator in enumerate(group.accumulators):
-            for s, term in enumerate(accumulator.terms):
+        for accumulator in group.accumulators:
+            for term, depth in zip(accumulator.terms, depths, strict=True):
                 assert isinstance(term, Matmul)
-                panels.append(self._panel(k, term, " + ".join(depths[:s]) or "0", depths[s]))
+                panels.append(self._panel(term, depth))
+        start_count = max(len(accumulator.starts) for accumulator in group.accumulators)
         starts = tuple(
-            StartView(k, tuple(self.memory.params[name] for name in accumulator.starts))
-            for k, accumulator in enumerate(group.accumulators)
+            self.memory.params[accumulator.starts[k]] if k < len(accumulator.starts) else "NULL"
+            for accumulator in group.accumulators
+            for k in range(start_count)
         )
         early = early_vectors(self.plan, group) if phase is Phase.STEP else 0
         return GroupView(
@@ -294,17 +289,18 @@ class _Writer:
             segments=segments,
             panels=tuple(panels),
             starts=starts,
+            start_count=start_count,
             depth=" + ".join(depths),
             early=segments[:early],
             early_depth=" + ".join(depths[:early]),
         )
 
-    def _panel(self, k: int, term: Matmul, offset: str, depth: str) -> PanelView:
+    def _panel(self, term: Matmul, depth: str) -> PanelView:
         if term.left not in self.memory.params:
             raise ProgramError(f"{term}: the C target multiplies with parameters only")
         columns = self.dim(self.table[term.left].shape[1])
         strides = (columns, "1") if term.layout is Layout.NORMAL else ("1", columns)
-        return PanelView(k, self.memory.params[term.left], *strides, offset, depth)
+        return PanelView(self.memory.params[term.left], *strides, depth)
 
     def _sums(self, phase: Phase, accumulator: Accumulator) -> list[str]:
         """Every term into one place, and from there to the others."""

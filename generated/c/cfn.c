@@ -89,10 +89,10 @@ DK_INLINE void cfn_f32_forward_before_1_at(const cfn_f32_forward_before_1_arrays
 static void cfn_f32_forward_before_1(const cfn_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -167,10 +167,10 @@ DK_INLINE void cfn_f32_forward_step_1_at(const cfn_f32_forward_step_1_arrays *a,
 static void cfn_f32_forward_step_1(const cfn_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
@@ -209,6 +209,7 @@ static dk_status cfn_f32_forward_lay_out(const cfn_sizes *sizes, size_t threads,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -219,7 +220,7 @@ static dk_status cfn_f32_forward_lay_out(const cfn_sizes *sizes, size_t threads,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -227,6 +228,9 @@ typedef struct cfn_f32_forward_call {
     const cfn_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -299,6 +303,7 @@ static dk_status cfn_f32_forward_prepare(const cfn_f32_forward_args *args, const
     const cfn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     cfn_f32_forward_layout at;
     cfn_f32_kept kept;
     dk_status status = cfn_f32_forward_check(args);
@@ -313,15 +318,17 @@ static dk_status cfn_f32_forward_prepare(const cfn_f32_forward_args *args, const
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -347,45 +354,53 @@ static dk_status cfn_f32_forward_prepare(const cfn_f32_forward_args *args, const
     return DK_OK;
 }
 
+/* W_x */
+enum { cfn_f32_forward_starts_1 = 0 };
+
+static void cfn_f32_forward_weights_1(const cfn_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const cfn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_x, sizes->I, 1, sizes->I};
+}
+
+/* W_t U_t W_e U_e */
+enum { cfn_f32_forward_starts_2 = 1 };
+
+static void cfn_f32_forward_weights_2(const cfn_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const cfn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_t, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_t, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_e, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f32){args->params.U_e, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_t;
+    starts[1] = args->params.b_e;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void cfn_f32_forward_fill(const cfn_f32_forward_args *args, const cfn_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const cfn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_x, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        cfn_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, cfn_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[3];
+        cfn_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, 2, matrices, cfn_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_t, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_t, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_e, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_e, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_t};
-        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-        const float *const starts_1[] = {args->params.b_e};
-        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
-    }
-    (void)task;
 }
 
 dk_status cfn_f32_forward_pack(const cfn_f32_forward_args *args, float *packed, size_t packed_count)
@@ -430,7 +445,7 @@ static void cfn_f32_forward_start(const cfn_f32_forward_call *call, const dk_tea
     const cfn_f32_forward_args *const args = call->args;
     const cfn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         cfn_f32_forward_layout at;
         (void)cfn_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         cfn_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -452,6 +467,15 @@ static void cfn_f32_forward_before(const cfn_f32_forward_call *call, size_t rows
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            cfn_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = cfn_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -463,7 +487,7 @@ static void cfn_f32_forward_before(const cfn_f32_forward_call *call, size_t rows
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -486,6 +510,15 @@ static void cfn_f32_forward_step(const cfn_f32_forward_call *call, size_t rows, 
             : call->before_2 + local * dk_before_size_f32_g2(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[4];
+        const float *starts_2[3];
+        if (call->panel_2 == NULL) {
+            cfn_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = cfn_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -513,26 +546,29 @@ static void cfn_f32_forward_chunk(cfn_f32_forward_call *call, size_t first, size
     cfn_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        cfn_f32_forward_step(call, rows, row, local, team);
+        cfn_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -560,7 +596,7 @@ dk_status cfn_f32_forward(const cfn_f32_forward_args *args, const dk_team *team)
         cfn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -622,10 +658,9 @@ DK_INLINE void cfn_f32_backward_step_1_at(const cfn_f32_backward_step_1_arrays *
 
 static void cfn_f32_backward_step_1(const cfn_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             cfn_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -668,10 +703,10 @@ DK_INLINE void cfn_f32_backward_step_2_at(const cfn_f32_backward_step_2_arrays *
 static void cfn_f32_backward_step_2(const cfn_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -724,10 +759,10 @@ DK_INLINE void cfn_f32_backward_after_1_at(const cfn_f32_backward_after_1_arrays
 static void cfn_f32_backward_after_1(const cfn_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -774,6 +809,7 @@ static dk_status cfn_f32_backward_lay_out(const cfn_sizes *sizes, size_t threads
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -789,7 +825,7 @@ static dk_status cfn_f32_backward_lay_out(const cfn_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->I) + dk_padded_f32(sizes->H)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->I) + dk_padded_f32(sizes->H)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -797,6 +833,9 @@ typedef struct cfn_f32_backward_call {
     const cfn_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -907,6 +946,7 @@ static dk_status cfn_f32_backward_prepare(const cfn_f32_backward_args *args, con
     const cfn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     cfn_f32_backward_layout at;
     cfn_f32_kept kept;
     dk_status status = cfn_f32_backward_check(args);
@@ -921,14 +961,16 @@ static dk_status cfn_f32_backward_prepare(const cfn_f32_backward_args *args, con
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->I) + dk_padded_f32(sizes->H)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -949,10 +991,10 @@ static dk_status cfn_f32_backward_prepare(const cfn_f32_backward_args *args, con
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -979,10 +1021,10 @@ static dk_status cfn_f32_backward_prepare(const cfn_f32_backward_args *args, con
     call->at.d_W_x_all.at = args->d_params.W_x;
     call->at.d_W_x_all.global = 0;
     call->at.d_W_x_all.local = 0;
-    call->at.tanh_h.at = args->workspace + at.tanh_h_buffer;
+    call->at.tanh_h.at = args->workspace + at.tanh_h_buffer + call->first_row * sizes->H;
     call->at.tanh_h.global = 0;
     call->at.tanh_h.local = 0;
-    call->at.d_tanh_h.at = args->workspace + at.d_tanh_h_buffer;
+    call->at.d_tanh_h.at = args->workspace + at.d_tanh_h_buffer + call->first_row * sizes->H;
     call->at.d_tanh_h.global = 0;
     call->at.d_tanh_h.local = 0;
     call->at.d_W_x_x.at = args->workspace + at.d_W_x_x_buffer;
@@ -997,42 +1039,51 @@ static dk_status cfn_f32_backward_prepare(const cfn_f32_backward_args *args, con
     return DK_OK;
 }
 
+/* U_e U_t */
+enum { cfn_f32_backward_starts_1 = 0 };
+
+static void cfn_f32_backward_weights_1(const cfn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const cfn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_e, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_t, 1, sizes->H, sizes->H};
+}
+
+/* W_x W_e W_t */
+enum { cfn_f32_backward_starts_2 = 0 };
+
+static void cfn_f32_backward_weights_2(const cfn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const cfn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_x, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_e, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_t, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void cfn_f32_backward_fill(const cfn_f32_backward_args *args, const cfn_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const cfn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_e U_t */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.U_e, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[1];
+        cfn_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 2, matrices, cfn_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_e U_t */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_t, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[3];
+        const float *starts[1];
+        cfn_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, 3, matrices, cfn_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_x, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_e, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_t, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status cfn_f32_backward_pack(const cfn_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1071,24 +1122,26 @@ dk_status cfn_f32_backward_pack(const cfn_f32_backward_args *args, float *packed
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void cfn_f32_backward_start(const cfn_f32_backward_call *call, const dk_team *team)
 {
     const cfn_f32_backward_args *const args = call->args;
     const cfn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         cfn_f32_backward_layout at;
         (void)cfn_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         cfn_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_b_e_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_t_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_e_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_t_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_e_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_t_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_b_e_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_t_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_e_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_t_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_e_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_t_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1126,6 +1179,15 @@ static void cfn_f32_backward_step(const cfn_f32_backward_call *call, size_t rows
         a.dk_product_1.segment_count = 2;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[2];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            cfn_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = cfn_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_eta, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1154,6 +1216,15 @@ static void cfn_f32_backward_after(const cfn_f32_backward_call *call, size_t row
         a.dk_product_2.segment_count = 3;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f32 matrices_2[3];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            cfn_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = cfn_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_W_x_x, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1201,13 +1272,13 @@ static void cfn_f32_backward_chunk(cfn_f32_backward_call *call, size_t first, si
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        cfn_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        cfn_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         {
@@ -1217,6 +1288,9 @@ static void cfn_f32_backward_chunk(cfn_f32_backward_call *call, size_t first, si
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     cfn_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1239,16 +1313,17 @@ dk_status cfn_f32_backward(const cfn_f32_backward_args *args, const dk_team *tea
         return status;
     }
     cfn_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         cfn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1280,6 +1355,7 @@ dk_status cfn_f32_memory_needed(const cfn_sizes *sizes, size_t threads, cfn_memo
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1345,10 +1421,10 @@ DK_INLINE void cfn_f64_forward_before_1_at(const cfn_f64_forward_before_1_arrays
 static void cfn_f64_forward_before_1(const cfn_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1423,10 +1499,10 @@ DK_INLINE void cfn_f64_forward_step_1_at(const cfn_f64_forward_step_1_arrays *a,
 static void cfn_f64_forward_step_1(const cfn_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
@@ -1465,6 +1541,7 @@ static dk_status cfn_f64_forward_lay_out(const cfn_sizes *sizes, size_t threads,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1475,7 +1552,7 @@ static dk_status cfn_f64_forward_lay_out(const cfn_sizes *sizes, size_t threads,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1483,6 +1560,9 @@ typedef struct cfn_f64_forward_call {
     const cfn_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1555,6 +1635,7 @@ static dk_status cfn_f64_forward_prepare(const cfn_f64_forward_args *args, const
     const cfn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     cfn_f64_forward_layout at;
     cfn_f64_kept kept;
     dk_status status = cfn_f64_forward_check(args);
@@ -1569,15 +1650,17 @@ static dk_status cfn_f64_forward_prepare(const cfn_f64_forward_args *args, const
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -1603,45 +1686,53 @@ static dk_status cfn_f64_forward_prepare(const cfn_f64_forward_args *args, const
     return DK_OK;
 }
 
+/* W_x */
+enum { cfn_f64_forward_starts_1 = 0 };
+
+static void cfn_f64_forward_weights_1(const cfn_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const cfn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_x, sizes->I, 1, sizes->I};
+}
+
+/* W_t U_t W_e U_e */
+enum { cfn_f64_forward_starts_2 = 1 };
+
+static void cfn_f64_forward_weights_2(const cfn_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const cfn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_t, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_t, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_e, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f64){args->params.U_e, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_t;
+    starts[1] = args->params.b_e;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void cfn_f64_forward_fill(const cfn_f64_forward_args *args, const cfn_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const cfn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_x, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        cfn_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, cfn_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[3];
+        cfn_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, 2, matrices, cfn_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_t, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_t, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_e, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_t U_t W_e U_e */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_e, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_t};
-        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-        const double *const starts_1[] = {args->params.b_e};
-        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
-    }
-    (void)task;
 }
 
 dk_status cfn_f64_forward_pack(const cfn_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1686,7 +1777,7 @@ static void cfn_f64_forward_start(const cfn_f64_forward_call *call, const dk_tea
     const cfn_f64_forward_args *const args = call->args;
     const cfn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         cfn_f64_forward_layout at;
         (void)cfn_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         cfn_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1708,6 +1799,15 @@ static void cfn_f64_forward_before(const cfn_f64_forward_call *call, size_t rows
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            cfn_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = cfn_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1719,7 +1819,7 @@ static void cfn_f64_forward_before(const cfn_f64_forward_call *call, size_t rows
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -1742,6 +1842,15 @@ static void cfn_f64_forward_step(const cfn_f64_forward_call *call, size_t rows, 
             : call->before_2 + local * dk_before_size_f64_g2(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[4];
+        const double *starts_2[3];
+        if (call->panel_2 == NULL) {
+            cfn_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = cfn_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -1769,26 +1878,29 @@ static void cfn_f64_forward_chunk(cfn_f64_forward_call *call, size_t first, size
     cfn_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        cfn_f64_forward_step(call, rows, row, local, team);
+        cfn_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -1816,7 +1928,7 @@ dk_status cfn_f64_forward(const cfn_f64_forward_args *args, const dk_team *team)
         cfn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1878,10 +1990,9 @@ DK_INLINE void cfn_f64_backward_step_1_at(const cfn_f64_backward_step_1_arrays *
 
 static void cfn_f64_backward_step_1(const cfn_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             cfn_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -1924,10 +2035,10 @@ DK_INLINE void cfn_f64_backward_step_2_at(const cfn_f64_backward_step_2_arrays *
 static void cfn_f64_backward_step_2(const cfn_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1980,10 +2091,10 @@ DK_INLINE void cfn_f64_backward_after_1_at(const cfn_f64_backward_after_1_arrays
 static void cfn_f64_backward_after_1(const cfn_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2030,6 +2141,7 @@ static dk_status cfn_f64_backward_lay_out(const cfn_sizes *sizes, size_t threads
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2045,7 +2157,7 @@ static dk_status cfn_f64_backward_lay_out(const cfn_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->I) + dk_padded_f64(sizes->H)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->I) + dk_padded_f64(sizes->H)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2053,6 +2165,9 @@ typedef struct cfn_f64_backward_call {
     const cfn_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2163,6 +2278,7 @@ static dk_status cfn_f64_backward_prepare(const cfn_f64_backward_args *args, con
     const cfn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     cfn_f64_backward_layout at;
     cfn_f64_kept kept;
     dk_status status = cfn_f64_backward_check(args);
@@ -2177,14 +2293,16 @@ static dk_status cfn_f64_backward_prepare(const cfn_f64_backward_args *args, con
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->I) + dk_padded_f64(sizes->H)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -2205,10 +2323,10 @@ static dk_status cfn_f64_backward_prepare(const cfn_f64_backward_args *args, con
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -2235,10 +2353,10 @@ static dk_status cfn_f64_backward_prepare(const cfn_f64_backward_args *args, con
     call->at.d_W_x_all.at = args->d_params.W_x;
     call->at.d_W_x_all.global = 0;
     call->at.d_W_x_all.local = 0;
-    call->at.tanh_h.at = args->workspace + at.tanh_h_buffer;
+    call->at.tanh_h.at = args->workspace + at.tanh_h_buffer + call->first_row * sizes->H;
     call->at.tanh_h.global = 0;
     call->at.tanh_h.local = 0;
-    call->at.d_tanh_h.at = args->workspace + at.d_tanh_h_buffer;
+    call->at.d_tanh_h.at = args->workspace + at.d_tanh_h_buffer + call->first_row * sizes->H;
     call->at.d_tanh_h.global = 0;
     call->at.d_tanh_h.local = 0;
     call->at.d_W_x_x.at = args->workspace + at.d_W_x_x_buffer;
@@ -2253,42 +2371,51 @@ static dk_status cfn_f64_backward_prepare(const cfn_f64_backward_args *args, con
     return DK_OK;
 }
 
+/* U_e U_t */
+enum { cfn_f64_backward_starts_1 = 0 };
+
+static void cfn_f64_backward_weights_1(const cfn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const cfn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_e, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_t, 1, sizes->H, sizes->H};
+}
+
+/* W_x W_e W_t */
+enum { cfn_f64_backward_starts_2 = 0 };
+
+static void cfn_f64_backward_weights_2(const cfn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const cfn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_x, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_e, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_t, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void cfn_f64_backward_fill(const cfn_f64_backward_args *args, const cfn_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const cfn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_e U_t */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.U_e, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[1];
+        cfn_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 2, matrices, cfn_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_e U_t */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_t, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[3];
+        const double *starts[1];
+        cfn_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, 3, matrices, cfn_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_x, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_e, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x W_e W_t */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_t, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status cfn_f64_backward_pack(const cfn_f64_backward_args *args, double *packed, size_t packed_count)
@@ -2327,24 +2454,26 @@ dk_status cfn_f64_backward_pack(const cfn_f64_backward_args *args, double *packe
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void cfn_f64_backward_start(const cfn_f64_backward_call *call, const dk_team *team)
 {
     const cfn_f64_backward_args *const args = call->args;
     const cfn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         cfn_f64_backward_layout at;
         (void)cfn_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         cfn_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_b_e_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_t_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_e_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_t_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_e_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_t_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_b_e_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_t_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_e_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_t_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_e_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_t_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -2382,6 +2511,15 @@ static void cfn_f64_backward_step(const cfn_f64_backward_call *call, size_t rows
         a.dk_product_1.segment_count = 2;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[2];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            cfn_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = cfn_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_eta, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2410,6 +2548,15 @@ static void cfn_f64_backward_after(const cfn_f64_backward_call *call, size_t row
         a.dk_product_2.segment_count = 3;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f64 matrices_2[3];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            cfn_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = cfn_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_W_x_x, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2457,13 +2604,13 @@ static void cfn_f64_backward_chunk(cfn_f64_backward_call *call, size_t first, si
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        cfn_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        cfn_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         {
@@ -2473,6 +2620,9 @@ static void cfn_f64_backward_chunk(cfn_f64_backward_call *call, size_t first, si
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     cfn_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2495,16 +2645,17 @@ dk_status cfn_f64_backward(const cfn_f64_backward_args *args, const dk_team *tea
         return status;
     }
     cfn_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         cfn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2536,6 +2687,7 @@ dk_status cfn_f64_memory_needed(const cfn_sizes *sizes, size_t threads, cfn_memo
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

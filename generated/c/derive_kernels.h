@@ -17,22 +17,26 @@
  *                 dk_rows_X_g4       rows that one tile can hold
  *                 dk_row_X_g4        elements of acc for each row
  *                 dk_acc_X_g4        elements of acc for a full tile
- *                 size_t dk_panel_size_X_g4(units, depth_total)    elements of a panel
- *                 const R *dk_panel_block_X_g4(panel, depth_total, block)   where a block starts
- *                 void dk_pack_X_g4(panel, units, depth_total, depth_offset, gate,
- *                                   matrix, unit_stride, k_stride, depth)
- *                     element (unit j, k) is matrix[j * unit_stride + k * k_stride]
- *                 void dk_tile_X_g4(rows, segment_count, segments, first_row, block, acc)
- *                     1 <= rows <= dk_rows_X_g4; segments: {operand, stride of rows, depth}
- *               A panel is ordered [unit block][k][gate][unit of the block], zeros past the last
- *               unit; k runs over all segments in turn. acc is [row][gate][unit of the block].
- *               Panels that start on a cache line are read faster.
+ *                 size_t dk_panel_size_X_g4(units, depth)          elements of a panel
+ *                 void dk_pack_X_g4(panel, units, depth, offset, gate,
+ *                                   matrix, unit_stride, k_stride, part)
+ *                     element (unit j, k) is matrix[j * unit_stride + k * k_stride], k < part
+ *                 void dk_start_X_g4(panel, units, depth, gate, count, vectors)
+ *                     what the sums of a gate begin with: the vectors added up
+ *                 void dk_tile_X_g4(product, blocks, block, first_row, rows, out, out_stride)
+ *                     1 <= rows <= dk_rows_X_g4; product: see dk_product_X
+ *                 void dk_before_X_g4(product, units, rows, out, team)
+ *                     all tiles, as what a later product begins with
+ *               A panel is ordered [unit block][1 + k][gate][unit of the block], zeros past the
+ *               last unit; k runs over all segments in turn. out is [row][gate][unit of the
+ *               block]. Panels that start on a cache line are read faster.
  *                 tiles = dk_tile_count(rows, dk_rows_X_g4)
  *                 dk_tile_rows(rows, dk_rows_X_g4, i)              rows of tile i, split evenly
- * Gradients     void dk_outer_X(rows, alive, left, left_stride, m, right, right_stride, n,
- *                               out, out_stride, scratch)
- *                   out[i][j] += sum over live rows r of left[r][i] * right[r][j]
- *               size_t dk_outer_scratch_X(n)                       elements of scratch
+ * Gradients     void dk_add_outers_X(rows, alive, left_count, lefts, right_count, rights,
+ *                                    product_count, products, scratch, team)
+ *                   out[i][j] += sum over live rows r of left[r][i] * right[r][j], for each of
+ *                   the products; a factor is {array, width}, a product {left, right, out}
+ *               size_t dk_outer_scratch_X(threads, sum of dk_padded_X(n))   elements of scratch
  * Threads       dk_team dk_range dk_wait dk_barrier_init; none is created here.
  * Errors        dk_status dk_multiply_sizes dk_add_sizes
  */
@@ -187,6 +191,53 @@ DK_INLINE void dk_range(size_t total, const dk_team *team, size_t *begin, size_t
     *end = *begin + share + (index < extra ? 1 : 0);
 }
 
+/* With DK_ROWS_EACH rows for each, and weights of up to DK_ROWS_BYTES, the members of a team take
+ * rows of their own through all steps of a chunk and never wait for each other there. Otherwise
+ * they share the units of every stage: each reads only its part of the weights. */
+#ifndef DK_ROWS_EACH
+#define DK_ROWS_EACH 8
+#endif
+#ifndef DK_ROWS_BYTES
+#define DK_ROWS_BYTES ((size_t)4 << 20)
+#endif
+
+/* The rows [*first, *first + *count) that this thread takes through the steps, and the team that
+ * shares them: NULL where they are its own. `bytes`: of all weights. */
+DK_INLINE const dk_team *dk_share_rows(size_t rows, size_t bytes, const dk_team *team, size_t *first,
+                                       size_t *count)
+{
+    size_t end = rows;
+    *first = 0;
+    *count = rows;
+    if (team == NULL || team->count <= 1 || rows / team->count < DK_ROWS_EACH || bytes > DK_ROWS_BYTES) {
+        return team;
+    }
+    dk_range(rows, team, first, &end);
+    *count = end - *first;
+    return NULL;
+}
+
+/* A thread's share of a stage: some of the tiles of rows, or some of the blocks of units. */
+typedef struct dk_share {
+    size_t tile, tile_end;
+    size_t block, block_end;
+} dk_share;
+
+/* Many rows are shared as rows, `many_rows` being a constant of the stage; else units are, so that
+ * each thread reads only its part of the weights; unless there is only one block of them. */
+DK_INLINE dk_share dk_share_stage(size_t tiles, size_t blocks, int many_rows, const dk_team *team)
+{
+    dk_share share = {0, tiles, 0, blocks};
+    if (team != NULL && team->count > 1) {
+        if (blocks < team->count || (many_rows && tiles >= 4 * team->count)) {
+            dk_range(tiles, team, &share.tile, &share.tile_end);
+        } else {
+            dk_range(blocks, team, &share.block, &share.block_end);
+        }
+    }
+    return share;
+}
+
 DK_INLINE void dk_pause(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
@@ -261,6 +312,14 @@ DK_INLINE size_t dk_tile_rows(size_t total, size_t most, size_t i)
     return total / count + (i < total % count);
 }
 
+/* The first row of tile i. */
+DK_INLINE size_t dk_tile_first(size_t total, size_t most, size_t i)
+{
+    const size_t count = dk_tile_count(total, most);
+    const size_t extra = count == 0 ? 0 : total % count;
+    return count == 0 ? 0 : i * (total / count) + (i < extra ? i : extra);
+}
+
 /* The functions of a product with `gates` matrices in precision `tag`, and their constants. */
 #define DK_DEFINE_GROUP(tag, name, gates)                                                          \
     enum {                                                                                         \
@@ -280,19 +339,12 @@ DK_INLINE size_t dk_tile_rows(size_t total, size_t most, size_t i)
     {                                                                                              \
         return dk_before_size_##tag##_##name(units) * (depth + 1);                                 \
     }                                                                                              \
-    DK_INLINE void dk_pack_##tag##_##name(dk_real_##tag *panel, size_t units, size_t depth,        \
-                                          size_t offset, size_t gate, const dk_real_##tag *matrix, \
-                                          size_t unit_stride, size_t k_stride, size_t part)        \
+    DK_INLINE void dk_pack_##tag##_##name(                                                         \
+        dk_real_##tag *panel, size_t units, size_t segment_count, const dk_matrix_##tag *matrices, \
+        size_t start_count, const dk_real_##tag *const *starts, const dk_team *team)               \
     {                                                                                              \
-        dk_pack_gate_##tag(panel, dk_block_##tag##_##name, gates, units, depth + 1, offset + 1,    \
-                           gate, matrix, unit_stride, k_stride, part);                             \
-    }                                                                                              \
-    DK_INLINE void dk_start_##tag##_##name(dk_real_##tag *panel, size_t units, size_t depth,       \
-                                           size_t gate, size_t count,                              \
-                                           const dk_real_##tag *const *vectors)                    \
-    {                                                                                              \
-        dk_pack_start_##tag(panel, dk_block_##tag##_##name, gates, units, depth + 1, gate, count,  \
-                            vectors);                                                              \
+        dk_pack_product_##tag(panel, dk_block_##tag##_##name, gates, units, segment_count,         \
+                              matrices, start_count, starts, team);                                \
     }                                                                                              \
     DK_FUNCTION void dk_tile_##tag##_##name(const dk_product_##tag *product, size_t blocks,        \
                                             size_t block, size_t first_row, size_t rows,           \
@@ -308,9 +360,10 @@ DK_INLINE size_t dk_tile_rows(size_t total, size_t most, size_t i)
         const size_t blocks = dk_tile_count(units, dk_block_##tag##_##name);                       \
         const size_t tiles = dk_tile_count(rows, dk_rows_##tag##_##name);                          \
         const size_t stride = blocks * dk_row_##tag##_##name;                                      \
-        size_t block, end;                                                                         \
-        for (dk_range(blocks, team, &block, &end); block < end; ++block) {                         \
-            for (size_t tile = 0, first = 0; tile < tiles; ++tile) {                               \
+        const dk_share share = dk_share_stage(tiles, blocks, 1, team);                             \
+        for (size_t block = share.block; block < share.block_end; ++block) {                       \
+            size_t first = dk_tile_first(rows, dk_rows_##tag##_##name, share.tile);                \
+            for (size_t tile = share.tile; tile < share.tile_end; ++tile) {                        \
                 const size_t count = dk_tile_rows(rows, dk_rows_##tag##_##name, tile);             \
                 dk_tile_##tag##_##name(product, blocks, block, first, count,                       \
                                        out + first * stride + block * dk_row_##tag##_##name,       \
@@ -344,6 +397,15 @@ DK_INLINE size_t dk_chunk_steps(size_t steps, size_t rows)
 DK_INLINE int dk_contracts_early(size_t rows)
 {
     return rows < DK_EARLY_ROWS;
+}
+
+/* Whether a call has so few rows in all that packing its matrices costs more than it saves. */
+#ifndef DK_PLAIN_ROWS
+#define DK_PLAIN_ROWS 4
+#endif
+DK_INLINE int dk_is_plain(size_t steps, size_t rows)
+{
+    return rows == 0 || steps <= DK_PLAIN_ROWS / rows;
 }
 
 DK_INLINE size_t dk_larger(size_t a, size_t b)
@@ -1672,12 +1734,11 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
     }
 }
 
-/* The same for one row, never adding. It alone has too few sums to hide the latency of an addition, so DK_SPLIT
- * consecutive k have sums of their own. */
+/* The same for a row that is the only one, never adding. It has too few sums to hide the latency of
+ * an addition, so DK_SPLIT consecutive k have sums of their own. */
 DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
                                  size_t segment_count, const dk_segment_f32 *segments,
-                                 size_t first_row, const float *panel, size_t panel_step,
-                                 float *out)
+                                 const float *panel, size_t panel_step, float *out)
 {
     const dk_f32 zero = dk_splat_f32(0);
     dk_f32 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
@@ -1704,7 +1765,7 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
     }
     for (size_t s = 0; s < segment_count; ++s) {
         const size_t depth = segments[s].depth;
-        const float *const row = segments[s].operand + first_row * segments[s].stride;
+        const float *const row = segments[s].operand;
         size_t k = 0;
         for (; depth - k >= DK_SPLIT; k += DK_SPLIT) {
             if (0 < DK_SPLIT) {
@@ -1843,7 +1904,12 @@ DK_INLINE void dk_multiply_chunk_f32(size_t rows, const size_t rows_max, const s
 {
     switch (rows) {
     case 1:
-        dk_multiply_row_f32(vectors, start, segment_count, segments, first_row, panel, panel_step, out);
+        if (first_row == 0) {
+            dk_multiply_row_f32(vectors, start, segment_count, segments, panel, panel_step, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f32(1, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
+        }
         break;
 #if DK_ROWS_MAX >= 2
     case 2:
@@ -1906,10 +1972,21 @@ DK_INLINE void dk_multiply_chunk_f32(size_t rows, const size_t rows_max, const s
     }
 }
 
-/* A stacked product: `gates` matrices times the same vectors, for every unit of a block.
+/* A matrix of parameters: element (unit j, k) is at[j * unit_stride + k * k_stride], k < depth. One
+ * of the strides is 1. */
+typedef struct dk_matrix_f32 {
+    const float *at;
+    size_t unit_stride;
+    size_t k_stride;
+    size_t depth;
+} dk_matrix_f32;
+
+/* A stacked product: for each gate a matrix times each of the segments, for every unit of a block.
  *
  * panel: [block of units][1 + depth][gate][unit]. The first line of a block is what its sums begin
- * with, such as a bias; the others are the matrices. before == NULL: all segments are contracted.
+ * with, such as a bias; the others are the matrices. panel == NULL: so few rows that packing does
+ * not pay; then matrices[gate][segment] and starts[gate][i < start_count], some of them NULL, are
+ * read as they are, and `before` is NULL. before == NULL: all segments are contracted.
  * Otherwise those of the first `skip` elements were, for all rows and before the loop over time:
  * their sums, [row][block][gate][unit], are what the others are added to. The order of the sum is
  * the same either way. */
@@ -1921,7 +1998,107 @@ typedef struct dk_product_f32 {
     const float *before;
     size_t skip;
     size_t skipped_segments;
+    size_t units;
+    const dk_matrix_f32 *matrices;
+    size_t start_count;
+    const float *const *starts;
 } dk_product_f32;
+
+/* Lane j of the result is the sum of the lanes of vectors[j], which are overwritten: halves are
+ * added to halves, of two vectors at a time. */
+DK_INLINE dk_f32 dk_sum_each_f32(dk_f32 *vectors)
+{
+#ifdef DK_LOW_F32
+    DK_UNROLL
+    for (size_t half = DK_LANES_F32 / 2; half > 0; half /= 2) {
+        DK_UNROLL
+        for (size_t i = 0; i < half; ++i) {
+            vectors[i] = DK_LOW_F32(vectors[i], vectors[i + half]) +
+                         DK_HIGH_F32(vectors[i], vectors[i + half]);
+        }
+    }
+    return vectors[0];
+#else
+    float lanes[DK_LANES_F32];
+    for (size_t j = 0; j < DK_LANES_F32; ++j) {
+        lanes[j] = dk_sum_f32(vectors[j]);
+    }
+    return dk_load_f32(lanes);
+#endif
+}
+
+/* sum[j] += sum over k of row[k] * element (unit j, k), for one vector of units, `rest` of them. */
+DK_FUNCTION dk_f32 dk_multiply_units_f32(dk_f32 sum, const float *row, dk_matrix_f32 matrix,
+                                          size_t unit, size_t rest)
+{
+    const float *at = matrix.at + unit * matrix.unit_stride;
+    const size_t units = rest < DK_LANES_F32 ? rest : DK_LANES_F32;
+    size_t k = 0;
+    if (matrix.unit_stride == 1) {
+        dk_f32 odd = dk_splat_f32(0);
+        if (units == DK_LANES_F32) {
+            for (; k + 1 < matrix.depth; k += 2) {
+                sum += row[k] * dk_load_f32(at + k * matrix.k_stride);
+                odd += row[k + 1] * dk_load_f32(at + (k + 1) * matrix.k_stride);
+            }
+        }
+        for (; k < matrix.depth; ++k) {
+            sum += row[k] * dk_load_part_f32(at + k * matrix.k_stride, units);
+        }
+        return sum + odd;
+    }
+    /* A sum for each unit, vectors running along k. Past the last unit the last is read again. */
+    dk_f32 sums[DK_LANES_F32];
+    size_t offsets[DK_LANES_F32];
+    DK_UNROLL
+    for (size_t j = 0; j < DK_LANES_F32; ++j) {
+        sums[j] = dk_splat_f32(0);
+        offsets[j] = (j < units ? j : units - 1) * matrix.unit_stride;
+    }
+    for (; k + DK_LANES_F32 <= matrix.depth; k += DK_LANES_F32) {
+        const dk_f32 element = dk_load_f32(row + k);
+        DK_UNROLL
+        for (size_t j = 0; j < DK_LANES_F32; ++j) {
+            sums[j] += element * dk_load_f32(at + offsets[j] + k);
+        }
+    }
+    float tails[DK_LANES_F32] = {0};
+    for (size_t j = 0; j < units && k < matrix.depth; ++j) {
+        for (size_t i = k; i < matrix.depth; ++i) {
+            tails[j] += row[i] * at[offsets[j] + i];
+        }
+    }
+    return sum + dk_load_f32(tails) + dk_sum_each_f32(sums);
+}
+
+/* One tile with the matrices as they are. */
+DK_FUNCTION void dk_multiply_plain_f32(const dk_product_f32 *product, size_t gates, size_t block_units,
+                                     size_t block, size_t first_row, size_t rows,
+                                     float *out, size_t out_stride)
+{
+    for (size_t row = 0; row < rows; ++row) {
+        for (size_t gate = 0; gate < gates; ++gate) {
+            for (size_t u = 0; u < block_units; u += DK_LANES_F32) {
+                const size_t unit = block * block_units + u;
+                const size_t rest = unit < product->units ? product->units - unit : 0;
+                dk_f32 sum = dk_splat_f32(0);
+                for (size_t i = 0; i < product->start_count && rest > 0; ++i) {
+                    const float *const start = product->starts[gate * product->start_count + i];
+                    if (start != NULL) {
+                        sum += dk_load_part_f32(start + unit, rest);
+                    }
+                }
+                for (size_t s = 0; s < product->segment_count && rest > 0; ++s) {
+                    const dk_segment_f32 segment = product->segments[s];
+                    sum = dk_multiply_units_f32(sum, segment.operand + (first_row + row) * segment.stride,
+                                              product->matrices[gate * product->segment_count + s],
+                                              unit, rest);
+                }
+                dk_store_f32(out + row * out_stride + gate * block_units + u, sum);
+            }
+        }
+    }
+}
 
 /* One tile: rows [first_row, first_row + rows) of one of `blocks` blocks, rows <= dk_rows_..., into
  * out[row][gate][unit]. More than six gates go in chunks of three or four vectors. */
@@ -1929,6 +2106,10 @@ DK_INLINE void dk_multiply_f32(const size_t gates, const dk_product_f32 *product
                              size_t block, size_t first_row, size_t rows, float *out, size_t out_stride)
 {
     const size_t step = gates * DK_VECTORS(gates) * DK_LANES_F32;
+    if (product->panel == NULL) {
+        dk_multiply_plain_f32(product, gates, step / gates, block, first_row, rows, out, out_stride);
+        return;
+    }
     const float *start = product->panel + block * (product->depth + 1) * step;
     const float *panel = start + step;
     const dk_segment_f32 *segments = product->segments;
@@ -2039,7 +2220,7 @@ DK_FUNCTION void dk_pack_gate_f32(float *panel, size_t block, size_t gates, size
     }
 }
 
-/* What the sums of one gate begin with: the vectors added up, zeros where there are none. */
+/* What the sums of one gate begin with: the vectors that are there, added up. */
 DK_FUNCTION void dk_pack_start_f32(float *panel, size_t block, size_t gates, size_t units,
                                  size_t lines, size_t gate, size_t count, const float *const *vectors)
 {
@@ -2048,9 +2229,37 @@ DK_FUNCTION void dk_pack_start_f32(float *panel, size_t block, size_t gates, siz
         const size_t inside = unit % block;
         float sum = 0;
         for (size_t i = 0; i < count && unit < units; ++i) {
-            sum += vectors[i][unit];
+            sum += vectors[i] == NULL ? 0 : vectors[i][unit];
         }
         panel[(unit - inside) * lines * gates + gate * block + inside] = sum;
+    }
+}
+
+/* The panel of a product from its matrices and starts; each thread of a team does a share. */
+DK_FUNCTION void dk_pack_product_f32(float *panel, size_t block, size_t gates, size_t units,
+                                   size_t segment_count, const dk_matrix_f32 *matrices,
+                                   size_t start_count, const float *const *starts,
+                                   const dk_team *team)
+{
+    size_t task = 0;
+    size_t lines = 1;
+    for (size_t s = 0; s < segment_count; ++s) {
+        lines += matrices[s].depth;
+    }
+    for (size_t gate = 0; gate < gates; ++gate) {
+        size_t line = 1;
+        for (size_t s = 0; s < segment_count; ++s) {
+            const dk_matrix_f32 m = matrices[gate * segment_count + s];
+            if (task++ % dk_team_size(team) == dk_team_index(team)) {
+                dk_pack_gate_f32(panel, block, gates, units, lines, line, gate, m.at, m.unit_stride,
+                                 m.k_stride, m.depth);
+            }
+            line += m.depth;
+        }
+        if (task++ % dk_team_size(team) == dk_team_index(team)) {
+            dk_pack_start_f32(panel, block, gates, units, lines, gate, start_count,
+                              starts + gate * start_count);
+        }
     }
 }
 
@@ -2166,15 +2375,16 @@ typedef struct dk_outer_f32 {
     float *out;
 } dk_outer_f32;
 
-/* Elements of scratch for right factors of `padded` columns together, each padded to vectors. */
+/* Columns of a right factor, filled up to whole vectors. */
 DK_INLINE size_t dk_padded_f32(size_t width)
 {
     return dk_tile_count(width, DK_LANES_F32) * DK_LANES_F32;
 }
 
-DK_INLINE size_t dk_outer_scratch_f32(size_t padded)
+/* Elements of scratch for `threads` and right factors of `padded` columns together. */
+DK_INLINE size_t dk_outer_scratch_f32(size_t threads, size_t padded)
 {
-    return DK_OUTER_DEPTH * (DK_OUTER_HEIGHT + padded) + 64 / sizeof(float);
+    return DK_OUTER_DEPTH * (threads * DK_OUTER_HEIGHT + padded) + 64 / sizeof(float);
 }
 
 /* Columns [top, top + height) of a left factor, packed, times all columns of a right one. */
@@ -2194,17 +2404,20 @@ DK_FUNCTION void dk_outer_block_f32(size_t depth, const float *packed_left, size
     }
 }
 
-/* All columns of a right factor into [panel of vectors][row][column of the panel]. */
+/* A team's share of the columns of a right factor, into [panel of vectors][row][column of the
+ * panel]. */
 DK_FUNCTION void dk_outer_pack_all_f32(float *packed, dk_factor_f32 right, const size_t *rows,
-                                     size_t depth)
+                                     size_t depth, const dk_team *team)
 {
     const size_t vectors = dk_tile_count(right.width, DK_LANES_F32);
     const size_t panels = dk_tile_count(vectors, DK_OUTER_VECTORS);
     for (size_t p = 0, v = 0; p < panels; ++p) {
         const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
         const size_t first = v * DK_LANES_F32;
-        dk_outer_pack_right_f32(packed + first * depth, right.at + first, right.width, rows, depth,
-                                count, right.width - first);
+        if (p % dk_team_size(team) == dk_team_index(team)) {
+            dk_outer_pack_right_f32(packed + first * depth, right.at + first, right.width, rows,
+                                    depth, count, right.width - first);
+        }
         v += count;
     }
 }
@@ -2212,8 +2425,8 @@ DK_FUNCTION void dk_outer_pack_all_f32(float *packed, dk_factor_f32 right, const
 /* All the products; every factor is packed once, whatever number of products it is in.
  *
  * Rows with alive[r] == 0 do not count, whatever they hold; alive == NULL: all count. Threads share
- * the columns of the left factors; each has its own scratch. The order of a sum depends on the
- * sizes and on `alive` alone. */
+ * the packing of the right factors, then the columns of the left ones. The order of a sum depends
+ * on the sizes and on `alive` alone. */
 DK_FUNCTION void dk_add_outers_f32(size_t rows, const unsigned char *alive, size_t left_count,
                                  const dk_factor_f32 *lefts, size_t right_count,
                                  const dk_factor_f32 *rights, size_t product_count,
@@ -2221,8 +2434,9 @@ DK_FUNCTION void dk_add_outers_f32(size_t rows, const unsigned char *alive, size
                                  const dk_team *team)
 {
     /* On a cache line: aligned loads cost half of what straddling ones do. */
-    float *const packed_left = scratch + (64 - (uintptr_t)scratch % 64) / sizeof(float);
-    float *const packed_rights = packed_left + DK_OUTER_DEPTH * DK_OUTER_HEIGHT;
+    float *const packed_lefts = scratch + (64 - (uintptr_t)scratch % 64) / sizeof(float);
+    float *const packed_left = packed_lefts + dk_team_index(team) * (DK_OUTER_DEPTH * DK_OUTER_HEIGHT);
+    float *const packed_rights = packed_lefts + dk_team_size(team) * (DK_OUTER_DEPTH * DK_OUTER_HEIGHT);
     size_t row = 0;
     while (row < rows) {
         size_t chosen[DK_OUTER_DEPTH];
@@ -2233,9 +2447,10 @@ DK_FUNCTION void dk_add_outers_f32(size_t rows, const unsigned char *alive, size
             }
         }
         for (size_t r = 0, at = 0; r < right_count; ++r) {
-            dk_outer_pack_all_f32(packed_rights + at, rights[r], chosen, depth);
+            dk_outer_pack_all_f32(packed_rights + at, rights[r], chosen, depth, team);
             at += dk_padded_f32(rights[r].width) * depth;
         }
+        dk_wait(team);
         for (size_t l = 0; l < left_count; ++l) {
             const dk_factor_f32 left = lefts[l];
             size_t tile, end;
@@ -2255,6 +2470,7 @@ DK_FUNCTION void dk_add_outers_f32(size_t rows, const unsigned char *alive, size
                 }
             }
         }
+        dk_wait(team);
     }
 }
 
@@ -3660,12 +3876,11 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
     }
 }
 
-/* The same for one row, never adding. It alone has too few sums to hide the latency of an addition, so DK_SPLIT
- * consecutive k have sums of their own. */
+/* The same for a row that is the only one, never adding. It has too few sums to hide the latency of
+ * an addition, so DK_SPLIT consecutive k have sums of their own. */
 DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
                                  size_t segment_count, const dk_segment_f64 *segments,
-                                 size_t first_row, const double *panel, size_t panel_step,
-                                 double *out)
+                                 const double *panel, size_t panel_step, double *out)
 {
     const dk_f64 zero = dk_splat_f64(0);
     dk_f64 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
@@ -3692,7 +3907,7 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
     }
     for (size_t s = 0; s < segment_count; ++s) {
         const size_t depth = segments[s].depth;
-        const double *const row = segments[s].operand + first_row * segments[s].stride;
+        const double *const row = segments[s].operand;
         size_t k = 0;
         for (; depth - k >= DK_SPLIT; k += DK_SPLIT) {
             if (0 < DK_SPLIT) {
@@ -3831,7 +4046,12 @@ DK_INLINE void dk_multiply_chunk_f64(size_t rows, const size_t rows_max, const s
 {
     switch (rows) {
     case 1:
-        dk_multiply_row_f64(vectors, start, segment_count, segments, first_row, panel, panel_step, out);
+        if (first_row == 0) {
+            dk_multiply_row_f64(vectors, start, segment_count, segments, panel, panel_step, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f64(1, vectors, 1, 0, start, start_stride, segment_count, segments,
+                                 first_row, panel, panel_step, out, out_stride);
+        }
         break;
 #if DK_ROWS_MAX >= 2
     case 2:
@@ -3894,10 +4114,21 @@ DK_INLINE void dk_multiply_chunk_f64(size_t rows, const size_t rows_max, const s
     }
 }
 
-/* A stacked product: `gates` matrices times the same vectors, for every unit of a block.
+/* A matrix of parameters: element (unit j, k) is at[j * unit_stride + k * k_stride], k < depth. One
+ * of the strides is 1. */
+typedef struct dk_matrix_f64 {
+    const double *at;
+    size_t unit_stride;
+    size_t k_stride;
+    size_t depth;
+} dk_matrix_f64;
+
+/* A stacked product: for each gate a matrix times each of the segments, for every unit of a block.
  *
  * panel: [block of units][1 + depth][gate][unit]. The first line of a block is what its sums begin
- * with, such as a bias; the others are the matrices. before == NULL: all segments are contracted.
+ * with, such as a bias; the others are the matrices. panel == NULL: so few rows that packing does
+ * not pay; then matrices[gate][segment] and starts[gate][i < start_count], some of them NULL, are
+ * read as they are, and `before` is NULL. before == NULL: all segments are contracted.
  * Otherwise those of the first `skip` elements were, for all rows and before the loop over time:
  * their sums, [row][block][gate][unit], are what the others are added to. The order of the sum is
  * the same either way. */
@@ -3909,7 +4140,107 @@ typedef struct dk_product_f64 {
     const double *before;
     size_t skip;
     size_t skipped_segments;
+    size_t units;
+    const dk_matrix_f64 *matrices;
+    size_t start_count;
+    const double *const *starts;
 } dk_product_f64;
+
+/* Lane j of the result is the sum of the lanes of vectors[j], which are overwritten: halves are
+ * added to halves, of two vectors at a time. */
+DK_INLINE dk_f64 dk_sum_each_f64(dk_f64 *vectors)
+{
+#ifdef DK_LOW_F64
+    DK_UNROLL
+    for (size_t half = DK_LANES_F64 / 2; half > 0; half /= 2) {
+        DK_UNROLL
+        for (size_t i = 0; i < half; ++i) {
+            vectors[i] = DK_LOW_F64(vectors[i], vectors[i + half]) +
+                         DK_HIGH_F64(vectors[i], vectors[i + half]);
+        }
+    }
+    return vectors[0];
+#else
+    double lanes[DK_LANES_F64];
+    for (size_t j = 0; j < DK_LANES_F64; ++j) {
+        lanes[j] = dk_sum_f64(vectors[j]);
+    }
+    return dk_load_f64(lanes);
+#endif
+}
+
+/* sum[j] += sum over k of row[k] * element (unit j, k), for one vector of units, `rest` of them. */
+DK_FUNCTION dk_f64 dk_multiply_units_f64(dk_f64 sum, const double *row, dk_matrix_f64 matrix,
+                                          size_t unit, size_t rest)
+{
+    const double *at = matrix.at + unit * matrix.unit_stride;
+    const size_t units = rest < DK_LANES_F64 ? rest : DK_LANES_F64;
+    size_t k = 0;
+    if (matrix.unit_stride == 1) {
+        dk_f64 odd = dk_splat_f64(0);
+        if (units == DK_LANES_F64) {
+            for (; k + 1 < matrix.depth; k += 2) {
+                sum += row[k] * dk_load_f64(at + k * matrix.k_stride);
+                odd += row[k + 1] * dk_load_f64(at + (k + 1) * matrix.k_stride);
+            }
+        }
+        for (; k < matrix.depth; ++k) {
+            sum += row[k] * dk_load_part_f64(at + k * matrix.k_stride, units);
+        }
+        return sum + odd;
+    }
+    /* A sum for each unit, vectors running along k. Past the last unit the last is read again. */
+    dk_f64 sums[DK_LANES_F64];
+    size_t offsets[DK_LANES_F64];
+    DK_UNROLL
+    for (size_t j = 0; j < DK_LANES_F64; ++j) {
+        sums[j] = dk_splat_f64(0);
+        offsets[j] = (j < units ? j : units - 1) * matrix.unit_stride;
+    }
+    for (; k + DK_LANES_F64 <= matrix.depth; k += DK_LANES_F64) {
+        const dk_f64 element = dk_load_f64(row + k);
+        DK_UNROLL
+        for (size_t j = 0; j < DK_LANES_F64; ++j) {
+            sums[j] += element * dk_load_f64(at + offsets[j] + k);
+        }
+    }
+    double tails[DK_LANES_F64] = {0};
+    for (size_t j = 0; j < units && k < matrix.depth; ++j) {
+        for (size_t i = k; i < matrix.depth; ++i) {
+            tails[j] += row[i] * at[offsets[j] + i];
+        }
+    }
+    return sum + dk_load_f64(tails) + dk_sum_each_f64(sums);
+}
+
+/* One tile with the matrices as they are. */
+DK_FUNCTION void dk_multiply_plain_f64(const dk_product_f64 *product, size_t gates, size_t block_units,
+                                     size_t block, size_t first_row, size_t rows,
+                                     double *out, size_t out_stride)
+{
+    for (size_t row = 0; row < rows; ++row) {
+        for (size_t gate = 0; gate < gates; ++gate) {
+            for (size_t u = 0; u < block_units; u += DK_LANES_F64) {
+                const size_t unit = block * block_units + u;
+                const size_t rest = unit < product->units ? product->units - unit : 0;
+                dk_f64 sum = dk_splat_f64(0);
+                for (size_t i = 0; i < product->start_count && rest > 0; ++i) {
+                    const double *const start = product->starts[gate * product->start_count + i];
+                    if (start != NULL) {
+                        sum += dk_load_part_f64(start + unit, rest);
+                    }
+                }
+                for (size_t s = 0; s < product->segment_count && rest > 0; ++s) {
+                    const dk_segment_f64 segment = product->segments[s];
+                    sum = dk_multiply_units_f64(sum, segment.operand + (first_row + row) * segment.stride,
+                                              product->matrices[gate * product->segment_count + s],
+                                              unit, rest);
+                }
+                dk_store_f64(out + row * out_stride + gate * block_units + u, sum);
+            }
+        }
+    }
+}
 
 /* One tile: rows [first_row, first_row + rows) of one of `blocks` blocks, rows <= dk_rows_..., into
  * out[row][gate][unit]. More than six gates go in chunks of three or four vectors. */
@@ -3917,6 +4248,10 @@ DK_INLINE void dk_multiply_f64(const size_t gates, const dk_product_f64 *product
                              size_t block, size_t first_row, size_t rows, double *out, size_t out_stride)
 {
     const size_t step = gates * DK_VECTORS(gates) * DK_LANES_F64;
+    if (product->panel == NULL) {
+        dk_multiply_plain_f64(product, gates, step / gates, block, first_row, rows, out, out_stride);
+        return;
+    }
     const double *start = product->panel + block * (product->depth + 1) * step;
     const double *panel = start + step;
     const dk_segment_f64 *segments = product->segments;
@@ -4027,7 +4362,7 @@ DK_FUNCTION void dk_pack_gate_f64(double *panel, size_t block, size_t gates, siz
     }
 }
 
-/* What the sums of one gate begin with: the vectors added up, zeros where there are none. */
+/* What the sums of one gate begin with: the vectors that are there, added up. */
 DK_FUNCTION void dk_pack_start_f64(double *panel, size_t block, size_t gates, size_t units,
                                  size_t lines, size_t gate, size_t count, const double *const *vectors)
 {
@@ -4036,9 +4371,37 @@ DK_FUNCTION void dk_pack_start_f64(double *panel, size_t block, size_t gates, si
         const size_t inside = unit % block;
         double sum = 0;
         for (size_t i = 0; i < count && unit < units; ++i) {
-            sum += vectors[i][unit];
+            sum += vectors[i] == NULL ? 0 : vectors[i][unit];
         }
         panel[(unit - inside) * lines * gates + gate * block + inside] = sum;
+    }
+}
+
+/* The panel of a product from its matrices and starts; each thread of a team does a share. */
+DK_FUNCTION void dk_pack_product_f64(double *panel, size_t block, size_t gates, size_t units,
+                                   size_t segment_count, const dk_matrix_f64 *matrices,
+                                   size_t start_count, const double *const *starts,
+                                   const dk_team *team)
+{
+    size_t task = 0;
+    size_t lines = 1;
+    for (size_t s = 0; s < segment_count; ++s) {
+        lines += matrices[s].depth;
+    }
+    for (size_t gate = 0; gate < gates; ++gate) {
+        size_t line = 1;
+        for (size_t s = 0; s < segment_count; ++s) {
+            const dk_matrix_f64 m = matrices[gate * segment_count + s];
+            if (task++ % dk_team_size(team) == dk_team_index(team)) {
+                dk_pack_gate_f64(panel, block, gates, units, lines, line, gate, m.at, m.unit_stride,
+                                 m.k_stride, m.depth);
+            }
+            line += m.depth;
+        }
+        if (task++ % dk_team_size(team) == dk_team_index(team)) {
+            dk_pack_start_f64(panel, block, gates, units, lines, gate, start_count,
+                              starts + gate * start_count);
+        }
     }
 }
 
@@ -4154,15 +4517,16 @@ typedef struct dk_outer_f64 {
     double *out;
 } dk_outer_f64;
 
-/* Elements of scratch for right factors of `padded` columns together, each padded to vectors. */
+/* Columns of a right factor, filled up to whole vectors. */
 DK_INLINE size_t dk_padded_f64(size_t width)
 {
     return dk_tile_count(width, DK_LANES_F64) * DK_LANES_F64;
 }
 
-DK_INLINE size_t dk_outer_scratch_f64(size_t padded)
+/* Elements of scratch for `threads` and right factors of `padded` columns together. */
+DK_INLINE size_t dk_outer_scratch_f64(size_t threads, size_t padded)
 {
-    return DK_OUTER_DEPTH * (DK_OUTER_HEIGHT + padded) + 64 / sizeof(double);
+    return DK_OUTER_DEPTH * (threads * DK_OUTER_HEIGHT + padded) + 64 / sizeof(double);
 }
 
 /* Columns [top, top + height) of a left factor, packed, times all columns of a right one. */
@@ -4182,17 +4546,20 @@ DK_FUNCTION void dk_outer_block_f64(size_t depth, const double *packed_left, siz
     }
 }
 
-/* All columns of a right factor into [panel of vectors][row][column of the panel]. */
+/* A team's share of the columns of a right factor, into [panel of vectors][row][column of the
+ * panel]. */
 DK_FUNCTION void dk_outer_pack_all_f64(double *packed, dk_factor_f64 right, const size_t *rows,
-                                     size_t depth)
+                                     size_t depth, const dk_team *team)
 {
     const size_t vectors = dk_tile_count(right.width, DK_LANES_F64);
     const size_t panels = dk_tile_count(vectors, DK_OUTER_VECTORS);
     for (size_t p = 0, v = 0; p < panels; ++p) {
         const size_t count = dk_tile_rows(vectors, DK_OUTER_VECTORS, p);
         const size_t first = v * DK_LANES_F64;
-        dk_outer_pack_right_f64(packed + first * depth, right.at + first, right.width, rows, depth,
-                                count, right.width - first);
+        if (p % dk_team_size(team) == dk_team_index(team)) {
+            dk_outer_pack_right_f64(packed + first * depth, right.at + first, right.width, rows,
+                                    depth, count, right.width - first);
+        }
         v += count;
     }
 }
@@ -4200,8 +4567,8 @@ DK_FUNCTION void dk_outer_pack_all_f64(double *packed, dk_factor_f64 right, cons
 /* All the products; every factor is packed once, whatever number of products it is in.
  *
  * Rows with alive[r] == 0 do not count, whatever they hold; alive == NULL: all count. Threads share
- * the columns of the left factors; each has its own scratch. The order of a sum depends on the
- * sizes and on `alive` alone. */
+ * the packing of the right factors, then the columns of the left ones. The order of a sum depends
+ * on the sizes and on `alive` alone. */
 DK_FUNCTION void dk_add_outers_f64(size_t rows, const unsigned char *alive, size_t left_count,
                                  const dk_factor_f64 *lefts, size_t right_count,
                                  const dk_factor_f64 *rights, size_t product_count,
@@ -4209,8 +4576,9 @@ DK_FUNCTION void dk_add_outers_f64(size_t rows, const unsigned char *alive, size
                                  const dk_team *team)
 {
     /* On a cache line: aligned loads cost half of what straddling ones do. */
-    double *const packed_left = scratch + (64 - (uintptr_t)scratch % 64) / sizeof(double);
-    double *const packed_rights = packed_left + DK_OUTER_DEPTH * DK_OUTER_HEIGHT;
+    double *const packed_lefts = scratch + (64 - (uintptr_t)scratch % 64) / sizeof(double);
+    double *const packed_left = packed_lefts + dk_team_index(team) * (DK_OUTER_DEPTH * DK_OUTER_HEIGHT);
+    double *const packed_rights = packed_lefts + dk_team_size(team) * (DK_OUTER_DEPTH * DK_OUTER_HEIGHT);
     size_t row = 0;
     while (row < rows) {
         size_t chosen[DK_OUTER_DEPTH];
@@ -4221,9 +4589,10 @@ DK_FUNCTION void dk_add_outers_f64(size_t rows, const unsigned char *alive, size
             }
         }
         for (size_t r = 0, at = 0; r < right_count; ++r) {
-            dk_outer_pack_all_f64(packed_rights + at, rights[r], chosen, depth);
+            dk_outer_pack_all_f64(packed_rights + at, rights[r], chosen, depth, team);
             at += dk_padded_f64(rights[r].width) * depth;
         }
+        dk_wait(team);
         for (size_t l = 0; l < left_count; ++l) {
             const dk_factor_f64 left = lefts[l];
             size_t tile, end;
@@ -4243,6 +4612,7 @@ DK_FUNCTION void dk_add_outers_f64(size_t rows, const unsigned char *alive, size
                 }
             }
         }
+        dk_wait(team);
     }
 }
 

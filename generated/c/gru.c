@@ -97,10 +97,10 @@ DK_INLINE void gru_f32_forward_before_1_at(const gru_f32_forward_before_1_arrays
 static void gru_f32_forward_before_1(const gru_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -192,10 +192,10 @@ DK_INLINE void gru_f32_forward_step_1_at(const gru_f32_forward_step_1_arrays *a,
 static void gru_f32_forward_step_1(const gru_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = ((int)dk_block_f32_g2 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g2 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g2 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g2 : (int)dk_rows_f32_g1) };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
@@ -244,6 +244,7 @@ static dk_status gru_f32_forward_lay_out(const gru_sizes *sizes, size_t threads,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -255,7 +256,7 @@ static dk_status gru_f32_forward_lay_out(const gru_sizes *sizes, size_t threads,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -263,6 +264,9 @@ typedef struct gru_f32_forward_call {
     const gru_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -355,6 +359,7 @@ static dk_status gru_f32_forward_prepare(const gru_f32_forward_args *args, const
     const gru_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     gru_f32_forward_layout at;
     gru_f32_kept kept;
     dk_status status = gru_f32_forward_check(args);
@@ -369,16 +374,18 @@ static dk_status gru_f32_forward_prepare(const gru_f32_forward_args *args, const
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_n.at = args->params.b_n;
     call->at.b_n.global = 0;
@@ -416,52 +423,72 @@ static dk_status gru_f32_forward_prepare(const gru_f32_forward_args *args, const
     return DK_OK;
 }
 
+/* W_n */
+enum { gru_f32_forward_starts_1 = 0 };
+
+static void gru_f32_forward_weights_1(const gru_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_n, sizes->I, 1, sizes->I};
+}
+
+/* W_r U_r W_z U_z */
+enum { gru_f32_forward_starts_2 = 2 };
+
+static void gru_f32_forward_weights_2(const gru_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_r, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_r, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_z, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f32){args->params.U_z, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_hr;
+    starts[1] = args->params.b_r;
+    starts[2] = args->params.b_hz;
+    starts[3] = args->params.b_z;
+}
+
+/* U_n */
+enum { gru_f32_forward_starts_3 = 0 };
+
+static void gru_f32_forward_weights_3(const gru_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_n, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void gru_f32_forward_fill(const gru_f32_forward_args *args, const gru_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const gru_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_n, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        gru_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, gru_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[5];
+        gru_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, 2, matrices, gru_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_r, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        gru_f32_forward_weights_3(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, 1, matrices, gru_f32_forward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_r, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_z, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_z, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_hr, args->params.b_r};
-        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 2, starts_0);
-        const float *const starts_1[] = {args->params.b_hz, args->params.b_z};
-        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 2, starts_1);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
-            args->params.U_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status gru_f32_forward_pack(const gru_f32_forward_args *args, float *packed, size_t packed_count)
@@ -521,7 +548,7 @@ static void gru_f32_forward_start(const gru_f32_forward_call *call, const dk_tea
     const gru_f32_forward_args *const args = call->args;
     const gru_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         gru_f32_forward_layout at;
         (void)gru_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         gru_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -543,6 +570,15 @@ static void gru_f32_forward_before(const gru_f32_forward_call *call, size_t rows
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            gru_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = gru_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -554,7 +590,7 @@ static void gru_f32_forward_before(const gru_f32_forward_call *call, size_t rows
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -577,6 +613,15 @@ static void gru_f32_forward_step(const gru_f32_forward_call *call, size_t rows, 
             : call->before_2 + local * dk_before_size_f32_g2(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[4];
+        const float *starts_2[5];
+        if (call->panel_2 == NULL) {
+            gru_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = gru_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -588,6 +633,15 @@ static void gru_f32_forward_step(const gru_f32_forward_call *call, size_t rows, 
         a.dk_product_3.segment_count = 1;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->H;
+        dk_matrix_f32 matrices_3[1];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            gru_f32_forward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = gru_f32_forward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.h, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -616,26 +670,29 @@ static void gru_f32_forward_chunk(gru_f32_forward_call *call, size_t first, size
     gru_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        gru_f32_forward_step(call, rows, row, local, team);
+        gru_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -663,7 +720,7 @@ dk_status gru_f32_forward(const gru_f32_forward_args *args, const dk_team *team)
         gru_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -728,10 +785,9 @@ DK_INLINE void gru_f32_backward_step_1_at(const gru_f32_backward_step_1_arrays *
 
 static void gru_f32_backward_step_1(const gru_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             gru_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -774,10 +830,10 @@ DK_INLINE void gru_f32_backward_step_2_at(const gru_f32_backward_step_2_arrays *
 static void gru_f32_backward_step_2(const gru_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -830,10 +886,10 @@ DK_INLINE void gru_f32_backward_after_1_at(const gru_f32_backward_after_1_arrays
 static void gru_f32_backward_after_1(const gru_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -880,6 +936,7 @@ static dk_status gru_f32_backward_lay_out(const gru_sizes *sizes, size_t threads
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -895,7 +952,7 @@ static dk_status gru_f32_backward_lay_out(const gru_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -903,6 +960,9 @@ typedef struct gru_f32_backward_call {
     const gru_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -1050,6 +1110,7 @@ static dk_status gru_f32_backward_prepare(const gru_f32_backward_args *args, con
     const gru_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     gru_f32_backward_layout at;
     gru_f32_kept kept;
     dk_status status = gru_f32_backward_check(args);
@@ -1064,14 +1125,16 @@ static dk_status gru_f32_backward_prepare(const gru_f32_backward_args *args, con
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.b_hn.at = args->params.b_hn;
@@ -1098,10 +1161,10 @@ static dk_status gru_f32_backward_prepare(const gru_f32_backward_args *args, con
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1143,7 +1206,7 @@ static dk_status gru_f32_backward_prepare(const gru_f32_backward_args *args, con
     call->at.d_b_hn_all.at = args->d_params.b_hn;
     call->at.d_b_hn_all.global = 0;
     call->at.d_b_hn_all.local = 0;
-    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer;
+    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer + call->first_row * sizes->H;
     call->at.d_h_next.global = 0;
     call->at.d_h_next.local = 0;
     call->at.d_a_n.at = args->workspace + at.d_a_n_buffer;
@@ -1161,46 +1224,52 @@ static dk_status gru_f32_backward_prepare(const gru_f32_backward_args *args, con
     return DK_OK;
 }
 
+/* U_n U_z U_r */
+enum { gru_f32_backward_starts_1 = 0 };
+
+static void gru_f32_backward_weights_1(const gru_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_n, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_z, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.U_r, 1, sizes->H, sizes->H};
+}
+
+/* W_n W_z W_r */
+enum { gru_f32_backward_starts_2 = 0 };
+
+static void gru_f32_backward_weights_2(const gru_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_n, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_z, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_r, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void gru_f32_backward_fill(const gru_f32_backward_args *args, const gru_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const gru_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_z U_r */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_n, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[3];
+        const float *starts[1];
+        gru_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 3, matrices, gru_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_z U_r */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[3];
+        const float *starts[1];
+        gru_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, 3, matrices, gru_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_z U_r */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_r, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_n, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_z, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_r, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status gru_f32_backward_pack(const gru_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1254,29 +1323,31 @@ dk_status gru_f32_backward_pack(const gru_f32_backward_args *args, float *packed
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void gru_f32_backward_start(const gru_f32_backward_call *call, const dk_team *team)
 {
     const gru_f32_backward_args *const args = call->args;
     const gru_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         gru_f32_backward_layout at;
         (void)gru_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         gru_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_hn_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_hz_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_hr_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_n_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_z_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_r_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_r_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_z_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_hn_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_hz_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_hr_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_n_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_z_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_r_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_r_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_z_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1316,6 +1387,15 @@ static void gru_f32_backward_step(const gru_f32_backward_call *call, size_t rows
         a.dk_product_1.segment_count = 3;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[3];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            gru_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = gru_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_b_hn_of_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1347,6 +1427,15 @@ static void gru_f32_backward_after(const gru_f32_backward_call *call, size_t row
         a.dk_product_2.segment_count = 3;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f32 matrices_2[3];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            gru_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = gru_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1400,13 +1489,13 @@ static void gru_f32_backward_chunk(gru_f32_backward_call *call, size_t first, si
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        gru_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        gru_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         {
@@ -1416,6 +1505,9 @@ static void gru_f32_backward_chunk(gru_f32_backward_call *call, size_t first, si
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     gru_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1438,16 +1530,17 @@ dk_status gru_f32_backward(const gru_f32_backward_args *args, const dk_team *tea
         return status;
     }
     gru_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         gru_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1479,6 +1572,7 @@ dk_status gru_f32_memory_needed(const gru_sizes *sizes, size_t threads, gru_memo
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1545,10 +1639,10 @@ DK_INLINE void gru_f64_forward_before_1_at(const gru_f64_forward_before_1_arrays
 static void gru_f64_forward_before_1(const gru_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1640,10 +1734,10 @@ DK_INLINE void gru_f64_forward_step_1_at(const gru_f64_forward_step_1_arrays *a,
 static void gru_f64_forward_step_1(const gru_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = ((int)dk_block_f64_g2 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g2 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g2 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g2 : (int)dk_rows_f64_g1) };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
@@ -1692,6 +1786,7 @@ static dk_status gru_f64_forward_lay_out(const gru_sizes *sizes, size_t threads,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1703,7 +1798,7 @@ static dk_status gru_f64_forward_lay_out(const gru_sizes *sizes, size_t threads,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1711,6 +1806,9 @@ typedef struct gru_f64_forward_call {
     const gru_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1803,6 +1901,7 @@ static dk_status gru_f64_forward_prepare(const gru_f64_forward_args *args, const
     const gru_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     gru_f64_forward_layout at;
     gru_f64_kept kept;
     dk_status status = gru_f64_forward_check(args);
@@ -1817,16 +1916,18 @@ static dk_status gru_f64_forward_prepare(const gru_f64_forward_args *args, const
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_n.at = args->params.b_n;
     call->at.b_n.global = 0;
@@ -1864,52 +1965,72 @@ static dk_status gru_f64_forward_prepare(const gru_f64_forward_args *args, const
     return DK_OK;
 }
 
+/* W_n */
+enum { gru_f64_forward_starts_1 = 0 };
+
+static void gru_f64_forward_weights_1(const gru_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_n, sizes->I, 1, sizes->I};
+}
+
+/* W_r U_r W_z U_z */
+enum { gru_f64_forward_starts_2 = 2 };
+
+static void gru_f64_forward_weights_2(const gru_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_r, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_r, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_z, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f64){args->params.U_z, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_hr;
+    starts[1] = args->params.b_r;
+    starts[2] = args->params.b_hz;
+    starts[3] = args->params.b_z;
+}
+
+/* U_n */
+enum { gru_f64_forward_starts_3 = 0 };
+
+static void gru_f64_forward_weights_3(const gru_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_n, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void gru_f64_forward_fill(const gru_f64_forward_args *args, const gru_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const gru_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_n, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        gru_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, gru_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[5];
+        gru_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, 2, matrices, gru_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_r, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        gru_f64_forward_weights_3(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, 1, matrices, gru_f64_forward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_r, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_z, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_z, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_hr, args->params.b_r};
-        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 2, starts_0);
-        const double *const starts_1[] = {args->params.b_hz, args->params.b_z};
-        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 2, starts_1);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
-            args->params.U_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status gru_f64_forward_pack(const gru_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1969,7 +2090,7 @@ static void gru_f64_forward_start(const gru_f64_forward_call *call, const dk_tea
     const gru_f64_forward_args *const args = call->args;
     const gru_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         gru_f64_forward_layout at;
         (void)gru_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         gru_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1991,6 +2112,15 @@ static void gru_f64_forward_before(const gru_f64_forward_call *call, size_t rows
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            gru_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = gru_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -2002,7 +2132,7 @@ static void gru_f64_forward_before(const gru_f64_forward_call *call, size_t rows
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2025,6 +2155,15 @@ static void gru_f64_forward_step(const gru_f64_forward_call *call, size_t rows, 
             : call->before_2 + local * dk_before_size_f64_g2(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[4];
+        const double *starts_2[5];
+        if (call->panel_2 == NULL) {
+            gru_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = gru_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -2036,6 +2175,15 @@ static void gru_f64_forward_step(const gru_f64_forward_call *call, size_t rows, 
         a.dk_product_3.segment_count = 1;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->H;
+        dk_matrix_f64 matrices_3[1];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            gru_f64_forward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = gru_f64_forward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.h, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2064,26 +2212,29 @@ static void gru_f64_forward_chunk(gru_f64_forward_call *call, size_t first, size
     gru_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        gru_f64_forward_step(call, rows, row, local, team);
+        gru_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -2111,7 +2262,7 @@ dk_status gru_f64_forward(const gru_f64_forward_args *args, const dk_team *team)
         gru_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2176,10 +2327,9 @@ DK_INLINE void gru_f64_backward_step_1_at(const gru_f64_backward_step_1_arrays *
 
 static void gru_f64_backward_step_1(const gru_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             gru_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2222,10 +2372,10 @@ DK_INLINE void gru_f64_backward_step_2_at(const gru_f64_backward_step_2_arrays *
 static void gru_f64_backward_step_2(const gru_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2278,10 +2428,10 @@ DK_INLINE void gru_f64_backward_after_1_at(const gru_f64_backward_after_1_arrays
 static void gru_f64_backward_after_1(const gru_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2328,6 +2478,7 @@ static dk_status gru_f64_backward_lay_out(const gru_sizes *sizes, size_t threads
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2343,7 +2494,7 @@ static dk_status gru_f64_backward_lay_out(const gru_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2351,6 +2502,9 @@ typedef struct gru_f64_backward_call {
     const gru_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2498,6 +2652,7 @@ static dk_status gru_f64_backward_prepare(const gru_f64_backward_args *args, con
     const gru_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     gru_f64_backward_layout at;
     gru_f64_kept kept;
     dk_status status = gru_f64_backward_check(args);
@@ -2512,14 +2667,16 @@ static dk_status gru_f64_backward_prepare(const gru_f64_backward_args *args, con
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.b_hn.at = args->params.b_hn;
@@ -2546,10 +2703,10 @@ static dk_status gru_f64_backward_prepare(const gru_f64_backward_args *args, con
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -2591,7 +2748,7 @@ static dk_status gru_f64_backward_prepare(const gru_f64_backward_args *args, con
     call->at.d_b_hn_all.at = args->d_params.b_hn;
     call->at.d_b_hn_all.global = 0;
     call->at.d_b_hn_all.local = 0;
-    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer;
+    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer + call->first_row * sizes->H;
     call->at.d_h_next.global = 0;
     call->at.d_h_next.local = 0;
     call->at.d_a_n.at = args->workspace + at.d_a_n_buffer;
@@ -2609,46 +2766,52 @@ static dk_status gru_f64_backward_prepare(const gru_f64_backward_args *args, con
     return DK_OK;
 }
 
+/* U_n U_z U_r */
+enum { gru_f64_backward_starts_1 = 0 };
+
+static void gru_f64_backward_weights_1(const gru_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_n, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_z, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.U_r, 1, sizes->H, sizes->H};
+}
+
+/* W_n W_z W_r */
+enum { gru_f64_backward_starts_2 = 0 };
+
+static void gru_f64_backward_weights_2(const gru_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_n, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_z, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_r, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void gru_f64_backward_fill(const gru_f64_backward_args *args, const gru_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const gru_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_z U_r */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_n, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[3];
+        const double *starts[1];
+        gru_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 3, matrices, gru_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_z U_r */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[3];
+        const double *starts[1];
+        gru_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, 3, matrices, gru_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n U_z U_r */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_r, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_n, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_z, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_r, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status gru_f64_backward_pack(const gru_f64_backward_args *args, double *packed, size_t packed_count)
@@ -2702,29 +2865,31 @@ dk_status gru_f64_backward_pack(const gru_f64_backward_args *args, double *packe
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void gru_f64_backward_start(const gru_f64_backward_call *call, const dk_team *team)
 {
     const gru_f64_backward_args *const args = call->args;
     const gru_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         gru_f64_backward_layout at;
         (void)gru_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         gru_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_hn_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_hz_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_hr_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_n_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_z_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_r_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_r_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_z_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_hn_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_hz_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_hr_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_n_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_z_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_r_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_r_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_z_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -2764,6 +2929,15 @@ static void gru_f64_backward_step(const gru_f64_backward_call *call, size_t rows
         a.dk_product_1.segment_count = 3;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[3];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            gru_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = gru_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_b_hn_of_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2795,6 +2969,15 @@ static void gru_f64_backward_after(const gru_f64_backward_call *call, size_t row
         a.dk_product_2.segment_count = 3;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f64 matrices_2[3];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            gru_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = gru_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2848,13 +3031,13 @@ static void gru_f64_backward_chunk(gru_f64_backward_call *call, size_t first, si
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        gru_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        gru_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         {
@@ -2864,6 +3047,9 @@ static void gru_f64_backward_chunk(gru_f64_backward_call *call, size_t first, si
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     gru_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2886,16 +3072,17 @@ dk_status gru_f64_backward(const gru_f64_backward_args *args, const dk_team *tea
         return status;
     }
     gru_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         gru_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2927,6 +3114,7 @@ dk_status gru_f64_memory_needed(const gru_sizes *sizes, size_t threads, gru_memo
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

@@ -105,10 +105,10 @@ DK_INLINE void gru_reset_before_f32_forward_step_1_at(const gru_reset_before_f32
 static void gru_reset_before_f32_forward_step_1(const gru_reset_before_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
@@ -175,10 +175,10 @@ DK_INLINE void gru_reset_before_f32_forward_step_2_at(const gru_reset_before_f32
 static void gru_reset_before_f32_forward_step_2(const gru_reset_before_f32_forward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -219,6 +219,7 @@ static dk_status gru_reset_before_f32_forward_lay_out(const gru_reset_before_siz
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -231,7 +232,7 @@ static dk_status gru_reset_before_f32_forward_lay_out(const gru_reset_before_siz
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -239,6 +240,9 @@ typedef struct gru_reset_before_f32_forward_call {
     const gru_reset_before_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -319,6 +323,7 @@ static dk_status gru_reset_before_f32_forward_prepare(const gru_reset_before_f32
     const gru_reset_before_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     gru_reset_before_f32_forward_layout at;
     gru_reset_before_f32_kept kept;
     dk_status status = gru_reset_before_f32_forward_check(args);
@@ -333,16 +338,18 @@ static dk_status gru_reset_before_f32_forward_prepare(const gru_reset_before_f32
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -359,7 +366,7 @@ static dk_status gru_reset_before_f32_forward_prepare(const gru_reset_before_f32
     call->at.z.at = training ? args->saved + kept.z : args->workspace + at.z_buffer;
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : 0;
-    call->at.U_n_arg.at = args->workspace + at.U_n_arg_buffer;
+    call->at.U_n_arg.at = args->workspace + at.U_n_arg_buffer + call->first_row * sizes->H;
     call->at.U_n_arg.global = 0;
     call->at.U_n_arg.local = 0;
     call->at.n.at = training ? args->saved + kept.n : NULL;
@@ -371,50 +378,55 @@ static dk_status gru_reset_before_f32_forward_prepare(const gru_reset_before_f32
     return DK_OK;
 }
 
+/* W_r U_r W_z U_z */
+enum { gru_reset_before_f32_forward_starts_1 = 1 };
+
+static void gru_reset_before_f32_forward_weights_1(const gru_reset_before_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_r, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_r, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_z, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f32){args->params.U_z, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_r;
+    starts[1] = args->params.b_z;
+}
+
+/* W_n U_n */
+enum { gru_reset_before_f32_forward_starts_2 = 1 };
+
+static void gru_reset_before_f32_forward_weights_2(const gru_reset_before_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_n, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_n, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_n;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void gru_reset_before_f32_forward_fill(const gru_reset_before_f32_forward_args *args, const gru_reset_before_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const gru_reset_before_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_r, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[3];
+        gru_reset_before_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, 2, matrices, gru_reset_before_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_r, sizes->H, 1, sizes->H);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[2];
+        gru_reset_before_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, 2, matrices, gru_reset_before_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_z, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_z, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_r};
-        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-        const float *const starts_1[] = {args->params.b_z};
-        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_n};
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status gru_reset_before_f32_forward_pack(const gru_reset_before_f32_forward_args *args, float *packed, size_t packed_count)
@@ -465,7 +477,7 @@ static void gru_reset_before_f32_forward_start(const gru_reset_before_f32_forwar
     const gru_reset_before_f32_forward_args *const args = call->args;
     const gru_reset_before_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         gru_reset_before_f32_forward_layout at;
         (void)gru_reset_before_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         gru_reset_before_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -483,14 +495,14 @@ static void gru_reset_before_f32_forward_before(const gru_reset_before_f32_forwa
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -513,6 +525,15 @@ static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward
             : call->before_1 + local * dk_before_size_f32_g2(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[4];
+        const float *starts_1[3];
+        if (call->panel_1 == NULL) {
+            gru_reset_before_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = gru_reset_before_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -537,6 +558,15 @@ static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward
             : call->before_2 + local * dk_before_size_f32_g1(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[2];
+        const float *starts_2[2];
+        if (call->panel_2 == NULL) {
+            gru_reset_before_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = gru_reset_before_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -563,26 +593,29 @@ static void gru_reset_before_f32_forward_chunk(gru_reset_before_f32_forward_call
     gru_reset_before_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        gru_reset_before_f32_forward_step(call, rows, row, local, team);
+        gru_reset_before_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -610,7 +643,7 @@ dk_status gru_reset_before_f32_forward(const gru_reset_before_f32_forward_args *
         gru_reset_before_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -662,10 +695,9 @@ DK_INLINE void gru_reset_before_f32_backward_step_1_at(const gru_reset_before_f3
 
 static void gru_reset_before_f32_backward_step_1(const gru_reset_before_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             gru_reset_before_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -711,10 +743,10 @@ DK_INLINE void gru_reset_before_f32_backward_step_2_at(const gru_reset_before_f3
 static void gru_reset_before_f32_backward_step_2(const gru_reset_before_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -776,10 +808,10 @@ DK_INLINE void gru_reset_before_f32_backward_step_3_at(const gru_reset_before_f3
 static void gru_reset_before_f32_backward_step_3(const gru_reset_before_f32_backward_step_3_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -833,10 +865,9 @@ DK_INLINE void gru_reset_before_f32_backward_after_1_at(const gru_reset_before_f
 
 static void gru_reset_before_f32_backward_after_1(const gru_reset_before_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             gru_reset_before_f32_backward_after_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -874,10 +905,10 @@ DK_INLINE void gru_reset_before_f32_backward_after_2_at(const gru_reset_before_f
 static void gru_reset_before_f32_backward_after_2(const gru_reset_before_f32_backward_after_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -929,6 +960,7 @@ static dk_status gru_reset_before_f32_backward_lay_out(const gru_reset_before_si
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -946,7 +978,7 @@ static dk_status gru_reset_before_f32_backward_lay_out(const gru_reset_before_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), dk_outer_scratch_f32(dk_padded_f32(sizes->H))), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_larger(dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -954,6 +986,9 @@ typedef struct gru_reset_before_f32_backward_call {
     const gru_reset_before_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -1080,6 +1115,7 @@ static dk_status gru_reset_before_f32_backward_prepare(const gru_reset_before_f3
     const gru_reset_before_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     gru_reset_before_f32_backward_layout at;
     gru_reset_before_f32_kept kept;
     dk_status status = gru_reset_before_f32_backward_check(args);
@@ -1094,15 +1130,17 @@ static dk_status gru_reset_before_f32_backward_prepare(const gru_reset_before_f3
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), dk_outer_scratch_f32(dk_padded_f32(sizes->H))));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1123,10 +1161,10 @@ static dk_status gru_reset_before_f32_backward_prepare(const gru_reset_before_f3
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1159,13 +1197,13 @@ static dk_status gru_reset_before_f32_backward_prepare(const gru_reset_before_f3
     call->at.d_b_n_all.at = args->d_params.b_n;
     call->at.d_b_n_all.global = 0;
     call->at.d_b_n_all.local = 0;
-    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer;
+    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer + call->first_row * sizes->H;
     call->at.d_h_next.global = 0;
     call->at.d_h_next.local = 0;
     call->at.d_a_n.at = args->workspace + at.d_a_n_buffer;
     call->at.d_a_n.global = 0;
     call->at.d_a_n.local = sizes->H;
-    call->at.d_U_n_arg.at = args->workspace + at.d_U_n_arg_buffer;
+    call->at.d_U_n_arg.at = args->workspace + at.d_U_n_arg_buffer + call->first_row * sizes->H;
     call->at.d_U_n_arg.global = 0;
     call->at.d_U_n_arg.local = 0;
     call->at.d_a_z.at = args->workspace + at.d_a_z_buffer;
@@ -1180,49 +1218,68 @@ static dk_status gru_reset_before_f32_backward_prepare(const gru_reset_before_f3
     return DK_OK;
 }
 
+/* U_n */
+enum { gru_reset_before_f32_backward_starts_1 = 0 };
+
+static void gru_reset_before_f32_backward_weights_1(const gru_reset_before_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_n, 1, sizes->H, sizes->H};
+}
+
+/* U_z U_r */
+enum { gru_reset_before_f32_backward_starts_2 = 0 };
+
+static void gru_reset_before_f32_backward_weights_2(const gru_reset_before_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_z, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_r, 1, sizes->H, sizes->H};
+}
+
+/* W_n W_z W_r */
+enum { gru_reset_before_f32_backward_starts_3 = 0 };
+
+static void gru_reset_before_f32_backward_weights_3(const gru_reset_before_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_n, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_z, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_r, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void gru_reset_before_f32_backward_fill(const gru_reset_before_f32_backward_args *args, const gru_reset_before_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const gru_reset_before_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U_n, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        gru_reset_before_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, gru_reset_before_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[1];
+        gru_reset_before_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, 2, matrices, gru_reset_before_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_r */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[3];
+        const float *starts[1];
+        gru_reset_before_f32_backward_weights_3(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, 3, matrices, gru_reset_before_f32_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_r */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_r, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_n, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_z, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_r, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status gru_reset_before_f32_backward_pack(const gru_reset_before_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1267,26 +1324,28 @@ dk_status gru_reset_before_f32_backward_pack(const gru_reset_before_f32_backward
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void gru_reset_before_f32_backward_start(const gru_reset_before_f32_backward_call *call, const dk_team *team)
 {
     const gru_reset_before_f32_backward_args *const args = call->args;
     const gru_reset_before_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         gru_reset_before_f32_backward_layout at;
         (void)gru_reset_before_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         gru_reset_before_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_n_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_z_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_r_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_r_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_z_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_n_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_z_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_r_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_r_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_z_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1321,6 +1380,15 @@ static void gru_reset_before_f32_backward_step(const gru_reset_before_f32_backwa
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            gru_reset_before_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = gru_reset_before_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1339,6 +1407,15 @@ static void gru_reset_before_f32_backward_step(const gru_reset_before_f32_backwa
         a.dk_product_2.segment_count = 2;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[2];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            gru_reset_before_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = gru_reset_before_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_z, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1378,6 +1455,15 @@ static void gru_reset_before_f32_backward_after(const gru_reset_before_f32_backw
         a.dk_product_3.segment_count = 3;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f32 matrices_3[3];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            gru_reset_before_f32_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = gru_reset_before_f32_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -1440,13 +1526,13 @@ static void gru_reset_before_f32_backward_chunk(gru_reset_before_f32_backward_ca
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        gru_reset_before_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        gru_reset_before_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         {
@@ -1456,6 +1542,9 @@ static void gru_reset_before_f32_backward_chunk(gru_reset_before_f32_backward_ca
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     gru_reset_before_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1478,16 +1567,17 @@ dk_status gru_reset_before_f32_backward(const gru_reset_before_f32_backward_args
         return status;
     }
     gru_reset_before_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         gru_reset_before_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1519,6 +1609,7 @@ dk_status gru_reset_before_f32_memory_needed(const gru_reset_before_sizes *sizes
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1597,10 +1688,10 @@ DK_INLINE void gru_reset_before_f64_forward_step_1_at(const gru_reset_before_f64
 static void gru_reset_before_f64_forward_step_1(const gru_reset_before_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
@@ -1667,10 +1758,10 @@ DK_INLINE void gru_reset_before_f64_forward_step_2_at(const gru_reset_before_f64
 static void gru_reset_before_f64_forward_step_2(const gru_reset_before_f64_forward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1711,6 +1802,7 @@ static dk_status gru_reset_before_f64_forward_lay_out(const gru_reset_before_siz
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1723,7 +1815,7 @@ static dk_status gru_reset_before_f64_forward_lay_out(const gru_reset_before_siz
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1731,6 +1823,9 @@ typedef struct gru_reset_before_f64_forward_call {
     const gru_reset_before_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1811,6 +1906,7 @@ static dk_status gru_reset_before_f64_forward_prepare(const gru_reset_before_f64
     const gru_reset_before_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     gru_reset_before_f64_forward_layout at;
     gru_reset_before_f64_kept kept;
     dk_status status = gru_reset_before_f64_forward_check(args);
@@ -1825,16 +1921,18 @@ static dk_status gru_reset_before_f64_forward_prepare(const gru_reset_before_f64
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -1851,7 +1949,7 @@ static dk_status gru_reset_before_f64_forward_prepare(const gru_reset_before_f64
     call->at.z.at = training ? args->saved + kept.z : args->workspace + at.z_buffer;
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : 0;
-    call->at.U_n_arg.at = args->workspace + at.U_n_arg_buffer;
+    call->at.U_n_arg.at = args->workspace + at.U_n_arg_buffer + call->first_row * sizes->H;
     call->at.U_n_arg.global = 0;
     call->at.U_n_arg.local = 0;
     call->at.n.at = training ? args->saved + kept.n : NULL;
@@ -1863,50 +1961,55 @@ static dk_status gru_reset_before_f64_forward_prepare(const gru_reset_before_f64
     return DK_OK;
 }
 
+/* W_r U_r W_z U_z */
+enum { gru_reset_before_f64_forward_starts_1 = 1 };
+
+static void gru_reset_before_f64_forward_weights_1(const gru_reset_before_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_r, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_r, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_z, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f64){args->params.U_z, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_r;
+    starts[1] = args->params.b_z;
+}
+
+/* W_n U_n */
+enum { gru_reset_before_f64_forward_starts_2 = 1 };
+
+static void gru_reset_before_f64_forward_weights_2(const gru_reset_before_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_n, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_n, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_n;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void gru_reset_before_f64_forward_fill(const gru_reset_before_f64_forward_args *args, const gru_reset_before_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const gru_reset_before_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_r, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[3];
+        gru_reset_before_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, 2, matrices, gru_reset_before_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_r, sizes->H, 1, sizes->H);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[2];
+        gru_reset_before_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, 2, matrices, gru_reset_before_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_z, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r U_r W_z U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_z, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_r};
-        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-        const double *const starts_1[] = {args->params.b_z};
-        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n U_n */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_n};
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status gru_reset_before_f64_forward_pack(const gru_reset_before_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1957,7 +2060,7 @@ static void gru_reset_before_f64_forward_start(const gru_reset_before_f64_forwar
     const gru_reset_before_f64_forward_args *const args = call->args;
     const gru_reset_before_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         gru_reset_before_f64_forward_layout at;
         (void)gru_reset_before_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         gru_reset_before_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1975,14 +2078,14 @@ static void gru_reset_before_f64_forward_before(const gru_reset_before_f64_forwa
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2005,6 +2108,15 @@ static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward
             : call->before_1 + local * dk_before_size_f64_g2(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[4];
+        const double *starts_1[3];
+        if (call->panel_1 == NULL) {
+            gru_reset_before_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = gru_reset_before_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -2029,6 +2141,15 @@ static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward
             : call->before_2 + local * dk_before_size_f64_g1(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[2];
+        const double *starts_2[2];
+        if (call->panel_2 == NULL) {
+            gru_reset_before_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = gru_reset_before_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -2055,26 +2176,29 @@ static void gru_reset_before_f64_forward_chunk(gru_reset_before_f64_forward_call
     gru_reset_before_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        gru_reset_before_f64_forward_step(call, rows, row, local, team);
+        gru_reset_before_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -2102,7 +2226,7 @@ dk_status gru_reset_before_f64_forward(const gru_reset_before_f64_forward_args *
         gru_reset_before_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2154,10 +2278,9 @@ DK_INLINE void gru_reset_before_f64_backward_step_1_at(const gru_reset_before_f6
 
 static void gru_reset_before_f64_backward_step_1(const gru_reset_before_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             gru_reset_before_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2203,10 +2326,10 @@ DK_INLINE void gru_reset_before_f64_backward_step_2_at(const gru_reset_before_f6
 static void gru_reset_before_f64_backward_step_2(const gru_reset_before_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2268,10 +2391,10 @@ DK_INLINE void gru_reset_before_f64_backward_step_3_at(const gru_reset_before_f6
 static void gru_reset_before_f64_backward_step_3(const gru_reset_before_f64_backward_step_3_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2325,10 +2448,9 @@ DK_INLINE void gru_reset_before_f64_backward_after_1_at(const gru_reset_before_f
 
 static void gru_reset_before_f64_backward_after_1(const gru_reset_before_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             gru_reset_before_f64_backward_after_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2366,10 +2488,10 @@ DK_INLINE void gru_reset_before_f64_backward_after_2_at(const gru_reset_before_f
 static void gru_reset_before_f64_backward_after_2(const gru_reset_before_f64_backward_after_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2421,6 +2543,7 @@ static dk_status gru_reset_before_f64_backward_lay_out(const gru_reset_before_si
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2438,7 +2561,7 @@ static dk_status gru_reset_before_f64_backward_lay_out(const gru_reset_before_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), dk_outer_scratch_f64(dk_padded_f64(sizes->H))), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_larger(dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2446,6 +2569,9 @@ typedef struct gru_reset_before_f64_backward_call {
     const gru_reset_before_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2572,6 +2698,7 @@ static dk_status gru_reset_before_f64_backward_prepare(const gru_reset_before_f6
     const gru_reset_before_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     gru_reset_before_f64_backward_layout at;
     gru_reset_before_f64_kept kept;
     dk_status status = gru_reset_before_f64_backward_check(args);
@@ -2586,15 +2713,17 @@ static dk_status gru_reset_before_f64_backward_prepare(const gru_reset_before_f6
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), dk_outer_scratch_f64(dk_padded_f64(sizes->H))));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -2615,10 +2744,10 @@ static dk_status gru_reset_before_f64_backward_prepare(const gru_reset_before_f6
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -2651,13 +2780,13 @@ static dk_status gru_reset_before_f64_backward_prepare(const gru_reset_before_f6
     call->at.d_b_n_all.at = args->d_params.b_n;
     call->at.d_b_n_all.global = 0;
     call->at.d_b_n_all.local = 0;
-    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer;
+    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer + call->first_row * sizes->H;
     call->at.d_h_next.global = 0;
     call->at.d_h_next.local = 0;
     call->at.d_a_n.at = args->workspace + at.d_a_n_buffer;
     call->at.d_a_n.global = 0;
     call->at.d_a_n.local = sizes->H;
-    call->at.d_U_n_arg.at = args->workspace + at.d_U_n_arg_buffer;
+    call->at.d_U_n_arg.at = args->workspace + at.d_U_n_arg_buffer + call->first_row * sizes->H;
     call->at.d_U_n_arg.global = 0;
     call->at.d_U_n_arg.local = 0;
     call->at.d_a_z.at = args->workspace + at.d_a_z_buffer;
@@ -2672,49 +2801,68 @@ static dk_status gru_reset_before_f64_backward_prepare(const gru_reset_before_f6
     return DK_OK;
 }
 
+/* U_n */
+enum { gru_reset_before_f64_backward_starts_1 = 0 };
+
+static void gru_reset_before_f64_backward_weights_1(const gru_reset_before_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_n, 1, sizes->H, sizes->H};
+}
+
+/* U_z U_r */
+enum { gru_reset_before_f64_backward_starts_2 = 0 };
+
+static void gru_reset_before_f64_backward_weights_2(const gru_reset_before_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_z, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_r, 1, sizes->H, sizes->H};
+}
+
+/* W_n W_z W_r */
+enum { gru_reset_before_f64_backward_starts_3 = 0 };
+
+static void gru_reset_before_f64_backward_weights_3(const gru_reset_before_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const gru_reset_before_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_n, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_z, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_r, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void gru_reset_before_f64_backward_fill(const gru_reset_before_f64_backward_args *args, const gru_reset_before_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const gru_reset_before_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_n */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U_n, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        gru_reset_before_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, gru_reset_before_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[1];
+        gru_reset_before_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, 2, matrices, gru_reset_before_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_r */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[3];
+        const double *starts[1];
+        gru_reset_before_f64_backward_weights_3(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, 3, matrices, gru_reset_before_f64_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_r */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_r, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_n, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_z, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_z W_r */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_r, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status gru_reset_before_f64_backward_pack(const gru_reset_before_f64_backward_args *args, double *packed, size_t packed_count)
@@ -2759,26 +2907,28 @@ dk_status gru_reset_before_f64_backward_pack(const gru_reset_before_f64_backward
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void gru_reset_before_f64_backward_start(const gru_reset_before_f64_backward_call *call, const dk_team *team)
 {
     const gru_reset_before_f64_backward_args *const args = call->args;
     const gru_reset_before_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         gru_reset_before_f64_backward_layout at;
         (void)gru_reset_before_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         gru_reset_before_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_n_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_z_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_r_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_r_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_z_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_n_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_z_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_r_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_r_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_z_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -2813,6 +2963,15 @@ static void gru_reset_before_f64_backward_step(const gru_reset_before_f64_backwa
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            gru_reset_before_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = gru_reset_before_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2831,6 +2990,15 @@ static void gru_reset_before_f64_backward_step(const gru_reset_before_f64_backwa
         a.dk_product_2.segment_count = 2;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[2];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            gru_reset_before_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = gru_reset_before_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_z, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2870,6 +3038,15 @@ static void gru_reset_before_f64_backward_after(const gru_reset_before_f64_backw
         a.dk_product_3.segment_count = 3;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f64 matrices_3[3];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            gru_reset_before_f64_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = gru_reset_before_f64_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2932,13 +3109,13 @@ static void gru_reset_before_f64_backward_chunk(gru_reset_before_f64_backward_ca
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        gru_reset_before_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        gru_reset_before_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         {
@@ -2948,6 +3125,9 @@ static void gru_reset_before_f64_backward_chunk(gru_reset_before_f64_backward_ca
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     gru_reset_before_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2970,16 +3150,17 @@ dk_status gru_reset_before_f64_backward(const gru_reset_before_f64_backward_args
         return status;
     }
     gru_reset_before_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         gru_reset_before_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -3011,6 +3192,7 @@ dk_status gru_reset_before_f64_memory_needed(const gru_reset_before_sizes *sizes
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

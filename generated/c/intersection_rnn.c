@@ -104,10 +104,10 @@ DK_INLINE void intersection_rnn_f32_forward_before_1_at(const intersection_rnn_f
 static void intersection_rnn_f32_forward_before_1(const intersection_rnn_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
@@ -181,10 +181,10 @@ DK_INLINE void intersection_rnn_f32_forward_step_1_at(const intersection_rnn_f32
 static void intersection_rnn_f32_forward_step_1(const intersection_rnn_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
@@ -264,10 +264,10 @@ DK_INLINE void intersection_rnn_f32_forward_after_1_at(const intersection_rnn_f3
 static void intersection_rnn_f32_forward_after_1(const intersection_rnn_f32_forward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
@@ -309,6 +309,7 @@ static dk_status intersection_rnn_f32_forward_lay_out(const intersection_rnn_siz
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -322,7 +323,7 @@ static dk_status intersection_rnn_f32_forward_lay_out(const intersection_rnn_siz
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -330,6 +331,9 @@ typedef struct intersection_rnn_f32_forward_call {
     const intersection_rnn_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -421,6 +425,7 @@ static dk_status intersection_rnn_f32_forward_prepare(const intersection_rnn_f32
     const intersection_rnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     intersection_rnn_f32_forward_layout at;
     intersection_rnn_f32_kept kept;
     dk_status status = intersection_rnn_f32_forward_check(args);
@@ -435,16 +440,18 @@ static dk_status intersection_rnn_f32_forward_prepare(const intersection_rnn_f32
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_gy.at = args->params.b_gy;
     call->at.b_gy.global = 0;
@@ -488,62 +495,72 @@ static dk_status intersection_rnn_f32_forward_prepare(const intersection_rnn_f32
     return DK_OK;
 }
 
+/* W_gy W_z */
+enum { intersection_rnn_f32_forward_starts_1 = 0 };
+
+static void intersection_rnn_f32_forward_weights_1(const intersection_rnn_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_gy, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_z, sizes->H, 1, sizes->H};
+}
+
+/* W_gh U_gh W_n U_n */
+enum { intersection_rnn_f32_forward_starts_2 = 1 };
+
+static void intersection_rnn_f32_forward_weights_2(const intersection_rnn_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_gh, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_gh, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_n, sizes->H, 1, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.U_n, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_gh;
+    starts[1] = args->params.b_n;
+}
+
+/* U_gy U_z */
+enum { intersection_rnn_f32_forward_starts_3 = 0 };
+
+static void intersection_rnn_f32_forward_weights_3(const intersection_rnn_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_gy, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_z, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void intersection_rnn_f32_forward_fill(const intersection_rnn_f32_forward_args *args, const intersection_rnn_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const intersection_rnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy W_z */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.W_gy, sizes->H, 1, sizes->H);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[1];
+        intersection_rnn_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, 1, matrices, intersection_rnn_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy W_z */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 1,
-            args->params.W_z, sizes->H, 1, sizes->H);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[3];
+        intersection_rnn_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, 2, matrices, intersection_rnn_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
-        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 1, 0, NULL);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[1];
+        intersection_rnn_f32_forward_weights_3(args, matrices, starts);
+        dk_pack_f32_g2(panels + at->dk_panel_3, sizes->H, 1, matrices, intersection_rnn_f32_forward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.W_gh, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_gh, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1,
-            args->params.W_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
-        dk_pack_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 1,
-            args->params.U_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_gh};
-        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1, starts_0);
-        const float *const starts_1[] = {args->params.b_n};
-        dk_start_f32_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 1, 1, starts_1);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
-            args->params.U_gy, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy U_z */
-        dk_pack_f32_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 1,
-            args->params.U_z, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
-        dk_start_f32_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 1, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status intersection_rnn_f32_forward_pack(const intersection_rnn_f32_forward_args *args, float *packed, size_t packed_count)
@@ -603,7 +620,7 @@ static void intersection_rnn_f32_forward_start(const intersection_rnn_f32_forwar
     const intersection_rnn_f32_forward_args *const args = call->args;
     const intersection_rnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         intersection_rnn_f32_forward_layout at;
         (void)intersection_rnn_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         intersection_rnn_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -625,6 +642,15 @@ static void intersection_rnn_f32_forward_before(const intersection_rnn_f32_forwa
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[2];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            intersection_rnn_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = intersection_rnn_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -637,7 +663,7 @@ static void intersection_rnn_f32_forward_before(const intersection_rnn_f32_forwa
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -660,6 +686,15 @@ static void intersection_rnn_f32_forward_step(const intersection_rnn_f32_forward
             : call->before_2 + local * dk_before_size_f32_g2(sizes->H);
         a.dk_product_2.skip = sizes->H;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[4];
+        const float *starts_2[3];
+        if (call->panel_2 == NULL) {
+            intersection_rnn_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = intersection_rnn_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -690,6 +725,15 @@ static void intersection_rnn_f32_forward_after(const intersection_rnn_f32_forwar
         a.dk_product_3.segment_count = 1;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->H;
+        dk_matrix_f32 matrices_3[2];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            intersection_rnn_f32_forward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = intersection_rnn_f32_forward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.h_kept, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -716,26 +760,29 @@ static void intersection_rnn_f32_forward_chunk(intersection_rnn_f32_forward_call
     intersection_rnn_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        intersection_rnn_f32_forward_step(call, rows, row, local, team);
+        intersection_rnn_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     intersection_rnn_f32_forward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -764,7 +811,7 @@ dk_status intersection_rnn_f32_forward(const intersection_rnn_f32_forward_args *
         intersection_rnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -813,10 +860,9 @@ DK_INLINE void intersection_rnn_f32_backward_before_1_at(const intersection_rnn_
 
 static void intersection_rnn_f32_backward_before_1(const intersection_rnn_f32_backward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             intersection_rnn_f32_backward_before_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -859,10 +905,10 @@ DK_INLINE void intersection_rnn_f32_backward_before_2_at(const intersection_rnn_
 static void intersection_rnn_f32_backward_before_2(const intersection_rnn_f32_backward_before_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
@@ -934,10 +980,9 @@ DK_INLINE void intersection_rnn_f32_backward_step_1_at(const intersection_rnn_f3
 
 static void intersection_rnn_f32_backward_step_1(const intersection_rnn_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             intersection_rnn_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -980,10 +1025,10 @@ DK_INLINE void intersection_rnn_f32_backward_step_2_at(const intersection_rnn_f3
 static void intersection_rnn_f32_backward_step_2(const intersection_rnn_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -1045,10 +1090,10 @@ DK_INLINE void intersection_rnn_f32_backward_after_1_at(const intersection_rnn_f
 static void intersection_rnn_f32_backward_after_1(const intersection_rnn_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_4[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -1099,6 +1144,7 @@ static dk_status intersection_rnn_f32_backward_lay_out(const intersection_rnn_si
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1118,7 +1164,7 @@ static dk_status intersection_rnn_f32_backward_lay_out(const intersection_rnn_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_4);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1126,6 +1172,9 @@ typedef struct intersection_rnn_f32_backward_call {
     const intersection_rnn_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -1273,6 +1322,7 @@ static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f3
     const intersection_rnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     intersection_rnn_f32_backward_layout at;
     intersection_rnn_f32_kept kept;
     dk_status status = intersection_rnn_f32_backward_check(args);
@@ -1287,17 +1337,19 @@ static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f3
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->panel_4 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_4;
-    call->before_3 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_3 : NULL;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->panel_4 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_4;
+    call->before_3 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_3 : NULL;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_y_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1321,10 +1373,10 @@ static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f3
     call->at.d_y_output.at = args->d_outputs.y != NULL ? args->d_outputs.y : args->workspace + at.d_y_output_zeros;
     call->at.d_y_output.global = args->d_outputs.y != NULL ? sizes->H : 0;
     call->at.d_y_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1387,60 +1439,86 @@ static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f3
     return DK_OK;
 }
 
+/* W_z */
+enum { intersection_rnn_f32_backward_starts_1 = 0 };
+
+static void intersection_rnn_f32_backward_weights_1(const intersection_rnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_z, 1, sizes->H, sizes->H};
+}
+
+/* W_gy */
+enum { intersection_rnn_f32_backward_starts_2 = 0 };
+
+static void intersection_rnn_f32_backward_weights_2(const intersection_rnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_gy, 1, sizes->H, sizes->H};
+}
+
+/* U_z U_gy U_n U_gh */
+enum { intersection_rnn_f32_backward_starts_3 = 0 };
+
+static void intersection_rnn_f32_backward_weights_3(const intersection_rnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_z, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_gy, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.U_n, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.U_gh, 1, sizes->H, sizes->H};
+}
+
+/* W_n W_gh */
+enum { intersection_rnn_f32_backward_starts_4 = 0 };
+
+static void intersection_rnn_f32_backward_weights_4(const intersection_rnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_n, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_gh, 1, sizes->H, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void intersection_rnn_f32_backward_fill(const intersection_rnn_f32_backward_args *args, const intersection_rnn_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const intersection_rnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.W_z, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        intersection_rnn_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, intersection_rnn_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        intersection_rnn_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, 1, matrices, intersection_rnn_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
-            args->params.W_gy, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        intersection_rnn_f32_backward_weights_3(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, 4, matrices, intersection_rnn_f32_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[1];
+        intersection_rnn_f32_backward_weights_4(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_4, sizes->H, 2, matrices, intersection_rnn_f32_backward_starts_4, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_gy, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_n, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_gh, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_gh */
-        dk_pack_f32_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.W_n, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_gh */
-        dk_pack_f32_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_gh, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status intersection_rnn_f32_backward_pack(const intersection_rnn_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1494,29 +1572,31 @@ dk_status intersection_rnn_f32_backward_pack(const intersection_rnn_f32_backward
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void intersection_rnn_f32_backward_start(const intersection_rnn_f32_backward_call *call, const dk_team *team)
 {
     const intersection_rnn_f32_backward_args *const args = call->args;
     const intersection_rnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         intersection_rnn_f32_backward_layout at;
         (void)intersection_rnn_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         intersection_rnn_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_z_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_gy_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_n_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_gh_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_gy_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_gh_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_gy_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_n_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_gh_all.at, NULL, sizes->H * sizes->H, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_z_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_gy_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_n_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_gh_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_gy_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_gh_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_gy_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_n_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_gh_all.at, NULL, sizes->H * sizes->H, team);
+    }
     if (args->d_outputs.y == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1549,6 +1629,15 @@ static void intersection_rnn_f32_backward_before(const intersection_rnn_f32_back
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            intersection_rnn_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = intersection_rnn_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_z, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1557,6 +1646,15 @@ static void intersection_rnn_f32_backward_before(const intersection_rnn_f32_back
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[1];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            intersection_rnn_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = intersection_rnn_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_g_y, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1570,7 +1668,7 @@ static void intersection_rnn_f32_backward_before(const intersection_rnn_f32_back
             {dk_into_f32(call->at.d_a_z, row, local), sizes->H, sizes->H},
             {dk_into_f32(call->at.d_a_g_y, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f32 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_3, team);
     }
     dk_wait(team);
@@ -1605,6 +1703,15 @@ static void intersection_rnn_f32_backward_step(const intersection_rnn_f32_backwa
             : call->before_3 + local * dk_before_size_f32_g1(sizes->H);
         a.dk_product_3.skip = sizes->H + sizes->H;
         a.dk_product_3.skipped_segments = 2;
+        a.dk_product_3.units = sizes->H;
+        dk_matrix_f32 matrices_3[4];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            intersection_rnn_f32_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = intersection_rnn_f32_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_z, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -1639,6 +1746,15 @@ static void intersection_rnn_f32_backward_after(const intersection_rnn_f32_backw
         a.dk_product_4.segment_count = 2;
         a.dk_product_4.segments = a.dk_segments_4;
         a.dk_product_4.before = NULL;
+        a.dk_product_4.units = sizes->H;
+        dk_matrix_f32 matrices_4[2];
+        const float *starts_4[1];
+        if (call->panel_4 == NULL) {
+            intersection_rnn_f32_backward_weights_4(call->args, matrices_4, starts_4);
+            a.dk_product_4.matrices = matrices_4;
+            a.dk_product_4.start_count = intersection_rnn_f32_backward_starts_4;
+            a.dk_product_4.starts = starts_4;
+        }
         a.dk_segments_4[0].operand = dk_into_f32(call->at.d_a_n, row, local);
         a.dk_segments_4[0].stride = sizes->H;
         a.dk_segments_4[0].depth = sizes->H;
@@ -1694,13 +1810,13 @@ static void intersection_rnn_f32_backward_chunk(intersection_rnn_f32_backward_ca
     intersection_rnn_f32_backward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        intersection_rnn_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        intersection_rnn_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         {
@@ -1710,6 +1826,9 @@ static void intersection_rnn_f32_backward_chunk(intersection_rnn_f32_backward_ca
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     intersection_rnn_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1732,16 +1851,17 @@ dk_status intersection_rnn_f32_backward(const intersection_rnn_f32_backward_args
         return status;
     }
     intersection_rnn_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         intersection_rnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1773,6 +1893,7 @@ dk_status intersection_rnn_f32_memory_needed(const intersection_rnn_sizes *sizes
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1842,10 +1963,10 @@ DK_INLINE void intersection_rnn_f64_forward_before_1_at(const intersection_rnn_f
 static void intersection_rnn_f64_forward_before_1(const intersection_rnn_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
@@ -1919,10 +2040,10 @@ DK_INLINE void intersection_rnn_f64_forward_step_1_at(const intersection_rnn_f64
 static void intersection_rnn_f64_forward_step_1(const intersection_rnn_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
@@ -2002,10 +2123,10 @@ DK_INLINE void intersection_rnn_f64_forward_after_1_at(const intersection_rnn_f6
 static void intersection_rnn_f64_forward_after_1(const intersection_rnn_f64_forward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
@@ -2047,6 +2168,7 @@ static dk_status intersection_rnn_f64_forward_lay_out(const intersection_rnn_siz
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2060,7 +2182,7 @@ static dk_status intersection_rnn_f64_forward_lay_out(const intersection_rnn_siz
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2068,6 +2190,9 @@ typedef struct intersection_rnn_f64_forward_call {
     const intersection_rnn_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2159,6 +2284,7 @@ static dk_status intersection_rnn_f64_forward_prepare(const intersection_rnn_f64
     const intersection_rnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     intersection_rnn_f64_forward_layout at;
     intersection_rnn_f64_kept kept;
     dk_status status = intersection_rnn_f64_forward_check(args);
@@ -2173,16 +2299,18 @@ static dk_status intersection_rnn_f64_forward_prepare(const intersection_rnn_f64
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_gy.at = args->params.b_gy;
     call->at.b_gy.global = 0;
@@ -2226,62 +2354,72 @@ static dk_status intersection_rnn_f64_forward_prepare(const intersection_rnn_f64
     return DK_OK;
 }
 
+/* W_gy W_z */
+enum { intersection_rnn_f64_forward_starts_1 = 0 };
+
+static void intersection_rnn_f64_forward_weights_1(const intersection_rnn_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_gy, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_z, sizes->H, 1, sizes->H};
+}
+
+/* W_gh U_gh W_n U_n */
+enum { intersection_rnn_f64_forward_starts_2 = 1 };
+
+static void intersection_rnn_f64_forward_weights_2(const intersection_rnn_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_gh, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_gh, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_n, sizes->H, 1, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.U_n, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_gh;
+    starts[1] = args->params.b_n;
+}
+
+/* U_gy U_z */
+enum { intersection_rnn_f64_forward_starts_3 = 0 };
+
+static void intersection_rnn_f64_forward_weights_3(const intersection_rnn_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_gy, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_z, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void intersection_rnn_f64_forward_fill(const intersection_rnn_f64_forward_args *args, const intersection_rnn_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const intersection_rnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy W_z */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.W_gy, sizes->H, 1, sizes->H);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[1];
+        intersection_rnn_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, 1, matrices, intersection_rnn_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy W_z */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 1,
-            args->params.W_z, sizes->H, 1, sizes->H);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[3];
+        intersection_rnn_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, 2, matrices, intersection_rnn_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
-        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->H, 1, 0, NULL);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[1];
+        intersection_rnn_f64_forward_weights_3(args, matrices, starts);
+        dk_pack_f64_g2(panels + at->dk_panel_3, sizes->H, 1, matrices, intersection_rnn_f64_forward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.W_gh, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_gh, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1,
-            args->params.W_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gh U_gh W_n U_n */
-        dk_pack_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 1,
-            args->params.U_n, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_gh};
-        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1, starts_0);
-        const double *const starts_1[] = {args->params.b_n};
-        dk_start_f64_g2(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 1, 1, starts_1);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
-            args->params.U_gy, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_gy U_z */
-        dk_pack_f64_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 1,
-            args->params.U_z, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
-        dk_start_f64_g2(panels + at->dk_panel_3, sizes->H, sizes->H, 1, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status intersection_rnn_f64_forward_pack(const intersection_rnn_f64_forward_args *args, double *packed, size_t packed_count)
@@ -2341,7 +2479,7 @@ static void intersection_rnn_f64_forward_start(const intersection_rnn_f64_forwar
     const intersection_rnn_f64_forward_args *const args = call->args;
     const intersection_rnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         intersection_rnn_f64_forward_layout at;
         (void)intersection_rnn_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         intersection_rnn_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -2363,6 +2501,15 @@ static void intersection_rnn_f64_forward_before(const intersection_rnn_f64_forwa
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[2];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            intersection_rnn_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = intersection_rnn_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2375,7 +2522,7 @@ static void intersection_rnn_f64_forward_before(const intersection_rnn_f64_forwa
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2398,6 +2545,15 @@ static void intersection_rnn_f64_forward_step(const intersection_rnn_f64_forward
             : call->before_2 + local * dk_before_size_f64_g2(sizes->H);
         a.dk_product_2.skip = sizes->H;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[4];
+        const double *starts_2[3];
+        if (call->panel_2 == NULL) {
+            intersection_rnn_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = intersection_rnn_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2428,6 +2584,15 @@ static void intersection_rnn_f64_forward_after(const intersection_rnn_f64_forwar
         a.dk_product_3.segment_count = 1;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->H;
+        dk_matrix_f64 matrices_3[2];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            intersection_rnn_f64_forward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = intersection_rnn_f64_forward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.h_kept, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2454,26 +2619,29 @@ static void intersection_rnn_f64_forward_chunk(intersection_rnn_f64_forward_call
     intersection_rnn_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        intersection_rnn_f64_forward_step(call, rows, row, local, team);
+        intersection_rnn_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     intersection_rnn_f64_forward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2502,7 +2670,7 @@ dk_status intersection_rnn_f64_forward(const intersection_rnn_f64_forward_args *
         intersection_rnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2551,10 +2719,9 @@ DK_INLINE void intersection_rnn_f64_backward_before_1_at(const intersection_rnn_
 
 static void intersection_rnn_f64_backward_before_1(const intersection_rnn_f64_backward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             intersection_rnn_f64_backward_before_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2597,10 +2764,10 @@ DK_INLINE void intersection_rnn_f64_backward_before_2_at(const intersection_rnn_
 static void intersection_rnn_f64_backward_before_2(const intersection_rnn_f64_backward_before_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
@@ -2672,10 +2839,9 @@ DK_INLINE void intersection_rnn_f64_backward_step_1_at(const intersection_rnn_f6
 
 static void intersection_rnn_f64_backward_step_1(const intersection_rnn_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             intersection_rnn_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2718,10 +2884,10 @@ DK_INLINE void intersection_rnn_f64_backward_step_2_at(const intersection_rnn_f6
 static void intersection_rnn_f64_backward_step_2(const intersection_rnn_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2783,10 +2949,10 @@ DK_INLINE void intersection_rnn_f64_backward_after_1_at(const intersection_rnn_f
 static void intersection_rnn_f64_backward_after_1(const intersection_rnn_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_4[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2837,6 +3003,7 @@ static dk_status intersection_rnn_f64_backward_lay_out(const intersection_rnn_si
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2856,7 +3023,7 @@ static dk_status intersection_rnn_f64_backward_lay_out(const intersection_rnn_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_4);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2864,6 +3031,9 @@ typedef struct intersection_rnn_f64_backward_call {
     const intersection_rnn_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -3011,6 +3181,7 @@ static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f6
     const intersection_rnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     intersection_rnn_f64_backward_layout at;
     intersection_rnn_f64_kept kept;
     dk_status status = intersection_rnn_f64_backward_check(args);
@@ -3025,17 +3196,19 @@ static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f6
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->panel_4 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_4;
-    call->before_3 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_3 : NULL;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->panel_4 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_4;
+    call->before_3 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_3 : NULL;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_y_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -3059,10 +3232,10 @@ static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f6
     call->at.d_y_output.at = args->d_outputs.y != NULL ? args->d_outputs.y : args->workspace + at.d_y_output_zeros;
     call->at.d_y_output.global = args->d_outputs.y != NULL ? sizes->H : 0;
     call->at.d_y_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -3125,60 +3298,86 @@ static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f6
     return DK_OK;
 }
 
+/* W_z */
+enum { intersection_rnn_f64_backward_starts_1 = 0 };
+
+static void intersection_rnn_f64_backward_weights_1(const intersection_rnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_z, 1, sizes->H, sizes->H};
+}
+
+/* W_gy */
+enum { intersection_rnn_f64_backward_starts_2 = 0 };
+
+static void intersection_rnn_f64_backward_weights_2(const intersection_rnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_gy, 1, sizes->H, sizes->H};
+}
+
+/* U_z U_gy U_n U_gh */
+enum { intersection_rnn_f64_backward_starts_3 = 0 };
+
+static void intersection_rnn_f64_backward_weights_3(const intersection_rnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_z, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_gy, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.U_n, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.U_gh, 1, sizes->H, sizes->H};
+}
+
+/* W_n W_gh */
+enum { intersection_rnn_f64_backward_starts_4 = 0 };
+
+static void intersection_rnn_f64_backward_weights_4(const intersection_rnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const intersection_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_n, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_gh, 1, sizes->H, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void intersection_rnn_f64_backward_fill(const intersection_rnn_f64_backward_args *args, const intersection_rnn_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const intersection_rnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_z */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.W_z, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        intersection_rnn_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, intersection_rnn_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        intersection_rnn_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, 1, matrices, intersection_rnn_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_gy */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
-            args->params.W_gy, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        intersection_rnn_f64_backward_weights_3(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, 4, matrices, intersection_rnn_f64_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[1];
+        intersection_rnn_f64_backward_weights_4(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_4, sizes->H, 2, matrices, intersection_rnn_f64_backward_starts_4, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_gy, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_n, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_gy U_n U_gh */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_gh, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_gh */
-        dk_pack_f64_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.W_n, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_gh */
-        dk_pack_f64_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_gh, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_4, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status intersection_rnn_f64_backward_pack(const intersection_rnn_f64_backward_args *args, double *packed, size_t packed_count)
@@ -3232,29 +3431,31 @@ dk_status intersection_rnn_f64_backward_pack(const intersection_rnn_f64_backward
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void intersection_rnn_f64_backward_start(const intersection_rnn_f64_backward_call *call, const dk_team *team)
 {
     const intersection_rnn_f64_backward_args *const args = call->args;
     const intersection_rnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         intersection_rnn_f64_backward_layout at;
         (void)intersection_rnn_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         intersection_rnn_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_z_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_gy_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_n_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_gh_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_gy_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_gh_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_gy_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_n_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_gh_all.at, NULL, sizes->H * sizes->H, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_z_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_gy_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_n_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_gh_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_gy_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_n_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_gh_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_gy_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_n_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_gh_all.at, NULL, sizes->H * sizes->H, team);
+    }
     if (args->d_outputs.y == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -3287,6 +3488,15 @@ static void intersection_rnn_f64_backward_before(const intersection_rnn_f64_back
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            intersection_rnn_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = intersection_rnn_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_z, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -3295,6 +3505,15 @@ static void intersection_rnn_f64_backward_before(const intersection_rnn_f64_back
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[1];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            intersection_rnn_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = intersection_rnn_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_g_y, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -3308,7 +3527,7 @@ static void intersection_rnn_f64_backward_before(const intersection_rnn_f64_back
             {dk_into_f64(call->at.d_a_z, row, local), sizes->H, sizes->H},
             {dk_into_f64(call->at.d_a_g_y, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f64 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_3, team);
     }
     dk_wait(team);
@@ -3343,6 +3562,15 @@ static void intersection_rnn_f64_backward_step(const intersection_rnn_f64_backwa
             : call->before_3 + local * dk_before_size_f64_g1(sizes->H);
         a.dk_product_3.skip = sizes->H + sizes->H;
         a.dk_product_3.skipped_segments = 2;
+        a.dk_product_3.units = sizes->H;
+        dk_matrix_f64 matrices_3[4];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            intersection_rnn_f64_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = intersection_rnn_f64_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_z, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -3377,6 +3605,15 @@ static void intersection_rnn_f64_backward_after(const intersection_rnn_f64_backw
         a.dk_product_4.segment_count = 2;
         a.dk_product_4.segments = a.dk_segments_4;
         a.dk_product_4.before = NULL;
+        a.dk_product_4.units = sizes->H;
+        dk_matrix_f64 matrices_4[2];
+        const double *starts_4[1];
+        if (call->panel_4 == NULL) {
+            intersection_rnn_f64_backward_weights_4(call->args, matrices_4, starts_4);
+            a.dk_product_4.matrices = matrices_4;
+            a.dk_product_4.start_count = intersection_rnn_f64_backward_starts_4;
+            a.dk_product_4.starts = starts_4;
+        }
         a.dk_segments_4[0].operand = dk_into_f64(call->at.d_a_n, row, local);
         a.dk_segments_4[0].stride = sizes->H;
         a.dk_segments_4[0].depth = sizes->H;
@@ -3432,13 +3669,13 @@ static void intersection_rnn_f64_backward_chunk(intersection_rnn_f64_backward_ca
     intersection_rnn_f64_backward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        intersection_rnn_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        intersection_rnn_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         {
@@ -3448,6 +3685,9 @@ static void intersection_rnn_f64_backward_chunk(intersection_rnn_f64_backward_ca
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     intersection_rnn_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -3470,16 +3710,17 @@ dk_status intersection_rnn_f64_backward(const intersection_rnn_f64_backward_args
         return status;
     }
     intersection_rnn_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         intersection_rnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -3511,6 +3752,7 @@ dk_status intersection_rnn_f64_memory_needed(const intersection_rnn_sizes *sizes
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

@@ -51,7 +51,7 @@ typedef struct lstm_sizes {
 
 /* Elements of each buffer. `saved` lives from forward to backward; a workspace dies with the
  * call: `forward` where saved is given, `inference` where it is NULL. Packed parameters live as
- * long as the caller likes. */
+ * long as the caller likes. chunk_steps: steps that are worked on together, see below. */
 typedef struct lstm_memory {
     size_t saved;
     size_t forward;
@@ -59,6 +59,7 @@ typedef struct lstm_memory {
     size_t backward;
     size_t forward_packed;
     size_t backward_packed;
+    size_t chunk_steps;
 } lstm_memory;
 
 /* ---- float ---------------------------------------------------------------------------- */
@@ -149,7 +150,16 @@ typedef struct lstm_f32_forward_args {
 } lstm_f32_forward_args;
 
 /* The same sizes, lengths, reverse, parameters and inputs as in the forward call. Gradients are
- * overwritten, not added to. NULL cotangents are zero. */
+ * overwritten, not added to. NULL cotangents are zero.
+ *
+ * A sequence may be run in pieces, which need not all be saved at once: forward from piece to piece,
+ * `last` of one being `first` of the next; backward from the last piece to the first, d_first of one
+ * being d_last of the next. lengths[n] is then the number of steps of row n in the piece. Pieces of
+ * whole chunks (memory.chunk_steps for all T steps), counted from where the recurrence starts,
+ * give the bits of one call, if `packed` is given or no piece is as short as DK_PLAIN_ROWS rows in
+ * all: so few rows are computed without packing. The backward calls share d_params and workspace, which nothing else
+ * writes in between. resume: 1 in all but the first of them, where sums start at zero; more: 1 in all
+ * but the last, which completes the gradients of parameters. Both are 0 in a call for all steps. */
 typedef struct lstm_f32_backward_args {
     lstm_sizes sizes;
     const int64_t *lengths;
@@ -167,6 +177,8 @@ typedef struct lstm_f32_backward_args {
     size_t saved_count;
     float *workspace;
     size_t workspace_count;
+    size_t resume;
+    size_t more;
 } lstm_f32_backward_args;
 
 /* The only source of buffer sizes. threads: members of the team that will call. */
@@ -274,7 +286,16 @@ typedef struct lstm_f64_forward_args {
 } lstm_f64_forward_args;
 
 /* The same sizes, lengths, reverse, parameters and inputs as in the forward call. Gradients are
- * overwritten, not added to. NULL cotangents are zero. */
+ * overwritten, not added to. NULL cotangents are zero.
+ *
+ * A sequence may be run in pieces, which need not all be saved at once: forward from piece to piece,
+ * `last` of one being `first` of the next; backward from the last piece to the first, d_first of one
+ * being d_last of the next. lengths[n] is then the number of steps of row n in the piece. Pieces of
+ * whole chunks (memory.chunk_steps for all T steps), counted from where the recurrence starts,
+ * give the bits of one call, if `packed` is given or no piece is as short as DK_PLAIN_ROWS rows in
+ * all: so few rows are computed without packing. The backward calls share d_params and workspace, which nothing else
+ * writes in between. resume: 1 in all but the first of them, where sums start at zero; more: 1 in all
+ * but the last, which completes the gradients of parameters. Both are 0 in a call for all steps. */
 typedef struct lstm_f64_backward_args {
     lstm_sizes sizes;
     const int64_t *lengths;
@@ -292,6 +313,8 @@ typedef struct lstm_f64_backward_args {
     size_t saved_count;
     double *workspace;
     size_t workspace_count;
+    size_t resume;
+    size_t more;
 } lstm_f64_backward_args;
 
 /* The only source of buffer sizes. threads: members of the team that will call. */

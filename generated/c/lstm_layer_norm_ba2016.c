@@ -163,10 +163,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_1_at(const lstm_layer_n
 static void lstm_layer_norm_ba2016_f32_forward_before_1(const lstm_layer_norm_ba2016_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
@@ -234,10 +234,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_3_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_forward_before_3(const lstm_layer_norm_ba2016_f32_forward_before_3_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_before_3_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -291,10 +290,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_4_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_forward_before_4(const lstm_layer_norm_ba2016_f32_forward_before_4_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_before_4_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -350,10 +348,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_6_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_forward_before_6(const lstm_layer_norm_ba2016_f32_forward_before_6_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_before_6_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -404,10 +401,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_1_at(const lstm_layer_nor
 static void lstm_layer_norm_ba2016_f32_forward_step_1(const lstm_layer_norm_ba2016_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
@@ -475,10 +472,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_3_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f32_forward_step_3(const lstm_layer_norm_ba2016_f32_forward_step_3_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_step_3_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -532,10 +528,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_4_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f32_forward_step_4(const lstm_layer_norm_ba2016_f32_forward_step_4_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_step_4_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -591,10 +586,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_6_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f32_forward_step_6(const lstm_layer_norm_ba2016_f32_forward_step_6_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_step_6_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -694,10 +688,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_7_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f32_forward_step_7(const lstm_layer_norm_ba2016_f32_forward_step_7_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_step_7_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -739,10 +732,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_9_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f32_forward_step_9(const lstm_layer_norm_ba2016_f32_forward_step_9_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_step_9_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -784,10 +776,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_10_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_forward_step_10(const lstm_layer_norm_ba2016_f32_forward_step_10_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_step_10_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -829,10 +820,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_12_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_forward_step_12(const lstm_layer_norm_ba2016_f32_forward_step_12_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_step_12_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -883,10 +873,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_13_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_forward_step_13(const lstm_layer_norm_ba2016_f32_forward_step_13_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_forward_step_13_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -952,6 +941,7 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_lay_out(const lstm_layer_nor
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1004,7 +994,7 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_lay_out(const lstm_layer_nor
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g4(sizes->H, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1012,6 +1002,9 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_call {
     const lstm_layer_norm_ba2016_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -1188,6 +1181,7 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_prepare(const lstm_layer_nor
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     lstm_layer_norm_ba2016_f32_forward_layout at;
     lstm_layer_norm_ba2016_f32_kept kept;
     dk_status status = lstm_layer_norm_ba2016_f32_forward_check(args);
@@ -1202,15 +1196,17 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_prepare(const lstm_layer_nor
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.gamma_x_i.at = args->params.gamma_x_i;
     call->at.gamma_x_i.global = 0;
@@ -1335,64 +1331,64 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_prepare(const lstm_layer_nor
     call->at.Uh_o.at = training ? args->saved + kept.Uh_o : args->workspace + at.Uh_o_buffer;
     call->at.Uh_o.global = training ? sizes->H : 0;
     call->at.Uh_o.local = training ? 0 : 0;
-    call->at.sum_Uh_i.at = args->workspace + at.sum_Uh_i_buffer;
+    call->at.sum_Uh_i.at = args->workspace + at.sum_Uh_i_buffer + call->first_row * 1;
     call->at.sum_Uh_i.global = 0;
     call->at.sum_Uh_i.local = 0;
-    call->at.sum_Uh_f.at = args->workspace + at.sum_Uh_f_buffer;
+    call->at.sum_Uh_f.at = args->workspace + at.sum_Uh_f_buffer + call->first_row * 1;
     call->at.sum_Uh_f.global = 0;
     call->at.sum_Uh_f.local = 0;
-    call->at.sum_Uh_g.at = args->workspace + at.sum_Uh_g_buffer;
+    call->at.sum_Uh_g.at = args->workspace + at.sum_Uh_g_buffer + call->first_row * 1;
     call->at.sum_Uh_g.global = 0;
     call->at.sum_Uh_g.local = 0;
-    call->at.sum_Uh_o.at = args->workspace + at.sum_Uh_o_buffer;
+    call->at.sum_Uh_o.at = args->workspace + at.sum_Uh_o_buffer + call->first_row * 1;
     call->at.sum_Uh_o.global = 0;
     call->at.sum_Uh_o.local = 0;
     call->at.mean_h.at = training ? args->saved + kept.mean_h : args->workspace + at.mean_h_buffer;
     call->at.mean_h.global = training ? 1 : 0;
     call->at.mean_h.local = training ? 0 : 0;
-    call->at.mean_arg____.at = args->workspace + at.mean_arg_____buffer;
+    call->at.mean_arg____.at = args->workspace + at.mean_arg_____buffer + call->first_row * sizes->H;
     call->at.mean_arg____.global = 0;
     call->at.mean_arg____.local = 0;
-    call->at.sum_mean_arg____.at = args->workspace + at.sum_mean_arg_____buffer;
+    call->at.sum_mean_arg____.at = args->workspace + at.sum_mean_arg_____buffer + call->first_row * 1;
     call->at.sum_mean_arg____.global = 0;
     call->at.sum_mean_arg____.local = 0;
-    call->at.mean_arg_____.at = args->workspace + at.mean_arg______buffer;
+    call->at.mean_arg_____.at = args->workspace + at.mean_arg______buffer + call->first_row * sizes->H;
     call->at.mean_arg_____.global = 0;
     call->at.mean_arg_____.local = 0;
-    call->at.sum_mean_arg_____.at = args->workspace + at.sum_mean_arg______buffer;
+    call->at.sum_mean_arg_____.at = args->workspace + at.sum_mean_arg______buffer + call->first_row * 1;
     call->at.sum_mean_arg_____.global = 0;
     call->at.sum_mean_arg_____.local = 0;
-    call->at.mean_arg______.at = args->workspace + at.mean_arg_______buffer;
+    call->at.mean_arg______.at = args->workspace + at.mean_arg_______buffer + call->first_row * sizes->H;
     call->at.mean_arg______.global = 0;
     call->at.mean_arg______.local = 0;
-    call->at.sum_mean_arg______.at = args->workspace + at.sum_mean_arg_______buffer;
+    call->at.sum_mean_arg______.at = args->workspace + at.sum_mean_arg_______buffer + call->first_row * 1;
     call->at.sum_mean_arg______.global = 0;
     call->at.sum_mean_arg______.local = 0;
-    call->at.mean_arg_______.at = args->workspace + at.mean_arg________buffer;
+    call->at.mean_arg_______.at = args->workspace + at.mean_arg________buffer + call->first_row * sizes->H;
     call->at.mean_arg_______.global = 0;
     call->at.mean_arg_______.local = 0;
-    call->at.sum_mean_arg_______.at = args->workspace + at.sum_mean_arg________buffer;
+    call->at.sum_mean_arg_______.at = args->workspace + at.sum_mean_arg________buffer + call->first_row * 1;
     call->at.sum_mean_arg_______.global = 0;
     call->at.sum_mean_arg_______.local = 0;
     call->at.sd_h.at = training ? args->saved + kept.sd_h : args->workspace + at.sd_h_buffer;
     call->at.sd_h.global = training ? 1 : 0;
     call->at.sd_h.local = training ? 0 : 0;
-    call->at.o.at = args->workspace + at.o_buffer;
+    call->at.o.at = args->workspace + at.o_buffer + call->first_row * sizes->H;
     call->at.o.global = 0;
     call->at.o.local = 0;
-    call->at.sum_c_next.at = args->workspace + at.sum_c_next_buffer;
+    call->at.sum_c_next.at = args->workspace + at.sum_c_next_buffer + call->first_row * 1;
     call->at.sum_c_next.global = 0;
     call->at.sum_c_next.local = 0;
     call->at.mean_c_next.at = training ? args->saved + kept.mean_c_next : args->workspace + at.mean_c_next_buffer;
     call->at.mean_c_next.global = training ? 1 : 0;
     call->at.mean_c_next.local = training ? 0 : 0;
-    call->at.centred_c_next.at = args->workspace + at.centred_c_next_buffer;
+    call->at.centred_c_next.at = args->workspace + at.centred_c_next_buffer + call->first_row * sizes->H;
     call->at.centred_c_next.global = 0;
     call->at.centred_c_next.local = 0;
-    call->at.square_c_next.at = args->workspace + at.square_c_next_buffer;
+    call->at.square_c_next.at = args->workspace + at.square_c_next_buffer + call->first_row * sizes->H;
     call->at.square_c_next.global = 0;
     call->at.square_c_next.local = 0;
-    call->at.sum_square_c_next.at = args->workspace + at.sum_square_c_next_buffer;
+    call->at.sum_square_c_next.at = args->workspace + at.sum_square_c_next_buffer + call->first_row * 1;
     call->at.sum_square_c_next.global = 0;
     call->at.sum_square_c_next.local = 0;
     call->at.variance_c_next.at = training ? args->saved + kept.variance_c_next : args->workspace + at.variance_c_next_buffer;
@@ -1404,60 +1400,54 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_prepare(const lstm_layer_nor
     return DK_OK;
 }
 
+/* W_i W_f W_g W_o */
+enum { lstm_layer_norm_ba2016_f32_forward_starts_1 = 0 };
+
+static void lstm_layer_norm_ba2016_f32_forward_weights_1(const lstm_layer_norm_ba2016_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_i, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[2] = (dk_matrix_f32){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f32){args->params.W_o, sizes->I, 1, sizes->I};
+}
+
+/* U_i U_f U_g U_o */
+enum { lstm_layer_norm_ba2016_f32_forward_starts_2 = 0 };
+
+static void lstm_layer_norm_ba2016_f32_forward_weights_2(const lstm_layer_norm_ba2016_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_i, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_f, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.U_g, sizes->H, 1, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.U_o, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void lstm_layer_norm_ba2016_f32_forward_fill(const lstm_layer_norm_ba2016_f32_forward_args *args, const lstm_layer_norm_ba2016_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_i, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        lstm_layer_norm_ba2016_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, 1, matrices, lstm_layer_norm_ba2016_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        lstm_layer_norm_ba2016_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, 1, matrices, lstm_layer_norm_ba2016_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 3, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
-            args->params.U_i, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
-            args->params.U_f, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
-            args->params.U_g, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 3,
-            args->params.U_o, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 1, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 2, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 3, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status lstm_layer_norm_ba2016_f32_forward_pack(const lstm_layer_norm_ba2016_f32_forward_args *args, float *packed, size_t packed_count)
@@ -1547,7 +1537,7 @@ static void lstm_layer_norm_ba2016_f32_forward_start(const lstm_layer_norm_ba201
     const lstm_layer_norm_ba2016_f32_forward_args *const args = call->args;
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         lstm_layer_norm_ba2016_f32_forward_layout at;
         (void)lstm_layer_norm_ba2016_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         lstm_layer_norm_ba2016_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1569,6 +1559,15 @@ static void lstm_layer_norm_ba2016_f32_forward_before(const lstm_layer_norm_ba20
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[4];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            lstm_layer_norm_ba2016_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = lstm_layer_norm_ba2016_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1644,6 +1643,15 @@ static void lstm_layer_norm_ba2016_f32_forward_step(const lstm_layer_norm_ba2016
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[4];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            lstm_layer_norm_ba2016_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = lstm_layer_norm_ba2016_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.h, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1793,35 +1801,38 @@ static void lstm_layer_norm_ba2016_f32_forward_chunk(lstm_layer_norm_ba2016_f32_
     lstm_layer_norm_ba2016_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 float *const start = dk_into_f32(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f32(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        lstm_layer_norm_ba2016_f32_forward_step(call, rows, row, local, team);
+        lstm_layer_norm_ba2016_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.c_next, row, local),
-                dk_into_f32(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         call->latest_2 = dk_into_f32(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -1849,8 +1860,8 @@ dk_status lstm_layer_norm_ba2016_f32_forward(const lstm_layer_norm_ba2016_f32_fo
         lstm_layer_norm_ba2016_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f32(args->last.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1991,10 +2002,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_1_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_backward_step_1(const lstm_layer_norm_ba2016_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2036,10 +2046,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_3_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_backward_step_3(const lstm_layer_norm_ba2016_f32_backward_step_3_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_3_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2086,10 +2095,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_4_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_backward_step_4(const lstm_layer_norm_ba2016_f32_backward_step_4_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_4_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2131,10 +2139,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_6_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_backward_step_6(const lstm_layer_norm_ba2016_f32_backward_step_6_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_6_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2230,10 +2237,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_7_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_backward_step_7(const lstm_layer_norm_ba2016_f32_backward_step_7_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_7_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2286,10 +2292,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_9_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f32_backward_step_9(const lstm_layer_norm_ba2016_f32_backward_step_9_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_9_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2348,10 +2353,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_10_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_backward_step_10(const lstm_layer_norm_ba2016_f32_backward_step_10_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_10_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2409,10 +2413,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_12_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_backward_step_12(const lstm_layer_norm_ba2016_f32_backward_step_12_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_12_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2488,10 +2491,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_13_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_backward_step_13(const lstm_layer_norm_ba2016_f32_backward_step_13_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_step_13_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2529,10 +2531,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_14_at(const lstm_layer_n
 static void lstm_layer_norm_ba2016_f32_backward_step_14(const lstm_layer_norm_ba2016_f32_backward_step_14_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -2667,10 +2669,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_1_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_backward_after_1(const lstm_layer_norm_ba2016_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_after_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2729,10 +2730,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_5_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_backward_after_5(const lstm_layer_norm_ba2016_f32_backward_after_5_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_after_5_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2791,10 +2791,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_6_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_backward_after_6(const lstm_layer_norm_ba2016_f32_backward_after_6_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_after_6_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2852,10 +2851,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_8_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_backward_after_8(const lstm_layer_norm_ba2016_f32_backward_after_8_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_after_8_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2931,10 +2929,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_9_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f32_backward_after_9(const lstm_layer_norm_ba2016_f32_backward_after_9_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f32_backward_after_9_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -2972,10 +2969,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_10_at(const lstm_layer_
 static void lstm_layer_norm_ba2016_f32_backward_after_10(const lstm_layer_norm_ba2016_f32_backward_after_10_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -3107,6 +3104,7 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_lay_out(const lstm_layer_no
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -3207,7 +3205,7 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_lay_out(const lstm_layer_no
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H)), dk_outer_scratch_f32(dk_padded_f32(sizes->I))), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_larger(dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H)), dk_outer_scratch_f32(threads, dk_padded_f32(sizes->I))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -3215,6 +3213,9 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_call {
     const lstm_layer_norm_ba2016_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -3546,6 +3547,7 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     lstm_layer_norm_ba2016_f32_backward_layout at;
     lstm_layer_norm_ba2016_f32_kept kept;
     dk_status status = lstm_layer_norm_ba2016_f32_backward_check(args);
@@ -3560,15 +3562,17 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H)), dk_outer_scratch_f32(dk_padded_f32(sizes->I))));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.gamma_x_i.at = args->params.gamma_x_i;
@@ -3670,16 +3674,16 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -3751,16 +3755,16 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     call->at.d_beta_c_all.at = args->d_params.beta_c;
     call->at.d_beta_c_all.global = 0;
     call->at.d_beta_c_all.local = 0;
-    call->at.i.at = args->workspace + at.i_buffer;
+    call->at.i.at = args->workspace + at.i_buffer + call->first_row * sizes->H;
     call->at.i.global = 0;
     call->at.i.local = 0;
-    call->at.f.at = args->workspace + at.f_buffer;
+    call->at.f.at = args->workspace + at.f_buffer + call->first_row * sizes->H;
     call->at.f.global = 0;
     call->at.f.local = 0;
-    call->at.g.at = args->workspace + at.g_buffer;
+    call->at.g.at = args->workspace + at.g_buffer + call->first_row * sizes->H;
     call->at.g.global = 0;
     call->at.g.local = 0;
-    call->at.centred_c_next.at = args->workspace + at.centred_c_next_buffer;
+    call->at.centred_c_next.at = args->workspace + at.centred_c_next_buffer + call->first_row * sizes->H;
     call->at.centred_c_next.global = 0;
     call->at.centred_c_next.local = 0;
     call->at.d_tanh_arg.at = args->workspace + at.d_tanh_arg_buffer;
@@ -3769,121 +3773,121 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     call->at.d_gamma_c_of_tanh_arg.at = args->workspace + at.d_gamma_c_of_tanh_arg_buffer;
     call->at.d_gamma_c_of_tanh_arg.global = 0;
     call->at.d_gamma_c_of_tanh_arg.local = sizes->H;
-    call->at.d_layer_norm_c_next.at = args->workspace + at.d_layer_norm_c_next_buffer;
+    call->at.d_layer_norm_c_next.at = args->workspace + at.d_layer_norm_c_next_buffer + call->first_row * sizes->H;
     call->at.d_layer_norm_c_next.global = 0;
     call->at.d_layer_norm_c_next.local = 0;
-    call->at.d_variance_c_next_of_layer_norm_c_next.at = args->workspace + at.d_variance_c_next_of_layer_norm_c_next_buffer;
+    call->at.d_variance_c_next_of_layer_norm_c_next.at = args->workspace + at.d_variance_c_next_of_layer_norm_c_next_buffer + call->first_row * sizes->H;
     call->at.d_variance_c_next_of_layer_norm_c_next.global = 0;
     call->at.d_variance_c_next_of_layer_norm_c_next.local = 0;
-    call->at.d_variance_c_next.at = args->workspace + at.d_variance_c_next_buffer;
+    call->at.d_variance_c_next.at = args->workspace + at.d_variance_c_next_buffer + call->first_row * 1;
     call->at.d_variance_c_next.global = 0;
     call->at.d_variance_c_next.local = 0;
-    call->at.d_sum_square_c_next.at = args->workspace + at.d_sum_square_c_next_buffer;
+    call->at.d_sum_square_c_next.at = args->workspace + at.d_sum_square_c_next_buffer + call->first_row * 1;
     call->at.d_sum_square_c_next.global = 0;
     call->at.d_sum_square_c_next.local = 0;
-    call->at.d_centred_c_next.at = args->workspace + at.d_centred_c_next_buffer;
+    call->at.d_centred_c_next.at = args->workspace + at.d_centred_c_next_buffer + call->first_row * sizes->H;
     call->at.d_centred_c_next.global = 0;
     call->at.d_centred_c_next.local = 0;
-    call->at.d_mean_c_next_of_centred_c_next.at = args->workspace + at.d_mean_c_next_of_centred_c_next_buffer;
+    call->at.d_mean_c_next_of_centred_c_next.at = args->workspace + at.d_mean_c_next_of_centred_c_next_buffer + call->first_row * sizes->H;
     call->at.d_mean_c_next_of_centred_c_next.global = 0;
     call->at.d_mean_c_next_of_centred_c_next.local = 0;
-    call->at.d_mean_c_next.at = args->workspace + at.d_mean_c_next_buffer;
+    call->at.d_mean_c_next.at = args->workspace + at.d_mean_c_next_buffer + call->first_row * 1;
     call->at.d_mean_c_next.global = 0;
     call->at.d_mean_c_next.local = 0;
-    call->at.d_sum_c_next.at = args->workspace + at.d_sum_c_next_buffer;
+    call->at.d_sum_c_next.at = args->workspace + at.d_sum_c_next_buffer + call->first_row * 1;
     call->at.d_sum_c_next.global = 0;
     call->at.d_sum_c_next.local = 0;
     call->at.d_a_o.at = args->workspace + at.d_a_o_buffer;
     call->at.d_a_o.global = 0;
     call->at.d_a_o.local = sizes->H;
-    call->at.d_sd_h_of_a_o.at = args->workspace + at.d_sd_h_of_a_o_buffer;
+    call->at.d_sd_h_of_a_o.at = args->workspace + at.d_sd_h_of_a_o_buffer + call->first_row * sizes->H;
     call->at.d_sd_h_of_a_o.global = 0;
     call->at.d_sd_h_of_a_o.local = 0;
-    call->at.d_mean_h_of_a_o.at = args->workspace + at.d_mean_h_of_a_o_buffer;
+    call->at.d_mean_h_of_a_o.at = args->workspace + at.d_mean_h_of_a_o_buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_a_o.global = 0;
     call->at.d_mean_h_of_a_o.local = 0;
     call->at.d_a_g.at = args->workspace + at.d_a_g_buffer;
     call->at.d_a_g.global = 0;
     call->at.d_a_g.local = sizes->H;
-    call->at.d_sd_h_of_a_g.at = args->workspace + at.d_sd_h_of_a_g_buffer;
+    call->at.d_sd_h_of_a_g.at = args->workspace + at.d_sd_h_of_a_g_buffer + call->first_row * sizes->H;
     call->at.d_sd_h_of_a_g.global = 0;
     call->at.d_sd_h_of_a_g.local = 0;
-    call->at.d_mean_h_of_a_g.at = args->workspace + at.d_mean_h_of_a_g_buffer;
+    call->at.d_mean_h_of_a_g.at = args->workspace + at.d_mean_h_of_a_g_buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_a_g.global = 0;
     call->at.d_mean_h_of_a_g.local = 0;
     call->at.d_a_f.at = args->workspace + at.d_a_f_buffer;
     call->at.d_a_f.global = 0;
     call->at.d_a_f.local = sizes->H;
-    call->at.d_sd_h_of_a_f.at = args->workspace + at.d_sd_h_of_a_f_buffer;
+    call->at.d_sd_h_of_a_f.at = args->workspace + at.d_sd_h_of_a_f_buffer + call->first_row * sizes->H;
     call->at.d_sd_h_of_a_f.global = 0;
     call->at.d_sd_h_of_a_f.local = 0;
-    call->at.d_mean_h_of_a_f.at = args->workspace + at.d_mean_h_of_a_f_buffer;
+    call->at.d_mean_h_of_a_f.at = args->workspace + at.d_mean_h_of_a_f_buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_a_f.global = 0;
     call->at.d_mean_h_of_a_f.local = 0;
     call->at.d_a_i.at = args->workspace + at.d_a_i_buffer;
     call->at.d_a_i.global = 0;
     call->at.d_a_i.local = sizes->H;
-    call->at.d_sd_h_of_a_i.at = args->workspace + at.d_sd_h_of_a_i_buffer;
+    call->at.d_sd_h_of_a_i.at = args->workspace + at.d_sd_h_of_a_i_buffer + call->first_row * sizes->H;
     call->at.d_sd_h_of_a_i.global = 0;
     call->at.d_sd_h_of_a_i.local = 0;
-    call->at.d_mean_h_of_a_i.at = args->workspace + at.d_mean_h_of_a_i_buffer;
+    call->at.d_mean_h_of_a_i.at = args->workspace + at.d_mean_h_of_a_i_buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_a_i.global = 0;
     call->at.d_mean_h_of_a_i.local = 0;
-    call->at.d_sd_h_1.at = args->workspace + at.d_sd_h_1_buffer;
+    call->at.d_sd_h_1.at = args->workspace + at.d_sd_h_1_buffer + call->first_row * 1;
     call->at.d_sd_h_1.global = 0;
     call->at.d_sd_h_1.local = 0;
-    call->at.d_sd_h_2.at = args->workspace + at.d_sd_h_2_buffer;
+    call->at.d_sd_h_2.at = args->workspace + at.d_sd_h_2_buffer + call->first_row * 1;
     call->at.d_sd_h_2.global = 0;
     call->at.d_sd_h_2.local = 0;
-    call->at.d_sd_h_3.at = args->workspace + at.d_sd_h_3_buffer;
+    call->at.d_sd_h_3.at = args->workspace + at.d_sd_h_3_buffer + call->first_row * 1;
     call->at.d_sd_h_3.global = 0;
     call->at.d_sd_h_3.local = 0;
-    call->at.d_sd_h_4.at = args->workspace + at.d_sd_h_4_buffer;
+    call->at.d_sd_h_4.at = args->workspace + at.d_sd_h_4_buffer + call->first_row * 1;
     call->at.d_sd_h_4.global = 0;
     call->at.d_sd_h_4.local = 0;
-    call->at.d_sum_mean_arg_______.at = args->workspace + at.d_sum_mean_arg________buffer;
+    call->at.d_sum_mean_arg_______.at = args->workspace + at.d_sum_mean_arg________buffer + call->first_row * 1;
     call->at.d_sum_mean_arg_______.global = 0;
     call->at.d_sum_mean_arg_______.local = 0;
-    call->at.d_mean_arg_______.at = args->workspace + at.d_mean_arg________buffer;
+    call->at.d_mean_arg_______.at = args->workspace + at.d_mean_arg________buffer + call->first_row * sizes->H;
     call->at.d_mean_arg_______.global = 0;
     call->at.d_mean_arg_______.local = 0;
-    call->at.d_mean_h_of_mean_arg_______.at = args->workspace + at.d_mean_h_of_mean_arg________buffer;
+    call->at.d_mean_h_of_mean_arg_______.at = args->workspace + at.d_mean_h_of_mean_arg________buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_mean_arg_______.global = 0;
     call->at.d_mean_h_of_mean_arg_______.local = 0;
-    call->at.d_mean_h_of_mean_arg______.at = args->workspace + at.d_mean_h_of_mean_arg_______buffer;
+    call->at.d_mean_h_of_mean_arg______.at = args->workspace + at.d_mean_h_of_mean_arg_______buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_mean_arg______.global = 0;
     call->at.d_mean_h_of_mean_arg______.local = 0;
-    call->at.d_mean_h_of_mean_arg_____.at = args->workspace + at.d_mean_h_of_mean_arg______buffer;
+    call->at.d_mean_h_of_mean_arg_____.at = args->workspace + at.d_mean_h_of_mean_arg______buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_mean_arg_____.global = 0;
     call->at.d_mean_h_of_mean_arg_____.local = 0;
-    call->at.d_mean_h_of_mean_arg____.at = args->workspace + at.d_mean_h_of_mean_arg_____buffer;
+    call->at.d_mean_h_of_mean_arg____.at = args->workspace + at.d_mean_h_of_mean_arg_____buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_mean_arg____.global = 0;
     call->at.d_mean_h_of_mean_arg____.local = 0;
-    call->at.d_mean_h_1.at = args->workspace + at.d_mean_h_1_buffer;
+    call->at.d_mean_h_1.at = args->workspace + at.d_mean_h_1_buffer + call->first_row * 1;
     call->at.d_mean_h_1.global = 0;
     call->at.d_mean_h_1.local = 0;
-    call->at.d_mean_h_2.at = args->workspace + at.d_mean_h_2_buffer;
+    call->at.d_mean_h_2.at = args->workspace + at.d_mean_h_2_buffer + call->first_row * 1;
     call->at.d_mean_h_2.global = 0;
     call->at.d_mean_h_2.local = 0;
-    call->at.d_mean_h_3.at = args->workspace + at.d_mean_h_3_buffer;
+    call->at.d_mean_h_3.at = args->workspace + at.d_mean_h_3_buffer + call->first_row * 1;
     call->at.d_mean_h_3.global = 0;
     call->at.d_mean_h_3.local = 0;
-    call->at.d_mean_h_4.at = args->workspace + at.d_mean_h_4_buffer;
+    call->at.d_mean_h_4.at = args->workspace + at.d_mean_h_4_buffer + call->first_row * 1;
     call->at.d_mean_h_4.global = 0;
     call->at.d_mean_h_4.local = 0;
-    call->at.d_mean_h_5.at = args->workspace + at.d_mean_h_5_buffer;
+    call->at.d_mean_h_5.at = args->workspace + at.d_mean_h_5_buffer + call->first_row * 1;
     call->at.d_mean_h_5.global = 0;
     call->at.d_mean_h_5.local = 0;
-    call->at.d_mean_h_6.at = args->workspace + at.d_mean_h_6_buffer;
+    call->at.d_mean_h_6.at = args->workspace + at.d_mean_h_6_buffer + call->first_row * 1;
     call->at.d_mean_h_6.global = 0;
     call->at.d_mean_h_6.local = 0;
-    call->at.d_mean_h_7.at = args->workspace + at.d_mean_h_7_buffer;
+    call->at.d_mean_h_7.at = args->workspace + at.d_mean_h_7_buffer + call->first_row * 1;
     call->at.d_mean_h_7.global = 0;
     call->at.d_mean_h_7.local = 0;
-    call->at.d_mean_h_8.at = args->workspace + at.d_mean_h_8_buffer;
+    call->at.d_mean_h_8.at = args->workspace + at.d_mean_h_8_buffer + call->first_row * 1;
     call->at.d_mean_h_8.global = 0;
     call->at.d_mean_h_8.local = 0;
-    call->at.d_sum_Uh_o.at = args->workspace + at.d_sum_Uh_o_buffer;
+    call->at.d_sum_Uh_o.at = args->workspace + at.d_sum_Uh_o_buffer + call->first_row * 1;
     call->at.d_sum_Uh_o.global = 0;
     call->at.d_sum_Uh_o.local = 0;
     call->at.d_Uh_o.at = args->workspace + at.d_Uh_o_buffer;
@@ -4018,54 +4022,54 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     return DK_OK;
 }
 
+/* U_o U_g U_f U_i */
+enum { lstm_layer_norm_ba2016_f32_backward_starts_1 = 0 };
+
+static void lstm_layer_norm_ba2016_f32_backward_weights_1(const lstm_layer_norm_ba2016_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_o, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_g, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.U_f, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.U_i, 1, sizes->H, sizes->H};
+}
+
+/* W_o W_g W_f W_i */
+enum { lstm_layer_norm_ba2016_f32_backward_starts_2 = 0 };
+
+static void lstm_layer_norm_ba2016_f32_backward_weights_2(const lstm_layer_norm_ba2016_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_o, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_g, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_f, 1, sizes->I, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.W_i, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void lstm_layer_norm_ba2016_f32_backward_fill(const lstm_layer_norm_ba2016_f32_backward_args *args, const lstm_layer_norm_ba2016_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_o, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        lstm_layer_norm_ba2016_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 4, matrices, lstm_layer_norm_ba2016_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_g, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        lstm_layer_norm_ba2016_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, 4, matrices, lstm_layer_norm_ba2016_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_f, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_i, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_o, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_i, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status lstm_layer_norm_ba2016_f32_backward_pack(const lstm_layer_norm_ba2016_f32_backward_args *args, float *packed, size_t packed_count)
@@ -4149,39 +4153,41 @@ dk_status lstm_layer_norm_ba2016_f32_backward_pack(const lstm_layer_norm_ba2016_
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void lstm_layer_norm_ba2016_f32_backward_start(const lstm_layer_norm_ba2016_f32_backward_call *call, const dk_team *team)
 {
     const lstm_layer_norm_ba2016_f32_backward_args *const args = call->args;
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         lstm_layer_norm_ba2016_f32_backward_layout at;
         (void)lstm_layer_norm_ba2016_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         lstm_layer_norm_ba2016_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_beta_c_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_c_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_o_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_o_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_f_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_i_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_h_o_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_h_g_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_h_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_h_i_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_x_o_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_x_g_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_x_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_gamma_x_i_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_beta_c_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_c_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_o_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_o_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_f_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_i_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_h_o_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_h_g_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_h_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_h_i_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_x_o_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_x_g_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_x_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_gamma_x_i_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -4401,6 +4407,15 @@ static void lstm_layer_norm_ba2016_f32_backward_step(const lstm_layer_norm_ba201
         a.dk_product_1.segment_count = 4;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[4];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            lstm_layer_norm_ba2016_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = lstm_layer_norm_ba2016_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_Uh_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -4596,6 +4611,15 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
         a.dk_product_2.segment_count = 4;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f32 matrices_2[4];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            lstm_layer_norm_ba2016_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = lstm_layer_norm_ba2016_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_Wx_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -4643,15 +4667,15 @@ static void lstm_layer_norm_ba2016_f32_backward_chunk(lstm_layer_norm_ba2016_f32
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        lstm_layer_norm_ba2016_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        lstm_layer_norm_ba2016_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.d_c, row, local),
-                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         call->latest_2 = dk_into_f32(call->at.d_c, row, local);
@@ -4667,6 +4691,9 @@ static void lstm_layer_norm_ba2016_f32_backward_chunk(lstm_layer_norm_ba2016_f32
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     lstm_layer_norm_ba2016_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -4689,19 +4716,20 @@ dk_status lstm_layer_norm_ba2016_f32_backward(const lstm_layer_norm_ba2016_f32_b
         return status;
     }
     lstm_layer_norm_ba2016_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_layer_norm_ba2016_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f32(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -4733,6 +4761,7 @@ dk_status lstm_layer_norm_ba2016_f32_memory_needed(const lstm_layer_norm_ba2016_
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -4834,10 +4863,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_1_at(const lstm_layer_n
 static void lstm_layer_norm_ba2016_f64_forward_before_1(const lstm_layer_norm_ba2016_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
@@ -4905,10 +4934,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_3_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_forward_before_3(const lstm_layer_norm_ba2016_f64_forward_before_3_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_before_3_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -4962,10 +4990,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_4_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_forward_before_4(const lstm_layer_norm_ba2016_f64_forward_before_4_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_before_4_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5021,10 +5048,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_6_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_forward_before_6(const lstm_layer_norm_ba2016_f64_forward_before_6_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_before_6_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5075,10 +5101,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_1_at(const lstm_layer_nor
 static void lstm_layer_norm_ba2016_f64_forward_step_1(const lstm_layer_norm_ba2016_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
@@ -5146,10 +5172,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_3_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f64_forward_step_3(const lstm_layer_norm_ba2016_f64_forward_step_3_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_step_3_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5203,10 +5228,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_4_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f64_forward_step_4(const lstm_layer_norm_ba2016_f64_forward_step_4_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_step_4_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5262,10 +5286,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_6_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f64_forward_step_6(const lstm_layer_norm_ba2016_f64_forward_step_6_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_step_6_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5365,10 +5388,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_7_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f64_forward_step_7(const lstm_layer_norm_ba2016_f64_forward_step_7_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_step_7_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5410,10 +5432,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_9_at(const lstm_layer_nor
 
 static void lstm_layer_norm_ba2016_f64_forward_step_9(const lstm_layer_norm_ba2016_f64_forward_step_9_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_step_9_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5455,10 +5476,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_10_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_forward_step_10(const lstm_layer_norm_ba2016_f64_forward_step_10_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_step_10_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5500,10 +5520,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_12_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_forward_step_12(const lstm_layer_norm_ba2016_f64_forward_step_12_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_step_12_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5554,10 +5573,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_13_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_forward_step_13(const lstm_layer_norm_ba2016_f64_forward_step_13_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_forward_step_13_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -5623,6 +5641,7 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_lay_out(const lstm_layer_nor
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -5675,7 +5694,7 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_lay_out(const lstm_layer_nor
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g4(sizes->H, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -5683,6 +5702,9 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_call {
     const lstm_layer_norm_ba2016_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -5859,6 +5881,7 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_prepare(const lstm_layer_nor
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     lstm_layer_norm_ba2016_f64_forward_layout at;
     lstm_layer_norm_ba2016_f64_kept kept;
     dk_status status = lstm_layer_norm_ba2016_f64_forward_check(args);
@@ -5873,15 +5896,17 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_prepare(const lstm_layer_nor
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.gamma_x_i.at = args->params.gamma_x_i;
     call->at.gamma_x_i.global = 0;
@@ -6006,64 +6031,64 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_prepare(const lstm_layer_nor
     call->at.Uh_o.at = training ? args->saved + kept.Uh_o : args->workspace + at.Uh_o_buffer;
     call->at.Uh_o.global = training ? sizes->H : 0;
     call->at.Uh_o.local = training ? 0 : 0;
-    call->at.sum_Uh_i.at = args->workspace + at.sum_Uh_i_buffer;
+    call->at.sum_Uh_i.at = args->workspace + at.sum_Uh_i_buffer + call->first_row * 1;
     call->at.sum_Uh_i.global = 0;
     call->at.sum_Uh_i.local = 0;
-    call->at.sum_Uh_f.at = args->workspace + at.sum_Uh_f_buffer;
+    call->at.sum_Uh_f.at = args->workspace + at.sum_Uh_f_buffer + call->first_row * 1;
     call->at.sum_Uh_f.global = 0;
     call->at.sum_Uh_f.local = 0;
-    call->at.sum_Uh_g.at = args->workspace + at.sum_Uh_g_buffer;
+    call->at.sum_Uh_g.at = args->workspace + at.sum_Uh_g_buffer + call->first_row * 1;
     call->at.sum_Uh_g.global = 0;
     call->at.sum_Uh_g.local = 0;
-    call->at.sum_Uh_o.at = args->workspace + at.sum_Uh_o_buffer;
+    call->at.sum_Uh_o.at = args->workspace + at.sum_Uh_o_buffer + call->first_row * 1;
     call->at.sum_Uh_o.global = 0;
     call->at.sum_Uh_o.local = 0;
     call->at.mean_h.at = training ? args->saved + kept.mean_h : args->workspace + at.mean_h_buffer;
     call->at.mean_h.global = training ? 1 : 0;
     call->at.mean_h.local = training ? 0 : 0;
-    call->at.mean_arg____.at = args->workspace + at.mean_arg_____buffer;
+    call->at.mean_arg____.at = args->workspace + at.mean_arg_____buffer + call->first_row * sizes->H;
     call->at.mean_arg____.global = 0;
     call->at.mean_arg____.local = 0;
-    call->at.sum_mean_arg____.at = args->workspace + at.sum_mean_arg_____buffer;
+    call->at.sum_mean_arg____.at = args->workspace + at.sum_mean_arg_____buffer + call->first_row * 1;
     call->at.sum_mean_arg____.global = 0;
     call->at.sum_mean_arg____.local = 0;
-    call->at.mean_arg_____.at = args->workspace + at.mean_arg______buffer;
+    call->at.mean_arg_____.at = args->workspace + at.mean_arg______buffer + call->first_row * sizes->H;
     call->at.mean_arg_____.global = 0;
     call->at.mean_arg_____.local = 0;
-    call->at.sum_mean_arg_____.at = args->workspace + at.sum_mean_arg______buffer;
+    call->at.sum_mean_arg_____.at = args->workspace + at.sum_mean_arg______buffer + call->first_row * 1;
     call->at.sum_mean_arg_____.global = 0;
     call->at.sum_mean_arg_____.local = 0;
-    call->at.mean_arg______.at = args->workspace + at.mean_arg_______buffer;
+    call->at.mean_arg______.at = args->workspace + at.mean_arg_______buffer + call->first_row * sizes->H;
     call->at.mean_arg______.global = 0;
     call->at.mean_arg______.local = 0;
-    call->at.sum_mean_arg______.at = args->workspace + at.sum_mean_arg_______buffer;
+    call->at.sum_mean_arg______.at = args->workspace + at.sum_mean_arg_______buffer + call->first_row * 1;
     call->at.sum_mean_arg______.global = 0;
     call->at.sum_mean_arg______.local = 0;
-    call->at.mean_arg_______.at = args->workspace + at.mean_arg________buffer;
+    call->at.mean_arg_______.at = args->workspace + at.mean_arg________buffer + call->first_row * sizes->H;
     call->at.mean_arg_______.global = 0;
     call->at.mean_arg_______.local = 0;
-    call->at.sum_mean_arg_______.at = args->workspace + at.sum_mean_arg________buffer;
+    call->at.sum_mean_arg_______.at = args->workspace + at.sum_mean_arg________buffer + call->first_row * 1;
     call->at.sum_mean_arg_______.global = 0;
     call->at.sum_mean_arg_______.local = 0;
     call->at.sd_h.at = training ? args->saved + kept.sd_h : args->workspace + at.sd_h_buffer;
     call->at.sd_h.global = training ? 1 : 0;
     call->at.sd_h.local = training ? 0 : 0;
-    call->at.o.at = args->workspace + at.o_buffer;
+    call->at.o.at = args->workspace + at.o_buffer + call->first_row * sizes->H;
     call->at.o.global = 0;
     call->at.o.local = 0;
-    call->at.sum_c_next.at = args->workspace + at.sum_c_next_buffer;
+    call->at.sum_c_next.at = args->workspace + at.sum_c_next_buffer + call->first_row * 1;
     call->at.sum_c_next.global = 0;
     call->at.sum_c_next.local = 0;
     call->at.mean_c_next.at = training ? args->saved + kept.mean_c_next : args->workspace + at.mean_c_next_buffer;
     call->at.mean_c_next.global = training ? 1 : 0;
     call->at.mean_c_next.local = training ? 0 : 0;
-    call->at.centred_c_next.at = args->workspace + at.centred_c_next_buffer;
+    call->at.centred_c_next.at = args->workspace + at.centred_c_next_buffer + call->first_row * sizes->H;
     call->at.centred_c_next.global = 0;
     call->at.centred_c_next.local = 0;
-    call->at.square_c_next.at = args->workspace + at.square_c_next_buffer;
+    call->at.square_c_next.at = args->workspace + at.square_c_next_buffer + call->first_row * sizes->H;
     call->at.square_c_next.global = 0;
     call->at.square_c_next.local = 0;
-    call->at.sum_square_c_next.at = args->workspace + at.sum_square_c_next_buffer;
+    call->at.sum_square_c_next.at = args->workspace + at.sum_square_c_next_buffer + call->first_row * 1;
     call->at.sum_square_c_next.global = 0;
     call->at.sum_square_c_next.local = 0;
     call->at.variance_c_next.at = training ? args->saved + kept.variance_c_next : args->workspace + at.variance_c_next_buffer;
@@ -6075,60 +6100,54 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_prepare(const lstm_layer_nor
     return DK_OK;
 }
 
+/* W_i W_f W_g W_o */
+enum { lstm_layer_norm_ba2016_f64_forward_starts_1 = 0 };
+
+static void lstm_layer_norm_ba2016_f64_forward_weights_1(const lstm_layer_norm_ba2016_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_i, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[2] = (dk_matrix_f64){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f64){args->params.W_o, sizes->I, 1, sizes->I};
+}
+
+/* U_i U_f U_g U_o */
+enum { lstm_layer_norm_ba2016_f64_forward_starts_2 = 0 };
+
+static void lstm_layer_norm_ba2016_f64_forward_weights_2(const lstm_layer_norm_ba2016_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_i, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_f, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.U_g, sizes->H, 1, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.U_o, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void lstm_layer_norm_ba2016_f64_forward_fill(const lstm_layer_norm_ba2016_f64_forward_args *args, const lstm_layer_norm_ba2016_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_i, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        lstm_layer_norm_ba2016_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, 1, matrices, lstm_layer_norm_ba2016_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        lstm_layer_norm_ba2016_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, 1, matrices, lstm_layer_norm_ba2016_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i W_f W_g W_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 3, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
-            args->params.U_i, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 1,
-            args->params.U_f, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 2,
-            args->params.U_g, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_i U_f U_g U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 3,
-            args->params.U_o, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 1, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 2, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_2, sizes->H, sizes->H, 3, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status lstm_layer_norm_ba2016_f64_forward_pack(const lstm_layer_norm_ba2016_f64_forward_args *args, double *packed, size_t packed_count)
@@ -6218,7 +6237,7 @@ static void lstm_layer_norm_ba2016_f64_forward_start(const lstm_layer_norm_ba201
     const lstm_layer_norm_ba2016_f64_forward_args *const args = call->args;
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         lstm_layer_norm_ba2016_f64_forward_layout at;
         (void)lstm_layer_norm_ba2016_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         lstm_layer_norm_ba2016_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -6240,6 +6259,15 @@ static void lstm_layer_norm_ba2016_f64_forward_before(const lstm_layer_norm_ba20
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[4];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            lstm_layer_norm_ba2016_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = lstm_layer_norm_ba2016_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -6315,6 +6343,15 @@ static void lstm_layer_norm_ba2016_f64_forward_step(const lstm_layer_norm_ba2016
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[4];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            lstm_layer_norm_ba2016_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = lstm_layer_norm_ba2016_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.h, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -6464,35 +6501,38 @@ static void lstm_layer_norm_ba2016_f64_forward_chunk(lstm_layer_norm_ba2016_f64_
     lstm_layer_norm_ba2016_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 double *const start = dk_into_f64(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f64(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        lstm_layer_norm_ba2016_f64_forward_step(call, rows, row, local, team);
+        lstm_layer_norm_ba2016_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.c_next, row, local),
-                dk_into_f64(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         call->latest_2 = dk_into_f64(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -6520,8 +6560,8 @@ dk_status lstm_layer_norm_ba2016_f64_forward(const lstm_layer_norm_ba2016_f64_fo
         lstm_layer_norm_ba2016_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f64(args->last.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -6662,10 +6702,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_1_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_backward_step_1(const lstm_layer_norm_ba2016_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -6707,10 +6746,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_3_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_backward_step_3(const lstm_layer_norm_ba2016_f64_backward_step_3_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_3_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -6757,10 +6795,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_4_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_backward_step_4(const lstm_layer_norm_ba2016_f64_backward_step_4_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_4_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -6802,10 +6839,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_6_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_backward_step_6(const lstm_layer_norm_ba2016_f64_backward_step_6_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_6_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -6901,10 +6937,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_7_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_backward_step_7(const lstm_layer_norm_ba2016_f64_backward_step_7_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_7_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -6957,10 +6992,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_9_at(const lstm_layer_no
 
 static void lstm_layer_norm_ba2016_f64_backward_step_9(const lstm_layer_norm_ba2016_f64_backward_step_9_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_9_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7019,10 +7053,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_10_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_backward_step_10(const lstm_layer_norm_ba2016_f64_backward_step_10_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_10_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7080,10 +7113,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_12_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_backward_step_12(const lstm_layer_norm_ba2016_f64_backward_step_12_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_12_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7159,10 +7191,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_13_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_backward_step_13(const lstm_layer_norm_ba2016_f64_backward_step_13_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_step_13_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7200,10 +7231,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_14_at(const lstm_layer_n
 static void lstm_layer_norm_ba2016_f64_backward_step_14(const lstm_layer_norm_ba2016_f64_backward_step_14_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -7338,10 +7369,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_1_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_backward_after_1(const lstm_layer_norm_ba2016_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_after_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7400,10 +7430,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_5_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_backward_after_5(const lstm_layer_norm_ba2016_f64_backward_after_5_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_after_5_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7462,10 +7491,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_6_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_backward_after_6(const lstm_layer_norm_ba2016_f64_backward_after_6_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_after_6_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7523,10 +7551,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_8_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_backward_after_8(const lstm_layer_norm_ba2016_f64_backward_after_8_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_after_8_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7602,10 +7629,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_9_at(const lstm_layer_n
 
 static void lstm_layer_norm_ba2016_f64_backward_after_9(const lstm_layer_norm_ba2016_f64_backward_after_9_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_layer_norm_ba2016_f64_backward_after_9_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -7643,10 +7669,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_10_at(const lstm_layer_
 static void lstm_layer_norm_ba2016_f64_backward_after_10(const lstm_layer_norm_ba2016_f64_backward_after_10_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -7778,6 +7804,7 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_lay_out(const lstm_layer_no
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -7878,7 +7905,7 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_lay_out(const lstm_layer_no
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H)), dk_outer_scratch_f64(dk_padded_f64(sizes->I))), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_larger(dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H)), dk_outer_scratch_f64(threads, dk_padded_f64(sizes->I))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -7886,6 +7913,9 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_call {
     const lstm_layer_norm_ba2016_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -8217,6 +8247,7 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     lstm_layer_norm_ba2016_f64_backward_layout at;
     lstm_layer_norm_ba2016_f64_kept kept;
     dk_status status = lstm_layer_norm_ba2016_f64_backward_check(args);
@@ -8231,15 +8262,17 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H)), dk_outer_scratch_f64(dk_padded_f64(sizes->I))));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.gamma_x_i.at = args->params.gamma_x_i;
@@ -8341,16 +8374,16 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -8422,16 +8455,16 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     call->at.d_beta_c_all.at = args->d_params.beta_c;
     call->at.d_beta_c_all.global = 0;
     call->at.d_beta_c_all.local = 0;
-    call->at.i.at = args->workspace + at.i_buffer;
+    call->at.i.at = args->workspace + at.i_buffer + call->first_row * sizes->H;
     call->at.i.global = 0;
     call->at.i.local = 0;
-    call->at.f.at = args->workspace + at.f_buffer;
+    call->at.f.at = args->workspace + at.f_buffer + call->first_row * sizes->H;
     call->at.f.global = 0;
     call->at.f.local = 0;
-    call->at.g.at = args->workspace + at.g_buffer;
+    call->at.g.at = args->workspace + at.g_buffer + call->first_row * sizes->H;
     call->at.g.global = 0;
     call->at.g.local = 0;
-    call->at.centred_c_next.at = args->workspace + at.centred_c_next_buffer;
+    call->at.centred_c_next.at = args->workspace + at.centred_c_next_buffer + call->first_row * sizes->H;
     call->at.centred_c_next.global = 0;
     call->at.centred_c_next.local = 0;
     call->at.d_tanh_arg.at = args->workspace + at.d_tanh_arg_buffer;
@@ -8440,121 +8473,121 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     call->at.d_gamma_c_of_tanh_arg.at = args->workspace + at.d_gamma_c_of_tanh_arg_buffer;
     call->at.d_gamma_c_of_tanh_arg.global = 0;
     call->at.d_gamma_c_of_tanh_arg.local = sizes->H;
-    call->at.d_layer_norm_c_next.at = args->workspace + at.d_layer_norm_c_next_buffer;
+    call->at.d_layer_norm_c_next.at = args->workspace + at.d_layer_norm_c_next_buffer + call->first_row * sizes->H;
     call->at.d_layer_norm_c_next.global = 0;
     call->at.d_layer_norm_c_next.local = 0;
-    call->at.d_variance_c_next_of_layer_norm_c_next.at = args->workspace + at.d_variance_c_next_of_layer_norm_c_next_buffer;
+    call->at.d_variance_c_next_of_layer_norm_c_next.at = args->workspace + at.d_variance_c_next_of_layer_norm_c_next_buffer + call->first_row * sizes->H;
     call->at.d_variance_c_next_of_layer_norm_c_next.global = 0;
     call->at.d_variance_c_next_of_layer_norm_c_next.local = 0;
-    call->at.d_variance_c_next.at = args->workspace + at.d_variance_c_next_buffer;
+    call->at.d_variance_c_next.at = args->workspace + at.d_variance_c_next_buffer + call->first_row * 1;
     call->at.d_variance_c_next.global = 0;
     call->at.d_variance_c_next.local = 0;
-    call->at.d_sum_square_c_next.at = args->workspace + at.d_sum_square_c_next_buffer;
+    call->at.d_sum_square_c_next.at = args->workspace + at.d_sum_square_c_next_buffer + call->first_row * 1;
     call->at.d_sum_square_c_next.global = 0;
     call->at.d_sum_square_c_next.local = 0;
-    call->at.d_centred_c_next.at = args->workspace + at.d_centred_c_next_buffer;
+    call->at.d_centred_c_next.at = args->workspace + at.d_centred_c_next_buffer + call->first_row * sizes->H;
     call->at.d_centred_c_next.global = 0;
     call->at.d_centred_c_next.local = 0;
-    call->at.d_mean_c_next_of_centred_c_next.at = args->workspace + at.d_mean_c_next_of_centred_c_next_buffer;
+    call->at.d_mean_c_next_of_centred_c_next.at = args->workspace + at.d_mean_c_next_of_centred_c_next_buffer + call->first_row * sizes->H;
     call->at.d_mean_c_next_of_centred_c_next.global = 0;
     call->at.d_mean_c_next_of_centred_c_next.local = 0;
-    call->at.d_mean_c_next.at = args->workspace + at.d_mean_c_next_buffer;
+    call->at.d_mean_c_next.at = args->workspace + at.d_mean_c_next_buffer + call->first_row * 1;
     call->at.d_mean_c_next.global = 0;
     call->at.d_mean_c_next.local = 0;
-    call->at.d_sum_c_next.at = args->workspace + at.d_sum_c_next_buffer;
+    call->at.d_sum_c_next.at = args->workspace + at.d_sum_c_next_buffer + call->first_row * 1;
     call->at.d_sum_c_next.global = 0;
     call->at.d_sum_c_next.local = 0;
     call->at.d_a_o.at = args->workspace + at.d_a_o_buffer;
     call->at.d_a_o.global = 0;
     call->at.d_a_o.local = sizes->H;
-    call->at.d_sd_h_of_a_o.at = args->workspace + at.d_sd_h_of_a_o_buffer;
+    call->at.d_sd_h_of_a_o.at = args->workspace + at.d_sd_h_of_a_o_buffer + call->first_row * sizes->H;
     call->at.d_sd_h_of_a_o.global = 0;
     call->at.d_sd_h_of_a_o.local = 0;
-    call->at.d_mean_h_of_a_o.at = args->workspace + at.d_mean_h_of_a_o_buffer;
+    call->at.d_mean_h_of_a_o.at = args->workspace + at.d_mean_h_of_a_o_buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_a_o.global = 0;
     call->at.d_mean_h_of_a_o.local = 0;
     call->at.d_a_g.at = args->workspace + at.d_a_g_buffer;
     call->at.d_a_g.global = 0;
     call->at.d_a_g.local = sizes->H;
-    call->at.d_sd_h_of_a_g.at = args->workspace + at.d_sd_h_of_a_g_buffer;
+    call->at.d_sd_h_of_a_g.at = args->workspace + at.d_sd_h_of_a_g_buffer + call->first_row * sizes->H;
     call->at.d_sd_h_of_a_g.global = 0;
     call->at.d_sd_h_of_a_g.local = 0;
-    call->at.d_mean_h_of_a_g.at = args->workspace + at.d_mean_h_of_a_g_buffer;
+    call->at.d_mean_h_of_a_g.at = args->workspace + at.d_mean_h_of_a_g_buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_a_g.global = 0;
     call->at.d_mean_h_of_a_g.local = 0;
     call->at.d_a_f.at = args->workspace + at.d_a_f_buffer;
     call->at.d_a_f.global = 0;
     call->at.d_a_f.local = sizes->H;
-    call->at.d_sd_h_of_a_f.at = args->workspace + at.d_sd_h_of_a_f_buffer;
+    call->at.d_sd_h_of_a_f.at = args->workspace + at.d_sd_h_of_a_f_buffer + call->first_row * sizes->H;
     call->at.d_sd_h_of_a_f.global = 0;
     call->at.d_sd_h_of_a_f.local = 0;
-    call->at.d_mean_h_of_a_f.at = args->workspace + at.d_mean_h_of_a_f_buffer;
+    call->at.d_mean_h_of_a_f.at = args->workspace + at.d_mean_h_of_a_f_buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_a_f.global = 0;
     call->at.d_mean_h_of_a_f.local = 0;
     call->at.d_a_i.at = args->workspace + at.d_a_i_buffer;
     call->at.d_a_i.global = 0;
     call->at.d_a_i.local = sizes->H;
-    call->at.d_sd_h_of_a_i.at = args->workspace + at.d_sd_h_of_a_i_buffer;
+    call->at.d_sd_h_of_a_i.at = args->workspace + at.d_sd_h_of_a_i_buffer + call->first_row * sizes->H;
     call->at.d_sd_h_of_a_i.global = 0;
     call->at.d_sd_h_of_a_i.local = 0;
-    call->at.d_mean_h_of_a_i.at = args->workspace + at.d_mean_h_of_a_i_buffer;
+    call->at.d_mean_h_of_a_i.at = args->workspace + at.d_mean_h_of_a_i_buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_a_i.global = 0;
     call->at.d_mean_h_of_a_i.local = 0;
-    call->at.d_sd_h_1.at = args->workspace + at.d_sd_h_1_buffer;
+    call->at.d_sd_h_1.at = args->workspace + at.d_sd_h_1_buffer + call->first_row * 1;
     call->at.d_sd_h_1.global = 0;
     call->at.d_sd_h_1.local = 0;
-    call->at.d_sd_h_2.at = args->workspace + at.d_sd_h_2_buffer;
+    call->at.d_sd_h_2.at = args->workspace + at.d_sd_h_2_buffer + call->first_row * 1;
     call->at.d_sd_h_2.global = 0;
     call->at.d_sd_h_2.local = 0;
-    call->at.d_sd_h_3.at = args->workspace + at.d_sd_h_3_buffer;
+    call->at.d_sd_h_3.at = args->workspace + at.d_sd_h_3_buffer + call->first_row * 1;
     call->at.d_sd_h_3.global = 0;
     call->at.d_sd_h_3.local = 0;
-    call->at.d_sd_h_4.at = args->workspace + at.d_sd_h_4_buffer;
+    call->at.d_sd_h_4.at = args->workspace + at.d_sd_h_4_buffer + call->first_row * 1;
     call->at.d_sd_h_4.global = 0;
     call->at.d_sd_h_4.local = 0;
-    call->at.d_sum_mean_arg_______.at = args->workspace + at.d_sum_mean_arg________buffer;
+    call->at.d_sum_mean_arg_______.at = args->workspace + at.d_sum_mean_arg________buffer + call->first_row * 1;
     call->at.d_sum_mean_arg_______.global = 0;
     call->at.d_sum_mean_arg_______.local = 0;
-    call->at.d_mean_arg_______.at = args->workspace + at.d_mean_arg________buffer;
+    call->at.d_mean_arg_______.at = args->workspace + at.d_mean_arg________buffer + call->first_row * sizes->H;
     call->at.d_mean_arg_______.global = 0;
     call->at.d_mean_arg_______.local = 0;
-    call->at.d_mean_h_of_mean_arg_______.at = args->workspace + at.d_mean_h_of_mean_arg________buffer;
+    call->at.d_mean_h_of_mean_arg_______.at = args->workspace + at.d_mean_h_of_mean_arg________buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_mean_arg_______.global = 0;
     call->at.d_mean_h_of_mean_arg_______.local = 0;
-    call->at.d_mean_h_of_mean_arg______.at = args->workspace + at.d_mean_h_of_mean_arg_______buffer;
+    call->at.d_mean_h_of_mean_arg______.at = args->workspace + at.d_mean_h_of_mean_arg_______buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_mean_arg______.global = 0;
     call->at.d_mean_h_of_mean_arg______.local = 0;
-    call->at.d_mean_h_of_mean_arg_____.at = args->workspace + at.d_mean_h_of_mean_arg______buffer;
+    call->at.d_mean_h_of_mean_arg_____.at = args->workspace + at.d_mean_h_of_mean_arg______buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_mean_arg_____.global = 0;
     call->at.d_mean_h_of_mean_arg_____.local = 0;
-    call->at.d_mean_h_of_mean_arg____.at = args->workspace + at.d_mean_h_of_mean_arg_____buffer;
+    call->at.d_mean_h_of_mean_arg____.at = args->workspace + at.d_mean_h_of_mean_arg_____buffer + call->first_row * sizes->H;
     call->at.d_mean_h_of_mean_arg____.global = 0;
     call->at.d_mean_h_of_mean_arg____.local = 0;
-    call->at.d_mean_h_1.at = args->workspace + at.d_mean_h_1_buffer;
+    call->at.d_mean_h_1.at = args->workspace + at.d_mean_h_1_buffer + call->first_row * 1;
     call->at.d_mean_h_1.global = 0;
     call->at.d_mean_h_1.local = 0;
-    call->at.d_mean_h_2.at = args->workspace + at.d_mean_h_2_buffer;
+    call->at.d_mean_h_2.at = args->workspace + at.d_mean_h_2_buffer + call->first_row * 1;
     call->at.d_mean_h_2.global = 0;
     call->at.d_mean_h_2.local = 0;
-    call->at.d_mean_h_3.at = args->workspace + at.d_mean_h_3_buffer;
+    call->at.d_mean_h_3.at = args->workspace + at.d_mean_h_3_buffer + call->first_row * 1;
     call->at.d_mean_h_3.global = 0;
     call->at.d_mean_h_3.local = 0;
-    call->at.d_mean_h_4.at = args->workspace + at.d_mean_h_4_buffer;
+    call->at.d_mean_h_4.at = args->workspace + at.d_mean_h_4_buffer + call->first_row * 1;
     call->at.d_mean_h_4.global = 0;
     call->at.d_mean_h_4.local = 0;
-    call->at.d_mean_h_5.at = args->workspace + at.d_mean_h_5_buffer;
+    call->at.d_mean_h_5.at = args->workspace + at.d_mean_h_5_buffer + call->first_row * 1;
     call->at.d_mean_h_5.global = 0;
     call->at.d_mean_h_5.local = 0;
-    call->at.d_mean_h_6.at = args->workspace + at.d_mean_h_6_buffer;
+    call->at.d_mean_h_6.at = args->workspace + at.d_mean_h_6_buffer + call->first_row * 1;
     call->at.d_mean_h_6.global = 0;
     call->at.d_mean_h_6.local = 0;
-    call->at.d_mean_h_7.at = args->workspace + at.d_mean_h_7_buffer;
+    call->at.d_mean_h_7.at = args->workspace + at.d_mean_h_7_buffer + call->first_row * 1;
     call->at.d_mean_h_7.global = 0;
     call->at.d_mean_h_7.local = 0;
-    call->at.d_mean_h_8.at = args->workspace + at.d_mean_h_8_buffer;
+    call->at.d_mean_h_8.at = args->workspace + at.d_mean_h_8_buffer + call->first_row * 1;
     call->at.d_mean_h_8.global = 0;
     call->at.d_mean_h_8.local = 0;
-    call->at.d_sum_Uh_o.at = args->workspace + at.d_sum_Uh_o_buffer;
+    call->at.d_sum_Uh_o.at = args->workspace + at.d_sum_Uh_o_buffer + call->first_row * 1;
     call->at.d_sum_Uh_o.global = 0;
     call->at.d_sum_Uh_o.local = 0;
     call->at.d_Uh_o.at = args->workspace + at.d_Uh_o_buffer;
@@ -8689,54 +8722,54 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     return DK_OK;
 }
 
+/* U_o U_g U_f U_i */
+enum { lstm_layer_norm_ba2016_f64_backward_starts_1 = 0 };
+
+static void lstm_layer_norm_ba2016_f64_backward_weights_1(const lstm_layer_norm_ba2016_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_o, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_g, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.U_f, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.U_i, 1, sizes->H, sizes->H};
+}
+
+/* W_o W_g W_f W_i */
+enum { lstm_layer_norm_ba2016_f64_backward_starts_2 = 0 };
+
+static void lstm_layer_norm_ba2016_f64_backward_weights_2(const lstm_layer_norm_ba2016_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_o, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_g, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_f, 1, sizes->I, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.W_i, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void lstm_layer_norm_ba2016_f64_backward_fill(const lstm_layer_norm_ba2016_f64_backward_args *args, const lstm_layer_norm_ba2016_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_o, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        lstm_layer_norm_ba2016_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 4, matrices, lstm_layer_norm_ba2016_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_g, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        lstm_layer_norm_ba2016_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, 4, matrices, lstm_layer_norm_ba2016_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_f, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_i, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_o, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_i, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status lstm_layer_norm_ba2016_f64_backward_pack(const lstm_layer_norm_ba2016_f64_backward_args *args, double *packed, size_t packed_count)
@@ -8820,39 +8853,41 @@ dk_status lstm_layer_norm_ba2016_f64_backward_pack(const lstm_layer_norm_ba2016_
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void lstm_layer_norm_ba2016_f64_backward_start(const lstm_layer_norm_ba2016_f64_backward_call *call, const dk_team *team)
 {
     const lstm_layer_norm_ba2016_f64_backward_args *const args = call->args;
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         lstm_layer_norm_ba2016_f64_backward_layout at;
         (void)lstm_layer_norm_ba2016_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         lstm_layer_norm_ba2016_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_beta_c_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_c_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_o_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_o_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_f_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_i_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_h_o_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_h_g_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_h_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_h_i_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_x_o_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_x_g_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_x_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_gamma_x_i_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_beta_c_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_c_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_o_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_o_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_f_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_i_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_h_o_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_h_g_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_h_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_h_i_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_x_o_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_x_g_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_x_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_gamma_x_i_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -9072,6 +9107,15 @@ static void lstm_layer_norm_ba2016_f64_backward_step(const lstm_layer_norm_ba201
         a.dk_product_1.segment_count = 4;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[4];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            lstm_layer_norm_ba2016_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = lstm_layer_norm_ba2016_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_Uh_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -9267,6 +9311,15 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
         a.dk_product_2.segment_count = 4;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f64 matrices_2[4];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            lstm_layer_norm_ba2016_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = lstm_layer_norm_ba2016_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_Wx_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -9314,15 +9367,15 @@ static void lstm_layer_norm_ba2016_f64_backward_chunk(lstm_layer_norm_ba2016_f64
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        lstm_layer_norm_ba2016_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        lstm_layer_norm_ba2016_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.d_c, row, local),
-                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         call->latest_2 = dk_into_f64(call->at.d_c, row, local);
@@ -9338,6 +9391,9 @@ static void lstm_layer_norm_ba2016_f64_backward_chunk(lstm_layer_norm_ba2016_f64
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     lstm_layer_norm_ba2016_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -9360,19 +9416,20 @@ dk_status lstm_layer_norm_ba2016_f64_backward(const lstm_layer_norm_ba2016_f64_b
         return status;
     }
     lstm_layer_norm_ba2016_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_layer_norm_ba2016_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f64(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -9404,6 +9461,7 @@ dk_status lstm_layer_norm_ba2016_f64_memory_needed(const lstm_layer_norm_ba2016_
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

@@ -137,10 +137,10 @@ DK_INLINE void lstm_projection_f32_forward_step_1_at(const lstm_projection_f32_f
 static void lstm_projection_f32_forward_step_1(const lstm_projection_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
@@ -196,10 +196,10 @@ DK_INLINE void lstm_projection_f32_forward_step_2_at(const lstm_projection_f32_f
 static void lstm_projection_f32_forward_step_2(const lstm_projection_f32_forward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -239,6 +239,7 @@ static dk_status lstm_projection_f32_forward_lay_out(const lstm_projection_sizes
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -250,7 +251,7 @@ static dk_status lstm_projection_f32_forward_lay_out(const lstm_projection_sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->P, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -258,6 +259,9 @@ typedef struct lstm_projection_f32_forward_call {
     const lstm_projection_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -359,6 +363,7 @@ static dk_status lstm_projection_f32_forward_prepare(const lstm_projection_f32_f
     const lstm_projection_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     lstm_projection_f32_forward_layout at;
     lstm_projection_f32_kept kept;
     dk_status status = lstm_projection_f32_forward_check(args);
@@ -373,16 +378,18 @@ static dk_status lstm_projection_f32_forward_prepare(const lstm_projection_f32_f
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->P;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -411,7 +418,7 @@ static dk_status lstm_projection_f32_forward_prepare(const lstm_projection_f32_f
     call->at.o.at = training ? args->saved + kept.o : NULL;
     call->at.o.global = training ? sizes->H : 0;
     call->at.o.local = training ? 0 : 0;
-    call->at.W_p_arg.at = args->workspace + at.W_p_arg_buffer;
+    call->at.W_p_arg.at = args->workspace + at.W_p_arg_buffer + call->first_row * sizes->H;
     call->at.W_p_arg.global = 0;
     call->at.W_p_arg.local = 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -420,65 +427,59 @@ static dk_status lstm_projection_f32_forward_prepare(const lstm_projection_f32_f
     return DK_OK;
 }
 
+/* W_i U_i W_f U_f W_g U_g W_o U_o */
+enum { lstm_projection_f32_forward_starts_1 = 1 };
+
+static void lstm_projection_f32_forward_weights_1(const lstm_projection_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_i, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_i, sizes->P, 1, sizes->P};
+    matrices[2] = (dk_matrix_f32){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f32){args->params.U_f, sizes->P, 1, sizes->P};
+    matrices[4] = (dk_matrix_f32){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[5] = (dk_matrix_f32){args->params.U_g, sizes->P, 1, sizes->P};
+    matrices[6] = (dk_matrix_f32){args->params.W_o, sizes->I, 1, sizes->I};
+    matrices[7] = (dk_matrix_f32){args->params.U_o, sizes->P, 1, sizes->P};
+    starts[0] = args->params.b_i;
+    starts[1] = args->params.b_f;
+    starts[2] = args->params.b_g;
+    starts[3] = args->params.b_o;
+}
+
+/* W_p */
+enum { lstm_projection_f32_forward_starts_2 = 0 };
+
+static void lstm_projection_f32_forward_weights_2(const lstm_projection_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_p, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void lstm_projection_f32_forward_fill(const lstm_projection_f32_forward_args *args, const lstm_projection_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const lstm_projection_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 0,
-            args->params.W_i, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[8];
+        const float *starts[5];
+        lstm_projection_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, 2, matrices, lstm_projection_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, sizes->I, 0,
-            args->params.U_i, sizes->P, 1, sizes->P);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        lstm_projection_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->P, 1, matrices, lstm_projection_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, sizes->I, 1,
-            args->params.U_f, sizes->P, 1, sizes->P);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, sizes->I, 2,
-            args->params.U_g, sizes->P, 1, sizes->P);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 3,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, sizes->I, 3,
-            args->params.U_o, sizes->P, 1, sizes->P);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_i};
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 1, starts_0);
-        const float *const starts_1[] = {args->params.b_f};
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 1, 1, starts_1);
-        const float *const starts_2[] = {args->params.b_g};
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 2, 1, starts_2);
-        const float *const starts_3[] = {args->params.b_o};
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 3, 1, starts_3);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_p */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->P, sizes->H, 0, 0,
-            args->params.W_p, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->P, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status lstm_projection_f32_forward_pack(const lstm_projection_f32_forward_args *args, float *packed, size_t packed_count)
@@ -541,7 +542,7 @@ static void lstm_projection_f32_forward_start(const lstm_projection_f32_forward_
     const lstm_projection_f32_forward_args *const args = call->args;
     const lstm_projection_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         lstm_projection_f32_forward_layout at;
         (void)lstm_projection_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         lstm_projection_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -559,7 +560,7 @@ static void lstm_projection_f32_forward_before(const lstm_projection_f32_forward
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->P, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->P, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -582,6 +583,15 @@ static void lstm_projection_f32_forward_step(const lstm_projection_f32_forward_c
             : call->before_1 + local * dk_before_size_f32_g4(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[8];
+        const float *starts_1[5];
+        if (call->panel_1 == NULL) {
+            lstm_projection_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = lstm_projection_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -606,6 +616,15 @@ static void lstm_projection_f32_forward_step(const lstm_projection_f32_forward_c
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->P;
+        dk_matrix_f32 matrices_2[1];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            lstm_projection_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = lstm_projection_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.W_p_arg, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -626,35 +645,38 @@ static void lstm_projection_f32_forward_chunk(lstm_projection_f32_forward_call *
     lstm_projection_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->P, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->P, call->step_team);
                 }
             }
             {
                 float *const start = dk_into_f32(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f32(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        lstm_projection_f32_forward_step(call, rows, row, local, team);
+        lstm_projection_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->P, rows, call->alive + local, team);
+                dk_into_f32(call->at.h, row, local), sizes->P, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.c_next, row, local),
-                dk_into_f32(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         call->latest_2 = dk_into_f32(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->P, steps * rows, call->alive, team);
@@ -682,8 +704,8 @@ dk_status lstm_projection_f32_forward(const lstm_projection_f32_forward_args *ar
         lstm_projection_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->P, team);
-    dk_copy_f32(args->last.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->P, call.latest_1, call.own_rows * sizes->P, call.step_team);
+    dk_copy_f32(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -724,10 +746,9 @@ DK_INLINE void lstm_projection_f32_backward_step_1_at(const lstm_projection_f32_
 
 static void lstm_projection_f32_backward_step_1(const lstm_projection_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_projection_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -766,10 +787,9 @@ DK_INLINE void lstm_projection_f32_backward_step_2_at(const lstm_projection_f32_
 
 static void lstm_projection_f32_backward_step_2(const lstm_projection_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_projection_f32_backward_step_2_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -840,10 +860,10 @@ DK_INLINE void lstm_projection_f32_backward_step_3_at(const lstm_projection_f32_
 static void lstm_projection_f32_backward_step_3(const lstm_projection_f32_backward_step_3_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -896,10 +916,10 @@ DK_INLINE void lstm_projection_f32_backward_step_4_at(const lstm_projection_f32_
 static void lstm_projection_f32_backward_step_4(const lstm_projection_f32_backward_step_4_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -952,10 +972,10 @@ DK_INLINE void lstm_projection_f32_backward_after_1_at(const lstm_projection_f32
 static void lstm_projection_f32_backward_after_1(const lstm_projection_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -1007,6 +1027,7 @@ static dk_status lstm_projection_f32_backward_lay_out(const lstm_projection_size
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1027,7 +1048,7 @@ static dk_status lstm_projection_f32_backward_lay_out(const lstm_projection_size
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->P) + dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->P) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1035,6 +1056,9 @@ typedef struct lstm_projection_f32_backward_call {
     const lstm_projection_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -1202,6 +1226,7 @@ static dk_status lstm_projection_f32_backward_prepare(const lstm_projection_f32_
     const lstm_projection_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     lstm_projection_f32_backward_layout at;
     lstm_projection_f32_kept kept;
     dk_status status = lstm_projection_f32_backward_check(args);
@@ -1216,16 +1241,18 @@ static dk_status lstm_projection_f32_backward_prepare(const lstm_projection_f32_
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->P) + dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->P;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1255,16 +1282,16 @@ static dk_status lstm_projection_f32_backward_prepare(const lstm_projection_f32_
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->P : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->P;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->P;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1309,7 +1336,7 @@ static dk_status lstm_projection_f32_backward_prepare(const lstm_projection_f32_
     call->at.d_W_p_all.at = args->d_params.W_p;
     call->at.d_W_p_all.global = 0;
     call->at.d_W_p_all.local = 0;
-    call->at.tanh_c_next.at = args->workspace + at.tanh_c_next_buffer;
+    call->at.tanh_c_next.at = args->workspace + at.tanh_c_next_buffer + call->first_row * sizes->H;
     call->at.tanh_c_next.global = 0;
     call->at.tanh_c_next.local = 0;
     call->at.W_p_arg.at = args->workspace + at.W_p_arg_buffer;
@@ -1333,61 +1360,71 @@ static dk_status lstm_projection_f32_backward_prepare(const lstm_projection_f32_
     return DK_OK;
 }
 
+/* W_p */
+enum { lstm_projection_f32_backward_starts_1 = 0 };
+
+static void lstm_projection_f32_backward_weights_1(const lstm_projection_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_p, 1, sizes->H, sizes->P};
+}
+
+/* U_o U_g U_f U_i */
+enum { lstm_projection_f32_backward_starts_2 = 0 };
+
+static void lstm_projection_f32_backward_weights_2(const lstm_projection_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_o, 1, sizes->P, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_g, 1, sizes->P, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.U_f, 1, sizes->P, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.U_i, 1, sizes->P, sizes->H};
+}
+
+/* W_o W_g W_f W_i */
+enum { lstm_projection_f32_backward_starts_3 = 0 };
+
+static void lstm_projection_f32_backward_weights_3(const lstm_projection_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_o, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_g, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_f, 1, sizes->I, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.W_i, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void lstm_projection_f32_backward_fill(const lstm_projection_f32_backward_args *args, const lstm_projection_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const lstm_projection_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_p */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->P, 0, 0,
-            args->params.W_p, 1, sizes->H, sizes->P);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        lstm_projection_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, lstm_projection_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->P, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        lstm_projection_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->P, 4, matrices, lstm_projection_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_o, 1, sizes->P, sizes->H);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        lstm_projection_f32_backward_weights_3(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, 4, matrices, lstm_projection_f32_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_g, 1, sizes->P, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_f, 1, sizes->P, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_i, 1, sizes->P, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_o, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_i, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status lstm_projection_f32_backward_pack(const lstm_projection_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1444,30 +1481,32 @@ dk_status lstm_projection_f32_backward_pack(const lstm_projection_f32_backward_a
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void lstm_projection_f32_backward_start(const lstm_projection_f32_backward_call *call, const dk_team *team)
 {
     const lstm_projection_f32_backward_args *const args = call->args;
     const lstm_projection_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         lstm_projection_f32_backward_layout at;
         (void)lstm_projection_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         lstm_projection_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_W_p_all.at, NULL, sizes->P * sizes->H, team);
-    dk_copy_f32(call->at.d_b_o_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_o_all.at, NULL, sizes->H * sizes->P, team);
-    dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->P, team);
-    dk_copy_f32(call->at.d_U_f_all.at, NULL, sizes->H * sizes->P, team);
-    dk_copy_f32(call->at.d_U_i_all.at, NULL, sizes->H * sizes->P, team);
-    dk_copy_f32(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_W_p_all.at, NULL, sizes->P * sizes->H, team);
+        dk_copy_f32(call->at.d_b_o_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_o_all.at, NULL, sizes->H * sizes->P, team);
+        dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->P, team);
+        dk_copy_f32(call->at.d_U_f_all.at, NULL, sizes->H * sizes->P, team);
+        dk_copy_f32(call->at.d_U_i_all.at, NULL, sizes->H * sizes->P, team);
+        dk_copy_f32(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->P, team);
     }
@@ -1507,6 +1546,15 @@ static void lstm_projection_f32_backward_step(const lstm_projection_f32_backward
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            lstm_projection_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = lstm_projection_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_h_next, row, local);
         a.dk_segments_1[0].stride = sizes->P;
         a.dk_segments_1[0].depth = sizes->P;
@@ -1533,6 +1581,15 @@ static void lstm_projection_f32_backward_step(const lstm_projection_f32_backward
         a.dk_product_2.segment_count = 4;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->P;
+        dk_matrix_f32 matrices_2[4];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            lstm_projection_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = lstm_projection_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1565,6 +1622,15 @@ static void lstm_projection_f32_backward_after(const lstm_projection_f32_backwar
         a.dk_product_3.segment_count = 4;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f32 matrices_3[4];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            lstm_projection_f32_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = lstm_projection_f32_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -1624,15 +1690,15 @@ static void lstm_projection_f32_backward_chunk(lstm_projection_f32_backward_call
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        lstm_projection_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        lstm_projection_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->P, rows, call->alive + local, team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->P, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.d_c, row, local),
-                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         call->latest_2 = dk_into_f32(call->at.d_c, row, local);
@@ -1648,6 +1714,9 @@ static void lstm_projection_f32_backward_chunk(lstm_projection_f32_backward_call
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     lstm_projection_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1670,19 +1739,20 @@ dk_status lstm_projection_f32_backward(const lstm_projection_f32_backward_args *
         return status;
     }
     lstm_projection_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->P, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->P, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_projection_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->P, team);
-    dk_copy_f32(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->P, call.latest_1, call.own_rows * sizes->P, call.step_team);
+    dk_copy_f32(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1714,6 +1784,7 @@ dk_status lstm_projection_f32_memory_needed(const lstm_projection_sizes *sizes, 
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1817,10 +1888,10 @@ DK_INLINE void lstm_projection_f64_forward_step_1_at(const lstm_projection_f64_f
 static void lstm_projection_f64_forward_step_1(const lstm_projection_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
@@ -1876,10 +1947,10 @@ DK_INLINE void lstm_projection_f64_forward_step_2_at(const lstm_projection_f64_f
 static void lstm_projection_f64_forward_step_2(const lstm_projection_f64_forward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1919,6 +1990,7 @@ static dk_status lstm_projection_f64_forward_lay_out(const lstm_projection_sizes
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1930,7 +2002,7 @@ static dk_status lstm_projection_f64_forward_lay_out(const lstm_projection_sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->P, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1938,6 +2010,9 @@ typedef struct lstm_projection_f64_forward_call {
     const lstm_projection_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2039,6 +2114,7 @@ static dk_status lstm_projection_f64_forward_prepare(const lstm_projection_f64_f
     const lstm_projection_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     lstm_projection_f64_forward_layout at;
     lstm_projection_f64_kept kept;
     dk_status status = lstm_projection_f64_forward_check(args);
@@ -2053,16 +2129,18 @@ static dk_status lstm_projection_f64_forward_prepare(const lstm_projection_f64_f
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->P;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -2091,7 +2169,7 @@ static dk_status lstm_projection_f64_forward_prepare(const lstm_projection_f64_f
     call->at.o.at = training ? args->saved + kept.o : NULL;
     call->at.o.global = training ? sizes->H : 0;
     call->at.o.local = training ? 0 : 0;
-    call->at.W_p_arg.at = args->workspace + at.W_p_arg_buffer;
+    call->at.W_p_arg.at = args->workspace + at.W_p_arg_buffer + call->first_row * sizes->H;
     call->at.W_p_arg.global = 0;
     call->at.W_p_arg.local = 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -2100,65 +2178,59 @@ static dk_status lstm_projection_f64_forward_prepare(const lstm_projection_f64_f
     return DK_OK;
 }
 
+/* W_i U_i W_f U_f W_g U_g W_o U_o */
+enum { lstm_projection_f64_forward_starts_1 = 1 };
+
+static void lstm_projection_f64_forward_weights_1(const lstm_projection_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_i, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_i, sizes->P, 1, sizes->P};
+    matrices[2] = (dk_matrix_f64){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f64){args->params.U_f, sizes->P, 1, sizes->P};
+    matrices[4] = (dk_matrix_f64){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[5] = (dk_matrix_f64){args->params.U_g, sizes->P, 1, sizes->P};
+    matrices[6] = (dk_matrix_f64){args->params.W_o, sizes->I, 1, sizes->I};
+    matrices[7] = (dk_matrix_f64){args->params.U_o, sizes->P, 1, sizes->P};
+    starts[0] = args->params.b_i;
+    starts[1] = args->params.b_f;
+    starts[2] = args->params.b_g;
+    starts[3] = args->params.b_o;
+}
+
+/* W_p */
+enum { lstm_projection_f64_forward_starts_2 = 0 };
+
+static void lstm_projection_f64_forward_weights_2(const lstm_projection_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_p, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void lstm_projection_f64_forward_fill(const lstm_projection_f64_forward_args *args, const lstm_projection_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const lstm_projection_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 0,
-            args->params.W_i, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[8];
+        const double *starts[5];
+        lstm_projection_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, 2, matrices, lstm_projection_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, sizes->I, 0,
-            args->params.U_i, sizes->P, 1, sizes->P);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        lstm_projection_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->P, 1, matrices, lstm_projection_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, sizes->I, 1,
-            args->params.U_f, sizes->P, 1, sizes->P);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, sizes->I, 2,
-            args->params.U_g, sizes->P, 1, sizes->P);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 3,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i U_i W_f U_f W_g U_g W_o U_o */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, sizes->I, 3,
-            args->params.U_o, sizes->P, 1, sizes->P);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_i};
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 0, 1, starts_0);
-        const double *const starts_1[] = {args->params.b_f};
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 1, 1, starts_1);
-        const double *const starts_2[] = {args->params.b_g};
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 2, 1, starts_2);
-        const double *const starts_3[] = {args->params.b_o};
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->P, 3, 1, starts_3);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_p */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->P, sizes->H, 0, 0,
-            args->params.W_p, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->P, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status lstm_projection_f64_forward_pack(const lstm_projection_f64_forward_args *args, double *packed, size_t packed_count)
@@ -2221,7 +2293,7 @@ static void lstm_projection_f64_forward_start(const lstm_projection_f64_forward_
     const lstm_projection_f64_forward_args *const args = call->args;
     const lstm_projection_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         lstm_projection_f64_forward_layout at;
         (void)lstm_projection_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         lstm_projection_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -2239,7 +2311,7 @@ static void lstm_projection_f64_forward_before(const lstm_projection_f64_forward
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->P, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->P, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -2262,6 +2334,15 @@ static void lstm_projection_f64_forward_step(const lstm_projection_f64_forward_c
             : call->before_1 + local * dk_before_size_f64_g4(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[8];
+        const double *starts_1[5];
+        if (call->panel_1 == NULL) {
+            lstm_projection_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = lstm_projection_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -2286,6 +2367,15 @@ static void lstm_projection_f64_forward_step(const lstm_projection_f64_forward_c
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->P;
+        dk_matrix_f64 matrices_2[1];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            lstm_projection_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = lstm_projection_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.W_p_arg, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2306,35 +2396,38 @@ static void lstm_projection_f64_forward_chunk(lstm_projection_f64_forward_call *
     lstm_projection_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->P, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->P, call->step_team);
                 }
             }
             {
                 double *const start = dk_into_f64(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f64(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        lstm_projection_f64_forward_step(call, rows, row, local, team);
+        lstm_projection_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->P, rows, call->alive + local, team);
+                dk_into_f64(call->at.h, row, local), sizes->P, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.c_next, row, local),
-                dk_into_f64(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         call->latest_2 = dk_into_f64(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->P, steps * rows, call->alive, team);
@@ -2362,8 +2455,8 @@ dk_status lstm_projection_f64_forward(const lstm_projection_f64_forward_args *ar
         lstm_projection_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->P, team);
-    dk_copy_f64(args->last.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->P, call.latest_1, call.own_rows * sizes->P, call.step_team);
+    dk_copy_f64(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2404,10 +2497,9 @@ DK_INLINE void lstm_projection_f64_backward_step_1_at(const lstm_projection_f64_
 
 static void lstm_projection_f64_backward_step_1(const lstm_projection_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_projection_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2446,10 +2538,9 @@ DK_INLINE void lstm_projection_f64_backward_step_2_at(const lstm_projection_f64_
 
 static void lstm_projection_f64_backward_step_2(const lstm_projection_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             lstm_projection_f64_backward_step_2_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2520,10 +2611,10 @@ DK_INLINE void lstm_projection_f64_backward_step_3_at(const lstm_projection_f64_
 static void lstm_projection_f64_backward_step_3(const lstm_projection_f64_backward_step_3_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2576,10 +2667,10 @@ DK_INLINE void lstm_projection_f64_backward_step_4_at(const lstm_projection_f64_
 static void lstm_projection_f64_backward_step_4(const lstm_projection_f64_backward_step_4_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2632,10 +2723,10 @@ DK_INLINE void lstm_projection_f64_backward_after_1_at(const lstm_projection_f64
 static void lstm_projection_f64_backward_after_1(const lstm_projection_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2687,6 +2778,7 @@ static dk_status lstm_projection_f64_backward_lay_out(const lstm_projection_size
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2707,7 +2799,7 @@ static dk_status lstm_projection_f64_backward_lay_out(const lstm_projection_size
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->P) + dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->P) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2715,6 +2807,9 @@ typedef struct lstm_projection_f64_backward_call {
     const lstm_projection_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2882,6 +2977,7 @@ static dk_status lstm_projection_f64_backward_prepare(const lstm_projection_f64_
     const lstm_projection_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     lstm_projection_f64_backward_layout at;
     lstm_projection_f64_kept kept;
     dk_status status = lstm_projection_f64_backward_check(args);
@@ -2896,16 +2992,18 @@ static dk_status lstm_projection_f64_backward_prepare(const lstm_projection_f64_
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->P) + dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->P;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -2935,16 +3033,16 @@ static dk_status lstm_projection_f64_backward_prepare(const lstm_projection_f64_
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->P : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->P;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->P;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -2989,7 +3087,7 @@ static dk_status lstm_projection_f64_backward_prepare(const lstm_projection_f64_
     call->at.d_W_p_all.at = args->d_params.W_p;
     call->at.d_W_p_all.global = 0;
     call->at.d_W_p_all.local = 0;
-    call->at.tanh_c_next.at = args->workspace + at.tanh_c_next_buffer;
+    call->at.tanh_c_next.at = args->workspace + at.tanh_c_next_buffer + call->first_row * sizes->H;
     call->at.tanh_c_next.global = 0;
     call->at.tanh_c_next.local = 0;
     call->at.W_p_arg.at = args->workspace + at.W_p_arg_buffer;
@@ -3013,61 +3111,71 @@ static dk_status lstm_projection_f64_backward_prepare(const lstm_projection_f64_
     return DK_OK;
 }
 
+/* W_p */
+enum { lstm_projection_f64_backward_starts_1 = 0 };
+
+static void lstm_projection_f64_backward_weights_1(const lstm_projection_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_p, 1, sizes->H, sizes->P};
+}
+
+/* U_o U_g U_f U_i */
+enum { lstm_projection_f64_backward_starts_2 = 0 };
+
+static void lstm_projection_f64_backward_weights_2(const lstm_projection_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_o, 1, sizes->P, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_g, 1, sizes->P, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.U_f, 1, sizes->P, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.U_i, 1, sizes->P, sizes->H};
+}
+
+/* W_o W_g W_f W_i */
+enum { lstm_projection_f64_backward_starts_3 = 0 };
+
+static void lstm_projection_f64_backward_weights_3(const lstm_projection_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const lstm_projection_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_o, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_g, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_f, 1, sizes->I, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.W_i, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void lstm_projection_f64_backward_fill(const lstm_projection_f64_backward_args *args, const lstm_projection_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const lstm_projection_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_p */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->P, 0, 0,
-            args->params.W_p, 1, sizes->H, sizes->P);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        lstm_projection_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, lstm_projection_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->P, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        lstm_projection_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->P, 4, matrices, lstm_projection_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_o, 1, sizes->P, sizes->H);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        lstm_projection_f64_backward_weights_3(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, 4, matrices, lstm_projection_f64_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_g, 1, sizes->P, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_f, 1, sizes->P, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_i, 1, sizes->P, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->P, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_o, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_i, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status lstm_projection_f64_backward_pack(const lstm_projection_f64_backward_args *args, double *packed, size_t packed_count)
@@ -3124,30 +3232,32 @@ dk_status lstm_projection_f64_backward_pack(const lstm_projection_f64_backward_a
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void lstm_projection_f64_backward_start(const lstm_projection_f64_backward_call *call, const dk_team *team)
 {
     const lstm_projection_f64_backward_args *const args = call->args;
     const lstm_projection_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         lstm_projection_f64_backward_layout at;
         (void)lstm_projection_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         lstm_projection_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_W_p_all.at, NULL, sizes->P * sizes->H, team);
-    dk_copy_f64(call->at.d_b_o_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_o_all.at, NULL, sizes->H * sizes->P, team);
-    dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->P, team);
-    dk_copy_f64(call->at.d_U_f_all.at, NULL, sizes->H * sizes->P, team);
-    dk_copy_f64(call->at.d_U_i_all.at, NULL, sizes->H * sizes->P, team);
-    dk_copy_f64(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_W_p_all.at, NULL, sizes->P * sizes->H, team);
+        dk_copy_f64(call->at.d_b_o_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_o_all.at, NULL, sizes->H * sizes->P, team);
+        dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->P, team);
+        dk_copy_f64(call->at.d_U_f_all.at, NULL, sizes->H * sizes->P, team);
+        dk_copy_f64(call->at.d_U_i_all.at, NULL, sizes->H * sizes->P, team);
+        dk_copy_f64(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->P, team);
     }
@@ -3187,6 +3297,15 @@ static void lstm_projection_f64_backward_step(const lstm_projection_f64_backward
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            lstm_projection_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = lstm_projection_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_h_next, row, local);
         a.dk_segments_1[0].stride = sizes->P;
         a.dk_segments_1[0].depth = sizes->P;
@@ -3213,6 +3332,15 @@ static void lstm_projection_f64_backward_step(const lstm_projection_f64_backward
         a.dk_product_2.segment_count = 4;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->P;
+        dk_matrix_f64 matrices_2[4];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            lstm_projection_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = lstm_projection_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -3245,6 +3373,15 @@ static void lstm_projection_f64_backward_after(const lstm_projection_f64_backwar
         a.dk_product_3.segment_count = 4;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f64 matrices_3[4];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            lstm_projection_f64_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = lstm_projection_f64_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -3304,15 +3441,15 @@ static void lstm_projection_f64_backward_chunk(lstm_projection_f64_backward_call
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        lstm_projection_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        lstm_projection_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->P, rows, call->alive + local, team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->P, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.d_c, row, local),
-                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         call->latest_2 = dk_into_f64(call->at.d_c, row, local);
@@ -3328,6 +3465,9 @@ static void lstm_projection_f64_backward_chunk(lstm_projection_f64_backward_call
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     lstm_projection_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -3350,19 +3490,20 @@ dk_status lstm_projection_f64_backward(const lstm_projection_f64_backward_args *
         return status;
     }
     lstm_projection_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->P, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->P, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_projection_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->P, team);
-    dk_copy_f64(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->P, call.latest_1, call.own_rows * sizes->P, call.step_team);
+    dk_copy_f64(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -3394,6 +3535,7 @@ dk_status lstm_projection_f64_memory_needed(const lstm_projection_sizes *sizes, 
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

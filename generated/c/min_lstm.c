@@ -109,10 +109,10 @@ DK_INLINE void min_lstm_f32_forward_before_1_at(const min_lstm_f32_forward_befor
 static void min_lstm_f32_forward_before_1(const min_lstm_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
@@ -173,10 +173,9 @@ DK_INLINE void min_lstm_f32_forward_step_1_at(const min_lstm_f32_forward_step_1_
 
 static void min_lstm_f32_forward_step_1(const min_lstm_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             min_lstm_f32_forward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -200,6 +199,7 @@ static dk_status min_lstm_f32_forward_lay_out(const min_lstm_sizes *sizes, size_
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -210,7 +210,7 @@ static dk_status min_lstm_f32_forward_lay_out(const min_lstm_sizes *sizes, size_
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g3(sizes->H, sizes->I), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -218,6 +218,9 @@ typedef struct min_lstm_f32_forward_call {
     const min_lstm_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -288,6 +291,7 @@ static dk_status min_lstm_f32_forward_prepare(const min_lstm_f32_forward_args *a
     const min_lstm_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     min_lstm_f32_forward_layout at;
     min_lstm_f32_kept kept;
     dk_status status = min_lstm_f32_forward_check(args);
@@ -302,13 +306,15 @@ static dk_status min_lstm_f32_forward_prepare(const min_lstm_f32_forward_args *a
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_f.at = args->params.b_f;
     call->at.b_f.global = 0;
@@ -343,33 +349,33 @@ static dk_status min_lstm_f32_forward_prepare(const min_lstm_f32_forward_args *a
     return DK_OK;
 }
 
+/* W_f W_i W_n */
+enum { min_lstm_f32_forward_starts_1 = 0 };
+
+static void min_lstm_f32_forward_weights_1(const min_lstm_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const min_lstm_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.W_i, sizes->I, 1, sizes->I};
+    matrices[2] = (dk_matrix_f32){args->params.W_n, sizes->I, 1, sizes->I};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void min_lstm_f32_forward_fill(const min_lstm_f32_forward_args *args, const min_lstm_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const min_lstm_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_i W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_f, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[3];
+        const float *starts[1];
+        min_lstm_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, 1, matrices, min_lstm_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_i W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_i, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_i W_n */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status min_lstm_f32_forward_pack(const min_lstm_f32_forward_args *args, float *packed, size_t packed_count)
@@ -411,7 +417,7 @@ static void min_lstm_f32_forward_start(const min_lstm_f32_forward_call *call, co
     const min_lstm_f32_forward_args *const args = call->args;
     const min_lstm_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         min_lstm_f32_forward_layout at;
         (void)min_lstm_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         min_lstm_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -433,6 +439,15 @@ static void min_lstm_f32_forward_before(const min_lstm_f32_forward_call *call, s
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[3];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            min_lstm_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = min_lstm_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -477,26 +492,29 @@ static void min_lstm_f32_forward_chunk(min_lstm_f32_forward_call *call, size_t f
     min_lstm_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        min_lstm_f32_forward_step(call, rows, row, local, team);
+        min_lstm_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -524,7 +542,7 @@ dk_status min_lstm_f32_forward(const min_lstm_f32_forward_args *args, const dk_t
         min_lstm_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -582,10 +600,9 @@ DK_INLINE void min_lstm_f32_backward_step_1_at(const min_lstm_f32_backward_step_
 
 static void min_lstm_f32_backward_step_1(const min_lstm_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             min_lstm_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -623,10 +640,10 @@ DK_INLINE void min_lstm_f32_backward_after_1_at(const min_lstm_f32_backward_afte
 static void min_lstm_f32_backward_after_1(const min_lstm_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -670,6 +687,7 @@ static dk_status min_lstm_f32_backward_lay_out(const min_lstm_sizes *sizes, size
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -682,7 +700,7 @@ static dk_status min_lstm_f32_backward_lay_out(const min_lstm_sizes *sizes, size
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -690,6 +708,9 @@ typedef struct min_lstm_f32_backward_call {
     const min_lstm_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -790,6 +811,7 @@ static dk_status min_lstm_f32_backward_prepare(const min_lstm_f32_backward_args 
     const min_lstm_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     min_lstm_f32_backward_layout at;
     min_lstm_f32_kept kept;
     dk_status status = min_lstm_f32_backward_check(args);
@@ -804,13 +826,15 @@ static dk_status min_lstm_f32_backward_prepare(const min_lstm_f32_backward_args 
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -831,10 +855,10 @@ static dk_status min_lstm_f32_backward_prepare(const min_lstm_f32_backward_args 
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -870,31 +894,33 @@ static dk_status min_lstm_f32_backward_prepare(const min_lstm_f32_backward_args 
     return DK_OK;
 }
 
+/* W_n W_i W_f */
+enum { min_lstm_f32_backward_starts_1 = 0 };
+
+static void min_lstm_f32_backward_weights_1(const min_lstm_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const min_lstm_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_n, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_i, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_f, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void min_lstm_f32_backward_fill(const min_lstm_f32_backward_args *args, const min_lstm_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const min_lstm_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_i W_f */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_n, 1, sizes->I, sizes->H);
+    {
+        dk_matrix_f32 matrices[3];
+        const float *starts[1];
+        min_lstm_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, 3, matrices, min_lstm_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_i W_f */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_i, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_i W_f */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status min_lstm_f32_backward_pack(const min_lstm_f32_backward_args *args, float *packed, size_t packed_count)
@@ -930,23 +956,25 @@ dk_status min_lstm_f32_backward_pack(const min_lstm_f32_backward_args *args, flo
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void min_lstm_f32_backward_start(const min_lstm_f32_backward_call *call, const dk_team *team)
 {
     const min_lstm_f32_backward_args *const args = call->args;
     const min_lstm_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         min_lstm_f32_backward_layout at;
         (void)min_lstm_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         min_lstm_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_n_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_n_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -991,6 +1019,15 @@ static void min_lstm_f32_backward_after(const min_lstm_f32_backward_call *call, 
         a.dk_product_1.segment_count = 3;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->I;
+        dk_matrix_f32 matrices_1[3];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            min_lstm_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = min_lstm_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1036,13 +1073,13 @@ static void min_lstm_f32_backward_chunk(min_lstm_f32_backward_call *call, size_t
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        min_lstm_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        min_lstm_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         {
@@ -1052,6 +1089,9 @@ static void min_lstm_f32_backward_chunk(min_lstm_f32_backward_call *call, size_t
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     min_lstm_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1074,16 +1114,17 @@ dk_status min_lstm_f32_backward(const min_lstm_f32_backward_args *args, const dk
         return status;
     }
     min_lstm_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         min_lstm_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1115,6 +1156,7 @@ dk_status min_lstm_f32_memory_needed(const min_lstm_sizes *sizes, size_t threads
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1199,10 +1241,10 @@ DK_INLINE void min_lstm_f64_forward_before_1_at(const min_lstm_f64_forward_befor
 static void min_lstm_f64_forward_before_1(const min_lstm_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
@@ -1263,10 +1305,9 @@ DK_INLINE void min_lstm_f64_forward_step_1_at(const min_lstm_f64_forward_step_1_
 
 static void min_lstm_f64_forward_step_1(const min_lstm_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             min_lstm_f64_forward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -1290,6 +1331,7 @@ static dk_status min_lstm_f64_forward_lay_out(const min_lstm_sizes *sizes, size_
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1300,7 +1342,7 @@ static dk_status min_lstm_f64_forward_lay_out(const min_lstm_sizes *sizes, size_
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g3(sizes->H, sizes->I), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1308,6 +1350,9 @@ typedef struct min_lstm_f64_forward_call {
     const min_lstm_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1378,6 +1423,7 @@ static dk_status min_lstm_f64_forward_prepare(const min_lstm_f64_forward_args *a
     const min_lstm_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     min_lstm_f64_forward_layout at;
     min_lstm_f64_kept kept;
     dk_status status = min_lstm_f64_forward_check(args);
@@ -1392,13 +1438,15 @@ static dk_status min_lstm_f64_forward_prepare(const min_lstm_f64_forward_args *a
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_f.at = args->params.b_f;
     call->at.b_f.global = 0;
@@ -1433,33 +1481,33 @@ static dk_status min_lstm_f64_forward_prepare(const min_lstm_f64_forward_args *a
     return DK_OK;
 }
 
+/* W_f W_i W_n */
+enum { min_lstm_f64_forward_starts_1 = 0 };
+
+static void min_lstm_f64_forward_weights_1(const min_lstm_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const min_lstm_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.W_i, sizes->I, 1, sizes->I};
+    matrices[2] = (dk_matrix_f64){args->params.W_n, sizes->I, 1, sizes->I};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void min_lstm_f64_forward_fill(const min_lstm_f64_forward_args *args, const min_lstm_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const min_lstm_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_i W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_f, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[3];
+        const double *starts[1];
+        min_lstm_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, 1, matrices, min_lstm_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_i W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_i, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_i W_n */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_n, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status min_lstm_f64_forward_pack(const min_lstm_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1501,7 +1549,7 @@ static void min_lstm_f64_forward_start(const min_lstm_f64_forward_call *call, co
     const min_lstm_f64_forward_args *const args = call->args;
     const min_lstm_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         min_lstm_f64_forward_layout at;
         (void)min_lstm_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         min_lstm_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1523,6 +1571,15 @@ static void min_lstm_f64_forward_before(const min_lstm_f64_forward_call *call, s
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[3];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            min_lstm_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = min_lstm_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1567,26 +1624,29 @@ static void min_lstm_f64_forward_chunk(min_lstm_f64_forward_call *call, size_t f
     min_lstm_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        min_lstm_f64_forward_step(call, rows, row, local, team);
+        min_lstm_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -1614,7 +1674,7 @@ dk_status min_lstm_f64_forward(const min_lstm_f64_forward_args *args, const dk_t
         min_lstm_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1672,10 +1732,9 @@ DK_INLINE void min_lstm_f64_backward_step_1_at(const min_lstm_f64_backward_step_
 
 static void min_lstm_f64_backward_step_1(const min_lstm_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             min_lstm_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -1713,10 +1772,10 @@ DK_INLINE void min_lstm_f64_backward_after_1_at(const min_lstm_f64_backward_afte
 static void min_lstm_f64_backward_after_1(const min_lstm_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1760,6 +1819,7 @@ static dk_status min_lstm_f64_backward_lay_out(const min_lstm_sizes *sizes, size
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1772,7 +1832,7 @@ static dk_status min_lstm_f64_backward_lay_out(const min_lstm_sizes *sizes, size
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1780,6 +1840,9 @@ typedef struct min_lstm_f64_backward_call {
     const min_lstm_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1880,6 +1943,7 @@ static dk_status min_lstm_f64_backward_prepare(const min_lstm_f64_backward_args 
     const min_lstm_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     min_lstm_f64_backward_layout at;
     min_lstm_f64_kept kept;
     dk_status status = min_lstm_f64_backward_check(args);
@@ -1894,13 +1958,15 @@ static dk_status min_lstm_f64_backward_prepare(const min_lstm_f64_backward_args 
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1921,10 +1987,10 @@ static dk_status min_lstm_f64_backward_prepare(const min_lstm_f64_backward_args 
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1960,31 +2026,33 @@ static dk_status min_lstm_f64_backward_prepare(const min_lstm_f64_backward_args 
     return DK_OK;
 }
 
+/* W_n W_i W_f */
+enum { min_lstm_f64_backward_starts_1 = 0 };
+
+static void min_lstm_f64_backward_weights_1(const min_lstm_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const min_lstm_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_n, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_i, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_f, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void min_lstm_f64_backward_fill(const min_lstm_f64_backward_args *args, const min_lstm_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const min_lstm_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_i W_f */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_n, 1, sizes->I, sizes->H);
+    {
+        dk_matrix_f64 matrices[3];
+        const double *starts[1];
+        min_lstm_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, 3, matrices, min_lstm_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_i W_f */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_i, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_n W_i W_f */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status min_lstm_f64_backward_pack(const min_lstm_f64_backward_args *args, double *packed, size_t packed_count)
@@ -2020,23 +2088,25 @@ dk_status min_lstm_f64_backward_pack(const min_lstm_f64_backward_args *args, dou
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void min_lstm_f64_backward_start(const min_lstm_f64_backward_call *call, const dk_team *team)
 {
     const min_lstm_f64_backward_args *const args = call->args;
     const min_lstm_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         min_lstm_f64_backward_layout at;
         (void)min_lstm_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         min_lstm_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_n_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_n_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_W_n_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -2081,6 +2151,15 @@ static void min_lstm_f64_backward_after(const min_lstm_f64_backward_call *call, 
         a.dk_product_1.segment_count = 3;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->I;
+        dk_matrix_f64 matrices_1[3];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            min_lstm_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = min_lstm_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_n, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2126,13 +2205,13 @@ static void min_lstm_f64_backward_chunk(min_lstm_f64_backward_call *call, size_t
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        min_lstm_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        min_lstm_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         {
@@ -2142,6 +2221,9 @@ static void min_lstm_f64_backward_chunk(min_lstm_f64_backward_call *call, size_t
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     min_lstm_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2164,16 +2246,17 @@ dk_status min_lstm_f64_backward(const min_lstm_f64_backward_args *args, const dk
         return status;
     }
     min_lstm_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         min_lstm_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2205,6 +2288,7 @@ dk_status min_lstm_f64_memory_needed(const min_lstm_sizes *sizes, size_t threads
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

@@ -88,10 +88,10 @@ DK_INLINE void minimal_rnn_f32_forward_before_1_at(const minimal_rnn_f32_forward
 static void minimal_rnn_f32_forward_before_1(const minimal_rnn_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -158,10 +158,10 @@ DK_INLINE void minimal_rnn_f32_forward_step_1_at(const minimal_rnn_f32_forward_s
 static void minimal_rnn_f32_forward_step_1(const minimal_rnn_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -200,6 +200,7 @@ static dk_status minimal_rnn_f32_forward_lay_out(const minimal_rnn_sizes *sizes,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -210,7 +211,7 @@ static dk_status minimal_rnn_f32_forward_lay_out(const minimal_rnn_sizes *sizes,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -218,6 +219,9 @@ typedef struct minimal_rnn_f32_forward_call {
     const minimal_rnn_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -284,6 +288,7 @@ static dk_status minimal_rnn_f32_forward_prepare(const minimal_rnn_f32_forward_a
     const minimal_rnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     minimal_rnn_f32_forward_layout at;
     minimal_rnn_f32_kept kept;
     dk_status status = minimal_rnn_f32_forward_check(args);
@@ -298,15 +303,17 @@ static dk_status minimal_rnn_f32_forward_prepare(const minimal_rnn_f32_forward_a
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_z.at = args->params.b_z;
     call->at.b_z.global = 0;
@@ -332,35 +339,50 @@ static dk_status minimal_rnn_f32_forward_prepare(const minimal_rnn_f32_forward_a
     return DK_OK;
 }
 
+/* W_x */
+enum { minimal_rnn_f32_forward_starts_1 = 0 };
+
+static void minimal_rnn_f32_forward_weights_1(const minimal_rnn_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_x, sizes->I, 1, sizes->I};
+}
+
+/* U_z U_h */
+enum { minimal_rnn_f32_forward_starts_2 = 1 };
+
+static void minimal_rnn_f32_forward_weights_2(const minimal_rnn_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_z, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_h, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_u;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void minimal_rnn_f32_forward_fill(const minimal_rnn_f32_forward_args *args, const minimal_rnn_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const minimal_rnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_x, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        minimal_rnn_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, minimal_rnn_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[2];
+        minimal_rnn_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, 2, matrices, minimal_rnn_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_h */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.U_z, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_h */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_h, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_u};
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status minimal_rnn_f32_forward_pack(const minimal_rnn_f32_forward_args *args, float *packed, size_t packed_count)
@@ -399,7 +421,7 @@ static void minimal_rnn_f32_forward_start(const minimal_rnn_f32_forward_call *ca
     const minimal_rnn_f32_forward_args *const args = call->args;
     const minimal_rnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         minimal_rnn_f32_forward_layout at;
         (void)minimal_rnn_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         minimal_rnn_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -421,6 +443,15 @@ static void minimal_rnn_f32_forward_before(const minimal_rnn_f32_forward_call *c
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            minimal_rnn_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = minimal_rnn_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -433,7 +464,7 @@ static void minimal_rnn_f32_forward_before(const minimal_rnn_f32_forward_call *c
         const dk_segment_f32 segments[] = {
             {dk_into_f32(call->at.z, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -456,6 +487,15 @@ static void minimal_rnn_f32_forward_step(const minimal_rnn_f32_forward_call *cal
             : call->before_2 + local * dk_before_size_f32_g1(sizes->H);
         a.dk_product_2.skip = sizes->H;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[2];
+        const float *starts_2[2];
+        if (call->panel_2 == NULL) {
+            minimal_rnn_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = minimal_rnn_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.z, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -482,26 +522,29 @@ static void minimal_rnn_f32_forward_chunk(minimal_rnn_f32_forward_call *call, si
     minimal_rnn_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        minimal_rnn_f32_forward_step(call, rows, row, local, team);
+        minimal_rnn_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -529,7 +572,7 @@ dk_status minimal_rnn_f32_forward(const minimal_rnn_f32_forward_args *args, cons
         minimal_rnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -577,10 +620,9 @@ DK_INLINE void minimal_rnn_f32_backward_step_1_at(const minimal_rnn_f32_backward
 
 static void minimal_rnn_f32_backward_step_1(const minimal_rnn_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             minimal_rnn_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -623,10 +665,10 @@ DK_INLINE void minimal_rnn_f32_backward_step_2_at(const minimal_rnn_f32_backward
 static void minimal_rnn_f32_backward_step_2(const minimal_rnn_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -687,10 +729,10 @@ DK_INLINE void minimal_rnn_f32_backward_after_1_at(const minimal_rnn_f32_backwar
 static void minimal_rnn_f32_backward_after_1(const minimal_rnn_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -746,10 +788,10 @@ DK_INLINE void minimal_rnn_f32_backward_after_3_at(const minimal_rnn_f32_backwar
 static void minimal_rnn_f32_backward_after_3(const minimal_rnn_f32_backward_after_3_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -795,6 +837,7 @@ static dk_status minimal_rnn_f32_backward_lay_out(const minimal_rnn_sizes *sizes
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -809,7 +852,7 @@ static dk_status minimal_rnn_f32_backward_lay_out(const minimal_rnn_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), dk_outer_scratch_f32(dk_padded_f32(sizes->I))), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_larger(dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), dk_outer_scratch_f32(threads, dk_padded_f32(sizes->I))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -817,6 +860,9 @@ typedef struct minimal_rnn_f32_backward_call {
     const minimal_rnn_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -911,6 +957,7 @@ static dk_status minimal_rnn_f32_backward_prepare(const minimal_rnn_f32_backward
     const minimal_rnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     minimal_rnn_f32_backward_layout at;
     minimal_rnn_f32_kept kept;
     dk_status status = minimal_rnn_f32_backward_check(args);
@@ -925,15 +972,17 @@ static dk_status minimal_rnn_f32_backward_prepare(const minimal_rnn_f32_backward
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), dk_outer_scratch_f32(dk_padded_f32(sizes->I))));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -951,10 +1000,10 @@ static dk_status minimal_rnn_f32_backward_prepare(const minimal_rnn_f32_backward
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -987,37 +1036,65 @@ static dk_status minimal_rnn_f32_backward_prepare(const minimal_rnn_f32_backward
     return DK_OK;
 }
 
+/* U_h */
+enum { minimal_rnn_f32_backward_starts_1 = 0 };
+
+static void minimal_rnn_f32_backward_weights_1(const minimal_rnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_h, 1, sizes->H, sizes->H};
+}
+
+/* U_z */
+enum { minimal_rnn_f32_backward_starts_2 = 0 };
+
+static void minimal_rnn_f32_backward_weights_2(const minimal_rnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_z, 1, sizes->H, sizes->H};
+}
+
+/* W_x */
+enum { minimal_rnn_f32_backward_starts_3 = 0 };
+
+static void minimal_rnn_f32_backward_weights_3(const minimal_rnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_x, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void minimal_rnn_f32_backward_fill(const minimal_rnn_f32_backward_args *args, const minimal_rnn_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const minimal_rnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_h */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U_h, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        minimal_rnn_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, minimal_rnn_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        minimal_rnn_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, 1, matrices, minimal_rnn_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        minimal_rnn_f32_backward_weights_3(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, 1, matrices, minimal_rnn_f32_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H, 0, 0,
-            args->params.W_x, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status minimal_rnn_f32_backward_pack(const minimal_rnn_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1050,22 +1127,24 @@ dk_status minimal_rnn_f32_backward_pack(const minimal_rnn_f32_backward_args *arg
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void minimal_rnn_f32_backward_start(const minimal_rnn_f32_backward_call *call, const dk_team *team)
 {
     const minimal_rnn_f32_backward_args *const args = call->args;
     const minimal_rnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         minimal_rnn_f32_backward_layout at;
         (void)minimal_rnn_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         minimal_rnn_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_u_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_h_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_b_z_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_u_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_h_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_b_z_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1099,6 +1178,15 @@ static void minimal_rnn_f32_backward_step(const minimal_rnn_f32_backward_call *c
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            minimal_rnn_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = minimal_rnn_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_u, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1124,6 +1212,15 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[1];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            minimal_rnn_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = minimal_rnn_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_u, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1159,6 +1256,15 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
         a.dk_product_3.segment_count = 1;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f32 matrices_3[1];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            minimal_rnn_f32_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = minimal_rnn_f32_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_z, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -1192,13 +1298,13 @@ static void minimal_rnn_f32_backward_chunk(minimal_rnn_f32_backward_call *call, 
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        minimal_rnn_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        minimal_rnn_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         {
@@ -1208,6 +1314,9 @@ static void minimal_rnn_f32_backward_chunk(minimal_rnn_f32_backward_call *call, 
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     minimal_rnn_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1230,16 +1339,17 @@ dk_status minimal_rnn_f32_backward(const minimal_rnn_f32_backward_args *args, co
         return status;
     }
     minimal_rnn_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         minimal_rnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1271,6 +1381,7 @@ dk_status minimal_rnn_f32_memory_needed(const minimal_rnn_sizes *sizes, size_t t
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1337,10 +1448,10 @@ DK_INLINE void minimal_rnn_f64_forward_before_1_at(const minimal_rnn_f64_forward
 static void minimal_rnn_f64_forward_before_1(const minimal_rnn_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1407,10 +1518,10 @@ DK_INLINE void minimal_rnn_f64_forward_step_1_at(const minimal_rnn_f64_forward_s
 static void minimal_rnn_f64_forward_step_1(const minimal_rnn_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1449,6 +1560,7 @@ static dk_status minimal_rnn_f64_forward_lay_out(const minimal_rnn_sizes *sizes,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1459,7 +1571,7 @@ static dk_status minimal_rnn_f64_forward_lay_out(const minimal_rnn_sizes *sizes,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1467,6 +1579,9 @@ typedef struct minimal_rnn_f64_forward_call {
     const minimal_rnn_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1533,6 +1648,7 @@ static dk_status minimal_rnn_f64_forward_prepare(const minimal_rnn_f64_forward_a
     const minimal_rnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     minimal_rnn_f64_forward_layout at;
     minimal_rnn_f64_kept kept;
     dk_status status = minimal_rnn_f64_forward_check(args);
@@ -1547,15 +1663,17 @@ static dk_status minimal_rnn_f64_forward_prepare(const minimal_rnn_f64_forward_a
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_z.at = args->params.b_z;
     call->at.b_z.global = 0;
@@ -1581,35 +1699,50 @@ static dk_status minimal_rnn_f64_forward_prepare(const minimal_rnn_f64_forward_a
     return DK_OK;
 }
 
+/* W_x */
+enum { minimal_rnn_f64_forward_starts_1 = 0 };
+
+static void minimal_rnn_f64_forward_weights_1(const minimal_rnn_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_x, sizes->I, 1, sizes->I};
+}
+
+/* U_z U_h */
+enum { minimal_rnn_f64_forward_starts_2 = 1 };
+
+static void minimal_rnn_f64_forward_weights_2(const minimal_rnn_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_z, sizes->H, 1, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_h, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_u;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void minimal_rnn_f64_forward_fill(const minimal_rnn_f64_forward_args *args, const minimal_rnn_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const minimal_rnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_x, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        minimal_rnn_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, minimal_rnn_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[2];
+        minimal_rnn_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, 2, matrices, minimal_rnn_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_h */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.U_z, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z U_h */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_h, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_u};
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status minimal_rnn_f64_forward_pack(const minimal_rnn_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1648,7 +1781,7 @@ static void minimal_rnn_f64_forward_start(const minimal_rnn_f64_forward_call *ca
     const minimal_rnn_f64_forward_args *const args = call->args;
     const minimal_rnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         minimal_rnn_f64_forward_layout at;
         (void)minimal_rnn_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         minimal_rnn_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1670,6 +1803,15 @@ static void minimal_rnn_f64_forward_before(const minimal_rnn_f64_forward_call *c
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            minimal_rnn_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = minimal_rnn_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1682,7 +1824,7 @@ static void minimal_rnn_f64_forward_before(const minimal_rnn_f64_forward_call *c
         const dk_segment_f64 segments[] = {
             {dk_into_f64(call->at.z, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -1705,6 +1847,15 @@ static void minimal_rnn_f64_forward_step(const minimal_rnn_f64_forward_call *cal
             : call->before_2 + local * dk_before_size_f64_g1(sizes->H);
         a.dk_product_2.skip = sizes->H;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[2];
+        const double *starts_2[2];
+        if (call->panel_2 == NULL) {
+            minimal_rnn_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = minimal_rnn_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.z, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1731,26 +1882,29 @@ static void minimal_rnn_f64_forward_chunk(minimal_rnn_f64_forward_call *call, si
     minimal_rnn_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        minimal_rnn_f64_forward_step(call, rows, row, local, team);
+        minimal_rnn_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -1778,7 +1932,7 @@ dk_status minimal_rnn_f64_forward(const minimal_rnn_f64_forward_args *args, cons
         minimal_rnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1826,10 +1980,9 @@ DK_INLINE void minimal_rnn_f64_backward_step_1_at(const minimal_rnn_f64_backward
 
 static void minimal_rnn_f64_backward_step_1(const minimal_rnn_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             minimal_rnn_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -1872,10 +2025,10 @@ DK_INLINE void minimal_rnn_f64_backward_step_2_at(const minimal_rnn_f64_backward
 static void minimal_rnn_f64_backward_step_2(const minimal_rnn_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1936,10 +2089,10 @@ DK_INLINE void minimal_rnn_f64_backward_after_1_at(const minimal_rnn_f64_backwar
 static void minimal_rnn_f64_backward_after_1(const minimal_rnn_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1995,10 +2148,10 @@ DK_INLINE void minimal_rnn_f64_backward_after_3_at(const minimal_rnn_f64_backwar
 static void minimal_rnn_f64_backward_after_3(const minimal_rnn_f64_backward_after_3_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2044,6 +2197,7 @@ static dk_status minimal_rnn_f64_backward_lay_out(const minimal_rnn_sizes *sizes
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2058,7 +2212,7 @@ static dk_status minimal_rnn_f64_backward_lay_out(const minimal_rnn_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), dk_outer_scratch_f64(dk_padded_f64(sizes->I))), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_larger(dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), dk_outer_scratch_f64(threads, dk_padded_f64(sizes->I))), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2066,6 +2220,9 @@ typedef struct minimal_rnn_f64_backward_call {
     const minimal_rnn_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2160,6 +2317,7 @@ static dk_status minimal_rnn_f64_backward_prepare(const minimal_rnn_f64_backward
     const minimal_rnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     minimal_rnn_f64_backward_layout at;
     minimal_rnn_f64_kept kept;
     dk_status status = minimal_rnn_f64_backward_check(args);
@@ -2174,15 +2332,17 @@ static dk_status minimal_rnn_f64_backward_prepare(const minimal_rnn_f64_backward
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_larger(dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), dk_outer_scratch_f64(dk_padded_f64(sizes->I))));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -2200,10 +2360,10 @@ static dk_status minimal_rnn_f64_backward_prepare(const minimal_rnn_f64_backward
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -2236,37 +2396,65 @@ static dk_status minimal_rnn_f64_backward_prepare(const minimal_rnn_f64_backward
     return DK_OK;
 }
 
+/* U_h */
+enum { minimal_rnn_f64_backward_starts_1 = 0 };
+
+static void minimal_rnn_f64_backward_weights_1(const minimal_rnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_h, 1, sizes->H, sizes->H};
+}
+
+/* U_z */
+enum { minimal_rnn_f64_backward_starts_2 = 0 };
+
+static void minimal_rnn_f64_backward_weights_2(const minimal_rnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_z, 1, sizes->H, sizes->H};
+}
+
+/* W_x */
+enum { minimal_rnn_f64_backward_starts_3 = 0 };
+
+static void minimal_rnn_f64_backward_weights_3(const minimal_rnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const minimal_rnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_x, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void minimal_rnn_f64_backward_fill(const minimal_rnn_f64_backward_args *args, const minimal_rnn_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const minimal_rnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_h */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U_h, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        minimal_rnn_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, minimal_rnn_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        minimal_rnn_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, 1, matrices, minimal_rnn_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_z */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0,
-            args->params.U_z, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        minimal_rnn_f64_backward_weights_3(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, 1, matrices, minimal_rnn_f64_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H, 0, 0,
-            args->params.W_x, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status minimal_rnn_f64_backward_pack(const minimal_rnn_f64_backward_args *args, double *packed, size_t packed_count)
@@ -2299,22 +2487,24 @@ dk_status minimal_rnn_f64_backward_pack(const minimal_rnn_f64_backward_args *arg
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void minimal_rnn_f64_backward_start(const minimal_rnn_f64_backward_call *call, const dk_team *team)
 {
     const minimal_rnn_f64_backward_args *const args = call->args;
     const minimal_rnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         minimal_rnn_f64_backward_layout at;
         (void)minimal_rnn_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         minimal_rnn_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_u_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_h_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_b_z_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_u_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_z_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_h_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_b_z_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -2348,6 +2538,15 @@ static void minimal_rnn_f64_backward_step(const minimal_rnn_f64_backward_call *c
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            minimal_rnn_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = minimal_rnn_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_u, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2373,6 +2572,15 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[1];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            minimal_rnn_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = minimal_rnn_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_u, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2408,6 +2616,15 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
         a.dk_product_3.segment_count = 1;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f64 matrices_3[1];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            minimal_rnn_f64_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = minimal_rnn_f64_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_z, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2441,13 +2658,13 @@ static void minimal_rnn_f64_backward_chunk(minimal_rnn_f64_backward_call *call, 
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        minimal_rnn_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        minimal_rnn_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         {
@@ -2457,6 +2674,9 @@ static void minimal_rnn_f64_backward_chunk(minimal_rnn_f64_backward_call *call, 
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     minimal_rnn_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2479,16 +2699,17 @@ dk_status minimal_rnn_f64_backward(const minimal_rnn_f64_backward_args *args, co
         return status;
     }
     minimal_rnn_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         minimal_rnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2520,6 +2741,7 @@ dk_status minimal_rnn_f64_memory_needed(const minimal_rnn_sizes *sizes, size_t t
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

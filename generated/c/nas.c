@@ -124,10 +124,10 @@ DK_INLINE void nas_f32_forward_before_1_at(const nas_f32_forward_before_1_arrays
 static void nas_f32_forward_before_1(const nas_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -267,10 +267,10 @@ DK_INLINE void nas_f32_forward_step_1_at(const nas_f32_forward_step_1_arrays *a,
 static void nas_f32_forward_step_1(const nas_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = ((int)dk_block_f32_g7 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g7 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g7 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g7 : (int)dk_rows_f32_g1) };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g7 * dk_acc_f32_g7];
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
@@ -320,6 +320,7 @@ static dk_status nas_f32_forward_lay_out(const nas_sizes *sizes, size_t threads,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -332,7 +333,7 @@ static dk_status nas_f32_forward_lay_out(const nas_sizes *sizes, size_t threads,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -340,6 +341,9 @@ typedef struct nas_f32_forward_call {
     const nas_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -452,6 +456,7 @@ static dk_status nas_f32_forward_prepare(const nas_f32_forward_args *args, const
     const nas_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     nas_f32_forward_layout at;
     nas_f32_kept kept;
     dk_status status = nas_f32_forward_check(args);
@@ -466,17 +471,19 @@ static dk_status nas_f32_forward_prepare(const nas_f32_forward_args *args, const
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -526,95 +533,78 @@ static dk_status nas_f32_forward_prepare(const nas_f32_forward_args *args, const
     return DK_OK;
 }
 
+/* W_3 */
+enum { nas_f32_forward_starts_1 = 0 };
+
+static void nas_f32_forward_weights_1(const nas_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_3, sizes->I, 1, sizes->I};
+}
+
+/* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+enum { nas_f32_forward_starts_2 = 0 };
+
+static void nas_f32_forward_weights_2(const nas_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_0, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_0, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_1, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f32){args->params.U_1, sizes->H, 1, sizes->H};
+    matrices[4] = (dk_matrix_f32){args->params.W_2, sizes->I, 1, sizes->I};
+    matrices[5] = (dk_matrix_f32){args->params.U_2, sizes->H, 1, sizes->H};
+    matrices[6] = (dk_matrix_f32){args->params.W_4, sizes->I, 1, sizes->I};
+    matrices[7] = (dk_matrix_f32){args->params.U_4, sizes->H, 1, sizes->H};
+    matrices[8] = (dk_matrix_f32){args->params.W_5, sizes->I, 1, sizes->I};
+    matrices[9] = (dk_matrix_f32){args->params.U_5, sizes->H, 1, sizes->H};
+    matrices[10] = (dk_matrix_f32){args->params.W_6, sizes->I, 1, sizes->I};
+    matrices[11] = (dk_matrix_f32){args->params.U_6, sizes->H, 1, sizes->H};
+    matrices[12] = (dk_matrix_f32){args->params.W_7, sizes->I, 1, sizes->I};
+    matrices[13] = (dk_matrix_f32){args->params.U_7, sizes->H, 1, sizes->H};
+}
+
+/* U_3 */
+enum { nas_f32_forward_starts_3 = 0 };
+
+static void nas_f32_forward_weights_3(const nas_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_3, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void nas_f32_forward_fill(const nas_f32_forward_args *args, const nas_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const nas_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_3 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_3, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        nas_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, nas_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[14];
+        const float *starts[1];
+        nas_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, 2, matrices, nas_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_0, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        nas_f32_forward_weights_3(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, 1, matrices, nas_f32_forward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_0, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_1, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_1, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 2,
-            args->params.W_2, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 2,
-            args->params.U_2, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 3,
-            args->params.W_4, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 3,
-            args->params.U_4, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 4,
-            args->params.W_5, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 4,
-            args->params.U_5, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 5,
-            args->params.W_6, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 5,
-            args->params.U_6, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 6,
-            args->params.W_7, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 6,
-            args->params.U_7, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0, NULL);
-        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 0, NULL);
-        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 2, 0, NULL);
-        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 3, 0, NULL);
-        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 4, 0, NULL);
-        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 5, 0, NULL);
-        dk_start_f32_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 6, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_3 */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
-            args->params.U_3, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status nas_f32_forward_pack(const nas_f32_forward_args *args, float *packed, size_t packed_count)
@@ -686,7 +676,7 @@ static void nas_f32_forward_start(const nas_f32_forward_call *call, const dk_tea
     const nas_f32_forward_args *const args = call->args;
     const nas_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         nas_f32_forward_layout at;
         (void)nas_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         nas_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -708,6 +698,15 @@ static void nas_f32_forward_before(const nas_f32_forward_call *call, size_t rows
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            nas_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = nas_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -719,7 +718,7 @@ static void nas_f32_forward_before(const nas_f32_forward_call *call, size_t rows
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g7(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -742,6 +741,15 @@ static void nas_f32_forward_step(const nas_f32_forward_call *call, size_t rows, 
             : call->before_2 + local * dk_before_size_f32_g7(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[14];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            nas_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = nas_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -753,6 +761,15 @@ static void nas_f32_forward_step(const nas_f32_forward_call *call, size_t rows, 
         a.dk_product_3.segment_count = 1;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->H;
+        dk_matrix_f32 matrices_3[1];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            nas_f32_forward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = nas_f32_forward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.h, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -784,35 +801,38 @@ static void nas_f32_forward_chunk(nas_f32_forward_call *call, size_t first, size
     nas_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 float *const start = dk_into_f32(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f32(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        nas_f32_forward_step(call, rows, row, local, team);
+        nas_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.c_next, row, local),
-                dk_into_f32(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         call->latest_2 = dk_into_f32(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -840,8 +860,8 @@ dk_status nas_f32_forward(const nas_f32_forward_args *args, const dk_team *team)
         nas_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f32(args->last.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -970,10 +990,9 @@ DK_INLINE void nas_f32_backward_step_1_at(const nas_f32_backward_step_1_arrays *
 
 static void nas_f32_backward_step_1(const nas_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             nas_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -1011,10 +1030,10 @@ DK_INLINE void nas_f32_backward_step_2_at(const nas_f32_backward_step_2_arrays *
 static void nas_f32_backward_step_2(const nas_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -1067,10 +1086,10 @@ DK_INLINE void nas_f32_backward_after_1_at(const nas_f32_backward_after_1_arrays
 static void nas_f32_backward_after_1(const nas_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -1123,6 +1142,7 @@ static dk_status nas_f32_backward_lay_out(const nas_sizes *sizes, size_t threads
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1144,7 +1164,7 @@ static dk_status nas_f32_backward_lay_out(const nas_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1152,6 +1172,9 @@ typedef struct nas_f32_backward_call {
     const nas_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -1344,6 +1367,7 @@ static dk_status nas_f32_backward_prepare(const nas_f32_backward_args *args, con
     const nas_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     nas_f32_backward_layout at;
     nas_f32_kept kept;
     dk_status status = nas_f32_backward_check(args);
@@ -1358,15 +1382,17 @@ static dk_status nas_f32_backward_prepare(const nas_f32_backward_args *args, con
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1414,16 +1440,16 @@ static dk_status nas_f32_backward_prepare(const nas_f32_backward_args *args, con
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1507,86 +1533,62 @@ static dk_status nas_f32_backward_prepare(const nas_f32_backward_args *args, con
     return DK_OK;
 }
 
+/* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
+enum { nas_f32_backward_starts_1 = 0 };
+
+static void nas_f32_backward_weights_1(const nas_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_7, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_6, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.U_5, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.U_4, 1, sizes->H, sizes->H};
+    matrices[4] = (dk_matrix_f32){args->params.U_3, 1, sizes->H, sizes->H};
+    matrices[5] = (dk_matrix_f32){args->params.U_2, 1, sizes->H, sizes->H};
+    matrices[6] = (dk_matrix_f32){args->params.U_1, 1, sizes->H, sizes->H};
+    matrices[7] = (dk_matrix_f32){args->params.U_0, 1, sizes->H, sizes->H};
+}
+
+/* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
+enum { nas_f32_backward_starts_2 = 0 };
+
+static void nas_f32_backward_weights_2(const nas_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_7, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_6, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_5, 1, sizes->I, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.W_4, 1, sizes->I, sizes->H};
+    matrices[4] = (dk_matrix_f32){args->params.W_3, 1, sizes->I, sizes->H};
+    matrices[5] = (dk_matrix_f32){args->params.W_2, 1, sizes->I, sizes->H};
+    matrices[6] = (dk_matrix_f32){args->params.W_1, 1, sizes->I, sizes->H};
+    matrices[7] = (dk_matrix_f32){args->params.W_0, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void nas_f32_backward_fill(const nas_f32_backward_args *args, const nas_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const nas_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_7, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[8];
+        const float *starts[1];
+        nas_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 8, matrices, nas_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_6, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[8];
+        const float *starts[1];
+        nas_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, 8, matrices, nas_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_5, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_4, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_3, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_2, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_1, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_0, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_7, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_6, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_5, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_4, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_3, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_2, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_1, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_0, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status nas_f32_backward_pack(const nas_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1652,33 +1654,35 @@ dk_status nas_f32_backward_pack(const nas_f32_backward_args *args, float *packed
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void nas_f32_backward_start(const nas_f32_backward_call *call, const dk_team *team)
 {
     const nas_f32_backward_args *const args = call->args;
     const nas_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         nas_f32_backward_layout at;
         (void)nas_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         nas_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_U_7_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_6_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_5_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_4_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_3_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_2_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_1_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_0_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_7_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_6_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_5_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_4_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_3_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_2_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_1_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_0_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_U_7_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_6_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_5_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_4_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_3_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_2_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_1_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_0_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_7_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_6_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_5_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_4_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_3_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_2_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_1_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_0_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1730,6 +1734,15 @@ static void nas_f32_backward_step(const nas_f32_backward_call *call, size_t rows
         a.dk_product_1.segment_count = 8;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[8];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            nas_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = nas_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_a_7, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1774,6 +1787,15 @@ static void nas_f32_backward_after(const nas_f32_backward_call *call, size_t row
         a.dk_product_2.segment_count = 8;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f32 matrices_2[8];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            nas_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = nas_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_a_7, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1851,15 +1873,15 @@ static void nas_f32_backward_chunk(nas_f32_backward_call *call, size_t first, si
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        nas_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        nas_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.d_c, row, local),
-                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         call->latest_2 = dk_into_f32(call->at.d_c, row, local);
@@ -1875,6 +1897,9 @@ static void nas_f32_backward_chunk(nas_f32_backward_call *call, size_t first, si
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     nas_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1897,19 +1922,20 @@ dk_status nas_f32_backward(const nas_f32_backward_args *args, const dk_team *tea
         return status;
     }
     nas_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         nas_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f32(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1941,6 +1967,7 @@ dk_status nas_f32_memory_needed(const nas_sizes *sizes, size_t threads, nas_memo
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -2019,10 +2046,10 @@ DK_INLINE void nas_f64_forward_before_1_at(const nas_f64_forward_before_1_arrays
 static void nas_f64_forward_before_1(const nas_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2162,10 +2189,10 @@ DK_INLINE void nas_f64_forward_step_1_at(const nas_f64_forward_step_1_arrays *a,
 static void nas_f64_forward_step_1(const nas_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = ((int)dk_block_f64_g7 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g7 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g7 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g7 : (int)dk_rows_f64_g1) };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g7 * dk_acc_f64_g7];
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
@@ -2215,6 +2242,7 @@ static dk_status nas_f64_forward_lay_out(const nas_sizes *sizes, size_t threads,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2227,7 +2255,7 @@ static dk_status nas_f64_forward_lay_out(const nas_sizes *sizes, size_t threads,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2235,6 +2263,9 @@ typedef struct nas_f64_forward_call {
     const nas_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2347,6 +2378,7 @@ static dk_status nas_f64_forward_prepare(const nas_f64_forward_args *args, const
     const nas_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     nas_f64_forward_layout at;
     nas_f64_kept kept;
     dk_status status = nas_f64_forward_check(args);
@@ -2361,17 +2393,19 @@ static dk_status nas_f64_forward_prepare(const nas_f64_forward_args *args, const
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -2421,95 +2455,78 @@ static dk_status nas_f64_forward_prepare(const nas_f64_forward_args *args, const
     return DK_OK;
 }
 
+/* W_3 */
+enum { nas_f64_forward_starts_1 = 0 };
+
+static void nas_f64_forward_weights_1(const nas_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_3, sizes->I, 1, sizes->I};
+}
+
+/* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
+enum { nas_f64_forward_starts_2 = 0 };
+
+static void nas_f64_forward_weights_2(const nas_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_0, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_0, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_1, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f64){args->params.U_1, sizes->H, 1, sizes->H};
+    matrices[4] = (dk_matrix_f64){args->params.W_2, sizes->I, 1, sizes->I};
+    matrices[5] = (dk_matrix_f64){args->params.U_2, sizes->H, 1, sizes->H};
+    matrices[6] = (dk_matrix_f64){args->params.W_4, sizes->I, 1, sizes->I};
+    matrices[7] = (dk_matrix_f64){args->params.U_4, sizes->H, 1, sizes->H};
+    matrices[8] = (dk_matrix_f64){args->params.W_5, sizes->I, 1, sizes->I};
+    matrices[9] = (dk_matrix_f64){args->params.U_5, sizes->H, 1, sizes->H};
+    matrices[10] = (dk_matrix_f64){args->params.W_6, sizes->I, 1, sizes->I};
+    matrices[11] = (dk_matrix_f64){args->params.U_6, sizes->H, 1, sizes->H};
+    matrices[12] = (dk_matrix_f64){args->params.W_7, sizes->I, 1, sizes->I};
+    matrices[13] = (dk_matrix_f64){args->params.U_7, sizes->H, 1, sizes->H};
+}
+
+/* U_3 */
+enum { nas_f64_forward_starts_3 = 0 };
+
+static void nas_f64_forward_weights_3(const nas_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_3, sizes->H, 1, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void nas_f64_forward_fill(const nas_f64_forward_args *args, const nas_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const nas_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_3 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_3, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        nas_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, nas_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[14];
+        const double *starts[1];
+        nas_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, 2, matrices, nas_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_0, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        nas_f64_forward_weights_3(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, 1, matrices, nas_f64_forward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_0, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_1, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_1, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 2,
-            args->params.W_2, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 2,
-            args->params.U_2, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 3,
-            args->params.W_4, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 3,
-            args->params.U_4, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 4,
-            args->params.W_5, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 4,
-            args->params.U_5, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 5,
-            args->params.W_6, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 5,
-            args->params.U_6, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 6,
-            args->params.W_7, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_0 U_0 W_1 U_1 W_2 U_2 W_4 U_4 W_5 U_5 W_6 U_6 W_7 U_7 */
-        dk_pack_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 6,
-            args->params.U_7, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0, NULL);
-        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 1, 0, NULL);
-        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 2, 0, NULL);
-        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 3, 0, NULL);
-        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 4, 0, NULL);
-        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 5, 0, NULL);
-        dk_start_f64_g7(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 6, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_3 */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0,
-            args->params.U_3, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_3, sizes->H, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status nas_f64_forward_pack(const nas_f64_forward_args *args, double *packed, size_t packed_count)
@@ -2581,7 +2598,7 @@ static void nas_f64_forward_start(const nas_f64_forward_call *call, const dk_tea
     const nas_f64_forward_args *const args = call->args;
     const nas_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         nas_f64_forward_layout at;
         (void)nas_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         nas_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -2603,6 +2620,15 @@ static void nas_f64_forward_before(const nas_f64_forward_call *call, size_t rows
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            nas_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = nas_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -2614,7 +2640,7 @@ static void nas_f64_forward_before(const nas_f64_forward_call *call, size_t rows
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g7(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2637,6 +2663,15 @@ static void nas_f64_forward_step(const nas_f64_forward_call *call, size_t rows, 
             : call->before_2 + local * dk_before_size_f64_g7(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[14];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            nas_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = nas_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -2648,6 +2683,15 @@ static void nas_f64_forward_step(const nas_f64_forward_call *call, size_t rows, 
         a.dk_product_3.segment_count = 1;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->H;
+        dk_matrix_f64 matrices_3[1];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            nas_f64_forward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = nas_f64_forward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.h, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2679,35 +2723,38 @@ static void nas_f64_forward_chunk(nas_f64_forward_call *call, size_t first, size
     nas_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 double *const start = dk_into_f64(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f64(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        nas_f64_forward_step(call, rows, row, local, team);
+        nas_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.c_next, row, local),
-                dk_into_f64(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         call->latest_2 = dk_into_f64(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -2735,8 +2782,8 @@ dk_status nas_f64_forward(const nas_f64_forward_args *args, const dk_team *team)
         nas_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f64(args->last.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2865,10 +2912,9 @@ DK_INLINE void nas_f64_backward_step_1_at(const nas_f64_backward_step_1_arrays *
 
 static void nas_f64_backward_step_1(const nas_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             nas_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2906,10 +2952,10 @@ DK_INLINE void nas_f64_backward_step_2_at(const nas_f64_backward_step_2_arrays *
 static void nas_f64_backward_step_2(const nas_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2962,10 +3008,10 @@ DK_INLINE void nas_f64_backward_after_1_at(const nas_f64_backward_after_1_arrays
 static void nas_f64_backward_after_1(const nas_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -3018,6 +3064,7 @@ static dk_status nas_f64_backward_lay_out(const nas_sizes *sizes, size_t threads
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -3039,7 +3086,7 @@ static dk_status nas_f64_backward_lay_out(const nas_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -3047,6 +3094,9 @@ typedef struct nas_f64_backward_call {
     const nas_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -3239,6 +3289,7 @@ static dk_status nas_f64_backward_prepare(const nas_f64_backward_args *args, con
     const nas_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     nas_f64_backward_layout at;
     nas_f64_kept kept;
     dk_status status = nas_f64_backward_check(args);
@@ -3253,15 +3304,17 @@ static dk_status nas_f64_backward_prepare(const nas_f64_backward_args *args, con
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -3309,16 +3362,16 @@ static dk_status nas_f64_backward_prepare(const nas_f64_backward_args *args, con
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -3402,86 +3455,62 @@ static dk_status nas_f64_backward_prepare(const nas_f64_backward_args *args, con
     return DK_OK;
 }
 
+/* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
+enum { nas_f64_backward_starts_1 = 0 };
+
+static void nas_f64_backward_weights_1(const nas_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_7, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_6, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.U_5, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.U_4, 1, sizes->H, sizes->H};
+    matrices[4] = (dk_matrix_f64){args->params.U_3, 1, sizes->H, sizes->H};
+    matrices[5] = (dk_matrix_f64){args->params.U_2, 1, sizes->H, sizes->H};
+    matrices[6] = (dk_matrix_f64){args->params.U_1, 1, sizes->H, sizes->H};
+    matrices[7] = (dk_matrix_f64){args->params.U_0, 1, sizes->H, sizes->H};
+}
+
+/* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
+enum { nas_f64_backward_starts_2 = 0 };
+
+static void nas_f64_backward_weights_2(const nas_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const nas_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_7, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_6, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_5, 1, sizes->I, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.W_4, 1, sizes->I, sizes->H};
+    matrices[4] = (dk_matrix_f64){args->params.W_3, 1, sizes->I, sizes->H};
+    matrices[5] = (dk_matrix_f64){args->params.W_2, 1, sizes->I, sizes->H};
+    matrices[6] = (dk_matrix_f64){args->params.W_1, 1, sizes->I, sizes->H};
+    matrices[7] = (dk_matrix_f64){args->params.W_0, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void nas_f64_backward_fill(const nas_f64_backward_args *args, const nas_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const nas_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_7, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[8];
+        const double *starts[1];
+        nas_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 8, matrices, nas_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_6, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[8];
+        const double *starts[1];
+        nas_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, 8, matrices, nas_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_5, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_4, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_3, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_2, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_1, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_7 U_6 U_5 U_4 U_3 U_2 U_1 U_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_0, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_7, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_6, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_5, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_4, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_3, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_2, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_1, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_7 W_6 W_5 W_4 W_3 W_2 W_1 W_0 */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_0, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status nas_f64_backward_pack(const nas_f64_backward_args *args, double *packed, size_t packed_count)
@@ -3547,33 +3576,35 @@ dk_status nas_f64_backward_pack(const nas_f64_backward_args *args, double *packe
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void nas_f64_backward_start(const nas_f64_backward_call *call, const dk_team *team)
 {
     const nas_f64_backward_args *const args = call->args;
     const nas_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         nas_f64_backward_layout at;
         (void)nas_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         nas_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_U_7_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_6_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_5_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_4_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_3_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_2_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_1_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_0_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_7_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_6_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_5_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_4_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_3_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_2_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_1_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_0_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_U_7_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_6_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_5_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_4_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_3_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_2_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_1_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_0_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_7_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_6_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_5_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_4_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_3_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_2_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_1_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_0_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -3625,6 +3656,15 @@ static void nas_f64_backward_step(const nas_f64_backward_call *call, size_t rows
         a.dk_product_1.segment_count = 8;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[8];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            nas_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = nas_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_a_7, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -3669,6 +3709,15 @@ static void nas_f64_backward_after(const nas_f64_backward_call *call, size_t row
         a.dk_product_2.segment_count = 8;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f64 matrices_2[8];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            nas_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = nas_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_a_7, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -3746,15 +3795,15 @@ static void nas_f64_backward_chunk(nas_f64_backward_call *call, size_t first, si
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        nas_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        nas_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.d_c, row, local),
-                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         call->latest_2 = dk_into_f64(call->at.d_c, row, local);
@@ -3770,6 +3819,9 @@ static void nas_f64_backward_chunk(nas_f64_backward_call *call, size_t first, si
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     nas_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -3792,19 +3844,20 @@ dk_status nas_f64_backward(const nas_f64_backward_args *args, const dk_team *tea
         return status;
     }
     nas_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         nas_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f64(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -3836,6 +3889,7 @@ dk_status nas_f64_memory_needed(const nas_sizes *sizes, size_t threads, nas_memo
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

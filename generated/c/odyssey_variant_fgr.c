@@ -155,10 +155,10 @@ DK_INLINE void odyssey_variant_fgr_f32_forward_step_1_at(const odyssey_variant_f
 static void odyssey_variant_fgr_f32_forward_step_1(const odyssey_variant_fgr_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = ((int)dk_block_f32_g3 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g3 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g3 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g3 : (int)dk_rows_f32_g1) };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
@@ -210,6 +210,7 @@ static dk_status odyssey_variant_fgr_f32_forward_lay_out(const odyssey_variant_f
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -224,7 +225,7 @@ static dk_status odyssey_variant_fgr_f32_forward_lay_out(const odyssey_variant_f
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -232,6 +233,9 @@ typedef struct odyssey_variant_fgr_f32_forward_call {
     const odyssey_variant_fgr_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -381,6 +385,7 @@ static dk_status odyssey_variant_fgr_f32_forward_prepare(const odyssey_variant_f
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     odyssey_variant_fgr_f32_forward_layout at;
     odyssey_variant_fgr_f32_kept kept;
     dk_status status = odyssey_variant_fgr_f32_forward_check(args);
@@ -395,20 +400,22 @@ static dk_status odyssey_variant_fgr_f32_forward_prepare(const odyssey_variant_f
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
-    call->latest_3 = args->first.i;
-    call->latest_4 = args->first.f;
-    call->latest_5 = args->first.o;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
+    call->latest_3 = args->first.i == NULL ? NULL : args->first.i + call->first_row * sizes->H;
+    call->latest_4 = args->first.f == NULL ? NULL : args->first.f + call->first_row * sizes->H;
+    call->latest_5 = args->first.o == NULL ? NULL : args->first.o + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.p_i.at = args->params.p_i;
     call->at.p_i.global = 0;
@@ -461,96 +468,67 @@ static dk_status odyssey_variant_fgr_f32_forward_prepare(const odyssey_variant_f
     return DK_OK;
 }
 
+/* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+enum { odyssey_variant_fgr_f32_forward_starts_1 = 1 };
+
+static void odyssey_variant_fgr_f32_forward_weights_1(const odyssey_variant_fgr_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_i, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.R_fi, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.R_ii, sizes->H, 1, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.R_oi, sizes->H, 1, sizes->H};
+    matrices[4] = (dk_matrix_f32){args->params.U_i, sizes->H, 1, sizes->H};
+    matrices[5] = (dk_matrix_f32){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[6] = (dk_matrix_f32){args->params.R_ff, sizes->H, 1, sizes->H};
+    matrices[7] = (dk_matrix_f32){args->params.R_if, sizes->H, 1, sizes->H};
+    matrices[8] = (dk_matrix_f32){args->params.R_of, sizes->H, 1, sizes->H};
+    matrices[9] = (dk_matrix_f32){args->params.U_f, sizes->H, 1, sizes->H};
+    matrices[10] = (dk_matrix_f32){args->params.W_o, sizes->I, 1, sizes->I};
+    matrices[11] = (dk_matrix_f32){args->params.R_fo, sizes->H, 1, sizes->H};
+    matrices[12] = (dk_matrix_f32){args->params.R_io, sizes->H, 1, sizes->H};
+    matrices[13] = (dk_matrix_f32){args->params.R_oo, sizes->H, 1, sizes->H};
+    matrices[14] = (dk_matrix_f32){args->params.U_o, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_i;
+    starts[1] = args->params.b_f;
+    starts[2] = args->params.b_o;
+}
+
+/* W_g U_g */
+enum { odyssey_variant_fgr_f32_forward_starts_2 = 1 };
+
+static void odyssey_variant_fgr_f32_forward_weights_2(const odyssey_variant_fgr_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_g, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_g;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void odyssey_variant_fgr_f32_forward_fill(const odyssey_variant_fgr_f32_forward_args *args, const odyssey_variant_fgr_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_i, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[15];
+        const float *starts[4];
+        odyssey_variant_fgr_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, 5, matrices, odyssey_variant_fgr_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 0,
-            args->params.R_fi, sizes->H, 1, sizes->H);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[2];
+        odyssey_variant_fgr_f32_forward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, 2, matrices, odyssey_variant_fgr_f32_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 0,
-            args->params.R_ii, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 0,
-            args->params.R_oi, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_i, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 1,
-            args->params.R_ff, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 1,
-            args->params.R_if, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 1,
-            args->params.R_of, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 1,
-            args->params.U_f, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 2,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 2,
-            args->params.R_fo, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 2,
-            args->params.R_io, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 2,
-            args->params.R_oo, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 2,
-            args->params.U_o, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_i};
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 1, starts_0);
-        const float *const starts_1[] = {args->params.b_f};
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, 1, starts_1);
-        const float *const starts_2[] = {args->params.b_o};
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 2, 1, starts_2);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_g, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_g};
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status odyssey_variant_fgr_f32_forward_pack(const odyssey_variant_fgr_f32_forward_args *args, float *packed, size_t packed_count)
@@ -646,7 +624,7 @@ static void odyssey_variant_fgr_f32_forward_start(const odyssey_variant_fgr_f32_
     const odyssey_variant_fgr_f32_forward_args *const args = call->args;
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         odyssey_variant_fgr_f32_forward_layout at;
         (void)odyssey_variant_fgr_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         odyssey_variant_fgr_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -664,14 +642,14 @@ static void odyssey_variant_fgr_f32_forward_before(const odyssey_variant_fgr_f32
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g3(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -694,6 +672,15 @@ static void odyssey_variant_fgr_f32_forward_step(const odyssey_variant_fgr_f32_f
             : call->before_1 + local * dk_before_size_f32_g3(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[15];
+        const float *starts_1[4];
+        if (call->panel_1 == NULL) {
+            odyssey_variant_fgr_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = odyssey_variant_fgr_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -717,6 +704,15 @@ static void odyssey_variant_fgr_f32_forward_step(const odyssey_variant_fgr_f32_f
             : call->before_2 + local * dk_before_size_f32_g1(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[2];
+        const float *starts_2[2];
+        if (call->panel_2 == NULL) {
+            odyssey_variant_fgr_f32_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = odyssey_variant_fgr_f32_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -749,54 +745,54 @@ static void odyssey_variant_fgr_f32_forward_chunk(odyssey_variant_fgr_f32_forwar
     odyssey_variant_fgr_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 float *const start = dk_into_f32(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f32(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 float *const start = dk_into_f32(call->at.i, row, local);
                 if (start != call->latest_3) {
-                    dk_copy_f32(start, call->latest_3, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_3, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 float *const start = dk_into_f32(call->at.f, row, local);
                 if (start != call->latest_4) {
-                    dk_copy_f32(start, call->latest_4, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_4, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 float *const start = dk_into_f32(call->at.o, row, local);
                 if (start != call->latest_5) {
-                    dk_copy_f32(start, call->latest_5, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_5, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        odyssey_variant_fgr_f32_forward_step(call, rows, row, local, team);
+        odyssey_variant_fgr_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.c_next, row, local),
-                dk_into_f32(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.i_next, row, local),
-                dk_into_f32(call->at.i, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.i, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.f_next, row, local),
-                dk_into_f32(call->at.f, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.f, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.o_next, row, local),
-                dk_into_f32(call->at.o, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.o, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         call->latest_2 = dk_into_f32(call->at.c_next, row, local);
@@ -805,6 +801,9 @@ static void odyssey_variant_fgr_f32_forward_chunk(odyssey_variant_fgr_f32_forwar
         call->latest_5 = dk_into_f32(call->at.o_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -832,11 +831,11 @@ dk_status odyssey_variant_fgr_f32_forward(const odyssey_variant_fgr_f32_forward_
         odyssey_variant_fgr_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f32(args->last.c, call.latest_2, sizes->B * sizes->H, team);
-    dk_copy_f32(args->last.i, call.latest_3, sizes->B * sizes->H, team);
-    dk_copy_f32(args->last.f, call.latest_4, sizes->B * sizes->H, team);
-    dk_copy_f32(args->last.o, call.latest_5, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->last.i + call.first_row * sizes->H, call.latest_3, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->last.f + call.first_row * sizes->H, call.latest_4, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->last.o + call.first_row * sizes->H, call.latest_5, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -920,10 +919,9 @@ DK_INLINE void odyssey_variant_fgr_f32_backward_step_1_at(const odyssey_variant_
 
 static void odyssey_variant_fgr_f32_backward_step_1(const odyssey_variant_fgr_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             odyssey_variant_fgr_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -972,10 +970,10 @@ DK_INLINE void odyssey_variant_fgr_f32_backward_step_2_at(const odyssey_variant_
 static void odyssey_variant_fgr_f32_backward_step_2(const odyssey_variant_fgr_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = ((int)dk_block_f32_g3 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g3 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g3 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g3 : (int)dk_rows_f32_g1) };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g3 * dk_acc_f32_g3];
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
@@ -1050,10 +1048,9 @@ DK_INLINE void odyssey_variant_fgr_f32_backward_after_1_at(const odyssey_variant
 
 static void odyssey_variant_fgr_f32_backward_after_1(const odyssey_variant_fgr_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             odyssey_variant_fgr_f32_backward_after_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -1091,10 +1088,10 @@ DK_INLINE void odyssey_variant_fgr_f32_backward_after_2_at(const odyssey_variant
 static void odyssey_variant_fgr_f32_backward_after_2(const odyssey_variant_fgr_f32_backward_after_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -1155,6 +1152,7 @@ static dk_status odyssey_variant_fgr_f32_backward_lay_out(const odyssey_variant_
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1181,7 +1179,7 @@ static dk_status odyssey_variant_fgr_f32_backward_lay_out(const odyssey_variant_
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1189,6 +1187,9 @@ typedef struct odyssey_variant_fgr_f32_backward_call {
     const odyssey_variant_fgr_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -1454,6 +1455,7 @@ static dk_status odyssey_variant_fgr_f32_backward_prepare(const odyssey_variant_
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     odyssey_variant_fgr_f32_backward_layout at;
     odyssey_variant_fgr_f32_kept kept;
     dk_status status = odyssey_variant_fgr_f32_backward_check(args);
@@ -1468,19 +1470,21 @@ static dk_status odyssey_variant_fgr_f32_backward_prepare(const odyssey_variant_
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
-    call->latest_3 = args->d_last.i;
-    call->latest_4 = args->d_last.f;
-    call->latest_5 = args->d_last.o;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
+    call->latest_3 = args->d_last.i == NULL ? NULL : args->d_last.i + call->first_row * sizes->H;
+    call->latest_4 = args->d_last.f == NULL ? NULL : args->d_last.f + call->first_row * sizes->H;
+    call->latest_5 = args->d_last.o == NULL ? NULL : args->d_last.o + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.p_i.at = args->params.p_i;
@@ -1528,34 +1532,34 @@ static dk_status odyssey_variant_fgr_f32_backward_prepare(const odyssey_variant_
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
-    call->at.d_i_carry.at = args->workspace + at.d_i_carry_buffer;
+    call->at.d_i_carry.at = args->workspace + at.d_i_carry_buffer + call->first_row * sizes->H;
     call->at.d_i_carry.global = 0;
     call->at.d_i_carry.local = 0;
-    call->at.d_i.at = args->workspace + at.d_i_buffer;
+    call->at.d_i.at = args->workspace + at.d_i_buffer + call->first_row * sizes->H;
     call->at.d_i.global = 0;
     call->at.d_i.local = 0;
-    call->at.d_f_carry.at = args->workspace + at.d_f_carry_buffer;
+    call->at.d_f_carry.at = args->workspace + at.d_f_carry_buffer + call->first_row * sizes->H;
     call->at.d_f_carry.global = 0;
     call->at.d_f_carry.local = 0;
-    call->at.d_f.at = args->workspace + at.d_f_buffer;
+    call->at.d_f.at = args->workspace + at.d_f_buffer + call->first_row * sizes->H;
     call->at.d_f.global = 0;
     call->at.d_f.local = 0;
-    call->at.d_o_carry.at = args->workspace + at.d_o_carry_buffer;
+    call->at.d_o_carry.at = args->workspace + at.d_o_carry_buffer + call->first_row * sizes->H;
     call->at.d_o_carry.global = 0;
     call->at.d_o_carry.local = 0;
-    call->at.d_o.at = args->workspace + at.d_o_buffer;
+    call->at.d_o.at = args->workspace + at.d_o_buffer + call->first_row * sizes->H;
     call->at.d_o.global = 0;
     call->at.d_o.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1657,95 +1661,79 @@ static dk_status odyssey_variant_fgr_f32_backward_prepare(const odyssey_variant_
     return DK_OK;
 }
 
+/* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
+enum { odyssey_variant_fgr_f32_backward_starts_1 = 0 };
+
+static void odyssey_variant_fgr_f32_backward_weights_1(const odyssey_variant_fgr_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.R_oo, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.R_of, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.R_oi, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.R_fo, 1, sizes->H, sizes->H};
+    matrices[4] = (dk_matrix_f32){args->params.R_ff, 1, sizes->H, sizes->H};
+    matrices[5] = (dk_matrix_f32){args->params.R_fi, 1, sizes->H, sizes->H};
+    matrices[6] = (dk_matrix_f32){args->params.R_io, 1, sizes->H, sizes->H};
+    matrices[7] = (dk_matrix_f32){args->params.R_if, 1, sizes->H, sizes->H};
+    matrices[8] = (dk_matrix_f32){args->params.R_ii, 1, sizes->H, sizes->H};
+}
+
+/* U_o U_g U_f U_i */
+enum { odyssey_variant_fgr_f32_backward_starts_2 = 0 };
+
+static void odyssey_variant_fgr_f32_backward_weights_2(const odyssey_variant_fgr_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_o, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_g, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.U_f, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.U_i, 1, sizes->H, sizes->H};
+}
+
+/* W_o W_g W_f W_i */
+enum { odyssey_variant_fgr_f32_backward_starts_3 = 0 };
+
+static void odyssey_variant_fgr_f32_backward_weights_3(const odyssey_variant_fgr_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_o, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_g, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_f, 1, sizes->I, sizes->H};
+    matrices[3] = (dk_matrix_f32){args->params.W_i, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void odyssey_variant_fgr_f32_backward_fill(const odyssey_variant_fgr_f32_backward_args *args, const odyssey_variant_fgr_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.R_oo, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[9];
+        const float *starts[1];
+        odyssey_variant_fgr_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, 3, matrices, odyssey_variant_fgr_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.R_of, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        odyssey_variant_fgr_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, 4, matrices, odyssey_variant_fgr_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.R_oi, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        odyssey_variant_fgr_f32_backward_weights_3(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, 4, matrices, odyssey_variant_fgr_f32_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 1,
-            args->params.R_fo, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H, 1,
-            args->params.R_ff, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 1,
-            args->params.R_fi, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 2,
-            args->params.R_io, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H, 2,
-            args->params.R_if, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 2,
-            args->params.R_ii, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 1, 0, NULL);
-        dk_start_f32_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 2, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_o, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_g, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_f, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_i, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_o, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_i, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status odyssey_variant_fgr_f32_backward_pack(const odyssey_variant_fgr_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1835,41 +1823,43 @@ dk_status odyssey_variant_fgr_f32_backward_pack(const odyssey_variant_fgr_f32_ba
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void odyssey_variant_fgr_f32_backward_start(const odyssey_variant_fgr_f32_backward_call *call, const dk_team *team)
 {
     const odyssey_variant_fgr_f32_backward_args *const args = call->args;
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         odyssey_variant_fgr_f32_backward_layout at;
         (void)odyssey_variant_fgr_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         odyssey_variant_fgr_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_R_oo_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_R_fo_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_R_io_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_R_of_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_R_ff_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_R_if_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_R_oi_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_R_fi_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_R_ii_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_b_o_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_o_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_f_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_i_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_p_o_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_p_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_p_i_all.at, NULL, sizes->H, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_R_oo_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_R_fo_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_R_io_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_R_of_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_R_ff_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_R_if_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_R_oi_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_R_fi_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_R_ii_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_b_o_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_o_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_f_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_i_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_p_o_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_p_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_p_i_all.at, NULL, sizes->H, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1916,6 +1906,15 @@ static void odyssey_variant_fgr_f32_backward_step(const odyssey_variant_fgr_f32_
         a.dk_product_1.segment_count = 3;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[9];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            odyssey_variant_fgr_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = odyssey_variant_fgr_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1930,6 +1929,15 @@ static void odyssey_variant_fgr_f32_backward_step(const odyssey_variant_fgr_f32_
         a.dk_product_2.segment_count = 4;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f32 matrices_2[4];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            odyssey_variant_fgr_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = odyssey_variant_fgr_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1979,6 +1987,15 @@ static void odyssey_variant_fgr_f32_backward_after(const odyssey_variant_fgr_f32
         a.dk_product_3.segment_count = 4;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f32 matrices_3[4];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            odyssey_variant_fgr_f32_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = odyssey_variant_fgr_f32_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_a_o, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2051,21 +2068,21 @@ static void odyssey_variant_fgr_f32_backward_chunk(odyssey_variant_fgr_f32_backw
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        odyssey_variant_fgr_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        odyssey_variant_fgr_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.d_c, row, local),
-                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.d_i, row, local),
-                dk_into_f32(call->at.d_i_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.d_i_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.d_f, row, local),
-                dk_into_f32(call->at.d_f_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.d_f_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.d_o, row, local),
-                dk_into_f32(call->at.d_o_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_o_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         call->latest_2 = dk_into_f32(call->at.d_c, row, local);
@@ -2100,6 +2117,9 @@ static void odyssey_variant_fgr_f32_backward_chunk(odyssey_variant_fgr_f32_backw
         (void)row;
         (void)local;
     }
+    if (call->step_team == NULL) {
+        dk_wait(team);
+    }
     odyssey_variant_fgr_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.d_x_all, first * rows, 0), NULL, sizes->I, steps * rows, call->alive, team);
@@ -2121,28 +2141,29 @@ dk_status odyssey_variant_fgr_f32_backward(const odyssey_variant_fgr_f32_backwar
         return status;
     }
     odyssey_variant_fgr_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
-    dk_copy_f32(call.at.d_i_carry.at, args->d_last.i, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_i_carry.at, call.latest_3, call.own_rows * sizes->H, call.step_team);
     call.latest_3 = call.at.d_i_carry.at;
-    dk_copy_f32(call.at.d_f_carry.at, args->d_last.f, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_f_carry.at, call.latest_4, call.own_rows * sizes->H, call.step_team);
     call.latest_4 = call.at.d_f_carry.at;
-    dk_copy_f32(call.at.d_o_carry.at, args->d_last.o, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_o_carry.at, call.latest_5, call.own_rows * sizes->H, call.step_team);
     call.latest_5 = call.at.d_o_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_fgr_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f32(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
-    dk_copy_f32(args->d_first.i, call.latest_3, sizes->B * sizes->H, team);
-    dk_copy_f32(args->d_first.f, call.latest_4, sizes->B * sizes->H, team);
-    dk_copy_f32(args->d_first.o, call.latest_5, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->d_first.i + call.first_row * sizes->H, call.latest_3, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->d_first.f + call.first_row * sizes->H, call.latest_4, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->d_first.o + call.first_row * sizes->H, call.latest_5, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2174,6 +2195,7 @@ dk_status odyssey_variant_fgr_f32_memory_needed(const odyssey_variant_fgr_sizes 
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -2285,10 +2307,10 @@ DK_INLINE void odyssey_variant_fgr_f64_forward_step_1_at(const odyssey_variant_f
 static void odyssey_variant_fgr_f64_forward_step_1(const odyssey_variant_fgr_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = ((int)dk_block_f64_g3 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g3 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g3 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g3 : (int)dk_rows_f64_g1) };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
@@ -2340,6 +2362,7 @@ static dk_status odyssey_variant_fgr_f64_forward_lay_out(const odyssey_variant_f
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2354,7 +2377,7 @@ static dk_status odyssey_variant_fgr_f64_forward_lay_out(const odyssey_variant_f
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2362,6 +2385,9 @@ typedef struct odyssey_variant_fgr_f64_forward_call {
     const odyssey_variant_fgr_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2511,6 +2537,7 @@ static dk_status odyssey_variant_fgr_f64_forward_prepare(const odyssey_variant_f
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     odyssey_variant_fgr_f64_forward_layout at;
     odyssey_variant_fgr_f64_kept kept;
     dk_status status = odyssey_variant_fgr_f64_forward_check(args);
@@ -2525,20 +2552,22 @@ static dk_status odyssey_variant_fgr_f64_forward_prepare(const odyssey_variant_f
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->before_2 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
-    call->latest_3 = args->first.i;
-    call->latest_4 = args->first.f;
-    call->latest_5 = args->first.o;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
+    call->latest_3 = args->first.i == NULL ? NULL : args->first.i + call->first_row * sizes->H;
+    call->latest_4 = args->first.f == NULL ? NULL : args->first.f + call->first_row * sizes->H;
+    call->latest_5 = args->first.o == NULL ? NULL : args->first.o + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.p_i.at = args->params.p_i;
     call->at.p_i.global = 0;
@@ -2591,96 +2620,67 @@ static dk_status odyssey_variant_fgr_f64_forward_prepare(const odyssey_variant_f
     return DK_OK;
 }
 
+/* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
+enum { odyssey_variant_fgr_f64_forward_starts_1 = 1 };
+
+static void odyssey_variant_fgr_f64_forward_weights_1(const odyssey_variant_fgr_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_i, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.R_fi, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.R_ii, sizes->H, 1, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.R_oi, sizes->H, 1, sizes->H};
+    matrices[4] = (dk_matrix_f64){args->params.U_i, sizes->H, 1, sizes->H};
+    matrices[5] = (dk_matrix_f64){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[6] = (dk_matrix_f64){args->params.R_ff, sizes->H, 1, sizes->H};
+    matrices[7] = (dk_matrix_f64){args->params.R_if, sizes->H, 1, sizes->H};
+    matrices[8] = (dk_matrix_f64){args->params.R_of, sizes->H, 1, sizes->H};
+    matrices[9] = (dk_matrix_f64){args->params.U_f, sizes->H, 1, sizes->H};
+    matrices[10] = (dk_matrix_f64){args->params.W_o, sizes->I, 1, sizes->I};
+    matrices[11] = (dk_matrix_f64){args->params.R_fo, sizes->H, 1, sizes->H};
+    matrices[12] = (dk_matrix_f64){args->params.R_io, sizes->H, 1, sizes->H};
+    matrices[13] = (dk_matrix_f64){args->params.R_oo, sizes->H, 1, sizes->H};
+    matrices[14] = (dk_matrix_f64){args->params.U_o, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_i;
+    starts[1] = args->params.b_f;
+    starts[2] = args->params.b_o;
+}
+
+/* W_g U_g */
+enum { odyssey_variant_fgr_f64_forward_starts_2 = 1 };
+
+static void odyssey_variant_fgr_f64_forward_weights_2(const odyssey_variant_fgr_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_g, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_g;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void odyssey_variant_fgr_f64_forward_fill(const odyssey_variant_fgr_f64_forward_args *args, const odyssey_variant_fgr_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_i, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[15];
+        const double *starts[4];
+        odyssey_variant_fgr_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, 5, matrices, odyssey_variant_fgr_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 0,
-            args->params.R_fi, sizes->H, 1, sizes->H);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[2];
+        odyssey_variant_fgr_f64_forward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, 2, matrices, odyssey_variant_fgr_f64_forward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 0,
-            args->params.R_ii, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 0,
-            args->params.R_oi, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_i, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 1,
-            args->params.W_f, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 1,
-            args->params.R_ff, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 1,
-            args->params.R_if, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 1,
-            args->params.R_of, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 1,
-            args->params.U_f, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 2,
-            args->params.W_o, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I, 2,
-            args->params.R_fo, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H, 2,
-            args->params.R_io, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H, 2,
-            args->params.R_oo, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_i R_fi R_ii R_oi U_i W_f R_ff R_if R_of U_f W_o R_fo R_io R_oo U_o */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, sizes->I + sizes->H + sizes->H + sizes->H, 2,
-            args->params.U_o, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_i};
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 0, 1, starts_0);
-        const double *const starts_1[] = {args->params.b_f};
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, 1, starts_1);
-        const double *const starts_2[] = {args->params.b_o};
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 2, 1, starts_2);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_g, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_g};
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status odyssey_variant_fgr_f64_forward_pack(const odyssey_variant_fgr_f64_forward_args *args, double *packed, size_t packed_count)
@@ -2776,7 +2776,7 @@ static void odyssey_variant_fgr_f64_forward_start(const odyssey_variant_fgr_f64_
     const odyssey_variant_fgr_f64_forward_args *const args = call->args;
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         odyssey_variant_fgr_f64_forward_layout at;
         (void)odyssey_variant_fgr_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         odyssey_variant_fgr_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -2794,14 +2794,14 @@ static void odyssey_variant_fgr_f64_forward_before(const odyssey_variant_fgr_f64
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g3(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2824,6 +2824,15 @@ static void odyssey_variant_fgr_f64_forward_step(const odyssey_variant_fgr_f64_f
             : call->before_1 + local * dk_before_size_f64_g3(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[15];
+        const double *starts_1[4];
+        if (call->panel_1 == NULL) {
+            odyssey_variant_fgr_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = odyssey_variant_fgr_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -2847,6 +2856,15 @@ static void odyssey_variant_fgr_f64_forward_step(const odyssey_variant_fgr_f64_f
             : call->before_2 + local * dk_before_size_f64_g1(sizes->H);
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[2];
+        const double *starts_2[2];
+        if (call->panel_2 == NULL) {
+            odyssey_variant_fgr_f64_forward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = odyssey_variant_fgr_f64_forward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_2[0].stride = sizes->I;
         a.dk_segments_2[0].depth = sizes->I;
@@ -2879,54 +2897,54 @@ static void odyssey_variant_fgr_f64_forward_chunk(odyssey_variant_fgr_f64_forwar
     odyssey_variant_fgr_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 double *const start = dk_into_f64(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f64(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 double *const start = dk_into_f64(call->at.i, row, local);
                 if (start != call->latest_3) {
-                    dk_copy_f64(start, call->latest_3, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_3, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 double *const start = dk_into_f64(call->at.f, row, local);
                 if (start != call->latest_4) {
-                    dk_copy_f64(start, call->latest_4, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_4, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 double *const start = dk_into_f64(call->at.o, row, local);
                 if (start != call->latest_5) {
-                    dk_copy_f64(start, call->latest_5, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_5, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        odyssey_variant_fgr_f64_forward_step(call, rows, row, local, team);
+        odyssey_variant_fgr_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.c_next, row, local),
-                dk_into_f64(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.i_next, row, local),
-                dk_into_f64(call->at.i, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.i, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.f_next, row, local),
-                dk_into_f64(call->at.f, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.f, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.o_next, row, local),
-                dk_into_f64(call->at.o, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.o, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         call->latest_2 = dk_into_f64(call->at.c_next, row, local);
@@ -2935,6 +2953,9 @@ static void odyssey_variant_fgr_f64_forward_chunk(odyssey_variant_fgr_f64_forwar
         call->latest_5 = dk_into_f64(call->at.o_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -2962,11 +2983,11 @@ dk_status odyssey_variant_fgr_f64_forward(const odyssey_variant_fgr_f64_forward_
         odyssey_variant_fgr_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f64(args->last.c, call.latest_2, sizes->B * sizes->H, team);
-    dk_copy_f64(args->last.i, call.latest_3, sizes->B * sizes->H, team);
-    dk_copy_f64(args->last.f, call.latest_4, sizes->B * sizes->H, team);
-    dk_copy_f64(args->last.o, call.latest_5, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->last.i + call.first_row * sizes->H, call.latest_3, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->last.f + call.first_row * sizes->H, call.latest_4, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->last.o + call.first_row * sizes->H, call.latest_5, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -3050,10 +3071,9 @@ DK_INLINE void odyssey_variant_fgr_f64_backward_step_1_at(const odyssey_variant_
 
 static void odyssey_variant_fgr_f64_backward_step_1(const odyssey_variant_fgr_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             odyssey_variant_fgr_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -3102,10 +3122,10 @@ DK_INLINE void odyssey_variant_fgr_f64_backward_step_2_at(const odyssey_variant_
 static void odyssey_variant_fgr_f64_backward_step_2(const odyssey_variant_fgr_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = ((int)dk_block_f64_g3 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g3 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g3 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g3 : (int)dk_rows_f64_g1) };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g3 * dk_acc_f64_g3];
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
@@ -3180,10 +3200,9 @@ DK_INLINE void odyssey_variant_fgr_f64_backward_after_1_at(const odyssey_variant
 
 static void odyssey_variant_fgr_f64_backward_after_1(const odyssey_variant_fgr_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             odyssey_variant_fgr_f64_backward_after_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -3221,10 +3240,10 @@ DK_INLINE void odyssey_variant_fgr_f64_backward_after_2_at(const odyssey_variant
 static void odyssey_variant_fgr_f64_backward_after_2(const odyssey_variant_fgr_f64_backward_after_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -3285,6 +3304,7 @@ static dk_status odyssey_variant_fgr_f64_backward_lay_out(const odyssey_variant_
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -3311,7 +3331,7 @@ static dk_status odyssey_variant_fgr_f64_backward_lay_out(const odyssey_variant_
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -3319,6 +3339,9 @@ typedef struct odyssey_variant_fgr_f64_backward_call {
     const odyssey_variant_fgr_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -3584,6 +3607,7 @@ static dk_status odyssey_variant_fgr_f64_backward_prepare(const odyssey_variant_
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     odyssey_variant_fgr_f64_backward_layout at;
     odyssey_variant_fgr_f64_kept kept;
     dk_status status = odyssey_variant_fgr_f64_backward_check(args);
@@ -3598,19 +3622,21 @@ static dk_status odyssey_variant_fgr_f64_backward_prepare(const odyssey_variant_
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
-    call->latest_3 = args->d_last.i;
-    call->latest_4 = args->d_last.f;
-    call->latest_5 = args->d_last.o;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
+    call->latest_3 = args->d_last.i == NULL ? NULL : args->d_last.i + call->first_row * sizes->H;
+    call->latest_4 = args->d_last.f == NULL ? NULL : args->d_last.f + call->first_row * sizes->H;
+    call->latest_5 = args->d_last.o == NULL ? NULL : args->d_last.o + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.p_i.at = args->params.p_i;
@@ -3658,34 +3684,34 @@ static dk_status odyssey_variant_fgr_f64_backward_prepare(const odyssey_variant_
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
-    call->at.d_i_carry.at = args->workspace + at.d_i_carry_buffer;
+    call->at.d_i_carry.at = args->workspace + at.d_i_carry_buffer + call->first_row * sizes->H;
     call->at.d_i_carry.global = 0;
     call->at.d_i_carry.local = 0;
-    call->at.d_i.at = args->workspace + at.d_i_buffer;
+    call->at.d_i.at = args->workspace + at.d_i_buffer + call->first_row * sizes->H;
     call->at.d_i.global = 0;
     call->at.d_i.local = 0;
-    call->at.d_f_carry.at = args->workspace + at.d_f_carry_buffer;
+    call->at.d_f_carry.at = args->workspace + at.d_f_carry_buffer + call->first_row * sizes->H;
     call->at.d_f_carry.global = 0;
     call->at.d_f_carry.local = 0;
-    call->at.d_f.at = args->workspace + at.d_f_buffer;
+    call->at.d_f.at = args->workspace + at.d_f_buffer + call->first_row * sizes->H;
     call->at.d_f.global = 0;
     call->at.d_f.local = 0;
-    call->at.d_o_carry.at = args->workspace + at.d_o_carry_buffer;
+    call->at.d_o_carry.at = args->workspace + at.d_o_carry_buffer + call->first_row * sizes->H;
     call->at.d_o_carry.global = 0;
     call->at.d_o_carry.local = 0;
-    call->at.d_o.at = args->workspace + at.d_o_buffer;
+    call->at.d_o.at = args->workspace + at.d_o_buffer + call->first_row * sizes->H;
     call->at.d_o.global = 0;
     call->at.d_o.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -3787,95 +3813,79 @@ static dk_status odyssey_variant_fgr_f64_backward_prepare(const odyssey_variant_
     return DK_OK;
 }
 
+/* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
+enum { odyssey_variant_fgr_f64_backward_starts_1 = 0 };
+
+static void odyssey_variant_fgr_f64_backward_weights_1(const odyssey_variant_fgr_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.R_oo, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.R_of, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.R_oi, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.R_fo, 1, sizes->H, sizes->H};
+    matrices[4] = (dk_matrix_f64){args->params.R_ff, 1, sizes->H, sizes->H};
+    matrices[5] = (dk_matrix_f64){args->params.R_fi, 1, sizes->H, sizes->H};
+    matrices[6] = (dk_matrix_f64){args->params.R_io, 1, sizes->H, sizes->H};
+    matrices[7] = (dk_matrix_f64){args->params.R_if, 1, sizes->H, sizes->H};
+    matrices[8] = (dk_matrix_f64){args->params.R_ii, 1, sizes->H, sizes->H};
+}
+
+/* U_o U_g U_f U_i */
+enum { odyssey_variant_fgr_f64_backward_starts_2 = 0 };
+
+static void odyssey_variant_fgr_f64_backward_weights_2(const odyssey_variant_fgr_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_o, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_g, 1, sizes->H, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.U_f, 1, sizes->H, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.U_i, 1, sizes->H, sizes->H};
+}
+
+/* W_o W_g W_f W_i */
+enum { odyssey_variant_fgr_f64_backward_starts_3 = 0 };
+
+static void odyssey_variant_fgr_f64_backward_weights_3(const odyssey_variant_fgr_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_o, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_g, 1, sizes->I, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_f, 1, sizes->I, sizes->H};
+    matrices[3] = (dk_matrix_f64){args->params.W_i, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void odyssey_variant_fgr_f64_backward_fill(const odyssey_variant_fgr_f64_backward_args *args, const odyssey_variant_fgr_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.R_oo, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[9];
+        const double *starts[1];
+        odyssey_variant_fgr_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, 3, matrices, odyssey_variant_fgr_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.R_of, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        odyssey_variant_fgr_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, 4, matrices, odyssey_variant_fgr_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.R_oi, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        odyssey_variant_fgr_f64_backward_weights_3(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, 4, matrices, odyssey_variant_fgr_f64_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 1,
-            args->params.R_fo, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H, 1,
-            args->params.R_ff, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 1,
-            args->params.R_fi, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 2,
-            args->params.R_io, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H, 2,
-            args->params.R_if, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* R_oo R_of R_oi R_fo R_ff R_fi R_io R_if R_ii */
-        dk_pack_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 2,
-            args->params.R_ii, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 1, 0, NULL);
-        dk_start_f64_g3(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H + sizes->H, 2, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.U_o, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_g, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.U_f, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_o U_g U_f U_i */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.U_i, 1, sizes->H, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->H, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0,
-            args->params.W_o, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_o W_g W_f W_i */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, sizes->H + sizes->H + sizes->H, 0,
-            args->params.W_i, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H + sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status odyssey_variant_fgr_f64_backward_pack(const odyssey_variant_fgr_f64_backward_args *args, double *packed, size_t packed_count)
@@ -3965,41 +3975,43 @@ dk_status odyssey_variant_fgr_f64_backward_pack(const odyssey_variant_fgr_f64_ba
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void odyssey_variant_fgr_f64_backward_start(const odyssey_variant_fgr_f64_backward_call *call, const dk_team *team)
 {
     const odyssey_variant_fgr_f64_backward_args *const args = call->args;
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         odyssey_variant_fgr_f64_backward_layout at;
         (void)odyssey_variant_fgr_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         odyssey_variant_fgr_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_R_oo_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_R_fo_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_R_io_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_R_of_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_R_ff_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_R_if_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_R_oi_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_R_fi_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_R_ii_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_b_o_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_o_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_f_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_i_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_p_o_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_p_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_p_i_all.at, NULL, sizes->H, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_R_oo_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_R_fo_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_R_io_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_R_of_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_R_ff_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_R_if_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_R_oi_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_R_fi_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_R_ii_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_b_o_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_o_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_f_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_i_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_o_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_i_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_p_o_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_p_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_p_i_all.at, NULL, sizes->H, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -4046,6 +4058,15 @@ static void odyssey_variant_fgr_f64_backward_step(const odyssey_variant_fgr_f64_
         a.dk_product_1.segment_count = 3;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[9];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            odyssey_variant_fgr_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = odyssey_variant_fgr_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -4060,6 +4081,15 @@ static void odyssey_variant_fgr_f64_backward_step(const odyssey_variant_fgr_f64_
         a.dk_product_2.segment_count = 4;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->H;
+        dk_matrix_f64 matrices_2[4];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            odyssey_variant_fgr_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = odyssey_variant_fgr_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -4109,6 +4139,15 @@ static void odyssey_variant_fgr_f64_backward_after(const odyssey_variant_fgr_f64
         a.dk_product_3.segment_count = 4;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f64 matrices_3[4];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            odyssey_variant_fgr_f64_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = odyssey_variant_fgr_f64_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_a_o, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -4181,21 +4220,21 @@ static void odyssey_variant_fgr_f64_backward_chunk(odyssey_variant_fgr_f64_backw
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        odyssey_variant_fgr_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        odyssey_variant_fgr_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.d_c, row, local),
-                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.d_i, row, local),
-                dk_into_f64(call->at.d_i_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.d_i_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.d_f, row, local),
-                dk_into_f64(call->at.d_f_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.d_f_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.d_o, row, local),
-                dk_into_f64(call->at.d_o_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_o_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         call->latest_2 = dk_into_f64(call->at.d_c, row, local);
@@ -4230,6 +4269,9 @@ static void odyssey_variant_fgr_f64_backward_chunk(odyssey_variant_fgr_f64_backw
         (void)row;
         (void)local;
     }
+    if (call->step_team == NULL) {
+        dk_wait(team);
+    }
     odyssey_variant_fgr_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.d_x_all, first * rows, 0), NULL, sizes->I, steps * rows, call->alive, team);
@@ -4251,28 +4293,29 @@ dk_status odyssey_variant_fgr_f64_backward(const odyssey_variant_fgr_f64_backwar
         return status;
     }
     odyssey_variant_fgr_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
-    dk_copy_f64(call.at.d_i_carry.at, args->d_last.i, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_i_carry.at, call.latest_3, call.own_rows * sizes->H, call.step_team);
     call.latest_3 = call.at.d_i_carry.at;
-    dk_copy_f64(call.at.d_f_carry.at, args->d_last.f, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_f_carry.at, call.latest_4, call.own_rows * sizes->H, call.step_team);
     call.latest_4 = call.at.d_f_carry.at;
-    dk_copy_f64(call.at.d_o_carry.at, args->d_last.o, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_o_carry.at, call.latest_5, call.own_rows * sizes->H, call.step_team);
     call.latest_5 = call.at.d_o_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_fgr_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f64(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
-    dk_copy_f64(args->d_first.i, call.latest_3, sizes->B * sizes->H, team);
-    dk_copy_f64(args->d_first.f, call.latest_4, sizes->B * sizes->H, team);
-    dk_copy_f64(args->d_first.o, call.latest_5, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->d_first.i + call.first_row * sizes->H, call.latest_3, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->d_first.f + call.first_row * sizes->H, call.latest_4, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->d_first.o + call.first_row * sizes->H, call.latest_5, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -4304,6 +4347,7 @@ dk_status odyssey_variant_fgr_f64_memory_needed(const odyssey_variant_fgr_sizes 
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

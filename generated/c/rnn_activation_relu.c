@@ -85,10 +85,10 @@ DK_INLINE void rnn_activation_relu_f32_forward_step_1_at(const rnn_activation_re
 static void rnn_activation_relu_f32_forward_step_1(const rnn_activation_relu_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -125,6 +125,7 @@ static dk_status rnn_activation_relu_f32_forward_lay_out(const rnn_activation_re
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -133,7 +134,7 @@ static dk_status rnn_activation_relu_f32_forward_lay_out(const rnn_activation_re
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -141,6 +142,9 @@ typedef struct rnn_activation_relu_f32_forward_call {
     const rnn_activation_relu_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -198,6 +202,7 @@ static dk_status rnn_activation_relu_f32_forward_prepare(const rnn_activation_re
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     rnn_activation_relu_f32_forward_layout at;
     rnn_activation_relu_f32_kept kept;
     dk_status status = rnn_activation_relu_f32_forward_check(args);
@@ -212,14 +217,16 @@ static dk_status rnn_activation_relu_f32_forward_prepare(const rnn_activation_re
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -239,28 +246,33 @@ static dk_status rnn_activation_relu_f32_forward_prepare(const rnn_activation_re
     return DK_OK;
 }
 
+/* W U */
+enum { rnn_activation_relu_f32_forward_starts_1 = 1 };
+
+static void rnn_activation_relu_f32_forward_weights_1(const rnn_activation_relu_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void rnn_activation_relu_f32_forward_fill(const rnn_activation_relu_f32_forward_args *args, const rnn_activation_relu_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W U */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[2];
+        rnn_activation_relu_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 2, matrices, rnn_activation_relu_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W U */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b};
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status rnn_activation_relu_f32_forward_pack(const rnn_activation_relu_f32_forward_args *args, float *packed, size_t packed_count)
@@ -293,7 +305,7 @@ static void rnn_activation_relu_f32_forward_start(const rnn_activation_relu_f32_
     const rnn_activation_relu_f32_forward_args *const args = call->args;
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         rnn_activation_relu_f32_forward_layout at;
         (void)rnn_activation_relu_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         rnn_activation_relu_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -311,7 +323,7 @@ static void rnn_activation_relu_f32_forward_before(const rnn_activation_relu_f32
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -334,6 +346,15 @@ static void rnn_activation_relu_f32_forward_step(const rnn_activation_relu_f32_f
             : call->before_1 + local * dk_before_size_f32_g1(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[2];
+        const float *starts_1[2];
+        if (call->panel_1 == NULL) {
+            rnn_activation_relu_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = rnn_activation_relu_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -358,26 +379,29 @@ static void rnn_activation_relu_f32_forward_chunk(rnn_activation_relu_f32_forwar
     rnn_activation_relu_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        rnn_activation_relu_f32_forward_step(call, rows, row, local, team);
+        rnn_activation_relu_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -405,7 +429,7 @@ dk_status rnn_activation_relu_f32_forward(const rnn_activation_relu_f32_forward_
         rnn_activation_relu_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -446,10 +470,9 @@ DK_INLINE void rnn_activation_relu_f32_backward_step_1_at(const rnn_activation_r
 
 static void rnn_activation_relu_f32_backward_step_1(const rnn_activation_relu_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             rnn_activation_relu_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -487,10 +510,10 @@ DK_INLINE void rnn_activation_relu_f32_backward_step_2_at(const rnn_activation_r
 static void rnn_activation_relu_f32_backward_step_2(const rnn_activation_relu_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -543,10 +566,10 @@ DK_INLINE void rnn_activation_relu_f32_backward_after_1_at(const rnn_activation_
 static void rnn_activation_relu_f32_backward_after_1(const rnn_activation_relu_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -589,6 +612,7 @@ static dk_status rnn_activation_relu_f32_backward_lay_out(const rnn_activation_r
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -600,7 +624,7 @@ static dk_status rnn_activation_relu_f32_backward_lay_out(const rnn_activation_r
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -608,6 +632,9 @@ typedef struct rnn_activation_relu_f32_backward_call {
     const rnn_activation_relu_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -684,6 +711,7 @@ static dk_status rnn_activation_relu_f32_backward_prepare(const rnn_activation_r
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     rnn_activation_relu_f32_backward_layout at;
     rnn_activation_relu_f32_kept kept;
     dk_status status = rnn_activation_relu_f32_backward_check(args);
@@ -698,14 +726,16 @@ static dk_status rnn_activation_relu_f32_backward_prepare(const rnn_activation_r
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -720,10 +750,10 @@ static dk_status rnn_activation_relu_f32_backward_prepare(const rnn_activation_r
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -744,30 +774,48 @@ static dk_status rnn_activation_relu_f32_backward_prepare(const rnn_activation_r
     return DK_OK;
 }
 
+/* U */
+enum { rnn_activation_relu_f32_backward_starts_1 = 0 };
+
+static void rnn_activation_relu_f32_backward_weights_1(const rnn_activation_relu_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U, 1, sizes->H, sizes->H};
+}
+
+/* W */
+enum { rnn_activation_relu_f32_backward_starts_2 = 0 };
+
+static void rnn_activation_relu_f32_backward_weights_2(const rnn_activation_relu_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void rnn_activation_relu_f32_backward_fill(const rnn_activation_relu_f32_backward_args *args, const rnn_activation_relu_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        rnn_activation_relu_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, rnn_activation_relu_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        rnn_activation_relu_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, 1, matrices, rnn_activation_relu_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
-            args->params.W, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status rnn_activation_relu_f32_backward_pack(const rnn_activation_relu_f32_backward_args *args, float *packed, size_t packed_count)
@@ -794,20 +842,22 @@ dk_status rnn_activation_relu_f32_backward_pack(const rnn_activation_relu_f32_ba
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void rnn_activation_relu_f32_backward_start(const rnn_activation_relu_f32_backward_call *call, const dk_team *team)
 {
     const rnn_activation_relu_f32_backward_args *const args = call->args;
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         rnn_activation_relu_f32_backward_layout at;
         (void)rnn_activation_relu_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         rnn_activation_relu_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -838,6 +888,15 @@ static void rnn_activation_relu_f32_backward_step(const rnn_activation_relu_f32_
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            rnn_activation_relu_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = rnn_activation_relu_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_h, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -861,6 +920,15 @@ static void rnn_activation_relu_f32_backward_after(const rnn_activation_relu_f32
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f32 matrices_2[1];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            rnn_activation_relu_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = rnn_activation_relu_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_h, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -896,13 +964,13 @@ static void rnn_activation_relu_f32_backward_chunk(rnn_activation_relu_f32_backw
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        rnn_activation_relu_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        rnn_activation_relu_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         {
@@ -912,6 +980,9 @@ static void rnn_activation_relu_f32_backward_chunk(rnn_activation_relu_f32_backw
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     rnn_activation_relu_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -934,16 +1005,17 @@ dk_status rnn_activation_relu_f32_backward(const rnn_activation_relu_f32_backwar
         return status;
     }
     rnn_activation_relu_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         rnn_activation_relu_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -975,6 +1047,7 @@ dk_status rnn_activation_relu_f32_memory_needed(const rnn_activation_relu_sizes 
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1042,10 +1115,10 @@ DK_INLINE void rnn_activation_relu_f64_forward_step_1_at(const rnn_activation_re
 static void rnn_activation_relu_f64_forward_step_1(const rnn_activation_relu_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1082,6 +1155,7 @@ static dk_status rnn_activation_relu_f64_forward_lay_out(const rnn_activation_re
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1090,7 +1164,7 @@ static dk_status rnn_activation_relu_f64_forward_lay_out(const rnn_activation_re
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1098,6 +1172,9 @@ typedef struct rnn_activation_relu_f64_forward_call {
     const rnn_activation_relu_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1155,6 +1232,7 @@ static dk_status rnn_activation_relu_f64_forward_prepare(const rnn_activation_re
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     rnn_activation_relu_f64_forward_layout at;
     rnn_activation_relu_f64_kept kept;
     dk_status status = rnn_activation_relu_f64_forward_check(args);
@@ -1169,14 +1247,16 @@ static dk_status rnn_activation_relu_f64_forward_prepare(const rnn_activation_re
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -1196,28 +1276,33 @@ static dk_status rnn_activation_relu_f64_forward_prepare(const rnn_activation_re
     return DK_OK;
 }
 
+/* W U */
+enum { rnn_activation_relu_f64_forward_starts_1 = 1 };
+
+static void rnn_activation_relu_f64_forward_weights_1(const rnn_activation_relu_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void rnn_activation_relu_f64_forward_fill(const rnn_activation_relu_f64_forward_args *args, const rnn_activation_relu_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W U */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[2];
+        rnn_activation_relu_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 2, matrices, rnn_activation_relu_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W U */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b};
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status rnn_activation_relu_f64_forward_pack(const rnn_activation_relu_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1250,7 +1335,7 @@ static void rnn_activation_relu_f64_forward_start(const rnn_activation_relu_f64_
     const rnn_activation_relu_f64_forward_args *const args = call->args;
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         rnn_activation_relu_f64_forward_layout at;
         (void)rnn_activation_relu_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         rnn_activation_relu_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1268,7 +1353,7 @@ static void rnn_activation_relu_f64_forward_before(const rnn_activation_relu_f64
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1291,6 +1376,15 @@ static void rnn_activation_relu_f64_forward_step(const rnn_activation_relu_f64_f
             : call->before_1 + local * dk_before_size_f64_g1(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[2];
+        const double *starts_1[2];
+        if (call->panel_1 == NULL) {
+            rnn_activation_relu_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = rnn_activation_relu_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1315,26 +1409,29 @@ static void rnn_activation_relu_f64_forward_chunk(rnn_activation_relu_f64_forwar
     rnn_activation_relu_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        rnn_activation_relu_f64_forward_step(call, rows, row, local, team);
+        rnn_activation_relu_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -1362,7 +1459,7 @@ dk_status rnn_activation_relu_f64_forward(const rnn_activation_relu_f64_forward_
         rnn_activation_relu_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1403,10 +1500,9 @@ DK_INLINE void rnn_activation_relu_f64_backward_step_1_at(const rnn_activation_r
 
 static void rnn_activation_relu_f64_backward_step_1(const rnn_activation_relu_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             rnn_activation_relu_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -1444,10 +1540,10 @@ DK_INLINE void rnn_activation_relu_f64_backward_step_2_at(const rnn_activation_r
 static void rnn_activation_relu_f64_backward_step_2(const rnn_activation_relu_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1500,10 +1596,10 @@ DK_INLINE void rnn_activation_relu_f64_backward_after_1_at(const rnn_activation_
 static void rnn_activation_relu_f64_backward_after_1(const rnn_activation_relu_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1546,6 +1642,7 @@ static dk_status rnn_activation_relu_f64_backward_lay_out(const rnn_activation_r
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1557,7 +1654,7 @@ static dk_status rnn_activation_relu_f64_backward_lay_out(const rnn_activation_r
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1565,6 +1662,9 @@ typedef struct rnn_activation_relu_f64_backward_call {
     const rnn_activation_relu_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1641,6 +1741,7 @@ static dk_status rnn_activation_relu_f64_backward_prepare(const rnn_activation_r
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     rnn_activation_relu_f64_backward_layout at;
     rnn_activation_relu_f64_kept kept;
     dk_status status = rnn_activation_relu_f64_backward_check(args);
@@ -1655,14 +1756,16 @@ static dk_status rnn_activation_relu_f64_backward_prepare(const rnn_activation_r
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1677,10 +1780,10 @@ static dk_status rnn_activation_relu_f64_backward_prepare(const rnn_activation_r
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1701,30 +1804,48 @@ static dk_status rnn_activation_relu_f64_backward_prepare(const rnn_activation_r
     return DK_OK;
 }
 
+/* U */
+enum { rnn_activation_relu_f64_backward_starts_1 = 0 };
+
+static void rnn_activation_relu_f64_backward_weights_1(const rnn_activation_relu_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U, 1, sizes->H, sizes->H};
+}
+
+/* W */
+enum { rnn_activation_relu_f64_backward_starts_2 = 0 };
+
+static void rnn_activation_relu_f64_backward_weights_2(const rnn_activation_relu_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void rnn_activation_relu_f64_backward_fill(const rnn_activation_relu_f64_backward_args *args, const rnn_activation_relu_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        rnn_activation_relu_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, rnn_activation_relu_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        rnn_activation_relu_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, 1, matrices, rnn_activation_relu_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
-            args->params.W, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status rnn_activation_relu_f64_backward_pack(const rnn_activation_relu_f64_backward_args *args, double *packed, size_t packed_count)
@@ -1751,20 +1872,22 @@ dk_status rnn_activation_relu_f64_backward_pack(const rnn_activation_relu_f64_ba
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void rnn_activation_relu_f64_backward_start(const rnn_activation_relu_f64_backward_call *call, const dk_team *team)
 {
     const rnn_activation_relu_f64_backward_args *const args = call->args;
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         rnn_activation_relu_f64_backward_layout at;
         (void)rnn_activation_relu_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         rnn_activation_relu_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1795,6 +1918,15 @@ static void rnn_activation_relu_f64_backward_step(const rnn_activation_relu_f64_
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            rnn_activation_relu_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = rnn_activation_relu_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_h, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1818,6 +1950,15 @@ static void rnn_activation_relu_f64_backward_after(const rnn_activation_relu_f64
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f64 matrices_2[1];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            rnn_activation_relu_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = rnn_activation_relu_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_h, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1853,13 +1994,13 @@ static void rnn_activation_relu_f64_backward_chunk(rnn_activation_relu_f64_backw
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        rnn_activation_relu_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        rnn_activation_relu_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         {
@@ -1869,6 +2010,9 @@ static void rnn_activation_relu_f64_backward_chunk(rnn_activation_relu_f64_backw
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     rnn_activation_relu_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1891,16 +2035,17 @@ dk_status rnn_activation_relu_f64_backward(const rnn_activation_relu_f64_backwar
         return status;
     }
     rnn_activation_relu_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         rnn_activation_relu_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1932,6 +2077,7 @@ dk_status rnn_activation_relu_f64_memory_needed(const rnn_activation_relu_sizes 
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

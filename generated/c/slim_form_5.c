@@ -130,10 +130,10 @@ DK_INLINE void slim_form_5_f32_forward_step_1_at(const slim_form_5_f32_forward_s
 static void slim_form_5_f32_forward_step_1(const slim_form_5_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -171,6 +171,7 @@ static dk_status slim_form_5_f32_forward_lay_out(const slim_form_5_sizes *sizes,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -180,7 +181,7 @@ static dk_status slim_form_5_f32_forward_lay_out(const slim_form_5_sizes *sizes,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -188,6 +189,9 @@ typedef struct slim_form_5_f32_forward_call {
     const slim_form_5_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -275,6 +279,7 @@ static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_a
     const slim_form_5_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     slim_form_5_f32_forward_layout at;
     slim_form_5_f32_kept kept;
     dk_status status = slim_form_5_f32_forward_check(args);
@@ -289,15 +294,17 @@ static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_a
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_i.at = args->params.b_i;
     call->at.b_i.global = 0;
@@ -341,28 +348,33 @@ static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_a
     return DK_OK;
 }
 
+/* W_g U_g */
+enum { slim_form_5_f32_forward_starts_1 = 1 };
+
+static void slim_form_5_f32_forward_weights_1(const slim_form_5_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const slim_form_5_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_g, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_g;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void slim_form_5_f32_forward_fill(const slim_form_5_f32_forward_args *args, const slim_form_5_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const slim_form_5_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_g, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[2];
+        slim_form_5_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 2, matrices, slim_form_5_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_g, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_g};
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status slim_form_5_f32_forward_pack(const slim_form_5_f32_forward_args *args, float *packed, size_t packed_count)
@@ -413,7 +425,7 @@ static void slim_form_5_f32_forward_start(const slim_form_5_f32_forward_call *ca
     const slim_form_5_f32_forward_args *const args = call->args;
     const slim_form_5_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         slim_form_5_f32_forward_layout at;
         (void)slim_form_5_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         slim_form_5_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -431,7 +443,7 @@ static void slim_form_5_f32_forward_before(const slim_form_5_f32_forward_call *c
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -454,6 +466,15 @@ static void slim_form_5_f32_forward_step(const slim_form_5_f32_forward_call *cal
             : call->before_1 + local * dk_before_size_f32_g1(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[2];
+        const float *starts_1[2];
+        if (call->panel_1 == NULL) {
+            slim_form_5_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = slim_form_5_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -487,35 +508,38 @@ static void slim_form_5_f32_forward_chunk(slim_form_5_f32_forward_call *call, si
     slim_form_5_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 float *const start = dk_into_f32(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f32(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        slim_form_5_f32_forward_step(call, rows, row, local, team);
+        slim_form_5_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.c_next, row, local),
-                dk_into_f32(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         call->latest_2 = dk_into_f32(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -543,8 +567,8 @@ dk_status slim_form_5_f32_forward(const slim_form_5_f32_forward_args *args, cons
         slim_form_5_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f32(args->last.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -633,10 +657,9 @@ DK_INLINE void slim_form_5_f32_backward_step_1_at(const slim_form_5_f32_backward
 
 static void slim_form_5_f32_backward_step_1(const slim_form_5_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             slim_form_5_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -687,10 +710,10 @@ DK_INLINE void slim_form_5_f32_backward_step_2_at(const slim_form_5_f32_backward
 static void slim_form_5_f32_backward_step_2(const slim_form_5_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -754,10 +777,9 @@ DK_INLINE void slim_form_5_f32_backward_after_1_at(const slim_form_5_f32_backwar
 
 static void slim_form_5_f32_backward_after_1(const slim_form_5_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             slim_form_5_f32_backward_after_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -795,10 +817,10 @@ DK_INLINE void slim_form_5_f32_backward_after_2_at(const slim_form_5_f32_backwar
 static void slim_form_5_f32_backward_after_2(const slim_form_5_f32_backward_after_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -852,6 +874,7 @@ static dk_status slim_form_5_f32_backward_lay_out(const slim_form_5_sizes *sizes
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -871,7 +894,7 @@ static dk_status slim_form_5_f32_backward_lay_out(const slim_form_5_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -879,6 +902,9 @@ typedef struct slim_form_5_f32_backward_call {
     const slim_form_5_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -1017,6 +1043,7 @@ static dk_status slim_form_5_f32_backward_prepare(const slim_form_5_f32_backward
     const slim_form_5_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     slim_form_5_f32_backward_layout at;
     slim_form_5_f32_kept kept;
     dk_status status = slim_form_5_f32_backward_check(args);
@@ -1031,15 +1058,17 @@ static dk_status slim_form_5_f32_backward_prepare(const slim_form_5_f32_backward
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.b_i.at = args->params.b_i;
@@ -1078,16 +1107,16 @@ static dk_status slim_form_5_f32_backward_prepare(const slim_form_5_f32_backward
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1144,30 +1173,48 @@ static dk_status slim_form_5_f32_backward_prepare(const slim_form_5_f32_backward
     return DK_OK;
 }
 
+/* U_g */
+enum { slim_form_5_f32_backward_starts_1 = 0 };
+
+static void slim_form_5_f32_backward_weights_1(const slim_form_5_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const slim_form_5_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_g, 1, sizes->H, sizes->H};
+}
+
+/* W_g */
+enum { slim_form_5_f32_backward_starts_2 = 0 };
+
+static void slim_form_5_f32_backward_weights_2(const slim_form_5_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const slim_form_5_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_g, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void slim_form_5_f32_backward_fill(const slim_form_5_f32_backward_args *args, const slim_form_5_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const slim_form_5_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U_g, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        slim_form_5_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, slim_form_5_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        slim_form_5_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, 1, matrices, slim_form_5_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status slim_form_5_f32_backward_pack(const slim_form_5_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1212,26 +1259,28 @@ dk_status slim_form_5_f32_backward_pack(const slim_form_5_f32_backward_args *arg
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void slim_form_5_f32_backward_start(const slim_form_5_f32_backward_call *call, const dk_team *team)
 {
     const slim_form_5_f32_backward_args *const args = call->args;
     const slim_form_5_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         slim_form_5_f32_backward_layout at;
         (void)slim_form_5_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         slim_form_5_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_o_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_u_o_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_u_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_u_i_all.at, NULL, sizes->H, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_o_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_u_o_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_u_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_u_i_all.at, NULL, sizes->H, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1276,6 +1325,15 @@ static void slim_form_5_f32_backward_step(const slim_form_5_f32_backward_call *c
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            slim_form_5_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = slim_form_5_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_g, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1318,6 +1376,15 @@ static void slim_form_5_f32_backward_after(const slim_form_5_f32_backward_call *
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f32 matrices_2[1];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            slim_form_5_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = slim_form_5_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_g, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1360,15 +1427,15 @@ static void slim_form_5_f32_backward_chunk(slim_form_5_f32_backward_call *call, 
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        slim_form_5_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        slim_form_5_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f32(dk_into_f32(call->at.d_c, row, local),
-                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         call->latest_2 = dk_into_f32(call->at.d_c, row, local);
@@ -1384,6 +1451,9 @@ static void slim_form_5_f32_backward_chunk(slim_form_5_f32_backward_call *call, 
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     slim_form_5_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1406,19 +1476,20 @@ dk_status slim_form_5_f32_backward(const slim_form_5_f32_backward_args *args, co
         return status;
     }
     slim_form_5_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         slim_form_5_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f32(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f32(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1450,6 +1521,7 @@ dk_status slim_form_5_f32_memory_needed(const slim_form_5_sizes *sizes, size_t t
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1551,10 +1623,10 @@ DK_INLINE void slim_form_5_f64_forward_step_1_at(const slim_form_5_f64_forward_s
 static void slim_form_5_f64_forward_step_1(const slim_form_5_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1592,6 +1664,7 @@ static dk_status slim_form_5_f64_forward_lay_out(const slim_form_5_sizes *sizes,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1601,7 +1674,7 @@ static dk_status slim_form_5_f64_forward_lay_out(const slim_form_5_sizes *sizes,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1609,6 +1682,9 @@ typedef struct slim_form_5_f64_forward_call {
     const slim_form_5_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1696,6 +1772,7 @@ static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_a
     const slim_form_5_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     slim_form_5_f64_forward_layout at;
     slim_form_5_f64_kept kept;
     dk_status status = slim_form_5_f64_forward_check(args);
@@ -1710,15 +1787,17 @@ static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_a
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->latest_1 = args->first.h;
-    call->latest_2 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
+    call->latest_2 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_i.at = args->params.b_i;
     call->at.b_i.global = 0;
@@ -1762,28 +1841,33 @@ static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_a
     return DK_OK;
 }
 
+/* W_g U_g */
+enum { slim_form_5_f64_forward_starts_1 = 1 };
+
+static void slim_form_5_f64_forward_weights_1(const slim_form_5_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const slim_form_5_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_g, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_g;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void slim_form_5_f64_forward_fill(const slim_form_5_f64_forward_args *args, const slim_form_5_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const slim_form_5_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_g, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[2];
+        slim_form_5_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 2, matrices, slim_form_5_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_g, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_g};
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-    }
-    (void)task;
 }
 
 dk_status slim_form_5_f64_forward_pack(const slim_form_5_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1834,7 +1918,7 @@ static void slim_form_5_f64_forward_start(const slim_form_5_f64_forward_call *ca
     const slim_form_5_f64_forward_args *const args = call->args;
     const slim_form_5_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         slim_form_5_f64_forward_layout at;
         (void)slim_form_5_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         slim_form_5_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1852,7 +1936,7 @@ static void slim_form_5_f64_forward_before(const slim_form_5_f64_forward_call *c
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1875,6 +1959,15 @@ static void slim_form_5_f64_forward_step(const slim_form_5_f64_forward_call *cal
             : call->before_1 + local * dk_before_size_f64_g1(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[2];
+        const double *starts_1[2];
+        if (call->panel_1 == NULL) {
+            slim_form_5_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = slim_form_5_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1908,35 +2001,38 @@ static void slim_form_5_f64_forward_chunk(slim_form_5_f64_forward_call *call, si
     slim_form_5_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
             {
                 double *const start = dk_into_f64(call->at.c, row, local);
                 if (start != call->latest_2) {
-                    dk_copy_f64(start, call->latest_2, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_2, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        slim_form_5_f64_forward_step(call, rows, row, local, team);
+        slim_form_5_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.c_next, row, local),
-                dk_into_f64(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         call->latest_2 = dk_into_f64(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -1964,8 +2060,8 @@ dk_status slim_form_5_f64_forward(const slim_form_5_f64_forward_args *args, cons
         slim_form_5_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f64(args->last.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->last.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2054,10 +2150,9 @@ DK_INLINE void slim_form_5_f64_backward_step_1_at(const slim_form_5_f64_backward
 
 static void slim_form_5_f64_backward_step_1(const slim_form_5_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             slim_form_5_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2108,10 +2203,10 @@ DK_INLINE void slim_form_5_f64_backward_step_2_at(const slim_form_5_f64_backward
 static void slim_form_5_f64_backward_step_2(const slim_form_5_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2175,10 +2270,9 @@ DK_INLINE void slim_form_5_f64_backward_after_1_at(const slim_form_5_f64_backwar
 
 static void slim_form_5_f64_backward_after_1(const slim_form_5_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             slim_form_5_f64_backward_after_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2216,10 +2310,10 @@ DK_INLINE void slim_form_5_f64_backward_after_2_at(const slim_form_5_f64_backwar
 static void slim_form_5_f64_backward_after_2(const slim_form_5_f64_backward_after_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2273,6 +2367,7 @@ static dk_status slim_form_5_f64_backward_lay_out(const slim_form_5_sizes *sizes
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2292,7 +2387,7 @@ static dk_status slim_form_5_f64_backward_lay_out(const slim_form_5_sizes *sizes
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2300,6 +2395,9 @@ typedef struct slim_form_5_f64_backward_call {
     const slim_form_5_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2438,6 +2536,7 @@ static dk_status slim_form_5_f64_backward_prepare(const slim_form_5_f64_backward
     const slim_form_5_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     slim_form_5_f64_backward_layout at;
     slim_form_5_f64_kept kept;
     dk_status status = slim_form_5_f64_backward_check(args);
@@ -2452,15 +2551,17 @@ static dk_status slim_form_5_f64_backward_prepare(const slim_form_5_f64_backward
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
-    call->latest_2 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
+    call->latest_2 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.b_i.at = args->params.b_i;
@@ -2499,16 +2600,16 @@ static dk_status slim_form_5_f64_backward_prepare(const slim_form_5_f64_backward
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -2565,30 +2666,48 @@ static dk_status slim_form_5_f64_backward_prepare(const slim_form_5_f64_backward
     return DK_OK;
 }
 
+/* U_g */
+enum { slim_form_5_f64_backward_starts_1 = 0 };
+
+static void slim_form_5_f64_backward_weights_1(const slim_form_5_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const slim_form_5_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_g, 1, sizes->H, sizes->H};
+}
+
+/* W_g */
+enum { slim_form_5_f64_backward_starts_2 = 0 };
+
+static void slim_form_5_f64_backward_weights_2(const slim_form_5_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const slim_form_5_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_g, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void slim_form_5_f64_backward_fill(const slim_form_5_f64_backward_args *args, const slim_form_5_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const slim_form_5_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0,
-            args->params.U_g, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        slim_form_5_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 1, matrices, slim_form_5_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        slim_form_5_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, 1, matrices, slim_form_5_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status slim_form_5_f64_backward_pack(const slim_form_5_f64_backward_args *args, double *packed, size_t packed_count)
@@ -2633,26 +2752,28 @@ dk_status slim_form_5_f64_backward_pack(const slim_form_5_f64_backward_args *arg
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void slim_form_5_f64_backward_start(const slim_form_5_f64_backward_call *call, const dk_team *team)
 {
     const slim_form_5_f64_backward_args *const args = call->args;
     const slim_form_5_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         slim_form_5_f64_backward_layout at;
         (void)slim_form_5_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         slim_form_5_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_o_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_u_o_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_u_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_u_i_all.at, NULL, sizes->H, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_o_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_i_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_u_o_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_u_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_u_i_all.at, NULL, sizes->H, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -2697,6 +2818,15 @@ static void slim_form_5_f64_backward_step(const slim_form_5_f64_backward_call *c
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            slim_form_5_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = slim_form_5_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_g, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2739,6 +2869,15 @@ static void slim_form_5_f64_backward_after(const slim_form_5_f64_backward_call *
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f64 matrices_2[1];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            slim_form_5_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = slim_form_5_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_g, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2781,15 +2920,15 @@ static void slim_form_5_f64_backward_chunk(slim_form_5_f64_backward_call *call, 
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        slim_form_5_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        slim_form_5_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
             dk_freeze_f64(dk_into_f64(call->at.d_c, row, local),
-                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         call->latest_2 = dk_into_f64(call->at.d_c, row, local);
@@ -2805,6 +2944,9 @@ static void slim_form_5_f64_backward_chunk(slim_form_5_f64_backward_call *call, 
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     slim_form_5_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2827,19 +2969,20 @@ dk_status slim_form_5_f64_backward(const slim_form_5_f64_backward_args *args, co
         return status;
     }
     slim_form_5_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         slim_form_5_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
-    dk_copy_f64(args->d_first.c, call.latest_2, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
+    dk_copy_f64(args->d_first.c + call.first_row * sizes->H, call.latest_2, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2871,6 +3014,7 @@ dk_status slim_form_5_f64_memory_needed(const slim_form_5_sizes *sizes, size_t t
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

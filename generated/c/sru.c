@@ -111,10 +111,10 @@ DK_INLINE void sru_f32_forward_before_1_at(const sru_f32_forward_before_1_arrays
 static void sru_f32_forward_before_1(const sru_f32_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g4 * dk_acc_f32_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
@@ -180,10 +180,9 @@ DK_INLINE void sru_f32_forward_step_1_at(const sru_f32_forward_step_1_arrays *a,
 
 static void sru_f32_forward_step_1(const sru_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             sru_f32_forward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -208,6 +207,7 @@ static dk_status sru_f32_forward_lay_out(const sru_sizes *sizes, size_t threads,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -219,7 +219,7 @@ static dk_status sru_f32_forward_lay_out(const sru_sizes *sizes, size_t threads,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g4(sizes->H, sizes->I), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -227,6 +227,9 @@ typedef struct sru_f32_forward_call {
     const sru_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -297,6 +300,7 @@ static dk_status sru_f32_forward_prepare(const sru_f32_forward_args *args, const
     const sru_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     sru_f32_forward_layout at;
     sru_f32_kept kept;
     dk_status status = sru_f32_forward_check(args);
@@ -311,13 +315,15 @@ static dk_status sru_f32_forward_prepare(const sru_f32_forward_args *args, const
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->latest_1 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->latest_1 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_f.at = args->params.b_f;
     call->at.b_f.global = 0;
@@ -352,38 +358,34 @@ static dk_status sru_f32_forward_prepare(const sru_f32_forward_args *args, const
     return DK_OK;
 }
 
+/* W_f W_r W_g W_x */
+enum { sru_f32_forward_starts_1 = 0 };
+
+static void sru_f32_forward_weights_1(const sru_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const sru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.W_r, sizes->I, 1, sizes->I};
+    matrices[2] = (dk_matrix_f32){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f32){args->params.W_x, sizes->I, 1, sizes->I};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void sru_f32_forward_fill(const sru_f32_forward_args *args, const sru_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const sru_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_r W_g W_x */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_f, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[1];
+        sru_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, 1, matrices, sru_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_r W_g W_x */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_r, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_r W_g W_x */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_r W_g W_x */
-        dk_pack_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
-            args->params.W_x, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
-        dk_start_f32_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 3, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status sru_f32_forward_pack(const sru_f32_forward_args *args, float *packed, size_t packed_count)
@@ -425,7 +427,7 @@ static void sru_f32_forward_start(const sru_f32_forward_call *call, const dk_tea
     const sru_f32_forward_args *const args = call->args;
     const sru_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         sru_f32_forward_layout at;
         (void)sru_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         sru_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -447,6 +449,15 @@ static void sru_f32_forward_before(const sru_f32_forward_call *call, size_t rows
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[4];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            sru_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = sru_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -492,26 +503,29 @@ static void sru_f32_forward_chunk(sru_f32_forward_call *call, size_t first, size
     sru_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.c, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        sru_f32_forward_step(call, rows, row, local, team);
+        sru_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.c_next, row, local),
-                dk_into_f32(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.y_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -539,7 +553,7 @@ dk_status sru_f32_forward(const sru_f32_forward_args *args, const dk_team *team)
         sru_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.c, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.c + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -588,10 +602,9 @@ DK_INLINE void sru_f32_backward_before_1_at(const sru_f32_backward_before_1_arra
 
 static void sru_f32_backward_before_1(const sru_f32_backward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             sru_f32_backward_before_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -634,10 +647,10 @@ DK_INLINE void sru_f32_backward_before_2_at(const sru_f32_backward_before_2_arra
 static void sru_f32_backward_before_2(const sru_f32_backward_before_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
@@ -719,10 +732,9 @@ DK_INLINE void sru_f32_backward_step_1_at(const sru_f32_backward_step_1_arrays *
 
 static void sru_f32_backward_step_1(const sru_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             sru_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -765,10 +777,10 @@ DK_INLINE void sru_f32_backward_after_1_at(const sru_f32_backward_after_1_arrays
 static void sru_f32_backward_after_1(const sru_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_3[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -818,6 +830,7 @@ static dk_status sru_f32_backward_lay_out(const sru_sizes *sizes, size_t threads
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -836,7 +849,7 @@ static dk_status sru_f32_backward_lay_out(const sru_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -844,6 +857,9 @@ typedef struct sru_f32_backward_call {
     const sru_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -952,6 +968,7 @@ static dk_status sru_f32_backward_prepare(const sru_f32_backward_args *args, con
     const sru_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     sru_f32_backward_layout at;
     sru_f32_kept kept;
     dk_status status = sru_f32_backward_check(args);
@@ -966,15 +983,17 @@ static dk_status sru_f32_backward_prepare(const sru_f32_backward_args *args, con
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_y_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1001,10 +1020,10 @@ static dk_status sru_f32_backward_prepare(const sru_f32_backward_args *args, con
     call->at.d_y_output.at = args->d_outputs.y != NULL ? args->d_outputs.y : args->workspace + at.d_y_output_zeros;
     call->at.d_y_output.global = args->d_outputs.y != NULL ? sizes->H : 0;
     call->at.d_y_output.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1052,41 +1071,66 @@ static dk_status sru_f32_backward_prepare(const sru_f32_backward_args *args, con
     return DK_OK;
 }
 
+/* W_x */
+enum { sru_f32_backward_starts_1 = 0 };
+
+static void sru_f32_backward_weights_1(const sru_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const sru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_x, 1, sizes->I, sizes->H};
+}
+
+/* W_r */
+enum { sru_f32_backward_starts_2 = 0 };
+
+static void sru_f32_backward_weights_2(const sru_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const sru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_r, 1, sizes->I, sizes->H};
+}
+
+/* W_g W_f */
+enum { sru_f32_backward_starts_3 = 0 };
+
+static void sru_f32_backward_weights_3(const sru_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const sru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_g, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_f, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void sru_f32_backward_fill(const sru_f32_backward_args *args, const sru_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const sru_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H, 0, 0,
-            args->params.W_x, 1, sizes->I, sizes->H);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        sru_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->I, 1, matrices, sru_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->I, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f32 matrices[1];
+        const float *starts[1];
+        sru_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, 1, matrices, sru_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
-            args->params.W_r, 1, sizes->I, sizes->H);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[1];
+        sru_f32_backward_weights_3(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, 2, matrices, sru_f32_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g W_f */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, 0, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g W_f */
-        dk_pack_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status sru_f32_backward_pack(const sru_f32_backward_args *args, float *packed, size_t packed_count)
@@ -1122,23 +1166,25 @@ dk_status sru_f32_backward_pack(const sru_f32_backward_args *args, float *packed
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void sru_f32_backward_start(const sru_f32_backward_call *call, const dk_team *team)
 {
     const sru_f32_backward_args *const args = call->args;
     const sru_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         sru_f32_backward_layout at;
         (void)sru_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         sru_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_r_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_r_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.y == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -1172,6 +1218,15 @@ static void sru_f32_backward_before(const sru_f32_backward_call *call, size_t ro
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->I;
+        dk_matrix_f32 matrices_1[1];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            sru_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = sru_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_W_x_x, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1180,6 +1235,15 @@ static void sru_f32_backward_before(const sru_f32_backward_call *call, size_t ro
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f32 matrices_2[1];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            sru_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = sru_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_r, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1228,6 +1292,15 @@ static void sru_f32_backward_after(const sru_f32_backward_call *call, size_t row
         a.dk_product_3.segment_count = 2;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f32 matrices_3[2];
+        const float *starts_3[1];
+        if (call->panel_3 == NULL) {
+            sru_f32_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = sru_f32_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f32(call->at.d_W_g_x, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -1274,13 +1347,13 @@ static void sru_f32_backward_chunk(sru_f32_backward_call *call, size_t first, si
     sru_f32_backward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        sru_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        sru_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_c, row, local),
-                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_c, row, local);
         {
@@ -1290,6 +1363,9 @@ static void sru_f32_backward_chunk(sru_f32_backward_call *call, size_t first, si
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     sru_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1312,16 +1388,17 @@ dk_status sru_f32_backward(const sru_f32_backward_args *args, const dk_team *tea
         return status;
     }
     sru_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_c_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         sru_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.c, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.c + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1353,6 +1430,7 @@ dk_status sru_f32_memory_needed(const sru_sizes *sizes, size_t threads, sru_memo
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1438,10 +1516,10 @@ DK_INLINE void sru_f64_forward_before_1_at(const sru_f64_forward_before_1_arrays
 static void sru_f64_forward_before_1(const sru_f64_forward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g4 * dk_acc_f64_g4];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
@@ -1507,10 +1585,9 @@ DK_INLINE void sru_f64_forward_step_1_at(const sru_f64_forward_step_1_arrays *a,
 
 static void sru_f64_forward_step_1(const sru_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             sru_f64_forward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -1535,6 +1612,7 @@ static dk_status sru_f64_forward_lay_out(const sru_sizes *sizes, size_t threads,
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1546,7 +1624,7 @@ static dk_status sru_f64_forward_lay_out(const sru_sizes *sizes, size_t threads,
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g4(sizes->H, sizes->I), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1554,6 +1632,9 @@ typedef struct sru_f64_forward_call {
     const sru_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1624,6 +1705,7 @@ static dk_status sru_f64_forward_prepare(const sru_f64_forward_args *args, const
     const sru_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     sru_f64_forward_layout at;
     sru_f64_kept kept;
     dk_status status = sru_f64_forward_check(args);
@@ -1638,13 +1720,15 @@ static dk_status sru_f64_forward_prepare(const sru_f64_forward_args *args, const
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->latest_1 = args->first.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->latest_1 = args->first.c == NULL ? NULL : args->first.c + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_f.at = args->params.b_f;
     call->at.b_f.global = 0;
@@ -1679,38 +1763,34 @@ static dk_status sru_f64_forward_prepare(const sru_f64_forward_args *args, const
     return DK_OK;
 }
 
+/* W_f W_r W_g W_x */
+enum { sru_f64_forward_starts_1 = 0 };
+
+static void sru_f64_forward_weights_1(const sru_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const sru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_f, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.W_r, sizes->I, 1, sizes->I};
+    matrices[2] = (dk_matrix_f64){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f64){args->params.W_x, sizes->I, 1, sizes->I};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void sru_f64_forward_fill(const sru_f64_forward_args *args, const sru_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const sru_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_r W_g W_x */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0,
-            args->params.W_f, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[1];
+        sru_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, 1, matrices, sru_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_r W_g W_x */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 1,
-            args->params.W_r, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_r W_g W_x */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 2,
-            args->params.W_g, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_f W_r W_g W_x */
-        dk_pack_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 3,
-            args->params.W_x, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 0, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 1, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 2, 0, NULL);
-        dk_start_f64_g4(panels + at->dk_panel_1, sizes->H, sizes->I, 3, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status sru_f64_forward_pack(const sru_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1752,7 +1832,7 @@ static void sru_f64_forward_start(const sru_f64_forward_call *call, const dk_tea
     const sru_f64_forward_args *const args = call->args;
     const sru_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         sru_f64_forward_layout at;
         (void)sru_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         sru_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1774,6 +1854,15 @@ static void sru_f64_forward_before(const sru_f64_forward_call *call, size_t rows
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[4];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            sru_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = sru_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1819,26 +1908,29 @@ static void sru_f64_forward_chunk(sru_f64_forward_call *call, size_t first, size
     sru_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.c, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        sru_f64_forward_step(call, rows, row, local, team);
+        sru_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.c_next, row, local),
-                dk_into_f64(call->at.c, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.c, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.c_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.y_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -1866,7 +1958,7 @@ dk_status sru_f64_forward(const sru_f64_forward_args *args, const dk_team *team)
         sru_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.c, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.c + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1915,10 +2007,9 @@ DK_INLINE void sru_f64_backward_before_1_at(const sru_f64_backward_before_1_arra
 
 static void sru_f64_backward_before_1(const sru_f64_backward_before_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 1, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             sru_f64_backward_before_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -1961,10 +2052,10 @@ DK_INLINE void sru_f64_backward_before_2_at(const sru_f64_backward_before_2_arra
 static void sru_f64_backward_before_2(const sru_f64_backward_before_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
@@ -2046,10 +2137,9 @@ DK_INLINE void sru_f64_backward_step_1_at(const sru_f64_backward_step_1_arrays *
 
 static void sru_f64_backward_step_1(const sru_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             sru_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -2092,10 +2182,10 @@ DK_INLINE void sru_f64_backward_after_1_at(const sru_f64_backward_after_1_arrays
 static void sru_f64_backward_after_1(const sru_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_3[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -2145,6 +2235,7 @@ static dk_status sru_f64_backward_lay_out(const sru_sizes *sizes, size_t threads
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2163,7 +2254,7 @@ static dk_status sru_f64_backward_lay_out(const sru_sizes *sizes, size_t threads
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -2171,6 +2262,9 @@ typedef struct sru_f64_backward_call {
     const sru_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -2279,6 +2373,7 @@ static dk_status sru_f64_backward_prepare(const sru_f64_backward_args *args, con
     const sru_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     sru_f64_backward_layout at;
     sru_f64_kept kept;
     dk_status status = sru_f64_backward_check(args);
@@ -2293,15 +2388,17 @@ static dk_status sru_f64_backward_prepare(const sru_f64_backward_args *args, con
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->panel_3 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->latest_1 = args->d_last.c;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
+    call->latest_1 = args->d_last.c == NULL ? NULL : args->d_last.c + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_y_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -2328,10 +2425,10 @@ static dk_status sru_f64_backward_prepare(const sru_f64_backward_args *args, con
     call->at.d_y_output.at = args->d_outputs.y != NULL ? args->d_outputs.y : args->workspace + at.d_y_output_zeros;
     call->at.d_y_output.global = args->d_outputs.y != NULL ? sizes->H : 0;
     call->at.d_y_output.local = 0;
-    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer;
+    call->at.d_c_carry.at = args->workspace + at.d_c_carry_buffer + call->first_row * sizes->H;
     call->at.d_c_carry.global = 0;
     call->at.d_c_carry.local = 0;
-    call->at.d_c.at = args->workspace + at.d_c_buffer;
+    call->at.d_c.at = args->workspace + at.d_c_buffer + call->first_row * sizes->H;
     call->at.d_c.global = 0;
     call->at.d_c.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -2379,41 +2476,66 @@ static dk_status sru_f64_backward_prepare(const sru_f64_backward_args *args, con
     return DK_OK;
 }
 
+/* W_x */
+enum { sru_f64_backward_starts_1 = 0 };
+
+static void sru_f64_backward_weights_1(const sru_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const sru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_x, 1, sizes->I, sizes->H};
+}
+
+/* W_r */
+enum { sru_f64_backward_starts_2 = 0 };
+
+static void sru_f64_backward_weights_2(const sru_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const sru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_r, 1, sizes->I, sizes->H};
+}
+
+/* W_g W_f */
+enum { sru_f64_backward_starts_3 = 0 };
+
+static void sru_f64_backward_weights_3(const sru_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const sru_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_g, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_f, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void sru_f64_backward_fill(const sru_f64_backward_args *args, const sru_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const sru_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_x */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H, 0, 0,
-            args->params.W_x, 1, sizes->I, sizes->H);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        sru_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->I, 1, matrices, sru_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->I, sizes->H, 0, 0, NULL);
+    {
+        dk_matrix_f64 matrices[1];
+        const double *starts[1];
+        sru_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, 1, matrices, sru_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_r */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0,
-            args->params.W_r, 1, sizes->I, sizes->H);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[1];
+        sru_f64_backward_weights_3(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, 2, matrices, sru_f64_backward_starts_3, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g W_f */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, 0, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g W_f */
-        dk_pack_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_f, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_3, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status sru_f64_backward_pack(const sru_f64_backward_args *args, double *packed, size_t packed_count)
@@ -2449,23 +2571,25 @@ dk_status sru_f64_backward_pack(const sru_f64_backward_args *args, double *packe
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void sru_f64_backward_start(const sru_f64_backward_call *call, const dk_team *team)
 {
     const sru_f64_backward_args *const args = call->args;
     const sru_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         sru_f64_backward_layout at;
         (void)sru_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         sru_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_r_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_r_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_f_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_W_x_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_r_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_f_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.y == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -2499,6 +2623,15 @@ static void sru_f64_backward_before(const sru_f64_backward_call *call, size_t ro
         a.dk_product_1.segment_count = 1;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->I;
+        dk_matrix_f64 matrices_1[1];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            sru_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = sru_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_W_x_x, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2507,6 +2640,15 @@ static void sru_f64_backward_before(const sru_f64_backward_call *call, size_t ro
         a.dk_product_2.segment_count = 1;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f64 matrices_2[1];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            sru_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = sru_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_r, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2555,6 +2697,15 @@ static void sru_f64_backward_after(const sru_f64_backward_call *call, size_t row
         a.dk_product_3.segment_count = 2;
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
+        a.dk_product_3.units = sizes->I;
+        dk_matrix_f64 matrices_3[2];
+        const double *starts_3[1];
+        if (call->panel_3 == NULL) {
+            sru_f64_backward_weights_3(call->args, matrices_3, starts_3);
+            a.dk_product_3.matrices = matrices_3;
+            a.dk_product_3.start_count = sru_f64_backward_starts_3;
+            a.dk_product_3.starts = starts_3;
+        }
         a.dk_segments_3[0].operand = dk_into_f64(call->at.d_W_g_x, row, local);
         a.dk_segments_3[0].stride = sizes->H;
         a.dk_segments_3[0].depth = sizes->H;
@@ -2601,13 +2752,13 @@ static void sru_f64_backward_chunk(sru_f64_backward_call *call, size_t first, si
     sru_f64_backward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        sru_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        sru_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_c, row, local),
-                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_c_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_c, row, local);
         {
@@ -2617,6 +2768,9 @@ static void sru_f64_backward_chunk(sru_f64_backward_call *call, size_t first, si
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     sru_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2639,16 +2793,17 @@ dk_status sru_f64_backward(const sru_f64_backward_args *args, const dk_team *tea
         return status;
     }
     sru_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_c_carry.at, args->d_last.c, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_c_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_c_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         sru_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.c, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.c + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2680,6 +2835,7 @@ dk_status sru_f64_memory_needed(const sru_sizes *sizes, size_t threads, sru_memo
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

@@ -106,10 +106,10 @@ DK_INLINE void ugrnn_f32_forward_step_1_at(const ugrnn_f32_forward_step_1_arrays
 static void ugrnn_f32_forward_step_1(const ugrnn_f32_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g2 * dk_acc_f32_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
@@ -146,6 +146,7 @@ static dk_status ugrnn_f32_forward_lay_out(const ugrnn_sizes *sizes, size_t thre
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -154,7 +155,7 @@ static dk_status ugrnn_f32_forward_lay_out(const ugrnn_sizes *sizes, size_t thre
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -162,6 +163,9 @@ typedef struct ugrnn_f32_forward_call {
     const ugrnn_f32_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -229,6 +233,7 @@ static dk_status ugrnn_f32_forward_prepare(const ugrnn_f32_forward_args *args, c
     const ugrnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     ugrnn_f32_forward_layout at;
     ugrnn_f32_kept kept;
     dk_status status = ugrnn_f32_forward_check(args);
@@ -243,14 +248,16 @@ static dk_status ugrnn_f32_forward_prepare(const ugrnn_f32_forward_args *args, c
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -273,38 +280,36 @@ static dk_status ugrnn_f32_forward_prepare(const ugrnn_f32_forward_args *args, c
     return DK_OK;
 }
 
+/* W_g U_g W_c U_c */
+enum { ugrnn_f32_forward_starts_1 = 1 };
+
+static void ugrnn_f32_forward_weights_1(const ugrnn_f32_forward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const ugrnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f32){args->params.U_g, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f32){args->params.W_c, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f32){args->params.U_c, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_g;
+    starts[1] = args->params.b_c;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void ugrnn_f32_forward_fill(const ugrnn_f32_forward_args *args, const ugrnn_f32_forward_layout *at, float *panels, const dk_team *team)
 {
     const ugrnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_g, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f32 matrices[4];
+        const float *starts[3];
+        ugrnn_f32_forward_weights_1(args, matrices, starts);
+        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, 2, matrices, ugrnn_f32_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_g, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_c, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
-        dk_pack_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_c, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const float *const starts_0[] = {args->params.b_g};
-        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-        const float *const starts_1[] = {args->params.b_c};
-        dk_start_f32_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
-    }
-    (void)task;
 }
 
 dk_status ugrnn_f32_forward_pack(const ugrnn_f32_forward_args *args, float *packed, size_t packed_count)
@@ -346,7 +351,7 @@ static void ugrnn_f32_forward_start(const ugrnn_f32_forward_call *call, const dk
     const ugrnn_f32_forward_args *const args = call->args;
     const ugrnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         ugrnn_f32_forward_layout at;
         (void)ugrnn_f32_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         ugrnn_f32_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -364,7 +369,7 @@ static void ugrnn_f32_forward_before(const ugrnn_f32_forward_call *call, size_t 
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -387,6 +392,15 @@ static void ugrnn_f32_forward_step(const ugrnn_f32_forward_call *call, size_t ro
             : call->before_1 + local * dk_before_size_f32_g2(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[4];
+        const float *starts_1[3];
+        if (call->panel_1 == NULL) {
+            ugrnn_f32_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = ugrnn_f32_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f32(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -413,26 +427,29 @@ static void ugrnn_f32_forward_chunk(ugrnn_f32_forward_call *call, size_t first, 
     ugrnn_f32_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 float *const start = dk_into_f32(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f32(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f32(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        ugrnn_f32_forward_step(call, rows, row, local, team);
+        ugrnn_f32_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.h_next, row, local),
-                dk_into_f32(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f32(dk_into_f32(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -460,7 +477,7 @@ dk_status ugrnn_f32_forward(const ugrnn_f32_forward_args *args, const dk_team *t
         ugrnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -512,10 +529,9 @@ DK_INLINE void ugrnn_f32_backward_step_1_at(const ugrnn_f32_backward_step_1_arra
 
 static void ugrnn_f32_backward_step_1(const ugrnn_f32_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F32), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F32), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             ugrnn_f32_backward_step_1_at(a, row, block * DK_LANES_F32);
         }
     }
@@ -558,10 +574,10 @@ DK_INLINE void ugrnn_f32_backward_step_2_at(const ugrnn_f32_backward_step_2_arra
 static void ugrnn_f32_backward_step_2(const ugrnn_f32_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_1[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -614,10 +630,10 @@ DK_INLINE void ugrnn_f32_backward_after_1_at(const ugrnn_f32_backward_after_1_ar
 static void ugrnn_f32_backward_after_1(const ugrnn_f32_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) float acc_2[BLOCK / dk_block_f32_g1 * dk_acc_f32_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
@@ -662,6 +678,7 @@ static dk_status ugrnn_f32_backward_lay_out(const ugrnn_sizes *sizes, size_t thr
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -675,7 +692,7 @@ static dk_status ugrnn_f32_backward_lay_out(const ugrnn_sizes *sizes, size_t thr
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -683,6 +700,9 @@ typedef struct ugrnn_f32_backward_call {
     const ugrnn_f32_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     float *scratch;
     const float *panel_1;
@@ -783,6 +803,7 @@ static dk_status ugrnn_f32_backward_prepare(const ugrnn_f32_backward_args *args,
     const ugrnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     ugrnn_f32_backward_layout at;
     ugrnn_f32_kept kept;
     dk_status status = ugrnn_f32_backward_check(args);
@@ -797,14 +818,16 @@ static dk_status ugrnn_f32_backward_prepare(const ugrnn_f32_backward_args *args,
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(float), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f32(dk_padded_f32(sizes->H) + dk_padded_f32(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -822,10 +845,10 @@ static dk_status ugrnn_f32_backward_prepare(const ugrnn_f32_backward_args *args,
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -849,7 +872,7 @@ static dk_status ugrnn_f32_backward_prepare(const ugrnn_f32_backward_args *args,
     call->at.d_b_c_all.at = args->d_params.b_c;
     call->at.d_b_c_all.global = 0;
     call->at.d_b_c_all.local = 0;
-    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer;
+    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer + call->first_row * sizes->H;
     call->at.d_h_next.global = 0;
     call->at.d_h_next.local = 0;
     call->at.d_a_c.at = args->workspace + at.d_a_c_buffer;
@@ -861,38 +884,50 @@ static dk_status ugrnn_f32_backward_prepare(const ugrnn_f32_backward_args *args,
     return DK_OK;
 }
 
+/* U_c U_g */
+enum { ugrnn_f32_backward_starts_1 = 0 };
+
+static void ugrnn_f32_backward_weights_1(const ugrnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const ugrnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.U_c, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.U_g, 1, sizes->H, sizes->H};
+}
+
+/* W_c W_g */
+enum { ugrnn_f32_backward_starts_2 = 0 };
+
+static void ugrnn_f32_backward_weights_2(const ugrnn_f32_backward_args *args, dk_matrix_f32 *matrices, const float **starts)
+{
+    const ugrnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f32){args->params.W_c, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f32){args->params.W_g, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void ugrnn_f32_backward_fill(const ugrnn_f32_backward_args *args, const ugrnn_f32_backward_layout *at, float *panels, const dk_team *team)
 {
     const ugrnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_c U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.U_c, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[1];
+        ugrnn_f32_backward_weights_1(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, 2, matrices, ugrnn_f32_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_c U_g */
-        dk_pack_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_g, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f32 matrices[2];
+        const float *starts[1];
+        ugrnn_f32_backward_weights_2(args, matrices, starts);
+        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, 2, matrices, ugrnn_f32_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_c W_g */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0,
-            args->params.W_c, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_c W_g */
-        dk_pack_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f32_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status ugrnn_f32_backward_pack(const ugrnn_f32_backward_args *args, float *packed, size_t packed_count)
@@ -928,23 +963,25 @@ dk_status ugrnn_f32_backward_pack(const ugrnn_f32_backward_args *args, float *pa
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void ugrnn_f32_backward_start(const ugrnn_f32_backward_call *call, const dk_team *team)
 {
     const ugrnn_f32_backward_args *const args = call->args;
     const ugrnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         ugrnn_f32_backward_layout at;
         (void)ugrnn_f32_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         ugrnn_f32_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f32(call->at.d_b_c_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f32(call->at.d_U_c_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f32(call->at.d_W_c_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f32(call->at.d_b_c_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f32(call->at.d_U_c_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f32(call->at.d_W_c_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f32(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f32(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -979,6 +1016,15 @@ static void ugrnn_f32_backward_step(const ugrnn_f32_backward_call *call, size_t 
         a.dk_product_1.segment_count = 2;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f32 matrices_1[2];
+        const float *starts_1[1];
+        if (call->panel_1 == NULL) {
+            ugrnn_f32_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = ugrnn_f32_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f32(call->at.d_a_c, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -1007,6 +1053,15 @@ static void ugrnn_f32_backward_after(const ugrnn_f32_backward_call *call, size_t
         a.dk_product_2.segment_count = 2;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f32 matrices_2[2];
+        const float *starts_2[1];
+        if (call->panel_2 == NULL) {
+            ugrnn_f32_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = ugrnn_f32_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f32(call->at.d_a_c, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -1049,13 +1104,13 @@ static void ugrnn_f32_backward_chunk(ugrnn_f32_backward_call *call, size_t first
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        ugrnn_f32_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        ugrnn_f32_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f32(dk_into_f32(call->at.d_h, row, local),
-                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f32(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f32(call->at.d_h, row, local);
         {
@@ -1065,6 +1120,9 @@ static void ugrnn_f32_backward_chunk(ugrnn_f32_backward_call *call, size_t first
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     ugrnn_f32_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -1087,16 +1145,17 @@ dk_status ugrnn_f32_backward(const ugrnn_f32_backward_args *args, const dk_team 
         return status;
     }
     ugrnn_f32_backward_start(&call, team);
-    dk_copy_f32(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         ugrnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f32(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f32(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1128,6 +1187,7 @@ dk_status ugrnn_f32_memory_needed(const ugrnn_sizes *sizes, size_t threads, ugrn
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }
@@ -1210,10 +1270,10 @@ DK_INLINE void ugrnn_f64_forward_step_1_at(const ugrnn_f64_forward_step_1_arrays
 static void ugrnn_f64_forward_step_1(const ugrnn_f64_forward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g2 * dk_acc_f64_g2];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
@@ -1250,6 +1310,7 @@ static dk_status ugrnn_f64_forward_lay_out(const ugrnn_sizes *sizes, size_t thre
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1258,7 +1319,7 @@ static dk_status ugrnn_f64_forward_lay_out(const ugrnn_sizes *sizes, size_t thre
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, (size_t)0, &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1266,6 +1327,9 @@ typedef struct ugrnn_f64_forward_call {
     const ugrnn_f64_forward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1333,6 +1397,7 @@ static dk_status ugrnn_f64_forward_prepare(const ugrnn_f64_forward_args *args, c
     const ugrnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = args->saved != NULL;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     ugrnn_f64_forward_layout at;
     ugrnn_f64_kept kept;
     dk_status status = ugrnn_f64_forward_check(args);
@@ -1347,14 +1412,16 @@ static dk_status ugrnn_f64_forward_prepare(const ugrnn_f64_forward_args *args, c
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * ((size_t)0);
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->before_1 = dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
-    call->latest_1 = args->first.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
     call->at.x.global = sizes->I;
@@ -1377,38 +1444,36 @@ static dk_status ugrnn_f64_forward_prepare(const ugrnn_f64_forward_args *args, c
     return DK_OK;
 }
 
+/* W_g U_g W_c U_c */
+enum { ugrnn_f64_forward_starts_1 = 1 };
+
+static void ugrnn_f64_forward_weights_1(const ugrnn_f64_forward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const ugrnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_g, sizes->I, 1, sizes->I};
+    matrices[1] = (dk_matrix_f64){args->params.U_g, sizes->H, 1, sizes->H};
+    matrices[2] = (dk_matrix_f64){args->params.W_c, sizes->I, 1, sizes->I};
+    matrices[3] = (dk_matrix_f64){args->params.U_c, sizes->H, 1, sizes->H};
+    starts[0] = args->params.b_g;
+    starts[1] = args->params.b_c;
+}
+
 /* The parameters in panels; each thread does a share. */
 static void ugrnn_f64_forward_fill(const ugrnn_f64_forward_args *args, const ugrnn_f64_forward_layout *at, double *panels, const dk_team *team)
 {
     const ugrnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 0,
-            args->params.W_g, sizes->I, 1, sizes->I);
+    {
+        dk_matrix_f64 matrices[4];
+        const double *starts[3];
+        ugrnn_f64_forward_weights_1(args, matrices, starts);
+        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, 2, matrices, ugrnn_f64_forward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 0,
-            args->params.U_g, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1,
-            args->params.W_c, sizes->I, 1, sizes->I);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_g U_g W_c U_c */
-        dk_pack_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, sizes->I, 1,
-            args->params.U_c, sizes->H, 1, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        const double *const starts_0[] = {args->params.b_g};
-        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 0, 1, starts_0);
-        const double *const starts_1[] = {args->params.b_c};
-        dk_start_f64_g2(panels + at->dk_panel_1, sizes->H, sizes->I + sizes->H, 1, 1, starts_1);
-    }
-    (void)task;
 }
 
 dk_status ugrnn_f64_forward_pack(const ugrnn_f64_forward_args *args, double *packed, size_t packed_count)
@@ -1450,7 +1515,7 @@ static void ugrnn_f64_forward_start(const ugrnn_f64_forward_call *call, const dk
     const ugrnn_f64_forward_args *const args = call->args;
     const ugrnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         ugrnn_f64_forward_layout at;
         (void)ugrnn_f64_forward_lay_out(sizes, dk_team_size(team), args->saved != NULL, &at);
         ugrnn_f64_forward_fill(args, &at, args->workspace + at.dk_panels, team);
@@ -1468,7 +1533,7 @@ static void ugrnn_f64_forward_before(const ugrnn_f64_forward_call *call, size_t 
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1491,6 +1556,15 @@ static void ugrnn_f64_forward_step(const ugrnn_f64_forward_call *call, size_t ro
             : call->before_1 + local * dk_before_size_f64_g2(sizes->H);
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[4];
+        const double *starts_1[3];
+        if (call->panel_1 == NULL) {
+            ugrnn_f64_forward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = ugrnn_f64_forward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_from_f64(call->at.x, row, local);
         a.dk_segments_1[0].stride = sizes->I;
         a.dk_segments_1[0].depth = sizes->I;
@@ -1517,26 +1591,29 @@ static void ugrnn_f64_forward_chunk(ugrnn_f64_forward_call *call, size_t first, 
     ugrnn_f64_forward_before(call, steps * rows, first * rows, 0, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
         if (k == 0) {
             {
                 double *const start = dk_into_f64(call->at.h, row, local);
                 if (start != call->latest_1) {
-                    dk_copy_f64(start, call->latest_1, rows * sizes->H, team);
+                    dk_copy_f64(start, call->latest_1, call->own_rows * sizes->H, call->step_team);
                 }
             }
-            dk_wait(team);
+            dk_wait(call->step_team);
         }
-        ugrnn_f64_forward_step(call, rows, row, local, team);
+        ugrnn_f64_forward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.h_next, row, local),
-                dk_into_f64(call->at.h, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.h, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.h_next, row, local);
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     if (call->alive != NULL) {
         dk_freeze_f64(dk_into_f64(call->at.h_next_output, first * rows, 0), NULL, sizes->H, steps * rows, call->alive, team);
@@ -1564,7 +1641,7 @@ dk_status ugrnn_f64_forward(const ugrnn_f64_forward_args *args, const dk_team *t
         ugrnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->last.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->last.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -1616,10 +1693,9 @@ DK_INLINE void ugrnn_f64_backward_step_1_at(const ugrnn_f64_backward_step_1_arra
 
 static void ugrnn_f64_backward_step_1(const ugrnn_f64_backward_step_1_arrays *a, size_t rows, const dk_team *team)
 {
-    size_t begin, end;
-    dk_range(dk_tile_count(a->dk_width, DK_LANES_F64), team, &begin, &end);
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t block = begin; block < end; ++block) {
+    const dk_share share = dk_share_stage(rows, dk_tile_count(a->dk_width, DK_LANES_F64), 0, team);
+    for (size_t row = share.tile; row < share.tile_end; ++row) {
+        for (size_t block = share.block; block < share.block_end; ++block) {
             ugrnn_f64_backward_step_1_at(a, row, block * DK_LANES_F64);
         }
     }
@@ -1662,10 +1738,10 @@ DK_INLINE void ugrnn_f64_backward_step_2_at(const ugrnn_f64_backward_step_2_arra
 static void ugrnn_f64_backward_step_2(const ugrnn_f64_backward_step_2_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_1[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1718,10 +1794,10 @@ DK_INLINE void ugrnn_f64_backward_after_1_at(const ugrnn_f64_backward_after_1_ar
 static void ugrnn_f64_backward_after_1(const ugrnn_f64_backward_after_1_arrays *a, size_t rows, const dk_team *team)
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
-    const size_t tiles = dk_tile_count(rows, ROWS);
-    size_t block, end;
-    for (dk_range(dk_tile_count(a->dk_width, BLOCK), team, &block, &end); block < end; ++block) {
-        for (size_t tile = 0, first = 0; tile < tiles; ++tile) {
+    const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
+    for (size_t block = share.block; block < share.block_end; ++block) {
+        size_t first = dk_tile_first(rows, ROWS, share.tile);
+        for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
             _Alignas(64) double acc_2[BLOCK / dk_block_f64_g1 * dk_acc_f64_g1];
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
@@ -1766,6 +1842,7 @@ static dk_status ugrnn_f64_backward_lay_out(const ugrnn_sizes *sizes, size_t thr
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
     dk_status status = DK_OK;
+    (void)threads;
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1779,7 +1856,7 @@ static dk_status ugrnn_f64_backward_lay_out(const ugrnn_sizes *sizes, size_t thr
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->I, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
-    return status != DK_OK ? status : dk_reserve(&at->dk_total, threads, dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
+    return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)), &at->dk_scratch);
 }
 
 /* One call of one thread: where everything is. */
@@ -1787,6 +1864,9 @@ typedef struct ugrnn_f64_backward_call {
     const ugrnn_f64_backward_args *args;
     int reverse;
     size_t chunk_steps;
+    size_t first_row; /* the rows this thread takes through the steps, and who shares them */
+    size_t own_rows;
+    const dk_team *step_team;
     unsigned char *alive;
     double *scratch;
     const double *panel_1;
@@ -1887,6 +1967,7 @@ static dk_status ugrnn_f64_backward_prepare(const ugrnn_f64_backward_args *args,
     const ugrnn_sizes *const sizes = &args->sizes;
     const int reverse = args->reverse != 0;
     const int training = 1;
+    const int plain = args->packed == NULL && dk_is_plain(sizes->T, sizes->B);
     ugrnn_f64_backward_layout at;
     ugrnn_f64_kept kept;
     dk_status status = ugrnn_f64_backward_check(args);
@@ -1901,14 +1982,16 @@ static dk_status ugrnn_f64_backward_prepare(const ugrnn_f64_backward_args *args,
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
     }
+    (void)plain;
     call->args = args;
     call->reverse = reverse;
     call->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
+    call->step_team = dk_share_rows(sizes->B, at.dk_packed * sizeof(double), team, &call->first_row, &call->own_rows);
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
-    call->scratch = args->workspace + at.dk_scratch + dk_team_index(team) * (dk_outer_scratch_f64(dk_padded_f64(sizes->H) + dk_padded_f64(sizes->I)));
-    call->panel_1 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->panel_2 = (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
-    call->latest_1 = args->d_last.h;
+    call->scratch = args->workspace + at.dk_scratch;
+    call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
+    call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
+    call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1926,10 +2009,10 @@ static dk_status ugrnn_f64_backward_prepare(const ugrnn_f64_backward_args *args,
     call->at.d_h_next_output.at = args->d_outputs.h_next != NULL ? args->d_outputs.h_next : args->workspace + at.d_h_next_output_zeros;
     call->at.d_h_next_output.global = args->d_outputs.h_next != NULL ? sizes->H : 0;
     call->at.d_h_next_output.local = 0;
-    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer;
+    call->at.d_h_carry.at = args->workspace + at.d_h_carry_buffer + call->first_row * sizes->H;
     call->at.d_h_carry.global = 0;
     call->at.d_h_carry.local = 0;
-    call->at.d_h.at = args->workspace + at.d_h_buffer;
+    call->at.d_h.at = args->workspace + at.d_h_buffer + call->first_row * sizes->H;
     call->at.d_h.global = 0;
     call->at.d_h.local = 0;
     call->at.d_x_all.at = args->d_inputs.x;
@@ -1953,7 +2036,7 @@ static dk_status ugrnn_f64_backward_prepare(const ugrnn_f64_backward_args *args,
     call->at.d_b_c_all.at = args->d_params.b_c;
     call->at.d_b_c_all.global = 0;
     call->at.d_b_c_all.local = 0;
-    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer;
+    call->at.d_h_next.at = args->workspace + at.d_h_next_buffer + call->first_row * sizes->H;
     call->at.d_h_next.global = 0;
     call->at.d_h_next.local = 0;
     call->at.d_a_c.at = args->workspace + at.d_a_c_buffer;
@@ -1965,38 +2048,50 @@ static dk_status ugrnn_f64_backward_prepare(const ugrnn_f64_backward_args *args,
     return DK_OK;
 }
 
+/* U_c U_g */
+enum { ugrnn_f64_backward_starts_1 = 0 };
+
+static void ugrnn_f64_backward_weights_1(const ugrnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const ugrnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.U_c, 1, sizes->H, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.U_g, 1, sizes->H, sizes->H};
+}
+
+/* W_c W_g */
+enum { ugrnn_f64_backward_starts_2 = 0 };
+
+static void ugrnn_f64_backward_weights_2(const ugrnn_f64_backward_args *args, dk_matrix_f64 *matrices, const double **starts)
+{
+    const ugrnn_sizes *const sizes = &args->sizes;
+    (void)sizes;
+    starts[0] = NULL;
+    matrices[0] = (dk_matrix_f64){args->params.W_c, 1, sizes->I, sizes->H};
+    matrices[1] = (dk_matrix_f64){args->params.W_g, 1, sizes->I, sizes->H};
+}
+
 /* The parameters in panels; each thread does a share. */
 static void ugrnn_f64_backward_fill(const ugrnn_f64_backward_args *args, const ugrnn_f64_backward_layout *at, double *panels, const dk_team *team)
 {
     const ugrnn_sizes *const sizes = &args->sizes;
-    size_t task = 0;
     (void)sizes;
     (void)at;
     (void)panels;
     (void)team;
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_c U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0,
-            args->params.U_c, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[1];
+        ugrnn_f64_backward_weights_1(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, 2, matrices, ugrnn_f64_backward_starts_1, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* U_c U_g */
-        dk_pack_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, sizes->H, 0,
-            args->params.U_g, 1, sizes->H, sizes->H);
+    {
+        dk_matrix_f64 matrices[2];
+        const double *starts[1];
+        ugrnn_f64_backward_weights_2(args, matrices, starts);
+        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, 2, matrices, ugrnn_f64_backward_starts_2, starts, team);
     }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_1, sizes->H, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_c W_g */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0,
-            args->params.W_c, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) { /* W_c W_g */
-        dk_pack_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, sizes->H, 0,
-            args->params.W_g, 1, sizes->I, sizes->H);
-    }
-    if (task++ % dk_team_size(team) == dk_team_index(team)) {
-        dk_start_f64_g1(panels + at->dk_panel_2, sizes->I, sizes->H + sizes->H, 0, 0, NULL);
-    }
-    (void)task;
 }
 
 dk_status ugrnn_f64_backward_pack(const ugrnn_f64_backward_args *args, double *packed, size_t packed_count)
@@ -2032,23 +2127,25 @@ dk_status ugrnn_f64_backward_pack(const ugrnn_f64_backward_args *args, double *p
     return DK_OK;
 }
 
-/* Panels, unless they were given, and sums over rows at zero. */
+/* Panels, unless they were given, and sums over rows at zero or as they were. */
 static void ugrnn_f64_backward_start(const ugrnn_f64_backward_call *call, const dk_team *team)
 {
     const ugrnn_f64_backward_args *const args = call->args;
     const ugrnn_sizes *const sizes = &args->sizes;
     (void)sizes;
-    if (args->packed == NULL) {
+    if (args->packed == NULL && !dk_is_plain(sizes->T, sizes->B)) {
         ugrnn_f64_backward_layout at;
         (void)ugrnn_f64_backward_lay_out(sizes, dk_team_size(team), 1, &at);
         ugrnn_f64_backward_fill(args, &at, args->workspace + at.dk_panels, team);
     }
-    dk_copy_f64(call->at.d_b_c_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
-    dk_copy_f64(call->at.d_U_c_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
-    dk_copy_f64(call->at.d_W_c_all.at, NULL, sizes->H * sizes->I, team);
-    dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+    if (args->resume == 0) {
+        dk_copy_f64(call->at.d_b_c_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_b_g_all.at, NULL, sizes->H, team);
+        dk_copy_f64(call->at.d_U_c_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_U_g_all.at, NULL, sizes->H * sizes->H, team);
+        dk_copy_f64(call->at.d_W_c_all.at, NULL, sizes->H * sizes->I, team);
+        dk_copy_f64(call->at.d_W_g_all.at, NULL, sizes->H * sizes->I, team);
+    }
     if (args->d_outputs.h_next == NULL) {
         dk_copy_f64(call->zeros_1, NULL, call->chunk_steps * sizes->B * sizes->H, team);
     }
@@ -2083,6 +2180,15 @@ static void ugrnn_f64_backward_step(const ugrnn_f64_backward_call *call, size_t 
         a.dk_product_1.segment_count = 2;
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
+        a.dk_product_1.units = sizes->H;
+        dk_matrix_f64 matrices_1[2];
+        const double *starts_1[1];
+        if (call->panel_1 == NULL) {
+            ugrnn_f64_backward_weights_1(call->args, matrices_1, starts_1);
+            a.dk_product_1.matrices = matrices_1;
+            a.dk_product_1.start_count = ugrnn_f64_backward_starts_1;
+            a.dk_product_1.starts = starts_1;
+        }
         a.dk_segments_1[0].operand = dk_into_f64(call->at.d_a_c, row, local);
         a.dk_segments_1[0].stride = sizes->H;
         a.dk_segments_1[0].depth = sizes->H;
@@ -2111,6 +2217,15 @@ static void ugrnn_f64_backward_after(const ugrnn_f64_backward_call *call, size_t
         a.dk_product_2.segment_count = 2;
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
+        a.dk_product_2.units = sizes->I;
+        dk_matrix_f64 matrices_2[2];
+        const double *starts_2[1];
+        if (call->panel_2 == NULL) {
+            ugrnn_f64_backward_weights_2(call->args, matrices_2, starts_2);
+            a.dk_product_2.matrices = matrices_2;
+            a.dk_product_2.start_count = ugrnn_f64_backward_starts_2;
+            a.dk_product_2.starts = starts_2;
+        }
         a.dk_segments_2[0].operand = dk_into_f64(call->at.d_a_c, row, local);
         a.dk_segments_2[0].stride = sizes->H;
         a.dk_segments_2[0].depth = sizes->H;
@@ -2153,13 +2268,13 @@ static void ugrnn_f64_backward_chunk(ugrnn_f64_backward_call *call, size_t first
     dk_mark_alive(call->alive, call->args->lengths, first, steps, rows, team);
     for (size_t k = 0; k < steps; ++k) {
         const size_t step = down ? steps - 1 - k : k;
-        const size_t row = (first + step) * rows;
-        const size_t local = step * rows;
-        ugrnn_f64_backward_step(call, rows, row, local, team);
+        const size_t local = step * rows + call->first_row;
+        const size_t row = first * rows + local;
+        ugrnn_f64_backward_step(call, call->own_rows, row, local, call->step_team);
         if (call->alive != NULL) {
             dk_freeze_f64(dk_into_f64(call->at.d_h, row, local),
-                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, rows, call->alive + local, team);
-            dk_wait(team);
+                dk_into_f64(call->at.d_h_carry, row, local), sizes->H, call->own_rows, call->alive + local, call->step_team);
+            dk_wait(call->step_team);
         }
         call->latest_1 = dk_into_f64(call->at.d_h, row, local);
         {
@@ -2169,6 +2284,9 @@ static void ugrnn_f64_backward_chunk(ugrnn_f64_backward_call *call, size_t first
         }
         (void)row;
         (void)local;
+    }
+    if (call->step_team == NULL) {
+        dk_wait(team);
     }
     ugrnn_f64_backward_after(call, steps * rows, first * rows, 0, team);
     if (call->alive != NULL) {
@@ -2191,16 +2309,17 @@ dk_status ugrnn_f64_backward(const ugrnn_f64_backward_args *args, const dk_team 
         return status;
     }
     ugrnn_f64_backward_start(&call, team);
-    dk_copy_f64(call.at.d_h_carry.at, args->d_last.h, sizes->B * sizes->H, team);
+    dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
     while (done < sizes->T) {
         const size_t rest = sizes->T - done;
-        const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
+        const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
+        const size_t steps = over == 0 ? call.chunk_steps : over;
         ugrnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
         done += steps;
     }
-    dk_copy_f64(args->d_first.h, call.latest_1, sizes->B * sizes->H, team);
+    dk_copy_f64(args->d_first.h + call.first_row * sizes->H, call.latest_1, call.own_rows * sizes->H, call.step_team);
     dk_wait(team);
     return DK_OK;
 }
@@ -2232,6 +2351,7 @@ dk_status ugrnn_f64_memory_needed(const ugrnn_sizes *sizes, size_t threads, ugrn
         memory->backward = backward.dk_total;
         memory->forward_packed = forward.dk_packed;
         memory->backward_packed = backward.dk_packed;
+        memory->chunk_steps = dk_chunk_steps(sizes->T, sizes->B);
     }
     return status;
 }

@@ -3,7 +3,8 @@
 
 /* out[r][gate][unit] = start[gate][unit] + sum over two segments of
  * matrix[gate][unit][k] * operand[r][k]; the second operand's matrices are stored transposed. With
- * before != NULL, dk_before_size elements for each row, the first segment is contracted first. */
+ * before != NULL, dk_before_size elements for each row, the first segment is contracted first; with
+ * panel == NULL the matrices are read as they are. */
 #define PRODUCT(tag, name, gates)                                                                \
     DK_DEFINE_GROUP(tag, name, gates)                                                            \
     size_t tag##_##name##_panel_size(size_t units, size_t depth);                                \
@@ -16,6 +17,20 @@
     {                                                                                            \
         return dk_before_size_##tag##_##name(units);                                             \
     }                                                                                            \
+    static void tag##_##name##_weights(size_t units, size_t depth_a, size_t depth_b,             \
+                                       const dk_real_##tag *a, const dk_real_##tag *b,           \
+                                       const dk_real_##tag *start, dk_matrix_##tag *matrices,    \
+                                       const dk_real_##tag **starts)                             \
+    {                                                                                            \
+        for (size_t gate = 0; gate < (gates); ++gate) {                                          \
+            matrices[2 * gate] =                                                                 \
+                (dk_matrix_##tag){a + gate * units * depth_a, depth_a, 1, depth_a};              \
+            matrices[2 * gate + 1] =                                                             \
+                (dk_matrix_##tag){b + gate * units * depth_b, 1, units, depth_b};                \
+            starts[2 * gate] = NULL;                                                             \
+            starts[2 * gate + 1] = start + gate * units;                                         \
+        }                                                                                        \
+    }                                                                                            \
     void tag##_##name##_pack(dk_real_##tag *panel, size_t units, size_t depth_a, size_t depth_b, \
                              const dk_real_##tag *a, const dk_real_##tag *b,                     \
                              const dk_real_##tag *start);                                        \
@@ -23,32 +38,39 @@
                              const dk_real_##tag *a, const dk_real_##tag *b,                     \
                              const dk_real_##tag *start)                                         \
     {                                                                                            \
-        const size_t depth = depth_a + depth_b;                                                  \
-        for (size_t gate = 0; gate < (gates); ++gate) {                                          \
-            const dk_real_##tag *const vectors[] = {start + gate * units};                       \
-            dk_start_##tag##_##name(panel, units, depth, gate, 1, vectors);                      \
-            dk_pack_##tag##_##name(panel, units, depth, 0, gate, a + gate * units * depth_a,     \
-                                   depth_a, 1, depth_a);                                         \
-            dk_pack_##tag##_##name(panel, units, depth, depth_a, gate,                           \
-                                   b + gate * units * depth_b, 1, units, depth_b);               \
-        }                                                                                        \
+        dk_matrix_##tag matrices[2 * (gates)];                                                   \
+        const dk_real_##tag *starts[2 * (gates)];                                                \
+        tag##_##name##_weights(units, depth_a, depth_b, a, b, start, matrices, starts);          \
+        dk_pack_##tag##_##name(panel, units, 2, matrices, 2, starts, NULL);                      \
     }                                                                                            \
     void tag##_##name##_multiply(size_t rows, size_t units, size_t depth_a, size_t depth_b,      \
                                  const dk_real_##tag *panel, const dk_real_##tag *x,             \
                                  const dk_real_##tag *y, dk_real_##tag *before,                  \
-                                 dk_real_##tag *out);                                            \
+                                 const dk_real_##tag *a, const dk_real_##tag *b,                 \
+                                 const dk_real_##tag *start, dk_real_##tag *out);                \
     void tag##_##name##_multiply(size_t rows, size_t units, size_t depth_a, size_t depth_b,      \
                                  const dk_real_##tag *panel, const dk_real_##tag *x,             \
                                  const dk_real_##tag *y, dk_real_##tag *before,                  \
-                                 dk_real_##tag *out)                                             \
+                                 const dk_real_##tag *a, const dk_real_##tag *b,                 \
+                                 const dk_real_##tag *start, dk_real_##tag *out)                 \
     {                                                                                            \
         const size_t block = dk_block_##tag##_##name;                                            \
         const size_t lanes = block / dk_vectors_##tag##_##name;                                  \
         const size_t blocks = dk_tile_count(units, block);                                       \
         const size_t tiles = dk_tile_count(rows, dk_rows_##tag##_##name);                        \
         const dk_segment_##tag segments[2] = {{x, depth_a, depth_a}, {y, depth_b, depth_b}};     \
-        dk_product_##tag product = {panel, depth_a + depth_b, 1, segments, NULL, 0, 0};          \
+        dk_matrix_##tag matrices[2 * (gates)];                                                   \
+        const dk_real_##tag *starts[2 * (gates)];                                                \
+        dk_product_##tag product = {.panel = panel,                                              \
+                                    .depth = depth_a + depth_b,                                  \
+                                    .segment_count = 1,                                          \
+                                    .segments = segments,                                        \
+                                    .units = units,                                              \
+                                    .matrices = matrices,                                        \
+                                    .start_count = 2,                                            \
+                                    .starts = starts};                                           \
         dk_real_##tag acc[dk_acc_##tag##_##name];                                                \
+        tag##_##name##_weights(units, depth_a, depth_b, a, b, start, matrices, starts);          \
         if (before != NULL) {                                                                    \
             dk_before_##tag##_##name(&product, units, rows, before, NULL);                       \
         }                                                                                        \
@@ -56,15 +78,15 @@
         product.before = before;                                                                 \
         product.skip = depth_a;                                                                  \
         product.skipped_segments = 1;                                                            \
-        for (size_t b = 0; b < blocks; ++b) {                                                    \
+        for (size_t at = 0; at < blocks; ++at) {                                                 \
             size_t row = 0;                                                                      \
             for (size_t tile = 0; tile < tiles; ++tile) {                                        \
                 const size_t count = dk_tile_rows(rows, dk_rows_##tag##_##name, tile);           \
-                dk_tile_##tag##_##name(&product, blocks, b, row, count, acc,                     \
+                dk_tile_##tag##_##name(&product, blocks, at, row, count, acc,                    \
                                        dk_row_##tag##_##name);                                   \
                 for (size_t r = 0; r < count; ++r) {                                             \
                     for (size_t v = 0; v < (gates) * block; v += lanes) {                        \
-                        const size_t unit = b * block + v % block;                               \
+                        const size_t unit = at * block + v % block;                              \
                         if (unit < units) {                                                      \
                             dk_store_part_##tag(                                                 \
                                 out + ((row + r) * (gates) + v / block) * units + unit,          \
@@ -83,7 +105,7 @@
     size_t tag##_outer_scratch(size_t n, size_t o);                                              \
     size_t tag##_outer_scratch(size_t n, size_t o)                                               \
     {                                                                                            \
-        return dk_outer_scratch_##tag(1, dk_padded_##tag(n) + dk_padded_##tag(o));                  \
+        return dk_outer_scratch_##tag(1, dk_padded_##tag(n) + dk_padded_##tag(o));               \
     }                                                                                            \
     void tag##_outer(size_t rows, const unsigned char *alive, const dk_real_##tag *left_0,       \
                      size_t l, const dk_real_##tag *left_1, size_t m,                            \

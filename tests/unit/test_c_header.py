@@ -133,13 +133,15 @@ def check_tiles(library: ctypes.CDLL, bits: int, tag: str, gates: int) -> None:
         call(library, f"{name}_pack", panel, units, depth_a, depth_b, a, b, start)
         assert not np.isnan(panel).any()
 
-        together = multiply(library, name, sizes, (panel, x, y), None)
-        early = multiply(library, name, sizes, (panel, x, y), before)
         operands = start, a, b, x, y
+        together = multiply(library, name, sizes, panel, operands, None)
+        early = multiply(library, name, sizes, panel, operands, before)
+        plain = multiply(library, name, sizes, None, operands, None)
         exact = stacked_product(*operands)
         bound = (depth + 5) * np.finfo(real).eps * stacked_product(*map(abs, operands))
         assert (abs(together - exact) <= bound).all(), (rows, units)
         assert (abs(early - exact) <= bound).all(), (rows, units)
+        assert (abs(plain - exact) <= bound).all(), (rows, units)
         assert not np.isnan(before).any()
         # A tile of a single row is summed in several parts; a compiler that has to find the
         # vectors itself may round a product before it is added.
@@ -151,12 +153,14 @@ def multiply(
     library: ctypes.CDLL,
     name: str,
     sizes: tuple[int, int, int, int, int],
-    operands: tuple[np.ndarray, np.ndarray, np.ndarray],
+    panel: np.ndarray | None,
+    operands: tuple[np.ndarray, ...],
     before: np.ndarray | None,
 ) -> np.ndarray:
     gates, rows, units, *_ = sizes
-    out = np.full((rows, gates, units), np.nan, operands[0].dtype)
-    call(library, f"{name}_multiply", *sizes[1:], *operands, before, out)
+    start, a, b, x, y = operands
+    out = np.full((rows, gates, units), np.nan, x.dtype)
+    call(library, f"{name}_multiply", *sizes[1:], panel, x, y, before, a, b, start, out)
     return out
 
 

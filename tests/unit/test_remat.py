@@ -131,7 +131,8 @@ def test_every_length_and_batch_gives_the_same_bits(name: str, target: str, dtyp
 
 @pytest.mark.parametrize("name", ["lstm", "slim:form=3"])
 def test_threads_give_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("derive.target_c._SHARED_WORK", 0)  # however little work there is
+    for bound in ("_SHARED_STEP", "_SHARED_CALL"):  # however little work there is
+        monkeypatch.setattr(f"derive.target_c.{bound}", 0)
     cell = cell_of(name)
     alone, together = (kernel_of(cell, "c", "float32", threads) for threads in (1, 2))
     for rows in (1, 3, 33):
@@ -239,7 +240,8 @@ def test_training_needs_less_memory(target: str) -> None:
     outputs alone are one."""
     cell = cells.lstm()
     kernel = kernel_of(cell, target, "float32")
-    call = Call(cell, 4000, 1)
+    steps = 20000
+    call = Call(cell, steps, 1)
     call.results(kernel, remat="time")  # what Python itself allocates but once
 
     def peak(remat: str | None) -> float:
@@ -248,10 +250,10 @@ def test_training_needs_less_memory(target: str) -> None:
         kernel.backward(run, None, call.d_states)
         _, found = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return found / (4000 * SIZES["H"] * 4)
+        return found / (steps * SIZES["H"] * 4)
 
     assert peak(None) > 7
-    assert peak("time") < 2.5  # with 1 / 3 for the gradient of x, and 1 for workspaces
+    assert peak("time") < 2  # with 1 / 3 for the gradient of x, and workspaces
 
 
 # --- generated C without Python -------------------------------------------------------------
@@ -264,7 +266,7 @@ def test_generated_c_runs_a_sequence_in_pieces(tmp_path: Path) -> None:
         (tmp_path / path).write_text(text)
     program = Path(__file__).parents[1] / "c" / "pieces.c"
     command = ["gcc", "-std=c11", "-Wall", "-Wextra", "-O1", "-march=native", "-DDK_ONLY_F64",
-               f"-DDK_CHUNK_ROWS={CHUNK_ROWS}", "-fsanitize=address,undefined",
+               f"-DDK_CHUNK_ROWS={CHUNK_ROWS}", "-DDK_PLAIN_ROWS=0", "-fsanitize=address,undefined",
                "-fno-sanitize-recover=all", "-I.", program, "slim_form_3.c", "-o", "pieces",
                "-lm"]  # fmt: skip
     built = subprocess.run(command, cwd=tmp_path / "c", capture_output=True, text=True)

@@ -135,20 +135,22 @@ class Kernel:
         training = to_flag(training, "training")
         remat = to_remat(remat)
         call = self._arguments.of_forward(params, x, state, lengths)
-        sizes = call.sizes
+        sizes, kept_params = call.sizes, call.params
         saved = None
         if sizes.steps and sizes.rows:
-            given = sizes, call.params, call.inputs, call.states, call.lengths, reverse
+            rest = call.inputs, call.states, call.lengths, reverse
             if training and remat:
-                outputs, states, saved = Remat(self._backend).forward(*given)
+                backend = Remat(self._backend)
+                kept_params = backend.packed(sizes, kept_params)
+                outputs, states, saved = backend.forward(sizes, kept_params, *rest)
             else:
-                outputs, states, saved = self._backend.forward(*given, training)
+                outputs, states, saved = self._backend.forward(sizes, kept_params, *rest, training)
         else:
             outputs = self._empty(sizes, self.signature.outputs)
             states = {name: array.copy() for name, array in call.states.items()}
         return Run(
             outputs, states, sizes, call.lengths, reverse, training, remat,
-            self, call.params, call.inputs, saved if training else None,
+            self, kept_params, call.inputs, saved if training else None,
         )  # fmt: skip
 
     def backward(self, run: Run, d_outputs: Any = None, d_states: Any = None) -> Gradients:

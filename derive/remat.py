@@ -49,6 +49,14 @@ class Remat:
 
     backend: Backend
 
+    def packed(self, sizes: Sizes, params: Arrays) -> Arrays:
+        """Parameters copied and packed once for all pieces: they are needed again after the
+        call, and short pieces would be run without packing, which sums in another order."""
+        if isinstance(params, Packed) or len(self._pieces(sizes, None, False)) == 1:
+            return params
+        arrays = {name: array.copy() for name, array in params.items()}
+        return Packed(arrays, None, Axes(), self.backend.pack(sizes, arrays))
+
     def forward(
         self,
         sizes: Sizes,
@@ -67,9 +75,7 @@ class Remat:
             return outputs, after, before
 
         first = {name: array.copy() for name, array in states.items()}  # the caller's until now
-        parts = self._pieces(sizes, lengths, reverse)
-        params = self._packed(sizes, params, parts)
-        return pieces.forward(parts, inputs, first, run)
+        return pieces.forward(self._pieces(sizes, lengths, reverse), inputs, first, run)
 
     def backward(
         self,
@@ -85,7 +91,6 @@ class Remat:
         """Gradients of params, inputs and initial states."""
         parts = self._pieces(sizes, lengths, reverse)
         sums = Sums(steps=parts[0].sizes.steps)
-        params = self._packed(sizes, params, parts)
 
         def run(
             piece: Piece,
@@ -103,13 +108,6 @@ class Remat:
             )
 
         return pieces.backward(parts, inputs, kept, d_outputs, d_states, run)
-
-    def _packed(self, sizes: Sizes, params: Arrays, parts: list[Piece]) -> Arrays:
-        """Parameters packed once for all pieces: short ones would be run without, and a product
-        is then summed in another order."""
-        if len(parts) == 1 or isinstance(params, Packed):
-            return params
-        return Packed(params, None, Axes(), self.backend.pack(sizes, params))
 
     def _pieces(self, sizes: Sizes, lengths: Array | None, reverse: bool) -> list[Piece]:
         steps = kept_every(sizes.steps, self.backend.chunk_steps(sizes))

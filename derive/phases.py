@@ -53,9 +53,15 @@ def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, P
                 phase[equation.out] = Phase.LAST
     rowwise = [equation for equation in program.equations if table[equation.out].per_row]
 
+    def own_stages(equations: Sequence[Equation], on_the_way: set[str]) -> set[str]:
+        """Equations of a width that nothing on the way has: each step would run them apart."""
+        widths = {table[e.out].shape for e in rowwise if e.out in on_the_way}
+        return {e.out for e in equations if table[e.out].shape not in widths}
+
     free = [equation for equation in rowwise if equation.out not in from_state]
     before = {equation.out for equation in free if is_reduction(equation)}
     before |= _descendants(free, before)
+    before |= own_stages(free, from_state)
     before |= _ancestors(free, before)
     for equation in free:
         if equation.out in before:
@@ -63,6 +69,7 @@ def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, P
 
     late = [e for e in rowwise if e.out not in phase and e.out not in to_state]
     after = {equation.out for equation in late if is_reduction(equation)}
+    after |= own_stages(late, to_state)
     after |= _descendants(late, after)
     in_memory = (set(program.inputs) | stored) - {name for name, _ in carried}
     after |= _movable(program, late, after, phase, in_memory)

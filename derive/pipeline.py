@@ -111,7 +111,10 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
     else:
         from derive.target_c import CBackend
 
-        backend = CBackend(text, signature(cell), name, threads)
+        plans = schedule(cell).forward, schedule(cell).backward
+        backend = CBackend(
+            text, signature(cell), name, threads, elementwise=all(p.elementwise for p in plans)
+        )
     return Kernel(signature(cell), backend, name, target=target)
 
 

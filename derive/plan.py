@@ -91,13 +91,18 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One pass over time. `carried` pairs the input and the output that carry the loop."""
+    """One pass over time. `carried` pairs the input and the output that carry the loop.
+
+    linear: each step is affine in what is carried, unit by unit.  elementwise: in a step no unit
+    of a row meets another unit or another row, so each can run through all steps by itself.
+    """
 
     program: Program
     carried: tuple[tuple[str, str], ...]
     phases: tuple[tuple[Phase, tuple[Stage, ...]], ...]
     phase_of: tuple[tuple[str, Phase], ...]
     linear: bool
+    elementwise: bool
 
     def stages(self, phase: Phase) -> tuple[Stage, ...]:
         return dict(self.phases)[phase]

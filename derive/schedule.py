@@ -81,8 +81,32 @@ def plan(
     parts = tuple((phase, stages(works[phase], table, wanted)) for phase in Phase)
     placed = {work.out: phase for phase, items in works.items() for work in items}
     program = replace(program, arrays=arrays)
-    linear = _is_linear(program, carried)
-    return Plan(program, tuple(carried), parts, tuple(placed.items()), linear)
+    return Plan(
+        program,
+        tuple(carried),
+        parts,
+        tuple(placed.items()),
+        _is_linear(program, carried),
+        _is_elementwise(program, carried, dict(parts)[Phase.STEP]),
+    )
+
+
+def _is_elementwise(
+    program: Program, carried: Sequence[tuple[str, str]], steps: Sequence[Stage]
+) -> bool:
+    """Whether a step is one stage without products, as wide as everything that is carried:
+    products, sums and arrays of another width would have cut it in two."""
+    if len(steps) != 1 or not carried:
+        return False
+    (stage,) = steps
+    table = program.table()
+    own = {equation.out for equation in stage.maps}
+    return (
+        stage.kind is Kind.FUSED
+        and not stage.groups
+        and all(table[before].shape == stage.shape for before, _ in carried)
+        and all(after in own for _, after in carried)
+    )
 
 
 def _is_linear(program: Program, carried: Sequence[tuple[str, str]]) -> bool:

@@ -40,6 +40,9 @@ _REMEMBERED = 256
 _SHARED_STEP = 1 << 18
 _SHARED_CALL = 1 << 21
 _ROWS_EACH = 8
+#: The same of a chunk of steps, where no step needs a meeting, and its rows (DK_CHUNK_ROWS).
+_SHARED_CHUNK = 1 << 20
+_CHUNK_ROWS = 192
 
 #: Bytes: of a cache line, and of an array from which beginning on one is worth the trouble.
 _CACHE_LINE = 64
@@ -54,13 +57,15 @@ class CBackend:
 
     def __init__(
         self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
-        flags: Sequence[str] = FLAGS,
+        flags: Sequence[str] = FLAGS, *, elementwise: bool = False,
     ) -> None:  # fmt: skip
+        """elementwise: threads meet once a chunk of steps, not in every step."""
         library = compile_library(files, flags=flags, defines=(f"DK_ONLY_{_TAGS[dtype].upper()}",))
         prefix = f"{signature.name}_{_TAGS[dtype]}"
         self._signature = signature
         self._dtype = np.dtype(dtype)
         self._threads = threads
+        self._elementwise = elementwise
         self._forward = library[f"{prefix}_forward"]
         self._backward = library[f"{prefix}_backward"]
         self._step = library[f"{prefix}_step"]
@@ -221,7 +226,10 @@ class CBackend:
 
     def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
         """Whether there is work enough to share."""
-        step = sizes.rows * sum(array.size for array in params.values() if array is not None)
+        count = sum(array.size for array in params.values() if array is not None)
+        step = sizes.rows * count
+        if self._elementwise:
+            return min(sizes.steps * sizes.rows, _CHUNK_ROWS) * count >= _SHARED_CHUNK
         if sizes.rows // self._threads >= _ROWS_EACH:
             return sizes.steps * step >= _SHARED_CALL
         return step >= _SHARED_STEP

@@ -262,4 +262,33 @@ l' = a * l + (1 - c) * b * d
 O' = c * O + a * b * p_a
 output O', b
 """,
+    "alone": """cell alone
+input dk: H, rows: 1
+state a: H, first: H
+param given: H, team: H, steps: 1
+f = sigmoid(dk + given * a - first)
+first' = f * first + (1 - f) * rows * a
+a' = tanh(first') * team + steps
+output a', first
+""",
+    "alone_mean": """cell alone_mean
+input x: H
+state h: H
+h' = tanh(u * h + x + b)
+m = mean(h')
+output m, h
+""",
+    "one_wide": """cell one_wide
+input x: H
+state h: 1
+h' = 0.9 * h + w * mean(x)
+output h'
+""",
+    "two_widths": """cell two_widths
+input x: H, y: P
+state h: H, g: P
+h' = x * h + 1 - x
+g' = y * tanh(g)
+output h', g'
+""",
 }

@@ -65,6 +65,7 @@ def describe(schedule: Schedule) -> tuple[str, ...]:
         _hoisted(schedule.forward, "Forward"),
         _hoisted(schedule.backward, "Backward"),
         *(("The recurrence is linear.",) if schedule.forward.linear else ()),
+        *(("Each unit runs through time by itself.",) if schedule.forward.elementwise else ()),
     )
 
 

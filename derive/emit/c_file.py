@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from derive.cell import Cell
 from derive.emit.banner import Banner, banner
 from derive.emit.c_early import with_early_products
+from derive.emit.c_elementwise import ElementwiseView, elementwise_view
 from derive.emit.c_memory import (
     BufferView,
     Memory,
@@ -69,7 +70,10 @@ class PanelGroupView:
 
 @dataclass(frozen=True, slots=True)
 class PassFileView:
-    """A pass as its template sees it."""
+    """A pass as its template sees it.
+
+    loop: the loop over time where no unit meets another; then the phase `step` has no stage.
+    """
 
     name: str
     is_forward: bool
@@ -80,6 +84,7 @@ class PassFileView:
     required: tuple[str, ...]
     parameters: tuple[str, ...]
     ended: tuple[tuple[str, str], ...]
+    loop: ElementwiseView | None
 
     @property
     def early(self) -> tuple[PanelGroupView, ...]:
@@ -150,7 +155,11 @@ def _real(cell: Cell, schedule: Schedule, real: Real, text: Banner) -> RealView:
     for label, plan, memory in zip(("forward", "backward"), plans, memories, strict=True):
         function = f"{name}_{label}"
         phases = stage_views(function, plan, memory, real, text.notes)
-        passes.append(_pass(function, phases, memory, real, label == "forward", structs))
+        forward = label == "forward"
+        loop = elementwise_view(function, plan, memory, real, text.notes, is_forward=forward)
+        if loop:
+            phases = {**phases, "step": ()}
+        passes.append(_pass(function, phases, loop, memory, real, forward, structs))
     present = {struct.name for struct in structs}
 
     def members(*pairs: tuple[str, str]) -> tuple[MemberView, ...]:
@@ -204,6 +213,7 @@ def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
 def _pass(
     name: str,
     phases: Mapping[str, tuple[StageView, ...]],
+    loop: ElementwiseView | None,
     memory: Memory,
     real: Real,
     is_forward: bool,
@@ -247,6 +257,7 @@ def _pass(
         required=(*required, "workspace") if is_forward else (*required, "saved", "workspace"),
         ended=memory.ended,
         parameters=tuple(f"params.{name}" for name in fields.get("params", ())),
+        loop=loop,
     )
 
 

@@ -122,6 +122,7 @@ def _pass(view: PassView) -> Any:
         "phases": {name: [_stage(stage) for stage in stages] for name, stages in view.phases},
         "carried": [list(pair) for pair in view.carried],
         "linear": view.linear,
+        "elementwise": view.elementwise,
     }
 
 

@@ -155,6 +155,8 @@ def _schedule(view: View) -> Block:
     yield f"Recomputed: {_names(found.recomputed)}."
     yield ""
     yield "The recurrence is linear." if found.passes[0].linear else "The recurrence is not linear."
+    if found.passes[0].elementwise:
+        yield "Each unit runs through time by itself."
 
 
 def _pass(view: PassView) -> Block:

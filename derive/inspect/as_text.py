@@ -134,8 +134,10 @@ def _schedule(view: View) -> Block:
         yield ""
     yield from _kept(found.kept)
     yield from _wrapped("recomputed    ", found.recomputed)
-    linear = found.passes[0].linear
-    yield "recurrence    " + ("linear: an associative scan" if linear else "not linear")
+    yield "recurrence    " + ("linear" if found.passes[0].linear else "not linear")
+    alone = [pass_.name for pass_ in found.passes if pass_.elementwise]
+    if alone:
+        yield f"              {' and '.join(alone)}: each unit runs through time by itself"
 
 
 def _pass(view: PassView) -> Block:

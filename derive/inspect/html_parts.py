@@ -81,6 +81,7 @@ class PhaseBox:
 class PassBox:
     name: str
     linear: bool
+    elementwise: bool
     phases: tuple[PhaseBox, ...]
 
 
@@ -228,7 +229,7 @@ def _pass(view: PassView, linked: bool) -> PassBox:
                 _stage(i if linked else "", stage) for i, stage in zip(ids, stages, strict=True)
             )
             boxes.append(PhaseBox(title, phase is Phase.STEP, inner))
-    return PassBox(view.name, view.linear, tuple(boxes))
+    return PassBox(view.name, view.linear, view.elementwise, tuple(boxes))
 
 
 def _stage(id: str, stage: StageView) -> StageBox:

@@ -42,12 +42,14 @@ class StageView:
 
 @dataclass(frozen=True, slots=True)
 class PassView:
-    """phases: (what it is called, its stages), all five. carried: (given, handed on)."""
+    """phases: (what it is called, its stages), all five. carried: (given, handed on).
+    elementwise: units run through all steps by themselves."""
 
     name: str
     phases: tuple[tuple[str, tuple[StageView, ...]], ...]
     carried: tuple[tuple[str, str], ...]
     linear: bool
+    elementwise: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def _pass(name: str, plan: Plan, recomputed: tuple[str, ...]) -> PassView:
         ),
         carried=plan.carried,
         linear=plan.linear,
+        elementwise=plan.elementwise,
     )
 
 

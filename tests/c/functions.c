@@ -45,6 +45,8 @@
     ARRAY(tag, pow_m2, dk_pow_##tag(v, -2.0))                                                 \
     ARRAY(tag, pow_half, dk_pow_##tag(v, 0.5))                                                \
     ARRAY(tag, pow_mhalf, dk_pow_##tag(v, -0.5))                                              \
+    ARRAY(tag, pow_3half, dk_pow_##tag(v, 1.5))                                               \
+    ARRAY(tag, pow_m3half, dk_pow_##tag(v, -1.5))                                             \
     ARRAY(tag, pow_tenth, dk_pow_##tag(v, 0.1))                                               \
     ARRAY(tag, pow_2point5, dk_pow_##tag(v, 2.5))                                             \
     ARRAY(tag, clip, dk_clip_##tag(v, dk_splat_##tag(-2), dk_splat_##tag(3)))                 \

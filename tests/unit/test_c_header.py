@@ -278,6 +278,8 @@ EXACT: dict[str, Callable[[mp.mpf], mp.mpf]] = {
     "pow_m2": lambda v: 1 / v**2,
     "pow_half": mp.sqrt,
     "pow_mhalf": lambda v: 1 / mp.sqrt(v),
+    "pow_3half": lambda v: v * mp.sqrt(v),
+    "pow_m3half": lambda v: 1 / (v * mp.sqrt(v)),
     "pow_tenth": lambda v: v ** mp.mpf(0.1),
     "pow_2point5": lambda v: v ** mp.mpf(2.5),
 }

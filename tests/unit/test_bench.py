@@ -73,8 +73,10 @@ def task(spec: str, shape: Shape = SHAPE) -> Task:
 
 @pytest.mark.parametrize("module", [name for name in PEERS if name != "derive_c"])
 @pytest.mark.parametrize(
-    "spec", ["rnn", "lstm", "lstm:peephole=true", "gru", "gru:reset=before", "janet", STRANGE]
-)
+    "spec",
+    ["rnn", "lstm", "lstm:peephole=true", "gru", "gru:reset=before", "janet", "mgu", "min_gru",
+     "lstm:layer_norm=supercell", STRANGE, UNCHANGED],
+)  # fmt: skip
 def test_peers_agree(module: str, spec: str) -> None:
     found = peer(module)
     if why := found.missing():

@@ -27,6 +27,7 @@ PEERS = (
     "torch_compiled",
     "jax_scan",
     "onnx_operator",
+    "onnx_scan",
     "numpy_loop",
 )
 

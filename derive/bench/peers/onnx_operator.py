@@ -9,6 +9,7 @@ import numpy as np
 
 from derive.bench.peers import not_installed
 from derive.bench.peers.closed import Known, known
+from derive.bench.peers.onnx_session import session
 from derive.bench.task import Contestant, Results, Task, named
 
 NAME = "ONNX Runtime"
@@ -26,21 +27,13 @@ def enter(task: Task) -> list[Contestant]:
     found = known(task.cell)
     if found is None:
         return []
-    import onnxruntime
-
     start = time.perf_counter()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = task.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        _model(found, task).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    prepared = session(_model(found, task), task)
     (x,) = task.inputs.values()
     given = {"X": x, **{f"initial_{name}": a[None] for name, a in task.states.items()}}
 
     def infer() -> Any:
-        return session.run(["Y"], given)
+        return prepared.run(["Y"], given)
 
     def read(result: Any) -> Results:
         return named(output=dict.fromkeys(task.cell.outputs, result[0][:, 0]))

@@ -1,0 +1,60 @@
+"""ONNX Runtime's Scan over the cell's equations, for cells it has no operator for; forward only.
+
+Matrices are constants of the graph, stacked, and products that no state reaches stand before the
+Scan: what somebody does who exports a trained cell with care.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from derive.bench.loop import Style, loop_text
+from derive.bench.onnx_graph import Tracer
+from derive.bench.peers import not_installed
+from derive.bench.peers.closed import known
+from derive.bench.peers.onnx_session import session
+from derive.bench.task import Contestant, Results, Task, named
+from derive.pipeline import schedule
+from derive.target_numpy import load
+
+NAME = "ONNX Scan"
+
+
+def missing() -> str | None:
+    return not_installed("onnx", "onnxruntime")
+
+
+def enter(task: Task) -> list[Contestant]:
+    if known(task.cell) is not None:
+        return []
+    start = time.perf_counter()
+    prepared = session(model_of(task), task)
+    given = {**task.inputs, **task.states}
+    # A graph has no input that nothing reads.
+    given = {i.name: given[i.name] for i in prepared.get_inputs()}
+    names = [f"output {name}" for name in task.d_outputs]
+
+    def infer() -> Any:
+        return prepared.run(names, given)
+
+    def read(result: Any) -> Results:
+        return named(output=dict(zip(task.d_outputs, result, strict=True)))
+
+    return [Contestant(NAME, infer, None, read, start=time.perf_counter() - start)]
+
+
+def model_of(task: Task) -> Any:
+    """The onnx.ModelProto: inputs and states go in, `output NAME` comes out."""
+    plans = schedule(task.cell)
+    text = loop_text(
+        plans.forward, Style.SCAN, task.sizes, task.shape.T, task.shape.B,
+        results=plans.split.outputs,
+    )  # fmt: skip
+    tracer = Tracer()
+    module = load(text, "bench/onnx_scan.py")
+    module.__dict__.update(tracer.functions())
+    given = {n: tracer.input(n, a.shape) for n, a in {**task.inputs, **task.states}.items()}
+    results = module.run({**task.params, **given})
+    pairs = zip(task.d_outputs.items(), plans.split.outputs, strict=True)
+    return tracer.model({f"output {key}": (results[n], a.shape) for (key, a), n in pairs})

@@ -185,6 +185,7 @@ def _verify(
 @click.option("--peers", default="", metavar="P,Q", help="Who takes part. [default: everybody]")
 @click.option("--modes", default="", metavar="M", help="infer, train. [default: both]")
 @click.option("--compile", "compile_", is_flag=True, help="torch.compile too; takes minutes.")
+@click.option("--together", is_flag=True, help="Everybody in one process, spinning threads too.")
 @click.option("--quick", is_flag=True, help="Tiny shapes, few rounds: try everything out.")
 @click.option("--tool", is_flag=True, help="The speed of derive itself, not of its kernels.")
 @click.option("--plot", metavar="FILE", help="Draw the fractions of the bound. Needs matplotlib.")

@@ -17,8 +17,10 @@ Not here: any of the work.
 | measure  | medians of interleaved times                                        |
 | machine  | what the machine can do                                             |
 | bound    | the least time a cell needs on it                                   |
+| host     | peers, and what is asked of them                                    |
+| worker   | a host in a process of its own                                      |
 | contest  | one cell and shape: enter, check, measure                           |
-| worker   | one process for each number of threads                              |
+| run      | all contests                                                        |
 | record   | what is reported                                                    |
 | table    | tables                                                              |
 | plot     | a picture                                                           |
@@ -51,14 +53,15 @@ def main(
     quick: bool = False,
     tool: bool = False,
     compile_: bool = False,
+    together: bool = False,
 ) -> int:
     """Measure and print. peers: names of modules of derive.bench.peers, with commas."""
     if tool:
         return _tool(as_json, quick)
-    from derive.bench import worker
     from derive.bench.peers import PEERS
     from derive.bench.plot import check_plot
     from derive.bench.plot import plot as draw
+    from derive.bench.run import Order, report
     from derive.bench.shapes import counts_of, shapes_of
     from derive.bench.table import tables
     from derive.bench.task import MODES
@@ -76,13 +79,13 @@ def main(
     wanted = _chosen(modes, MODES, "mode")
     if compile_:
         os.environ["DERIVE_BENCH_COMPILE"] = "1"
-    orders = [worker.Order(labels, sizes, n, chosen, wanted, quick) for n in counts]
+    orders = [Order(labels, sizes, n, chosen, wanted, quick, together) for n in counts]
     with console.progress("measuring", len(labels) * len(sizes) * len(counts)) as tick:
-        report = worker.report(orders, tick)
+        found = report(orders, tick)
     if plot:
-        draw(report, plot)
-    console.result(json.dumps(report.as_dict(), indent=2) if as_json else tables(report))
-    return 0 if all(record.agrees for record in report.records if record.ours) else 1
+        draw(found, plot)
+    console.result(json.dumps(found.as_dict(), indent=2) if as_json else tables(found))
+    return 0 if all(record.agrees for record in found.records if record.ours) else 1
 
 
 def _tool(as_json: bool, quick: bool) -> int:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from derive.bench.machine import Machine
 from derive.bench.shapes import Shape
 from derive.bench.task import Task
-from derive.inspect.cost import Cost, Part, Work, at, cost
+from derive.inspect.cost import Part, Work, at, cost
 from derive.pipeline import schedule
 from derive.program import Layout, Matmul
 from derive.schedule import Phase, Plan
@@ -41,10 +41,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """needs: {mode: parts}. saved: numbers kept for backward, for each step and row."""
+    """needs: {mode: parts}."""
 
     needs: Mapping[str, tuple[Need, ...]]
-    saved: int
 
     def operations(self, mode: str) -> int:
         """Floating-point operations of all products: two for a multiply-add."""
@@ -66,11 +65,7 @@ def bound(task: Task) -> Bound:
     found = cost(task.cell, plans)
     forward = _parts(found.forward, plans.forward, task)
     backward = _parts(found.backward, plans.backward, task)
-    return Bound({"infer": forward, "train": (*forward, *backward)}, saved_of(found, task))
-
-
-def saved_of(found: Cost, task: Task) -> int:
-    return at(found.saved, task.sizes)
+    return Bound({"infer": forward, "train": (*forward, *backward)})
 
 
 _PHASES = {

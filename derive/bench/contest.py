@@ -1,65 +1,84 @@
 """One cell, one shape: everybody enters, is checked, and is then timed in turn.
 
-In: a Task, an Effort.  Out: Records, and what the cell needs; with the measured Machine, Records
-with rates.
-Not here: processes (worker.py), the contestants (peers/).
+In: a Task, hosts, an Effort.  Out: Records, and what the cell needs; with the measured Machine,
+Records with rates.
+Not here: calling contestants (host.py), processes (worker.py), the contestants (peers/).
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import time
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from derive.bench.agree import allowed, worst
 from derive.bench.bound import Bound, bound
+from derive.bench.host import Entrant, Failed, First, Host
 from derive.bench.machine import Machine
 from derive.bench.measure import Effort, Times, interleaved
-from derive.bench.peers import Peer
 from derive.bench.record import Record
-from derive.bench.task import MODES, Contestant, Results, Task
+from derive.bench.task import MODES, Results, Task
 
 _BYTES = {"float32": 4, "float64": 8}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
-    """A contestant in one mode, with what its first call took and how right it was."""
+    """A contestant in one mode: what its first calls took, how right it was, or why it failed."""
 
-    contestant: Contestant
-    function: Callable[[], Any]
-    start: float
-    peak: int | None
-    error: float
-    where: str
+    entrant: Entrant
+    host: Host
+    number: int
+    mode: str
+    first: First | None = None
+    error: float | None = None
+    where: str = ""
+    failure: str = ""
+
+    @property
+    def good(self) -> bool:
+        return not self.failure and self.error is not None and self.error <= 1
+
+    def turn(self) -> tuple[float, float]:
+        if self.failure:
+            return math.nan, math.nan
+        try:
+            return self.host.sample(self.number, self.mode)
+        except Failed as error:
+            self.failure = str(error)
+            return math.nan, math.nan
 
 
 def contest(
     label: str,
     task: Task,
-    peers: Sequence[Peer],
+    hosts: Sequence[Host],
     effort: Effort,
     modes: Sequence[str] = MODES,
 ) -> tuple[list[Record], Bound]:
     """label: the cell as the user called it."""
-    contestants = [one for peer in peers for one in peer.enter(task)]
     exact, limits = allowed(task)
     need = bound(task)
+    entries: list[_Entry] = []
     records: list[Record] = []
+    for host in hosts:
+        entrants, failures = host.enter(task.cell, task.shape, task.threads)
+        for name, why in failures.items():
+            one = Entrant(name, "float32", name.startswith("derive"), tuple(modes))
+            entries += [_Entry(one, host, 0, mode, failure=why) for mode in modes]
+        for number, one in enumerate(entrants):
+            for mode in (mode for mode in modes if mode in one.modes):
+                entries.append(_first(_Entry(one, host, number, mode), exact, limits))
     for mode in modes:
-        entries = [
-            _first_call(one, function, exact, limits)
-            for one in contestants
-            if (function := one.mode(mode)) is not None
-        ]
-        good = [entry for entry in entries if entry.error <= 1]
-        times = interleaved([entry.function for entry in good], effort)
+        mine = [entry for entry in entries if entry.mode == mode]
+        good = [entry for entry in mine if entry.good]
+        times = interleaved([entry.turn for entry in good], effort)
         timed = dict(zip(map(id, good), times, strict=True))
-        found = [_record(label, task, mode, entry, timed.get(id(entry)), need) for entry in entries]
-        records += _with_ratios(found)
+        records += _with_ratios(
+            [_record(label, task, entry, timed.get(id(entry))) for entry in mine]
+        )
+    for host in hosts:
+        host.leave()
     return records, need
 
 
@@ -78,31 +97,30 @@ def rated(record: Record, need: Bound, machine: Machine) -> Record:
     )
 
 
-def _first_call(
-    one: Contestant, function: Callable[[], Any], exact: Results, limits: dict[str, float]
-) -> _Entry:
-    before = _reset_peak()
-    start = time.perf_counter()
-    result = function()
-    seconds = time.perf_counter() - start
-    peak = _peak()
-    error, where = worst(one.read(result), exact, limits)
-    taken = max(peak - before, 0) if peak is not None and before is not None else None
-    return _Entry(one, function, one.start + seconds, taken, error, where)
+def _first(entry: _Entry, exact: Results, limits: dict[str, float]) -> _Entry:
+    """Runs it, and compares what it found."""
+    try:
+        entry.first = entry.host.first(entry.number, entry.mode)
+    except Failed as error:
+        entry.failure = str(error)
+        return entry
+    entry.error, entry.where = worst(entry.first.results, exact, limits)
+    entry.first = replace(entry.first, results={})  # they may be large
+    return entry
 
 
-def _record(
-    label: str, task: Task, mode: str, entry: _Entry, times: Times | None, need: Bound
-) -> Record:
-    one = entry.contestant
-    saved = one.saved if one.saved is not None else need.saved if one.ours else None
+def _record(label: str, task: Task, entry: _Entry, times: Times | None) -> Record:
+    one, first = entry.entrant, entry.first
+    saved = first.saved if first is not None else None
     record = Record(
-        cell=label, shape=task.shape, threads=task.threads, mode=mode, contestant=one.name,
-        dtype=one.dtype, ours=one.ours, agrees=times is not None, error=entry.error,
-        where=entry.where, start=entry.start, peak=entry.peak,
-        saved=saved * _BYTES[one.dtype] if saved is not None and mode == "train" else None,
+        cell=label, shape=task.shape, threads=task.threads, mode=entry.mode, contestant=one.name,
+        dtype=one.dtype, ours=one.ours, agrees=entry.good, error=entry.error, where=entry.where,
+        failure=entry.failure,
+        start=first.start if first is not None else None,
+        peak=first.peak if first is not None else None,
+        saved=saved * _BYTES[one.dtype] if saved is not None else None,
     )  # fmt: skip
-    if times is None:
+    if times is None or entry.failure:
         return record
     return replace(
         record, seconds=times.median, low=times.low, high=times.high, rounds=times.rounds,
@@ -123,29 +141,3 @@ def _with_ratios(records: list[Record]) -> list[Record]:
         else record
         for record in records
     ]
-
-
-# --- memory, where the system is Linux ------------------------------------------------------
-
-
-def _reset_peak() -> int | None:
-    """Bytes resident now; from here on the peak counts anew."""
-    with contextlib.suppress(OSError):
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
-        return _status("VmRSS:")
-    return None
-
-
-def _peak() -> int | None:
-    return _status("VmHWM:")
-
-
-def _status(key: str) -> int | None:
-    if not os.path.exists("/proc/self/status"):
-        return None
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        for line in file:
-            if line.startswith(key):
-                return 1024 * int(line.split()[1])
-    return None

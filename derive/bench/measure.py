@@ -1,11 +1,11 @@
 """Times of several contestants, taken in turn.
 
-In: functions without arguments.  Out: `Times`: median, quartiles and processors kept busy.
-Not here: what the functions do, and whether they are right (agree.py).
+In: functions that take a sample each.  Out: `Times`: median, quartiles and processors kept busy.
+Not here: where the samples are taken (host.py), and whether results are right (agree.py).
 
 Whatever disturbs a machine lasts longer than one call. So contestants take turns, in an order
 that is turned round each time; each turn begins with a call that is not timed, which brings its
-data back into the caches and lets threads of the one before come to rest.
+data back into the caches and wakes its threads, unless a call is so long that this does not count.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 SAMPLE = 200e-6
 #: The most calls in one sample.
 CALLS = 64
+#: A call that takes longer warms up on its own.
+LONG = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Effort:
     most: int
 
 
-FULL = Effort(seconds=0.5, least=5, most=41)
+FULL = Effort(seconds=0.2, least=3, most=31)
 QUICK = Effort(seconds=0.02, least=3, most=5)
 
 
@@ -49,39 +51,40 @@ class Times:
     processors: float
 
 
-def interleaved(functions: Sequence[Callable[[], object]], effort: Effort) -> list[Times]:
-    """Times of each function, all of them measured in turn."""
-    calls = [_calls(function) for function in functions]
-    samples: list[list[float]] = [[] for _ in functions]
-    busy: list[list[float]] = [[] for _ in functions]
-    turns = list(range(len(functions)))
-    limit = time.perf_counter() + effort.seconds * len(functions)
+class Clock:
+    """Takes samples of one function. seconds: about how long a call takes."""
+
+    def __init__(self, function: Callable[[], object], seconds: float) -> None:
+        self._function = function
+        self._long = seconds > LONG
+        self._calls = min(CALLS, 1 + int(SAMPLE / max(seconds, 1e-9)))
+
+    def sample(self) -> tuple[float, float]:
+        """Seconds of a call by the clock, and of all processors together."""
+        if not self._long:
+            self._function()
+        processor, start = time.process_time(), time.perf_counter()
+        for _ in range(self._calls):
+            self._function()
+        seconds = time.perf_counter() - start
+        return seconds / self._calls, (time.process_time() - processor) / self._calls
+
+
+def interleaved(turns: Sequence[Callable[[], tuple[float, float]]], effort: Effort) -> list[Times]:
+    """Times of each contestant, all of them measured in turn."""
+    samples: list[list[float]] = [[] for _ in turns]
+    busy: list[list[float]] = [[] for _ in turns]
+    order = list(range(len(turns)))
+    limit = time.perf_counter() + effort.seconds * len(turns)
     for done in range(effort.most):
         if done >= effort.least and time.perf_counter() > limit:
             break
-        for turn in turns:
-            seconds, processor = _sample(functions[turn], calls[turn])
-            samples[turn].append(seconds)
-            busy[turn].append(processor / seconds)
-        turns.reverse()
+        for k in order:
+            seconds, processor = turns[k]()
+            samples[k].append(seconds)
+            busy[k].append(processor / seconds)
+        order.reverse()
     return [_times(s, b) for s, b in zip(samples, busy, strict=True)]
-
-
-def _calls(function: Callable[[], object]) -> int:
-    """Calls in one sample: enough for the clock."""
-    function()
-    start = time.perf_counter()
-    function()
-    return min(CALLS, 1 + int(SAMPLE / max(time.perf_counter() - start, 1e-9)))
-
-
-def _sample(function: Callable[[], object], calls: int) -> tuple[float, float]:
-    function()
-    processor, start = time.process_time(), time.perf_counter()
-    for _ in range(calls):
-        function()
-    seconds = time.perf_counter() - start
-    return seconds / calls, (time.process_time() - processor) / calls
 
 
 def _times(samples: list[float], busy: list[float]) -> Times:

@@ -248,9 +248,7 @@ class Tracer:
                 "Split", [source, sizes], [made for _, _, made in parts], axis=-1
             )
         graph = self._graphs.pop()
-        return helper.make_graph(
-            graph.nodes, name, inputs, outputs, list(graph.constants.values())
-        )
+        return helper.make_graph(graph.nodes, name, inputs, outputs, list(graph.constants.values()))
 
     def _operator(self, name: str) -> Callable[..., Traced]:
         return lambda *operands: self.node(name, *operands)

@@ -13,7 +13,7 @@ from typing import Any
 from derive.bench.shapes import Shape
 
 #: Changes with the meaning of the fields.
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,10 @@ class Record:
     """Seconds are medians of a call. What is unknown or has no meaning is None.
 
     agrees: whether the results were right; without that there is no time. error: the worst, in
-    units of what is allowed, and where. ratio: time by the time of the fastest peer of the same
-    dtype that is not derive. bound: seconds. saved: bytes a step and row. peak: bytes of memory
-    a first call took. processors: processor time by time.
+    units of what is allowed, and where. failure: why there are no results. ratio: time by the
+    time of the fastest peer of the same dtype that is not derive. bound: seconds. saved: bytes a
+    step and row. peak: bytes of memory that calls take beyond their arguments. processors:
+    processor time by time.
     """
 
     cell: str
@@ -36,6 +37,7 @@ class Record:
     agrees: bool
     error: float | None = None
     where: str = ""
+    failure: str = ""
     seconds: float | None = None
     low: float | None = None
     high: float | None = None

@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def tables(report: Report) -> str:
-    parts = [_machine(report), _summary(report)]
+    parts = [_machine(report), _failures(report), _summary(report), _saved(report)]
 
     def place(record: Record) -> tuple[str, str, int, str]:
         return record.cell, str(record.shape), record.threads, record.mode
@@ -86,6 +86,19 @@ def _machine(report: Report) -> str:
     return "\n\n".join(lines)
 
 
+def _failures(report: Report) -> str:
+    """Who had no time because of an error or a wrong result, each once, with the first case."""
+    found: dict[tuple[str, str], Record] = {}
+    for record in report.records:
+        if not record.agrees:
+            found.setdefault((record.contestant, record.cell), record)
+    lines = [
+        f"- {contestant}, {cell} {record.shape} {record.mode}: {_complaint(record)}"
+        for (contestant, cell), record in found.items()
+    ]
+    return "\n".join(["### Failed or wrong", "", *lines]) if lines else ""
+
+
 def _summary(report: Report) -> str:
     """Geometric means over shapes and threads: derive's kernels by the fastest peer."""
     found: dict[tuple[str, str, str], list[Record]] = {}
@@ -108,6 +121,26 @@ def _summary(report: Report) -> str:
     return f"### Geometric means over shapes and threads\n\n{markdown(columns, rows)}"
 
 
+def _saved(report: Report) -> str:
+    """What derive's C target and oneDNN keep from forward to backward, side by side."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for record in report.records:
+        name = record.contestant.partition(" ")[0]
+        both = record.contestant == "derive C" or name == "oneDNN"
+        if record.saved is not None and both:
+            found.setdefault((record.cell, str(record.shape)), {})[name] = record.saved
+    rows = [
+        (f"{cell} {shape}", f"{s['derive']:.0f} B", f"{s['oneDNN']:.0f} B",
+         f"{s['derive'] / s['oneDNN']:.2f}")
+        for (cell, shape), s in found.items()
+        if s.keys() == {"derive", "oneDNN"}
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    columns = ("saved for backward, per step and row", "derive C", "oneDNN", "ratio")
+    return f"### Memory from forward to backward\n\n{markdown(columns, rows)}"
+
+
 def _mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values))
 
@@ -115,8 +148,7 @@ def _mean(values: Sequence[float]) -> float:
 def _row(record: Record) -> tuple[str, ...]:
     name = record.contestant
     if not record.agrees:
-        share = "infinitely" if record.error is None else f"{record.error:.1f} times"
-        return (f"{name} wrong: {share} the allowed error in {record.where}", *("-",) * 9)
+        return (f"{name} {_complaint(record)}", *("-",) * 9)
     return (
         name,
         seconds_text(record.seconds),
@@ -126,9 +158,23 @@ def _row(record: Record) -> tuple[str, ...]:
         "-" if record.ratio is None else f"{record.ratio:.2f}",
         seconds_text(record.start),
         "-" if record.saved is None else f"{record.saved:.0f} B",
-        "-" if record.peak is None else f"{record.peak / 2**20:.1f} MiB",
+        _memory(record.peak),
         _number(record.processors, 1),
     )
+
+
+def _complaint(record: Record) -> str:
+    if record.failure:
+        return f"failed: {record.failure}"
+    infinite = record.error is None or math.isinf(record.error)
+    share = "infinitely" if infinite else f"{record.error:.1f} times"
+    return f"wrong: {share} the allowed error in {record.where}"
+
+
+def _memory(count: int | None) -> str:
+    if count is None:
+        return "-"
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count // 2**10} KiB"
 
 
 def _number(value: float | None, scale: float) -> str:

@@ -58,8 +58,8 @@ class Contestant:
     """Somebody who does a Task. `infer` and `train` are timed; `read` names their results.
 
     dtype: of the computation.  ours: whether derive made it.  start: seconds of derivation,
-    tracing and compilation before the first call could begin.  saved: numbers kept for the
-    backward pass, for each step and row.
+    tracing and compilation before the first call could begin.  saved: given what `train`
+    returned, the numbers it kept for its backward pass, for each step and row.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Contestant:
     dtype: str = "float32"
     ours: bool = False
     start: float = 0.0
-    saved: float | None = None
+    saved: Callable[[Any], float] | None = None
 
     def mode(self, mode: str) -> Callable[[], Any] | None:
         return self.train if mode == "train" else self.infer

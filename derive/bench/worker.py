@@ -1,46 +1,36 @@
-"""All contests of one number of threads, in a process of their own.
+"""A host in a process of its own, stopped whenever it is not asked for anything.
 
-In: `Order`.  Out: messages: the machine's rates, Records, who is absent.
-Not here: what a contest is (contest.py), what becomes of Records (table.py).
+In: modules of peers, a number of threads.  Out: `Remote`, a Host.
+Not here: what a host does (host.py), whose turn it is (contest.py).
 
-How many threads a library uses is fixed, for many, when it is loaded, by the environment. So
-each number of threads has a process, whose environment says it.
+How many threads a library uses is fixed, for many, when it is loaded, by the environment: so the
+environment of the process says it. And libraries that compute in several threads leave them
+spinning for a while after a call, each in its own way and for its own time; the next contestant
+would run against them. So between orders a process is stopped by SIGSTOP: whoever has a turn
+has the machine to itself.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import ctypes
 import multiprocessing
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from derive.bench.machine import load_average
-from derive.bench.record import Record, Report
+from derive.bench.host import Entrant, Failed, First, Local
 from derive.bench.shapes import Shape
-from derive.errors import BuildError
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """cells: as the user calls them. peers: modules of derive.bench.peers."""
-
-    cells: tuple[str, ...]
-    shapes: tuple[Shape, ...]
-    threads: int
-    peers: tuple[str, ...]
-    modes: tuple[str, ...]
-    quick: bool
-
-
-#: Packages whose versions belong to a report.
-_PACKAGES = ("numpy", "torch", "jax", "onnxruntime", "onednn-cpu-gomp")
+from derive.cell import Cell
 
 #: Environment of a process that shall use n threads. JAX's pool is NPROC threads.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+#: Seconds for one order: torch.compile takes minutes.
+_PATIENCE = 1800
+_DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -55,40 +45,109 @@ def environment(threads: int) -> dict[str, str]:
     return found
 
 
-def _has_avx512() -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            return " avx512dq " in file.read()
-    except OSError:
-        return False
+class Remote:
+    """Peers in a process of their own. absent: {peer: why it takes no part}.
 
+    A process that ended, or does not answer, fails what it was asked for; the next cell finds a
+    new one.
+    """
 
-#: ("absent", {peer: why}), ("done", label) for each contest, and in the end
-#: ("records", list, rates of the machine).
-Message = tuple[Any, ...]
+    def __init__(self, modules: Sequence[str], threads: int) -> None:
+        self._modules, self._threads = tuple(modules), threads
+        self._process: Any = None
+        self._pipe: Any = None
+        self._names: tuple[str, ...] = ()
+        self.absent: dict[str, str] = {}
+        # A cache of its own: the time of a first call holds that of the compiler.
+        self._cache = tempfile.TemporaryDirectory(prefix="derive-bench-")
+        self._start()
 
+    def enter(self, cell: Cell, shape: Shape, threads: int) -> tuple[list[Entrant], dict[str, str]]:
+        if not self._names:
+            return [], {}
+        if self._process is None:
+            self._start()
+        try:
+            found: tuple[list[Entrant], dict[str, str]] = self._ask(
+                "enter", cell.to_text(), shape, threads
+            )
+        except Failed as error:
+            return [], {" and ".join(self._names): str(error)}
+        return found
 
-def messages(order: Order) -> Iterator[Message]:
-    """What a worker for `order` says, until it ends."""
-    context = multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(order, send), daemon=True)
-    with _set(environment(order.threads)):
-        process.start()
-    send.close()
-    try:
-        while True:
-            yield receive.recv()
-    except EOFError:
-        process.join()
-        if process.exitcode:
-            raise BuildError(
-                f"the benchmark with {order.threads} threads ended",
-                facts=(f"exit status {process.exitcode}",),
-            ) from None
-    finally:
-        if process.is_alive():
-            process.terminate()
+    def first(self, number: int, mode: str) -> First:
+        found: First = self._ask("first", number, mode)
+        return found
+
+    def sample(self, number: int, mode: str) -> tuple[float, float]:
+        found: tuple[float, float] = self._ask("sample", number, mode)
+        return found
+
+    def leave(self) -> None:
+        with suppress(Failed):
+            self._ask("leave")
+
+    def close(self) -> None:
+        self._end()
+        self._cache.cleanup()
+
+    # --- the process ------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()  # a stopped process hears nothing else
+            self._process.join()
+            self._pipe.close()
+            self._process = None
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(self._modules, theirs), daemon=True)
+        with _set(environment(self._threads) | {"DERIVE_CACHE_DIR": self._cache.name}):
+            self._process.start()
+        theirs.close()
+        try:
+            self._names, self.absent = self._answer()
+        except Failed as error:
+            self._names, self.absent = (), dict.fromkeys(self._modules, str(error))
+        if not self._names:
+            self._end()
+
+    def _ask(self, *order: Any) -> Any:
+        if self._process is None:
+            raise Failed("its process has ended")
+        self._signal("SIGCONT")
+        try:
+            self._pipe.send(order)
+        except OSError:
+            self._lost()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            if not self._pipe.poll(_PATIENCE):
+                self._end()
+                raise Failed(f"no answer in {_PATIENCE} s")
+            good, content = self._pipe.recv()
+        except (EOFError, OSError):
+            self._lost()
+        self._signal("SIGSTOP")
+        if hasattr(os, "waitid"):  # a signal takes its time
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if not good:
+            raise Failed(content)
+        return content
+
+    def _lost(self) -> None:
+        self._process.join(10)
+        code = self._process.exitcode
+        self._end()
+        raise Failed(f"its process ended with status {code}")
+
+    def _signal(self, name: str) -> None:
+        if hasattr(signal, name):
+            os.kill(self._process.pid, getattr(signal, name))
 
 
 @contextmanager
@@ -103,69 +162,46 @@ def _set(values: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _work(order: Order, send: Any) -> None:
+def _serve(modules: Sequence[str], pipe: Any) -> None:
+    """Answers (True, result) or (False, reason) to each order, until nobody asks any more."""
     import numpy as np
 
-    from derive.bench import measure
-    from derive.bench.contest import contest, rated
-    from derive.bench.machine import probe
     from derive.bench.peers import peer
-    from derive.bench.task import task_of
-    from derive.commands.select import cell_of
 
+    _die_with_parent()
     np.seterr(all="ignore")
-    effort = measure.QUICK if order.quick else measure.FULL
-    samples = effort.least
-    machine = probe(order.threads, samples)
     peers, absent = [], {}
-    for module in order.peers:
+    for module in modules:
         one = peer(module)
         if why := one.missing():
             absent[one.NAME] = why
         else:
             peers.append(one)
-    send.send(("absent", absent))
-    found = []
-    for label in order.cells:
-        cell = cell_of(label)
-        for shape in order.shapes:
-            task = task_of(cell, shape, order.threads)
-            records, need = contest(label, task, peers, effort, order.modes)
-            found += [(record, need) for record in records]
-            # Again and again: the best counts, and at times others have the machine.
-            machine = machine.best(probe(order.threads, samples))
-            send.send(("done", f"{label} {shape}"))
-    send.send(
-        ("records", [rated(record, need, machine) for record, need in found], machine.as_dict())
-    )
-
-
-def report(orders: list[Order], tick: Any) -> Report:
-    """Run all orders, one after the other."""
-    started, before = time.perf_counter(), load_average()
-    records: list[Record] = []
-    machines: list[dict[str, Any]] = []
-    absent: dict[str, str] = {}
-    for order in orders:
-        for kind, *content in messages(order):
-            if kind == "absent":
-                absent.update(content[0])
-            elif kind == "done":
-                tick(f"{content[0]}, {order.threads} threads")
-            else:
-                records += content[0]
-                machines.append(content[1])
-    seconds = time.perf_counter() - started
-    return Report(
-        tuple(records), tuple(machines), absent, _versions(), (before, load_average()), seconds
-    )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
+    host = Local(peers, warm=True)
+    pipe.send((True, (tuple(one.NAME for one in peers), absent)))
+    while True:
         try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+            order, *arguments = pipe.recv()
+        except EOFError:
+            return
+        if order == "enter":
+            arguments[0] = Cell.parse(arguments[0])
+        try:
+            pipe.send((True, getattr(host, order)(*arguments)))
+        except Failed as error:
+            pipe.send((False, str(error)))
+
+
+def _die_with_parent() -> None:
+    """A stopped process would outlive a killed parent for good."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_DEATH_OF_PARENT, signal.SIGKILL)
+
+
+def _has_avx512() -> bool:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            return " avx512dq " in file.read()
+    except OSError:
+        return False

@@ -16,6 +16,7 @@ import derive
 from derive.bench import agree, measure, names
 from derive.bench.bound import bound
 from derive.bench.contest import contest, rated
+from derive.bench.host import Local
 from derive.bench.loop import Style, loop_text
 from derive.bench.machine import Machine
 from derive.bench.peers import PEERS, peer
@@ -101,7 +102,7 @@ def test_derive_c_agrees_in_both_precisions() -> None:
     work = task("janet")
     exact, limits = agree.allowed(work)
     contestants = found.enter(work)
-    assert [one.dtype for one in contestants] == ["float32", "float64"]
+    assert [one.dtype for one in contestants] == ["float32", "float32", "float64"]
     for one in contestants:
         assert one.train is not None
         results = one.read(one.train())
@@ -179,7 +180,9 @@ def test_a_wrong_contestant_gets_no_time() -> None:
 
             return [Contestant("wrong", right.infer, right.train, read)]
 
-    records, _ = contest("janet", task("janet"), [Wrong(), peer("numpy_loop")], measure.QUICK)
+    records, _ = contest(
+        "janet", task("janet"), [Local([Wrong(), peer("numpy_loop")])], measure.QUICK
+    )
     assert [(r.contestant, r.mode, r.agrees) for r in records] == [
         ("wrong", "infer", True), ("NumPy loop", "infer", True),
         ("wrong", "train", False), ("NumPy loop", "train", True),
@@ -239,14 +242,14 @@ def test_the_best_rates_of_several_probes_count() -> None:
 def test_contestants_take_turns_in_both_orders() -> None:
     calls: list[str] = []
 
-    def sleepy(name: str) -> None:
+    def turn(name: str, seconds: float) -> tuple[float, float]:
         calls.append(name)
+        return seconds, 2 * seconds
 
     effort = measure.Effort(seconds=0, least=2, most=2)
-    times = measure.interleaved([lambda: sleepy("a"), lambda: sleepy("b")], effort)
-    assert [one.rounds for one in times] == [2, 2]
-    turns = [name for k, name in enumerate(calls) if k == 0 or calls[k - 1] != name]
-    assert turns == ["a", "b", "a", "b", "a"]  # how often to call; a b, then b a
+    times = measure.interleaved([lambda: turn("a", 1.0), lambda: turn("b", 3.0)], effort)
+    assert [(one.rounds, one.median, one.processors) for one in times] == [(2, 1, 2), (2, 3, 2)]
+    assert calls == ["a", "b", "b", "a"]
 
 
 def test_times_are_in_readable_units() -> None:
@@ -329,7 +332,7 @@ def test_environment_is_left_as_it_was() -> None:
 
 @pytest.fixture
 def report() -> Iterator[Report]:
-    records, need = contest("janet", task("janet"), [peer("numpy_loop")], measure.QUICK)
+    records, need = contest("janet", task("janet"), [Local([peer("numpy_loop")])], measure.QUICK)
     records = [rated(record, need, MACHINE) for record in records]
     yield Report(tuple(records), (), {"JAX scan": "jax is not installed"}, {}, (0.5, 1.0), 2.0)
 

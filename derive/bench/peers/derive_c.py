@@ -1,4 +1,4 @@
-"""derive's C target, in float32 and float64."""
+"""derive's C target: in float32, with parameters packed once too, and in float64."""
 
 from __future__ import annotations
 
@@ -21,5 +21,6 @@ def missing() -> str | None:
 def enter(task: Task) -> list[Contestant]:
     return [
         kernel_contestant(NAME, task, "c", "float32"),
+        kernel_contestant(f"{NAME}, packed", task, "c", "float32", packed=True),
         kernel_contestant(f"{NAME} f64", task, "c", "float64"),
     ]

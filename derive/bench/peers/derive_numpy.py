@@ -19,18 +19,21 @@ def enter(task: Task) -> list[Contestant]:
     return [kernel_contestant(NAME, task, "numpy", "float32")]
 
 
-def kernel_contestant(name: str, task: Task, target: str, dtype: str) -> Contestant:
-    """A kernel of derive, called as the contract says."""
+def kernel_contestant(
+    name: str, task: Task, target: str, dtype: str, *, packed: bool = False
+) -> Contestant:
+    """A kernel of derive, called as the contract says; packed: parameters are packed once."""
     start = time.perf_counter()
     kernel = derive.compile(task.cell, target=target, dtype=dtype, threads=task.threads)
-    seconds = time.perf_counter() - start
     task = task.as_dtype(dtype)
+    params: Any = kernel.pack(task.params) if packed else task.params
+    seconds = time.perf_counter() - start
 
     def infer() -> Any:
-        return kernel.forward(task.params, task.inputs, task.states, training=False), None
+        return kernel.forward(params, task.inputs, task.states, training=False), None
 
     def train() -> Any:
-        run = kernel.forward(task.params, task.inputs, task.states)
+        run = kernel.forward(params, task.inputs, task.states)
         return run, kernel.backward(run, task.d_outputs)
 
     def read(result: Any) -> Results:
@@ -42,4 +45,9 @@ def kernel_contestant(name: str, task: Task, target: str, dtype: str) -> Contest
             )
         return found
 
-    return Contestant(name, infer, train, read, dtype, ours=True, start=seconds)
+    def saved(result: Any) -> float:
+        kept = result[0]._saved
+        arrays = kept.values() if isinstance(kept, dict) else [kept]
+        return float(sum(array.size for array in arrays)) / (task.shape.T * task.shape.B)
+
+    return Contestant(name, infer, train, read, dtype, ours=True, start=seconds, saved=saved)

@@ -87,9 +87,9 @@ def loop_contestant(name: str, task: Task, dtype: str) -> Contestant:
             )
         return found
 
-    saved = sum(table[n].shape != () and task.width(table[n].shape[0]) for n in extra)
+    saved = float(sum(task.width(table[n].width) for n in extra if table[n].per_row))
     seconds = time.perf_counter() - start
-    return Contestant(name, infer, train, read, dtype, start=seconds, saved=float(saved))
+    return Contestant(name, infer, train, read, dtype, start=seconds, saved=lambda _: saved)
 
 
 def _pick(back: Any, names: Any, cotangents: Any) -> dict[str, Any]:

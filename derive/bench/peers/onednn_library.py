@@ -141,8 +141,8 @@ class Library:
         self.call("primitive_create", ctypes.byref(made), description)
         return Primitive(self, made, description)
 
-    def reorder(self, source: Memory, target: Memory) -> None:
-        """Copy from one layout to another, now."""
+    def reorder(self, source: Memory, target: Memory) -> Primitive:
+        """Copies from one layout to another, each time it runs."""
         description, made = ctypes.c_void_p(), ctypes.c_void_p()
         self.call(
             "reorder_primitive_desc_create", ctypes.byref(description), source.description,
@@ -150,7 +150,7 @@ class Library:
         )  # fmt: skip
         self.call("primitive_create", ctypes.byref(made), description)
         # DNNL_ARG_FROM is DNNL_ARG_SRC, DNNL_ARG_TO is DNNL_ARG_DST.
-        Primitive(self, made, description).bind({SRC: source, DST: target}).run()
+        return Primitive(self, made, description).bind({SRC: source, DST: target})
 
 
 @dataclass(slots=True)

@@ -165,16 +165,20 @@ def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: 
     help="A folder of generated files: those edited since are checked as they stand.",
 )
 @click.option("--quick", is_flag=True, help="Fewer points and sizes, a sample of the mutants.")
+@click.option("--functions", is_flag=True, help="The elementwise functions of C alone, in ulp.")
 @_JOBS
 def _verify(
-    cells: tuple[str, ...], as_json: bool, files: str, quick: bool, jobs: int | None
-) -> int:
+    cells: tuple[str, ...], as_json: bool, files: str, quick: bool, functions: bool,
+    jobs: int | None,
+) -> int:  # fmt: skip
     """Derive, emit and compile, and check the kernels against independent references.
 
     Without CELL: the whole catalogue.
     """
     from derive.commands import verify
 
+    if functions:
+        return verify.functions(as_json)
     return verify.run(cells, as_json, files, quick, jobs)
 
 

@@ -40,6 +40,21 @@ def run(texts: Sequence[str], as_json: bool, folder: str, quick: bool, jobs: int
     return 0 if ok else 1
 
 
+def functions(as_json: bool) -> int:
+    """The largest error of each elementwise function of the header, at every vector width."""
+    from derive.verify import ulp
+
+    with console.progress("measuring", len(ulp.EXACT) * len(ulp.REALS)) as tick:
+        found = ulp.figures(tick=tick)
+    ok = all(figure.error <= ulp.ALLOWED for figure in found)
+    if as_json:
+        data = {"ok": ok, "allowed": ulp.ALLOWED, "functions": [f.as_dict() for f in found]}
+        console.result(json.dumps(data, indent=2))
+    else:
+        console.result(ulp.text(found))
+    return 0 if ok else 1
+
+
 def _verified(item: _Item) -> tuple[Report, ...]:
     from dataclasses import replace
 

@@ -10,15 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import mpmath
 import numpy as np
 import pytest
-from mpmath import mp
 
 from derive.emit.header import render_header
 from derive.scalar import RULES
+from derive.verify import ulp
+from derive.verify.ulp import EXACT, SELU_ALPHA, SELU_SCALE
 
 HERE = Path(__file__).parents[1] / "c"
+FUNCTIONS = Path(ulp.__file__).with_name("functions.c")
 WARNINGS = [
     *("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wshadow", "-Wconversion", "-Wsign-conversion"),
     *("-Wdouble-promotion", "-Wcast-qual", "-Wcast-align", "-Wvla", "-Wundef"),
@@ -69,7 +70,8 @@ def build(folder: Path) -> Build:
         if key not in built:
             target = folder / f"{len(built)}.so"
             command = [compiler, *ONLY_C, *WARNINGS, *(flags or SPEED), f"-DDK_VECTOR_BITS={bits}"]
-            command += [f"-I{folder}", "-shared", "-fPIC", str(HERE / f"{source}.c")]
+            command += [f"-I{folder}", "-shared", "-fPIC"]
+            command.append(str(FUNCTIONS if source == "functions" else HERE / f"{source}.c"))
             run([*command, "-o", str(target), "-lm"])
             built[key] = ctypes.CDLL(str(target))
         return built[key]
@@ -224,66 +226,6 @@ def test_the_sanitizer_finds_no_undefined_behaviour(build: Build, bits: int) -> 
 # Functions
 
 
-def _sigmoid(v: mp.mpf) -> mp.mpf:
-    return 1 / (1 + mp.exp(-v))
-
-
-def _softplus(v: mp.mpf) -> mp.mpf:
-    return max(v, mp.mpf(0)) + mp.log1p(mp.exp(-abs(v)))
-
-
-def _gelu(v: mp.mpf) -> mp.mpf:
-    if abs(v) > 1000:
-        return max(v, mp.mpf(0))
-    return v * mp.erfc(-v / mp.sqrt(2)) / 2
-
-
-def _elu(v: mp.mpf) -> mp.mpf:
-    return v if v > 0 else mp.expm1(v)
-
-
-SELU_SCALE = mp.mpf("1.0507009873554804934193349852946")
-SELU_ALPHA = mp.mpf("1.6732632423543772848170429916717")
-
-EXACT: dict[str, Callable[[mp.mpf], mp.mpf]] = {
-    "sigmoid": _sigmoid,
-    "tanh": mp.tanh,
-    "relu": lambda v: max(v, mp.mpf(0)),
-    "exp": mp.exp,
-    "log": mp.log,
-    "log1p": mp.log1p,
-    "expm1": mp.expm1,
-    "sqrt": mp.sqrt,
-    "sin": mp.sin,
-    "cos": mp.cos,
-    "erf": mp.erf,
-    "abs": abs,
-    "sign": mp.sign,
-    "floor": mp.floor,
-    "softplus": _softplus,
-    "logsigmoid": lambda v: -_softplus(-v),
-    "softsign": lambda v: v / (1 + abs(v)),
-    "elu": _elu,
-    "leaky_relu": lambda v: v if v > 0 else v / 100,
-    "selu": lambda v: SELU_SCALE * (v if v > 0 else SELU_ALPHA * mp.expm1(v)),
-    "gelu": _gelu,
-    "silu": lambda v: v * _sigmoid(v),
-    "hard_sigmoid": lambda v: min(max(v / 6 + mp.mpf(1) / 2, mp.mpf(0)), mp.mpf(1)),
-    "hard_tanh": lambda v: min(max(v, mp.mpf(-1)), mp.mpf(1)),
-    "stop_gradient": lambda v: v,
-    "clip": lambda v: min(max(v, mp.mpf(-2)), mp.mpf(3)),
-    "pow_2": lambda v: v**2,
-    "pow_3": lambda v: v**3,
-    "pow_m1": lambda v: 1 / v,
-    "pow_m2": lambda v: 1 / v**2,
-    "pow_half": mp.sqrt,
-    "pow_mhalf": lambda v: 1 / mp.sqrt(v),
-    "pow_3half": lambda v: v * mp.sqrt(v),
-    "pow_m3half": lambda v: 1 / (v * mp.sqrt(v)),
-    "pow_tenth": lambda v: v ** mp.mpf(0.1),
-    "pow_2point5": lambda v: v ** mp.mpf(2.5),
-}
-
 #: With one argument fixed: the value for a finite v, and for NaN.
 EXACT_OF_TWO: dict[str, tuple[Callable[[float], float], float]] = {
     "maximum_half": (lambda v: max(v, 0.5), math.nan),
@@ -354,84 +296,44 @@ def edges(tag: str) -> np.ndarray:
     return np.array([*tiny, *(-v for v in tiny), NAN, INF, -INF], REALS[tag])
 
 
-def samples(tag: str) -> np.ndarray:
-    """Ordinary arguments, every binade, and the regions where a function changes its formula."""
-    real = REALS[tag]
-    info = np.finfo(real)
-    random = np.random.default_rng(1)
-    exponents = np.linspace(info.minexp - info.nmant, info.maxexp - 1, 300)
-    near = [0.0, 0.25, 0.3466, 0.55, 0.6931, 1.0, 1.0397, 3.0, 6.0, 9.0, 16.64, 17.3, 36.74, 37.4]
-    near += [83.2, 87.3, 88.72, 103.97, 108.3, 708.4, 709.78, 745.13, 751.8]
-    parts = [
-        random.uniform(-4, 4, 900),
-        random.uniform(-40, 40, 500),
-        random.uniform(-760, 760, 300),
-        np.ldexp(random.uniform(0.5, 1, 300), exponents.astype(int)) * random.choice([-1, 1], 300),
-        np.concatenate(
-            [sign * v + 0.05 * random.standard_normal(8) for v in near for sign in (-1, 1)]
-        ),
-        [v for v in edges(tag) if np.isfinite(v)],
-    ]
-    return np.concatenate(parts).astype(real)
-
-
-def error_in_ulp(value: float, exact: mp.mpf, real: type) -> float:
-    info = np.finfo(real)
-    if mp.isinf(exact) or abs(exact) > mp.mpf(float(info.max)) * (1 + mp.mpf(float(info.eps)) / 4):
-        return 0.0 if math.isinf(value) and (value > 0) == (exact > 0) else math.inf
-    exponent = mp.frexp(exact)[1] if exact != 0 else info.minexp
-    ulp = mp.ldexp(1, max(exponent - 1, info.minexp) - info.nmant)
-    return float(abs(mp.mpf(value) - exact) / ulp) if math.isfinite(value) else math.inf
-
-
-def worst(library: ctypes.CDLL, tag: str, name: str) -> tuple[float, float]:
-    largest, place = 0.0, 0.0
-    arguments = samples(tag)
-    with mp.workprec(400 if name in ("log1p", "sigmoid", "silu", "expm1") else 160):
-        for v, value in zip(arguments, apply(library, tag, name, arguments), strict=True):
-            try:
-                exact = EXACT[name](mp.mpf(float(v)))
-            except ZeroDivisionError:
-                continue
-            if isinstance(exact, mpmath.mpc) and exact.imag == 0:
-                exact = exact.real
-            if isinstance(exact, mpmath.mpc) or (mp.isinf(exact) and v == 0):
-                continue
-            error = error_in_ulp(float(value), exact, REALS[tag])
-            if error > largest:
-                largest, place = error, float(v)
-    return largest, place
-
-
-@pytest.mark.parametrize("name", list(EXACT))
+@pytest.mark.parametrize("tag", list(REALS))
 def test_functions_are_within_two_ulp_of_mpmath(
-    build: Build, capsys: pytest.CaptureFixture[str], name: str
+    capsys: pytest.CaptureFixture[str], tag: str
 ) -> None:
-    library = build("functions", *WIDEST)
-    found = [worst(library, tag, name) for tag in REALS]
+    """Every exponent and every 4093rd float, at every width that this processor has."""
+    found = ulp.figures(WIDTHS, tags=(tag,))
     with capsys.disabled():
-        columns = (f"{tag} {e:5.3f} at {v:13.6g}" for tag, (e, v) in zip(REALS, found, strict=True))
-        print(f"\n{name:14s} {'   '.join(columns)}", end="")
-    assert all(error <= 2 for error, _ in found)
+        print(f"\n{ulp.text(found)}")
+    assert {(figure.function, figure.bits) for figure in found} == {
+        (name, bits) for name in EXACT for bits in WIDTHS
+    }
+    assert [figure for figure in found if figure.error > 2] == []
 
 
-@pytest.mark.parametrize("name", list(EXACT))
-def test_single_precision_agrees_with_double_over_the_whole_range(build: Build, name: str) -> None:
-    """Every 1021st float; a double is exact in comparison."""
-    library = build("functions", *WIDEST)
-    v = np.arange(0, 2**32, 1021, dtype=np.uint32).view(np.float32)
-    v = v[np.isfinite(v) & (abs(v) < 1e30 if name in ("sin", "cos") else True)]
-    value = apply(library, "f32", name, v).astype(float)
-    with np.errstate(over="ignore"):
-        exact = apply(library, "f64", name, v.astype(float))
-        overflows = abs(exact) > float(np.finfo(np.float32).max)
-        exponent = np.maximum(np.frexp(exact)[1], -125)
-    compare = np.isfinite(exact) & ~overflows
-    assert (np.isnan(value) == np.isnan(exact)).all()
-    error = abs(value[compare] - exact[compare]) / np.ldexp(1.0, exponent[compare] - 24)
-    assert error.max() <= 2, v[compare][error.argmax()]
-    above = abs(exact) > float(np.finfo(np.float32).max) * (1 + 2.0**-22)
-    assert np.isinf(value[above]).all()
+def test_a_function_that_is_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong sign, NaN, and more than two ulp, each by mpmath and over all floats."""
+    apply = ulp._apply
+    changes = {
+        "tanh": lambda v: v * np.float32(1.0000004),
+        "exp": lambda v: np.where(v > 1e30, np.nan, v),
+        "erf": lambda v: -v,
+    }
+
+    def wrong(library: ctypes.CDLL, tag: str, name: str, values: np.ndarray) -> np.ndarray:
+        found = apply(library, tag, name, values)
+        return changes[name](found).astype(found.dtype) if tag == "f32" else found
+
+    monkeypatch.setattr(ulp, "_apply", wrong)
+    library, arguments = ulp._library(1), ulp.samples(np.float32)
+    for name in changes:
+        values, exact = wrong(library, "f32", name, arguments), ulp._exact(name, arguments)
+        assert ulp._worst(values, exact, arguments)[0] > 2
+        assert ulp._over_all_floats(library, name)[0] > 2
+
+
+@pytest.mark.parametrize("bits", ulp.WIDTHS)
+def test_figures_are_of_the_width_they_say(bits: int) -> None:
+    assert size(ulp._library(bits), "f32_lanes") == max(bits // 32, 1)
 
 
 @each_build
@@ -457,7 +359,7 @@ def test_widths_and_compilers_agree_on_ordinary_arguments(
     """Within four ulp of the widest build, which is within two of the truth."""
     library, reference = build("functions", bits, compiler), build("functions", *WIDEST)
     for tag in REALS:
-        v = samples(tag)
+        v = ulp.samples(REALS[tag])
         for name in EXACT:
             found, right = apply(library, tag, name, v), apply(reference, tag, name, v)
             assert (np.isnan(found) == np.isnan(right)).all(), name
@@ -500,7 +402,7 @@ def test_it_compiles_as_cplusplus(folder: Path) -> None:
 
 def test_it_needs_libm_and_memory_functions_alone(folder: Path) -> None:
     objects = folder / "functions.o"
-    command = ["gcc", *ONLY_C, *SPEED, f"-I{folder}", "-c", str(HERE / "functions.c")]
+    command = ["gcc", *ONLY_C, *SPEED, f"-I{folder}", "-c", str(FUNCTIONS)]
     run([*command, "-o", str(objects)])
     names = {line.split()[-1] for line in run(["nm", "-u", str(objects)]).splitlines()}
     libm = {"sin", "cos", "erf", "erfc", "pow", "sqrt", "floor"}

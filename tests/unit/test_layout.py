@@ -51,7 +51,7 @@ HOMES = {
     "click": {"derive.cli"},
     "rich": {"derive.commands.console"},
     "subprocess": {"derive.build", "derive.bench"},
-    "ctypes": {"derive.build", "derive.target_c", "derive.bench"},
+    "ctypes": {"derive.build", "derive.target_c", "derive.bench", "derive.verify.ulp"},
     "platformdirs": {"derive.build"},
     "mpmath": {"derive.algebra", "derive.language.constants", "derive.simplify", "derive.verify"},
 }

@@ -18,6 +18,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+_PAGE = 4096
+
+
 def tables(report: Report) -> str:
     parts = [_machine(report), _failures(report), _summary(report), _saved(report)]
 
@@ -174,6 +177,8 @@ def _complaint(record: Record) -> str:
 def _memory(count: int | None) -> str:
     if count is None:
         return "-"
+    if count < _PAGE:  # resident memory is counted in pages
+        return "< 4 KiB"
     return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count // 2**10} KiB"
 
 

@@ -18,8 +18,10 @@ from test_c_header import ONLY_C, WARNINGS
 from derive import cells, pipeline
 from derive.build import FLAGS, NATIVE
 from derive.cell import Cell
+from derive.emit.header import render_header
 from derive.kernel import Kernel
 from derive.signature import Array, Arrays, Signature, Sizes
+from derive.verify import ulp
 
 COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
 MISSING = [
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 DRIVER = Path(__file__).parents[1] / "c" / "emulated.c"
 TAGS = {"float32": "f32", "float64": "f64"}
 VALUE, GIVEN, MADE, WORK = range(4)
+CROSS = (str(COMPILER), *ONLY_C, *WARNINGS, *(flag for flag in FLAGS if flag != NATIVE))
 
 #: One cell of each kind: entries of the catalogue, and strange cells.
 ENTRIES = (
@@ -57,15 +60,10 @@ class Emulated:
         for path, text in pipeline.emit(cell, "c").items():
             (folder / Path(path).name).write_text(text)
         name, tag = self.signature.name, TAGS[dtype]
-        command = [str(COMPILER), *ONLY_C, *WARNINGS, *(f for f in FLAGS if f != NATIVE), "-O1"]
-        command += [f"-DDK_ONLY_{tag.upper()}", f'-DHEADER="{name}.h"', f"-DCELL={name}"]
-        command += [f"-DREAL={tag}", f"-I{folder}"]
+        command = [*CROSS, "-O1", f"-DDK_ONLY_{tag.upper()}", f'-DHEADER="{name}.h"']
+        command += [f"-DCELL={name}", f"-DREAL={tag}", f"-I{folder}"]
         command += [f"-DDK_VECTOR_BITS={bits}"] if bits else ["-DEXPECTED_BITS=128"]
-        command += [str(DRIVER), str(folder / f"{name}.c"), "-static", "-lm"]
-        done = subprocess.run(
-            [*command, "-o", str(folder / "emulated")], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0 and not done.stderr, done.stderr
+        build([*command, str(DRIVER), str(folder / f"{name}.c")], folder / "emulated")
 
     def call(self, function: str, words: list[Word]) -> list[bytes]:
         """What the call wrote into each MADE array."""
@@ -171,6 +169,13 @@ class Emulated:
         raise NotImplementedError
 
 
+def build(command: list[str], program: Path) -> None:
+    """Without a word from the compiler."""
+    command = [*command, "-static", "-o", str(program), "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
 def given(array: Array | None) -> Word:
     return 0 if array is None else (GIVEN, array)
 
@@ -208,3 +213,39 @@ def test_a_sequence_is_its_steps_on_arm(tmp_path: Path) -> None:
         output, state = kernel.step(case.params, {"x": case.inputs["x"][t]}, state)
         assert np.array_equal(output, wanted)
     assert np.array_equal(state["c"], run.states["c"])
+
+
+@pytest.mark.parametrize("bits", [128, 1])
+@pytest.mark.parametrize("tag", list(ulp.REALS))
+def test_functions_are_within_two_ulp_of_mpmath_on_arm(tmp_path: Path, tag: str, bits: int) -> None:
+    arguments = ulp.samples(ulp.REALS[tag])[::5]
+    calls = "\n".join(
+        f"    {tag}_{name}({arguments.size}, source, target);\n"
+        f"    (void)fwrite(target, sizeof target, 1, stdout);"
+        for name in ulp.EXACT
+    )
+    real = f"dk_real_{tag}"
+    (tmp_path / "derive_kernels.h").write_text(render_header())
+    (tmp_path / "main.c").write_text(f"""
+#include <stdio.h>
+#include "{Path(ulp.__file__).with_name("functions.c")}"
+int main(void)
+{{
+    static {real} source[{arguments.size}], target[{arguments.size}];
+    if (fread(source, sizeof source, 1, stdin) != 1) {{
+        return 1;
+    }}
+{calls}
+    return 0;
+}}
+""")
+    command = [*CROSS, f"-DDK_VECTOR_BITS={bits}", f"-I{tmp_path}", str(tmp_path / "main.c")]
+    build(command, tmp_path / "functions")
+    done = subprocess.run(
+        [str(EMULATOR), str(tmp_path / "functions")],
+        input=arguments.tobytes(), capture_output=True, check=True,
+    )  # fmt: skip
+    found = np.frombuffer(done.stdout, arguments.dtype).reshape(len(ulp.EXACT), -1)
+    for name, values in zip(ulp.EXACT, found, strict=True):
+        error, place = ulp._worst(values, ulp._exact(name, arguments), arguments)
+        assert error <= ulp.ALLOWED, (name, error, place)

@@ -12,6 +12,7 @@ Not here: any of the work.
 | items    | what a phase of such a loop is made of                              |
 | names    | what the functions of such a loop mean in a library                 |
 | onnx_graph | such a loop as an ONNX graph                                       |
+| onnx_value | the arrays of such a graph                                         |
 | peers    | the contestants, one file each                                      |
 | agree    | whether results are right                                           |
 | measure  | medians of interleaved times                                        |

@@ -34,7 +34,7 @@ def plot(report: Report, file: str) -> None:
     if not panels:
         raise ArgumentError("there is nothing to plot")
     names = list(dict.fromkeys(r.contestant for records in panels.values() for r in records))
-    colors = dict(zip(names, pyplot.get_cmap("tab10").colors, strict=False))
+    colors = dict(zip(names, pyplot.get_cmap("tab20").colors, strict=False))
     figure, axes = pyplot.subplots(
         len(panels), 1, figsize=(10, 2.6 * len(panels)), squeeze=False, layout="constrained"
     )

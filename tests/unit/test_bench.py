@@ -159,6 +159,32 @@ def test_loop_stacks_products_and_hoists_the_input() -> None:
     assert step.count("product(") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("r = sigmoid(W_r @ x + U_r @ h + b_r)\nh' = r * tanh(W @ x + U @ h + b)", "Gemm"),
+        # One product with two different sums: they stay in the step.
+        ("q = U @ h\nh' = tanh(W @ x + q + b) * sigmoid(V @ x + q)", "MatMul"),
+        ("h' = tanh(U @ h) + x * 0.5", "MatMul"),
+    ],
+)
+def test_sums_known_before_are_the_third_operand_of_gemm(text: str, body: str) -> None:
+    found = peer("onnx_scan")
+    if why := found.missing():
+        pytest.skip(why)
+    from derive.bench.peers.onnx_scan import model_of
+
+    work = task(f"cell one\ninput x: H\nstate h: H\n{text}\noutput h'")
+    (scan,) = (n for n in model_of(work).graph.node if n.op_type == "Scan")
+    inside = [node.op_type for node in scan.attribute[0].g.node]
+    assert inside.count(body) == 1 and {"Gemm", "MatMul"} & {*inside} == {body}
+    assert ("Add" in inside) == (body == "MatMul")
+    exact, limits = agree.allowed(work)
+    (one,) = found.enter(work)
+    assert one.infer is not None
+    assert agree.worst(one.read(one.infer()), exact, limits)[0] <= 1
+
+
 # --- right or wrong -------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from derive.bench.loop import Style, loop_text
-from derive.bench.onnx_graph import Tracer
+from derive.bench.onnx_graph import Conflict, Tracer
 from derive.bench.peers import not_installed
 from derive.bench.peers.closed import known
 from derive.bench.peers.onnx_session import session
@@ -51,10 +51,16 @@ def model_of(task: Task) -> Any:
         plans.forward, Style.SCAN, task.sizes, task.shape.T, task.shape.B,
         results=plans.split.outputs,
     )  # fmt: skip
-    tracer = Tracer()
+    try:
+        return _traced(text, task, Tracer())
+    except Conflict:
+        return _traced(text, task, Tracer(gather=False))
+
+
+def _traced(text: str, task: Task, tracer: Tracer) -> Any:
     module = load(text, "bench/onnx_scan.py")
     module.__dict__.update(tracer.functions())
     given = {n: tracer.input(n, a.shape) for n, a in {**task.inputs, **task.states}.items()}
     results = module.run({**task.params, **given})
-    pairs = zip(task.d_outputs.items(), plans.split.outputs, strict=True)
+    pairs = zip(task.d_outputs.items(), schedule(task.cell).split.outputs, strict=True)
     return tracer.model({f"output {key}": (results[n], a.shape) for (key, a), n in pairs})

@@ -113,7 +113,9 @@ class Local:
             seconds = time.perf_counter() - start
             result, peak, again = _with_peak(function)
             self._clocks[number, mode] = Clock(function, again)
-            taken = max(peak - before, 0) if peak is not None and before is not None else None
+            taken = None
+            if peak is not None and before is not None:
+                taken = max(peak - before, 0) + one.held.get(mode, 0)
             saved = one.saved(result) if one.saved is not None and mode == "train" else None
             return First(one.read(result), one.start + seconds, taken, saved)
         except Exception as error:

@@ -12,7 +12,7 @@ respect to all parameters, inputs and initial states.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,8 @@ class Contestant:
 
     dtype: of the computation.  ours: whether derive made it.  start: seconds of derivation,
     tracing and compilation before the first call could begin.  saved: given what `train`
-    returned, the numbers it kept for its backward pass, for each step and row.
+    returned, the numbers it kept for its backward pass, for each step and row.  held: {mode: bytes
+    of results and workspace that were made before the first call}.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Contestant:
     ours: bool = False
     start: float = 0.0
     saved: Callable[[Any], float] | None = None
+    held: Mapping[str, int] = field(default_factory=dict)
 
     def mode(self, mode: str) -> Callable[[], Any] | None:
         return self.train if mode == "train" else self.infer

@@ -134,6 +134,22 @@ def test_no_more_is_saved_than_onednn_keeps(spec: str) -> None:
         assert saved[0] <= saved[1], (shape, saved)
 
 
+@linux
+def test_what_onednn_made_before_its_calls_counts_as_their_memory() -> None:
+    onednn = peer("onednn")
+    if why := onednn.missing():
+        pytest.skip(why)
+    shape = Shape(100, 32, 64, 64)
+    host = Local([onednn])
+    host.enter(cell_of("lstm"), shape, 1)
+    outputs = 4 * 100 * 32 * 64
+    for number in range(2):  # each has buffers of its own
+        assert (host.first(number, "infer").peak or 0) >= outputs
+        trained = host.first(number, "train")
+        assert trained.saved is not None and trained.peak is not None
+        assert trained.peak >= 2 * outputs + 4 * 100 * 32 * trained.saved
+
+
 # --- processes ------------------------------------------------------------------------------
 
 

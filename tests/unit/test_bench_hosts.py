@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -194,3 +198,28 @@ def test_closing_leaves_nothing_behind() -> None:
     process, folder = remote._process, remote._cache.name
     remote.close()
     assert not process.is_alive() and not os.path.exists(folder)
+
+
+@linux
+def test_a_stopped_process_does_not_outlive_a_killed_parent() -> None:
+    text = (
+        "from derive.bench.worker import Remote\n"
+        "if __name__ == '__main__':\n"
+        "    remote = Remote(['numpy_loop'], 1)\n"
+        "    print(remote._process.pid, remote._cache.name, flush=True)\n"
+        "    input()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    number, folder = parent.stdout.readline().split()
+    child = Path(f"/proc/{number}/stat")
+    assert child.read_text().rpartition(")")[2].split()[0] == "T"
+    parent.kill()
+    parent.wait()
+    limit = time.monotonic() + 60
+    while child.exists() and child.read_text().rpartition(")")[2].split()[0] not in "ZX":
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -122,6 +122,11 @@ def compile_library(
         return _loaded[key]
 
 
+def fingerprint(sources: Mapping[str, str]) -> str:
+    """A digest of what the library of `sources` depends on, flags and processor included."""
+    return _key(sources, FLAGS, find_compiler())
+
+
 _loaded: dict[str, ctypes.CDLL] = {}
 _locks: dict[str, threading.Lock] = {}
 

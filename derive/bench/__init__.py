@@ -16,7 +16,6 @@ Not here: any of the work.
 | peers      | the contestants, one file each                          |
 | agree      | whether results are right                               |
 | measure    | medians of interleaved times                            |
-| machine    | what the machine can do                                 |
 | bound      | the least time a cell needs on it                       |
 | host       | peers, and what is asked of them                        |
 | worker     | a host in a process of its own                          |

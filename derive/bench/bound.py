@@ -2,7 +2,7 @@
 
 In: the Cost of a cell, its Schedule, a Task's sizes, and measured rates.
 Out: operations and seconds.
-Not here: measuring (machine.py), counting (inspect/cost.py).
+Not here: measuring (derive/machine), counting (inspect/cost.py).
 
     max(multiply-adds / peak + activations / rate, bytes of weights / bandwidth)
 
@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from derive.bench.machine import Machine
 from derive.bench.shapes import Shape
 from derive.bench.task import Task
-from derive.inspect.cost import Part, Work, at, cost
+from derive.inspect.cost import PARTS_IN_TIME, Part, Work, at, cost
+from derive.machine.probe import Machine
 from derive.pipeline import schedule
 from derive.program import Layout, Matmul
 from derive.schedule import Phase, Plan
@@ -68,17 +68,11 @@ def bound(task: Task) -> Bound:
     return Bound({"infer": forward, "train": (*forward, *backward)})
 
 
-_PHASES = {
-    Part.SEQUENTIAL: (Phase.STEP,),
-    Part.HOISTED: (Phase.BEFORE, Phase.AFTER),
-}
-
-
 def _parts(works: Mapping[Part, Work], plan: Plan, task: Task) -> tuple[Need, ...]:
     shape: Shape = task.shape
     rows = shape.T * shape.B
     needs = []
-    for part, phases in _PHASES.items():
+    for part, phases in PARTS_IN_TIME.items():
         work = works[part]
         needs.append(
             Need(

@@ -16,11 +16,11 @@ import numpy as np
 
 from derive.bench import measure
 from derive.bench.contest import contest, rated
-from derive.bench.machine import load_average, probe
 from derive.bench.record import Record, Report
 from derive.bench.shapes import Shape
 from derive.bench.task import task_of
 from derive.bench.worker import Remote
+from derive.machine.probe import load_average, probe
 
 #: Packages whose versions belong to a report.
 _PACKAGES = ("numpy", "torch", "jax", "onnxruntime", "onednn-cpu-gomp")

@@ -50,6 +50,11 @@ _PART_OF = {
     Phase.AFTER: Part.HOISTED,
     Phase.LAST: Part.CALL,
 }
+#: The parts whose work grows with the number of steps.
+PARTS_IN_TIME = {
+    Part.SEQUENTIAL: (Phase.STEP,),
+    Part.HOISTED: (Phase.BEFORE, Phase.AFTER),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +183,8 @@ def _of_map(equation: Map, out: Array) -> Work:
 
 
 def operations(expr: Expr) -> tuple[int, int]:
-    """Elementwise operations and transcendental calls of one evaluation, as written."""
+    """Elementwise operations and transcendental calls of one evaluation, as written: a - b and
+    a / b are one operation each, and a sign is none."""
     plain = calls = 0
     for node in sympy.preorder_traversal(expr):
         if not node.args or node.is_number:
@@ -186,13 +192,15 @@ def operations(expr: Expr) -> tuple[int, int]:
         if node.is_Add:
             plain += len(node.args) - 1
         elif node.is_Mul:
-            plain += len(node.args) - 1 - (-1 in node.args)
+            divisors = sum(map(_is_divisor, node.args))
+            plain += max(len(node.args) - divisors - (-1 in node.args) - 1, 0)
         elif isinstance(node, sympy.Pow) and not isinstance(node, scalar.exp):
-            exponent = node.exp
+            plain += _is_divisor(node)
+            exponent = abs(node.exp)
             if exponent.is_Integer:
-                plain += max(abs(int(exponent)) - 1, 1)
-            elif abs(exponent) == scalar.HALF:
-                plain += 1 + bool(exponent.is_negative)
+                plain += int(exponent) - 1
+            elif exponent == scalar.HALF:
+                plain += 1
             else:
                 calls += 1
         elif scalar.NAME_OF_HEAD[node.func] in _PLAIN:
@@ -200,3 +208,8 @@ def operations(expr: Expr) -> tuple[int, int]:
         else:
             calls += 1
     return plain, calls
+
+
+def _is_divisor(factor: Expr) -> bool:
+    power = isinstance(factor, sympy.Pow) and not isinstance(factor, scalar.exp)
+    return bool(power and factor.exp.is_negative)

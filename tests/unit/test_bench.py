@@ -18,7 +18,6 @@ from derive.bench.bound import bound
 from derive.bench.contest import contest, rated
 from derive.bench.host import Local
 from derive.bench.loop import Style, loop_text
-from derive.bench.machine import Machine
 from derive.bench.peers import PEERS, peer
 from derive.bench.peers.closed import known
 from derive.bench.record import SCHEMA, Record, Report
@@ -29,6 +28,7 @@ from derive.bench.worker import environment
 from derive.cli import status
 from derive.commands.select import cell_of
 from derive.errors import ArgumentError
+from derive.machine.probe import Machine
 from derive.pipeline import schedule
 from derive.scalar import RULES
 

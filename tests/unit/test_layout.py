@@ -34,7 +34,7 @@ ORDER = """
     signature conversion arguments pieces stream backend remat kernel build target_numpy target_c
     pipeline
     checkpoint layer_sizes sequence rnn_cell layers weights
-    verify inspect generate comparison bench watch
+    machine verify inspect generate comparison bench watch
     commands cli __main__
 """.split()
 
@@ -51,7 +51,13 @@ HOMES = {
     "click": {"derive.cli"},
     "rich": {"derive.commands.console"},
     "subprocess": {"derive.build", "derive.bench"},
-    "ctypes": {"derive.build", "derive.target_c", "derive.bench", "derive.verify.ulp"},
+    "ctypes": {
+        "derive.build",
+        "derive.target_c",
+        "derive.machine",
+        "derive.bench",
+        "derive.verify.ulp",
+    },
     "platformdirs": {"derive.build"},
     "mpmath": {"derive.algebra", "derive.language.constants", "derive.simplify", "derive.verify"},
 }

@@ -1,7 +1,8 @@
 """What the machine can do: multiply-adds, reading from each cache, activations.
 
 In: how many threads.  Out: `Machine`, rates in operations, bytes and elements a second.
-Not here: what a cell needs of them (bound.py). The loops are in probe.c, built like a kernel.
+Not here: what a cell needs of them (inspect/roofline.py, bench/bound.py). The loops are in
+probe.c, built like a kernel.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,12 +36,14 @@ class Machine:
     peak: {dtype: floating-point operations a second, two for a multiply-add}.
     activations: {dtype: sigmoids and tanhs a second}.
     bandwidth: ((bytes that each thread reads, bytes a second), ...), ascending.
+    caches: ((name, bytes), ...), ascending, as far as the system tells.
     """
 
     threads: int
     peak: Mapping[str, float]
     activations: Mapping[str, float]
     bandwidth: tuple[tuple[int, float], ...]
+    caches: tuple[tuple[str, int], ...] = ()
 
     def reading(self, count: float) -> float:
         """Bytes a second where `count` bytes, split between the threads, are read each time."""
@@ -48,6 +52,12 @@ class Machine:
             if share <= size:
                 return rate
         return self.bandwidth[-1][1]
+
+    def level(self, count: float) -> str:
+        """The name of the cache that holds `count` bytes, split between the threads."""
+        share = count / self.threads
+        fitting = (name for name, size in self.caches if share <= size)
+        return next(fitting, "memory") if self.caches else "unknown"
 
     def best(self, other: Machine) -> Machine:
         """The higher of each rate: other processes can take a machine's rate away, never add."""
@@ -59,6 +69,7 @@ class Machine:
                 (size, max(rate, again))
                 for (size, rate), (_, again) in zip(self.bandwidth, other.bandwidth, strict=True)
             ),
+            self.caches,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -86,7 +97,7 @@ def probe(threads: int, samples: int) -> Machine:
         activations[dtype] = _rate(
             threads, samples, partial(_activations, function, np.dtype(dtype))
         )
-    return Machine(threads, rates, activations, bandwidth)
+    return Machine(threads, rates, activations, bandwidth, caches())
 
 
 def load_average() -> float | None:
@@ -94,12 +105,39 @@ def load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def _library() -> ctypes.CDLL:
-    from derive.build import compile_library
+def sources() -> dict[str, str]:
+    """The C text of the loops, {path: text}."""
     from derive.emit.header import render_header
 
-    text = files("derive.bench").joinpath("probe.c").read_text(encoding="utf-8")
-    return compile_library({"probe.c": text, "derive_kernels.h": render_header()})
+    text = files("derive.machine").joinpath("probe.c").read_text(encoding="utf-8")
+    return {"probe.c": text, "derive_kernels.h": render_header()}
+
+
+_UNITS = {"K": KIB, "M": KIB * KIB, "G": KIB**3}
+
+
+def caches(
+    folder: Path = Path("/sys/devices/system/cpu/cpu0/cache"),
+) -> tuple[tuple[str, int], ...]:
+    """The caches for data of the first processor, as Linux describes them; () elsewhere."""
+    found = []
+    for entry in sorted(folder.glob("index*")):
+        try:
+            level, kind, size = (
+                (entry / name).read_text(encoding="ascii").strip()
+                for name in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        if kind != "Instruction" and size[:-1].isdigit() and size[-1] in _UNITS:
+            found.append((f"L{level}", int(size[:-1]) * _UNITS[size[-1]]))
+    return tuple(sorted(found, key=lambda cache: cache[1]))
+
+
+def _library() -> ctypes.CDLL:
+    from derive.build import compile_library
+
+    return compile_library(sources())
 
 
 #: A loop: given a number of rounds, it returns what it did (operations, bytes, elements).

@@ -144,7 +144,7 @@ class Step:
     `program.inputs` is params, then inputs, then states (previous values). `next_states`
     names, for each state, the array that holds its next value (`h_next` for `h`); `outputs`
     names arrays of any kind, a bare state among them. `program.outputs` is next_states and
-    outputs, each name once.
+    outputs, each name once. `defined` are the arrays that the author named in an equation.
     """
 
     program: Program
@@ -153,18 +153,23 @@ class Step:
     states: tuple[str, ...]
     next_states: tuple[str, ...]
     outputs: tuple[str, ...]
+    defined: tuple[str, ...] = ()
 
 
 class Namer:
-    """Hands out names for arrays that the user did not name; the user's names come first."""
+    """Hands out names for arrays that the user did not name; the user's names come first.
+
+    A name that is taken gets a number: mean_arg, mean_arg_2, mean_arg_3.
+    """
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
 
     def __call__(self, wanted: str) -> str:
-        name = wanted
+        name, count = wanted, 1
         while name in self._taken:
-            name += "_"
+            count += 1
+            name = f"{wanted}_{count}"
         self._taken.add(name)
         return name
 

@@ -19,23 +19,28 @@ from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
+    from derive.inspect.roofline import Shape
+    from derive.machine.probe import Machine
     from derive.verify.report import Report
 
 #: Stage -> what it shows. The order is that of the pipeline.
 STAGES: Mapping[str, str] = {
     "cell": "the equations as the author wrote them",
+    "graph": "the data flow of a step, and the way of the states through it",
+    "shapes": "the shape of every array, of one row and of a call",
     "program": "one step as a Program: one operation a line, with shapes",
     "gradient": "the derived gradient",
+    "chain": "the chain rule under each line of the gradient",
     "simplified": "the forward and the backward Program of a step, simplified",
     "schedule": "what runs before, during and after the loop; what is kept",
-    "cost": "parameters, operations and memory",
+    "cost": "parameters, operations and memory; with shapes, what binds on this machine",
     "numpy": "the generated NumPy module",
     "c": "the generated C header and source",
 }
 #: What is shown where no stage is named.
-USUAL = ("cell", "gradient", "schedule", "cost")
-#: What a page holds where no stage is named.
-PAGE = (*USUAL, "numpy", "c")
+USUAL = ("cell", "graph", "shapes", "gradient", "chain", "schedule", "cost")
+#: What a page holds where no stage is named; its gradient has the chain rule folded in.
+PAGE = ("cell", "graph", "shapes", "gradient", "schedule", "cost", "numpy", "c")
 ALL = "all"
 
 #: Format -> module.
@@ -53,10 +58,14 @@ def show(
     format: str = "text",
     sizes: Mapping[str, int] | None = None,
     report: Report | None = None,
+    shapes: Sequence[Shape] = (),
+    machine: Machine | None = None,
 ) -> str:
     """The given stages of a cell, the usual ones by default.
 
-    sizes: {width name: number} for the numbers of a cost.  report: shown on a page.
+    sizes: {width name: number} for the numbers of a cost.  report: shown behind the stages.
+    shapes: (T, B, I, H) at which the cost says what binds.  machine: its rates; measured for
+    one thread, or remembered, where there are shapes and no machine is given.
     """
     if format not in FORMATS:
         raise ArgumentError(f"unknown format {format!r}", facts=(f"known: {', '.join(FORMATS)}",))
@@ -70,7 +79,11 @@ def show(
                 f"{cell.name} has no width {name!r}",
                 facts=(f"its widths: {', '.join(known) or 'none'}",),
             )
-    view = View(cell, tuple((sizes or {}).items()), report)
+    if shapes and machine is None:
+        from derive.machine.known import machine as measured
+
+        machine = measured()
+    view = View(cell, tuple((sizes or {}).items()), report, tuple(shapes), machine)
     module = importlib.import_module(FORMATS[format])
     chosen = chosen_stages(stages or usual(format))
     text: str = module.document(view, {name: module.SECTIONS[name](view) for name in chosen})

@@ -1,7 +1,7 @@
 """A View as one HTML page that needs nothing else: no script, no font, no file, no network.
 
 In: a View.  Out: a `Section` for each stage; `document` lays them out as a page.
-Not here: the parts (html_parts.py, html_code.py, html_report.py), layout (templates/html).
+Not here: the parts (html_parts.py, html_code.py, verdicts.py), layout (templates/html).
 
 Every equation has an anchor: eq-NAME, where-NAME and grad-NAME; lines of generated code lead to
 them and back. Parts that are not always wanted are folded by `<details>`.
@@ -15,19 +15,20 @@ from typing import Any
 
 from derive.emit.render import html_environment
 from derive.formulas import formulas
-from derive.inspect.derivation import Line
-from derive.inspect.graph import graph, owners
+from derive.differentiate import Gradient
+from derive.inspect.derivation import Derivation, Line
+from derive.inspect.graph import owners
 from derive.inspect.html_code import CodeFile, code_files, references
 from derive.inspect.html_parts import (
     Formula,
-    chain_rule,
+    chain_steps,
     cost_card,
     formula,
     schedule_picture,
     shape_text,
     shapes_table,
 )
-from derive.inspect.html_report import verification
+from derive.inspect.verdicts import verification
 from derive.inspect.mathml import math, math_name
 from derive.inspect.notation import Order
 from derive.inspect.svg import drawn
@@ -52,15 +53,14 @@ def document(view: View, sections: Mapping[str, Section]) -> str:
     context = {
         "name": view.cell.name,
         "sections": (*shown, _verification(view)),
-        "style_of_page": True,
     }
     return html_environment().get_template("html/page.html.j2").render(context)
 
 
-def fragment(template: str, data: Mapping[str, Any]) -> str:
-    """One section without a page around it, for a notebook."""
-    section = Section("", "", f"html/{template}.html.j2", data)
-    context = {"section": section, "style_of_page": False}
+def fragment(*parts: tuple[str, Mapping[str, Any]]) -> str:
+    """Sections, each a template and its data, without a page around them, for a notebook."""
+    sections = tuple(Section("", "", f"html/{name}.html.j2", data) for name, data in parts)
+    context = {"sections": sections}
     return html_environment().get_template("html/fragment.html.j2").render(context)
 
 
@@ -89,8 +89,6 @@ def cell_data(view: View, *, linked: bool) -> Mapping[str, Any]:
             formula(line, f"eq-{line.name}" if linked else "", shapes[line.name])
             for line in view.derivation.equations
         ),
-        "graph": drawn(graph(cell), linked=linked),
-        "shapes": shapes_table(view),
         "notes": (*cell.notes, *(f"{name} is not used" for name in cell.unused)),
         "text": cell.to_text(),
     }
@@ -100,23 +98,46 @@ def _cell(view: View) -> Section:
     return Section("cell", "Equations", "html/cell.html.j2", cell_data(view, linked=True))
 
 
-def _gradient(view: View) -> Section:
-    found = view.derivation
-    table = view.gradient.program.table()
-    steps = chain_rule(view)
-    data = {
+def graph_data(view: View, *, linked: bool) -> Mapping[str, Any]:
+    return {"graph": drawn(view.graph, linked=linked)}
+
+
+def _graph(view: View) -> Section:
+    return Section("graph", "Data flow", "html/graph.html.j2", graph_data(view, linked=True))
+
+
+def _shapes(view: View) -> Section:
+    return Section("shapes", "Shapes", "html/shapes.html.j2", {"shapes": shapes_table(view)})
+
+
+def gradient_data(
+    gradient: Gradient, found: Derivation, *, linked: bool, unfolded: bool = False
+) -> Mapping[str, Any]:
+    """unfolded: the chain rule under each line is open at first."""
+    table = gradient.program.table()
+    steps = chain_steps(gradient, found)
+
+    def shown(kind: str, line: Line) -> Formula:
+        return formula(line, f"{kind}-{line.name}" if linked else "", table[line.name].shape)
+
+    return {
         "seeds": tuple((math_name(seed.name), seed.meaning) for seed in found.seeds),
-        "where": tuple(
-            formula(line, f"where-{line.name}", table[line.name].shape) for line in found.where
-        ),
+        "where": tuple(shown("where", line) for line in found.where),
         "equations": tuple(
-            replace(
-                formula(line, f"grad-{line.name}", table[line.name].shape), steps=steps[line.name]
-            )
-            for line in found.gradient
+            replace(shown("grad", line), steps=steps[line.name]) for line in found.gradient
         ),
+        "unfolded": unfolded,
     }
+
+
+def _gradient(view: View) -> Section:
+    data = gradient_data(view.gradient, view.derivation, linked=True)
     return Section("gradient", "Gradient", "html/gradient.html.j2", data)
+
+
+def _chain(view: View) -> Section:
+    data = gradient_data(view.gradient, view.derivation, linked=False, unfolded=True)
+    return Section("chain", "Chain rule", "html/gradient.html.j2", data)
 
 
 def _program_formulas(program: Program) -> tuple[Formula, ...]:
@@ -163,8 +184,11 @@ def _verification(view: View) -> Section:
 
 SECTIONS: Mapping[str, Callable[[View], Section]] = {
     "cell": _cell,
+    "graph": _graph,
+    "shapes": _shapes,
     "program": _program,
     "gradient": _gradient,
+    "chain": _chain,
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": _cost,

@@ -17,6 +17,7 @@ import sympy
 from derive import scalar
 from derive.differentiate import Gradient
 from derive.formulas import formula, outer, sum_rows
+from derive.inspect.derivation import Derivation, tidy_for
 from derive.language import symbols
 from derive.program import Array, Equation, Layout, Map, Matmul, Sum
 from derive.scalar import Expr
@@ -44,6 +45,14 @@ class Link:
     behind: tuple[Link, ...]
 
 
+def chain_rule(gradient: Gradient, found: Derivation) -> dict[str, tuple[Link, ...]]:
+    """{line of the gradient: the contributions that add up to it}."""
+    printed = [line.name for line in found.gradient]
+    chain = Chain(gradient, printed, found.orders)
+    of = {name: array for array, name in gradient.derivative.of}
+    return {name: chain.links(of[name]) for name in printed}
+
+
 class Chain:
     """The chain rule of one step.
 
@@ -60,6 +69,7 @@ class Chain:
         self.seeds = gradient.derivative.seeds
         self.printed = set(printed)
         self.shown = {*shown, *self.step.inputs}
+        self.tidy = tidy_for(gradient)
 
     @cached_property
     def written(self) -> dict[sympy.Symbol, Expr]:
@@ -104,7 +114,7 @@ class Chain:
             if slope == 0:
                 return []
             slope = slope.xreplace(self.written)
-            term = self._reduced(d_out * slope, array, equation.out)
+            term = self.tidy(self._reduced(d_out * slope, array, equation.out))
             return [Link(equation.out, value, slope, "", term, behind)]
         if isinstance(equation, Sum):
             return [Link(equation.out, value, None, _SUM, d_out, behind)]

@@ -1,8 +1,8 @@
 """Cell and Gradient -> the lines of a derivation as a person would write it down.
 
-In: a Cell and its Gradient.  Out: a `Derivation`: the cell's equations, the cotangents that
-come from outside, what is abbreviated, and the gradient, all as SymPy equations with the order
-in which each line reads best.
+In: a Gradient, and its Cell where that is known.  Out: a `Derivation`: the cell's equations, the
+cotangents that come from outside, what is abbreviated, and the gradient, all as SymPy equations
+with the order in which each line reads best.
 Not here: how a line is printed (notation.py).
 
 `Gradient.equations` has a line for every array, those that the author never named included.
@@ -11,21 +11,25 @@ Of those only what is used more than once keeps a line here; the rest is written
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import sympy
 
 from derive import formulas, scalar
 from derive.cell import Cell
 from derive.differentiate import Gradient
+from derive.inspect.graph import owners
 from derive.inspect.notation import Order, order_in
-from derive.language import symbols
+from derive.inspect.tidy import Tidy, elementwise, fits, fits_within
 from derive.program import Array
 from derive.scalar import Expr
 
 #: An expression of more operations than this keeps a line of its own.
 _SHORT = 6
+#: An expression of no more operations, over one array, is written out more than once.
+_SCALED = 2
 #: The operations of a function and its argument, sigmoid(a - 1), that need no name.
 _ONE_CALL = 2
 
@@ -54,9 +58,21 @@ class Derivation:
     where: tuple[Line, ...]
     gradient: tuple[Line, ...]
 
+    @property
+    def orders(self) -> dict[str, Order]:
+        """{array of the forward pass that has a line: the order in which its line reads}."""
+        return {line.name: line.order for line in (*self.equations, *self.where)}
 
-def derivation(cell: Cell, gradient: Gradient) -> Derivation:
-    own = {*cell.inputs, *cell.states, *cell.params, *_defined(cell)}
+    @property
+    def reading(self) -> Order:
+        """The order of every line of the gradient."""
+        return self.gradient[0].order if self.gradient else Order({})
+
+
+def derivation(gradient: Gradient, cell: Cell | None = None) -> Derivation:
+    """Without the cell, equations stand in the order of the gradient's lines."""
+    step = gradient.step
+    own = {*step.inputs, *step.states, *step.params, *step.defined}
     table = gradient.program.table()
     reading = _reading_order(gradient)
     forward = {e.lhs.name: e.rhs for e in gradient.forward}
@@ -69,17 +85,73 @@ def derivation(cell: Cell, gradient: Gradient) -> Derivation:
         {of[name] for name in lines}.union(*map(_names, lines.values())),
         {name: value.xreplace(written) for name, value in helpers.items()},
     )
-    as_written = order_in(cell.to_text())
+    equations = _equations(cell) if cell else _from_program(gradient, helpers, reading)
+    orders = {line.name: line.order for line in equations}
+    owner = owners(step.program, orders)
+    as_written = order_in(cell.to_text()) if cell else reading
+    tidy = tidy_for(gradient)
+    where = {n: tidy(v) for n, v in _once_used(where, lines, of, table).items()}
+    named = {v: n for n, v in reversed(lines.items()) if v.args and table[n].per_row}
     return Derivation(
-        equations=_equations(cell),
-        seeds=_seeds(gradient, cell),
-        where=tuple(Line(n, v, as_written) for n, v in where.items()),
-        gradient=tuple(Line(n, lines[n], reading) for n in _params_last(gradient, lines)),
+        equations=equations,
+        seeds=_seeds(gradient, cell.output_keys if cell else step.outputs),
+        where=tuple(
+            Line(n, v, orders.get(owner.get(n, ""), as_written)) for n, v in where.items()
+        ),
+        gradient=tuple(
+            Line(n, tidy(_summed_by_name(lines[n], named)), reading)
+            for n in _params_last(gradient, lines)
+        ),
     )
 
 
-def _defined(cell: Cell) -> Iterator[str]:
-    return (equation.lhs.name for equation in cell.equations)
+def tidy_for(gradient: Gradient) -> Tidy:
+    """What makes a formula of this gradient read like those of its cell."""
+    written = [line.rhs for line in gradient.forward]
+    return Tidy(written, gradient.program.table())
+
+
+def _summed_by_name(value: Expr, named: Mapping[Expr, str]) -> Expr:
+    """What is summed over the rows, under its name where it has a line."""
+
+    def by_name(node: Expr) -> Expr:
+        inner = cast(Expr, node.args[0])
+        return cast(Expr, node.func(scalar.symbol(named[inner]) if inner in named else inner))
+
+    return cast(Expr, value.replace(lambda node: isinstance(node, formulas.sum_rows), by_name))
+
+
+def _once_used(
+    where: Mapping[str, Expr],
+    lines: Mapping[str, Expr],
+    of: Mapping[str, str],
+    table: Mapping[str, Array],
+) -> dict[str, Expr]:
+    """Without what only one other abbreviation refers to."""
+    shown = {of[name] for name in lines}
+    found = dict(where)
+    for name, value in where.items():
+        symbol = scalar.symbol(name)
+        users = [other for other, v in found.items() if _count(v, symbol)]
+        read = sum(_count(v, symbol) for v in (*found.values(), *lines.values()))
+        if name in shown or read != 1 or not users or value.count_ops() > _SHORT:
+            continue
+        (user,) = users
+        value = found[name]
+        narrow = not fits(value, table[name], table)
+        if narrow and not fits_within(found[user], name, table, table[user]):
+            continue
+        found[user] = found[user].xreplace({symbol: value})
+        del found[name]
+    return found
+
+
+def _from_program(
+    gradient: Gradient, helpers: Mapping[str, Expr], order: Order
+) -> tuple[Line, ...]:
+    """The author's equations, put together again."""
+    lines = formulas.formulas(gradient.step.program, expand=helpers)
+    return tuple(Line(e.lhs.name, e.rhs, order) for e in lines)
 
 
 def _equations(cell: Cell) -> tuple[Line, ...]:
@@ -93,11 +165,11 @@ def _equations(cell: Cell) -> tuple[Line, ...]:
     )
 
 
-def _seeds(gradient: Gradient, cell: Cell) -> tuple[Seed, ...]:
+def _seeds(gradient: Gradient, keys: tuple[str, ...]) -> tuple[Seed, ...]:
     step = gradient.step
     from_outside = (
         Seed(name, f"d loss / d {key}, from outside")
-        for name, key in zip(gradient.output_seeds, cell.output_keys, strict=True)
+        for name, key in zip(gradient.output_seeds, keys, strict=True)
     )
     carried = (
         Seed(name, f"d_{state} of the step after this one; at the last step from outside")
@@ -107,14 +179,23 @@ def _seeds(gradient: Gradient, cell: Cell) -> tuple[Seed, ...]:
 
 
 def _reading_order(gradient: Gradient) -> Order:
-    """Cotangents first, then what the author defined, then states, inputs and parameters."""
+    """Cotangents first, from the loss on: by how many equations lie between, then as the forward
+    pass has them. Then the forward pass from its first line, then states, inputs, parameters."""
     primal = gradient.step.program
     known = {array.name for array in primal.arrays}
-    names = [array.name for array in gradient.program.arrays if array.name not in known]
-    names += [equation.out for equation in primal.equations]
-    names += reversed(primal.inputs)
-    places = {name: k for k, name in reversed(list(enumerate(names)))}
-    return Order(places, names_first=True)
+    forward = [*primal.inputs, *(equation.out for equation in primal.equations)]
+    rank = {gradient.derivative.name(name): k for k, name in enumerate(forward)}
+    away: dict[str, int] = dict.fromkeys(known, -1)
+    for equation in gradient.program.equations:
+        if equation.out not in known:
+            away[equation.out] = 1 + max((away.get(n, 0) for n in equation.operands), default=0)
+    given = (*gradient.output_seeds, *gradient.state_seeds)
+    cotangents = sorted(
+        (array.name for array in gradient.program.arrays if array.name not in {*known, *given}),
+        key=lambda name: (away[name], rank.get(name, -1)),
+    )
+    names = (*given, *cotangents, *(e.out for e in primal.equations), *reversed(primal.inputs))
+    return Order({name: k for k, name in enumerate(names)}, names_first=True, products=rank)
 
 
 def _params_last(gradient: Gradient, lines: Mapping[str, Expr]) -> list[str]:
@@ -128,21 +209,49 @@ def _without_asides(
 ) -> dict[str, Expr]:
     """The gradient's lines, less those of helpers that say nothing or are used once."""
     of = {name: array for array, name in gradient.derivative.of}
-    lines = {e.lhs.name: e.rhs for e in gradient.equations}
+    lines = _named_by_author(gradient, helpers, of, table)
     kept: dict[str, Expr] = {}
     aside: dict[sympy.Symbol, Expr] = {}
     for name, value in lines.items():
         symbol = scalar.symbol(name)
-        uses = sum(_count(other, symbol) for other in lines.values())
+        users = {other: v for other, v in lines.items() if _count(v, symbol)}
+        uses = sum(_count(v, symbol) for v in users.values())
         value = value.xreplace(aside)
         is_helper = of[name] in helpers
         if is_helper and (uses == 0 or value == 0):
             continue
-        if is_helper and uses == 1 and _fits_in_place(value, name, table):
+        short = value.count_ops() <= (_SHORT if uses == 1 else _SCALED)
+        alone = uses == 1 or len(set(elementwise(value))) == 1
+        in_place = fits(value, table[name], table) or all(
+            fits_within(v.xreplace(aside), name, table, table[other]) for other, v in users.items()
+        )
+        if is_helper and short and alone and in_place:
             aside[symbol] = value
         else:
             kept[name] = value
     return kept
+
+
+def _named_by_author(
+    gradient: Gradient, helpers: set[str], of: Mapping[str, str], table: Mapping[str, Array]
+) -> dict[str, Expr]:
+    """Where a line only repeats the cotangent of a helper, it takes the helper's place; but for
+    states, inputs and parameters, which stand at the end."""
+    lines = {e.lhs.name: e.rhs for e in gradient.equations}
+    ends = {*gradient.d_states, *gradient.d_inputs, *gradient.d_params}
+    new: dict[str, str] = {}
+    for name, value in lines.items():
+        source = value.name if isinstance(value, sympy.Symbol) else ""
+        repeats = source in lines and of[source] in helpers and source not in new
+        if repeats and of[name] not in helpers and name not in ends:
+            if formulas.repeats(value, name, table):
+                new[source] = name
+    swap = {scalar.symbol(source): scalar.symbol(name) for source, name in new.items()}
+    return {
+        new.get(name, name): value.xreplace(swap)
+        for name, value in lines.items()
+        if name not in new.values()
+    }
 
 
 def _written_out(
@@ -184,24 +293,4 @@ def _count(value: Expr, symbol: sympy.Symbol) -> int:
 
 def _fits_in_place(value: Expr, name: str, table: Mapping[str, Array]) -> bool:
     """Whether `value` is short and, written in place of `name`, has its shape by itself."""
-    if value.count_ops() > _SHORT:
-        return False
-    if isinstance(value, symbols.matmul):
-        return True
-    wanted = table[name]
-    return any(
-        table[symbol.name].shape == wanted.shape and table[symbol.name].per_row == wanted.per_row
-        for symbol in _elementwise(value)
-        if not scalar.is_size(symbol)
-    )
-
-
-def _elementwise(value: Expr) -> Iterator[sympy.Symbol]:
-    """The symbols of an expression that are not inside a product or a sum over an axis."""
-    if isinstance(value, sympy.Symbol):
-        yield value
-    elif not isinstance(
-        value, (symbols.matmul, symbols.total, symbols.mean, formulas.outer, formulas.sum_rows)
-    ):
-        for arg in value.args:
-            yield from _elementwise(arg)
+    return value.count_ops() <= _SHORT and fits(value, table[name], table)

@@ -17,6 +17,8 @@ import sympy
 
 from derive import scalar
 from derive.cell import Cell
+from derive.formulas import formula
+from derive.inspect import layered
 from derive.inspect.notation import TEXT, function_name, order_in, write
 from derive.language import symbols
 from derive.program import Map, Matmul, Program, Sum
@@ -36,9 +38,11 @@ class Role(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Node:
     """key: unique.  name: what is written.  note: a line below it.  title: its equation.
-    equation: the author's equation that it belongs to, "" where there is none."""
+    text: what stands for it in a line of text.  equation: the author's equation that it belongs
+    to, "" where there is none."""
 
     key: str
+    text: str
     name: str
     note: str
     title: str
@@ -67,6 +71,7 @@ def graph(cell: Cell) -> Graph:
     parts = _Parts(program, merged, rows)
     owner = owners(program, set(equation_of))
     titles = _titles(cell)
+    table = program.table()
     for equation in program.equations:
         name = equation.out
         if name in merged or name not in rows:
@@ -75,22 +80,35 @@ def graph(cell: Cell) -> Graph:
         title = titles.get(name) or titles.get(shown, name)
         if isinstance(equation, Matmul):
             matrix = equation.left if name not in equation_of else name
-            shape = " × ".join(map(str, program.table()[equation.left].shape))
+            shape = " × ".join(map(str, table[equation.left].shape))
             note = shape if matrix == equation.left else equation.left
-            nodes.append(Node(name, matrix, note, title, shown, Role.PRODUCT, parts.reads(name)))
+            text = name if name in equation_of else write(formula(equation, table), TEXT, order_in(""))
+            reads = parts.reads(name)
+            nodes.append(Node(name, text, matrix, note, title, shown, Role.PRODUCT, reads))
         else:
             role = Role.WIDTH_SUM if parts.sums(name) else Role.POINTWISE
             value = equation_of[name].rhs if name in equation_of else None
             value = equation.expr if value is None and isinstance(equation, Map) else value
             summed = role is Role.WIDTH_SUM or value is None
             note = "∑" if summed else sign(value)
-            nodes.append(Node(name, name, note, title, shown, role, parts.reads(name)))
+            nodes.append(Node(name, name, name, note, title, shown, role, parts.reads(name)))
     nodes += _ports(cell)
     return Graph(tuple(nodes), *_ways(nodes))
 
 
+def layers(found: Graph) -> tuple[tuple[str, ...], ...]:
+    """The keys of the nodes of each layer: what reads only layers before it."""
+    ends = [node.key for node in found.nodes if node.role in (Role.NEXT, Role.OUTPUT)]
+    layer = layered.layers({node.key: node.reads for node in found.nodes}, ends)
+    return tuple(
+        tuple(key for key, number in layer.items() if number == k)
+        for k in range(max(layer.values(), default=-1) + 1)
+    )
+
+
 def _source(name: str, role: Role, shape: Iterable[object]) -> Node:
-    return Node(name, name, " × ".join(map(str, shape)), f"{role.value} {name}", "", role, ())
+    note = " × ".join(map(str, shape))
+    return Node(name, name, name, note, f"{role.value} {name}", "", role, ())
 
 
 def _ports(cell: Cell) -> list[Node]:
@@ -99,10 +117,12 @@ def _ports(cell: Cell) -> list[Node]:
     outputs = set(step.outputs)
     for state, after in zip(step.states, step.next_states, strict=True):
         note = f"becomes {state}" + (", output" if after in outputs else "")
-        ports.append(Node(f"next {state}", f"{state}_next", note, note, "", Role.NEXT, (after,)))
+        name = f"{state}_next"
+        ports.append(Node(f"next {state}", name, name, note, note, "", Role.NEXT, (after,)))
     for key, name in zip(cell.output_keys, step.outputs, strict=True):
         if name not in step.next_states:
-            ports.append(Node(f"output {key}", key, "output", "output", "", Role.OUTPUT, (name,)))
+            note = "output"
+            ports.append(Node(f"output {key}", key, key, note, note, "", Role.OUTPUT, (name,)))
     return ports
 
 

@@ -9,14 +9,15 @@ field is text, which the templates escape.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from derive import scalar
-from derive.inspect.chain import Chain, Link
+from derive.differentiate import Gradient
+from derive.inspect.chain import Link, chain_rule
 from derive.inspect.cost import Part as CostPart
 from derive.inspect.cost import at, depth, in_widths, polynomial
-from derive.inspect.derivation import Line
+from derive.inspect.derivation import Derivation, Line
 from derive.inspect.loops import Loops, PassView, StageView
 from derive.inspect.mathml import math, math_name, slope
 from derive.inspect.notation import TEXT, Order, write
@@ -147,21 +148,14 @@ def shape_text(shape: Sequence[Dim]) -> str:
     return " × ".join(map(str, shape))
 
 
-def chain_rule(view: View) -> dict[str, tuple[Step, ...]]:
+def chain_steps(gradient: Gradient, found: Derivation) -> dict[str, tuple[Step, ...]]:
     """{line of the gradient: the steps that lead to it}."""
-    found, gradient = view.derivation, view.gradient
-    shown = [line.name for line in (*found.equations, *found.where)]
-    chain = Chain(gradient, [line.name for line in found.gradient], shown)
     of = {name: array for array, name in gradient.derivative.of}
     meaning = {seed.name: seed.meaning for seed in found.seeds}
-    orders = {line.name: line.order for line in (*found.equations, *found.where)}
-    order = found.gradient[0].order if found.gradient else _NO_ORDER
+    orders = found.orders
     return {
-        line.name: tuple(
-            _step(link, of[line.name], meaning, orders, order)
-            for link in chain.links(of[line.name])
-        )
-        for line in found.gradient
+        name: tuple(_step(link, of[name], meaning, orders, found.reading) for link in links)
+        for name, links in chain_rule(gradient, found).items()
     }
 
 
@@ -301,22 +295,7 @@ def cost_card(view: View) -> CostCard:
 
 
 def shapes_table(view: View) -> tuple[Shaped, ...]:
-    cell = view.cell
-    rows: list[Shaped] = []
-
-    def add(names: Iterable[str], role: str, lead: tuple[str, ...]) -> None:
-        rows.extend(
-            Shaped(math_name(n), role, shape_text(of[n]), shape_text((*lead, *of[n])))
-            for n in names
-        )
-
-    of: dict[str, tuple[Dim, ...]] = {a.name: a.shape for a in view.gradient.program.arrays}
-    of |= cell.outputs
-    add(cell.inputs, "input", ("T", "B"))
-    add(cell.states, "state", ("B",))
-    add(cell.params, "parameter", ())
-    add((e.lhs.name for e in cell.equations), "defined, each step", ("B",))
-    add((line.name for line in view.derivation.where), "named here, each step", ("B",))
-    add(cell.outputs, "output", ("T", "B"))
-    add((seed.name for seed in view.derivation.seeds), "cotangent from outside", ("B",))
-    return tuple(rows)
+    return tuple(
+        Shaped(math_name(row.name), row.role, shape_text(row.shape), shape_text(row.call))
+        for row in view.arrays
+    )

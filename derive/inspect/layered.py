@@ -36,7 +36,7 @@ def layered(
     sizes: Mapping[str, tuple[float, float]],
     last: Sequence[str] = (),
 ) -> Layout:
-    layer = _layers(reads, last)
+    layer = layers(reads, last)
     columns, before, after = _columns(reads, layer)
     heights: dict[_Key, float] = {
         key: sizes[key][1] if isinstance(key, str) else 4.0 for column in columns for key in column
@@ -77,7 +77,8 @@ def layered(
     )
 
 
-def _layers(reads: Mapping[str, Sequence[str]], last: Sequence[str]) -> dict[str, int]:
+def layers(reads: Mapping[str, Sequence[str]], last: Sequence[str] = ()) -> dict[str, int]:
+    """The layer of each key: one more than the last of those that it reads."""
     layer: dict[str, int] = {}
     for key, sources in reads.items():
         layer[key] = 1 + max((layer[source] for source in sources), default=-1)

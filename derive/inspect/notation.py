@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import sympy
@@ -31,10 +31,13 @@ class Order:
     """Name -> its place in reading order; names that are not in it come last, alphabetically.
 
     names_first: a factor that is a name stands before a call, and a call before a sum.
+    products: places that count in a term that multiplies by a matrix and holds one of these
+    names; such terms stand behind the others.
     """
 
     places: Mapping[str, int]
     names_first: bool = False
+    products: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class _Writer:
     # --- arithmetic ------------------------------------------------------------------------
 
     def sum(self, expr: Expr) -> str:
-        terms = sorted(_args(expr), key=lambda term: (_is_negative(term), *self.key(term)))
+        terms = sorted(_args(expr), key=self.term_key)
         text = self.text(terms[0], SUM)
         for term in terms[1:]:
             sign, term = (" - ", -term) if _is_negative(term) else (" + ", term)
@@ -124,7 +127,12 @@ class _Writer:
         if _is_negative(expr):
             return "-" + self.text(-expr, PRODUCT), SUM
         coefficient, factors = expr.as_coeff_Mul()
-        parts = sorted(sympy.Mul.make_args(factors), key=self.factor_key)
+        parts = []
+        for factor in sympy.Mul.make_args(factors):
+            common, rest = _common(factor)
+            coefficient *= common
+            parts.append(rest)
+        parts.sort(key=self.factor_key)
         above = [part for part in parts if not _is_divisor(part)]
         below = [1 / part for part in parts if _is_divisor(part)]
         if coefficient.is_Rational and coefficient.q != 1 and not _is_decimal(coefficient):
@@ -180,6 +188,19 @@ class _Writer:
         places = sorted(self.order.places.get(name, last) for name in names) or [last + 1]
         return places, str(expr)
 
+    def term_key(self, term: Expr) -> tuple[bool, bool, list[int], str]:
+        """A sum does not begin with a minus if it can help it."""
+        places, text = self.key(term)
+        if self.order.products and term.has(symbols.matmul):
+            late = sorted(
+                self.order.products[symbol.name]
+                for symbol in term.free_symbols
+                if symbol.name in self.order.products
+            )
+            if late:
+                return _is_negative(term), True, late, text
+        return _is_negative(term), False, places, text
+
     def factor_key(self, factor: Expr) -> tuple[int, int, list[int], str]:
         places, text = self.key(factor)
         kind = 0 if isinstance(factor, sympy.Symbol) else 2 if factor.is_Add else 1
@@ -195,6 +216,12 @@ def function_name(expr: Expr) -> str:
 
 def _args(expr: Expr) -> tuple[Expr, ...]:
     return cast(tuple[Expr, ...], expr.args)
+
+
+def _common(factor: Expr) -> tuple[Expr, Expr]:
+    """2 and a - b of the factor 2 a - 2 b, which SymPy multiplies out."""
+    common, rest = factor.primitive() if factor.is_Add else (scalar.ONE, factor)
+    return (common, rest) if common.is_Integer else (scalar.ONE, factor)
 
 
 def _is_negative(term: Expr) -> bool:

@@ -14,14 +14,12 @@ from typing import Any
 
 from derive.cell import Cell
 from derive.differentiate import Gradient
-from derive.inspect.as_html import cell_data, fragment
+from derive.inspect.as_html import cell_data, fragment, gradient_data, graph_data
 from derive.inspect.as_latex import aligned, escape
-from derive.inspect.derivation import Line
-from derive.inspect.html_parts import formula, schedule_picture
-from derive.inspect.html_report import verification
+from derive.inspect.derivation import Line, derivation
+from derive.inspect.html_parts import schedule_picture
+from derive.inspect.verdicts import verification
 from derive.inspect.loops import loops
-from derive.inspect.mathml import math_name
-from derive.inspect.notation import Order
 from derive.inspect.view import USUAL_WIDTH, View
 from derive.schedule import Schedule
 from derive.verify.report import Report
@@ -39,40 +37,26 @@ def latex(shown: Any) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return fragment("cell", cell_data(View(cell), linked=False))
+    view = View(cell)
+    return fragment(
+        ("cell", cell_data(view, linked=False)), ("graph", graph_data(view, linked=False))
+    )
 
 
 def _gradient(gradient: Gradient) -> str:
-    table = gradient.program.table()
-    forward, backward = _lines(gradient)
-    seeds = (*gradient.output_seeds, *gradient.state_seeds)
-    of = {seed: array for array, seed in gradient.derivative.seeds}
-    data = {
-        "seeds": tuple((math_name(s), f"a cotangent of {of[s]}, from outside") for s in seeds),
-        "where": tuple(formula(line, shape=table[line.name].shape) for line in forward),
-        "equations": tuple(formula(line, shape=table[line.name].shape) for line in backward),
-    }
-    return fragment("gradient", data)
+    found = derivation(gradient)
+    return fragment(("gradient", gradient_data(gradient, found, linked=False)))
 
 
 def _schedule(schedule: Schedule) -> str:
     dims = schedule.split.gradient.program.dims()
     picture = schedule_picture(loops(schedule), dict.fromkeys(dims, USUAL_WIDTH), linked=False)
-    return fragment("schedule", {"picture": picture})
+    return fragment(("schedule", {"picture": picture}))
 
 
 def _report(report: Report) -> str:
-    return fragment("verification", {"found": verification(report), "name": report.name})
-
-
-def _lines(gradient: Gradient) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
-    known = {array.name: k for k, array in enumerate(gradient.step.program.arrays)}
-    first = [a.name for a in gradient.program.arrays if a.name not in known]
-    forward = Order(known)
-    backward = Order({name: k for k, name in enumerate((*first, *known))}, names_first=True)
-    return (
-        tuple(Line(e.lhs.name, e.rhs, forward) for e in gradient.forward),
-        tuple(Line(e.lhs.name, e.rhs, backward) for e in gradient.equations),
+    return fragment(
+        ("verification", {"found": verification(report), "name": report.name})
     )
 
 
@@ -88,8 +72,8 @@ def _cell_latex(cell: Cell) -> str:
 
 
 def _gradient_latex(gradient: Gradient) -> str:
-    forward, backward = _lines(gradient)
-    return _joined(aligned((*forward, *backward)))
+    found = derivation(gradient)
+    return _joined(aligned((*found.where, *found.gradient)))
 
 
 def _schedule_latex(schedule: Schedule) -> str:

@@ -6,7 +6,7 @@ Not here: any format (as_text.py, as_latex.py, as_json.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,26 +14,44 @@ from typing import TYPE_CHECKING
 from derive import pipeline
 from derive.cell import Cell
 from derive.differentiate import Gradient
+from derive.inspect.chain import Link, chain_rule
 from derive.inspect.cost import Cost, cost, widths
 from derive.inspect.derivation import Derivation, derivation
+from derive.inspect.graph import Graph, graph
 from derive.inspect.loops import Loops, loops
+from derive.inspect.roofline import Roof, Shape, roofs, sizes_at
+from derive.program import Dim
 from derive.schedule import Schedule
 
 if TYPE_CHECKING:
+    from derive.machine.probe import Machine
     from derive.verify.report import Report
 
 #: Numbers are given for widths of this many units where the user names none.
 USUAL_WIDTH = 128
 
 
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """shape: of one row.  call: of what a caller gives or gets."""
+
+    name: str
+    role: str
+    shape: tuple[Dim, ...]
+    call: tuple[Dim, ...]
+
+
 @dataclass(frozen=True)
 class View:
     """sizes: {width name: number}, for the numbers beside the formulas of a cost.
-    report: what a verification found, where there was one."""
+    report: what a verification found, where there was one.  shapes, machine: where the cost
+    says what binds; there are none without a machine."""
 
     cell: Cell
     given: tuple[tuple[str, int], ...] = ()
     report: Report | None = None
+    shapes: tuple[Shape, ...] = ()
+    machine: Machine | None = None
 
     @cached_property
     def gradient(self) -> Gradient:
@@ -41,7 +59,37 @@ class View:
 
     @cached_property
     def derivation(self) -> Derivation:
-        return derivation(self.cell, self.gradient)
+        return derivation(self.gradient, self.cell)
+
+    @cached_property
+    def graph(self) -> Graph:
+        return graph(self.cell)
+
+    @cached_property
+    def chain(self) -> Mapping[str, tuple[Link, ...]]:
+        """{line of the gradient: the contributions that add up to it}."""
+        return chain_rule(self.gradient, self.derivation)
+
+    @cached_property
+    def arrays(self) -> tuple[Shaped, ...]:
+        """Every array that has a name for a reader."""
+        cell, found = self.cell, self.derivation
+        of: dict[str, tuple[Dim, ...]] = {a.name: a.shape for a in self.gradient.program.arrays}
+        of |= cell.outputs
+        groups: tuple[tuple[Iterable[str], str, tuple[str, ...]], ...] = (
+            (cell.inputs, "input", ("T", "B")),
+            (cell.states, "state", ("B",)),
+            (cell.params, "parameter", ()),
+            ((e.lhs.name for e in cell.equations), "defined, each step", ("B",)),
+            ((line.name for line in found.where), "named here, each step", ("B",)),
+            (cell.outputs, "output", ("T", "B")),
+            ((seed.name for seed in found.seeds), "cotangent from outside", ("B",)),
+        )
+        return tuple(
+            Shaped(name, role, of[name], (*lead, *of[name]))
+            for names, role, lead in groups
+            for name in names
+        )
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -58,6 +106,19 @@ class View:
     @cached_property
     def sizes(self) -> Mapping[str, int]:
         return {**dict.fromkeys(widths(self.cell), USUAL_WIDTH), **dict(self.given)}
+
+    @cached_property
+    def roofs(self) -> Mapping[Shape, tuple[Roof, ...]]:
+        """What binds at each of the shapes, in float32."""
+        if self.machine is None:
+            return {}
+        names, given = widths(self.cell), dict(self.given)
+        return {
+            shape: roofs(
+                self.cost, self.schedule, shape, sizes_at(names, shape, given), self.machine
+            )
+            for shape in self.shapes
+        }
 
     def files(self, target: str) -> Mapping[str, str]:
         return pipeline.emit(self.cell, target)

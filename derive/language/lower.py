@@ -134,6 +134,7 @@ class _Lines:
             states=self.states,
             next_states=self.next_states,
             outputs=outputs,
+            defined=tuple(definition.target for definition in self.declaration.definitions),
         )
 
     def output(self, name: str) -> str:
@@ -349,20 +350,21 @@ class _Lines:
         return scalar.symbol(self.array(expr, 1, wanted))
 
     def layer_norm(self, node: Call, whole: bool) -> Expr:
-        source = self.operand(node.args[0], "layer_norm_arg")
+        source = self.operand(node.args[0], f"layer_norm_arg_{self.target}")
         width = self.arrays[source].width
         if width == 1:
             return scalar.ZERO
-        mean = self.named(self.mean_of(source), f"mean_{source}")
-        centred = self.array(scalar.symbol(source) - mean, width, f"centred_{source}")
-        square = self.array(scalar.symbol(centred) ** 2, width, f"square_{source}")
-        variance = self.named(self.mean_of(square), f"variance_{source}")
+        of = self.target if source in self.unnamed else source
+        mean = self.named(self.mean_of(source), f"mean_{of}")
+        centred = self.array(scalar.symbol(source) - mean, width, f"centred_{of}")
+        square = self.array(scalar.symbol(centred) ** 2, width, f"square_{of}")
+        variance = self.named(self.mean_of(square), f"variance_{of}")
         root = sympy.Pow(variance + scalar.LAYER_NORM_EPSILON, -scalar.HALF)
         expr = scalar.symbol(centred) * root
         per_row = self.arrays[source].per_row
         if whole and (expr, width, per_row) not in self.known:
             return expr
-        return scalar.symbol(self.array(expr, width, f"layer_norm_{source}"))
+        return scalar.symbol(self.array(expr, width, f"layer_norm_{of}"))
 
     # --- widths and numbers
 

@@ -39,6 +39,14 @@ class Verification:
     rows: tuple[Verdict, ...]
     notes: tuple[str, ...]
 
+    @property
+    def summary(self) -> str:
+        if self.failed:
+            text = f"{self.failed} of {self.ran} checks FAILED"
+        else:
+            text = f"{self.ran} checks passed" if self.ran else "no check ran"
+        return text + (f", {self.not_run} not run" if self.not_run else "") + "."
+
 
 def verification(report: Report) -> Verification:
     checks: dict[str, list[Row]] = {}

@@ -111,7 +111,15 @@ def _stages_help() -> str:
     help="How to show it.",
 )
 @click.option("--size", "sizes", multiple=True, metavar="H=256", help="A width, for the cost.")
-@click.option("--verify", is_flag=True, help="With html: run quick checks and show the results.")
+@click.option(
+    "--shapes",
+    multiple=True,
+    metavar="T,B,I,H",
+    help="What binds at this shape on this machine, for the cost; may be repeated.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="With --shapes.")
+@click.option("--measure", is_flag=True, help="With --shapes: measure the machine again.")
+@click.option("--verify", is_flag=True, help="Run the quick checks and show their results too.")
 @click.option("--open", "open_", is_flag=True, help="With html: write a file, open a browser.")
 def _show(
     cell: str,
@@ -120,10 +128,16 @@ def _show(
     sizes: tuple[str, ...],
     verify: bool,
     open_: bool,
+    shapes: tuple[str, ...],
+    threads: int,
+    measure: bool,
 ) -> int:
     from derive.commands import show
 
-    return show.run(cell, stages, format_, sizes, verify, open_)
+    return show.run(
+        cell, stages, format_, sizes,
+        verify=verify, open_=open_, shapes=shapes, threads=threads, measure=measure,
+    )  # fmt: skip
 
 
 @_derive.command("generate", epilog=_EPILOG)

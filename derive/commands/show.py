@@ -1,6 +1,6 @@
 """`derive show`: one cell, any stage, any format.
 
-In: a CELL, stages, a format, widths.  Out: text on standard output.
+In: a CELL, stages, a format, widths and shapes.  Out: text on standard output.
 Not here: what is shown and how (inspect/).
 """
 
@@ -15,6 +15,8 @@ from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
+    from derive.inspect.roofline import Shape
+    from derive.machine.probe import Machine
     from derive.verify import Report
 
 
@@ -23,25 +25,53 @@ def run(
     stages: Sequence[str],
     format: str,
     sizes: Sequence[str],
+    *,
     verify: bool = False,
     open_: bool = False,
+    shapes: Sequence[str] = (),
+    threads: int = 1,
+    measure: bool = False,
 ) -> int:
     from derive.inspect import chosen_stages, show, usual
 
     names = [name.strip() for part in stages for name in part.split(",")]
     chosen = chosen_stages(names or usual(format))
-    if format != "html" and (verify or open_):
-        option = "--verify" if verify else "--open"
-        hint = f"derive verify --quick {text}" if verify else "--format html --open"
-        raise ArgumentError(f"{option} is for pages", hint=hint)
+    if open_ and format != "html":
+        raise ArgumentError("--open is for pages", hint="--format html --open")
+    if shapes and "cost" not in chosen:
+        raise ArgumentError("--shapes is for the cost", hint="--stage cost")
+    if not shapes and (measure or threads != 1):
+        option = "--measure" if measure else "--threads"
+        raise ArgumentError(f"{option} says nothing without a shape", hint=_EXAMPLE)
     cell = cell_of(text)
+    given = dict(map(_size, sizes))
+    at = tuple(map(_shape, dict.fromkeys(shapes)))
+    machine = _machine(threads, measure) if at else None
     report = _verified(cell) if verify else None
-    shown = show(cell, chosen, format, dict(map(_size, sizes)), report)
+    shown = show(cell, chosen, format, given, report, shapes=at, machine=machine)
     if open_:
         _opened(cell.name, shown)
     else:
         console.result(shown)
     return 0 if report is None or report.ok else 1
+
+
+_EXAMPLE = "--shapes 100,32,128,128"
+
+
+def _shape(text: str) -> Shape:
+    from derive.bench.shapes import shapes_of
+
+    (shape,) = shapes_of((text,), quick=False)
+    return shape.T, shape.B, shape.I, shape.H
+
+
+def _machine(threads: int, again: bool) -> Machine:
+    from derive.machine.known import is_known, machine
+
+    if again or not is_known(threads):
+        console.say("measuring this machine; the next time its rates are known")
+    return machine(threads, again=again)
 
 
 def _verified(cell: Cell) -> Report:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from derive.formulas import formulas
+from derive.inspect.chain import Link
 from derive.inspect.cost import Part, Work, at, depth, polynomial
 from derive.inspect.derivation import Line
 from derive.inspect.loops import PassView, StageView
 from derive.inspect.notation import TEXT, Order, write
+from derive.inspect.roofline import Roof, Shape, traffic
 from derive.inspect.view import View
 from derive.program import Program
 from derive.scalar import Expr
@@ -26,6 +28,8 @@ FORMAT = 1
 
 
 def document(view: View, sections: Mapping[str, Any]) -> str:
+    if view.report:
+        sections = {**sections, "verification": view.report.as_dict()}
     return json.dumps({"format": FORMAT, "name": view.cell.name, **sections}, indent=2) + "\n"
 
 
@@ -51,6 +55,46 @@ def _cell(view: View) -> Any:
         "unused": list(cell.unused),
         "notes": list(cell.notes),
     }
+
+
+def _graph(view: View) -> Any:
+    found = view.graph
+    return {
+        "nodes": [
+            {
+                "key": node.key,
+                "text": node.text,
+                "role": node.role.value,
+                "reads": list(node.reads),
+                "recurrent": node.key in found.recurrent,
+                "direct": node.key in found.direct,
+            }
+            for node in found.nodes
+        ]
+    }
+
+
+def _shaped(view: View) -> Any:
+    return [
+        {"name": row.name, "role": row.role, "shape": list(row.shape), "call": list(row.call)}
+        for row in view.arrays
+    ]
+
+
+def _chain(view: View) -> Any:
+    order = view.derivation.reading
+
+    def link(found: Link) -> Any:
+        return {
+            "from": found.consumer,
+            "value": write(found.value, TEXT, order) if found.consumer else "",
+            "slope": None if found.slope is None else write(found.slope, TEXT, order),
+            "rule": found.rule,
+            "adds": write(found.term, TEXT, order),
+            "behind": [link(one) for one in found.behind],
+        }
+
+    return {name: [link(one) for one in links] for name, links in view.chain.items()}
 
 
 def _program_data(program: Program) -> Any:
@@ -163,6 +207,47 @@ def _cost(view: View) -> Any:
         },
         "forward": work(found.forward),
         "backward": work(found.backward),
+        "moved": {
+            name: {
+                part.name.lower(): {"shared": number(t.shared), "each_row": number(t.rows)}
+                for part, t in traffic(plan).items()
+            }
+            for name, plan in (
+                ("forward", view.schedule.forward),
+                ("backward", view.schedule.backward),
+            )
+        },
+        "flop_per_byte": [
+            {"pass": name, "part": part.name.lower(), "formula": str(formula)}
+            for name, part, formula in view.intensities
+        ],
+        "machine": view.machine.as_dict() if view.machine else None,
+        "bounds": [_bounds(shape, roofs) for shape, roofs in view.roofs.items()],
+    }
+
+
+def _bounds(shape: Shape, roofs: Sequence[Roof]) -> Any:
+    return {
+        "shape": dict(zip("TBIH", shape, strict=True)),
+        "dtype": "float32",
+        "parts": [
+            {
+                "pass": roof.name,
+                "part": roof.part.name.lower(),
+                "rounds": roof.rounds,
+                "multiply_adds": roof.multiply_adds,
+                "transcendental": roof.activations,
+                "bytes": roof.bytes,
+                "held_in": roof.level,
+                "bandwidth": roof.bandwidth,
+                "flop_per_byte": roof.intensity,
+                "ridge": roof.ridge,
+                "seconds": dict(roof.seconds),
+                "least": roof.least,
+                "binds": roof.binds,
+            }
+            for roof in roofs
+        ],
     }
 
 
@@ -172,8 +257,11 @@ def _code(target: str) -> Callable[[View], Any]:
 
 SECTIONS: Mapping[str, Callable[[View], Any]] = {
     "cell": _cell,
+    "graph": _graph,
+    "shapes": _shaped,
     "program": _program,
     "gradient": _gradient,
+    "chain": _chain,
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": _cost,

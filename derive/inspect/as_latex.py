@@ -2,41 +2,61 @@
 
 In: a View.  Out: one block of lines for each stage; `document` puts them into an article.
 Not here: what is shown (derivation.py, loops.py, cost.py), how a formula is written
-(notation.py).
+(latex_notation.py), equations and tables (latex_layout.py), graph, shapes and chain rule
+(latex_parts.py), numbers (latex_cost.py).
 
-A cotangent d_NAME is written dNAME, the next value of a state with a prime, * as a circled dot.
-Needs amsmath and inputenc, which every distribution has.
+Needs amsmath, geometry and tikz, which every distribution has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
+from derive import scalar
 from derive.formulas import formulas
 from derive.inspect.as_text import SECTIONS as TEXT_SECTIONS
-from derive.inspect.cost import Part, at, depth, in_widths
+from derive.inspect.cost import at
 from derive.inspect.derivation import Line
-from derive.inspect.loops import PassView, StageView
-from derive.inspect.notation import LATEX, Order, folded, latex_name, write
+from derive.inspect.latex_cost import cost, verification, width_formula
+from derive.inspect.latex_layout import (
+    Block,
+    aligned,
+    dim_text,
+    escape,
+    inline,
+    meaning,
+    names,
+    shape_text,
+    table,
+    verbatim,
+)
+from derive.inspect.latex_notation import latex_name
+from derive.inspect.latex_parts import chain, graph, shapes
+from derive.inspect.loops import Kept, PassView
+from derive.inspect.notation import Order
 from derive.inspect.view import View
+from derive.plan import Phase
 from derive.program import Program
 
-Block = Iterable[str]
-
-#: A formula of more characters than this goes on below, where a sum allows it.
-_LONG = 150
-
 _HEAD = r"""\documentclass[a4paper]{article}
+\usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2cm]{geometry}
-\usepackage{amsmath}
+\usepackage{amsmath,tikz}
+\usetikzlibrary{shapes.misc}
+\definecolor{product}{HTML}{2F6FB4}
+\definecolor{way}{HTML}{B8560F}
 \allowdisplaybreaks
+\tolerance=9000
+\emergencystretch=3em
 \raggedright
 \begin{document}
 """
 
 
 def document(view: View, sections: Mapping[str, Block]) -> str:
+    if view.report:
+        sections = {**sections, "verification": verification(view.report)}
     parts = [_HEAD]
     for name, lines in sections.items():
         title = f"{view.cell.name}: {_TITLES[name]}"
@@ -47,57 +67,23 @@ def document(view: View, sections: Mapping[str, Block]) -> str:
 
 _TITLES = {
     "cell": "equations",
+    "graph": "data flow",
+    "shapes": "shapes",
     "program": "one step as a Program",
     "gradient": "gradient",
+    "chain": "chain rule, line by line",
     "simplified": "simplified Programs",
     "schedule": "schedule",
     "cost": "cost",
     "numpy": "NumPy",
     "c": "C",
+    "verification": "verification",
 }
-
-_ESCAPES = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
-    "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-}  # fmt: skip
-
-
-def escape(text: str) -> str:
-    return "".join(_ESCAPES.get(c, c if c.isascii() else "?") for c in text)
-
-
-# --- formulas -------------------------------------------------------------------------------
-
-
-def aligned(lines: Sequence[Line]) -> Block:
-    if not lines:
-        return
-    yield r"\begin{align*}"
-    for k, line in enumerate(lines):
-        end = r" \\" if k < len(lines) - 1 else ""
-        rows = folded(write(line.value, LATEX, line.order), _LONG)
-        yield f"{latex_name(line.name)} &= {rows[0]}" + (r" \\" if rows[1:] else end)
-        for j, row in enumerate(rows[1:], 2):
-            yield rf"&\quad {{}}{row}" + (r" \\" if j < len(rows) else end)
-    yield r"\end{align*}"
 
 
 def _program_lines(program: Program) -> tuple[Line, ...]:
     order = Order({array.name: k for k, array in enumerate(program.arrays)})
     return tuple(Line(e.lhs.name, e.rhs, order) for e in formulas(program))
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"${latex_name(name)}$" for name in names) or "nothing"
-
-
-def _shape(shape: Sequence[str | int]) -> str:
-    return r" \times ".join(str(dim) if isinstance(dim, int) else _dim(dim) for dim in shape)
-
-
-def _dim(dim: str) -> str:
-    return dim if len(dim) == 1 else rf"\mathrm{{{escape(dim)}}}"
 
 
 # --- stages ---------------------------------------------------------------------------------
@@ -111,16 +97,16 @@ def _cell(view: View) -> Block:
     groups = {"Inputs": cell.inputs, "States": cell.states, "Parameters": cell.params}
     for label, group in groups.items():
         if group:
-            items = (f"${latex_name(name)}: {_shape(shape)}$" for name, shape in group.items())
+            items = (f"${latex_name(name)}: {shape_text(shape)}$" for name, shape in group.items())
             yield f"{label}: {', '.join(items)}."
             yield ""
     if cell.consts:
         consts = cell.consts.items()
-        items = (f"${latex_name(name)} = {write(v, LATEX, Order({}))}$" for name, v in consts)
+        items = (f"${latex_name(name)} =$ {inline(v, Order({}))}" for name, v in consts)
         yield f"Constants: {', '.join(items)}."
         yield ""
     yield from aligned(view.derivation.equations)
-    yield f"Outputs: {_names(cell.outputs)}."
+    yield f"Outputs: {names(cell.outputs)}."
 
 
 def _program(view: View) -> Block:
@@ -138,21 +124,25 @@ def _simplified(view: View) -> Block:
 
 def _gradient(view: View) -> Block:
     found = view.derivation
-    yield f"Given at each step $t = T, \\dots, 1$: {_names(seed.name for seed in found.seeds)}."
+    yield r"Given, at each step $t = T, \dots, 1$:"
+    yield r"\begin{itemize}"
+    yield from (rf"\item ${latex_name(s.name)}$: {meaning(s.meaning)}" for s in found.seeds)
+    yield r"\end{itemize}"
     if found.where:
         yield "Where"
         yield from aligned(found.where)
     yield from aligned(found.gradient)
-    yield r"Sums over $n$ run over the rows of the batch; over time the loop adds up."
+    yield r"Sums over $n$ run over the rows of the batch, sums over $j$ over the width; over time"
+    yield r"the loop adds up. $\odot$ is the product element by element."
 
 
 def _schedule(view: View) -> Block:
     found = view.loops
     for pass_ in found.passes:
         yield from _pass(pass_)
-    yield f"Kept: {_names(item.name for item in found.kept)}."
-    yield ""
-    yield f"Recomputed: {_names(found.recomputed)}."
+    yield r"\subsection*{Kept from forward to backward, for each step and row}"
+    yield from _kept(found.kept, view.sizes)
+    yield f"Computed again in the backward pass: {names(found.recomputed)}."
     yield ""
     yield "The recurrence is linear." if found.passes[0].linear else "The recurrence is not linear."
     if found.passes[0].elementwise:
@@ -162,59 +152,68 @@ def _schedule(view: View) -> Block:
 def _pass(view: PassView) -> Block:
     yield rf"\subsection*{{{view.name.capitalize()} pass}}"
     for name, stages in view.phases:
-        for stage in stages:
-            yield rf"\paragraph{{{name.capitalize()}}} {_summary(stage)}"
+        loop = r", $t = 1, \dots, T$" if name == Phase.STEP.value else ""
+        if loop and view.name == "backward":
+            loop = r", $t = T, \dots, 1$"
+        for k, stage in enumerate(stages, 1):
+            number = f", stage {k} of {len(stages)}" if len(stages) > 1 else ""
+            yield rf"\paragraph{{{name.capitalize()}{loop}{number}.}}"
+            over = f" Over ${shape_text(stage.shape)}$." if stage.shape else ""
+            yield escape(stage.title).capitalize() + "." + over
             stacked = (line for stack in stage.stacks for line in stack.lines)
             yield from aligned((*stacked, *stage.lines, *stage.sums))
+            if stage.stores:
+                yield rf"Stores {names(stage.stores)}."
+    idle = [name for name, stages in view.phases if not stages]
+    if idle:
+        yield ""
+        yield f"Nothing: {', '.join(idle)}."
 
 
-def _summary(stage: StageView) -> str:
-    parts = [f"{stack.products} products of {_names(stack.vectors)}" for stack in stage.stacks]
-    parts += [f"{len(stage.lines)} elementwise lines"] if stage.lines else []
-    parts += [f"{len(stage.sums)} sums"] if stage.sums else []
-    return ", ".join(parts) + "."
-
-
-def _cost(view: View) -> Block:
-    found, sizes = view.cost, view.sizes
-    shown = ", ".join(f"${_dim(name)} = {number}$" for name, number in sizes.items())
-    yield r"\begin{tabular}{lrr}"
-    yield rf" & formula & {shown} \\ \hline"
+def _kept(kept: tuple[Kept, ...], sizes: Mapping[str, int]) -> Block:
+    if not kept:
+        yield "Nothing."
+        yield ""
+        return
+    total = sum((item.numbers for item in kept), scalar.ZERO)
+    shown = ", ".join(f"${dim_text(name)} = {number}$" for name, number in sizes.items())
     rows = [
-        ("parameters", found.parameters),
-        ("numbers kept per step and row", found.saved),
+        (
+            f"${latex_name(item.name)}$" + (" (history)" if item.history else ""),
+            f"${width_formula(item.numbers)}$",
+            f"{at(4 * item.numbers, sizes):,}",
+            f"{at(8 * item.numbers, sizes):,}",
+        )
+        for item in kept
     ]
-    for name, parts in (("forward", found.forward), ("backward", found.backward)):
-        for part in Part:
-            work = parts[part]
-            for column in ("multiply_adds", "elementwise", "transcendental"):
-                if (value := getattr(work, column)) != 0:
-                    what = f"{name}, {part.value}: {column.replace('_', '-')}"
-                    rows.append((what, value))
-    for what, value in rows:
-        formula = write(in_widths(value), LATEX, Order({})).replace(r" \odot ", r" \, ")
-        yield rf"{escape(what)} & ${formula}$ & {at(value, sizes)} \\"
-    for name, plan in (("forward", view.schedule.forward), ("backward", view.schedule.backward)):
-        yield rf"products in sequence, {name} & & {depth(plan)} \\"
-    yield r"\end{tabular}"
+    rows.append(
+        ("together", f"${width_formula(total)}$", f"{at(4 * total, sizes):,}",
+         f"{at(8 * total, sizes):,}")
+    )  # fmt: skip
+    yield from table("lrrr", ("", "numbers", "bytes, float32", "bytes, float64"), rows)
+    yield f"Bytes at {shown}."
+    yield ""
 
 
 def _code(stage: str) -> Callable[[View], Block]:
     def section(view: View) -> Block:
-        yield r"\begin{verbatim}"
-        yield from TEXT_SECTIONS[stage](view)
-        yield r"\end{verbatim}"
+        yield r"{\scriptsize"
+        yield from verbatim(TEXT_SECTIONS[stage](view))
+        yield "}"
 
     return section
 
 
 SECTIONS: Mapping[str, Callable[[View], Block]] = {
     "cell": _cell,
+    "graph": graph,
+    "shapes": shapes,
     "program": _program,
     "gradient": _gradient,
+    "chain": chain,
     "simplified": _simplified,
     "schedule": _schedule,
-    "cost": _cost,
+    "cost": cost,
     "numpy": _code("numpy"),
     "c": _code("c"),
 }

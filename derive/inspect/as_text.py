@@ -22,6 +22,7 @@ from derive.inspect.view import View
 from derive.program import Program
 from derive.schedule import Kind
 
+
 def document(view: View, sections: Mapping[str, Block]) -> str:
     """The sections under their titles; a section on its own needs none."""
     if view.report:

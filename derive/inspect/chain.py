@@ -82,16 +82,18 @@ class Chain:
         return found
 
     def links(self, array: str) -> tuple[Link, ...]:
-        """The contributions to the cotangent of `array`, last consumer first."""
-        found = [
+        """The contributions to the cotangent of `array`: those from outside, elementwise ones,
+        last consumer first, then those through products in the order of the forward pass."""
+        given = [
             Link("", scalar.symbol(array), None, "", scalar.symbol(seed), ())
             for of, seed in self.seeds
             if of == array
         ]
-        for equation in reversed(self.step.equations):
-            if array in equation.operands:
-                found += self._through(equation, array)
-        return tuple(found)
+        readers = [e for e in self.step.equations if array in e.operands]
+        products = [e for e in readers if isinstance(e, Matmul)]
+        others = [e for e in reversed(readers) if not isinstance(e, Matmul)]
+        through = (link for e in (*others, *products) for link in self._through(e, array))
+        return (*given, *through)
 
     def name(self, array: str) -> str:
         """The cotangent of `array`, under the name of the one that it repeats."""

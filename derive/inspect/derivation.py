@@ -95,9 +95,7 @@ def derivation(gradient: Gradient, cell: Cell | None = None) -> Derivation:
     return Derivation(
         equations=equations,
         seeds=_seeds(gradient, cell.output_keys if cell else step.outputs),
-        where=tuple(
-            Line(n, v, orders.get(owner.get(n, ""), as_written)) for n, v in where.items()
-        ),
+        where=tuple(Line(n, v, orders.get(owner.get(n, ""), as_written)) for n, v in where.items()),
         gradient=tuple(
             Line(n, tidy(_summed_by_name(lines[n], named)), reading)
             for n in _params_last(gradient, lines)

@@ -82,7 +82,9 @@ def graph(cell: Cell) -> Graph:
             matrix = equation.left if name not in equation_of else name
             shape = " × ".join(map(str, table[equation.left].shape))
             note = shape if matrix == equation.left else equation.left
-            text = name if name in equation_of else write(formula(equation, table), TEXT, order_in(""))
+            text = (
+                name if name in equation_of else write(formula(equation, table), TEXT, order_in(""))
+            )
             reads = parts.reads(name)
             nodes.append(Node(name, text, matrix, note, title, shown, Role.PRODUCT, reads))
         else:

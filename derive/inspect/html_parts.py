@@ -21,8 +21,10 @@ from derive.inspect.derivation import Derivation, Line
 from derive.inspect.loops import Loops, PassView, StageView
 from derive.inspect.mathml import math, math_name, slope
 from derive.inspect.notation import TEXT, Order, write
+from derive.inspect.roof_text import machine_text, roof_cells
+from derive.inspect.roofline import ROUNDS, traffic
 from derive.inspect.view import View
-from derive.plan import Kind, Phase
+from derive.plan import Phase
 from derive.program import Dim
 from derive.scalar import Expr
 
@@ -121,6 +123,10 @@ class CostCard:
     facts: tuple[tuple[str, Amount], ...]
     depth: tuple[tuple[str, int], ...]
     work: tuple[tuple[str, tuple[Amount, ...]], ...]
+    moved: tuple[tuple[str, Amount, Amount], ...]
+    intensities: tuple[tuple[str, str], ...]
+    roofs: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
+    machine: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,27 +233,14 @@ def _pass(view: PassView, linked: bool) -> PassBox:
 
 
 def _stage(id: str, stage: StageView) -> StageBox:
-    parts = []
-    for stack in stage.stacks:
-        of = f" of {', '.join(stack.vectors)}" if len(stack.vectors) < 3 else ""
-        many = stack.products > 1
-        how = " added up" if many and len(stack.lines) == 1 else " stacked" if many else ""
-        parts.append(_count(stack.products, "product") + how + of)
-    parts += [_count(len(stage.lines), "elementwise line")] if stage.lines else []
-    parts += [_count(len(stage.sums), "sum")] if stage.sums else []
-    kind = "" if stage.kind is Kind.FUSED else f"{stage.kind.value}: "
     stacked = (line for stack in stage.stacks for line in stack.lines)
     return StageBox(
         id=id,
-        title=kind + ", ".join(parts),
+        title=stage.title,
         shape=shape_text(stage.shape),
         lines=tuple(formula(line) for line in (*stacked, *stage.lines, *stage.sums)),
         stores=tuple(map(math_name, stage.stores)),
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 # --- cost -----------------------------------------------------------------------------------
@@ -280,6 +273,7 @@ def cost_card(view: View) -> CostCard:
             values = [getattr(parts[part], column) for column in _COLUMNS]
             if any(value != 0 for value in values):
                 work.append((f"{name}, {label}", tuple(map(amount, values))))
+    passes = (("forward", view.schedule.forward), ("backward", view.schedule.backward))
     return CostCard(
         sizes=sizes_text(sizes),
         facts=tuple((what, amount(value)) for what, value in facts),
@@ -288,6 +282,25 @@ def cost_card(view: View) -> CostCard:
             ("backward", depth(view.schedule.backward)),
         ),
         work=tuple(work),
+        moved=tuple(
+            (f"{name}, {ROUNDS[part]}", amount(moved.rows), amount(moved.shared))
+            for name, plan in passes
+            for part, moved in traffic(plan).items()
+            if moved.rows != 0 or moved.shared != 0
+        ),
+        intensities=tuple(
+            (f"{name}, {ROUNDS[part]}", formula.replace("<mo>⊙</mo>", "<mo>\u2062</mo>"))
+            for name, part, value in view.intensities
+            for formula in ("".join(math(value, _NO_ORDER)),)
+        ),
+        roofs=tuple(
+            (
+                f"T, B, I, H = {', '.join(map(str, shape))}",
+                tuple((f"{r.name}, {ROUNDS[r.part]}", *roof_cells(r)) for r in roofs),
+            )
+            for shape, roofs in view.roofs.items()
+        ),
+        machine=machine_text(view) if view.roofs else (),
     )
 
 

@@ -39,6 +39,20 @@ class StageView:
     reads: tuple[str, ...]
     stores: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """What is computed, in a few words."""
+        parts = []
+        for stack in self.stacks:
+            of = f" of {', '.join(stack.vectors)}" if len(stack.vectors) < 3 else ""
+            many = stack.products > 1
+            how = " added up" if many and len(stack.lines) == 1 else " stacked" if many else ""
+            parts.append(_count(stack.products, "product") + how + of)
+        parts += [_count(len(self.lines), "elementwise line")] if self.lines else []
+        parts += [_count(len(self.sums), "sum")] if self.sums else []
+        kind = "" if self.kind is Kind.FUSED else f"{self.kind.value}: "
+        return kind + ", ".join(parts)
+
 
 @dataclass(frozen=True, slots=True)
 class PassView:
@@ -68,6 +82,10 @@ class Loops:
     recomputed: tuple[str, ...]
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
+
+
 def loops(schedule: Schedule) -> Loops:
     split = schedule.split
     return Loops(
@@ -87,7 +105,9 @@ def _pass(name: str, plan: Plan, recomputed: tuple[str, ...]) -> PassView:
     names = [e.out for e in plan.program.equations if e.out not in recomputed]
     names += [*recomputed, *reversed(plan.program.inputs)]
     places = {name: k for k, name in reversed(list(enumerate(names)))}
-    order = Order(places, names_first=True)
+    # Backward, products stand in the order of the forward pass: the other way round.
+    products = {n: -k for n, k in places.items()} if name == "backward" else {}
+    order = Order(places, names_first=True, products=products)
     return PassView(
         name=name,
         phases=tuple(

@@ -1,8 +1,8 @@
-"""SymPy expression -> one line that a person reads: as text, or as LaTeX.
+"""SymPy expression -> one line that a person reads, in any notation; and as text.
 
 In: an expression of a cell, of a Program or of a Gradient, and an order of names.
 Out: text with no more parentheses than precedence asks for.
-Not here: lines of generated code (emit/printer.py), which know nothing of matrices.
+Not here: LaTeX and MathML (latex_notation.py, mathml.py), lines that go on (folding.py), lines of generated code (emit/printer.py), which know nothing of matrices.
 
 Text is written as an author of `.cell` files writes it. SymPy sorts terms and factors
 alphabetically; `Order` puts them back: as in the author's own line, else by rank of names.
@@ -23,7 +23,7 @@ from derive.scalar import Expr
 
 #: What binds tighter has the larger number. In `.cell` text a * (W @ x) needs its parentheses.
 COMPARISON, SUM, TERM, PRODUCT, POWER, ATOM = range(6)
-_Written = tuple[str, int]
+Written = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class Notation:
 
     name: Callable[[str], str]
     size: Callable[[str], str]
-    number: Callable[[Expr], _Written]
+    number: Callable[[Expr], Written]
     times: Callable[[Sequence[str]], str]
-    over: Callable[[str, str], _Written]
+    over: Callable[[str, str], Written]
     bare_quotient: bool  # whether the parts of a quotient need no parentheses
-    power: Callable[[str, str], _Written]
+    power: Callable[[str, str], Written]
     root: Callable[[str], str]
     function: Callable[[str, Sequence[str]], str]
     group: Callable[[str], str]
@@ -72,23 +72,6 @@ def order_in(line: str) -> Order:
     return Order(found)
 
 
-def folded(text: str, width: int) -> list[str]:
-    """A written formula in lines of about `width`, broken before + and - outside brackets."""
-    pieces, start, depth = [], 0, 0
-    for k, c in enumerate(text):
-        depth += (c in "{([") - (c in "})]")
-        if depth == 0 and text[k : k + 3] in (" + ", " - "):
-            pieces.append(text[start:k])
-            start = k + 1
-    lines = [""]
-    for piece in (*pieces, text[start:]):
-        if lines[-1] and len(lines[-1]) + 1 + len(piece) > width:
-            lines.append(piece)
-        else:
-            lines[-1] += " " * bool(lines[-1]) + piece
-    return lines
-
-
 class _Writer:
     def __init__(self, notation: Notation, order: Order) -> None:
         self.to = notation
@@ -98,7 +81,7 @@ class _Writer:
         text, precedence = self.write(expr)
         return self.to.group(text) if precedence < least else text
 
-    def write(self, expr: Expr) -> _Written:
+    def write(self, expr: Expr) -> Written:
         if isinstance(expr, sympy.Symbol):
             if scalar.is_size(expr):
                 return self.to.size(expr.name.strip("|")), ATOM
@@ -123,7 +106,7 @@ class _Writer:
             text += sign + self.text(term, TERM)
         return text
 
-    def product(self, expr: Expr) -> _Written:
+    def product(self, expr: Expr) -> Written:
         if _is_negative(expr):
             return "-" + self.text(-expr, PRODUCT), SUM
         coefficient, factors = expr.as_coeff_Mul()
@@ -135,7 +118,7 @@ class _Writer:
         parts.sort(key=self.factor_key)
         above = [part for part in parts if not _is_divisor(part)]
         below = [1 / part for part in parts if _is_divisor(part)]
-        if coefficient.is_Rational and coefficient.q != 1 and not _is_decimal(coefficient):
+        if coefficient.is_Rational and coefficient.q != 1 and not is_decimal(coefficient):
             below.insert(0, sympy.Integer(coefficient.q))
             coefficient = sympy.Integer(coefficient.p)
         if coefficient != 1 or not above:
@@ -153,7 +136,7 @@ class _Writer:
     def bare(self, factors: Sequence[Expr]) -> str:
         return self.text(factors[0], SUM) if len(factors) == 1 else self.times(factors)
 
-    def power(self, expr: Expr) -> _Written:
+    def power(self, expr: Expr) -> Written:
         base, exponent = _args(expr)
         if _is_divisor(expr):
             if self.to.bare_quotient:
@@ -165,7 +148,7 @@ class _Writer:
 
     # --- functions -------------------------------------------------------------------------
 
-    def call(self, expr: Expr) -> _Written:
+    def call(self, expr: Expr) -> Written:
         args = _args(expr)
         if isinstance(expr, symbols.matmul):
             matrix, vector = args
@@ -234,7 +217,7 @@ def _is_divisor(factor: Expr) -> bool:
     return bool(factor.exp.is_number and factor.exp.is_negative)
 
 
-def _is_decimal(value: Expr) -> bool:
+def is_decimal(value: Expr) -> bool:
     """Whether a rational ends as a decimal within a few places and is no simple fraction."""
     denominator = int(value.q)
     for prime in (2, 5):
@@ -255,8 +238,8 @@ def decimal(value: Expr) -> str:
     return repr(float(value))
 
 
-def _text_number(value: Expr) -> _Written:
-    if value.is_Rational and not value.is_Integer and not _is_decimal(value):
+def _text_number(value: Expr) -> Written:
+    if value.is_Rational and not value.is_Integer and not is_decimal(value):
         return f"{value.p} / {value.q}", PRODUCT if value > 0 else SUM
     return decimal(value), ATOM if value.is_nonnegative else SUM
 
@@ -276,103 +259,4 @@ TEXT = Notation(
     transposed=lambda matrix: f"{matrix}.T",
     outer=lambda a, b: f"outer({a}, {b})",
     comparison={name: f"{{0}} {sign} {{1}}" for name, sign in _SIGNS.items()},
-)
-
-
-# --- LaTeX ----------------------------------------------------------------------------------
-
-_LETTERS = """
-alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau
-upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
-"""
-_GREEK = frozenset(_LETTERS.split())
-_LATEX_FUNCTIONS = {
-    "sigmoid": r"\sigma",
-    "tanh": r"\tanh",
-    "exp": r"\exp",
-    "log": r"\log",
-    "sin": r"\sin",
-    "cos": r"\cos",
-    "maximum": r"\max",
-    "minimum": r"\min",
-    "sum": r"\textstyle\sum_{j}",
-    "sum_rows": r"\textstyle\sum_{n}",
-}
-_LATEX_SIGNS = {"less": "<", "less_equal": r"\le", "equal": "=", "not_equal": r"\ne"}
-
-
-def latex_name(name: str) -> str:
-    r"""d_U_f -> \mathrm{d}U_{f};  h_next -> h';  tanh_c_next -> \mathrm{tanh}_{c'}."""
-    if name.startswith("d_") and name.strip("_") != "d":
-        return r"\mathrm{d}" + latex_name(name[2:])
-    parts: list[str] = []
-    for part in name.split("_"):
-        if part == "next" and parts and not parts[-1].endswith("'"):
-            parts[-1] += "'"
-        elif part:
-            parts.append(_latex_word(part))
-        else:  # two underscores in a row, or one at an end
-            return _upright(name)
-    below = r"\,".join(parts[1:])
-    return f"{parts[0]}_{{{below}}}" if below else parts[0]
-
-
-def _upright(word: str) -> str:
-    return rf"\mathrm{{{_escaped(word)}}}"
-
-
-def _escaped(word: str) -> str:
-    return word.replace("_", r"\_")
-
-
-def _latex_word(word: str) -> str:
-    letters = word.rstrip("0123456789")
-    if letters in _GREEK:
-        return rf"{{\{letters}{word[len(letters) :]}}}"
-    return word if len(word) == 1 else _upright(word)
-
-
-def _latex_number(value: Expr) -> _Written:
-    if value.is_Rational and not value.is_Integer and not _is_decimal(value):
-        sign = "-" if value < 0 else ""
-        return rf"{sign}\frac{{{abs(value.p)}}}{{{value.q}}}", ATOM if not sign else SUM
-    text = decimal(value)
-    if "e" in text:
-        digits, _, exponent = text.partition("e")
-        text = rf"{digits} \cdot 10^{{{int(exponent)}}}"
-        return text, PRODUCT if value.is_nonnegative else SUM
-    return text, ATOM if value.is_nonnegative else SUM
-
-
-def _latex_function(name: str, args: Sequence[str]) -> str:
-    inner = ", ".join(args)
-    if name == "abs":
-        return rf"\left|{inner}\right|"
-    if name == "floor":
-        return rf"\left\lfloor {inner} \right\rfloor"
-    if name == "where":
-        condition, chosen, other = args
-        return (
-            rf"\begin{{cases}} {chosen} & \text{{if }} {condition} \\ "
-            rf"{other} & \text{{otherwise}} \end{{cases}}"
-        )
-    head = _LATEX_FUNCTIONS.get(name) or rf"\operatorname{{{_escaped(name)}}}"
-    return rf"{head}\left({inner}\right)"
-
-
-LATEX = Notation(
-    name=latex_name,
-    size=lambda dim: rf"|{_latex_word(dim)}|",
-    number=_latex_number,
-    times=r" \odot ".join,
-    over=lambda above, below: (rf"\frac{{{above}}}{{{below}}}", ATOM),
-    bare_quotient=True,
-    power=lambda base, exponent: (rf"{{{base}}}^{{{exponent}}}", POWER),
-    root=lambda inner: rf"\sqrt{{{inner}}}",
-    function=_latex_function,
-    group=lambda inner: rf"\left({inner}\right)",
-    product=lambda matrix, vector: rf"{matrix} \, {vector}",
-    transposed=lambda matrix: rf"{{{matrix}}}^{{\top}}",
-    outer=lambda a, b: rf"\textstyle\sum_{{n}} {{{a}}} \, {{{b}}}^{{\top}}",
-    comparison={name: f"{{0}} {sign} {{1}}" for name, sign in _LATEX_SIGNS.items()},
 )

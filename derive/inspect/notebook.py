@@ -55,9 +55,7 @@ def _schedule(schedule: Schedule) -> str:
 
 
 def _report(report: Report) -> str:
-    return fragment(
-        ("verification", {"found": verification(report), "name": report.name})
-    )
+    return fragment(("verification", {"found": verification(report), "name": report.name}))
 
 
 # --- LaTeX ----------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 #: T steps, B rows, input width I, every other width H: as `derive bench --shapes` has it.
 Shape = tuple[int, int, int, int]
 BYTES = {"float32": 4, "float64": 8}
+#: What a round is called.
+ROUNDS = {Part.SEQUENTIAL: "each step", Part.HOISTED: "all steps at once"}
 MULTIPLY_ADDS, ACTIVATIONS, BANDWIDTH = "multiply-adds", "activations", "bandwidth"
 
 
@@ -125,7 +127,7 @@ def intensity(work: Work, moved: Traffic, rows: Expr, size: int = 4) -> Expr:
     B for a step, T * B for all steps at once."""
     flops = 2 * rows * in_widths(work.multiply_adds)
     count = size * (in_widths(moved.shared) + rows * in_widths(moved.rows))
-    return cast(Expr, sympy.cancel(flops / count)) if flops != 0 else scalar.ZERO
+    return cast(Expr, sympy.factor_terms(sympy.cancel(flops / count)))
 
 
 def rows_of(part: Part, widths: tuple[str, ...]) -> Expr:

@@ -24,11 +24,7 @@ _ENDS = (Role.NEXT, Role.OUTPUT)
 
 def drawn(graph: Graph, *, linked: bool) -> str:
     nodes = {node.key: node for node in graph.nodes}
-    layout = layered(
-        {node.key: node.reads for node in graph.nodes},
-        {node.key: _size(node) for node in graph.nodes},
-        [node.key for node in graph.nodes if node.role in _ENDS],
-    )
+    layout = laid_out(graph)
     width, height = layout.width + 2 * _MARGIN, layout.height + 2 * _MARGIN
     label = "data flow from inputs and states on the left to the next states on the right"
     lines = [
@@ -44,7 +40,15 @@ def drawn(graph: Graph, *, linked: bool) -> str:
     return "\n".join([*lines, "</g>", "</svg>"])
 
 
-def _size(node: Node) -> tuple[float, float]:
+def laid_out(graph: Graph) -> Layout:
+    return layered(
+        {node.key: node.reads for node in graph.nodes},
+        {node.key: size_of(node) for node in graph.nodes},
+        [node.key for node in graph.nodes if node.role in _ENDS],
+    )
+
+
+def size_of(node: Node) -> tuple[float, float]:
     return max(44.0, _width(parts(node.name)) + 20, len(node.note) * _SMALL + 16), _HEIGHT
 
 
@@ -65,9 +69,9 @@ def _node_tone(graph: Graph, key: str) -> str:
 
 def _edge(layout: Layout, source: Node, target: Node, tone: str) -> str:
     x, y = layout.places[source.key]
-    path, last = f"M{x + _size(source)[0] / 2:.1f} {y:.1f}", (x + _size(source)[0] / 2, y)
+    path, last = f"M{x + size_of(source)[0] / 2:.1f} {y:.1f}", (x + size_of(source)[0] / 2, y)
     x, y = layout.places[target.key]
-    end = (x - _size(target)[0] / 2 - 5, y)
+    end = (x - size_of(target)[0] / 2 - 5, y)
     for enter, leave in (*layout.edges[source.key, target.key], (end, end)):
         path += _curve(last, enter) + (f" H{leave[0]:.1f}" if leave != enter else "")
         last = leave
@@ -86,7 +90,7 @@ def _curve(start: Point, end: Point) -> str:
 
 def _node(node: Node, place: Point, tone: str, linked: bool) -> str:
     x, y = place
-    wide, high = _size(node)
+    wide, high = size_of(node)
     kind = node.role.name.lower()
     shape = _outline(node.role, x - wide / 2, y - high / 2, wide, high)
     note = f'<text class="note" x="{x:.1f}" y="{y + 13:.1f}">{escape(node.note)}</text>'

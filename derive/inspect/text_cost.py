@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from derive.inspect.cost import Part, Work, at, depth, polynomial, widths
+from derive.inspect.cost import Part, Work, at, depth, polynomial
 from derive.inspect.verdicts import verification as verdicts_of
-from derive.inspect.roofline import Roof, Shape, intensity, rows_of, traffic
+from derive.inspect.roof_text import HEAD, machine_text, roof_cells
+from derive.inspect.roofline import ROUNDS, Roof, Shape, traffic
 from derive.inspect.text_layout import Block, columns
 from derive.inspect.view import View
 from derive.plan import Plan
@@ -41,14 +42,17 @@ def cost(view: View) -> Block:
         for part in Part:
             rows += _work(name, part, parts[part], sizes)
             if part is not Part.CALL:
-                rows += _moved(plan, part, parts[part], view)
+                rows += _moved(plan, part, view)
     yield from columns(rows, right=(2,))
+    yield ""
+    yield "flop per byte moved, float32"
+    yield from columns([(f"  {label}", formula) for label, formula in intensities(view)])
     for shape, roofs in view.roofs.items():
         yield ""
         yield from _roofs(shape, roofs)
     if view.machine and view.roofs:
         yield ""
-        yield from _machine(view)
+        yield from machine_text(view)
 
 
 def _work(name: str, part: Part, work: Work, sizes: Mapping[str, int]) -> Iterator[_Row]:
@@ -62,7 +66,7 @@ def _work(name: str, part: Part, work: Work, sizes: Mapping[str, int]) -> Iterat
             yield f"  {column.replace('_', '-')}", *_both(value, sizes)
 
 
-def _moved(plan: Plan, part: Part, work: Work, view: View) -> Iterator[_Row]:
+def _moved(plan: Plan, part: Part, view: View) -> Iterator[_Row]:
     moved = traffic(plan)[part]
     if moved.rows == 0 and moved.shared == 0:
         return
@@ -70,9 +74,12 @@ def _moved(plan: Plan, part: Part, work: Work, view: View) -> Iterator[_Row]:
     yield "  numbers moved, each row", *_both(moved.rows, view.sizes)
     if moved.shared != 0:
         yield f"  numbers moved once {once}", *_both(moved.shared, view.sizes)
-    if work.multiply_adds != 0:
-        formula = intensity(work, moved, rows_of(part, widths(view.cell)))
-        yield "  flop per byte, float32", str(formula), ""
+
+
+def intensities(view: View) -> Iterator[tuple[str, str]]:
+    """(pass and part, formula) for each part that multiplies by a matrix."""
+    for name, part, formula in view.intensities:
+        yield f"{name}, {ROUNDS[part]}", str(formula)
 
 
 def _both(value: object, sizes: Mapping[str, int]) -> tuple[str, str]:
@@ -81,48 +88,11 @@ def _both(value: object, sizes: Mapping[str, int]) -> tuple[str, str]:
 
 # --- what binds -----------------------------------------------------------------------------
 
-HEAD = ("bytes", "held in", "flop/byte", "ridge", "least time", "what binds")
-
 
 def _roofs(shape: Shape, roofs: tuple[Roof, ...]) -> Block:
     rows = [(f"T,B,I,H = {','.join(map(str, shape))}", *HEAD)]
-    rows += [(_of(roof), *roof_cells(roof)) for roof in roofs]
+    rows += [(f"{roof.name}, {ROUNDS[roof.part]}", *roof_cells(roof)) for roof in roofs]
     yield from columns(rows, right=(1, 3, 4, 5))
-
-
-def _of(roof: Roof) -> str:
-    return f"{roof.name}, {'each step' if roof.part is Part.SEQUENTIAL else roof.part.value}"
-
-
-def roof_cells(roof: Roof) -> tuple[str, ...]:
-    """What stands below `HEAD`."""
-    return (
-        f"{roof.bytes:,}",
-        roof.level,
-        f"{roof.intensity:.2f}",
-        f"{roof.ridge:.2f}",
-        f"{roof.least * 1e6:.3g} us",
-        roof.binds,
-    )
-
-
-def _machine(view: View) -> Block:
-    yield from machine_text(view)
-
-
-def machine_text(view: View) -> tuple[str, ...]:
-    """What the rates are, in sentences."""
-    found = view.machine
-    assert found is not None
-    threads = f"{found.threads} thread{'s' * (found.threads > 1)}"
-    reading = ", ".join(f"{size // 1024:,} KiB {rate / 1e9:.0f}" for size, rate in found.bandwidth)
-    return (
-        f"This machine, {threads}, float32: {found.peak['float32'] / 1e9:.0f} GFLOP/s, "
-        f"{found.activations['float32'] / 1e9:.1f} G activations/s.",
-        f"Reading, in GB/s: {reading}.",
-        "Ridge: the flop per byte at which arithmetic takes as long as reading. Least time: of",
-        "one step, or of all steps at once; the larger of arithmetic and reading.",
-    )
 
 
 # --- verification ---------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from derive.inspect.derivation import Line
-from derive.inspect.notation import TEXT, folded, write
+from derive.inspect.folding import folded
+from derive.inspect.notation import TEXT, write
 
 WIDTH = 100
 Block = Iterable[str]

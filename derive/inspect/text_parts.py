@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from derive.inspect.chain import Link
 from derive.inspect.derivation import Derivation
 from derive.inspect.graph import Graph, Node, Role, layers
-from derive.inspect.notation import TEXT, Order, folded, write
+from derive.inspect.folding import folded
+from derive.inspect.notation import TEXT, Order, write
 from derive.inspect.text_layout import WIDTH, Block, columns, lines_of, shape_text
 from derive.inspect.view import View
 
@@ -106,7 +107,8 @@ class _Chain:
             parts.append(f"adds  {term}")
         yield from _side_by_side(parts, indent)
         if link.behind:
-            yield f"{indent}where the cotangent of {link.consumer} is the sum of"
+            several = "the sum of" if len(link.behind) > 1 else "that"
+            yield f"{indent}where the cotangent of {link.consumer} is {several}"
             for one in link.behind:
                 yield from self.link(one, link.consumer, indent + "    ", True)
 

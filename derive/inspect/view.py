@@ -15,12 +15,13 @@ from derive import pipeline
 from derive.cell import Cell
 from derive.differentiate import Gradient
 from derive.inspect.chain import Link, chain_rule
-from derive.inspect.cost import Cost, cost, widths
+from derive.inspect.cost import Cost, Part, cost, widths
 from derive.inspect.derivation import Derivation, derivation
 from derive.inspect.graph import Graph, graph
 from derive.inspect.loops import Loops, loops
-from derive.inspect.roofline import Roof, Shape, roofs, sizes_at
+from derive.inspect.roofline import Roof, Shape, intensity, roofs, rows_of, sizes_at, traffic
 from derive.program import Dim
+from derive.scalar import Expr
 from derive.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -106,6 +107,21 @@ class View:
     @cached_property
     def sizes(self) -> Mapping[str, int]:
         return {**dict.fromkeys(widths(self.cell), USUAL_WIDTH), **dict(self.given)}
+
+    @cached_property
+    def intensities(self) -> tuple[tuple[str, Part, Expr], ...]:
+        """(pass, part, operations a byte in float32) of what multiplies by matrices."""
+        plans = self.schedule
+        found = (
+            ("forward", plans.forward, self.cost.forward),
+            ("backward", plans.backward, self.cost.backward),
+        )
+        return tuple(
+            (name, part, intensity(works[part], moved, rows_of(part, widths(self.cell))))
+            for name, plan, works in found
+            for part, moved in traffic(plan).items()
+            if works[part].multiply_adds != 0
+        )
 
     @cached_property
     def roofs(self) -> Mapping[Shape, tuple[Roof, ...]]:

@@ -16,7 +16,8 @@ from derive.algebra import NUMPY
 from derive.errors import ArgumentError
 from derive.inspect import FORMATS, STAGES, chosen_stages, show
 from derive.inspect.cost import Part, at, cost, operations, polynomial
-from derive.inspect.notation import LATEX, TEXT, Order, latex_name, order_in, write
+from derive.inspect.latex_notation import LATEX, latex_name
+from derive.inspect.notation import TEXT, Order, order_in, write
 from derive.inspect.view import View
 from derive.program import interpret
 from derive.scalar import exp, sigmoid, symbol, where

@@ -27,7 +27,8 @@ _NO_ORDER = Order({})
 
 def cost(view: View) -> Block:
     shown = ", ".join(f"${dim_text(name)} = {number}$" for name, number in view.sizes.items())
-    yield from table("lrr", ("", "formula", shown), _rows(view))
+    yield from table("lrr", ("", "formula", "number"), _rows(view))
+    yield rf"\noindent Numbers are at {shown}."
     yield r"\paragraph{Operations per byte moved, float32}"
     rows = [
         (f"{name}, {ROUNDS[part]}", rf"$\displaystyle {_formula(value)}$")

@@ -8,6 +8,7 @@ A cotangent d_NAME is written dNAME, the next value of a state with a prime, * a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from derive.inspect.notation import (
@@ -36,8 +37,8 @@ _LATEX_FUNCTIONS = {
     "cos": r"\cos",
     "maximum": r"\max",
     "minimum": r"\min",
-    "sum": r"\textstyle\sum_{j}",
-    "sum_rows": r"\textstyle\sum_{n}",
+    "sum": r"{\textstyle\sum_{j}}",
+    "sum_rows": r"{\textstyle\sum_{n}}",
 }
 #: What is higher than a line.
 _TALL = (r"\frac", r"\begin", r"\sqrt", r"\left")
@@ -82,9 +83,20 @@ def _latex_number(value: Expr) -> Written:
     text = decimal(value)
     if "e" in text:
         digits, _, exponent = text.partition("e")
-        text = rf"{digits} \cdot 10^{{{int(exponent)}}}"
+        power = rf"10^{{{int(exponent)}}}"
+        if digits == "1":
+            return power, POWER
+        text = rf"{digits} \cdot {power}"
         return text, PRODUCT if value.is_nonnegative else SUM
     return text, ATOM if value.is_nonnegative else SUM
+
+
+def _times(factors: Sequence[str]) -> str:
+    """A number stands before what it multiplies, without a sign."""
+    first, *rest = factors
+    if rest and re.fullmatch(r"[\d.]+", first):
+        return rf"{first} \, " + r" \odot ".join(rest)
+    return r" \odot ".join(factors)
 
 
 def _latex_function(name: str, args: Sequence[str]) -> str:
@@ -114,7 +126,7 @@ LATEX = Notation(
     name=latex_name,
     size=lambda dim: rf"|{_latex_word(dim)}|",
     number=_latex_number,
-    times=r" \odot ".join,
+    times=_times,
     over=lambda above, below: (rf"\frac{{{above}}}{{{below}}}", ATOM),
     bare_quotient=True,
     power=lambda base, exponent: (rf"{{{base}}}^{{{exponent}}}", POWER),
@@ -123,6 +135,6 @@ LATEX = Notation(
     group=_bracketed,
     product=lambda matrix, vector: rf"{matrix} \, {vector}",
     transposed=lambda matrix: rf"{{{matrix}}}^{{\top}}",
-    outer=lambda a, b: rf"\textstyle\sum_{{n}} {{{a}}} \, {{{b}}}^{{\top}}",
+    outer=lambda a, b: rf"{{\textstyle\sum_{{n}}}} {{{a}}} \, {{{b}}}^{{\top}}",
     comparison={name: f"{{0}} {sign} {{1}}" for name, sign in _LATEX_SIGNS.items()},
 )

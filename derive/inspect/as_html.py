@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from derive.differentiate import Gradient
 from derive.emit.render import html_environment
 from derive.formulas import formulas
-from derive.differentiate import Gradient
 from derive.inspect.derivation import Derivation, Line
 from derive.inspect.graph import owners
 from derive.inspect.html_code import CodeFile, code_files, references
@@ -24,14 +24,15 @@ from derive.inspect.html_parts import (
     chain_steps,
     cost_card,
     formula,
+    prose,
     schedule_picture,
     shape_text,
     shapes_table,
 )
-from derive.inspect.verdicts import verification
 from derive.inspect.mathml import math, math_name
 from derive.inspect.notation import Order
 from derive.inspect.svg import drawn
+from derive.inspect.verdicts import verification
 from derive.inspect.view import View
 from derive.plan import Phase
 from derive.program import Program
@@ -121,7 +122,7 @@ def gradient_data(
         return formula(line, f"{kind}-{line.name}" if linked else "", table[line.name].shape)
 
     return {
-        "seeds": tuple((math_name(seed.name), seed.meaning) for seed in found.seeds),
+        "seeds": tuple((math_name(seed.name), prose(seed.meaning)) for seed in found.seeds),
         "where": tuple(shown("where", line) for line in found.where),
         "equations": tuple(
             replace(shown("grad", line), steps=steps[line.name]) for line in found.gradient

@@ -76,8 +76,9 @@ def _graph(view: View) -> Any:
 
 def _shaped(view: View) -> Any:
     return [
-        {"name": row.name, "role": row.role, "shape": list(row.shape), "call": list(row.call)}
+        {"name": name, "role": row.role, "shape": list(row.shape), "call": list(row.call)}
         for row in view.arrays
+        for name in row.names
     ]
 
 

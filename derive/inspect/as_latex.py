@@ -10,7 +10,7 @@ Needs amsmath, geometry and tikz, which every distribution has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from derive import scalar
 from derive.formulas import formulas

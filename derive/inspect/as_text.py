@@ -8,7 +8,7 @@ numbers (text_cost.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from derive import scalar
 from derive.formulas import formulas

@@ -11,7 +11,7 @@ Of those only what is used more than once keeps a line here; the rest is written
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -241,9 +241,9 @@ def _named_by_author(
     for name, value in lines.items():
         source = value.name if isinstance(value, sympy.Symbol) else ""
         repeats = source in lines and of[source] in helpers and source not in new
-        if repeats and of[name] not in helpers and name not in ends:
-            if formulas.repeats(value, name, table):
-                new[source] = name
+        by_author = of[name] not in helpers and name not in ends
+        if repeats and by_author and formulas.repeats(value, name, table):
+            new[source] = name
     swap = {scalar.symbol(source): scalar.symbol(name) for source, name in new.items()}
     return {
         new.get(name, name): value.xreplace(swap)

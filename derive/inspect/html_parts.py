@@ -3,14 +3,16 @@
 In: a View.  Out: frozen records of text and markup that the templates lay out.
 Not here: which parts make a page (as_html.py), HTML (templates/html), drawing (svg.py).
 
-Fields called `math`, `name` or `pieces` hold MathML and are inserted as they are; every other
-field is text, which the templates escape.
+Fields called `math`, `name`, `meaning` or `pieces` hold MathML and are inserted as they are; every
+other field is text, which the templates escape.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from derive import scalar
 from derive.differentiate import Gradient
@@ -131,7 +133,7 @@ class CostCard:
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    name: str
+    names: tuple[str, ...]
     role: str
     shape: str
     call: str
@@ -175,7 +177,7 @@ def _step(
     """orders: of the lines that the page shows; order: of everything else."""
     term = math(link.term, order)
     if not link.consumer:
-        return Step(meaning[link.term.name], "", (), "", "", (), term, ())
+        return Step(prose(meaning[link.term.name]), "", (), "", "", (), term, ())
     named = link.consumer in orders or link.slope is not None
     return Step(
         meaning="",
@@ -187,6 +189,12 @@ def _step(
         term=term,
         behind=tuple(_step(one, link.consumer, meaning, orders, order) for one in link.behind),
     )
+
+
+def prose(text: str) -> str:
+    """Words of a meaning, the names among them as MathML."""
+    parts = re.split(r"(\bd_\w+|\b\w+_next\b)", text)
+    return "".join(math_name(part) if k % 2 else escape(part) for k, part in enumerate(parts))
 
 
 # --- schedule -------------------------------------------------------------------------------
@@ -309,6 +317,8 @@ def cost_card(view: View) -> CostCard:
 
 def shapes_table(view: View) -> tuple[Shaped, ...]:
     return tuple(
-        Shaped(math_name(row.name), row.role, shape_text(row.shape), shape_text(row.call))
+        Shaped(
+            tuple(map(math_name, row.names)), row.role, shape_text(row.shape), shape_text(row.call)
+        )
         for row in view.arrays
     )

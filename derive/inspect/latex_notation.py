@@ -20,6 +20,7 @@ from derive.inspect.notation import (
     Written,
     decimal,
     is_decimal,
+    words,
 )
 from derive.scalar import Expr
 
@@ -50,7 +51,7 @@ def latex_name(name: str) -> str:
     if name.startswith("d_") and name.strip("_") != "d":
         return r"\mathrm{d}" + latex_name(name[2:])
     parts: list[str] = []
-    for part in name.split("_"):
+    for part in words(name):
         if part == "next" and parts and not parts[-1].endswith("'"):
             parts[-1] += "'"
         elif part:
@@ -112,6 +113,8 @@ def _latex_function(name: str, args: Sequence[str]) -> str:
             rf"{other} & \text{{otherwise}} \end{{cases}}"
         )
     head = _LATEX_FUNCTIONS.get(name) or rf"\operatorname{{{_escaped(name)}}}"
+    if name == "sum_rows" and len(args) == 1 and not re.search(r" [-+] |\\odot|\\,|\(", inner):
+        return rf"{head} {inner}"
     return head + _bracketed(inner)
 
 

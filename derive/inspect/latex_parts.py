@@ -17,12 +17,12 @@ from derive.inspect.latex_layout import (
     escape,
     inline,
     meaning,
+    names,
     shape_text,
     table,
 )
 from derive.inspect.latex_notation import latex_name
 from derive.inspect.layered import Layout, Point
-from derive.inspect.notation import Order
 from derive.inspect.svg import laid_out, size_of
 from derive.inspect.view import View
 
@@ -112,10 +112,11 @@ def _point(point: Point) -> str:
 
 def shapes(view: View) -> Block:
     rows = (
-        (f"${latex_name(r.name)}$", r.role, f"${shape_text(r.shape)}$", f"${shape_text(r.call)}$")
+        (r.role, f"${shape_text(r.shape)}$", f"${shape_text(r.call)}$", names(r.names))
         for r in view.arrays
     )
-    yield from table("llll", ("array", "what it is", "of one row", "of a call"), rows)
+    head = ("what it is", "of one row", "of a call", "arrays")
+    yield from table(r"lllp{7.6cm}", head, rows)
     yield r"$T$ steps, $B$ rows. A cotangent has the shape of what it is a cotangent of."
 
 
@@ -163,6 +164,6 @@ class _Chain:
         if several or link.behind:
             text += f"; adds {inline(link.term, self.reading)}"
         if link.behind:
-            several = "the sum of" if len(link.behind) > 1 else "that"
-            text += f", where the cotangent of ${consumer}$ is {several}"
+            whose = "the sum of" if len(link.behind) > 1 else "that"
+            text += f", where the cotangent of ${consumer}$ is {whose}"
         return text + "." * (not link.behind)

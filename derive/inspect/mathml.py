@@ -14,7 +14,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from derive.inspect.notation import ATOM, POWER, PRODUCT, SUM, Notation, Order, decimal, write
+from derive.inspect.notation import (
+    ATOM,
+    POWER,
+    PRODUCT,
+    SUM,
+    Notation,
+    Order,
+    decimal,
+    words,
+    write,
+)
 from derive.scalar import Expr
 
 #: A product of a matrix and a vector is written side by side.
@@ -33,6 +43,7 @@ _FUNCTIONS = {
     "sum": "<msub><mo>∑</mo><mi>j</mi></msub>",
     "sum_rows": "<msub><mo>∑</mo><mi>n</mi></msub>",
 }
+_TALL = ("mfrac", "msqrt", "mtable")
 _SIGNS = {"less": "&lt;", "less_equal": "≤", "equal": "=", "not_equal": "≠"}
 
 
@@ -53,7 +64,7 @@ def parts(name: str) -> Parts:
     while name.startswith("d_") and name.strip("_") != "d":
         name, differentials = name[2:], differentials + 1
     found: list[str] = []
-    for part in name.split("_"):
+    for part in words(name):
         if part == "next" and found and not found[-1].endswith("′"):
             found[-1] += "′"
         elif part:
@@ -175,7 +186,16 @@ def _function(name: str, args: Sequence[str]) -> str:
             f"<mtr><mtd>{other}</mtd><mtd><mtext>otherwise</mtext></mtd></mtr></mtable>"
         )
     head = _FUNCTIONS.get(name) or f'<mi class="word">{name}</mi>'
-    return _row(f"{head}<mo>(</mo>{'<mo>,</mo>'.join(args)}<mo>)</mo>")
+    (inner, *others) = args
+    if name == "sum_rows" and "<mo" not in inner:
+        return _row(head + inner)
+    return _row(head + _bracketed("<mo>,</mo>".join((inner, *others))))
+
+
+def _bracketed(inner: str) -> str:
+    """In brackets that grow only around what is higher than a line."""
+    grow = "" if any(f"<{word}" in inner for word in _TALL) else ' stretchy="false"'
+    return _row(f'<mo form="prefix"{grow}>(</mo>{inner}<mo form="postfix"{grow}>)</mo>')
 
 
 MATHML = Notation(
@@ -188,7 +208,7 @@ MATHML = Notation(
     power=lambda base, exponent: (f"<msup>{_row(base)}{_row(exponent)}</msup>", POWER),
     root=lambda inner: f"<msqrt>{inner}</msqrt>",
     function=_function,
-    group=lambda inner: _row(f"<mo>(</mo>{inner}<mo>)</mo>"),
+    group=_bracketed,
     product=lambda matrix, vector: f"{matrix}{_THIN}{vector}",
     transposed=lambda matrix: f"<msup>{_row(matrix)}<mo>⊤</mo></msup>",
     outer=lambda a, b: _row(

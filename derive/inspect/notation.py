@@ -2,7 +2,8 @@
 
 In: an expression of a cell, of a Program or of a Gradient, and an order of names.
 Out: text with no more parentheses than precedence asks for.
-Not here: LaTeX and MathML (latex_notation.py, mathml.py), lines that go on (folding.py), lines of generated code (emit/printer.py), which know nothing of matrices.
+Not here: LaTeX and MathML (latex_notation.py, mathml.py), lines that go on (folding.py), lines
+of generated code (emit/printer.py), which know nothing of matrices.
 
 Text is written as an author of `.cell` files writes it. SymPy sorts terms and factors
 alphabetically; `Order` puts them back: as in the author's own line, else by rank of names.
@@ -188,6 +189,18 @@ class _Writer:
         places, text = self.key(factor)
         kind = 0 if isinstance(factor, sympy.Symbol) else 2 if factor.is_Add else 1
         return kind if self.order.names_first else 0, places[0], [kind, *places], text
+
+
+#: Names of functions that are one word in the name of an array: layer_norm_c.
+_WORDS = tuple(name for name in scalar.PUBLIC_FUNCTIONS if "_" in name)
+
+
+def words(name: str) -> list[str]:
+    """The parts of a name, between underscores."""
+    for word in _WORDS:
+        if name.startswith(f"{word}_"):
+            return [word.replace("_", ""), *name[len(word) + 1 :].split("_")]
+    return name.split("_")
 
 
 def function_name(expr: Expr) -> str:

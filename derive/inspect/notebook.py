@@ -15,11 +15,11 @@ from typing import Any
 from derive.cell import Cell
 from derive.differentiate import Gradient
 from derive.inspect.as_html import cell_data, fragment, gradient_data, graph_data
-from derive.inspect.as_latex import aligned, escape
 from derive.inspect.derivation import Line, derivation
 from derive.inspect.html_parts import schedule_picture
-from derive.inspect.verdicts import verification
+from derive.inspect.latex_layout import aligned, escape
 from derive.inspect.loops import loops
+from derive.inspect.verdicts import verification
 from derive.inspect.view import USUAL_WIDTH, View
 from derive.schedule import Schedule
 from derive.verify.report import Report

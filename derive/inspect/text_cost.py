@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from derive.inspect.cost import Part, Work, at, depth, polynomial
-from derive.inspect.verdicts import verification as verdicts_of
 from derive.inspect.roof_text import HEAD, machine_text, roof_cells
 from derive.inspect.roofline import ROUNDS, Roof, Shape, traffic
 from derive.inspect.text_layout import Block, columns
+from derive.inspect.verdicts import verification as verdicts_of
 from derive.inspect.view import View
 from derive.plan import Plan
 
@@ -90,7 +90,7 @@ def _both(value: object, sizes: Mapping[str, int]) -> tuple[str, str]:
 
 
 def _roofs(shape: Shape, roofs: tuple[Roof, ...]) -> Block:
-    rows = [(f"T,B,I,H = {','.join(map(str, shape))}", *HEAD)]
+    rows: list[tuple[str, ...]] = [(f"T,B,I,H = {','.join(map(str, shape))}", *HEAD)]
     rows += [(f"{roof.name}, {ROUNDS[roof.part]}", *roof_cells(roof)) for roof in roofs]
     yield from columns(rows, right=(1, 3, 4, 5))
 

@@ -6,12 +6,13 @@ Not here: the other stages (as_text.py, text_cost.py).
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from derive.inspect.chain import Link
 from derive.inspect.derivation import Derivation
-from derive.inspect.graph import Graph, Node, Role, layers
 from derive.inspect.folding import folded
+from derive.inspect.graph import Graph, Node, Role, layers
 from derive.inspect.notation import TEXT, Order, write
 from derive.inspect.text_layout import WIDTH, Block, columns, lines_of, shape_text
 from derive.inspect.view import View
@@ -53,15 +54,18 @@ def _kind(node: Node) -> str:
 
 
 #: Signs of the picture, as one types them.
-_ASCII = str.maketrans({"σ": "sigmoid", "×": "x", "÷": "/", "√": "sqrt", "∑": "sum"})
+_ASCII: dict[int, str] = str.maketrans({"σ": "sigmoid", "×": "x", "÷": "/", "√": "sqrt", "∑": "sum"})
 
 
 # --- shapes ---------------------------------------------------------------------------------
 
 
 def shapes(view: View) -> Block:
-    rows = [("array", "what it is", "of one row", "of a call")]
-    rows += [(r.name, r.role, shape_text(r.shape), shape_text(r.call)) for r in view.arrays]
+    rows = [("what it is", "of one row", "of a call", "arrays")]
+    for found in view.arrays:
+        cells = (found.role, shape_text(found.shape), shape_text(found.call))
+        lines = textwrap.wrap(", ".join(found.names), 44, break_long_words=False)
+        rows += [(*(cells if k == 0 else ("", "", "")), line) for k, line in enumerate(lines)]
     yield from columns(rows)
     yield ""
     yield "T steps, B rows. A cotangent d_NAME has the shape of NAME."
@@ -107,8 +111,8 @@ class _Chain:
             parts.append(f"adds  {term}")
         yield from _side_by_side(parts, indent)
         if link.behind:
-            several = "the sum of" if len(link.behind) > 1 else "that"
-            yield f"{indent}where the cotangent of {link.consumer} is {several}"
+            whose = "the sum of" if len(link.behind) > 1 else "that"
+            yield f"{indent}where the cotangent of {link.consumer} is {whose}"
             for one in link.behind:
                 yield from self.link(one, link.consumer, indent + "    ", True)
 

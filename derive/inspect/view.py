@@ -34,9 +34,10 @@ USUAL_WIDTH = 128
 
 @dataclass(frozen=True, slots=True)
 class Shaped:
-    """shape: of one row.  call: of what a caller gives or gets."""
+    """Arrays that play one part and have one shape.  shape: of one row.  call: of what a caller
+    gives or gets."""
 
-    name: str
+    names: tuple[str, ...]
     role: str
     shape: tuple[Dim, ...]
     call: tuple[Dim, ...]
@@ -73,7 +74,7 @@ class View:
 
     @cached_property
     def arrays(self) -> tuple[Shaped, ...]:
-        """Every array that has a name for a reader."""
+        """Every array that has a name for a reader, those of one kind together."""
         cell, found = self.cell, self.derivation
         of: dict[str, tuple[Dim, ...]] = {a.name: a.shape for a in self.gradient.program.arrays}
         of |= cell.outputs
@@ -86,10 +87,14 @@ class View:
             (cell.outputs, "output", ("T", "B")),
             ((seed.name for seed in found.seeds), "cotangent from outside", ("B",)),
         )
+        alike: dict[tuple[str, tuple[Dim, ...]], list[str]] = {}
+        leads = {role: lead for _, role, lead in groups}
+        for names, role, _ in groups:
+            for name in names:
+                alike.setdefault((role, of[name]), []).append(name)
         return tuple(
-            Shaped(name, role, of[name], (*lead, *of[name]))
-            for names, role, lead in groups
-            for name in names
+            Shaped(tuple(names), role, shape, (*leads[role], *shape))
+            for (role, shape), names in alike.items()
         )
 
     @cached_property

@@ -184,7 +184,7 @@ def _of_map(equation: Map, out: Array) -> Work:
 
 def operations(expr: Expr) -> tuple[int, int]:
     """Elementwise operations and transcendental calls of one evaluation, as written: a - b and
-    a / b are one operation each, and a sign is none."""
+    a / b are one operation each, a sign is none, and the numbers of a product are one factor."""
     plain = calls = 0
     for node in sympy.preorder_traversal(expr):
         if not node.args or node.is_number:
@@ -192,8 +192,9 @@ def operations(expr: Expr) -> tuple[int, int]:
         if node.is_Add:
             plain += len(node.args) - 1
         elif node.is_Mul:
-            divisors = sum(map(_is_divisor, node.args))
-            plain += max(len(node.args) - divisors - (-1 in node.args) - 1, 0)
+            constant, factors = _apart(node)
+            divisors = sum(map(_is_divisor, factors))
+            plain += max(len(factors) - divisors + (abs(constant) != 1) - 1, 0)
         elif isinstance(node, sympy.Pow) and not isinstance(node, scalar.exp):
             plain += _is_divisor(node)
             exponent = abs(node.exp)
@@ -208,6 +209,13 @@ def operations(expr: Expr) -> tuple[int, int]:
         else:
             calls += 1
     return plain, calls
+
+
+def _apart(product: Expr) -> tuple[Expr, list[Expr]]:
+    """The number in a product, which is known when code is written, and its other factors."""
+    numbers = [factor for factor in product.args if factor.is_number]
+    factors = [cast(Expr, factor) for factor in product.args if not factor.is_number]
+    return cast(Expr, sympy.Mul(*numbers)), factors
 
 
 def _is_divisor(factor: Expr) -> bool:

@@ -50,7 +50,8 @@ def _kind(node: Node) -> str:
         return "product"
     if node.role in (Role.INPUT, Role.STATE):
         return f"{node.role.value}, {node.note}".translate(_ASCII)
-    return node.role.value
+    kind: str = node.role.value
+    return kind
 
 
 #: Signs of the picture, as one types them.

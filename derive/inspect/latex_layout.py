@@ -7,6 +7,7 @@ Not here: what is said (as_latex.py, latex_parts.py, latex_cost.py).
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from derive.inspect.derivation import Line
@@ -19,6 +20,8 @@ Block = Iterable[str]
 
 #: A line of the page, in letters of average width.
 PAGE = 92.0
+#: Characters of a line of code, in the size that it has here.
+_CODE = 128
 #: Rows of a table that stay together.
 _ROWS = 36
 #: How far the lines below the first of a formula stand in.
@@ -47,8 +50,20 @@ def verbatim(lines: Iterable[str]) -> Block:
     yield r"\begin{verbatim}"
     for line in lines:
         known = "".join(c if c.isascii() or c in _ACCENTED else "?" for c in line)
-        yield known.replace(r"\end{verbatim}", r"\end {verbatim}")
+        yield from _wrapped(known.replace(r"\end{verbatim}", r"\end {verbatim}"))
     yield r"\end{verbatim}"
+
+
+def _wrapped(line: str) -> Block:
+    """A line of code; what goes beyond the page stands below it, further in."""
+    if len(line) <= _CODE:
+        yield line
+        return
+    indent = line[: len(line) - len(line.lstrip())]
+    width = _CODE - len(indent) - 8
+    parts = textwrap.wrap(line.strip(), width, break_long_words=False, break_on_hyphens=False)
+    for k, part in enumerate(parts):
+        yield indent + (" " * 8 if k else "") + part
 
 
 # --- formulas -------------------------------------------------------------------------------

@@ -55,7 +55,9 @@ def _kind(node: Node) -> str:
 
 
 #: Signs of the picture, as one types them.
-_ASCII: dict[int, str] = str.maketrans({"σ": "sigmoid", "×": "x", "÷": "/", "√": "sqrt", "∑": "sum"})
+_ASCII: dict[int, str] = str.maketrans(
+    {"σ": "sigmoid", "×": "x", "÷": "/", "√": "sqrt", "∑": "sum"}
+)
 
 
 # --- shapes ---------------------------------------------------------------------------------

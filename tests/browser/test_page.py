@@ -17,7 +17,11 @@ from typing import Any
 import pytest
 
 import derive
+from derive import pipeline
 from derive.inspect import show
+from derive.machine.probe import Machine
+from derive.verify.report import Report
+from derive.verify.report import measured as row
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -27,6 +31,12 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this mac
 CELLS = ("rnn", "lstm", "gru_reset_before", "lstm_layer_norm_ba2016")
 WIDTHS = {"phone": 390, "desktop": 1280}
 SCHEMES = {"dark": 0, "light": 1}
+
+MACHINE = Machine(
+    1, {"float32": 1e11, "float64": 5e10}, {"float32": 1e9, "float64": 5e8},
+    ((32768, 2e11), (1 << 27, 4e10)), (("L1", 32768), ("L2", 1 << 20)),
+)  # fmt: skip
+REPORT = Report("x", 7, (row("values", "numpy: h_next", 1e-9, 1e-7, "running error"),))
 
 _MEASURE = """
 <script>
@@ -46,6 +56,7 @@ addEventListener("load", () => {
   const style = getComputedStyle(document.body);
   parent.postMessage({
     page: document.documentElement.scrollWidth, window: innerWidth, wide, clipped,
+    chains: document.querySelectorAll("details.chain").length,
     formulas: document.querySelectorAll("math").length, emptyFormulas: empty("math"),
     nodes: document.querySelectorAll(".graph .node").length,
     emptyNodes: empty(".graph .node .shape") + empty(".graph .node .name"),
@@ -63,8 +74,40 @@ border: 0"></iframe><script>addEventListener("message", event => {{
 document.body.dataset.result = JSON.stringify(event.data); }});</script></body>"""
 
 
-def measured(text: str, width: int, scheme: str, folder: Path) -> dict[str, Any]:
-    (folder / "page.html").write_text(text.replace("</body>", _MEASURE), encoding="utf-8")
+_CLICK = """
+<script>
+addEventListener("load", async () => {
+  const pause = () => new Promise(done => setTimeout(done, 60));
+  const some = (selector, count) => {
+    const all = [...document.querySelectorAll(selector)];
+    return all.filter((_, k) => k % Math.ceil(all.length / count) == 0);
+  };
+  const links = [...some(".eq .code-link", 24), ...some(".file a", 24), ...some(".graph a", 6)];
+  const lost = [];
+  for (const link of links) {
+    for (const fold of document.querySelectorAll("details")) fold.open = false;
+    for (let e = link.parentElement; e; e = e.parentElement) if (e.open === false) e.open = true;
+    link.dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true, view: window}));
+    await pause();
+    const name = decodeURIComponent(location.hash.slice(1));
+    const target = document.getElementById(name);
+    const box = target && target.getBoundingClientRect();
+    const hit = link.getAttribute("href") === "#" + name && box && box.height > 0
+      && box.bottom > 0 && box.top < innerHeight
+      && getComputedStyle(target.matches(".stage") ? target.firstElementChild : target)
+        .backgroundColor !== "rgba(0, 0, 0, 0)";
+    if (!hit) lost.push(link.textContent + " " + link.getAttribute("href"));
+  }
+  parent.postMessage({links: links.length, lost}, "*");
+});
+</script></body>
+"""
+
+
+def measured(
+    text: str, width: int, scheme: str, folder: Path, script: str = _MEASURE
+) -> dict[str, Any]:
+    (folder / "page.html").write_text(text.replace("</body>", script), encoding="utf-8")
     frame = folder / "frame.html"
     frame.write_text(_FRAME.format(width=width))
     assert BROWSER is not None
@@ -93,7 +136,8 @@ def luminance(color: str) -> float:
 
 @pytest.fixture(scope="module", params=CELLS)
 def page(request: pytest.FixtureRequest) -> str:
-    return show(derive.cells.from_spec(request.param), format="html")
+    cell, shapes = derive.cells.from_spec(request.param), ((100, 32, 128, 128),)
+    return show(cell, format="html", report=REPORT, shapes=shapes, machine=MACHINE)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [("phone", "light"), ("desktop", "dark")])
@@ -107,6 +151,26 @@ def test_a_page_is_laid_out_and_does_not_overflow(
     assert found["flatFractions"] == 0
     assert found["wide"] == []
     assert found["clipped"] == []
+    assert found["page"] <= found["window"]
+
+
+def test_links_between_equations_and_code_lead_there(page: str, tmp_path: Path) -> None:
+    """Each is clicked with everything folded; what it leads to unfolds, is seen, and stands out."""
+    found = measured(page, WIDTHS["desktop"], "light", tmp_path, _CLICK)
+    assert found["links"] > 30
+    assert found["lost"] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_notebook_shows_every_object_within_its_cell(width: str, tmp_path: Path) -> None:
+    cell = derive.cells.from_spec("lstm:layer_norm=supercell")
+    objects = (cell, derive.differentiate(cell), pipeline.schedule(cell), REPORT)
+    shown = "".join(f"<main>{one._repr_html_()}</main>" for one in objects)
+    text = f'<!DOCTYPE html><html><meta charset="utf-8"><body>{shown}</body></html>'
+    found = measured(text, WIDTHS[width], "light", tmp_path)
+    assert found["formulas"] > 200 and found["emptyFormulas"] == found["emptyEdges"] == 0
+    assert found["chains"] > 40
+    assert found["wide"] == found["clipped"] == []
     assert found["page"] <= found["window"]
 
 

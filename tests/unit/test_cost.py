@@ -299,4 +299,6 @@ def test_a_miscount_of_one_operation_is_seen() -> None:
     finally:
         TRANSCENDENTAL.add("tanh")
     card = cost(derive.cells.lstm(), plans).forward[Part.SEQUENTIAL]
-    assert numbers(card, sizes_of(plans.split.forward))[2] == done[Part.SEQUENTIAL][2] + 2 * SIZES["H"]
+    assert (
+        numbers(card, sizes_of(plans.split.forward))[2] == done[Part.SEQUENTIAL][2] + 2 * SIZES["H"]
+    )

@@ -263,7 +263,7 @@ def test_depth_counts_products_one_after_the_other(name: str, wanted: tuple[int,
 def test_every_format_tells_the_depth() -> None:
     cell = derive.cells.from_spec("gru_reset_before")
     assert re.search(r"products in sequence, backward +2\n", show(cell, ("cost",)))
-    assert r"products in sequence, forward & & 2 \\" in show(cell, ("cost",), "latex")
+    assert r"products in sequence, forward &  & 2 \\" in show(cell, ("cost",), "latex")
     found = json.loads(show(cell, ("cost",), "json"))["cost"]["products_in_sequence"]
     assert found == {"forward": 2, "backward": 2}
     assert 'in a step, forward</td><td></td><td class="number">2<' in show(cell, (), "html")
@@ -340,6 +340,17 @@ def test_a_notebook_shows_the_four_objects() -> None:
         assert latex.count(r"\left") == latex.count(r"\right")
 
 
+def test_a_gradient_in_a_notebook_shows_its_chain_rule_folded() -> None:
+    """The same lines as the page, each with the equations that lead to it; only links are gone."""
+    cell = derive.cells.lstm()
+    shown = derive.differentiate(cell)._repr_html_()
+    page = show(cell, ("gradient",), "html")
+    count = len(View(cell).derivation.gradient)
+    assert shown.count('<details class="chain">') == page.count('<details class="chain">') == count
+    found, wanted = (re.findall(r'title="([^"]*)"', text) for text in (shown, page))
+    assert found == wanted
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_latex_of_the_same_content_is_balanced(name: str) -> None:
     text = show(cell_called(name), format="latex")
@@ -369,9 +380,24 @@ def test_open_writes_a_file_and_calls_the_browser(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("option", ["--open", "--verify"])
-def test_options_of_pages_are_refused_elsewhere(option: str) -> None:
-    assert status(["show", "rnn", option]) == WRONG_USE
+def test_only_pages_open_in_a_browser() -> None:
+    assert status(["show", "rnn", "--open"]) == WRONG_USE
+
+
+@pytest.mark.parametrize("format_", ["text", "latex", "json"])
+def test_every_format_shows_the_verification(
+    format_: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("derive.commands.show._verified", lambda cell: _REPORT)
+    command = ["show", "rnn", "--stage", "cell", "--format", format_, "--verify"]
+    assert status(command) == FAILED
+    text = capsys.readouterr().out
+    if format_ == "json":
+        found = json.loads(text)["verification"]
+        assert [row["check"] for row in found["rows"]] == [row.check for row in _REPORT.rows]
+    else:
+        assert "1 of 3 checks FAILED, 1 not run." in text
+        assert "3.0e-08" in text and "second derivative" in text
 
 
 def test_verify_puts_the_result_on_the_page_and_in_the_status(

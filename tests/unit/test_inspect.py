@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from strange_cells import CELLS as STRANGE
+from sympy import pi, sqrt
 
 import derive
 from derive import pipeline
@@ -127,7 +128,7 @@ def test_gradient_of_lstm_reads_as_in_a_textbook() -> None:
         "d_f      = d_c_next * c",
         "d_a_f    = d_f * f * (1 - f)",
         "d_a_g    = d_g * (1 - g**2)",
-        "d_h      = U_g.T @ d_a_g + U_o.T @ d_a_o + U_f.T @ d_a_f + U_i.T @ d_a_i",
+        "d_h      = U_i.T @ d_a_i + U_f.T @ d_a_f + U_o.T @ d_a_o + U_g.T @ d_a_g",
         "d_c      = d_c_next * f",
         "d_U_f    = outer(d_a_f, h)",
         "d_b_f    = sum_rows(d_a_f)",
@@ -251,7 +252,11 @@ def test_operations_are_counted_as_written() -> None:
     assert operations(a**2) == (1, 0)
     assert operations(1 / a) == (1, 0)
     assert operations(a ** (symbol("a") * 0 + 1)) == (0, 0)
-    assert operations(exp(a) / b) == (2, 1)
+    assert operations(exp(a) / b) == (1, 1)
+    assert operations(-a * b) == (1, 0)
+    assert operations(1 / (a * b)) == (2, 0)
+    assert operations(a**-2) == (2, 0)
+    assert operations(sqrt(2) * a * b / (2 * sqrt(pi))) == (2, 0)
 
 
 # --- notation -------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class Derivation:
 
 
 def derivation(gradient: Gradient, cell: Cell | None = None) -> Derivation:
-    """Without the cell, equations stand in the order of the gradient's lines."""
+    """Without the cell, equations are put together again, in the order of declarations."""
     step = gradient.step
     own = {*step.inputs, *step.states, *step.params, *step.defined}
     table = gradient.program.table()
@@ -85,10 +85,10 @@ def derivation(gradient: Gradient, cell: Cell | None = None) -> Derivation:
         {of[name] for name in lines}.union(*map(_names, lines.values())),
         {name: value.xreplace(written) for name, value in helpers.items()},
     )
-    equations = _equations(cell) if cell else _from_program(gradient, helpers, reading)
+    as_written = order_in(cell.to_text()) if cell else _declared(gradient)
+    equations = _equations(cell) if cell else _from_program(gradient, helpers, as_written)
     orders = {line.name: line.order for line in equations}
     owner = owners(step.program, orders)
-    as_written = order_in(cell.to_text()) if cell else reading
     tidy = tidy_for(gradient)
     where = {n: tidy(v) for n, v in _once_used(where, lines, of, table).items()}
     named = {v: n for n, v in reversed(lines.items()) if v.args and table[n].per_row}
@@ -150,6 +150,14 @@ def _from_program(
     """The author's equations, put together again."""
     lines = formulas.formulas(gradient.step.program, expand=helpers)
     return tuple(Line(e.lhs.name, e.rhs, order) for e in lines)
+
+
+def _declared(gradient: Gradient) -> Order:
+    """Parameters, what is defined, inputs and states: W x + U h + b, and i g + f c."""
+    step = gradient.step
+    defined = (equation.out for equation in step.program.equations)
+    names = (*step.params, *defined, *step.inputs, *step.states)
+    return Order({name: k for k, name in enumerate(names)})
 
 
 def _equations(cell: Cell) -> tuple[Line, ...]:

@@ -69,26 +69,31 @@ def _wrapped(line: str) -> Block:
 # --- formulas -------------------------------------------------------------------------------
 
 
-def aligned(lines: Sequence[Line]) -> Block:
-    """Equations with their signs below each other; long ones go on in the next line."""
+def aligned(lines: Sequence[Line], *, shrink: bool = True) -> Block:
+    """Equations with their signs below each other; long ones go on in the next line. shrink:
+    what cannot break and is too wide is set smaller, which MathJax does not know."""
     if not lines:
         return
     left = max(latex_width(latex_name(line.name)) for line in lines) + 3
     rows = []
     for line in lines:
         first, *rest = folded(write(line.value, LATEX, line.order), PAGE - left, latex_width)
-        rows.append(f"{latex_name(line.name)} &= {_shrunk(first, PAGE - left)}")
+        fit = _shrunk if shrink else _as_it_is
+        rows.append(f"{latex_name(line.name)} &= {fit(first, PAGE - left)}")
         for row in rest:
             for part in folded(row, PAGE - left - _INDENT, latex_width):
-                rows.append(rf"&\quad {{}}{_shrunk(part, PAGE - left - _INDENT)}")
+                rows.append(rf"&\quad {{}}{fit(part, PAGE - left - _INDENT)}")
     yield r"\begin{align*}"
     yield from (row + r" \\" for row in rows[:-1])
     yield rows[-1]
     yield r"\end{align*}"
 
 
+def _as_it_is(formula: str, width: float) -> str:
+    return formula
+
+
 def _shrunk(formula: str, width: float) -> str:
-    """What cannot break and is too wide is set smaller."""
     wide = latex_width(formula)
     if wide <= width:
         return formula

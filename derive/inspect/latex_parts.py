@@ -164,6 +164,6 @@ class _Chain:
         if several or link.behind:
             text += f"; adds {inline(link.term, self.reading)}"
         if link.behind:
-            whose = "the sum of" if len(link.behind) > 1 else "that"
-            text += f", where the cotangent of ${consumer}$ is {whose}"
+            whose = "is the sum of" if len(link.behind) > 1 else "comes"
+            text += f", where the cotangent of ${consumer}$ {whose}"
         return text + "." * (not link.behind)

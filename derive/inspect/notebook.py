@@ -66,12 +66,12 @@ def _joined(lines: Iterable[str]) -> str:
 
 
 def _cell_latex(cell: Cell) -> str:
-    return _joined(aligned(View(cell).derivation.equations))
+    return _joined(aligned(View(cell).derivation.equations, shrink=False))
 
 
 def _gradient_latex(gradient: Gradient) -> str:
     found = derivation(gradient)
-    return _joined(aligned((*found.where, *found.gradient)))
+    return _joined(aligned((*found.where, *found.gradient), shrink=False))
 
 
 def _schedule_latex(schedule: Schedule) -> str:
@@ -81,7 +81,7 @@ def _schedule_latex(schedule: Schedule) -> str:
             for stage in stages:
                 found += (line for stack in stage.stacks for line in stack.lines)
                 found += (*stage.lines, *stage.sums)
-    return _joined(aligned(found))
+    return _joined(aligned(found, shrink=False))
 
 
 def _report_latex(report: Report) -> str:

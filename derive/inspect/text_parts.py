@@ -114,8 +114,8 @@ class _Chain:
             parts.append(f"adds  {term}")
         yield from _side_by_side(parts, indent)
         if link.behind:
-            whose = "the sum of" if len(link.behind) > 1 else "that"
-            yield f"{indent}where the cotangent of {link.consumer} is {whose}"
+            whose = "is the sum of" if len(link.behind) > 1 else "comes"
+            yield f"{indent}where the cotangent of {link.consumer} {whose}"
             for one in link.behind:
                 yield from self.link(one, link.consumer, indent + "    ", True)
 

@@ -62,6 +62,10 @@
 #endif
 #endif
 
+#if (DK_VECTOR_BITS == 512 && defined(__AVX512F__)) || (DK_VECTOR_BITS == 256 && defined(__AVX__))
+#include <immintrin.h>
+#endif
+
 /* DK_INLINE: always inlined; with constant arguments it is specialised. DK_FUNCTION: a function
  * of its own, which keeps compilation short. Neither warns where a cell does not use it.
  * DK_UNROLL: the loop that follows has a constant number of turns and is written out. */
@@ -392,7 +396,7 @@ DK_INLINE size_t dk_chunk_steps(size_t steps, size_t rows)
  * of steps at once. That costs writing their sums and reading them again; it pays while the rows
  * of one step are too few to keep the products busy. */
 #ifndef DK_EARLY_ROWS
-#define DK_EARLY_ROWS 8
+#define DK_EARLY_ROWS 4
 #endif
 DK_INLINE int dk_contracts_early(size_t rows)
 {
@@ -462,6 +466,37 @@ DK_INLINE const unsigned char *dk_alive_at(const unsigned char *alive, size_t lo
     return alive == NULL ? NULL : alive + local;
 }
 
+/* Vectors of one step that go through time together: their states stay in the first-level cache,
+ * one is worked on while others wait for their last result, and memory is read in long pieces. */
+#define DK_TOGETHER 64
+
+DK_INLINE size_t dk_smallest(size_t a, size_t b, size_t c)
+{
+    const size_t smaller = a < b ? a : b;
+    return smaller < c ? smaller : c;
+}
+
+/* Row and unit of an element, counted over rows of `width` units. */
+typedef struct dk_place {
+    size_t row;
+    size_t unit;
+} dk_place;
+
+DK_INLINE dk_place dk_place_of(size_t element, size_t width)
+{
+    const dk_place at = {element / width, element % width};
+    return at;
+}
+
+/* `count` elements on, without a division. */
+DK_INLINE dk_place dk_place_after(dk_place at, size_t count, size_t width)
+{
+    for (at.unit += count; at.unit >= width; at.unit -= width) {
+        ++at.row;
+    }
+    return at;
+}
+
 /* f32: vectors of float ---------------------------------------------------------- */
 
 typedef float dk_real_f32;
@@ -522,15 +557,59 @@ DK_INLINE void dk_store_f32(float *target, dk_f32 value)
     memcpy(target, &value, sizeof value);
 }
 
+/* Loads and stores of the first lanes alone, where the processor has them. */
+#if DK_VECTOR_BITS == 512 && defined(__AVX512F__)
+DK_INLINE dk_f32 dk_load_first_f32(const float *source, size_t count)
+{
+    return (dk_f32)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), source);
+}
+DK_INLINE void dk_store_first_f32(float *target, dk_f32 value, size_t count)
+{
+    _mm512_mask_storeu_ps(target, (__mmask16)((1u << count) - 1), (__m512)value);
+}
+#elif DK_VECTOR_BITS == 256 && defined(__AVX__)
+DK_INLINE __m256i dk_first_f32(size_t count)
+{
+    const dk_mask_f32 lane = {0, 1, 2, 3, 4, 5, 6, 7};
+    return (__m256i)(lane < (int32_t)count);
+}
+DK_INLINE dk_f32 dk_load_first_f32(const float *source, size_t count)
+{
+    return (dk_f32)_mm256_maskload_ps(source, dk_first_f32(count));
+}
+DK_INLINE void dk_store_first_f32(float *target, dk_f32 value, size_t count)
+{
+    _mm256_maskstore_ps(target, dk_first_f32(count), (__m256)value);
+}
+#else
+DK_INLINE dk_f32 dk_load_first_f32(const float *source, size_t count)
+{
+    float lanes[DK_LANES_F32] = {0};
+    DK_UNROLL
+    for (size_t i = 0; i < DK_LANES_F32; ++i) {
+        if (i < count) {
+            lanes[i] = source[i];
+        }
+    }
+    return dk_load_f32(lanes);
+}
+DK_INLINE void dk_store_first_f32(float *target, dk_f32 value, size_t count)
+{
+    float lanes[DK_LANES_F32];
+    dk_store_f32(lanes, value);
+    DK_UNROLL
+    for (size_t i = 0; i < DK_LANES_F32; ++i) {
+        if (i < count) {
+            target[i] = lanes[i];
+        }
+    }
+}
+#endif
+
 /* The first `count` lanes; the others are 0. */
 DK_INLINE dk_f32 dk_load_part_f32(const float *source, size_t count)
 {
-    float lanes[DK_LANES_F32] = {0};
-    if (count >= DK_LANES_F32) {
-        return dk_load_f32(source);
-    }
-    memcpy(lanes, source, count * sizeof lanes[0]);
-    return dk_load_f32(lanes);
+    return count >= DK_LANES_F32 ? dk_load_f32(source) : dk_load_first_f32(source, count);
 }
 
 DK_INLINE void dk_store_part_f32(float *target, dk_f32 value, size_t count)
@@ -538,9 +617,7 @@ DK_INLINE void dk_store_part_f32(float *target, dk_f32 value, size_t count)
     if (count >= DK_LANES_F32) {
         dk_store_f32(target, value);
     } else {
-        float lanes[DK_LANES_F32];
-        dk_store_f32(lanes, value);
-        memcpy(target, lanes, count * sizeof lanes[0]);
+        dk_store_first_f32(target, value, count);
     }
 }
 
@@ -999,6 +1076,15 @@ DK_INLINE dk_f32 dk_pow_f32(dk_f32 v, double exponent)
     }
     if (exponent == 0.5) {
         return dk_sqrt_f32(v);
+    }
+    if (exponent == 1.5) {
+        return v * dk_sqrt_f32(v);
+    }
+    if (exponent == -0.5) {
+        return 1.0f / dk_sqrt_f32(v + 0); /* -0 + 0 is 0: a pole has no sign here */
+    }
+    if (exponent == -1.5) {
+        return 1.0f / dk_sqrt_f32(v + 0) / v; /* v to the 3/2 may be subnormal */
     }
     dk_store_f32(lanes, v);
     for (size_t i = 0; i < DK_LANES_F32; ++i) {
@@ -2588,6 +2674,37 @@ DK_FUNCTION void dk_sum_all_f32(size_t rows, const unsigned char *alive, const f
     *out += total;
 }
 
+/* f32: units that run through time by themselves ------------------------------------------- */
+
+/* Lanes i < count of an array that all rows share: source[(at.unit + i) % width]. */
+DK_INLINE dk_f32 dk_load_cycle_f32(const float *source, dk_place at, size_t width, size_t count)
+{
+    float lanes[DK_LANES_F32] = {0};
+    if (DK_LANES_F32 <= width - at.unit) {
+        return dk_load_f32(source + at.unit);
+    }
+    for (size_t i = 0; i < DK_LANES_F32 && i < count; ++i) {
+        lanes[i] = source[at.unit];
+        at = dk_place_after(at, 1, width);
+    }
+    return dk_load_f32(lanes);
+}
+
+/* Lanes i < count: how many of the steps [first, first + steps) are before the end of the row that
+ * element i from `at` on belongs to. */
+DK_INLINE dk_f32 dk_load_left_f32(const int64_t *lengths, size_t first, size_t steps, dk_place at,
+                                  size_t width, size_t count)
+{
+    float lanes[DK_LANES_F32] = {0};
+    for (size_t i = 0; i < DK_LANES_F32 && i < count; ++i) {
+        const size_t length = (size_t)lengths[at.row];
+        const size_t left = length > first ? length - first : 0;
+        lanes[i] = (float)(left < steps ? left : steps);
+        at = dk_place_after(at, 1, width);
+    }
+    return dk_load_f32(lanes);
+}
+
 /* f64: vectors of double ---------------------------------------------------------- */
 
 typedef double dk_real_f64;
@@ -2648,15 +2765,59 @@ DK_INLINE void dk_store_f64(double *target, dk_f64 value)
     memcpy(target, &value, sizeof value);
 }
 
+/* Loads and stores of the first lanes alone, where the processor has them. */
+#if DK_VECTOR_BITS == 512 && defined(__AVX512F__)
+DK_INLINE dk_f64 dk_load_first_f64(const double *source, size_t count)
+{
+    return (dk_f64)_mm512_maskz_loadu_pd((__mmask8)((1u << count) - 1), source);
+}
+DK_INLINE void dk_store_first_f64(double *target, dk_f64 value, size_t count)
+{
+    _mm512_mask_storeu_pd(target, (__mmask8)((1u << count) - 1), (__m512d)value);
+}
+#elif DK_VECTOR_BITS == 256 && defined(__AVX__)
+DK_INLINE __m256i dk_first_f64(size_t count)
+{
+    const dk_mask_f64 lane = {0, 1, 2, 3};
+    return (__m256i)(lane < (int64_t)count);
+}
+DK_INLINE dk_f64 dk_load_first_f64(const double *source, size_t count)
+{
+    return (dk_f64)_mm256_maskload_pd(source, dk_first_f64(count));
+}
+DK_INLINE void dk_store_first_f64(double *target, dk_f64 value, size_t count)
+{
+    _mm256_maskstore_pd(target, dk_first_f64(count), (__m256d)value);
+}
+#else
+DK_INLINE dk_f64 dk_load_first_f64(const double *source, size_t count)
+{
+    double lanes[DK_LANES_F64] = {0};
+    DK_UNROLL
+    for (size_t i = 0; i < DK_LANES_F64; ++i) {
+        if (i < count) {
+            lanes[i] = source[i];
+        }
+    }
+    return dk_load_f64(lanes);
+}
+DK_INLINE void dk_store_first_f64(double *target, dk_f64 value, size_t count)
+{
+    double lanes[DK_LANES_F64];
+    dk_store_f64(lanes, value);
+    DK_UNROLL
+    for (size_t i = 0; i < DK_LANES_F64; ++i) {
+        if (i < count) {
+            target[i] = lanes[i];
+        }
+    }
+}
+#endif
+
 /* The first `count` lanes; the others are 0. */
 DK_INLINE dk_f64 dk_load_part_f64(const double *source, size_t count)
 {
-    double lanes[DK_LANES_F64] = {0};
-    if (count >= DK_LANES_F64) {
-        return dk_load_f64(source);
-    }
-    memcpy(lanes, source, count * sizeof lanes[0]);
-    return dk_load_f64(lanes);
+    return count >= DK_LANES_F64 ? dk_load_f64(source) : dk_load_first_f64(source, count);
 }
 
 DK_INLINE void dk_store_part_f64(double *target, dk_f64 value, size_t count)
@@ -2664,9 +2825,7 @@ DK_INLINE void dk_store_part_f64(double *target, dk_f64 value, size_t count)
     if (count >= DK_LANES_F64) {
         dk_store_f64(target, value);
     } else {
-        double lanes[DK_LANES_F64];
-        dk_store_f64(lanes, value);
-        memcpy(target, lanes, count * sizeof lanes[0]);
+        dk_store_first_f64(target, value, count);
     }
 }
 
@@ -3141,6 +3300,15 @@ DK_INLINE dk_f64 dk_pow_f64(dk_f64 v, double exponent)
     }
     if (exponent == 0.5) {
         return dk_sqrt_f64(v);
+    }
+    if (exponent == 1.5) {
+        return v * dk_sqrt_f64(v);
+    }
+    if (exponent == -0.5) {
+        return 1.0 / dk_sqrt_f64(v + 0); /* -0 + 0 is 0: a pole has no sign here */
+    }
+    if (exponent == -1.5) {
+        return 1.0 / dk_sqrt_f64(v + 0) / v; /* v to the 3/2 may be subnormal */
     }
     dk_store_f64(lanes, v);
     for (size_t i = 0; i < DK_LANES_F64; ++i) {
@@ -4728,6 +4896,37 @@ DK_FUNCTION void dk_sum_all_f64(size_t rows, const unsigned char *alive, const d
         }
     }
     *out += total;
+}
+
+/* f64: units that run through time by themselves ------------------------------------------- */
+
+/* Lanes i < count of an array that all rows share: source[(at.unit + i) % width]. */
+DK_INLINE dk_f64 dk_load_cycle_f64(const double *source, dk_place at, size_t width, size_t count)
+{
+    double lanes[DK_LANES_F64] = {0};
+    if (DK_LANES_F64 <= width - at.unit) {
+        return dk_load_f64(source + at.unit);
+    }
+    for (size_t i = 0; i < DK_LANES_F64 && i < count; ++i) {
+        lanes[i] = source[at.unit];
+        at = dk_place_after(at, 1, width);
+    }
+    return dk_load_f64(lanes);
+}
+
+/* Lanes i < count: how many of the steps [first, first + steps) are before the end of the row that
+ * element i from `at` on belongs to. */
+DK_INLINE dk_f64 dk_load_left_f64(const int64_t *lengths, size_t first, size_t steps, dk_place at,
+                                  size_t width, size_t count)
+{
+    double lanes[DK_LANES_F64] = {0};
+    for (size_t i = 0; i < DK_LANES_F64 && i < count; ++i) {
+        const size_t length = (size_t)lengths[at.row];
+        const size_t left = length > first ? length - first : 0;
+        lanes[i] = (double)(left < steps ? left : steps);
+        at = dk_place_after(at, 1, width);
+    }
+    return dk_load_f64(lanes);
 }
 
 #endif /* DERIVE_KERNELS_H */

@@ -994,9 +994,9 @@ typedef struct intersection_rnn_f32_backward_step_2_values {
     dk_f32 d_h;
 } intersection_rnn_f32_backward_step_2_values;
 
-DK_INLINE intersection_rnn_f32_backward_step_2_values intersection_rnn_f32_backward_step_2_unit(dk_f32 d_h_products_, dk_f32 d_h_carry, dk_f32 g_h)
+DK_INLINE intersection_rnn_f32_backward_step_2_values intersection_rnn_f32_backward_step_2_unit(dk_f32 d_h_products_2, dk_f32 d_h_carry, dk_f32 g_h)
 {
-    const dk_f32 d_h = d_h_carry * g_h + d_h_products_;
+    const dk_f32 d_h = d_h_carry * g_h + d_h_products_2;
     const intersection_rnn_f32_backward_step_2_values dk_result = {d_h};
     return dk_result;
 }
@@ -2853,9 +2853,9 @@ typedef struct intersection_rnn_f64_backward_step_2_values {
     dk_f64 d_h;
 } intersection_rnn_f64_backward_step_2_values;
 
-DK_INLINE intersection_rnn_f64_backward_step_2_values intersection_rnn_f64_backward_step_2_unit(dk_f64 d_h_products_, dk_f64 d_h_carry, dk_f64 g_h)
+DK_INLINE intersection_rnn_f64_backward_step_2_values intersection_rnn_f64_backward_step_2_unit(dk_f64 d_h_products_2, dk_f64 d_h_carry, dk_f64 g_h)
 {
-    const dk_f64 d_h = d_h_carry * g_h + d_h_products_;
+    const dk_f64 d_h = d_h_carry * g_h + d_h_products_2;
     const intersection_rnn_f64_backward_step_2_values dk_result = {d_h};
     return dk_result;
 }

@@ -245,16 +245,16 @@ static void lstm_layer_norm_ba2016_f32_forward_before_3(const lstm_layer_norm_ba
 /* Before the loop, stage 4: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f32_forward_before_4_values {
-    dk_f32 mean_arg, mean_arg_, mean_arg__, mean_arg___;
+    dk_f32 mean_arg, mean_arg_2, mean_arg_3, mean_arg_4;
 } lstm_layer_norm_ba2016_f32_forward_before_4_values;
 
 DK_INLINE lstm_layer_norm_ba2016_f32_forward_before_4_values lstm_layer_norm_ba2016_f32_forward_before_4_unit(dk_f32 Wx_i, dk_f32 mean_x, dk_f32 Wx_f, dk_f32 Wx_g, dk_f32 Wx_o)
 {
     const dk_f32 mean_arg = dk_square_f32(Wx_i - mean_x);
-    const dk_f32 mean_arg_ = dk_square_f32(Wx_f - mean_x);
-    const dk_f32 mean_arg__ = dk_square_f32(Wx_g - mean_x);
-    const dk_f32 mean_arg___ = dk_square_f32(Wx_o - mean_x);
-    const lstm_layer_norm_ba2016_f32_forward_before_4_values dk_result = {mean_arg, mean_arg_, mean_arg__, mean_arg___};
+    const dk_f32 mean_arg_2 = dk_square_f32(Wx_f - mean_x);
+    const dk_f32 mean_arg_3 = dk_square_f32(Wx_g - mean_x);
+    const dk_f32 mean_arg_4 = dk_square_f32(Wx_o - mean_x);
+    const lstm_layer_norm_ba2016_f32_forward_before_4_values dk_result = {mean_arg, mean_arg_2, mean_arg_3, mean_arg_4};
     return dk_result;
 }
 
@@ -266,9 +266,9 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_before_4_arrays {
     const float *Wx_g;
     const float *Wx_o;
     float *mean_arg;
-    float *mean_arg_;
-    float *mean_arg__;
-    float *mean_arg___;
+    float *mean_arg_2;
+    float *mean_arg_3;
+    float *mean_arg_4;
 } lstm_layer_norm_ba2016_f32_forward_before_4_arrays;
 
 DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_4_at(const lstm_layer_norm_ba2016_f32_forward_before_4_arrays *a, size_t row, size_t unit)
@@ -283,9 +283,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_4_at(const lstm_layer_n
         dk_load_part_f32(a->Wx_o + place, rest));
     (void)place;
     dk_store_part_f32(a->mean_arg + place, value.mean_arg, rest);
-    dk_store_part_f32(a->mean_arg_ + place, value.mean_arg_, rest);
-    dk_store_part_f32(a->mean_arg__ + place, value.mean_arg__, rest);
-    dk_store_part_f32(a->mean_arg___ + place, value.mean_arg___, rest);
+    dk_store_part_f32(a->mean_arg_2 + place, value.mean_arg_2, rest);
+    dk_store_part_f32(a->mean_arg_3 + place, value.mean_arg_3, rest);
+    dk_store_part_f32(a->mean_arg_4 + place, value.mean_arg_4, rest);
 }
 
 static void lstm_layer_norm_ba2016_f32_forward_before_4(const lstm_layer_norm_ba2016_f32_forward_before_4_arrays *a, size_t rows, const dk_team *team)
@@ -309,13 +309,13 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_before_6_values {
     dk_f32 sd_x;
 } lstm_layer_norm_ba2016_f32_forward_before_6_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f32_forward_before_6_values lstm_layer_norm_ba2016_f32_forward_before_6_unit(dk_f32 sum_mean_arg, dk_f32 sum_mean_arg_, dk_f32 sum_mean_arg__, dk_f32 sum_mean_arg___, dk_f32 size_H)
+DK_INLINE lstm_layer_norm_ba2016_f32_forward_before_6_values lstm_layer_norm_ba2016_f32_forward_before_6_unit(dk_f32 sum_mean_arg, dk_f32 sum_mean_arg_2, dk_f32 sum_mean_arg_3, dk_f32 sum_mean_arg_4, dk_f32 size_H)
 {
     const dk_f32 mean_mean_arg = sum_mean_arg / size_H;
-    const dk_f32 mean_mean_arg_ = sum_mean_arg_ / size_H;
-    const dk_f32 mean_mean_arg__ = sum_mean_arg__ / size_H;
-    const dk_f32 mean_mean_arg___ = sum_mean_arg___ / size_H;
-    const dk_f32 var_x = 0.25f * mean_mean_arg + 0.25f * mean_mean_arg_ + 0.25f * mean_mean_arg__ + 0.25f * mean_mean_arg___;
+    const dk_f32 mean_mean_arg_2 = sum_mean_arg_2 / size_H;
+    const dk_f32 mean_mean_arg_3 = sum_mean_arg_3 / size_H;
+    const dk_f32 mean_mean_arg_4 = sum_mean_arg_4 / size_H;
+    const dk_f32 var_x = 0.25f * mean_mean_arg + 0.25f * mean_mean_arg_2 + 0.25f * mean_mean_arg_3 + 0.25f * mean_mean_arg_4;
     const dk_f32 a_sd_x = var_x + 1e-05f;
     const dk_f32 sd_x = dk_sqrt_f32(a_sd_x);
     const lstm_layer_norm_ba2016_f32_forward_before_6_values dk_result = {sd_x};
@@ -325,9 +325,9 @@ DK_INLINE lstm_layer_norm_ba2016_f32_forward_before_6_values lstm_layer_norm_ba2
 typedef struct lstm_layer_norm_ba2016_f32_forward_before_6_arrays {
     size_t dk_width;
     const float *sum_mean_arg;
-    const float *sum_mean_arg_;
-    const float *sum_mean_arg__;
-    const float *sum_mean_arg___;
+    const float *sum_mean_arg_2;
+    const float *sum_mean_arg_3;
+    const float *sum_mean_arg_4;
     float *sd_x;
     float dk_size_H;
 } lstm_layer_norm_ba2016_f32_forward_before_6_arrays;
@@ -338,9 +338,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_6_at(const lstm_layer_n
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_forward_before_6_values value = lstm_layer_norm_ba2016_f32_forward_before_6_unit(
         dk_load_part_f32(a->sum_mean_arg + place, rest),
-        dk_load_part_f32(a->sum_mean_arg_ + place, rest),
-        dk_load_part_f32(a->sum_mean_arg__ + place, rest),
-        dk_load_part_f32(a->sum_mean_arg___ + place, rest),
+        dk_load_part_f32(a->sum_mean_arg_2 + place, rest),
+        dk_load_part_f32(a->sum_mean_arg_3 + place, rest),
+        dk_load_part_f32(a->sum_mean_arg_4 + place, rest),
         dk_splat_f32(a->dk_size_H));
     (void)place;
     dk_store_part_f32(a->sd_x + place, value.sd_x, rest);
@@ -483,16 +483,16 @@ static void lstm_layer_norm_ba2016_f32_forward_step_3(const lstm_layer_norm_ba20
 /* Each step, stage 4: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f32_forward_step_4_values {
-    dk_f32 mean_arg____, mean_arg_____, mean_arg______, mean_arg_______;
+    dk_f32 mean_arg_5, mean_arg_6, mean_arg_7, mean_arg_8;
 } lstm_layer_norm_ba2016_f32_forward_step_4_values;
 
 DK_INLINE lstm_layer_norm_ba2016_f32_forward_step_4_values lstm_layer_norm_ba2016_f32_forward_step_4_unit(dk_f32 Uh_i, dk_f32 mean_h, dk_f32 Uh_f, dk_f32 Uh_g, dk_f32 Uh_o)
 {
-    const dk_f32 mean_arg____ = dk_square_f32(Uh_i - mean_h);
-    const dk_f32 mean_arg_____ = dk_square_f32(Uh_f - mean_h);
-    const dk_f32 mean_arg______ = dk_square_f32(Uh_g - mean_h);
-    const dk_f32 mean_arg_______ = dk_square_f32(Uh_o - mean_h);
-    const lstm_layer_norm_ba2016_f32_forward_step_4_values dk_result = {mean_arg____, mean_arg_____, mean_arg______, mean_arg_______};
+    const dk_f32 mean_arg_5 = dk_square_f32(Uh_i - mean_h);
+    const dk_f32 mean_arg_6 = dk_square_f32(Uh_f - mean_h);
+    const dk_f32 mean_arg_7 = dk_square_f32(Uh_g - mean_h);
+    const dk_f32 mean_arg_8 = dk_square_f32(Uh_o - mean_h);
+    const lstm_layer_norm_ba2016_f32_forward_step_4_values dk_result = {mean_arg_5, mean_arg_6, mean_arg_7, mean_arg_8};
     return dk_result;
 }
 
@@ -503,10 +503,10 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_step_4_arrays {
     const float *Uh_f;
     const float *Uh_g;
     const float *Uh_o;
-    float *mean_arg____;
-    float *mean_arg_____;
-    float *mean_arg______;
-    float *mean_arg_______;
+    float *mean_arg_5;
+    float *mean_arg_6;
+    float *mean_arg_7;
+    float *mean_arg_8;
 } lstm_layer_norm_ba2016_f32_forward_step_4_arrays;
 
 DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_4_at(const lstm_layer_norm_ba2016_f32_forward_step_4_arrays *a, size_t row, size_t unit)
@@ -520,10 +520,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_4_at(const lstm_layer_nor
         dk_load_part_f32(a->Uh_g + place, rest),
         dk_load_part_f32(a->Uh_o + place, rest));
     (void)place;
-    dk_store_part_f32(a->mean_arg____ + place, value.mean_arg____, rest);
-    dk_store_part_f32(a->mean_arg_____ + place, value.mean_arg_____, rest);
-    dk_store_part_f32(a->mean_arg______ + place, value.mean_arg______, rest);
-    dk_store_part_f32(a->mean_arg_______ + place, value.mean_arg_______, rest);
+    dk_store_part_f32(a->mean_arg_5 + place, value.mean_arg_5, rest);
+    dk_store_part_f32(a->mean_arg_6 + place, value.mean_arg_6, rest);
+    dk_store_part_f32(a->mean_arg_7 + place, value.mean_arg_7, rest);
+    dk_store_part_f32(a->mean_arg_8 + place, value.mean_arg_8, rest);
 }
 
 static void lstm_layer_norm_ba2016_f32_forward_step_4(const lstm_layer_norm_ba2016_f32_forward_step_4_arrays *a, size_t rows, const dk_team *team)
@@ -547,13 +547,13 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_step_6_values {
     dk_f32 sd_h;
 } lstm_layer_norm_ba2016_f32_forward_step_6_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f32_forward_step_6_values lstm_layer_norm_ba2016_f32_forward_step_6_unit(dk_f32 sum_mean_arg____, dk_f32 sum_mean_arg_____, dk_f32 sum_mean_arg______, dk_f32 sum_mean_arg_______, dk_f32 size_H)
+DK_INLINE lstm_layer_norm_ba2016_f32_forward_step_6_values lstm_layer_norm_ba2016_f32_forward_step_6_unit(dk_f32 sum_mean_arg_5, dk_f32 sum_mean_arg_6, dk_f32 sum_mean_arg_7, dk_f32 sum_mean_arg_8, dk_f32 size_H)
 {
-    const dk_f32 mean_mean_arg____ = sum_mean_arg____ / size_H;
-    const dk_f32 mean_mean_arg_____ = sum_mean_arg_____ / size_H;
-    const dk_f32 mean_mean_arg______ = sum_mean_arg______ / size_H;
-    const dk_f32 mean_mean_arg_______ = sum_mean_arg_______ / size_H;
-    const dk_f32 var_h = 0.25f * mean_mean_arg____ + 0.25f * mean_mean_arg_____ + 0.25f * mean_mean_arg______ + 0.25f * mean_mean_arg_______;
+    const dk_f32 mean_mean_arg_5 = sum_mean_arg_5 / size_H;
+    const dk_f32 mean_mean_arg_6 = sum_mean_arg_6 / size_H;
+    const dk_f32 mean_mean_arg_7 = sum_mean_arg_7 / size_H;
+    const dk_f32 mean_mean_arg_8 = sum_mean_arg_8 / size_H;
+    const dk_f32 var_h = 0.25f * mean_mean_arg_5 + 0.25f * mean_mean_arg_6 + 0.25f * mean_mean_arg_7 + 0.25f * mean_mean_arg_8;
     const dk_f32 a_sd_h = var_h + 1e-05f;
     const dk_f32 sd_h = dk_sqrt_f32(a_sd_h);
     const lstm_layer_norm_ba2016_f32_forward_step_6_values dk_result = {sd_h};
@@ -562,10 +562,10 @@ DK_INLINE lstm_layer_norm_ba2016_f32_forward_step_6_values lstm_layer_norm_ba201
 
 typedef struct lstm_layer_norm_ba2016_f32_forward_step_6_arrays {
     size_t dk_width;
-    const float *sum_mean_arg____;
-    const float *sum_mean_arg_____;
-    const float *sum_mean_arg______;
-    const float *sum_mean_arg_______;
+    const float *sum_mean_arg_5;
+    const float *sum_mean_arg_6;
+    const float *sum_mean_arg_7;
+    const float *sum_mean_arg_8;
     float *sd_h;
     float dk_size_H;
 } lstm_layer_norm_ba2016_f32_forward_step_6_arrays;
@@ -575,10 +575,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_6_at(const lstm_layer_nor
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_forward_step_6_values value = lstm_layer_norm_ba2016_f32_forward_step_6_unit(
-        dk_load_part_f32(a->sum_mean_arg____ + place, rest),
-        dk_load_part_f32(a->sum_mean_arg_____ + place, rest),
-        dk_load_part_f32(a->sum_mean_arg______ + place, rest),
-        dk_load_part_f32(a->sum_mean_arg_______ + place, rest),
+        dk_load_part_f32(a->sum_mean_arg_5 + place, rest),
+        dk_load_part_f32(a->sum_mean_arg_6 + place, rest),
+        dk_load_part_f32(a->sum_mean_arg_7 + place, rest),
+        dk_load_part_f32(a->sum_mean_arg_8 + place, rest),
         dk_splat_f32(a->dk_size_H));
     (void)place;
     dk_store_part_f32(a->sd_h + place, value.sd_h, rest);
@@ -896,12 +896,12 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_layout {
     size_t mean_x_buffer;
     size_t mean_arg_buffer;
     size_t sum_mean_arg_buffer;
-    size_t mean_arg__buffer;
-    size_t sum_mean_arg__buffer;
-    size_t mean_arg___buffer;
-    size_t sum_mean_arg___buffer;
-    size_t mean_arg____buffer;
-    size_t sum_mean_arg____buffer;
+    size_t mean_arg_2_buffer;
+    size_t sum_mean_arg_2_buffer;
+    size_t mean_arg_3_buffer;
+    size_t sum_mean_arg_3_buffer;
+    size_t mean_arg_4_buffer;
+    size_t sum_mean_arg_4_buffer;
     size_t sd_x_buffer;
     size_t Uh_i_buffer;
     size_t Uh_f_buffer;
@@ -912,14 +912,14 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_layout {
     size_t sum_Uh_g_buffer;
     size_t sum_Uh_o_buffer;
     size_t mean_h_buffer;
-    size_t mean_arg_____buffer;
-    size_t sum_mean_arg_____buffer;
-    size_t mean_arg______buffer;
-    size_t sum_mean_arg______buffer;
-    size_t mean_arg_______buffer;
-    size_t sum_mean_arg_______buffer;
-    size_t mean_arg________buffer;
-    size_t sum_mean_arg________buffer;
+    size_t mean_arg_5_buffer;
+    size_t sum_mean_arg_5_buffer;
+    size_t mean_arg_6_buffer;
+    size_t sum_mean_arg_6_buffer;
+    size_t mean_arg_7_buffer;
+    size_t sum_mean_arg_7_buffer;
+    size_t mean_arg_8_buffer;
+    size_t sum_mean_arg_8_buffer;
     size_t sd_h_buffer;
     size_t o_buffer;
     size_t sum_c_next_buffer;
@@ -958,12 +958,12 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_lay_out(const lstm_layer_nor
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), 1, &at->mean_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg__buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg__buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg___buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg___buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg____buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg_2_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg_2_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg_3_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg_3_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg_4_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg_4_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), 1, &at->sd_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), sizes->H, &at->Uh_i_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), sizes->H, &at->Uh_f_buffer);
@@ -974,14 +974,14 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_lay_out(const lstm_layer_nor
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_Uh_g_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_Uh_o_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), 1, &at->mean_h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg________buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg________buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_5_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_5_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_6_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_6_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_7_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_7_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_8_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_8_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), 1, &at->sd_h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->o_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_c_next_buffer);
@@ -1043,12 +1043,12 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_call {
         dk_target_f32 mean_x;
         dk_target_f32 mean_arg;
         dk_target_f32 sum_mean_arg;
-        dk_target_f32 mean_arg_;
-        dk_target_f32 sum_mean_arg_;
-        dk_target_f32 mean_arg__;
-        dk_target_f32 sum_mean_arg__;
-        dk_target_f32 mean_arg___;
-        dk_target_f32 sum_mean_arg___;
+        dk_target_f32 mean_arg_2;
+        dk_target_f32 sum_mean_arg_2;
+        dk_target_f32 mean_arg_3;
+        dk_target_f32 sum_mean_arg_3;
+        dk_target_f32 mean_arg_4;
+        dk_target_f32 sum_mean_arg_4;
         dk_target_f32 sd_x;
         dk_target_f32 Uh_i;
         dk_target_f32 Uh_f;
@@ -1059,14 +1059,14 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_call {
         dk_target_f32 sum_Uh_g;
         dk_target_f32 sum_Uh_o;
         dk_target_f32 mean_h;
-        dk_target_f32 mean_arg____;
-        dk_target_f32 sum_mean_arg____;
-        dk_target_f32 mean_arg_____;
-        dk_target_f32 sum_mean_arg_____;
-        dk_target_f32 mean_arg______;
-        dk_target_f32 sum_mean_arg______;
-        dk_target_f32 mean_arg_______;
-        dk_target_f32 sum_mean_arg_______;
+        dk_target_f32 mean_arg_5;
+        dk_target_f32 sum_mean_arg_5;
+        dk_target_f32 mean_arg_6;
+        dk_target_f32 sum_mean_arg_6;
+        dk_target_f32 mean_arg_7;
+        dk_target_f32 sum_mean_arg_7;
+        dk_target_f32 mean_arg_8;
+        dk_target_f32 sum_mean_arg_8;
         dk_target_f32 sd_h;
         dk_target_f32 o;
         dk_target_f32 sum_c_next;
@@ -1298,24 +1298,24 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_prepare(const lstm_layer_nor
     call->at.sum_mean_arg.at = args->workspace + at.sum_mean_arg_buffer;
     call->at.sum_mean_arg.global = 0;
     call->at.sum_mean_arg.local = 1;
-    call->at.mean_arg_.at = args->workspace + at.mean_arg__buffer;
-    call->at.mean_arg_.global = 0;
-    call->at.mean_arg_.local = sizes->H;
-    call->at.sum_mean_arg_.at = args->workspace + at.sum_mean_arg__buffer;
-    call->at.sum_mean_arg_.global = 0;
-    call->at.sum_mean_arg_.local = 1;
-    call->at.mean_arg__.at = args->workspace + at.mean_arg___buffer;
-    call->at.mean_arg__.global = 0;
-    call->at.mean_arg__.local = sizes->H;
-    call->at.sum_mean_arg__.at = args->workspace + at.sum_mean_arg___buffer;
-    call->at.sum_mean_arg__.global = 0;
-    call->at.sum_mean_arg__.local = 1;
-    call->at.mean_arg___.at = args->workspace + at.mean_arg____buffer;
-    call->at.mean_arg___.global = 0;
-    call->at.mean_arg___.local = sizes->H;
-    call->at.sum_mean_arg___.at = args->workspace + at.sum_mean_arg____buffer;
-    call->at.sum_mean_arg___.global = 0;
-    call->at.sum_mean_arg___.local = 1;
+    call->at.mean_arg_2.at = args->workspace + at.mean_arg_2_buffer;
+    call->at.mean_arg_2.global = 0;
+    call->at.mean_arg_2.local = sizes->H;
+    call->at.sum_mean_arg_2.at = args->workspace + at.sum_mean_arg_2_buffer;
+    call->at.sum_mean_arg_2.global = 0;
+    call->at.sum_mean_arg_2.local = 1;
+    call->at.mean_arg_3.at = args->workspace + at.mean_arg_3_buffer;
+    call->at.mean_arg_3.global = 0;
+    call->at.mean_arg_3.local = sizes->H;
+    call->at.sum_mean_arg_3.at = args->workspace + at.sum_mean_arg_3_buffer;
+    call->at.sum_mean_arg_3.global = 0;
+    call->at.sum_mean_arg_3.local = 1;
+    call->at.mean_arg_4.at = args->workspace + at.mean_arg_4_buffer;
+    call->at.mean_arg_4.global = 0;
+    call->at.mean_arg_4.local = sizes->H;
+    call->at.sum_mean_arg_4.at = args->workspace + at.sum_mean_arg_4_buffer;
+    call->at.sum_mean_arg_4.global = 0;
+    call->at.sum_mean_arg_4.local = 1;
     call->at.sd_x.at = training ? args->saved + kept.sd_x : args->workspace + at.sd_x_buffer;
     call->at.sd_x.global = training ? 1 : 0;
     call->at.sd_x.local = training ? 0 : 1;
@@ -1346,30 +1346,30 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_prepare(const lstm_layer_nor
     call->at.mean_h.at = training ? args->saved + kept.mean_h : args->workspace + at.mean_h_buffer;
     call->at.mean_h.global = training ? 1 : 0;
     call->at.mean_h.local = training ? 0 : 0;
-    call->at.mean_arg____.at = args->workspace + at.mean_arg_____buffer + call->first_row * sizes->H;
-    call->at.mean_arg____.global = 0;
-    call->at.mean_arg____.local = 0;
-    call->at.sum_mean_arg____.at = args->workspace + at.sum_mean_arg_____buffer + call->first_row * 1;
-    call->at.sum_mean_arg____.global = 0;
-    call->at.sum_mean_arg____.local = 0;
-    call->at.mean_arg_____.at = args->workspace + at.mean_arg______buffer + call->first_row * sizes->H;
-    call->at.mean_arg_____.global = 0;
-    call->at.mean_arg_____.local = 0;
-    call->at.sum_mean_arg_____.at = args->workspace + at.sum_mean_arg______buffer + call->first_row * 1;
-    call->at.sum_mean_arg_____.global = 0;
-    call->at.sum_mean_arg_____.local = 0;
-    call->at.mean_arg______.at = args->workspace + at.mean_arg_______buffer + call->first_row * sizes->H;
-    call->at.mean_arg______.global = 0;
-    call->at.mean_arg______.local = 0;
-    call->at.sum_mean_arg______.at = args->workspace + at.sum_mean_arg_______buffer + call->first_row * 1;
-    call->at.sum_mean_arg______.global = 0;
-    call->at.sum_mean_arg______.local = 0;
-    call->at.mean_arg_______.at = args->workspace + at.mean_arg________buffer + call->first_row * sizes->H;
-    call->at.mean_arg_______.global = 0;
-    call->at.mean_arg_______.local = 0;
-    call->at.sum_mean_arg_______.at = args->workspace + at.sum_mean_arg________buffer + call->first_row * 1;
-    call->at.sum_mean_arg_______.global = 0;
-    call->at.sum_mean_arg_______.local = 0;
+    call->at.mean_arg_5.at = args->workspace + at.mean_arg_5_buffer + call->first_row * sizes->H;
+    call->at.mean_arg_5.global = 0;
+    call->at.mean_arg_5.local = 0;
+    call->at.sum_mean_arg_5.at = args->workspace + at.sum_mean_arg_5_buffer + call->first_row * 1;
+    call->at.sum_mean_arg_5.global = 0;
+    call->at.sum_mean_arg_5.local = 0;
+    call->at.mean_arg_6.at = args->workspace + at.mean_arg_6_buffer + call->first_row * sizes->H;
+    call->at.mean_arg_6.global = 0;
+    call->at.mean_arg_6.local = 0;
+    call->at.sum_mean_arg_6.at = args->workspace + at.sum_mean_arg_6_buffer + call->first_row * 1;
+    call->at.sum_mean_arg_6.global = 0;
+    call->at.sum_mean_arg_6.local = 0;
+    call->at.mean_arg_7.at = args->workspace + at.mean_arg_7_buffer + call->first_row * sizes->H;
+    call->at.mean_arg_7.global = 0;
+    call->at.mean_arg_7.local = 0;
+    call->at.sum_mean_arg_7.at = args->workspace + at.sum_mean_arg_7_buffer + call->first_row * 1;
+    call->at.sum_mean_arg_7.global = 0;
+    call->at.sum_mean_arg_7.local = 0;
+    call->at.mean_arg_8.at = args->workspace + at.mean_arg_8_buffer + call->first_row * sizes->H;
+    call->at.mean_arg_8.global = 0;
+    call->at.mean_arg_8.local = 0;
+    call->at.sum_mean_arg_8.at = args->workspace + at.sum_mean_arg_8_buffer + call->first_row * 1;
+    call->at.sum_mean_arg_8.global = 0;
+    call->at.sum_mean_arg_8.local = 0;
     call->at.sd_h.at = training ? args->saved + kept.sd_h : args->workspace + at.sd_h_buffer;
     call->at.sd_h.global = training ? 1 : 0;
     call->at.sd_h.local = training ? 0 : 0;
@@ -1604,24 +1604,24 @@ static void lstm_layer_norm_ba2016_f32_forward_before(const lstm_layer_norm_ba20
         a.Wx_g = dk_into_f32(call->at.Wx_g, row, local);
         a.Wx_o = dk_into_f32(call->at.Wx_o, row, local);
         a.mean_arg = dk_into_f32(call->at.mean_arg, row, local);
-        a.mean_arg_ = dk_into_f32(call->at.mean_arg_, row, local);
-        a.mean_arg__ = dk_into_f32(call->at.mean_arg__, row, local);
-        a.mean_arg___ = dk_into_f32(call->at.mean_arg___, row, local);
+        a.mean_arg_2 = dk_into_f32(call->at.mean_arg_2, row, local);
+        a.mean_arg_3 = dk_into_f32(call->at.mean_arg_3, row, local);
+        a.mean_arg_4 = dk_into_f32(call->at.mean_arg_4, row, local);
         lstm_layer_norm_ba2016_f32_forward_before_4(&a, rows, team);
         dk_wait(team);
     }
     dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg__, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg__, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg___, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg___, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_2, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_2, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_3, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_3, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_4, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_4, row, local), team);
     dk_wait(team);
     {
         lstm_layer_norm_ba2016_f32_forward_before_6_arrays a;
         a.dk_width = 1;
         a.sum_mean_arg = dk_into_f32(call->at.sum_mean_arg, row, local);
-        a.sum_mean_arg_ = dk_into_f32(call->at.sum_mean_arg_, row, local);
-        a.sum_mean_arg__ = dk_into_f32(call->at.sum_mean_arg__, row, local);
-        a.sum_mean_arg___ = dk_into_f32(call->at.sum_mean_arg___, row, local);
+        a.sum_mean_arg_2 = dk_into_f32(call->at.sum_mean_arg_2, row, local);
+        a.sum_mean_arg_3 = dk_into_f32(call->at.sum_mean_arg_3, row, local);
+        a.sum_mean_arg_4 = dk_into_f32(call->at.sum_mean_arg_4, row, local);
         a.sd_x = dk_into_f32(call->at.sd_x, row, local);
         a.dk_size_H = (float)(sizes->H);
         lstm_layer_norm_ba2016_f32_forward_before_6(&a, rows, team);
@@ -1687,25 +1687,25 @@ static void lstm_layer_norm_ba2016_f32_forward_step(const lstm_layer_norm_ba2016
         a.Uh_f = dk_into_f32(call->at.Uh_f, row, local);
         a.Uh_g = dk_into_f32(call->at.Uh_g, row, local);
         a.Uh_o = dk_into_f32(call->at.Uh_o, row, local);
-        a.mean_arg____ = dk_into_f32(call->at.mean_arg____, row, local);
-        a.mean_arg_____ = dk_into_f32(call->at.mean_arg_____, row, local);
-        a.mean_arg______ = dk_into_f32(call->at.mean_arg______, row, local);
-        a.mean_arg_______ = dk_into_f32(call->at.mean_arg_______, row, local);
+        a.mean_arg_5 = dk_into_f32(call->at.mean_arg_5, row, local);
+        a.mean_arg_6 = dk_into_f32(call->at.mean_arg_6, row, local);
+        a.mean_arg_7 = dk_into_f32(call->at.mean_arg_7, row, local);
+        a.mean_arg_8 = dk_into_f32(call->at.mean_arg_8, row, local);
         lstm_layer_norm_ba2016_f32_forward_step_4(&a, rows, team);
         dk_wait(team);
     }
-    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg____, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg____, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_____, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_____, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg______, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg______, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_______, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_______, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_5, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_5, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_6, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_6, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_7, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_7, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.mean_arg_8, row, local), sizes->H, dk_into_f32(call->at.sum_mean_arg_8, row, local), team);
     dk_wait(team);
     {
         lstm_layer_norm_ba2016_f32_forward_step_6_arrays a;
         a.dk_width = 1;
-        a.sum_mean_arg____ = dk_into_f32(call->at.sum_mean_arg____, row, local);
-        a.sum_mean_arg_____ = dk_into_f32(call->at.sum_mean_arg_____, row, local);
-        a.sum_mean_arg______ = dk_into_f32(call->at.sum_mean_arg______, row, local);
-        a.sum_mean_arg_______ = dk_into_f32(call->at.sum_mean_arg_______, row, local);
+        a.sum_mean_arg_5 = dk_into_f32(call->at.sum_mean_arg_5, row, local);
+        a.sum_mean_arg_6 = dk_into_f32(call->at.sum_mean_arg_6, row, local);
+        a.sum_mean_arg_7 = dk_into_f32(call->at.sum_mean_arg_7, row, local);
+        a.sum_mean_arg_8 = dk_into_f32(call->at.sum_mean_arg_8, row, local);
         a.sd_h = dk_into_f32(call->at.sd_h, row, local);
         a.dk_size_H = (float)(sizes->H);
         lstm_layer_norm_ba2016_f32_forward_step_6(&a, rows, team);
@@ -2251,16 +2251,16 @@ static void lstm_layer_norm_ba2016_f32_backward_step_7(const lstm_layer_norm_ba2
 /* Each step, stage 9: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f32_backward_step_9_values {
-    dk_f32 d_sum_mean_arg_______;
+    dk_f32 d_sum_mean_arg_8;
 } lstm_layer_norm_ba2016_f32_backward_step_9_values;
 
 DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_9_values lstm_layer_norm_ba2016_f32_backward_step_9_unit(dk_f32 d_sd_h_1, dk_f32 d_sd_h_2, dk_f32 d_sd_h_3, dk_f32 d_sd_h_4, dk_f32 sd_h, dk_f32 size_H)
 {
     const dk_f32 d_sd_h = d_sd_h_1 + d_sd_h_2 + d_sd_h_3 + d_sd_h_4;
     const dk_f32 d_a_sd_h = 0.5f * d_sd_h / sd_h;
-    const dk_f32 d_mean_mean_arg_______ = 0.25f * d_a_sd_h;
-    const dk_f32 d_sum_mean_arg_______ = d_mean_mean_arg_______ / size_H;
-    const lstm_layer_norm_ba2016_f32_backward_step_9_values dk_result = {d_sum_mean_arg_______};
+    const dk_f32 d_mean_mean_arg_8 = 0.25f * d_a_sd_h;
+    const dk_f32 d_sum_mean_arg_8 = d_mean_mean_arg_8 / size_H;
+    const lstm_layer_norm_ba2016_f32_backward_step_9_values dk_result = {d_sum_mean_arg_8};
     return dk_result;
 }
 
@@ -2271,7 +2271,7 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_step_9_arrays {
     const float *d_sd_h_3;
     const float *d_sd_h_4;
     const float *sd_h;
-    float *d_sum_mean_arg_______;
+    float *d_sum_mean_arg_8;
     float dk_size_H;
 } lstm_layer_norm_ba2016_f32_backward_step_9_arrays;
 
@@ -2287,7 +2287,7 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_9_at(const lstm_layer_no
         dk_load_part_f32(a->sd_h + place, rest),
         dk_splat_f32(a->dk_size_H));
     (void)place;
-    dk_store_part_f32(a->d_sum_mean_arg_______ + place, value.d_sum_mean_arg_______, rest);
+    dk_store_part_f32(a->d_sum_mean_arg_8 + place, value.d_sum_mean_arg_8, rest);
 }
 
 static void lstm_layer_norm_ba2016_f32_backward_step_9(const lstm_layer_norm_ba2016_f32_backward_step_9_arrays *a, size_t rows, const dk_team *team)
@@ -2303,33 +2303,33 @@ static void lstm_layer_norm_ba2016_f32_backward_step_9(const lstm_layer_norm_ba2
 /* Each step, stage 10: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f32_backward_step_10_values {
-    dk_f32 d_mean_arg_______, d_mean_h_of_mean_arg_______, d_mean_h_of_mean_arg______, d_mean_h_of_mean_arg_____, d_mean_h_of_mean_arg____;
+    dk_f32 d_mean_arg_8, d_mean_h_of_mean_arg_8, d_mean_h_of_mean_arg_7, d_mean_h_of_mean_arg_6, d_mean_h_of_mean_arg_5;
 } lstm_layer_norm_ba2016_f32_backward_step_10_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_10_values lstm_layer_norm_ba2016_f32_backward_step_10_unit(dk_f32 d_sum_mean_arg_______, dk_f32 Uh_o, dk_f32 mean_h, dk_f32 Uh_g, dk_f32 Uh_f, dk_f32 Uh_i)
+DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_10_values lstm_layer_norm_ba2016_f32_backward_step_10_unit(dk_f32 d_sum_mean_arg_8, dk_f32 Uh_o, dk_f32 mean_h, dk_f32 Uh_g, dk_f32 Uh_f, dk_f32 Uh_i)
 {
-    const dk_f32 d_mean_arg_______ = d_sum_mean_arg_______;
-    const dk_f32 d_mean_h_of_mean_arg_______ = d_mean_arg_______ * (2.0f * mean_h - 2.0f * Uh_o);
-    const dk_f32 d_mean_h_of_mean_arg______ = d_mean_arg_______ * (2.0f * mean_h - 2.0f * Uh_g);
-    const dk_f32 d_mean_h_of_mean_arg_____ = d_mean_arg_______ * (2.0f * mean_h - 2.0f * Uh_f);
-    const dk_f32 d_mean_h_of_mean_arg____ = d_mean_arg_______ * (2.0f * mean_h - 2.0f * Uh_i);
-    const lstm_layer_norm_ba2016_f32_backward_step_10_values dk_result = {d_mean_arg_______, d_mean_h_of_mean_arg_______, d_mean_h_of_mean_arg______, d_mean_h_of_mean_arg_____, d_mean_h_of_mean_arg____};
+    const dk_f32 d_mean_arg_8 = d_sum_mean_arg_8;
+    const dk_f32 d_mean_h_of_mean_arg_8 = d_mean_arg_8 * (2.0f * mean_h - 2.0f * Uh_o);
+    const dk_f32 d_mean_h_of_mean_arg_7 = d_mean_arg_8 * (2.0f * mean_h - 2.0f * Uh_g);
+    const dk_f32 d_mean_h_of_mean_arg_6 = d_mean_arg_8 * (2.0f * mean_h - 2.0f * Uh_f);
+    const dk_f32 d_mean_h_of_mean_arg_5 = d_mean_arg_8 * (2.0f * mean_h - 2.0f * Uh_i);
+    const lstm_layer_norm_ba2016_f32_backward_step_10_values dk_result = {d_mean_arg_8, d_mean_h_of_mean_arg_8, d_mean_h_of_mean_arg_7, d_mean_h_of_mean_arg_6, d_mean_h_of_mean_arg_5};
     return dk_result;
 }
 
 typedef struct lstm_layer_norm_ba2016_f32_backward_step_10_arrays {
     size_t dk_width;
-    const float *d_sum_mean_arg_______;
+    const float *d_sum_mean_arg_8;
     const float *Uh_o;
     const float *mean_h;
     const float *Uh_g;
     const float *Uh_f;
     const float *Uh_i;
-    float *d_mean_arg_______;
-    float *d_mean_h_of_mean_arg_______;
-    float *d_mean_h_of_mean_arg______;
-    float *d_mean_h_of_mean_arg_____;
-    float *d_mean_h_of_mean_arg____;
+    float *d_mean_arg_8;
+    float *d_mean_h_of_mean_arg_8;
+    float *d_mean_h_of_mean_arg_7;
+    float *d_mean_h_of_mean_arg_6;
+    float *d_mean_h_of_mean_arg_5;
 } lstm_layer_norm_ba2016_f32_backward_step_10_arrays;
 
 DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_10_at(const lstm_layer_norm_ba2016_f32_backward_step_10_arrays *a, size_t row, size_t unit)
@@ -2337,18 +2337,18 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_10_at(const lstm_layer_n
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_backward_step_10_values value = lstm_layer_norm_ba2016_f32_backward_step_10_unit(
-        dk_splat_f32(a->d_sum_mean_arg_______[row]),
+        dk_splat_f32(a->d_sum_mean_arg_8[row]),
         dk_load_part_f32(a->Uh_o + place, rest),
         dk_splat_f32(a->mean_h[row]),
         dk_load_part_f32(a->Uh_g + place, rest),
         dk_load_part_f32(a->Uh_f + place, rest),
         dk_load_part_f32(a->Uh_i + place, rest));
     (void)place;
-    dk_store_part_f32(a->d_mean_arg_______ + place, value.d_mean_arg_______, rest);
-    dk_store_part_f32(a->d_mean_h_of_mean_arg_______ + place, value.d_mean_h_of_mean_arg_______, rest);
-    dk_store_part_f32(a->d_mean_h_of_mean_arg______ + place, value.d_mean_h_of_mean_arg______, rest);
-    dk_store_part_f32(a->d_mean_h_of_mean_arg_____ + place, value.d_mean_h_of_mean_arg_____, rest);
-    dk_store_part_f32(a->d_mean_h_of_mean_arg____ + place, value.d_mean_h_of_mean_arg____, rest);
+    dk_store_part_f32(a->d_mean_arg_8 + place, value.d_mean_arg_8, rest);
+    dk_store_part_f32(a->d_mean_h_of_mean_arg_8 + place, value.d_mean_h_of_mean_arg_8, rest);
+    dk_store_part_f32(a->d_mean_h_of_mean_arg_7 + place, value.d_mean_h_of_mean_arg_7, rest);
+    dk_store_part_f32(a->d_mean_h_of_mean_arg_6 + place, value.d_mean_h_of_mean_arg_6, rest);
+    dk_store_part_f32(a->d_mean_h_of_mean_arg_5 + place, value.d_mean_h_of_mean_arg_5, rest);
 }
 
 static void lstm_layer_norm_ba2016_f32_backward_step_10(const lstm_layer_norm_ba2016_f32_backward_step_10_arrays *a, size_t rows, const dk_team *team)
@@ -2427,12 +2427,12 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_step_13_values {
     dk_f32 d_Uh_o, d_Uh_g, d_Uh_f, d_Uh_i;
 } lstm_layer_norm_ba2016_f32_backward_step_13_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_13_values lstm_layer_norm_ba2016_f32_backward_step_13_unit(dk_f32 d_sum_Uh_o, dk_f32 d_mean_arg_______, dk_f32 mean_h, dk_f32 Uh_o, dk_f32 d_a_o, dk_f32 gamma_h_o, dk_f32 sd_h, dk_f32 Uh_g, dk_f32 d_a_g, dk_f32 gamma_h_g, dk_f32 Uh_f, dk_f32 d_a_f, dk_f32 gamma_h_f, dk_f32 Uh_i, dk_f32 d_a_i, dk_f32 gamma_h_i)
+DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_13_values lstm_layer_norm_ba2016_f32_backward_step_13_unit(dk_f32 d_sum_Uh_o, dk_f32 d_mean_arg_8, dk_f32 mean_h, dk_f32 Uh_o, dk_f32 d_a_o, dk_f32 gamma_h_o, dk_f32 sd_h, dk_f32 Uh_g, dk_f32 d_a_g, dk_f32 gamma_h_g, dk_f32 Uh_f, dk_f32 d_a_f, dk_f32 gamma_h_f, dk_f32 Uh_i, dk_f32 d_a_i, dk_f32 gamma_h_i)
 {
-    const dk_f32 d_Uh_o = d_a_o * gamma_h_o / sd_h + d_mean_arg_______ * (2.0f * Uh_o - 2.0f * mean_h) + d_sum_Uh_o;
-    const dk_f32 d_Uh_g = d_a_g * gamma_h_g / sd_h + d_mean_arg_______ * (2.0f * Uh_g - 2.0f * mean_h) + d_sum_Uh_o;
-    const dk_f32 d_Uh_f = d_a_f * gamma_h_f / sd_h + d_mean_arg_______ * (2.0f * Uh_f - 2.0f * mean_h) + d_sum_Uh_o;
-    const dk_f32 d_Uh_i = d_a_i * gamma_h_i / sd_h + d_mean_arg_______ * (2.0f * Uh_i - 2.0f * mean_h) + d_sum_Uh_o;
+    const dk_f32 d_Uh_o = d_a_o * gamma_h_o / sd_h + d_mean_arg_8 * (2.0f * Uh_o - 2.0f * mean_h) + d_sum_Uh_o;
+    const dk_f32 d_Uh_g = d_a_g * gamma_h_g / sd_h + d_mean_arg_8 * (2.0f * Uh_g - 2.0f * mean_h) + d_sum_Uh_o;
+    const dk_f32 d_Uh_f = d_a_f * gamma_h_f / sd_h + d_mean_arg_8 * (2.0f * Uh_f - 2.0f * mean_h) + d_sum_Uh_o;
+    const dk_f32 d_Uh_i = d_a_i * gamma_h_i / sd_h + d_mean_arg_8 * (2.0f * Uh_i - 2.0f * mean_h) + d_sum_Uh_o;
     const lstm_layer_norm_ba2016_f32_backward_step_13_values dk_result = {d_Uh_o, d_Uh_g, d_Uh_f, d_Uh_i};
     return dk_result;
 }
@@ -2440,7 +2440,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_13_values lstm_layer_norm_ba2
 typedef struct lstm_layer_norm_ba2016_f32_backward_step_13_arrays {
     size_t dk_width;
     const float *d_sum_Uh_o;
-    const float *d_mean_arg_______;
+    const float *d_mean_arg_8;
     const float *mean_h;
     const float *Uh_o;
     const float *d_a_o;
@@ -2467,7 +2467,7 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_13_at(const lstm_layer_n
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_backward_step_13_values value = lstm_layer_norm_ba2016_f32_backward_step_13_unit(
         dk_splat_f32(a->d_sum_Uh_o[row]),
-        dk_load_part_f32(a->d_mean_arg_______ + place, rest),
+        dk_load_part_f32(a->d_mean_arg_8 + place, rest),
         dk_splat_f32(a->mean_h[row]),
         dk_load_part_f32(a->Uh_o + place, rest),
         dk_load_part_f32(a->d_a_o + place, rest),
@@ -2689,16 +2689,16 @@ static void lstm_layer_norm_ba2016_f32_backward_after_1(const lstm_layer_norm_ba
 /* After the loop, stage 5: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f32_backward_after_5_values {
-    dk_f32 d_sum_mean_arg___;
+    dk_f32 d_sum_mean_arg_4;
 } lstm_layer_norm_ba2016_f32_backward_after_5_values;
 
 DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_5_values lstm_layer_norm_ba2016_f32_backward_after_5_unit(dk_f32 d_sd_x_1, dk_f32 d_sd_x_2, dk_f32 d_sd_x_3, dk_f32 d_sd_x_4, dk_f32 sd_x, dk_f32 size_H)
 {
     const dk_f32 d_sd_x = d_sd_x_1 + d_sd_x_2 + d_sd_x_3 + d_sd_x_4;
     const dk_f32 d_a_sd_x = 0.5f * d_sd_x / sd_x;
-    const dk_f32 d_mean_mean_arg___ = 0.25f * d_a_sd_x;
-    const dk_f32 d_sum_mean_arg___ = d_mean_mean_arg___ / size_H;
-    const lstm_layer_norm_ba2016_f32_backward_after_5_values dk_result = {d_sum_mean_arg___};
+    const dk_f32 d_mean_mean_arg_4 = 0.25f * d_a_sd_x;
+    const dk_f32 d_sum_mean_arg_4 = d_mean_mean_arg_4 / size_H;
+    const lstm_layer_norm_ba2016_f32_backward_after_5_values dk_result = {d_sum_mean_arg_4};
     return dk_result;
 }
 
@@ -2709,7 +2709,7 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_after_5_arrays {
     const float *d_sd_x_3;
     const float *d_sd_x_4;
     const float *sd_x;
-    float *d_sum_mean_arg___;
+    float *d_sum_mean_arg_4;
     float dk_size_H;
 } lstm_layer_norm_ba2016_f32_backward_after_5_arrays;
 
@@ -2725,7 +2725,7 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_5_at(const lstm_layer_n
         dk_load_part_f32(a->sd_x + place, rest),
         dk_splat_f32(a->dk_size_H));
     (void)place;
-    dk_store_part_f32(a->d_sum_mean_arg___ + place, value.d_sum_mean_arg___, rest);
+    dk_store_part_f32(a->d_sum_mean_arg_4 + place, value.d_sum_mean_arg_4, rest);
 }
 
 static void lstm_layer_norm_ba2016_f32_backward_after_5(const lstm_layer_norm_ba2016_f32_backward_after_5_arrays *a, size_t rows, const dk_team *team)
@@ -2741,32 +2741,32 @@ static void lstm_layer_norm_ba2016_f32_backward_after_5(const lstm_layer_norm_ba
 /* After the loop, stage 6: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f32_backward_after_6_values {
-    dk_f32 d_mean_arg___, d_mean_x_of_mean_arg___, d_mean_x_of_mean_arg__, d_mean_x_of_mean_arg_, d_mean_x_of_mean_arg;
+    dk_f32 d_mean_arg_4, d_mean_x_of_mean_arg_4, d_mean_x_of_mean_arg_3, d_mean_x_of_mean_arg_2, d_mean_x_of_mean_arg;
 } lstm_layer_norm_ba2016_f32_backward_after_6_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_6_values lstm_layer_norm_ba2016_f32_backward_after_6_unit(dk_f32 d_sum_mean_arg___, dk_f32 Wx_o, dk_f32 mean_x, dk_f32 Wx_g, dk_f32 Wx_f, dk_f32 Wx_i)
+DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_6_values lstm_layer_norm_ba2016_f32_backward_after_6_unit(dk_f32 d_sum_mean_arg_4, dk_f32 Wx_o, dk_f32 mean_x, dk_f32 Wx_g, dk_f32 Wx_f, dk_f32 Wx_i)
 {
-    const dk_f32 d_mean_arg___ = d_sum_mean_arg___;
-    const dk_f32 d_mean_x_of_mean_arg___ = d_mean_arg___ * (2.0f * mean_x - 2.0f * Wx_o);
-    const dk_f32 d_mean_x_of_mean_arg__ = d_mean_arg___ * (2.0f * mean_x - 2.0f * Wx_g);
-    const dk_f32 d_mean_x_of_mean_arg_ = d_mean_arg___ * (2.0f * mean_x - 2.0f * Wx_f);
-    const dk_f32 d_mean_x_of_mean_arg = d_mean_arg___ * (2.0f * mean_x - 2.0f * Wx_i);
-    const lstm_layer_norm_ba2016_f32_backward_after_6_values dk_result = {d_mean_arg___, d_mean_x_of_mean_arg___, d_mean_x_of_mean_arg__, d_mean_x_of_mean_arg_, d_mean_x_of_mean_arg};
+    const dk_f32 d_mean_arg_4 = d_sum_mean_arg_4;
+    const dk_f32 d_mean_x_of_mean_arg_4 = d_mean_arg_4 * (2.0f * mean_x - 2.0f * Wx_o);
+    const dk_f32 d_mean_x_of_mean_arg_3 = d_mean_arg_4 * (2.0f * mean_x - 2.0f * Wx_g);
+    const dk_f32 d_mean_x_of_mean_arg_2 = d_mean_arg_4 * (2.0f * mean_x - 2.0f * Wx_f);
+    const dk_f32 d_mean_x_of_mean_arg = d_mean_arg_4 * (2.0f * mean_x - 2.0f * Wx_i);
+    const lstm_layer_norm_ba2016_f32_backward_after_6_values dk_result = {d_mean_arg_4, d_mean_x_of_mean_arg_4, d_mean_x_of_mean_arg_3, d_mean_x_of_mean_arg_2, d_mean_x_of_mean_arg};
     return dk_result;
 }
 
 typedef struct lstm_layer_norm_ba2016_f32_backward_after_6_arrays {
     size_t dk_width;
-    const float *d_sum_mean_arg___;
+    const float *d_sum_mean_arg_4;
     const float *Wx_o;
     const float *mean_x;
     const float *Wx_g;
     const float *Wx_f;
     const float *Wx_i;
-    float *d_mean_arg___;
-    float *d_mean_x_of_mean_arg___;
-    float *d_mean_x_of_mean_arg__;
-    float *d_mean_x_of_mean_arg_;
+    float *d_mean_arg_4;
+    float *d_mean_x_of_mean_arg_4;
+    float *d_mean_x_of_mean_arg_3;
+    float *d_mean_x_of_mean_arg_2;
     float *d_mean_x_of_mean_arg;
 } lstm_layer_norm_ba2016_f32_backward_after_6_arrays;
 
@@ -2775,17 +2775,17 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_6_at(const lstm_layer_n
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_backward_after_6_values value = lstm_layer_norm_ba2016_f32_backward_after_6_unit(
-        dk_splat_f32(a->d_sum_mean_arg___[row]),
+        dk_splat_f32(a->d_sum_mean_arg_4[row]),
         dk_load_part_f32(a->Wx_o + place, rest),
         dk_splat_f32(a->mean_x[row]),
         dk_load_part_f32(a->Wx_g + place, rest),
         dk_load_part_f32(a->Wx_f + place, rest),
         dk_load_part_f32(a->Wx_i + place, rest));
     (void)place;
-    dk_store_part_f32(a->d_mean_arg___ + place, value.d_mean_arg___, rest);
-    dk_store_part_f32(a->d_mean_x_of_mean_arg___ + place, value.d_mean_x_of_mean_arg___, rest);
-    dk_store_part_f32(a->d_mean_x_of_mean_arg__ + place, value.d_mean_x_of_mean_arg__, rest);
-    dk_store_part_f32(a->d_mean_x_of_mean_arg_ + place, value.d_mean_x_of_mean_arg_, rest);
+    dk_store_part_f32(a->d_mean_arg_4 + place, value.d_mean_arg_4, rest);
+    dk_store_part_f32(a->d_mean_x_of_mean_arg_4 + place, value.d_mean_x_of_mean_arg_4, rest);
+    dk_store_part_f32(a->d_mean_x_of_mean_arg_3 + place, value.d_mean_x_of_mean_arg_3, rest);
+    dk_store_part_f32(a->d_mean_x_of_mean_arg_2 + place, value.d_mean_x_of_mean_arg_2, rest);
     dk_store_part_f32(a->d_mean_x_of_mean_arg + place, value.d_mean_x_of_mean_arg, rest);
 }
 
@@ -2865,12 +2865,12 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_after_9_values {
     dk_f32 d_Wx_o, d_Wx_g, d_Wx_f, d_Wx_i;
 } lstm_layer_norm_ba2016_f32_backward_after_9_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_9_values lstm_layer_norm_ba2016_f32_backward_after_9_unit(dk_f32 d_sum_Wx_o, dk_f32 d_mean_arg___, dk_f32 mean_x, dk_f32 Wx_o, dk_f32 d_a_o, dk_f32 gamma_x_o, dk_f32 sd_x, dk_f32 Wx_g, dk_f32 d_a_g, dk_f32 gamma_x_g, dk_f32 Wx_f, dk_f32 d_a_f, dk_f32 gamma_x_f, dk_f32 Wx_i, dk_f32 d_a_i, dk_f32 gamma_x_i)
+DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_9_values lstm_layer_norm_ba2016_f32_backward_after_9_unit(dk_f32 d_sum_Wx_o, dk_f32 d_mean_arg_4, dk_f32 mean_x, dk_f32 Wx_o, dk_f32 d_a_o, dk_f32 gamma_x_o, dk_f32 sd_x, dk_f32 Wx_g, dk_f32 d_a_g, dk_f32 gamma_x_g, dk_f32 Wx_f, dk_f32 d_a_f, dk_f32 gamma_x_f, dk_f32 Wx_i, dk_f32 d_a_i, dk_f32 gamma_x_i)
 {
-    const dk_f32 d_Wx_o = d_a_o * gamma_x_o / sd_x + d_mean_arg___ * (2.0f * Wx_o - 2.0f * mean_x) + d_sum_Wx_o;
-    const dk_f32 d_Wx_g = d_a_g * gamma_x_g / sd_x + d_mean_arg___ * (2.0f * Wx_g - 2.0f * mean_x) + d_sum_Wx_o;
-    const dk_f32 d_Wx_f = d_a_f * gamma_x_f / sd_x + d_mean_arg___ * (2.0f * Wx_f - 2.0f * mean_x) + d_sum_Wx_o;
-    const dk_f32 d_Wx_i = d_a_i * gamma_x_i / sd_x + d_mean_arg___ * (2.0f * Wx_i - 2.0f * mean_x) + d_sum_Wx_o;
+    const dk_f32 d_Wx_o = d_a_o * gamma_x_o / sd_x + d_mean_arg_4 * (2.0f * Wx_o - 2.0f * mean_x) + d_sum_Wx_o;
+    const dk_f32 d_Wx_g = d_a_g * gamma_x_g / sd_x + d_mean_arg_4 * (2.0f * Wx_g - 2.0f * mean_x) + d_sum_Wx_o;
+    const dk_f32 d_Wx_f = d_a_f * gamma_x_f / sd_x + d_mean_arg_4 * (2.0f * Wx_f - 2.0f * mean_x) + d_sum_Wx_o;
+    const dk_f32 d_Wx_i = d_a_i * gamma_x_i / sd_x + d_mean_arg_4 * (2.0f * Wx_i - 2.0f * mean_x) + d_sum_Wx_o;
     const lstm_layer_norm_ba2016_f32_backward_after_9_values dk_result = {d_Wx_o, d_Wx_g, d_Wx_f, d_Wx_i};
     return dk_result;
 }
@@ -2878,7 +2878,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_9_values lstm_layer_norm_ba2
 typedef struct lstm_layer_norm_ba2016_f32_backward_after_9_arrays {
     size_t dk_width;
     const float *d_sum_Wx_o;
-    const float *d_mean_arg___;
+    const float *d_mean_arg_4;
     const float *mean_x;
     const float *Wx_o;
     const float *d_a_o;
@@ -2905,7 +2905,7 @@ DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_9_at(const lstm_layer_n
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_backward_after_9_values value = lstm_layer_norm_ba2016_f32_backward_after_9_unit(
         dk_splat_f32(a->d_sum_Wx_o[row]),
-        dk_load_part_f32(a->d_mean_arg___ + place, rest),
+        dk_load_part_f32(a->d_mean_arg_4 + place, rest),
         dk_splat_f32(a->mean_x[row]),
         dk_load_part_f32(a->Wx_o + place, rest),
         dk_load_part_f32(a->d_a_o + place, rest),
@@ -3033,12 +3033,12 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_layout {
     size_t d_sd_h_2_buffer;
     size_t d_sd_h_3_buffer;
     size_t d_sd_h_4_buffer;
-    size_t d_sum_mean_arg________buffer;
-    size_t d_mean_arg________buffer;
-    size_t d_mean_h_of_mean_arg________buffer;
-    size_t d_mean_h_of_mean_arg_______buffer;
-    size_t d_mean_h_of_mean_arg______buffer;
-    size_t d_mean_h_of_mean_arg_____buffer;
+    size_t d_sum_mean_arg_8_buffer;
+    size_t d_mean_arg_8_buffer;
+    size_t d_mean_h_of_mean_arg_8_buffer;
+    size_t d_mean_h_of_mean_arg_7_buffer;
+    size_t d_mean_h_of_mean_arg_6_buffer;
+    size_t d_mean_h_of_mean_arg_5_buffer;
     size_t d_mean_h_1_buffer;
     size_t d_mean_h_2_buffer;
     size_t d_mean_h_3_buffer;
@@ -3072,11 +3072,11 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_layout {
     size_t d_sd_x_2_buffer;
     size_t d_sd_x_3_buffer;
     size_t d_sd_x_4_buffer;
-    size_t d_sum_mean_arg____buffer;
-    size_t d_mean_arg____buffer;
-    size_t d_mean_x_of_mean_arg____buffer;
-    size_t d_mean_x_of_mean_arg___buffer;
-    size_t d_mean_x_of_mean_arg__buffer;
+    size_t d_sum_mean_arg_4_buffer;
+    size_t d_mean_arg_4_buffer;
+    size_t d_mean_x_of_mean_arg_4_buffer;
+    size_t d_mean_x_of_mean_arg_3_buffer;
+    size_t d_mean_x_of_mean_arg_2_buffer;
     size_t d_mean_x_of_mean_arg_buffer;
     size_t d_mean_x_1_buffer;
     size_t d_mean_x_2_buffer;
@@ -3143,12 +3143,12 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_lay_out(const lstm_layer_no
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sd_h_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sd_h_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sd_h_4_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sum_mean_arg________buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_arg________buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg________buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_____buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sum_mean_arg_8_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_arg_8_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_8_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_7_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_6_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_5_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_mean_h_1_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_mean_h_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_mean_h_3_buffer);
@@ -3182,11 +3182,11 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_lay_out(const lstm_layer_no
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sd_x_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sd_x_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sd_x_4_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sum_mean_arg____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_arg____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg___buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg__buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sum_mean_arg_4_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_arg_4_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg_4_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg_3_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_mean_x_1_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_mean_x_2_buffer);
@@ -3315,12 +3315,12 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_call {
         dk_target_f32 d_sd_h_2;
         dk_target_f32 d_sd_h_3;
         dk_target_f32 d_sd_h_4;
-        dk_target_f32 d_sum_mean_arg_______;
-        dk_target_f32 d_mean_arg_______;
-        dk_target_f32 d_mean_h_of_mean_arg_______;
-        dk_target_f32 d_mean_h_of_mean_arg______;
-        dk_target_f32 d_mean_h_of_mean_arg_____;
-        dk_target_f32 d_mean_h_of_mean_arg____;
+        dk_target_f32 d_sum_mean_arg_8;
+        dk_target_f32 d_mean_arg_8;
+        dk_target_f32 d_mean_h_of_mean_arg_8;
+        dk_target_f32 d_mean_h_of_mean_arg_7;
+        dk_target_f32 d_mean_h_of_mean_arg_6;
+        dk_target_f32 d_mean_h_of_mean_arg_5;
         dk_target_f32 d_mean_h_1;
         dk_target_f32 d_mean_h_2;
         dk_target_f32 d_mean_h_3;
@@ -3354,11 +3354,11 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_call {
         dk_target_f32 d_sd_x_2;
         dk_target_f32 d_sd_x_3;
         dk_target_f32 d_sd_x_4;
-        dk_target_f32 d_sum_mean_arg___;
-        dk_target_f32 d_mean_arg___;
-        dk_target_f32 d_mean_x_of_mean_arg___;
-        dk_target_f32 d_mean_x_of_mean_arg__;
-        dk_target_f32 d_mean_x_of_mean_arg_;
+        dk_target_f32 d_sum_mean_arg_4;
+        dk_target_f32 d_mean_arg_4;
+        dk_target_f32 d_mean_x_of_mean_arg_4;
+        dk_target_f32 d_mean_x_of_mean_arg_3;
+        dk_target_f32 d_mean_x_of_mean_arg_2;
         dk_target_f32 d_mean_x_of_mean_arg;
         dk_target_f32 d_mean_x_1;
         dk_target_f32 d_mean_x_2;
@@ -3845,24 +3845,24 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     call->at.d_sd_h_4.at = args->workspace + at.d_sd_h_4_buffer + call->first_row * 1;
     call->at.d_sd_h_4.global = 0;
     call->at.d_sd_h_4.local = 0;
-    call->at.d_sum_mean_arg_______.at = args->workspace + at.d_sum_mean_arg________buffer + call->first_row * 1;
-    call->at.d_sum_mean_arg_______.global = 0;
-    call->at.d_sum_mean_arg_______.local = 0;
-    call->at.d_mean_arg_______.at = args->workspace + at.d_mean_arg________buffer + call->first_row * sizes->H;
-    call->at.d_mean_arg_______.global = 0;
-    call->at.d_mean_arg_______.local = 0;
-    call->at.d_mean_h_of_mean_arg_______.at = args->workspace + at.d_mean_h_of_mean_arg________buffer + call->first_row * sizes->H;
-    call->at.d_mean_h_of_mean_arg_______.global = 0;
-    call->at.d_mean_h_of_mean_arg_______.local = 0;
-    call->at.d_mean_h_of_mean_arg______.at = args->workspace + at.d_mean_h_of_mean_arg_______buffer + call->first_row * sizes->H;
-    call->at.d_mean_h_of_mean_arg______.global = 0;
-    call->at.d_mean_h_of_mean_arg______.local = 0;
-    call->at.d_mean_h_of_mean_arg_____.at = args->workspace + at.d_mean_h_of_mean_arg______buffer + call->first_row * sizes->H;
-    call->at.d_mean_h_of_mean_arg_____.global = 0;
-    call->at.d_mean_h_of_mean_arg_____.local = 0;
-    call->at.d_mean_h_of_mean_arg____.at = args->workspace + at.d_mean_h_of_mean_arg_____buffer + call->first_row * sizes->H;
-    call->at.d_mean_h_of_mean_arg____.global = 0;
-    call->at.d_mean_h_of_mean_arg____.local = 0;
+    call->at.d_sum_mean_arg_8.at = args->workspace + at.d_sum_mean_arg_8_buffer + call->first_row * 1;
+    call->at.d_sum_mean_arg_8.global = 0;
+    call->at.d_sum_mean_arg_8.local = 0;
+    call->at.d_mean_arg_8.at = args->workspace + at.d_mean_arg_8_buffer + call->first_row * sizes->H;
+    call->at.d_mean_arg_8.global = 0;
+    call->at.d_mean_arg_8.local = 0;
+    call->at.d_mean_h_of_mean_arg_8.at = args->workspace + at.d_mean_h_of_mean_arg_8_buffer + call->first_row * sizes->H;
+    call->at.d_mean_h_of_mean_arg_8.global = 0;
+    call->at.d_mean_h_of_mean_arg_8.local = 0;
+    call->at.d_mean_h_of_mean_arg_7.at = args->workspace + at.d_mean_h_of_mean_arg_7_buffer + call->first_row * sizes->H;
+    call->at.d_mean_h_of_mean_arg_7.global = 0;
+    call->at.d_mean_h_of_mean_arg_7.local = 0;
+    call->at.d_mean_h_of_mean_arg_6.at = args->workspace + at.d_mean_h_of_mean_arg_6_buffer + call->first_row * sizes->H;
+    call->at.d_mean_h_of_mean_arg_6.global = 0;
+    call->at.d_mean_h_of_mean_arg_6.local = 0;
+    call->at.d_mean_h_of_mean_arg_5.at = args->workspace + at.d_mean_h_of_mean_arg_5_buffer + call->first_row * sizes->H;
+    call->at.d_mean_h_of_mean_arg_5.global = 0;
+    call->at.d_mean_h_of_mean_arg_5.local = 0;
     call->at.d_mean_h_1.at = args->workspace + at.d_mean_h_1_buffer + call->first_row * 1;
     call->at.d_mean_h_1.global = 0;
     call->at.d_mean_h_1.local = 0;
@@ -3962,21 +3962,21 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     call->at.d_sd_x_4.at = args->workspace + at.d_sd_x_4_buffer;
     call->at.d_sd_x_4.global = 0;
     call->at.d_sd_x_4.local = 1;
-    call->at.d_sum_mean_arg___.at = args->workspace + at.d_sum_mean_arg____buffer;
-    call->at.d_sum_mean_arg___.global = 0;
-    call->at.d_sum_mean_arg___.local = 1;
-    call->at.d_mean_arg___.at = args->workspace + at.d_mean_arg____buffer;
-    call->at.d_mean_arg___.global = 0;
-    call->at.d_mean_arg___.local = sizes->H;
-    call->at.d_mean_x_of_mean_arg___.at = args->workspace + at.d_mean_x_of_mean_arg____buffer;
-    call->at.d_mean_x_of_mean_arg___.global = 0;
-    call->at.d_mean_x_of_mean_arg___.local = sizes->H;
-    call->at.d_mean_x_of_mean_arg__.at = args->workspace + at.d_mean_x_of_mean_arg___buffer;
-    call->at.d_mean_x_of_mean_arg__.global = 0;
-    call->at.d_mean_x_of_mean_arg__.local = sizes->H;
-    call->at.d_mean_x_of_mean_arg_.at = args->workspace + at.d_mean_x_of_mean_arg__buffer;
-    call->at.d_mean_x_of_mean_arg_.global = 0;
-    call->at.d_mean_x_of_mean_arg_.local = sizes->H;
+    call->at.d_sum_mean_arg_4.at = args->workspace + at.d_sum_mean_arg_4_buffer;
+    call->at.d_sum_mean_arg_4.global = 0;
+    call->at.d_sum_mean_arg_4.local = 1;
+    call->at.d_mean_arg_4.at = args->workspace + at.d_mean_arg_4_buffer;
+    call->at.d_mean_arg_4.global = 0;
+    call->at.d_mean_arg_4.local = sizes->H;
+    call->at.d_mean_x_of_mean_arg_4.at = args->workspace + at.d_mean_x_of_mean_arg_4_buffer;
+    call->at.d_mean_x_of_mean_arg_4.global = 0;
+    call->at.d_mean_x_of_mean_arg_4.local = sizes->H;
+    call->at.d_mean_x_of_mean_arg_3.at = args->workspace + at.d_mean_x_of_mean_arg_3_buffer;
+    call->at.d_mean_x_of_mean_arg_3.global = 0;
+    call->at.d_mean_x_of_mean_arg_3.local = sizes->H;
+    call->at.d_mean_x_of_mean_arg_2.at = args->workspace + at.d_mean_x_of_mean_arg_2_buffer;
+    call->at.d_mean_x_of_mean_arg_2.global = 0;
+    call->at.d_mean_x_of_mean_arg_2.local = sizes->H;
     call->at.d_mean_x_of_mean_arg.at = args->workspace + at.d_mean_x_of_mean_arg_buffer;
     call->at.d_mean_x_of_mean_arg.global = 0;
     call->at.d_mean_x_of_mean_arg.local = sizes->H;
@@ -4330,7 +4330,7 @@ static void lstm_layer_norm_ba2016_f32_backward_step(const lstm_layer_norm_ba201
         a.d_sd_h_3 = dk_into_f32(call->at.d_sd_h_3, row, local);
         a.d_sd_h_4 = dk_into_f32(call->at.d_sd_h_4, row, local);
         a.sd_h = dk_from_f32(call->at.sd_h, row, local);
-        a.d_sum_mean_arg_______ = dk_into_f32(call->at.d_sum_mean_arg_______, row, local);
+        a.d_sum_mean_arg_8 = dk_into_f32(call->at.d_sum_mean_arg_8, row, local);
         a.dk_size_H = (float)(sizes->H);
         lstm_layer_norm_ba2016_f32_backward_step_9(&a, rows, team);
         dk_wait(team);
@@ -4338,24 +4338,24 @@ static void lstm_layer_norm_ba2016_f32_backward_step(const lstm_layer_norm_ba201
     {
         lstm_layer_norm_ba2016_f32_backward_step_10_arrays a;
         a.dk_width = sizes->H;
-        a.d_sum_mean_arg_______ = dk_into_f32(call->at.d_sum_mean_arg_______, row, local);
+        a.d_sum_mean_arg_8 = dk_into_f32(call->at.d_sum_mean_arg_8, row, local);
         a.Uh_o = dk_from_f32(call->at.Uh_o, row, local);
         a.mean_h = dk_from_f32(call->at.mean_h, row, local);
         a.Uh_g = dk_from_f32(call->at.Uh_g, row, local);
         a.Uh_f = dk_from_f32(call->at.Uh_f, row, local);
         a.Uh_i = dk_from_f32(call->at.Uh_i, row, local);
-        a.d_mean_arg_______ = dk_into_f32(call->at.d_mean_arg_______, row, local);
-        a.d_mean_h_of_mean_arg_______ = dk_into_f32(call->at.d_mean_h_of_mean_arg_______, row, local);
-        a.d_mean_h_of_mean_arg______ = dk_into_f32(call->at.d_mean_h_of_mean_arg______, row, local);
-        a.d_mean_h_of_mean_arg_____ = dk_into_f32(call->at.d_mean_h_of_mean_arg_____, row, local);
-        a.d_mean_h_of_mean_arg____ = dk_into_f32(call->at.d_mean_h_of_mean_arg____, row, local);
+        a.d_mean_arg_8 = dk_into_f32(call->at.d_mean_arg_8, row, local);
+        a.d_mean_h_of_mean_arg_8 = dk_into_f32(call->at.d_mean_h_of_mean_arg_8, row, local);
+        a.d_mean_h_of_mean_arg_7 = dk_into_f32(call->at.d_mean_h_of_mean_arg_7, row, local);
+        a.d_mean_h_of_mean_arg_6 = dk_into_f32(call->at.d_mean_h_of_mean_arg_6, row, local);
+        a.d_mean_h_of_mean_arg_5 = dk_into_f32(call->at.d_mean_h_of_mean_arg_5, row, local);
         lstm_layer_norm_ba2016_f32_backward_step_10(&a, rows, team);
         dk_wait(team);
     }
-    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_h_of_mean_arg_______, row, local), sizes->H, dk_into_f32(call->at.d_mean_h_5, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_h_of_mean_arg______, row, local), sizes->H, dk_into_f32(call->at.d_mean_h_6, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_h_of_mean_arg_____, row, local), sizes->H, dk_into_f32(call->at.d_mean_h_7, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_h_of_mean_arg____, row, local), sizes->H, dk_into_f32(call->at.d_mean_h_8, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_h_of_mean_arg_8, row, local), sizes->H, dk_into_f32(call->at.d_mean_h_5, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_h_of_mean_arg_7, row, local), sizes->H, dk_into_f32(call->at.d_mean_h_6, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_h_of_mean_arg_6, row, local), sizes->H, dk_into_f32(call->at.d_mean_h_7, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_h_of_mean_arg_5, row, local), sizes->H, dk_into_f32(call->at.d_mean_h_8, row, local), team);
     dk_wait(team);
     {
         lstm_layer_norm_ba2016_f32_backward_step_12_arrays a;
@@ -4377,7 +4377,7 @@ static void lstm_layer_norm_ba2016_f32_backward_step(const lstm_layer_norm_ba201
         lstm_layer_norm_ba2016_f32_backward_step_13_arrays a;
         a.dk_width = sizes->H;
         a.d_sum_Uh_o = dk_into_f32(call->at.d_sum_Uh_o, row, local);
-        a.d_mean_arg_______ = dk_into_f32(call->at.d_mean_arg_______, row, local);
+        a.d_mean_arg_8 = dk_into_f32(call->at.d_mean_arg_8, row, local);
         a.mean_h = dk_from_f32(call->at.mean_h, row, local);
         a.Uh_o = dk_from_f32(call->at.Uh_o, row, local);
         a.d_a_o = dk_into_f32(call->at.d_a_o, row, local);
@@ -4534,7 +4534,7 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
         a.d_sd_x_3 = dk_into_f32(call->at.d_sd_x_3, row, local);
         a.d_sd_x_4 = dk_into_f32(call->at.d_sd_x_4, row, local);
         a.sd_x = dk_from_f32(call->at.sd_x, row, local);
-        a.d_sum_mean_arg___ = dk_into_f32(call->at.d_sum_mean_arg___, row, local);
+        a.d_sum_mean_arg_4 = dk_into_f32(call->at.d_sum_mean_arg_4, row, local);
         a.dk_size_H = (float)(sizes->H);
         lstm_layer_norm_ba2016_f32_backward_after_5(&a, rows, team);
         dk_wait(team);
@@ -4542,23 +4542,23 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f32_backward_after_6_arrays a;
         a.dk_width = sizes->H;
-        a.d_sum_mean_arg___ = dk_into_f32(call->at.d_sum_mean_arg___, row, local);
+        a.d_sum_mean_arg_4 = dk_into_f32(call->at.d_sum_mean_arg_4, row, local);
         a.Wx_o = dk_from_f32(call->at.Wx_o, row, local);
         a.mean_x = dk_from_f32(call->at.mean_x, row, local);
         a.Wx_g = dk_from_f32(call->at.Wx_g, row, local);
         a.Wx_f = dk_from_f32(call->at.Wx_f, row, local);
         a.Wx_i = dk_from_f32(call->at.Wx_i, row, local);
-        a.d_mean_arg___ = dk_into_f32(call->at.d_mean_arg___, row, local);
-        a.d_mean_x_of_mean_arg___ = dk_into_f32(call->at.d_mean_x_of_mean_arg___, row, local);
-        a.d_mean_x_of_mean_arg__ = dk_into_f32(call->at.d_mean_x_of_mean_arg__, row, local);
-        a.d_mean_x_of_mean_arg_ = dk_into_f32(call->at.d_mean_x_of_mean_arg_, row, local);
+        a.d_mean_arg_4 = dk_into_f32(call->at.d_mean_arg_4, row, local);
+        a.d_mean_x_of_mean_arg_4 = dk_into_f32(call->at.d_mean_x_of_mean_arg_4, row, local);
+        a.d_mean_x_of_mean_arg_3 = dk_into_f32(call->at.d_mean_x_of_mean_arg_3, row, local);
+        a.d_mean_x_of_mean_arg_2 = dk_into_f32(call->at.d_mean_x_of_mean_arg_2, row, local);
         a.d_mean_x_of_mean_arg = dk_into_f32(call->at.d_mean_x_of_mean_arg, row, local);
         lstm_layer_norm_ba2016_f32_backward_after_6(&a, rows, team);
         dk_wait(team);
     }
-    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_x_of_mean_arg___, row, local), sizes->H, dk_into_f32(call->at.d_mean_x_5, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_x_of_mean_arg__, row, local), sizes->H, dk_into_f32(call->at.d_mean_x_6, row, local), team);
-    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_x_of_mean_arg_, row, local), sizes->H, dk_into_f32(call->at.d_mean_x_7, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_x_of_mean_arg_4, row, local), sizes->H, dk_into_f32(call->at.d_mean_x_5, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_x_of_mean_arg_3, row, local), sizes->H, dk_into_f32(call->at.d_mean_x_6, row, local), team);
+    dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_x_of_mean_arg_2, row, local), sizes->H, dk_into_f32(call->at.d_mean_x_7, row, local), team);
     dk_sum_width_f32(rows, dk_into_f32(call->at.d_mean_x_of_mean_arg, row, local), sizes->H, dk_into_f32(call->at.d_mean_x_8, row, local), team);
     dk_wait(team);
     {
@@ -4581,7 +4581,7 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
         lstm_layer_norm_ba2016_f32_backward_after_9_arrays a;
         a.dk_width = sizes->H;
         a.d_sum_Wx_o = dk_into_f32(call->at.d_sum_Wx_o, row, local);
-        a.d_mean_arg___ = dk_into_f32(call->at.d_mean_arg___, row, local);
+        a.d_mean_arg_4 = dk_into_f32(call->at.d_mean_arg_4, row, local);
         a.mean_x = dk_from_f32(call->at.mean_x, row, local);
         a.Wx_o = dk_from_f32(call->at.Wx_o, row, local);
         a.d_a_o = dk_into_f32(call->at.d_a_o, row, local);
@@ -4945,16 +4945,16 @@ static void lstm_layer_norm_ba2016_f64_forward_before_3(const lstm_layer_norm_ba
 /* Before the loop, stage 4: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f64_forward_before_4_values {
-    dk_f64 mean_arg, mean_arg_, mean_arg__, mean_arg___;
+    dk_f64 mean_arg, mean_arg_2, mean_arg_3, mean_arg_4;
 } lstm_layer_norm_ba2016_f64_forward_before_4_values;
 
 DK_INLINE lstm_layer_norm_ba2016_f64_forward_before_4_values lstm_layer_norm_ba2016_f64_forward_before_4_unit(dk_f64 Wx_i, dk_f64 mean_x, dk_f64 Wx_f, dk_f64 Wx_g, dk_f64 Wx_o)
 {
     const dk_f64 mean_arg = dk_square_f64(Wx_i - mean_x);
-    const dk_f64 mean_arg_ = dk_square_f64(Wx_f - mean_x);
-    const dk_f64 mean_arg__ = dk_square_f64(Wx_g - mean_x);
-    const dk_f64 mean_arg___ = dk_square_f64(Wx_o - mean_x);
-    const lstm_layer_norm_ba2016_f64_forward_before_4_values dk_result = {mean_arg, mean_arg_, mean_arg__, mean_arg___};
+    const dk_f64 mean_arg_2 = dk_square_f64(Wx_f - mean_x);
+    const dk_f64 mean_arg_3 = dk_square_f64(Wx_g - mean_x);
+    const dk_f64 mean_arg_4 = dk_square_f64(Wx_o - mean_x);
+    const lstm_layer_norm_ba2016_f64_forward_before_4_values dk_result = {mean_arg, mean_arg_2, mean_arg_3, mean_arg_4};
     return dk_result;
 }
 
@@ -4966,9 +4966,9 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_before_4_arrays {
     const double *Wx_g;
     const double *Wx_o;
     double *mean_arg;
-    double *mean_arg_;
-    double *mean_arg__;
-    double *mean_arg___;
+    double *mean_arg_2;
+    double *mean_arg_3;
+    double *mean_arg_4;
 } lstm_layer_norm_ba2016_f64_forward_before_4_arrays;
 
 DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_4_at(const lstm_layer_norm_ba2016_f64_forward_before_4_arrays *a, size_t row, size_t unit)
@@ -4983,9 +4983,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_4_at(const lstm_layer_n
         dk_load_part_f64(a->Wx_o + place, rest));
     (void)place;
     dk_store_part_f64(a->mean_arg + place, value.mean_arg, rest);
-    dk_store_part_f64(a->mean_arg_ + place, value.mean_arg_, rest);
-    dk_store_part_f64(a->mean_arg__ + place, value.mean_arg__, rest);
-    dk_store_part_f64(a->mean_arg___ + place, value.mean_arg___, rest);
+    dk_store_part_f64(a->mean_arg_2 + place, value.mean_arg_2, rest);
+    dk_store_part_f64(a->mean_arg_3 + place, value.mean_arg_3, rest);
+    dk_store_part_f64(a->mean_arg_4 + place, value.mean_arg_4, rest);
 }
 
 static void lstm_layer_norm_ba2016_f64_forward_before_4(const lstm_layer_norm_ba2016_f64_forward_before_4_arrays *a, size_t rows, const dk_team *team)
@@ -5009,13 +5009,13 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_before_6_values {
     dk_f64 sd_x;
 } lstm_layer_norm_ba2016_f64_forward_before_6_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f64_forward_before_6_values lstm_layer_norm_ba2016_f64_forward_before_6_unit(dk_f64 sum_mean_arg, dk_f64 sum_mean_arg_, dk_f64 sum_mean_arg__, dk_f64 sum_mean_arg___, dk_f64 size_H)
+DK_INLINE lstm_layer_norm_ba2016_f64_forward_before_6_values lstm_layer_norm_ba2016_f64_forward_before_6_unit(dk_f64 sum_mean_arg, dk_f64 sum_mean_arg_2, dk_f64 sum_mean_arg_3, dk_f64 sum_mean_arg_4, dk_f64 size_H)
 {
     const dk_f64 mean_mean_arg = sum_mean_arg / size_H;
-    const dk_f64 mean_mean_arg_ = sum_mean_arg_ / size_H;
-    const dk_f64 mean_mean_arg__ = sum_mean_arg__ / size_H;
-    const dk_f64 mean_mean_arg___ = sum_mean_arg___ / size_H;
-    const dk_f64 var_x = 0.25 * mean_mean_arg + 0.25 * mean_mean_arg_ + 0.25 * mean_mean_arg__ + 0.25 * mean_mean_arg___;
+    const dk_f64 mean_mean_arg_2 = sum_mean_arg_2 / size_H;
+    const dk_f64 mean_mean_arg_3 = sum_mean_arg_3 / size_H;
+    const dk_f64 mean_mean_arg_4 = sum_mean_arg_4 / size_H;
+    const dk_f64 var_x = 0.25 * mean_mean_arg + 0.25 * mean_mean_arg_2 + 0.25 * mean_mean_arg_3 + 0.25 * mean_mean_arg_4;
     const dk_f64 a_sd_x = var_x + 1e-05;
     const dk_f64 sd_x = dk_sqrt_f64(a_sd_x);
     const lstm_layer_norm_ba2016_f64_forward_before_6_values dk_result = {sd_x};
@@ -5025,9 +5025,9 @@ DK_INLINE lstm_layer_norm_ba2016_f64_forward_before_6_values lstm_layer_norm_ba2
 typedef struct lstm_layer_norm_ba2016_f64_forward_before_6_arrays {
     size_t dk_width;
     const double *sum_mean_arg;
-    const double *sum_mean_arg_;
-    const double *sum_mean_arg__;
-    const double *sum_mean_arg___;
+    const double *sum_mean_arg_2;
+    const double *sum_mean_arg_3;
+    const double *sum_mean_arg_4;
     double *sd_x;
     double dk_size_H;
 } lstm_layer_norm_ba2016_f64_forward_before_6_arrays;
@@ -5038,9 +5038,9 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_6_at(const lstm_layer_n
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_forward_before_6_values value = lstm_layer_norm_ba2016_f64_forward_before_6_unit(
         dk_load_part_f64(a->sum_mean_arg + place, rest),
-        dk_load_part_f64(a->sum_mean_arg_ + place, rest),
-        dk_load_part_f64(a->sum_mean_arg__ + place, rest),
-        dk_load_part_f64(a->sum_mean_arg___ + place, rest),
+        dk_load_part_f64(a->sum_mean_arg_2 + place, rest),
+        dk_load_part_f64(a->sum_mean_arg_3 + place, rest),
+        dk_load_part_f64(a->sum_mean_arg_4 + place, rest),
         dk_splat_f64(a->dk_size_H));
     (void)place;
     dk_store_part_f64(a->sd_x + place, value.sd_x, rest);
@@ -5183,16 +5183,16 @@ static void lstm_layer_norm_ba2016_f64_forward_step_3(const lstm_layer_norm_ba20
 /* Each step, stage 4: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f64_forward_step_4_values {
-    dk_f64 mean_arg____, mean_arg_____, mean_arg______, mean_arg_______;
+    dk_f64 mean_arg_5, mean_arg_6, mean_arg_7, mean_arg_8;
 } lstm_layer_norm_ba2016_f64_forward_step_4_values;
 
 DK_INLINE lstm_layer_norm_ba2016_f64_forward_step_4_values lstm_layer_norm_ba2016_f64_forward_step_4_unit(dk_f64 Uh_i, dk_f64 mean_h, dk_f64 Uh_f, dk_f64 Uh_g, dk_f64 Uh_o)
 {
-    const dk_f64 mean_arg____ = dk_square_f64(Uh_i - mean_h);
-    const dk_f64 mean_arg_____ = dk_square_f64(Uh_f - mean_h);
-    const dk_f64 mean_arg______ = dk_square_f64(Uh_g - mean_h);
-    const dk_f64 mean_arg_______ = dk_square_f64(Uh_o - mean_h);
-    const lstm_layer_norm_ba2016_f64_forward_step_4_values dk_result = {mean_arg____, mean_arg_____, mean_arg______, mean_arg_______};
+    const dk_f64 mean_arg_5 = dk_square_f64(Uh_i - mean_h);
+    const dk_f64 mean_arg_6 = dk_square_f64(Uh_f - mean_h);
+    const dk_f64 mean_arg_7 = dk_square_f64(Uh_g - mean_h);
+    const dk_f64 mean_arg_8 = dk_square_f64(Uh_o - mean_h);
+    const lstm_layer_norm_ba2016_f64_forward_step_4_values dk_result = {mean_arg_5, mean_arg_6, mean_arg_7, mean_arg_8};
     return dk_result;
 }
 
@@ -5203,10 +5203,10 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_step_4_arrays {
     const double *Uh_f;
     const double *Uh_g;
     const double *Uh_o;
-    double *mean_arg____;
-    double *mean_arg_____;
-    double *mean_arg______;
-    double *mean_arg_______;
+    double *mean_arg_5;
+    double *mean_arg_6;
+    double *mean_arg_7;
+    double *mean_arg_8;
 } lstm_layer_norm_ba2016_f64_forward_step_4_arrays;
 
 DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_4_at(const lstm_layer_norm_ba2016_f64_forward_step_4_arrays *a, size_t row, size_t unit)
@@ -5220,10 +5220,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_4_at(const lstm_layer_nor
         dk_load_part_f64(a->Uh_g + place, rest),
         dk_load_part_f64(a->Uh_o + place, rest));
     (void)place;
-    dk_store_part_f64(a->mean_arg____ + place, value.mean_arg____, rest);
-    dk_store_part_f64(a->mean_arg_____ + place, value.mean_arg_____, rest);
-    dk_store_part_f64(a->mean_arg______ + place, value.mean_arg______, rest);
-    dk_store_part_f64(a->mean_arg_______ + place, value.mean_arg_______, rest);
+    dk_store_part_f64(a->mean_arg_5 + place, value.mean_arg_5, rest);
+    dk_store_part_f64(a->mean_arg_6 + place, value.mean_arg_6, rest);
+    dk_store_part_f64(a->mean_arg_7 + place, value.mean_arg_7, rest);
+    dk_store_part_f64(a->mean_arg_8 + place, value.mean_arg_8, rest);
 }
 
 static void lstm_layer_norm_ba2016_f64_forward_step_4(const lstm_layer_norm_ba2016_f64_forward_step_4_arrays *a, size_t rows, const dk_team *team)
@@ -5247,13 +5247,13 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_step_6_values {
     dk_f64 sd_h;
 } lstm_layer_norm_ba2016_f64_forward_step_6_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f64_forward_step_6_values lstm_layer_norm_ba2016_f64_forward_step_6_unit(dk_f64 sum_mean_arg____, dk_f64 sum_mean_arg_____, dk_f64 sum_mean_arg______, dk_f64 sum_mean_arg_______, dk_f64 size_H)
+DK_INLINE lstm_layer_norm_ba2016_f64_forward_step_6_values lstm_layer_norm_ba2016_f64_forward_step_6_unit(dk_f64 sum_mean_arg_5, dk_f64 sum_mean_arg_6, dk_f64 sum_mean_arg_7, dk_f64 sum_mean_arg_8, dk_f64 size_H)
 {
-    const dk_f64 mean_mean_arg____ = sum_mean_arg____ / size_H;
-    const dk_f64 mean_mean_arg_____ = sum_mean_arg_____ / size_H;
-    const dk_f64 mean_mean_arg______ = sum_mean_arg______ / size_H;
-    const dk_f64 mean_mean_arg_______ = sum_mean_arg_______ / size_H;
-    const dk_f64 var_h = 0.25 * mean_mean_arg____ + 0.25 * mean_mean_arg_____ + 0.25 * mean_mean_arg______ + 0.25 * mean_mean_arg_______;
+    const dk_f64 mean_mean_arg_5 = sum_mean_arg_5 / size_H;
+    const dk_f64 mean_mean_arg_6 = sum_mean_arg_6 / size_H;
+    const dk_f64 mean_mean_arg_7 = sum_mean_arg_7 / size_H;
+    const dk_f64 mean_mean_arg_8 = sum_mean_arg_8 / size_H;
+    const dk_f64 var_h = 0.25 * mean_mean_arg_5 + 0.25 * mean_mean_arg_6 + 0.25 * mean_mean_arg_7 + 0.25 * mean_mean_arg_8;
     const dk_f64 a_sd_h = var_h + 1e-05;
     const dk_f64 sd_h = dk_sqrt_f64(a_sd_h);
     const lstm_layer_norm_ba2016_f64_forward_step_6_values dk_result = {sd_h};
@@ -5262,10 +5262,10 @@ DK_INLINE lstm_layer_norm_ba2016_f64_forward_step_6_values lstm_layer_norm_ba201
 
 typedef struct lstm_layer_norm_ba2016_f64_forward_step_6_arrays {
     size_t dk_width;
-    const double *sum_mean_arg____;
-    const double *sum_mean_arg_____;
-    const double *sum_mean_arg______;
-    const double *sum_mean_arg_______;
+    const double *sum_mean_arg_5;
+    const double *sum_mean_arg_6;
+    const double *sum_mean_arg_7;
+    const double *sum_mean_arg_8;
     double *sd_h;
     double dk_size_H;
 } lstm_layer_norm_ba2016_f64_forward_step_6_arrays;
@@ -5275,10 +5275,10 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_6_at(const lstm_layer_nor
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_forward_step_6_values value = lstm_layer_norm_ba2016_f64_forward_step_6_unit(
-        dk_load_part_f64(a->sum_mean_arg____ + place, rest),
-        dk_load_part_f64(a->sum_mean_arg_____ + place, rest),
-        dk_load_part_f64(a->sum_mean_arg______ + place, rest),
-        dk_load_part_f64(a->sum_mean_arg_______ + place, rest),
+        dk_load_part_f64(a->sum_mean_arg_5 + place, rest),
+        dk_load_part_f64(a->sum_mean_arg_6 + place, rest),
+        dk_load_part_f64(a->sum_mean_arg_7 + place, rest),
+        dk_load_part_f64(a->sum_mean_arg_8 + place, rest),
         dk_splat_f64(a->dk_size_H));
     (void)place;
     dk_store_part_f64(a->sd_h + place, value.sd_h, rest);
@@ -5596,12 +5596,12 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_layout {
     size_t mean_x_buffer;
     size_t mean_arg_buffer;
     size_t sum_mean_arg_buffer;
-    size_t mean_arg__buffer;
-    size_t sum_mean_arg__buffer;
-    size_t mean_arg___buffer;
-    size_t sum_mean_arg___buffer;
-    size_t mean_arg____buffer;
-    size_t sum_mean_arg____buffer;
+    size_t mean_arg_2_buffer;
+    size_t sum_mean_arg_2_buffer;
+    size_t mean_arg_3_buffer;
+    size_t sum_mean_arg_3_buffer;
+    size_t mean_arg_4_buffer;
+    size_t sum_mean_arg_4_buffer;
     size_t sd_x_buffer;
     size_t Uh_i_buffer;
     size_t Uh_f_buffer;
@@ -5612,14 +5612,14 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_layout {
     size_t sum_Uh_g_buffer;
     size_t sum_Uh_o_buffer;
     size_t mean_h_buffer;
-    size_t mean_arg_____buffer;
-    size_t sum_mean_arg_____buffer;
-    size_t mean_arg______buffer;
-    size_t sum_mean_arg______buffer;
-    size_t mean_arg_______buffer;
-    size_t sum_mean_arg_______buffer;
-    size_t mean_arg________buffer;
-    size_t sum_mean_arg________buffer;
+    size_t mean_arg_5_buffer;
+    size_t sum_mean_arg_5_buffer;
+    size_t mean_arg_6_buffer;
+    size_t sum_mean_arg_6_buffer;
+    size_t mean_arg_7_buffer;
+    size_t sum_mean_arg_7_buffer;
+    size_t mean_arg_8_buffer;
+    size_t sum_mean_arg_8_buffer;
     size_t sd_h_buffer;
     size_t o_buffer;
     size_t sum_c_next_buffer;
@@ -5658,12 +5658,12 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_lay_out(const lstm_layer_nor
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), 1, &at->mean_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg__buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg__buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg___buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg___buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg____buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg_2_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg_2_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg_3_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg_3_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->mean_arg_4_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->sum_mean_arg_4_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows), 1, &at->sd_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), sizes->H, &at->Uh_i_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), sizes->H, &at->Uh_f_buffer);
@@ -5674,14 +5674,14 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_lay_out(const lstm_layer_nor
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_Uh_g_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_Uh_o_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), 1, &at->mean_h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg________buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg________buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_5_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_5_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_6_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_6_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_7_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_7_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->mean_arg_8_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_mean_arg_8_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : sizes->B), 1, &at->sd_h_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->o_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->sum_c_next_buffer);
@@ -5743,12 +5743,12 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_call {
         dk_target_f64 mean_x;
         dk_target_f64 mean_arg;
         dk_target_f64 sum_mean_arg;
-        dk_target_f64 mean_arg_;
-        dk_target_f64 sum_mean_arg_;
-        dk_target_f64 mean_arg__;
-        dk_target_f64 sum_mean_arg__;
-        dk_target_f64 mean_arg___;
-        dk_target_f64 sum_mean_arg___;
+        dk_target_f64 mean_arg_2;
+        dk_target_f64 sum_mean_arg_2;
+        dk_target_f64 mean_arg_3;
+        dk_target_f64 sum_mean_arg_3;
+        dk_target_f64 mean_arg_4;
+        dk_target_f64 sum_mean_arg_4;
         dk_target_f64 sd_x;
         dk_target_f64 Uh_i;
         dk_target_f64 Uh_f;
@@ -5759,14 +5759,14 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_call {
         dk_target_f64 sum_Uh_g;
         dk_target_f64 sum_Uh_o;
         dk_target_f64 mean_h;
-        dk_target_f64 mean_arg____;
-        dk_target_f64 sum_mean_arg____;
-        dk_target_f64 mean_arg_____;
-        dk_target_f64 sum_mean_arg_____;
-        dk_target_f64 mean_arg______;
-        dk_target_f64 sum_mean_arg______;
-        dk_target_f64 mean_arg_______;
-        dk_target_f64 sum_mean_arg_______;
+        dk_target_f64 mean_arg_5;
+        dk_target_f64 sum_mean_arg_5;
+        dk_target_f64 mean_arg_6;
+        dk_target_f64 sum_mean_arg_6;
+        dk_target_f64 mean_arg_7;
+        dk_target_f64 sum_mean_arg_7;
+        dk_target_f64 mean_arg_8;
+        dk_target_f64 sum_mean_arg_8;
         dk_target_f64 sd_h;
         dk_target_f64 o;
         dk_target_f64 sum_c_next;
@@ -5998,24 +5998,24 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_prepare(const lstm_layer_nor
     call->at.sum_mean_arg.at = args->workspace + at.sum_mean_arg_buffer;
     call->at.sum_mean_arg.global = 0;
     call->at.sum_mean_arg.local = 1;
-    call->at.mean_arg_.at = args->workspace + at.mean_arg__buffer;
-    call->at.mean_arg_.global = 0;
-    call->at.mean_arg_.local = sizes->H;
-    call->at.sum_mean_arg_.at = args->workspace + at.sum_mean_arg__buffer;
-    call->at.sum_mean_arg_.global = 0;
-    call->at.sum_mean_arg_.local = 1;
-    call->at.mean_arg__.at = args->workspace + at.mean_arg___buffer;
-    call->at.mean_arg__.global = 0;
-    call->at.mean_arg__.local = sizes->H;
-    call->at.sum_mean_arg__.at = args->workspace + at.sum_mean_arg___buffer;
-    call->at.sum_mean_arg__.global = 0;
-    call->at.sum_mean_arg__.local = 1;
-    call->at.mean_arg___.at = args->workspace + at.mean_arg____buffer;
-    call->at.mean_arg___.global = 0;
-    call->at.mean_arg___.local = sizes->H;
-    call->at.sum_mean_arg___.at = args->workspace + at.sum_mean_arg____buffer;
-    call->at.sum_mean_arg___.global = 0;
-    call->at.sum_mean_arg___.local = 1;
+    call->at.mean_arg_2.at = args->workspace + at.mean_arg_2_buffer;
+    call->at.mean_arg_2.global = 0;
+    call->at.mean_arg_2.local = sizes->H;
+    call->at.sum_mean_arg_2.at = args->workspace + at.sum_mean_arg_2_buffer;
+    call->at.sum_mean_arg_2.global = 0;
+    call->at.sum_mean_arg_2.local = 1;
+    call->at.mean_arg_3.at = args->workspace + at.mean_arg_3_buffer;
+    call->at.mean_arg_3.global = 0;
+    call->at.mean_arg_3.local = sizes->H;
+    call->at.sum_mean_arg_3.at = args->workspace + at.sum_mean_arg_3_buffer;
+    call->at.sum_mean_arg_3.global = 0;
+    call->at.sum_mean_arg_3.local = 1;
+    call->at.mean_arg_4.at = args->workspace + at.mean_arg_4_buffer;
+    call->at.mean_arg_4.global = 0;
+    call->at.mean_arg_4.local = sizes->H;
+    call->at.sum_mean_arg_4.at = args->workspace + at.sum_mean_arg_4_buffer;
+    call->at.sum_mean_arg_4.global = 0;
+    call->at.sum_mean_arg_4.local = 1;
     call->at.sd_x.at = training ? args->saved + kept.sd_x : args->workspace + at.sd_x_buffer;
     call->at.sd_x.global = training ? 1 : 0;
     call->at.sd_x.local = training ? 0 : 1;
@@ -6046,30 +6046,30 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_prepare(const lstm_layer_nor
     call->at.mean_h.at = training ? args->saved + kept.mean_h : args->workspace + at.mean_h_buffer;
     call->at.mean_h.global = training ? 1 : 0;
     call->at.mean_h.local = training ? 0 : 0;
-    call->at.mean_arg____.at = args->workspace + at.mean_arg_____buffer + call->first_row * sizes->H;
-    call->at.mean_arg____.global = 0;
-    call->at.mean_arg____.local = 0;
-    call->at.sum_mean_arg____.at = args->workspace + at.sum_mean_arg_____buffer + call->first_row * 1;
-    call->at.sum_mean_arg____.global = 0;
-    call->at.sum_mean_arg____.local = 0;
-    call->at.mean_arg_____.at = args->workspace + at.mean_arg______buffer + call->first_row * sizes->H;
-    call->at.mean_arg_____.global = 0;
-    call->at.mean_arg_____.local = 0;
-    call->at.sum_mean_arg_____.at = args->workspace + at.sum_mean_arg______buffer + call->first_row * 1;
-    call->at.sum_mean_arg_____.global = 0;
-    call->at.sum_mean_arg_____.local = 0;
-    call->at.mean_arg______.at = args->workspace + at.mean_arg_______buffer + call->first_row * sizes->H;
-    call->at.mean_arg______.global = 0;
-    call->at.mean_arg______.local = 0;
-    call->at.sum_mean_arg______.at = args->workspace + at.sum_mean_arg_______buffer + call->first_row * 1;
-    call->at.sum_mean_arg______.global = 0;
-    call->at.sum_mean_arg______.local = 0;
-    call->at.mean_arg_______.at = args->workspace + at.mean_arg________buffer + call->first_row * sizes->H;
-    call->at.mean_arg_______.global = 0;
-    call->at.mean_arg_______.local = 0;
-    call->at.sum_mean_arg_______.at = args->workspace + at.sum_mean_arg________buffer + call->first_row * 1;
-    call->at.sum_mean_arg_______.global = 0;
-    call->at.sum_mean_arg_______.local = 0;
+    call->at.mean_arg_5.at = args->workspace + at.mean_arg_5_buffer + call->first_row * sizes->H;
+    call->at.mean_arg_5.global = 0;
+    call->at.mean_arg_5.local = 0;
+    call->at.sum_mean_arg_5.at = args->workspace + at.sum_mean_arg_5_buffer + call->first_row * 1;
+    call->at.sum_mean_arg_5.global = 0;
+    call->at.sum_mean_arg_5.local = 0;
+    call->at.mean_arg_6.at = args->workspace + at.mean_arg_6_buffer + call->first_row * sizes->H;
+    call->at.mean_arg_6.global = 0;
+    call->at.mean_arg_6.local = 0;
+    call->at.sum_mean_arg_6.at = args->workspace + at.sum_mean_arg_6_buffer + call->first_row * 1;
+    call->at.sum_mean_arg_6.global = 0;
+    call->at.sum_mean_arg_6.local = 0;
+    call->at.mean_arg_7.at = args->workspace + at.mean_arg_7_buffer + call->first_row * sizes->H;
+    call->at.mean_arg_7.global = 0;
+    call->at.mean_arg_7.local = 0;
+    call->at.sum_mean_arg_7.at = args->workspace + at.sum_mean_arg_7_buffer + call->first_row * 1;
+    call->at.sum_mean_arg_7.global = 0;
+    call->at.sum_mean_arg_7.local = 0;
+    call->at.mean_arg_8.at = args->workspace + at.mean_arg_8_buffer + call->first_row * sizes->H;
+    call->at.mean_arg_8.global = 0;
+    call->at.mean_arg_8.local = 0;
+    call->at.sum_mean_arg_8.at = args->workspace + at.sum_mean_arg_8_buffer + call->first_row * 1;
+    call->at.sum_mean_arg_8.global = 0;
+    call->at.sum_mean_arg_8.local = 0;
     call->at.sd_h.at = training ? args->saved + kept.sd_h : args->workspace + at.sd_h_buffer;
     call->at.sd_h.global = training ? 1 : 0;
     call->at.sd_h.local = training ? 0 : 0;
@@ -6304,24 +6304,24 @@ static void lstm_layer_norm_ba2016_f64_forward_before(const lstm_layer_norm_ba20
         a.Wx_g = dk_into_f64(call->at.Wx_g, row, local);
         a.Wx_o = dk_into_f64(call->at.Wx_o, row, local);
         a.mean_arg = dk_into_f64(call->at.mean_arg, row, local);
-        a.mean_arg_ = dk_into_f64(call->at.mean_arg_, row, local);
-        a.mean_arg__ = dk_into_f64(call->at.mean_arg__, row, local);
-        a.mean_arg___ = dk_into_f64(call->at.mean_arg___, row, local);
+        a.mean_arg_2 = dk_into_f64(call->at.mean_arg_2, row, local);
+        a.mean_arg_3 = dk_into_f64(call->at.mean_arg_3, row, local);
+        a.mean_arg_4 = dk_into_f64(call->at.mean_arg_4, row, local);
         lstm_layer_norm_ba2016_f64_forward_before_4(&a, rows, team);
         dk_wait(team);
     }
     dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg__, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg__, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg___, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg___, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_2, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_2, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_3, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_3, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_4, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_4, row, local), team);
     dk_wait(team);
     {
         lstm_layer_norm_ba2016_f64_forward_before_6_arrays a;
         a.dk_width = 1;
         a.sum_mean_arg = dk_into_f64(call->at.sum_mean_arg, row, local);
-        a.sum_mean_arg_ = dk_into_f64(call->at.sum_mean_arg_, row, local);
-        a.sum_mean_arg__ = dk_into_f64(call->at.sum_mean_arg__, row, local);
-        a.sum_mean_arg___ = dk_into_f64(call->at.sum_mean_arg___, row, local);
+        a.sum_mean_arg_2 = dk_into_f64(call->at.sum_mean_arg_2, row, local);
+        a.sum_mean_arg_3 = dk_into_f64(call->at.sum_mean_arg_3, row, local);
+        a.sum_mean_arg_4 = dk_into_f64(call->at.sum_mean_arg_4, row, local);
         a.sd_x = dk_into_f64(call->at.sd_x, row, local);
         a.dk_size_H = (double)(sizes->H);
         lstm_layer_norm_ba2016_f64_forward_before_6(&a, rows, team);
@@ -6387,25 +6387,25 @@ static void lstm_layer_norm_ba2016_f64_forward_step(const lstm_layer_norm_ba2016
         a.Uh_f = dk_into_f64(call->at.Uh_f, row, local);
         a.Uh_g = dk_into_f64(call->at.Uh_g, row, local);
         a.Uh_o = dk_into_f64(call->at.Uh_o, row, local);
-        a.mean_arg____ = dk_into_f64(call->at.mean_arg____, row, local);
-        a.mean_arg_____ = dk_into_f64(call->at.mean_arg_____, row, local);
-        a.mean_arg______ = dk_into_f64(call->at.mean_arg______, row, local);
-        a.mean_arg_______ = dk_into_f64(call->at.mean_arg_______, row, local);
+        a.mean_arg_5 = dk_into_f64(call->at.mean_arg_5, row, local);
+        a.mean_arg_6 = dk_into_f64(call->at.mean_arg_6, row, local);
+        a.mean_arg_7 = dk_into_f64(call->at.mean_arg_7, row, local);
+        a.mean_arg_8 = dk_into_f64(call->at.mean_arg_8, row, local);
         lstm_layer_norm_ba2016_f64_forward_step_4(&a, rows, team);
         dk_wait(team);
     }
-    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg____, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg____, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_____, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_____, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg______, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg______, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_______, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_______, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_5, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_5, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_6, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_6, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_7, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_7, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.mean_arg_8, row, local), sizes->H, dk_into_f64(call->at.sum_mean_arg_8, row, local), team);
     dk_wait(team);
     {
         lstm_layer_norm_ba2016_f64_forward_step_6_arrays a;
         a.dk_width = 1;
-        a.sum_mean_arg____ = dk_into_f64(call->at.sum_mean_arg____, row, local);
-        a.sum_mean_arg_____ = dk_into_f64(call->at.sum_mean_arg_____, row, local);
-        a.sum_mean_arg______ = dk_into_f64(call->at.sum_mean_arg______, row, local);
-        a.sum_mean_arg_______ = dk_into_f64(call->at.sum_mean_arg_______, row, local);
+        a.sum_mean_arg_5 = dk_into_f64(call->at.sum_mean_arg_5, row, local);
+        a.sum_mean_arg_6 = dk_into_f64(call->at.sum_mean_arg_6, row, local);
+        a.sum_mean_arg_7 = dk_into_f64(call->at.sum_mean_arg_7, row, local);
+        a.sum_mean_arg_8 = dk_into_f64(call->at.sum_mean_arg_8, row, local);
         a.sd_h = dk_into_f64(call->at.sd_h, row, local);
         a.dk_size_H = (double)(sizes->H);
         lstm_layer_norm_ba2016_f64_forward_step_6(&a, rows, team);
@@ -6951,16 +6951,16 @@ static void lstm_layer_norm_ba2016_f64_backward_step_7(const lstm_layer_norm_ba2
 /* Each step, stage 9: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f64_backward_step_9_values {
-    dk_f64 d_sum_mean_arg_______;
+    dk_f64 d_sum_mean_arg_8;
 } lstm_layer_norm_ba2016_f64_backward_step_9_values;
 
 DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_9_values lstm_layer_norm_ba2016_f64_backward_step_9_unit(dk_f64 d_sd_h_1, dk_f64 d_sd_h_2, dk_f64 d_sd_h_3, dk_f64 d_sd_h_4, dk_f64 sd_h, dk_f64 size_H)
 {
     const dk_f64 d_sd_h = d_sd_h_1 + d_sd_h_2 + d_sd_h_3 + d_sd_h_4;
     const dk_f64 d_a_sd_h = 0.5 * d_sd_h / sd_h;
-    const dk_f64 d_mean_mean_arg_______ = 0.25 * d_a_sd_h;
-    const dk_f64 d_sum_mean_arg_______ = d_mean_mean_arg_______ / size_H;
-    const lstm_layer_norm_ba2016_f64_backward_step_9_values dk_result = {d_sum_mean_arg_______};
+    const dk_f64 d_mean_mean_arg_8 = 0.25 * d_a_sd_h;
+    const dk_f64 d_sum_mean_arg_8 = d_mean_mean_arg_8 / size_H;
+    const lstm_layer_norm_ba2016_f64_backward_step_9_values dk_result = {d_sum_mean_arg_8};
     return dk_result;
 }
 
@@ -6971,7 +6971,7 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_step_9_arrays {
     const double *d_sd_h_3;
     const double *d_sd_h_4;
     const double *sd_h;
-    double *d_sum_mean_arg_______;
+    double *d_sum_mean_arg_8;
     double dk_size_H;
 } lstm_layer_norm_ba2016_f64_backward_step_9_arrays;
 
@@ -6987,7 +6987,7 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_9_at(const lstm_layer_no
         dk_load_part_f64(a->sd_h + place, rest),
         dk_splat_f64(a->dk_size_H));
     (void)place;
-    dk_store_part_f64(a->d_sum_mean_arg_______ + place, value.d_sum_mean_arg_______, rest);
+    dk_store_part_f64(a->d_sum_mean_arg_8 + place, value.d_sum_mean_arg_8, rest);
 }
 
 static void lstm_layer_norm_ba2016_f64_backward_step_9(const lstm_layer_norm_ba2016_f64_backward_step_9_arrays *a, size_t rows, const dk_team *team)
@@ -7003,33 +7003,33 @@ static void lstm_layer_norm_ba2016_f64_backward_step_9(const lstm_layer_norm_ba2
 /* Each step, stage 10: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f64_backward_step_10_values {
-    dk_f64 d_mean_arg_______, d_mean_h_of_mean_arg_______, d_mean_h_of_mean_arg______, d_mean_h_of_mean_arg_____, d_mean_h_of_mean_arg____;
+    dk_f64 d_mean_arg_8, d_mean_h_of_mean_arg_8, d_mean_h_of_mean_arg_7, d_mean_h_of_mean_arg_6, d_mean_h_of_mean_arg_5;
 } lstm_layer_norm_ba2016_f64_backward_step_10_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_10_values lstm_layer_norm_ba2016_f64_backward_step_10_unit(dk_f64 d_sum_mean_arg_______, dk_f64 Uh_o, dk_f64 mean_h, dk_f64 Uh_g, dk_f64 Uh_f, dk_f64 Uh_i)
+DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_10_values lstm_layer_norm_ba2016_f64_backward_step_10_unit(dk_f64 d_sum_mean_arg_8, dk_f64 Uh_o, dk_f64 mean_h, dk_f64 Uh_g, dk_f64 Uh_f, dk_f64 Uh_i)
 {
-    const dk_f64 d_mean_arg_______ = d_sum_mean_arg_______;
-    const dk_f64 d_mean_h_of_mean_arg_______ = d_mean_arg_______ * (2.0 * mean_h - 2.0 * Uh_o);
-    const dk_f64 d_mean_h_of_mean_arg______ = d_mean_arg_______ * (2.0 * mean_h - 2.0 * Uh_g);
-    const dk_f64 d_mean_h_of_mean_arg_____ = d_mean_arg_______ * (2.0 * mean_h - 2.0 * Uh_f);
-    const dk_f64 d_mean_h_of_mean_arg____ = d_mean_arg_______ * (2.0 * mean_h - 2.0 * Uh_i);
-    const lstm_layer_norm_ba2016_f64_backward_step_10_values dk_result = {d_mean_arg_______, d_mean_h_of_mean_arg_______, d_mean_h_of_mean_arg______, d_mean_h_of_mean_arg_____, d_mean_h_of_mean_arg____};
+    const dk_f64 d_mean_arg_8 = d_sum_mean_arg_8;
+    const dk_f64 d_mean_h_of_mean_arg_8 = d_mean_arg_8 * (2.0 * mean_h - 2.0 * Uh_o);
+    const dk_f64 d_mean_h_of_mean_arg_7 = d_mean_arg_8 * (2.0 * mean_h - 2.0 * Uh_g);
+    const dk_f64 d_mean_h_of_mean_arg_6 = d_mean_arg_8 * (2.0 * mean_h - 2.0 * Uh_f);
+    const dk_f64 d_mean_h_of_mean_arg_5 = d_mean_arg_8 * (2.0 * mean_h - 2.0 * Uh_i);
+    const lstm_layer_norm_ba2016_f64_backward_step_10_values dk_result = {d_mean_arg_8, d_mean_h_of_mean_arg_8, d_mean_h_of_mean_arg_7, d_mean_h_of_mean_arg_6, d_mean_h_of_mean_arg_5};
     return dk_result;
 }
 
 typedef struct lstm_layer_norm_ba2016_f64_backward_step_10_arrays {
     size_t dk_width;
-    const double *d_sum_mean_arg_______;
+    const double *d_sum_mean_arg_8;
     const double *Uh_o;
     const double *mean_h;
     const double *Uh_g;
     const double *Uh_f;
     const double *Uh_i;
-    double *d_mean_arg_______;
-    double *d_mean_h_of_mean_arg_______;
-    double *d_mean_h_of_mean_arg______;
-    double *d_mean_h_of_mean_arg_____;
-    double *d_mean_h_of_mean_arg____;
+    double *d_mean_arg_8;
+    double *d_mean_h_of_mean_arg_8;
+    double *d_mean_h_of_mean_arg_7;
+    double *d_mean_h_of_mean_arg_6;
+    double *d_mean_h_of_mean_arg_5;
 } lstm_layer_norm_ba2016_f64_backward_step_10_arrays;
 
 DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_10_at(const lstm_layer_norm_ba2016_f64_backward_step_10_arrays *a, size_t row, size_t unit)
@@ -7037,18 +7037,18 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_10_at(const lstm_layer_n
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_backward_step_10_values value = lstm_layer_norm_ba2016_f64_backward_step_10_unit(
-        dk_splat_f64(a->d_sum_mean_arg_______[row]),
+        dk_splat_f64(a->d_sum_mean_arg_8[row]),
         dk_load_part_f64(a->Uh_o + place, rest),
         dk_splat_f64(a->mean_h[row]),
         dk_load_part_f64(a->Uh_g + place, rest),
         dk_load_part_f64(a->Uh_f + place, rest),
         dk_load_part_f64(a->Uh_i + place, rest));
     (void)place;
-    dk_store_part_f64(a->d_mean_arg_______ + place, value.d_mean_arg_______, rest);
-    dk_store_part_f64(a->d_mean_h_of_mean_arg_______ + place, value.d_mean_h_of_mean_arg_______, rest);
-    dk_store_part_f64(a->d_mean_h_of_mean_arg______ + place, value.d_mean_h_of_mean_arg______, rest);
-    dk_store_part_f64(a->d_mean_h_of_mean_arg_____ + place, value.d_mean_h_of_mean_arg_____, rest);
-    dk_store_part_f64(a->d_mean_h_of_mean_arg____ + place, value.d_mean_h_of_mean_arg____, rest);
+    dk_store_part_f64(a->d_mean_arg_8 + place, value.d_mean_arg_8, rest);
+    dk_store_part_f64(a->d_mean_h_of_mean_arg_8 + place, value.d_mean_h_of_mean_arg_8, rest);
+    dk_store_part_f64(a->d_mean_h_of_mean_arg_7 + place, value.d_mean_h_of_mean_arg_7, rest);
+    dk_store_part_f64(a->d_mean_h_of_mean_arg_6 + place, value.d_mean_h_of_mean_arg_6, rest);
+    dk_store_part_f64(a->d_mean_h_of_mean_arg_5 + place, value.d_mean_h_of_mean_arg_5, rest);
 }
 
 static void lstm_layer_norm_ba2016_f64_backward_step_10(const lstm_layer_norm_ba2016_f64_backward_step_10_arrays *a, size_t rows, const dk_team *team)
@@ -7127,12 +7127,12 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_step_13_values {
     dk_f64 d_Uh_o, d_Uh_g, d_Uh_f, d_Uh_i;
 } lstm_layer_norm_ba2016_f64_backward_step_13_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_13_values lstm_layer_norm_ba2016_f64_backward_step_13_unit(dk_f64 d_sum_Uh_o, dk_f64 d_mean_arg_______, dk_f64 mean_h, dk_f64 Uh_o, dk_f64 d_a_o, dk_f64 gamma_h_o, dk_f64 sd_h, dk_f64 Uh_g, dk_f64 d_a_g, dk_f64 gamma_h_g, dk_f64 Uh_f, dk_f64 d_a_f, dk_f64 gamma_h_f, dk_f64 Uh_i, dk_f64 d_a_i, dk_f64 gamma_h_i)
+DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_13_values lstm_layer_norm_ba2016_f64_backward_step_13_unit(dk_f64 d_sum_Uh_o, dk_f64 d_mean_arg_8, dk_f64 mean_h, dk_f64 Uh_o, dk_f64 d_a_o, dk_f64 gamma_h_o, dk_f64 sd_h, dk_f64 Uh_g, dk_f64 d_a_g, dk_f64 gamma_h_g, dk_f64 Uh_f, dk_f64 d_a_f, dk_f64 gamma_h_f, dk_f64 Uh_i, dk_f64 d_a_i, dk_f64 gamma_h_i)
 {
-    const dk_f64 d_Uh_o = d_a_o * gamma_h_o / sd_h + d_mean_arg_______ * (2.0 * Uh_o - 2.0 * mean_h) + d_sum_Uh_o;
-    const dk_f64 d_Uh_g = d_a_g * gamma_h_g / sd_h + d_mean_arg_______ * (2.0 * Uh_g - 2.0 * mean_h) + d_sum_Uh_o;
-    const dk_f64 d_Uh_f = d_a_f * gamma_h_f / sd_h + d_mean_arg_______ * (2.0 * Uh_f - 2.0 * mean_h) + d_sum_Uh_o;
-    const dk_f64 d_Uh_i = d_a_i * gamma_h_i / sd_h + d_mean_arg_______ * (2.0 * Uh_i - 2.0 * mean_h) + d_sum_Uh_o;
+    const dk_f64 d_Uh_o = d_a_o * gamma_h_o / sd_h + d_mean_arg_8 * (2.0 * Uh_o - 2.0 * mean_h) + d_sum_Uh_o;
+    const dk_f64 d_Uh_g = d_a_g * gamma_h_g / sd_h + d_mean_arg_8 * (2.0 * Uh_g - 2.0 * mean_h) + d_sum_Uh_o;
+    const dk_f64 d_Uh_f = d_a_f * gamma_h_f / sd_h + d_mean_arg_8 * (2.0 * Uh_f - 2.0 * mean_h) + d_sum_Uh_o;
+    const dk_f64 d_Uh_i = d_a_i * gamma_h_i / sd_h + d_mean_arg_8 * (2.0 * Uh_i - 2.0 * mean_h) + d_sum_Uh_o;
     const lstm_layer_norm_ba2016_f64_backward_step_13_values dk_result = {d_Uh_o, d_Uh_g, d_Uh_f, d_Uh_i};
     return dk_result;
 }
@@ -7140,7 +7140,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_13_values lstm_layer_norm_ba2
 typedef struct lstm_layer_norm_ba2016_f64_backward_step_13_arrays {
     size_t dk_width;
     const double *d_sum_Uh_o;
-    const double *d_mean_arg_______;
+    const double *d_mean_arg_8;
     const double *mean_h;
     const double *Uh_o;
     const double *d_a_o;
@@ -7167,7 +7167,7 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_13_at(const lstm_layer_n
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_backward_step_13_values value = lstm_layer_norm_ba2016_f64_backward_step_13_unit(
         dk_splat_f64(a->d_sum_Uh_o[row]),
-        dk_load_part_f64(a->d_mean_arg_______ + place, rest),
+        dk_load_part_f64(a->d_mean_arg_8 + place, rest),
         dk_splat_f64(a->mean_h[row]),
         dk_load_part_f64(a->Uh_o + place, rest),
         dk_load_part_f64(a->d_a_o + place, rest),
@@ -7389,16 +7389,16 @@ static void lstm_layer_norm_ba2016_f64_backward_after_1(const lstm_layer_norm_ba
 /* After the loop, stage 5: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f64_backward_after_5_values {
-    dk_f64 d_sum_mean_arg___;
+    dk_f64 d_sum_mean_arg_4;
 } lstm_layer_norm_ba2016_f64_backward_after_5_values;
 
 DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_5_values lstm_layer_norm_ba2016_f64_backward_after_5_unit(dk_f64 d_sd_x_1, dk_f64 d_sd_x_2, dk_f64 d_sd_x_3, dk_f64 d_sd_x_4, dk_f64 sd_x, dk_f64 size_H)
 {
     const dk_f64 d_sd_x = d_sd_x_1 + d_sd_x_2 + d_sd_x_3 + d_sd_x_4;
     const dk_f64 d_a_sd_x = 0.5 * d_sd_x / sd_x;
-    const dk_f64 d_mean_mean_arg___ = 0.25 * d_a_sd_x;
-    const dk_f64 d_sum_mean_arg___ = d_mean_mean_arg___ / size_H;
-    const lstm_layer_norm_ba2016_f64_backward_after_5_values dk_result = {d_sum_mean_arg___};
+    const dk_f64 d_mean_mean_arg_4 = 0.25 * d_a_sd_x;
+    const dk_f64 d_sum_mean_arg_4 = d_mean_mean_arg_4 / size_H;
+    const lstm_layer_norm_ba2016_f64_backward_after_5_values dk_result = {d_sum_mean_arg_4};
     return dk_result;
 }
 
@@ -7409,7 +7409,7 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_after_5_arrays {
     const double *d_sd_x_3;
     const double *d_sd_x_4;
     const double *sd_x;
-    double *d_sum_mean_arg___;
+    double *d_sum_mean_arg_4;
     double dk_size_H;
 } lstm_layer_norm_ba2016_f64_backward_after_5_arrays;
 
@@ -7425,7 +7425,7 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_5_at(const lstm_layer_n
         dk_load_part_f64(a->sd_x + place, rest),
         dk_splat_f64(a->dk_size_H));
     (void)place;
-    dk_store_part_f64(a->d_sum_mean_arg___ + place, value.d_sum_mean_arg___, rest);
+    dk_store_part_f64(a->d_sum_mean_arg_4 + place, value.d_sum_mean_arg_4, rest);
 }
 
 static void lstm_layer_norm_ba2016_f64_backward_after_5(const lstm_layer_norm_ba2016_f64_backward_after_5_arrays *a, size_t rows, const dk_team *team)
@@ -7441,32 +7441,32 @@ static void lstm_layer_norm_ba2016_f64_backward_after_5(const lstm_layer_norm_ba
 /* After the loop, stage 6: fused.
  */
 typedef struct lstm_layer_norm_ba2016_f64_backward_after_6_values {
-    dk_f64 d_mean_arg___, d_mean_x_of_mean_arg___, d_mean_x_of_mean_arg__, d_mean_x_of_mean_arg_, d_mean_x_of_mean_arg;
+    dk_f64 d_mean_arg_4, d_mean_x_of_mean_arg_4, d_mean_x_of_mean_arg_3, d_mean_x_of_mean_arg_2, d_mean_x_of_mean_arg;
 } lstm_layer_norm_ba2016_f64_backward_after_6_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_6_values lstm_layer_norm_ba2016_f64_backward_after_6_unit(dk_f64 d_sum_mean_arg___, dk_f64 Wx_o, dk_f64 mean_x, dk_f64 Wx_g, dk_f64 Wx_f, dk_f64 Wx_i)
+DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_6_values lstm_layer_norm_ba2016_f64_backward_after_6_unit(dk_f64 d_sum_mean_arg_4, dk_f64 Wx_o, dk_f64 mean_x, dk_f64 Wx_g, dk_f64 Wx_f, dk_f64 Wx_i)
 {
-    const dk_f64 d_mean_arg___ = d_sum_mean_arg___;
-    const dk_f64 d_mean_x_of_mean_arg___ = d_mean_arg___ * (2.0 * mean_x - 2.0 * Wx_o);
-    const dk_f64 d_mean_x_of_mean_arg__ = d_mean_arg___ * (2.0 * mean_x - 2.0 * Wx_g);
-    const dk_f64 d_mean_x_of_mean_arg_ = d_mean_arg___ * (2.0 * mean_x - 2.0 * Wx_f);
-    const dk_f64 d_mean_x_of_mean_arg = d_mean_arg___ * (2.0 * mean_x - 2.0 * Wx_i);
-    const lstm_layer_norm_ba2016_f64_backward_after_6_values dk_result = {d_mean_arg___, d_mean_x_of_mean_arg___, d_mean_x_of_mean_arg__, d_mean_x_of_mean_arg_, d_mean_x_of_mean_arg};
+    const dk_f64 d_mean_arg_4 = d_sum_mean_arg_4;
+    const dk_f64 d_mean_x_of_mean_arg_4 = d_mean_arg_4 * (2.0 * mean_x - 2.0 * Wx_o);
+    const dk_f64 d_mean_x_of_mean_arg_3 = d_mean_arg_4 * (2.0 * mean_x - 2.0 * Wx_g);
+    const dk_f64 d_mean_x_of_mean_arg_2 = d_mean_arg_4 * (2.0 * mean_x - 2.0 * Wx_f);
+    const dk_f64 d_mean_x_of_mean_arg = d_mean_arg_4 * (2.0 * mean_x - 2.0 * Wx_i);
+    const lstm_layer_norm_ba2016_f64_backward_after_6_values dk_result = {d_mean_arg_4, d_mean_x_of_mean_arg_4, d_mean_x_of_mean_arg_3, d_mean_x_of_mean_arg_2, d_mean_x_of_mean_arg};
     return dk_result;
 }
 
 typedef struct lstm_layer_norm_ba2016_f64_backward_after_6_arrays {
     size_t dk_width;
-    const double *d_sum_mean_arg___;
+    const double *d_sum_mean_arg_4;
     const double *Wx_o;
     const double *mean_x;
     const double *Wx_g;
     const double *Wx_f;
     const double *Wx_i;
-    double *d_mean_arg___;
-    double *d_mean_x_of_mean_arg___;
-    double *d_mean_x_of_mean_arg__;
-    double *d_mean_x_of_mean_arg_;
+    double *d_mean_arg_4;
+    double *d_mean_x_of_mean_arg_4;
+    double *d_mean_x_of_mean_arg_3;
+    double *d_mean_x_of_mean_arg_2;
     double *d_mean_x_of_mean_arg;
 } lstm_layer_norm_ba2016_f64_backward_after_6_arrays;
 
@@ -7475,17 +7475,17 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_6_at(const lstm_layer_n
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_backward_after_6_values value = lstm_layer_norm_ba2016_f64_backward_after_6_unit(
-        dk_splat_f64(a->d_sum_mean_arg___[row]),
+        dk_splat_f64(a->d_sum_mean_arg_4[row]),
         dk_load_part_f64(a->Wx_o + place, rest),
         dk_splat_f64(a->mean_x[row]),
         dk_load_part_f64(a->Wx_g + place, rest),
         dk_load_part_f64(a->Wx_f + place, rest),
         dk_load_part_f64(a->Wx_i + place, rest));
     (void)place;
-    dk_store_part_f64(a->d_mean_arg___ + place, value.d_mean_arg___, rest);
-    dk_store_part_f64(a->d_mean_x_of_mean_arg___ + place, value.d_mean_x_of_mean_arg___, rest);
-    dk_store_part_f64(a->d_mean_x_of_mean_arg__ + place, value.d_mean_x_of_mean_arg__, rest);
-    dk_store_part_f64(a->d_mean_x_of_mean_arg_ + place, value.d_mean_x_of_mean_arg_, rest);
+    dk_store_part_f64(a->d_mean_arg_4 + place, value.d_mean_arg_4, rest);
+    dk_store_part_f64(a->d_mean_x_of_mean_arg_4 + place, value.d_mean_x_of_mean_arg_4, rest);
+    dk_store_part_f64(a->d_mean_x_of_mean_arg_3 + place, value.d_mean_x_of_mean_arg_3, rest);
+    dk_store_part_f64(a->d_mean_x_of_mean_arg_2 + place, value.d_mean_x_of_mean_arg_2, rest);
     dk_store_part_f64(a->d_mean_x_of_mean_arg + place, value.d_mean_x_of_mean_arg, rest);
 }
 
@@ -7565,12 +7565,12 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_after_9_values {
     dk_f64 d_Wx_o, d_Wx_g, d_Wx_f, d_Wx_i;
 } lstm_layer_norm_ba2016_f64_backward_after_9_values;
 
-DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_9_values lstm_layer_norm_ba2016_f64_backward_after_9_unit(dk_f64 d_sum_Wx_o, dk_f64 d_mean_arg___, dk_f64 mean_x, dk_f64 Wx_o, dk_f64 d_a_o, dk_f64 gamma_x_o, dk_f64 sd_x, dk_f64 Wx_g, dk_f64 d_a_g, dk_f64 gamma_x_g, dk_f64 Wx_f, dk_f64 d_a_f, dk_f64 gamma_x_f, dk_f64 Wx_i, dk_f64 d_a_i, dk_f64 gamma_x_i)
+DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_9_values lstm_layer_norm_ba2016_f64_backward_after_9_unit(dk_f64 d_sum_Wx_o, dk_f64 d_mean_arg_4, dk_f64 mean_x, dk_f64 Wx_o, dk_f64 d_a_o, dk_f64 gamma_x_o, dk_f64 sd_x, dk_f64 Wx_g, dk_f64 d_a_g, dk_f64 gamma_x_g, dk_f64 Wx_f, dk_f64 d_a_f, dk_f64 gamma_x_f, dk_f64 Wx_i, dk_f64 d_a_i, dk_f64 gamma_x_i)
 {
-    const dk_f64 d_Wx_o = d_a_o * gamma_x_o / sd_x + d_mean_arg___ * (2.0 * Wx_o - 2.0 * mean_x) + d_sum_Wx_o;
-    const dk_f64 d_Wx_g = d_a_g * gamma_x_g / sd_x + d_mean_arg___ * (2.0 * Wx_g - 2.0 * mean_x) + d_sum_Wx_o;
-    const dk_f64 d_Wx_f = d_a_f * gamma_x_f / sd_x + d_mean_arg___ * (2.0 * Wx_f - 2.0 * mean_x) + d_sum_Wx_o;
-    const dk_f64 d_Wx_i = d_a_i * gamma_x_i / sd_x + d_mean_arg___ * (2.0 * Wx_i - 2.0 * mean_x) + d_sum_Wx_o;
+    const dk_f64 d_Wx_o = d_a_o * gamma_x_o / sd_x + d_mean_arg_4 * (2.0 * Wx_o - 2.0 * mean_x) + d_sum_Wx_o;
+    const dk_f64 d_Wx_g = d_a_g * gamma_x_g / sd_x + d_mean_arg_4 * (2.0 * Wx_g - 2.0 * mean_x) + d_sum_Wx_o;
+    const dk_f64 d_Wx_f = d_a_f * gamma_x_f / sd_x + d_mean_arg_4 * (2.0 * Wx_f - 2.0 * mean_x) + d_sum_Wx_o;
+    const dk_f64 d_Wx_i = d_a_i * gamma_x_i / sd_x + d_mean_arg_4 * (2.0 * Wx_i - 2.0 * mean_x) + d_sum_Wx_o;
     const lstm_layer_norm_ba2016_f64_backward_after_9_values dk_result = {d_Wx_o, d_Wx_g, d_Wx_f, d_Wx_i};
     return dk_result;
 }
@@ -7578,7 +7578,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_9_values lstm_layer_norm_ba2
 typedef struct lstm_layer_norm_ba2016_f64_backward_after_9_arrays {
     size_t dk_width;
     const double *d_sum_Wx_o;
-    const double *d_mean_arg___;
+    const double *d_mean_arg_4;
     const double *mean_x;
     const double *Wx_o;
     const double *d_a_o;
@@ -7605,7 +7605,7 @@ DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_9_at(const lstm_layer_n
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_backward_after_9_values value = lstm_layer_norm_ba2016_f64_backward_after_9_unit(
         dk_splat_f64(a->d_sum_Wx_o[row]),
-        dk_load_part_f64(a->d_mean_arg___ + place, rest),
+        dk_load_part_f64(a->d_mean_arg_4 + place, rest),
         dk_splat_f64(a->mean_x[row]),
         dk_load_part_f64(a->Wx_o + place, rest),
         dk_load_part_f64(a->d_a_o + place, rest),
@@ -7733,12 +7733,12 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_layout {
     size_t d_sd_h_2_buffer;
     size_t d_sd_h_3_buffer;
     size_t d_sd_h_4_buffer;
-    size_t d_sum_mean_arg________buffer;
-    size_t d_mean_arg________buffer;
-    size_t d_mean_h_of_mean_arg________buffer;
-    size_t d_mean_h_of_mean_arg_______buffer;
-    size_t d_mean_h_of_mean_arg______buffer;
-    size_t d_mean_h_of_mean_arg_____buffer;
+    size_t d_sum_mean_arg_8_buffer;
+    size_t d_mean_arg_8_buffer;
+    size_t d_mean_h_of_mean_arg_8_buffer;
+    size_t d_mean_h_of_mean_arg_7_buffer;
+    size_t d_mean_h_of_mean_arg_6_buffer;
+    size_t d_mean_h_of_mean_arg_5_buffer;
     size_t d_mean_h_1_buffer;
     size_t d_mean_h_2_buffer;
     size_t d_mean_h_3_buffer;
@@ -7772,11 +7772,11 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_layout {
     size_t d_sd_x_2_buffer;
     size_t d_sd_x_3_buffer;
     size_t d_sd_x_4_buffer;
-    size_t d_sum_mean_arg____buffer;
-    size_t d_mean_arg____buffer;
-    size_t d_mean_x_of_mean_arg____buffer;
-    size_t d_mean_x_of_mean_arg___buffer;
-    size_t d_mean_x_of_mean_arg__buffer;
+    size_t d_sum_mean_arg_4_buffer;
+    size_t d_mean_arg_4_buffer;
+    size_t d_mean_x_of_mean_arg_4_buffer;
+    size_t d_mean_x_of_mean_arg_3_buffer;
+    size_t d_mean_x_of_mean_arg_2_buffer;
     size_t d_mean_x_of_mean_arg_buffer;
     size_t d_mean_x_1_buffer;
     size_t d_mean_x_2_buffer;
@@ -7843,12 +7843,12 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_lay_out(const lstm_layer_no
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sd_h_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sd_h_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sd_h_4_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sum_mean_arg________buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_arg________buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg________buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg______buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_____buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_sum_mean_arg_8_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_arg_8_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_8_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_7_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_6_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, sizes->H, &at->d_mean_h_of_mean_arg_5_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_mean_h_1_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_mean_h_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, sizes->B, 1, &at->d_mean_h_3_buffer);
@@ -7882,11 +7882,11 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_lay_out(const lstm_layer_no
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sd_x_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sd_x_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sd_x_4_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sum_mean_arg____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_arg____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg____buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg___buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg__buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_sum_mean_arg_4_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_arg_4_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg_4_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg_3_buffer);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg_2_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_mean_x_of_mean_arg_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_mean_x_1_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, 1, &at->d_mean_x_2_buffer);
@@ -8015,12 +8015,12 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_call {
         dk_target_f64 d_sd_h_2;
         dk_target_f64 d_sd_h_3;
         dk_target_f64 d_sd_h_4;
-        dk_target_f64 d_sum_mean_arg_______;
-        dk_target_f64 d_mean_arg_______;
-        dk_target_f64 d_mean_h_of_mean_arg_______;
-        dk_target_f64 d_mean_h_of_mean_arg______;
-        dk_target_f64 d_mean_h_of_mean_arg_____;
-        dk_target_f64 d_mean_h_of_mean_arg____;
+        dk_target_f64 d_sum_mean_arg_8;
+        dk_target_f64 d_mean_arg_8;
+        dk_target_f64 d_mean_h_of_mean_arg_8;
+        dk_target_f64 d_mean_h_of_mean_arg_7;
+        dk_target_f64 d_mean_h_of_mean_arg_6;
+        dk_target_f64 d_mean_h_of_mean_arg_5;
         dk_target_f64 d_mean_h_1;
         dk_target_f64 d_mean_h_2;
         dk_target_f64 d_mean_h_3;
@@ -8054,11 +8054,11 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_call {
         dk_target_f64 d_sd_x_2;
         dk_target_f64 d_sd_x_3;
         dk_target_f64 d_sd_x_4;
-        dk_target_f64 d_sum_mean_arg___;
-        dk_target_f64 d_mean_arg___;
-        dk_target_f64 d_mean_x_of_mean_arg___;
-        dk_target_f64 d_mean_x_of_mean_arg__;
-        dk_target_f64 d_mean_x_of_mean_arg_;
+        dk_target_f64 d_sum_mean_arg_4;
+        dk_target_f64 d_mean_arg_4;
+        dk_target_f64 d_mean_x_of_mean_arg_4;
+        dk_target_f64 d_mean_x_of_mean_arg_3;
+        dk_target_f64 d_mean_x_of_mean_arg_2;
         dk_target_f64 d_mean_x_of_mean_arg;
         dk_target_f64 d_mean_x_1;
         dk_target_f64 d_mean_x_2;
@@ -8545,24 +8545,24 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     call->at.d_sd_h_4.at = args->workspace + at.d_sd_h_4_buffer + call->first_row * 1;
     call->at.d_sd_h_4.global = 0;
     call->at.d_sd_h_4.local = 0;
-    call->at.d_sum_mean_arg_______.at = args->workspace + at.d_sum_mean_arg________buffer + call->first_row * 1;
-    call->at.d_sum_mean_arg_______.global = 0;
-    call->at.d_sum_mean_arg_______.local = 0;
-    call->at.d_mean_arg_______.at = args->workspace + at.d_mean_arg________buffer + call->first_row * sizes->H;
-    call->at.d_mean_arg_______.global = 0;
-    call->at.d_mean_arg_______.local = 0;
-    call->at.d_mean_h_of_mean_arg_______.at = args->workspace + at.d_mean_h_of_mean_arg________buffer + call->first_row * sizes->H;
-    call->at.d_mean_h_of_mean_arg_______.global = 0;
-    call->at.d_mean_h_of_mean_arg_______.local = 0;
-    call->at.d_mean_h_of_mean_arg______.at = args->workspace + at.d_mean_h_of_mean_arg_______buffer + call->first_row * sizes->H;
-    call->at.d_mean_h_of_mean_arg______.global = 0;
-    call->at.d_mean_h_of_mean_arg______.local = 0;
-    call->at.d_mean_h_of_mean_arg_____.at = args->workspace + at.d_mean_h_of_mean_arg______buffer + call->first_row * sizes->H;
-    call->at.d_mean_h_of_mean_arg_____.global = 0;
-    call->at.d_mean_h_of_mean_arg_____.local = 0;
-    call->at.d_mean_h_of_mean_arg____.at = args->workspace + at.d_mean_h_of_mean_arg_____buffer + call->first_row * sizes->H;
-    call->at.d_mean_h_of_mean_arg____.global = 0;
-    call->at.d_mean_h_of_mean_arg____.local = 0;
+    call->at.d_sum_mean_arg_8.at = args->workspace + at.d_sum_mean_arg_8_buffer + call->first_row * 1;
+    call->at.d_sum_mean_arg_8.global = 0;
+    call->at.d_sum_mean_arg_8.local = 0;
+    call->at.d_mean_arg_8.at = args->workspace + at.d_mean_arg_8_buffer + call->first_row * sizes->H;
+    call->at.d_mean_arg_8.global = 0;
+    call->at.d_mean_arg_8.local = 0;
+    call->at.d_mean_h_of_mean_arg_8.at = args->workspace + at.d_mean_h_of_mean_arg_8_buffer + call->first_row * sizes->H;
+    call->at.d_mean_h_of_mean_arg_8.global = 0;
+    call->at.d_mean_h_of_mean_arg_8.local = 0;
+    call->at.d_mean_h_of_mean_arg_7.at = args->workspace + at.d_mean_h_of_mean_arg_7_buffer + call->first_row * sizes->H;
+    call->at.d_mean_h_of_mean_arg_7.global = 0;
+    call->at.d_mean_h_of_mean_arg_7.local = 0;
+    call->at.d_mean_h_of_mean_arg_6.at = args->workspace + at.d_mean_h_of_mean_arg_6_buffer + call->first_row * sizes->H;
+    call->at.d_mean_h_of_mean_arg_6.global = 0;
+    call->at.d_mean_h_of_mean_arg_6.local = 0;
+    call->at.d_mean_h_of_mean_arg_5.at = args->workspace + at.d_mean_h_of_mean_arg_5_buffer + call->first_row * sizes->H;
+    call->at.d_mean_h_of_mean_arg_5.global = 0;
+    call->at.d_mean_h_of_mean_arg_5.local = 0;
     call->at.d_mean_h_1.at = args->workspace + at.d_mean_h_1_buffer + call->first_row * 1;
     call->at.d_mean_h_1.global = 0;
     call->at.d_mean_h_1.local = 0;
@@ -8662,21 +8662,21 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     call->at.d_sd_x_4.at = args->workspace + at.d_sd_x_4_buffer;
     call->at.d_sd_x_4.global = 0;
     call->at.d_sd_x_4.local = 1;
-    call->at.d_sum_mean_arg___.at = args->workspace + at.d_sum_mean_arg____buffer;
-    call->at.d_sum_mean_arg___.global = 0;
-    call->at.d_sum_mean_arg___.local = 1;
-    call->at.d_mean_arg___.at = args->workspace + at.d_mean_arg____buffer;
-    call->at.d_mean_arg___.global = 0;
-    call->at.d_mean_arg___.local = sizes->H;
-    call->at.d_mean_x_of_mean_arg___.at = args->workspace + at.d_mean_x_of_mean_arg____buffer;
-    call->at.d_mean_x_of_mean_arg___.global = 0;
-    call->at.d_mean_x_of_mean_arg___.local = sizes->H;
-    call->at.d_mean_x_of_mean_arg__.at = args->workspace + at.d_mean_x_of_mean_arg___buffer;
-    call->at.d_mean_x_of_mean_arg__.global = 0;
-    call->at.d_mean_x_of_mean_arg__.local = sizes->H;
-    call->at.d_mean_x_of_mean_arg_.at = args->workspace + at.d_mean_x_of_mean_arg__buffer;
-    call->at.d_mean_x_of_mean_arg_.global = 0;
-    call->at.d_mean_x_of_mean_arg_.local = sizes->H;
+    call->at.d_sum_mean_arg_4.at = args->workspace + at.d_sum_mean_arg_4_buffer;
+    call->at.d_sum_mean_arg_4.global = 0;
+    call->at.d_sum_mean_arg_4.local = 1;
+    call->at.d_mean_arg_4.at = args->workspace + at.d_mean_arg_4_buffer;
+    call->at.d_mean_arg_4.global = 0;
+    call->at.d_mean_arg_4.local = sizes->H;
+    call->at.d_mean_x_of_mean_arg_4.at = args->workspace + at.d_mean_x_of_mean_arg_4_buffer;
+    call->at.d_mean_x_of_mean_arg_4.global = 0;
+    call->at.d_mean_x_of_mean_arg_4.local = sizes->H;
+    call->at.d_mean_x_of_mean_arg_3.at = args->workspace + at.d_mean_x_of_mean_arg_3_buffer;
+    call->at.d_mean_x_of_mean_arg_3.global = 0;
+    call->at.d_mean_x_of_mean_arg_3.local = sizes->H;
+    call->at.d_mean_x_of_mean_arg_2.at = args->workspace + at.d_mean_x_of_mean_arg_2_buffer;
+    call->at.d_mean_x_of_mean_arg_2.global = 0;
+    call->at.d_mean_x_of_mean_arg_2.local = sizes->H;
     call->at.d_mean_x_of_mean_arg.at = args->workspace + at.d_mean_x_of_mean_arg_buffer;
     call->at.d_mean_x_of_mean_arg.global = 0;
     call->at.d_mean_x_of_mean_arg.local = sizes->H;
@@ -9030,7 +9030,7 @@ static void lstm_layer_norm_ba2016_f64_backward_step(const lstm_layer_norm_ba201
         a.d_sd_h_3 = dk_into_f64(call->at.d_sd_h_3, row, local);
         a.d_sd_h_4 = dk_into_f64(call->at.d_sd_h_4, row, local);
         a.sd_h = dk_from_f64(call->at.sd_h, row, local);
-        a.d_sum_mean_arg_______ = dk_into_f64(call->at.d_sum_mean_arg_______, row, local);
+        a.d_sum_mean_arg_8 = dk_into_f64(call->at.d_sum_mean_arg_8, row, local);
         a.dk_size_H = (double)(sizes->H);
         lstm_layer_norm_ba2016_f64_backward_step_9(&a, rows, team);
         dk_wait(team);
@@ -9038,24 +9038,24 @@ static void lstm_layer_norm_ba2016_f64_backward_step(const lstm_layer_norm_ba201
     {
         lstm_layer_norm_ba2016_f64_backward_step_10_arrays a;
         a.dk_width = sizes->H;
-        a.d_sum_mean_arg_______ = dk_into_f64(call->at.d_sum_mean_arg_______, row, local);
+        a.d_sum_mean_arg_8 = dk_into_f64(call->at.d_sum_mean_arg_8, row, local);
         a.Uh_o = dk_from_f64(call->at.Uh_o, row, local);
         a.mean_h = dk_from_f64(call->at.mean_h, row, local);
         a.Uh_g = dk_from_f64(call->at.Uh_g, row, local);
         a.Uh_f = dk_from_f64(call->at.Uh_f, row, local);
         a.Uh_i = dk_from_f64(call->at.Uh_i, row, local);
-        a.d_mean_arg_______ = dk_into_f64(call->at.d_mean_arg_______, row, local);
-        a.d_mean_h_of_mean_arg_______ = dk_into_f64(call->at.d_mean_h_of_mean_arg_______, row, local);
-        a.d_mean_h_of_mean_arg______ = dk_into_f64(call->at.d_mean_h_of_mean_arg______, row, local);
-        a.d_mean_h_of_mean_arg_____ = dk_into_f64(call->at.d_mean_h_of_mean_arg_____, row, local);
-        a.d_mean_h_of_mean_arg____ = dk_into_f64(call->at.d_mean_h_of_mean_arg____, row, local);
+        a.d_mean_arg_8 = dk_into_f64(call->at.d_mean_arg_8, row, local);
+        a.d_mean_h_of_mean_arg_8 = dk_into_f64(call->at.d_mean_h_of_mean_arg_8, row, local);
+        a.d_mean_h_of_mean_arg_7 = dk_into_f64(call->at.d_mean_h_of_mean_arg_7, row, local);
+        a.d_mean_h_of_mean_arg_6 = dk_into_f64(call->at.d_mean_h_of_mean_arg_6, row, local);
+        a.d_mean_h_of_mean_arg_5 = dk_into_f64(call->at.d_mean_h_of_mean_arg_5, row, local);
         lstm_layer_norm_ba2016_f64_backward_step_10(&a, rows, team);
         dk_wait(team);
     }
-    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_h_of_mean_arg_______, row, local), sizes->H, dk_into_f64(call->at.d_mean_h_5, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_h_of_mean_arg______, row, local), sizes->H, dk_into_f64(call->at.d_mean_h_6, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_h_of_mean_arg_____, row, local), sizes->H, dk_into_f64(call->at.d_mean_h_7, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_h_of_mean_arg____, row, local), sizes->H, dk_into_f64(call->at.d_mean_h_8, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_h_of_mean_arg_8, row, local), sizes->H, dk_into_f64(call->at.d_mean_h_5, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_h_of_mean_arg_7, row, local), sizes->H, dk_into_f64(call->at.d_mean_h_6, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_h_of_mean_arg_6, row, local), sizes->H, dk_into_f64(call->at.d_mean_h_7, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_h_of_mean_arg_5, row, local), sizes->H, dk_into_f64(call->at.d_mean_h_8, row, local), team);
     dk_wait(team);
     {
         lstm_layer_norm_ba2016_f64_backward_step_12_arrays a;
@@ -9077,7 +9077,7 @@ static void lstm_layer_norm_ba2016_f64_backward_step(const lstm_layer_norm_ba201
         lstm_layer_norm_ba2016_f64_backward_step_13_arrays a;
         a.dk_width = sizes->H;
         a.d_sum_Uh_o = dk_into_f64(call->at.d_sum_Uh_o, row, local);
-        a.d_mean_arg_______ = dk_into_f64(call->at.d_mean_arg_______, row, local);
+        a.d_mean_arg_8 = dk_into_f64(call->at.d_mean_arg_8, row, local);
         a.mean_h = dk_from_f64(call->at.mean_h, row, local);
         a.Uh_o = dk_from_f64(call->at.Uh_o, row, local);
         a.d_a_o = dk_into_f64(call->at.d_a_o, row, local);
@@ -9234,7 +9234,7 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
         a.d_sd_x_3 = dk_into_f64(call->at.d_sd_x_3, row, local);
         a.d_sd_x_4 = dk_into_f64(call->at.d_sd_x_4, row, local);
         a.sd_x = dk_from_f64(call->at.sd_x, row, local);
-        a.d_sum_mean_arg___ = dk_into_f64(call->at.d_sum_mean_arg___, row, local);
+        a.d_sum_mean_arg_4 = dk_into_f64(call->at.d_sum_mean_arg_4, row, local);
         a.dk_size_H = (double)(sizes->H);
         lstm_layer_norm_ba2016_f64_backward_after_5(&a, rows, team);
         dk_wait(team);
@@ -9242,23 +9242,23 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f64_backward_after_6_arrays a;
         a.dk_width = sizes->H;
-        a.d_sum_mean_arg___ = dk_into_f64(call->at.d_sum_mean_arg___, row, local);
+        a.d_sum_mean_arg_4 = dk_into_f64(call->at.d_sum_mean_arg_4, row, local);
         a.Wx_o = dk_from_f64(call->at.Wx_o, row, local);
         a.mean_x = dk_from_f64(call->at.mean_x, row, local);
         a.Wx_g = dk_from_f64(call->at.Wx_g, row, local);
         a.Wx_f = dk_from_f64(call->at.Wx_f, row, local);
         a.Wx_i = dk_from_f64(call->at.Wx_i, row, local);
-        a.d_mean_arg___ = dk_into_f64(call->at.d_mean_arg___, row, local);
-        a.d_mean_x_of_mean_arg___ = dk_into_f64(call->at.d_mean_x_of_mean_arg___, row, local);
-        a.d_mean_x_of_mean_arg__ = dk_into_f64(call->at.d_mean_x_of_mean_arg__, row, local);
-        a.d_mean_x_of_mean_arg_ = dk_into_f64(call->at.d_mean_x_of_mean_arg_, row, local);
+        a.d_mean_arg_4 = dk_into_f64(call->at.d_mean_arg_4, row, local);
+        a.d_mean_x_of_mean_arg_4 = dk_into_f64(call->at.d_mean_x_of_mean_arg_4, row, local);
+        a.d_mean_x_of_mean_arg_3 = dk_into_f64(call->at.d_mean_x_of_mean_arg_3, row, local);
+        a.d_mean_x_of_mean_arg_2 = dk_into_f64(call->at.d_mean_x_of_mean_arg_2, row, local);
         a.d_mean_x_of_mean_arg = dk_into_f64(call->at.d_mean_x_of_mean_arg, row, local);
         lstm_layer_norm_ba2016_f64_backward_after_6(&a, rows, team);
         dk_wait(team);
     }
-    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_x_of_mean_arg___, row, local), sizes->H, dk_into_f64(call->at.d_mean_x_5, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_x_of_mean_arg__, row, local), sizes->H, dk_into_f64(call->at.d_mean_x_6, row, local), team);
-    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_x_of_mean_arg_, row, local), sizes->H, dk_into_f64(call->at.d_mean_x_7, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_x_of_mean_arg_4, row, local), sizes->H, dk_into_f64(call->at.d_mean_x_5, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_x_of_mean_arg_3, row, local), sizes->H, dk_into_f64(call->at.d_mean_x_6, row, local), team);
+    dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_x_of_mean_arg_2, row, local), sizes->H, dk_into_f64(call->at.d_mean_x_7, row, local), team);
     dk_sum_width_f64(rows, dk_into_f64(call->at.d_mean_x_of_mean_arg, row, local), sizes->H, dk_into_f64(call->at.d_mean_x_8, row, local), team);
     dk_wait(team);
     {
@@ -9281,7 +9281,7 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
         lstm_layer_norm_ba2016_f64_backward_after_9_arrays a;
         a.dk_width = sizes->H;
         a.d_sum_Wx_o = dk_into_f64(call->at.d_sum_Wx_o, row, local);
-        a.d_mean_arg___ = dk_into_f64(call->at.d_mean_arg___, row, local);
+        a.d_mean_arg_4 = dk_into_f64(call->at.d_mean_arg_4, row, local);
         a.mean_x = dk_from_f64(call->at.mean_x, row, local);
         a.Wx_o = dk_from_f64(call->at.Wx_o, row, local);
         a.d_a_o = dk_into_f64(call->at.d_a_o, row, local);

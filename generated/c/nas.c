@@ -40,7 +40,7 @@
  * Saved per step: a_0, a_a_1, a_2, W_3_x, U_3_h, a_4, a_5, a_6, a_7, h (history), c
  * (history).
  * Recomputed: a_1, a_a_3, a_3, tanh_arg, tanh_s_0, a_s_0, s_0, a_s_1, s_1, a_s_2, s_2,
- * a_s_3, s_3, tanh_arg_, tanh_h_next.
+ * a_s_3, s_3, tanh_arg_2, tanh_h_next.
  * Forward: before the loop: 1 stage, 8 products; each step: 1 stage, 8 products.
  * Backward: each step: 2 stages, 8 products; after the loop: 2 stages, 8 products, 16 sums.
  *
@@ -190,8 +190,8 @@ DK_INLINE nas_f32_forward_step_1_values nas_f32_forward_step_1_unit(dk_f32 a_a_0
     const dk_f32 a_s_3 = a_6 + a_7;
     const dk_f32 s_3 = dk_sigmoid_f32(a_s_3);
     const dk_f32 c_next = s_0 * s_1;
-    const dk_f32 tanh_arg_ = s_2 + s_3;
-    const dk_f32 tanh_h_next = dk_tanh_f32(tanh_arg_);
+    const dk_f32 tanh_arg_2 = s_2 + s_3;
+    const dk_f32 tanh_h_next = dk_tanh_f32(tanh_arg_2);
     const dk_f32 a_h = c_next * tanh_h_next;
     const dk_f32 h_next = dk_tanh_f32(a_h);
     const nas_f32_forward_step_1_values dk_result = {a_0, a_a_1, a_2, U_3_h, a_4, a_5, a_6, a_7, c_next, h_next};
@@ -893,15 +893,15 @@ DK_INLINE nas_f32_backward_step_1_values nas_f32_backward_step_1_unit(dk_f32 a_a
     const dk_f32 s_2 = dk_tanh_f32(a_s_2);
     const dk_f32 a_s_3 = a_7 + a_6;
     const dk_f32 s_3 = dk_sigmoid_f32(a_s_3);
-    const dk_f32 tanh_arg_ = s_2 + s_3;
-    const dk_f32 tanh_h_next = dk_tanh_f32(tanh_arg_);
+    const dk_f32 tanh_arg_2 = s_2 + s_3;
+    const dk_f32 tanh_h_next = dk_tanh_f32(tanh_arg_2);
     const dk_f32 d_h_next = d_h_next_output + d_h_carry;
     const dk_f32 d_a_h = d_h_next * (1.0f - h_next * h_next);
     const dk_f32 d_tanh_h_next = d_a_h * c_next;
-    const dk_f32 d_tanh_arg_ = d_tanh_h_next * (1.0f - tanh_h_next * tanh_h_next);
+    const dk_f32 d_tanh_arg_2 = d_tanh_h_next * (1.0f - tanh_h_next * tanh_h_next);
     const dk_f32 d_c_next = d_c_carry + d_a_h * tanh_h_next;
-    const dk_f32 d_a_s_3 = d_tanh_arg_ * s_3 * (1.0f - s_3);
-    const dk_f32 d_a_s_2 = d_tanh_arg_ * (1.0f - s_2 * s_2);
+    const dk_f32 d_a_s_3 = d_tanh_arg_2 * s_3 * (1.0f - s_3);
+    const dk_f32 d_a_s_2 = d_tanh_arg_2 * (1.0f - s_2 * s_2);
     const dk_f32 d_s_1 = d_c_next * s_0;
     const dk_f32 d_a_s_1 = d_s_1 * (1.0f - s_1 * s_1);
     const dk_f32 d_s_0 = d_c_next * s_1;
@@ -2112,8 +2112,8 @@ DK_INLINE nas_f64_forward_step_1_values nas_f64_forward_step_1_unit(dk_f64 a_a_0
     const dk_f64 a_s_3 = a_6 + a_7;
     const dk_f64 s_3 = dk_sigmoid_f64(a_s_3);
     const dk_f64 c_next = s_0 * s_1;
-    const dk_f64 tanh_arg_ = s_2 + s_3;
-    const dk_f64 tanh_h_next = dk_tanh_f64(tanh_arg_);
+    const dk_f64 tanh_arg_2 = s_2 + s_3;
+    const dk_f64 tanh_h_next = dk_tanh_f64(tanh_arg_2);
     const dk_f64 a_h = c_next * tanh_h_next;
     const dk_f64 h_next = dk_tanh_f64(a_h);
     const nas_f64_forward_step_1_values dk_result = {a_0, a_a_1, a_2, U_3_h, a_4, a_5, a_6, a_7, c_next, h_next};
@@ -2815,15 +2815,15 @@ DK_INLINE nas_f64_backward_step_1_values nas_f64_backward_step_1_unit(dk_f64 a_a
     const dk_f64 s_2 = dk_tanh_f64(a_s_2);
     const dk_f64 a_s_3 = a_7 + a_6;
     const dk_f64 s_3 = dk_sigmoid_f64(a_s_3);
-    const dk_f64 tanh_arg_ = s_2 + s_3;
-    const dk_f64 tanh_h_next = dk_tanh_f64(tanh_arg_);
+    const dk_f64 tanh_arg_2 = s_2 + s_3;
+    const dk_f64 tanh_h_next = dk_tanh_f64(tanh_arg_2);
     const dk_f64 d_h_next = d_h_next_output + d_h_carry;
     const dk_f64 d_a_h = d_h_next * (1.0 - h_next * h_next);
     const dk_f64 d_tanh_h_next = d_a_h * c_next;
-    const dk_f64 d_tanh_arg_ = d_tanh_h_next * (1.0 - tanh_h_next * tanh_h_next);
+    const dk_f64 d_tanh_arg_2 = d_tanh_h_next * (1.0 - tanh_h_next * tanh_h_next);
     const dk_f64 d_c_next = d_c_carry + d_a_h * tanh_h_next;
-    const dk_f64 d_a_s_3 = d_tanh_arg_ * s_3 * (1.0 - s_3);
-    const dk_f64 d_a_s_2 = d_tanh_arg_ * (1.0 - s_2 * s_2);
+    const dk_f64 d_a_s_3 = d_tanh_arg_2 * s_3 * (1.0 - s_3);
+    const dk_f64 d_a_s_2 = d_tanh_arg_2 * (1.0 - s_2 * s_2);
     const dk_f64 d_s_1 = d_c_next * s_0;
     const dk_f64 d_a_s_1 = d_s_1 * (1.0 - s_1 * s_1);
     const dk_f64 d_s_0 = d_c_next * s_1;

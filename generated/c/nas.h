@@ -40,7 +40,7 @@
  * Saved per step: a_0, a_a_1, a_2, W_3_x, U_3_h, a_4, a_5, a_6, a_7, h (history), c
  * (history).
  * Recomputed: a_1, a_a_3, a_3, tanh_arg, tanh_s_0, a_s_0, s_0, a_s_1, s_1, a_s_2, s_2,
- * a_s_3, s_3, tanh_arg_, tanh_h_next.
+ * a_s_3, s_3, tanh_arg_2, tanh_h_next.
  * Forward: before the loop: 1 stage, 8 products; each step: 1 stage, 8 products.
  * Backward: each step: 2 stages, 8 products; after the loop: 2 stages, 8 products, 16 sums.
  *

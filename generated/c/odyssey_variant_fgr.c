@@ -92,15 +92,15 @@ typedef struct odyssey_variant_fgr_f32_forward_step_1_values {
     dk_f32 i_next, f_next, g, c_next, o_next, h_next;
 } odyssey_variant_fgr_f32_forward_step_1_values;
 
-DK_INLINE odyssey_variant_fgr_f32_forward_step_1_values odyssey_variant_fgr_f32_forward_step_1_unit(dk_f32 a_i_products_, dk_f32 a_f_products_, dk_f32 a_o_products_, dk_f32 a_g, dk_f32 c, dk_f32 p_i, dk_f32 p_f, dk_f32 p_o)
+DK_INLINE odyssey_variant_fgr_f32_forward_step_1_values odyssey_variant_fgr_f32_forward_step_1_unit(dk_f32 a_i_products_2, dk_f32 a_f_products_2, dk_f32 a_o_products_2, dk_f32 a_g, dk_f32 c, dk_f32 p_i, dk_f32 p_f, dk_f32 p_o)
 {
-    const dk_f32 a_i = c * p_i + a_i_products_;
+    const dk_f32 a_i = c * p_i + a_i_products_2;
     const dk_f32 i_next = dk_sigmoid_f32(a_i);
-    const dk_f32 a_f = c * p_f + a_f_products_;
+    const dk_f32 a_f = c * p_f + a_f_products_2;
     const dk_f32 f_next = dk_sigmoid_f32(a_f);
     const dk_f32 g = dk_tanh_f32(a_g);
     const dk_f32 c_next = i_next * g + f_next * c;
-    const dk_f32 a_o = c_next * p_o + a_o_products_;
+    const dk_f32 a_o = c_next * p_o + a_o_products_2;
     const dk_f32 o_next = dk_sigmoid_f32(a_o);
     const dk_f32 tanh_c_next = dk_tanh_f32(c_next);
     const dk_f32 h_next = o_next * tanh_c_next;
@@ -2244,15 +2244,15 @@ typedef struct odyssey_variant_fgr_f64_forward_step_1_values {
     dk_f64 i_next, f_next, g, c_next, o_next, h_next;
 } odyssey_variant_fgr_f64_forward_step_1_values;
 
-DK_INLINE odyssey_variant_fgr_f64_forward_step_1_values odyssey_variant_fgr_f64_forward_step_1_unit(dk_f64 a_i_products_, dk_f64 a_f_products_, dk_f64 a_o_products_, dk_f64 a_g, dk_f64 c, dk_f64 p_i, dk_f64 p_f, dk_f64 p_o)
+DK_INLINE odyssey_variant_fgr_f64_forward_step_1_values odyssey_variant_fgr_f64_forward_step_1_unit(dk_f64 a_i_products_2, dk_f64 a_f_products_2, dk_f64 a_o_products_2, dk_f64 a_g, dk_f64 c, dk_f64 p_i, dk_f64 p_f, dk_f64 p_o)
 {
-    const dk_f64 a_i = c * p_i + a_i_products_;
+    const dk_f64 a_i = c * p_i + a_i_products_2;
     const dk_f64 i_next = dk_sigmoid_f64(a_i);
-    const dk_f64 a_f = c * p_f + a_f_products_;
+    const dk_f64 a_f = c * p_f + a_f_products_2;
     const dk_f64 f_next = dk_sigmoid_f64(a_f);
     const dk_f64 g = dk_tanh_f64(a_g);
     const dk_f64 c_next = i_next * g + f_next * c;
-    const dk_f64 a_o = c_next * p_o + a_o_products_;
+    const dk_f64 a_o = c_next * p_o + a_o_products_2;
     const dk_f64 o_next = dk_sigmoid_f64(a_o);
     const dk_f64 tanh_c_next = dk_tanh_f64(c_next);
     const dk_f64 h_next = o_next * tanh_c_next;

@@ -70,10 +70,10 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         U_stack = np.concatenate((U_t, U_e), axis=0)
         b = np.concatenate((b_t, b_e), axis=0)
         alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
-        W_x__all = (flat(x_all) @ W_stack.T).reshape(T, B, 3 * H)
-        W_x_x_all = W_x__all[..., 2 * H : 3 * H]
+        W_x_2_all = (flat(x_all) @ W_stack.T).reshape(T, B, 3 * H)
+        W_x_x_all = W_x_2_all[..., 2 * H : 3 * H]
         tanh_W_x_x_all = np.tanh(W_x_x_all)
-        W_x_a_early_all = W_x__all[..., : 2 * H]
+        W_x_a_early_all = W_x_2_all[..., : 2 * H]
         a_early_all = W_x_a_early_all + b
         h_next_all = np.empty((T, B, H), real)
         if training:

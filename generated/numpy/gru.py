@@ -81,13 +81,13 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_r, W_z, W_n), axis=0)
         U_stack = np.concatenate((U_r, U_z, U_n), axis=0)
         b = np.concatenate((b_hr, b_hz), axis=0)
-        b_ = np.concatenate((b_r, b_z), axis=0)
+        b_2 = np.concatenate((b_r, b_z), axis=0)
         alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 3 * H)
         W_n_x_all = W_x_all[..., 2 * H : 3 * H]
         a_n_early_all = W_n_x_all + b_n
         W_x_a_early_all = W_x_all[..., : 2 * H]
-        a_early_all = W_x_a_early_all + b + b_
+        a_early_all = W_x_a_early_all + b + b_2
         h_next_all = np.empty((T, B, H), real)
         if training:
             r_z_all = np.empty((T, B, 2 * H), real)

@@ -88,7 +88,7 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         h = states["h"]
         W_stack = np.concatenate((W_gh, W_n, W_gy, W_z), axis=0)
         U_stack = np.concatenate((U_gh, U_n), axis=0)
-        U_stack_ = np.concatenate((U_gy, U_z), axis=0)
+        U_stack_2 = np.concatenate((U_gy, U_z), axis=0)
         alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
         W_gh_x_all = W_x_all[..., :H]
@@ -128,9 +128,9 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
                 n_all[t] = n
                 h_next_kept[t] = h_next
             h = h_next
-        U_h__all = (flat(h_kept_all) @ U_stack_.T).reshape(T, B, 2 * H)
-        U_gy_h_all = U_h__all[..., :H]
-        U_z_h_all = U_h__all[..., H : 2 * H]
+        U_h_2_all = (flat(h_kept_all) @ U_stack_2.T).reshape(T, B, 2 * H)
+        U_gy_h_all = U_h_2_all[..., :H]
+        U_z_h_all = U_h_2_all[..., H : 2 * H]
         a_g_y_all = W_gy_x_all + U_gy_h_all + b_gy + 1.0
         # g_y = sigmoid(W_gy @ x + U_gy @ h + b_gy + forget_bias)
         g_y_all = sigmoid(a_g_y_all)

@@ -70,7 +70,7 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         b = np.concatenate((b_f, b_g), axis=0)
         alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 2 * H)
-        a__all = W_x_all + b
+        a_2_all = W_x_all + b
         h_next_all = np.empty((T, B, H), real)
         if training:
             a_all = np.empty((T, B, H), real)
@@ -79,10 +79,10 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
             h_history[T if reverse else 0] = h
             h_next_kept = h_history[:-1] if reverse else h_history[1:]
         for t in range(T - 1, -1, -1) if reverse else range(T):
-            a_ = a__all[t]
+            a_2 = a_2_all[t]
             U_h = h @ U_stack.T
             # a = W_f @ x + U_f @ h + b_f
-            a_a_g = U_h + a_
+            a_a_g = U_h + a_2
             a = a_a_g[..., :H]
             a_g = a_a_g[..., H : 2 * H]
             # g = tanh(W_g @ x + U_g @ h + b_g)

@@ -149,20 +149,20 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         mean_x_all = 0.25 * mean_Wx_i_all + 0.25 * mean_Wx_f_all + 0.25 * mean_Wx_g_all + 0.25 * mean_Wx_o_all
         mean_all = np.square(Wx_all - mean_x_all)
         mean_arg_all = mean_all[..., :H]
-        mean_arg__all = mean_all[..., H : 2 * H]
-        mean_arg___all = mean_all[..., 2 * H : 3 * H]
-        mean_arg____all = mean_all[..., 3 * H : 4 * H]
+        mean_arg_2_all = mean_all[..., H : 2 * H]
+        mean_arg_3_all = mean_all[..., 2 * H : 3 * H]
+        mean_arg_4_all = mean_all[..., 3 * H : 4 * H]
         sum_mean_arg_all = mean_arg_all.sum(axis=-1, keepdims=True)
-        sum_mean_arg__all = mean_arg__all.sum(axis=-1, keepdims=True)
-        sum_mean_arg___all = mean_arg___all.sum(axis=-1, keepdims=True)
-        sum_mean_arg____all = mean_arg____all.sum(axis=-1, keepdims=True)
+        sum_mean_arg_2_all = mean_arg_2_all.sum(axis=-1, keepdims=True)
+        sum_mean_arg_3_all = mean_arg_3_all.sum(axis=-1, keepdims=True)
+        sum_mean_arg_4_all = mean_arg_4_all.sum(axis=-1, keepdims=True)
         mean_mean_arg_all = sum_mean_arg_all / H
-        mean_mean_arg__all = sum_mean_arg__all / H
-        mean_mean_arg___all = sum_mean_arg___all / H
-        mean_mean_arg____all = sum_mean_arg____all / H
+        mean_mean_arg_2_all = sum_mean_arg_2_all / H
+        mean_mean_arg_3_all = sum_mean_arg_3_all / H
+        mean_mean_arg_4_all = sum_mean_arg_4_all / H
         # var_x = 0.25 * mean((Wx_i - mean_x)**2) + 0.25 * mean((Wx_f - mean_x)**2) + 0.25 * mean((Wx_g -
         #     mean_x)**2) + 0.25 * mean((Wx_o - mean_x)**2)
-        var_x_all = 0.25 * mean_mean_arg_all + 0.25 * mean_mean_arg__all + 0.25 * mean_mean_arg___all + 0.25 * mean_mean_arg____all
+        var_x_all = 0.25 * mean_mean_arg_all + 0.25 * mean_mean_arg_2_all + 0.25 * mean_mean_arg_3_all + 0.25 * mean_mean_arg_4_all
         a_sd_x_all = var_x_all + 1e-05
         # sd_x = sqrt(var_x + epsilon)
         sd_x_all = np.sqrt(a_sd_x_all)
@@ -201,22 +201,22 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
             mean_Uh_o = sum_Uh_o / H
             # mean_h = 0.25 * mean(Uh_i) + 0.25 * mean(Uh_f) + 0.25 * mean(Uh_g) + 0.25 * mean(Uh_o)
             mean_h = 0.25 * mean_Uh_i + 0.25 * mean_Uh_f + 0.25 * mean_Uh_g + 0.25 * mean_Uh_o
-            mean_arg________ = np.square(Uh - mean_h)
-            mean_arg____ = mean_arg________[..., :H]
-            mean_arg_____ = mean_arg________[..., H : 2 * H]
-            mean_arg______ = mean_arg________[..., 2 * H : 3 * H]
-            mean_arg_______ = mean_arg________[..., 3 * H : 4 * H]
-            sum_mean_arg____ = mean_arg____.sum(axis=-1, keepdims=True)
-            sum_mean_arg_____ = mean_arg_____.sum(axis=-1, keepdims=True)
-            sum_mean_arg______ = mean_arg______.sum(axis=-1, keepdims=True)
-            sum_mean_arg_______ = mean_arg_______.sum(axis=-1, keepdims=True)
-            mean_mean_arg____ = sum_mean_arg____ / H
-            mean_mean_arg_____ = sum_mean_arg_____ / H
-            mean_mean_arg______ = sum_mean_arg______ / H
-            mean_mean_arg_______ = sum_mean_arg_______ / H
+            mean_arg_9 = np.square(Uh - mean_h)
+            mean_arg_5 = mean_arg_9[..., :H]
+            mean_arg_6 = mean_arg_9[..., H : 2 * H]
+            mean_arg_7 = mean_arg_9[..., 2 * H : 3 * H]
+            mean_arg_8 = mean_arg_9[..., 3 * H : 4 * H]
+            sum_mean_arg_5 = mean_arg_5.sum(axis=-1, keepdims=True)
+            sum_mean_arg_6 = mean_arg_6.sum(axis=-1, keepdims=True)
+            sum_mean_arg_7 = mean_arg_7.sum(axis=-1, keepdims=True)
+            sum_mean_arg_8 = mean_arg_8.sum(axis=-1, keepdims=True)
+            mean_mean_arg_5 = sum_mean_arg_5 / H
+            mean_mean_arg_6 = sum_mean_arg_6 / H
+            mean_mean_arg_7 = sum_mean_arg_7 / H
+            mean_mean_arg_8 = sum_mean_arg_8 / H
             # var_h = 0.25 * mean((Uh_i - mean_h)**2) + 0.25 * mean((Uh_f - mean_h)**2) + 0.25 * mean((Uh_g -
             #     mean_h)**2) + 0.25 * mean((Uh_o - mean_h)**2)
-            var_h = 0.25 * mean_mean_arg____ + 0.25 * mean_mean_arg_____ + 0.25 * mean_mean_arg______ + 0.25 * mean_mean_arg_______
+            var_h = 0.25 * mean_mean_arg_5 + 0.25 * mean_mean_arg_6 + 0.25 * mean_mean_arg_7 + 0.25 * mean_mean_arg_8
             a_sd_h = var_h + 1e-05
             # sd_h = sqrt(var_h + epsilon)
             sd_h = np.sqrt(a_sd_h)
@@ -360,7 +360,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_sd_h_of_a_o_factor_all = -gamma_h_o * (Uh_o_all - mean_h_all) / (sd_h_all * sd_h_all)
         d_mean_h_of_a_o_factor_all = np.broadcast_to(-gamma_h_o / sd_h_all, (T, B, H))
         d_centred_c_next_factor_all = 1.0 / np.sqrt(1e-05 + variance_c_next_all)
-        d_centred_c_next_factor__all = 2.0 * centred_c_next_all
+        d_centred_c_next_factor_2_all = 2.0 * centred_c_next_all
         d_a_g_factor_all = i_all * (1.0 - g_all * g_all)
         d_sd_h_of_a_g_factor_all = -gamma_h_g * (Uh_g_all - mean_h_all) / (sd_h_all * sd_h_all)
         d_mean_h_of_a_g_factor_all = np.broadcast_to(-gamma_h_g / sd_h_all, (T, B, H))
@@ -371,18 +371,18 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_sd_h_of_a_i_factor_all = -gamma_h_i * (Uh_i_all - mean_h_all) / (sd_h_all * sd_h_all)
         d_mean_h_of_a_i_factor_all = np.broadcast_to(-gamma_h_i / sd_h_all, (T, B, H))
         d_a_sd_h_factor_all = 0.5 / sd_h_all
-        d_mean_h_of_mean_arg________factor_all = 2.0 * mean_h_all - 2.0 * Uh_o_all
-        d_mean_h_of_mean_arg_______factor_all = 2.0 * mean_h_all - 2.0 * Uh_g_all
-        d_mean_h_of_mean_arg______factor_all = 2.0 * mean_h_all - 2.0 * Uh_f_all
-        d_mean_h_of_mean_arg_____factor_all = 2.0 * mean_h_all - 2.0 * Uh_i_all
+        d_mean_h_of_mean_arg_8_factor_all = 2.0 * mean_h_all - 2.0 * Uh_o_all
+        d_mean_h_of_mean_arg_7_factor_all = 2.0 * mean_h_all - 2.0 * Uh_g_all
+        d_mean_h_of_mean_arg_6_factor_all = 2.0 * mean_h_all - 2.0 * Uh_f_all
+        d_mean_h_of_mean_arg_5_factor_all = 2.0 * mean_h_all - 2.0 * Uh_i_all
         d_Uh_o_factor_all = 2.0 * Uh_o_all - 2.0 * mean_h_all
-        d_Uh_o_factor__all = np.broadcast_to(gamma_h_o / sd_h_all, (T, B, H))
+        d_Uh_o_factor_2_all = np.broadcast_to(gamma_h_o / sd_h_all, (T, B, H))
         d_Uh_g_factor_all = 2.0 * Uh_g_all - 2.0 * mean_h_all
-        d_Uh_g_factor__all = np.broadcast_to(gamma_h_g / sd_h_all, (T, B, H))
+        d_Uh_g_factor_2_all = np.broadcast_to(gamma_h_g / sd_h_all, (T, B, H))
         d_Uh_f_factor_all = 2.0 * Uh_f_all - 2.0 * mean_h_all
-        d_Uh_f_factor__all = np.broadcast_to(gamma_h_f / sd_h_all, (T, B, H))
+        d_Uh_f_factor_2_all = np.broadcast_to(gamma_h_f / sd_h_all, (T, B, H))
         d_Uh_i_factor_all = 2.0 * Uh_i_all - 2.0 * mean_h_all
-        d_Uh_i_factor__all = np.broadcast_to(gamma_h_i / sd_h_all, (T, B, H))
+        d_Uh_i_factor_2_all = np.broadcast_to(gamma_h_i / sd_h_all, (T, B, H))
         d_Uh_all = np.empty((T, B, 4 * H), real)
         d_tanh_arg_all = np.empty((T, B, H), real)
         d_gamma_c_of_tanh_arg_all = np.empty((T, B, H), real)
@@ -399,7 +399,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_sd_h_of_a_o_factor = d_sd_h_of_a_o_factor_all[t]
             d_mean_h_of_a_o_factor = d_mean_h_of_a_o_factor_all[t]
             d_centred_c_next_factor = d_centred_c_next_factor_all[t]
-            d_centred_c_next_factor_ = d_centred_c_next_factor__all[t]
+            d_centred_c_next_factor_2 = d_centred_c_next_factor_2_all[t]
             d_a_g_factor = d_a_g_factor_all[t]
             d_sd_h_of_a_g_factor = d_sd_h_of_a_g_factor_all[t]
             d_mean_h_of_a_g_factor = d_mean_h_of_a_g_factor_all[t]
@@ -411,18 +411,18 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_mean_h_of_a_i_factor = d_mean_h_of_a_i_factor_all[t]
             f = f_all[t]
             d_a_sd_h_factor = d_a_sd_h_factor_all[t]
-            d_mean_h_of_mean_arg________factor = d_mean_h_of_mean_arg________factor_all[t]
-            d_mean_h_of_mean_arg_______factor = d_mean_h_of_mean_arg_______factor_all[t]
-            d_mean_h_of_mean_arg______factor = d_mean_h_of_mean_arg______factor_all[t]
-            d_mean_h_of_mean_arg_____factor = d_mean_h_of_mean_arg_____factor_all[t]
+            d_mean_h_of_mean_arg_8_factor = d_mean_h_of_mean_arg_8_factor_all[t]
+            d_mean_h_of_mean_arg_7_factor = d_mean_h_of_mean_arg_7_factor_all[t]
+            d_mean_h_of_mean_arg_6_factor = d_mean_h_of_mean_arg_6_factor_all[t]
+            d_mean_h_of_mean_arg_5_factor = d_mean_h_of_mean_arg_5_factor_all[t]
             d_Uh = d_Uh_all[t]
-            d_Uh_o_factor_ = d_Uh_o_factor__all[t]
+            d_Uh_o_factor_2 = d_Uh_o_factor_2_all[t]
             d_Uh_o_factor = d_Uh_o_factor_all[t]
-            d_Uh_g_factor_ = d_Uh_g_factor__all[t]
+            d_Uh_g_factor_2 = d_Uh_g_factor_2_all[t]
             d_Uh_g_factor = d_Uh_g_factor_all[t]
-            d_Uh_f_factor_ = d_Uh_f_factor__all[t]
+            d_Uh_f_factor_2 = d_Uh_f_factor_2_all[t]
             d_Uh_f_factor = d_Uh_f_factor_all[t]
-            d_Uh_i_factor_ = d_Uh_i_factor__all[t]
+            d_Uh_i_factor_2 = d_Uh_i_factor_2_all[t]
             d_Uh_i_factor = d_Uh_i_factor_all[t]
             d_h_next = d_h_carry + d_h_next_output
             d_tanh_arg = d_h_next * d_tanh_arg_factor
@@ -437,7 +437,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_mean_h_1 = d_mean_h_of_a_o.sum(axis=-1, keepdims=True)
             d_sum_square_c_next = d_variance_c_next / H
             d_square_c_next = np.broadcast_to(d_sum_square_c_next, (B, H))
-            d_centred_c_next = d_layer_norm_c_next * d_centred_c_next_factor + d_square_c_next * d_centred_c_next_factor_
+            d_centred_c_next = d_layer_norm_c_next * d_centred_c_next_factor + d_square_c_next * d_centred_c_next_factor_2
             d_mean_c_next_of_centred_c_next = -d_centred_c_next
             d_mean_c_next = d_mean_c_next_of_centred_c_next.sum(axis=-1, keepdims=True)
             d_sum_c_next = d_mean_c_next / H
@@ -460,24 +460,24 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_mean_h_4 = d_mean_h_of_a_i.sum(axis=-1, keepdims=True)
             d_sd_h = d_sd_h_1 + d_sd_h_2 + d_sd_h_3 + d_sd_h_4
             d_a_sd_h = d_sd_h * d_a_sd_h_factor
-            d_mean_mean_arg_______ = 0.25 * d_a_sd_h
-            d_sum_mean_arg_______ = d_mean_mean_arg_______ / H
-            d_mean_arg_______ = np.broadcast_to(d_sum_mean_arg_______, (B, H))
-            d_mean_h_of_mean_arg_______ = d_mean_arg_______ * d_mean_h_of_mean_arg________factor
-            d_mean_h_of_mean_arg______ = d_mean_arg_______ * d_mean_h_of_mean_arg_______factor
-            d_mean_h_of_mean_arg_____ = d_mean_arg_______ * d_mean_h_of_mean_arg______factor
-            d_mean_h_of_mean_arg____ = d_mean_arg_______ * d_mean_h_of_mean_arg_____factor
-            d_mean_h_5 = d_mean_h_of_mean_arg_______.sum(axis=-1, keepdims=True)
-            d_mean_h_6 = d_mean_h_of_mean_arg______.sum(axis=-1, keepdims=True)
-            d_mean_h_7 = d_mean_h_of_mean_arg_____.sum(axis=-1, keepdims=True)
-            d_mean_h_8 = d_mean_h_of_mean_arg____.sum(axis=-1, keepdims=True)
+            d_mean_mean_arg_8 = 0.25 * d_a_sd_h
+            d_sum_mean_arg_8 = d_mean_mean_arg_8 / H
+            d_mean_arg_8 = np.broadcast_to(d_sum_mean_arg_8, (B, H))
+            d_mean_h_of_mean_arg_8 = d_mean_arg_8 * d_mean_h_of_mean_arg_8_factor
+            d_mean_h_of_mean_arg_7 = d_mean_arg_8 * d_mean_h_of_mean_arg_7_factor
+            d_mean_h_of_mean_arg_6 = d_mean_arg_8 * d_mean_h_of_mean_arg_6_factor
+            d_mean_h_of_mean_arg_5 = d_mean_arg_8 * d_mean_h_of_mean_arg_5_factor
+            d_mean_h_5 = d_mean_h_of_mean_arg_8.sum(axis=-1, keepdims=True)
+            d_mean_h_6 = d_mean_h_of_mean_arg_7.sum(axis=-1, keepdims=True)
+            d_mean_h_7 = d_mean_h_of_mean_arg_6.sum(axis=-1, keepdims=True)
+            d_mean_h_8 = d_mean_h_of_mean_arg_5.sum(axis=-1, keepdims=True)
             d_mean_h = d_mean_h_1 + d_mean_h_2 + d_mean_h_3 + d_mean_h_4 + d_mean_h_5 + d_mean_h_6 + d_mean_h_7 + d_mean_h_8
             d_mean_Uh_o = 0.25 * d_mean_h
             d_sum_Uh_o = d_mean_Uh_o / H
-            d_Uh[..., :H] = d_a_o * d_Uh_o_factor_ + d_mean_arg_______ * d_Uh_o_factor + d_sum_Uh_o
-            d_Uh[..., H : 2 * H] = d_a_g * d_Uh_g_factor_ + d_mean_arg_______ * d_Uh_g_factor + d_sum_Uh_o
-            d_Uh[..., 2 * H : 3 * H] = d_a_f * d_Uh_f_factor_ + d_mean_arg_______ * d_Uh_f_factor + d_sum_Uh_o
-            d_Uh[..., 3 * H : 4 * H] = d_a_i * d_Uh_i_factor_ + d_mean_arg_______ * d_Uh_i_factor + d_sum_Uh_o
+            d_Uh[..., :H] = d_a_o * d_Uh_o_factor_2 + d_mean_arg_8 * d_Uh_o_factor + d_sum_Uh_o
+            d_Uh[..., H : 2 * H] = d_a_g * d_Uh_g_factor_2 + d_mean_arg_8 * d_Uh_g_factor + d_sum_Uh_o
+            d_Uh[..., 2 * H : 3 * H] = d_a_f * d_Uh_f_factor_2 + d_mean_arg_8 * d_Uh_f_factor + d_sum_Uh_o
+            d_Uh[..., 3 * H : 4 * H] = d_a_i * d_Uh_i_factor_2 + d_mean_arg_8 * d_Uh_i_factor + d_sum_Uh_o
             d_h = d_Uh @ U_stack
             if lengths is not None:
                 alive = alive_all[t]
@@ -516,24 +516,24 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_mean_x_4_all = d_mean_x_of_a_i_all.sum(axis=-1, keepdims=True)
         d_sd_x_all = d_sd_x_1_all + d_sd_x_2_all + d_sd_x_3_all + d_sd_x_4_all
         d_a_sd_x_all = 0.5 * d_sd_x_all / sd_x_all
-        d_mean_mean_arg____all = 0.25 * d_a_sd_x_all
-        d_sum_mean_arg____all = d_mean_mean_arg____all / H
-        d_mean_arg____all = np.broadcast_to(d_sum_mean_arg____all, (T, B, H))
-        d_mean_x_of_mean_arg____all = d_mean_arg____all * (2.0 * mean_x_all - 2.0 * Wx_o_all)
-        d_mean_x_of_mean_arg___all = d_mean_arg____all * (2.0 * mean_x_all - 2.0 * Wx_g_all)
-        d_mean_x_of_mean_arg__all = d_mean_arg____all * (2.0 * mean_x_all - 2.0 * Wx_f_all)
-        d_mean_x_of_mean_arg_all = d_mean_arg____all * (2.0 * mean_x_all - 2.0 * Wx_i_all)
-        d_mean_x_5_all = d_mean_x_of_mean_arg____all.sum(axis=-1, keepdims=True)
-        d_mean_x_6_all = d_mean_x_of_mean_arg___all.sum(axis=-1, keepdims=True)
-        d_mean_x_7_all = d_mean_x_of_mean_arg__all.sum(axis=-1, keepdims=True)
+        d_mean_mean_arg_4_all = 0.25 * d_a_sd_x_all
+        d_sum_mean_arg_4_all = d_mean_mean_arg_4_all / H
+        d_mean_arg_4_all = np.broadcast_to(d_sum_mean_arg_4_all, (T, B, H))
+        d_mean_x_of_mean_arg_4_all = d_mean_arg_4_all * (2.0 * mean_x_all - 2.0 * Wx_o_all)
+        d_mean_x_of_mean_arg_3_all = d_mean_arg_4_all * (2.0 * mean_x_all - 2.0 * Wx_g_all)
+        d_mean_x_of_mean_arg_2_all = d_mean_arg_4_all * (2.0 * mean_x_all - 2.0 * Wx_f_all)
+        d_mean_x_of_mean_arg_all = d_mean_arg_4_all * (2.0 * mean_x_all - 2.0 * Wx_i_all)
+        d_mean_x_5_all = d_mean_x_of_mean_arg_4_all.sum(axis=-1, keepdims=True)
+        d_mean_x_6_all = d_mean_x_of_mean_arg_3_all.sum(axis=-1, keepdims=True)
+        d_mean_x_7_all = d_mean_x_of_mean_arg_2_all.sum(axis=-1, keepdims=True)
         d_mean_x_8_all = d_mean_x_of_mean_arg_all.sum(axis=-1, keepdims=True)
         d_mean_x_all = d_mean_x_1_all + d_mean_x_2_all + d_mean_x_3_all + d_mean_x_4_all + d_mean_x_5_all + d_mean_x_6_all + d_mean_x_7_all + d_mean_x_8_all
         d_mean_Wx_o_all = 0.25 * d_mean_x_all
         d_sum_Wx_o_all = d_mean_Wx_o_all / H
-        d_Wx_o_all = d_a_o_all * gamma_x_o / sd_x_all + d_mean_arg____all * (2.0 * Wx_o_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
-        d_Wx_g_all = d_a_g_all * gamma_x_g / sd_x_all + d_mean_arg____all * (2.0 * Wx_g_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
-        d_Wx_f_all = d_a_f_all * gamma_x_f / sd_x_all + d_mean_arg____all * (2.0 * Wx_f_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
-        d_Wx_i_all = d_a_i_all * gamma_x_i / sd_x_all + d_mean_arg____all * (2.0 * Wx_i_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
+        d_Wx_o_all = d_a_o_all * gamma_x_o / sd_x_all + d_mean_arg_4_all * (2.0 * Wx_o_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
+        d_Wx_g_all = d_a_g_all * gamma_x_g / sd_x_all + d_mean_arg_4_all * (2.0 * Wx_g_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
+        d_Wx_f_all = d_a_f_all * gamma_x_f / sd_x_all + d_mean_arg_4_all * (2.0 * Wx_f_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
+        d_Wx_i_all = d_a_i_all * gamma_x_i / sd_x_all + d_mean_arg_4_all * (2.0 * Wx_i_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
         d_x_all = (np.concatenate((flat(d_Wx_o_all), flat(d_Wx_g_all), flat(d_Wx_f_all), flat(d_Wx_i_all)), axis=-1) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -663,20 +663,20 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         # mean_x = 0.25 * mean(Wx_i) + 0.25 * mean(Wx_f) + 0.25 * mean(Wx_g) + 0.25 * mean(Wx_o)
         mean_x = 0.25 * mean_Wx_i + 0.25 * mean_Wx_f + 0.25 * mean_Wx_g + 0.25 * mean_Wx_o
         mean_arg = np.square(Wx_i - mean_x)
-        mean_arg_ = np.square(Wx_f - mean_x)
-        mean_arg__ = np.square(Wx_g - mean_x)
-        mean_arg___ = np.square(Wx_o - mean_x)
+        mean_arg_2 = np.square(Wx_f - mean_x)
+        mean_arg_3 = np.square(Wx_g - mean_x)
+        mean_arg_4 = np.square(Wx_o - mean_x)
         sum_mean_arg = mean_arg.sum(axis=-1, keepdims=True)
-        sum_mean_arg_ = mean_arg_.sum(axis=-1, keepdims=True)
-        sum_mean_arg__ = mean_arg__.sum(axis=-1, keepdims=True)
-        sum_mean_arg___ = mean_arg___.sum(axis=-1, keepdims=True)
+        sum_mean_arg_2 = mean_arg_2.sum(axis=-1, keepdims=True)
+        sum_mean_arg_3 = mean_arg_3.sum(axis=-1, keepdims=True)
+        sum_mean_arg_4 = mean_arg_4.sum(axis=-1, keepdims=True)
         mean_mean_arg = sum_mean_arg / H
-        mean_mean_arg_ = sum_mean_arg_ / H
-        mean_mean_arg__ = sum_mean_arg__ / H
-        mean_mean_arg___ = sum_mean_arg___ / H
+        mean_mean_arg_2 = sum_mean_arg_2 / H
+        mean_mean_arg_3 = sum_mean_arg_3 / H
+        mean_mean_arg_4 = sum_mean_arg_4 / H
         # var_x = 0.25 * mean((Wx_i - mean_x)**2) + 0.25 * mean((Wx_f - mean_x)**2) + 0.25 * mean((Wx_g -
         #     mean_x)**2) + 0.25 * mean((Wx_o - mean_x)**2)
-        var_x = 0.25 * mean_mean_arg + 0.25 * mean_mean_arg_ + 0.25 * mean_mean_arg__ + 0.25 * mean_mean_arg___
+        var_x = 0.25 * mean_mean_arg + 0.25 * mean_mean_arg_2 + 0.25 * mean_mean_arg_3 + 0.25 * mean_mean_arg_4
         a_sd_x = var_x + 1e-05
         # sd_x = sqrt(var_x + epsilon)
         sd_x = np.sqrt(a_sd_x)
@@ -698,21 +698,21 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         mean_Uh_o = sum_Uh_o / H
         # mean_h = 0.25 * mean(Uh_i) + 0.25 * mean(Uh_f) + 0.25 * mean(Uh_g) + 0.25 * mean(Uh_o)
         mean_h = 0.25 * mean_Uh_i + 0.25 * mean_Uh_f + 0.25 * mean_Uh_g + 0.25 * mean_Uh_o
-        mean_arg____ = np.square(Uh_i - mean_h)
-        mean_arg_____ = np.square(Uh_f - mean_h)
-        mean_arg______ = np.square(Uh_g - mean_h)
-        mean_arg_______ = np.square(Uh_o - mean_h)
-        sum_mean_arg____ = mean_arg____.sum(axis=-1, keepdims=True)
-        sum_mean_arg_____ = mean_arg_____.sum(axis=-1, keepdims=True)
-        sum_mean_arg______ = mean_arg______.sum(axis=-1, keepdims=True)
-        sum_mean_arg_______ = mean_arg_______.sum(axis=-1, keepdims=True)
-        mean_mean_arg____ = sum_mean_arg____ / H
-        mean_mean_arg_____ = sum_mean_arg_____ / H
-        mean_mean_arg______ = sum_mean_arg______ / H
-        mean_mean_arg_______ = sum_mean_arg_______ / H
+        mean_arg_5 = np.square(Uh_i - mean_h)
+        mean_arg_6 = np.square(Uh_f - mean_h)
+        mean_arg_7 = np.square(Uh_g - mean_h)
+        mean_arg_8 = np.square(Uh_o - mean_h)
+        sum_mean_arg_5 = mean_arg_5.sum(axis=-1, keepdims=True)
+        sum_mean_arg_6 = mean_arg_6.sum(axis=-1, keepdims=True)
+        sum_mean_arg_7 = mean_arg_7.sum(axis=-1, keepdims=True)
+        sum_mean_arg_8 = mean_arg_8.sum(axis=-1, keepdims=True)
+        mean_mean_arg_5 = sum_mean_arg_5 / H
+        mean_mean_arg_6 = sum_mean_arg_6 / H
+        mean_mean_arg_7 = sum_mean_arg_7 / H
+        mean_mean_arg_8 = sum_mean_arg_8 / H
         # var_h = 0.25 * mean((Uh_i - mean_h)**2) + 0.25 * mean((Uh_f - mean_h)**2) + 0.25 * mean((Uh_g -
         #     mean_h)**2) + 0.25 * mean((Uh_o - mean_h)**2)
-        var_h = 0.25 * mean_mean_arg____ + 0.25 * mean_mean_arg_____ + 0.25 * mean_mean_arg______ + 0.25 * mean_mean_arg_______
+        var_h = 0.25 * mean_mean_arg_5 + 0.25 * mean_mean_arg_6 + 0.25 * mean_mean_arg_7 + 0.25 * mean_mean_arg_8
         a_sd_h = var_h + 1e-05
         # sd_h = sqrt(var_h + epsilon)
         sd_h = np.sqrt(a_sd_h)

@@ -41,7 +41,7 @@ NAS cell. Zoph & Le 2017, arXiv 1611.01578, appendix A.
 Saved per step: a_0, a_a_1, a_2, W_3_x, U_3_h, a_4, a_5, a_6, a_7, h (history), c
 (history).
 Recomputed: a_1, a_a_3, a_3, tanh_arg, tanh_s_0, a_s_0, s_0, a_s_1, s_1, a_s_2, s_2,
-a_s_3, s_3, tanh_arg_, tanh_h_next.
+a_s_3, s_3, tanh_arg_2, tanh_h_next.
 Forward: before the loop: 1 stage, 8 products; each step: 1 stage, 8 products.
 Backward: each step: 2 stages, 8 products; after the loop: 2 stages, 8 products, 16 sums.
 
@@ -113,7 +113,7 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
             a_all = np.empty((T, B, 4 * H), real)
             a_a_1_all = np.empty((T, B, H), real)
             U_3_h_all = np.empty((T, B, H), real)
-            a__all = np.empty((T, B, 2 * H), real)
+            a_8_all = np.empty((T, B, 2 * H), real)
             h_history = np.empty((T + 1, B, H), real)
             h_history[T if reverse else 0] = h
             h_next_kept = h_history[:-1] if reverse else h_history[1:]
@@ -154,20 +154,20 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
             s_1 = np.tanh(a_s_1)
             # c' = s_0 * s_1
             c_next = s_0 * s_1
-            a_a_a_ = a_a[..., 5 * H : 7 * H]
+            a_a_a_2 = a_a[..., 5 * H : 7 * H]
             # a_4 = tanh(W_4 @ x + U_4 @ h)
             # a_6 = tanh(W_6 @ x + U_6 @ h)
-            a_ = np.tanh(a_a_a_)
-            a_4 = a_[..., :H]
-            a_6 = a_[..., H : 2 * H]
+            a_8 = np.tanh(a_a_a_2)
+            a_4 = a_8[..., :H]
+            a_6 = a_8[..., H : 2 * H]
             a_s_2 = a_4 * a_5
             # s_2 = tanh(a_4 * a_5)
             s_2 = np.tanh(a_s_2)
             a_s_3 = a_6 + a_7
             # s_3 = sigmoid(a_6 + a_7)
             s_3 = sigmoid(a_s_3)
-            tanh_arg_ = s_2 + s_3
-            tanh_h_next = np.tanh(tanh_arg_)
+            tanh_arg_2 = s_2 + s_3
+            tanh_h_next = np.tanh(tanh_arg_2)
             a_h = c_next * tanh_h_next
             # h' = tanh(c' * tanh(s_2 + s_3))
             h_next = np.tanh(a_h)
@@ -180,7 +180,7 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
                 a_all[t] = a
                 a_a_1_all[t] = a_a_1
                 U_3_h_all[t] = U_3_h
-                a__all[t] = a_
+                a_8_all[t] = a_8
                 h_next_kept[t] = h_next
                 c_next_kept[t] = c_next
             h, c = h_next, c_next
@@ -199,9 +199,9 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
                 "a_2": a_all[..., 2 * H : 3 * H],
                 "W_3_x": W_3_x_all,
                 "U_3_h": U_3_h_all,
-                "a_4": a__all[..., :H],
+                "a_4": a_8_all[..., :H],
                 "a_5": a_all[..., H : 2 * H],
-                "a_6": a__all[..., H : 2 * H],
+                "a_6": a_8_all[..., H : 2 * H],
                 "a_7": a_all[..., 3 * H : 4 * H],
                 "h": h_history,
                 "c": c_history,
@@ -264,10 +264,10 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         s_2_all = np.tanh(a_s_2_all)
         a_s_3_all = a_7_all + a_6_all
         s_3_all = sigmoid(a_s_3_all)
-        tanh_arg__all = s_2_all + s_3_all
-        tanh_h_next_all = np.tanh(tanh_arg__all)
+        tanh_arg_2_all = s_2_all + s_3_all
+        tanh_h_next_all = np.tanh(tanh_arg_2_all)
         d_a_h_factor_all = 1.0 - h_next_all * h_next_all
-        d_tanh_arg__factor_all = c_next_all * (1.0 - tanh_h_next_all * tanh_h_next_all)
+        d_tanh_arg_2_factor_all = c_next_all * (1.0 - tanh_h_next_all * tanh_h_next_all)
         d_a_s_3_factor_all = s_3_all * (1.0 - s_3_all)
         d_a_s_2_factor_all = 1.0 - s_2_all * s_2_all
         d_a_s_1_factor_all = s_0_all * (1.0 - s_1_all * s_1_all)
@@ -286,7 +286,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         for t in range(T) if reverse else range(T - 1, -1, -1):
             d_h_next_output = d_h_next_output_all[t]
             d_a_h_factor = d_a_h_factor_all[t]
-            d_tanh_arg__factor = d_tanh_arg__factor_all[t]
+            d_tanh_arg_2_factor = d_tanh_arg_2_factor_all[t]
             tanh_h_next = tanh_h_next_all[t]
             d_a_s_3_factor = d_a_s_3_factor_all[t]
             d_a_s_2_factor = d_a_s_2_factor_all[t]
@@ -306,10 +306,10 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_a_0_factor = d_a_a_0_factor_all[t]
             d_h_next = d_h_carry + d_h_next_output
             d_a_h = d_h_next * d_a_h_factor
-            d_tanh_arg_ = d_a_h * d_tanh_arg__factor
+            d_tanh_arg_2 = d_a_h * d_tanh_arg_2_factor
             d_c_next = d_a_h * tanh_h_next + d_c_carry
-            d_a_s_3 = d_tanh_arg_ * d_a_s_3_factor
-            d_a_s_2 = d_tanh_arg_ * d_a_s_2_factor
+            d_a_s_3 = d_tanh_arg_2 * d_a_s_3_factor
+            d_a_s_2 = d_tanh_arg_2 * d_a_s_2_factor
             d_a_s_1 = d_c_next * d_a_s_1_factor
             d_a_s_0 = d_c_next * d_a_s_0_factor
             d_tanh_arg = d_a_s_0 * d_tanh_arg_factor
@@ -475,8 +475,8 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         s_3 = sigmoid(a_s_3)
         # c' = s_0 * s_1
         c_next = s_0 * s_1
-        tanh_arg_ = s_2 + s_3
-        tanh_h_next = np.tanh(tanh_arg_)
+        tanh_arg_2 = s_2 + s_3
+        tanh_h_next = np.tanh(tanh_arg_2)
         a_h = c_next * tanh_h_next
         # h' = tanh(c' * tanh(s_2 + s_3))
         h_next = np.tanh(a_h)

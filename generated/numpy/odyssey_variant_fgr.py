@@ -321,20 +321,20 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_p_f = d_p_f_of_a_f_all.sum(axis=(0, 1))
         d_p_i = d_p_i_of_a_i_all.sum(axis=(0, 1))
         d_R = flat(d_a_all).T @ flat(o_all)
-        d_R_ = flat(d_a_all).T @ flat(f_all)
-        d_R__ = flat(d_a_all).T @ flat(i_all)
+        d_R_2 = flat(d_a_all).T @ flat(f_all)
+        d_R_3 = flat(d_a_all).T @ flat(i_all)
         d_b = d_a_all.sum(axis=(0, 1))
         d_U = flat(d_a_all).T @ flat(h_all)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_R_oo = d_R[:H]
         d_R_of = d_R[H : 2 * H]
         d_R_oi = d_R[2 * H : 3 * H]
-        d_R_fo = d_R_[:H]
-        d_R_ff = d_R_[H : 2 * H]
-        d_R_fi = d_R_[2 * H : 3 * H]
-        d_R_io = d_R__[:H]
-        d_R_if = d_R__[H : 2 * H]
-        d_R_ii = d_R__[2 * H : 3 * H]
+        d_R_fo = d_R_2[:H]
+        d_R_ff = d_R_2[H : 2 * H]
+        d_R_fi = d_R_2[2 * H : 3 * H]
+        d_R_io = d_R_3[:H]
+        d_R_if = d_R_3[H : 2 * H]
+        d_R_ii = d_R_3[2 * H : 3 * H]
         d_b_o = d_b[:H]
         d_b_f = d_b[H : 2 * H]
         d_b_i = d_b[2 * H : 3 * H]

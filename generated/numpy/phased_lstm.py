@@ -233,12 +233,12 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         where_k_all = np.where(cycle_all < ratio_on, 2.0 - rising_all, 0.001 * cycle_all)
         k_all = np.where(cycle_all < 0.5 * ratio_on, rising_all, where_k_all)
         d_k_factor_all = c_open_all - c_all
-        d_k_factor__all = h_open_all - h_all
+        d_k_factor_2_all = h_open_all - h_all
         d_where_k_factor_all = np.where(cycle_all < 0.5 * ratio_on, real(0.0), 1.0)
         d_rising_factor_all = np.where(cycle_all < 0.5 * ratio_on, real(1.0), 0.0)
         d_rising_early_all = np.where(cycle_all < ratio_on, real(-1.0), 0.0)
         d_ratio_on_of_rising_early_all = -2.0 * cycle_all / (ratio_on * ratio_on)
-        d_cycle_early__all = np.where(cycle_all < ratio_on, real(0.0), 0.001)
+        d_cycle_early_2_all = np.where(cycle_all < ratio_on, real(0.0), 0.001)
         d_period_of_cycle_early_all = -(shifted_all + stop_gradient_cycle_all) / (period * period)
         d_a_o_factor_all = tanh_c_open_all * o_all * (1.0 - o_all)
         d_c_open_factor_all = o_all * (1.0 - tanh_c_open_all * tanh_c_open_all)
@@ -252,13 +252,13 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_stop_gradient_cycle_all = np.empty((T, B, H), real)
         for t in range(T) if reverse else range(T - 1, -1, -1):
             d_h_next_output = d_h_next_output_all[t]
-            d_k_factor_ = d_k_factor__all[t]
+            d_k_factor_2 = d_k_factor_2_all[t]
             d_k_factor = d_k_factor_all[t]
             d_where_k_factor = d_where_k_factor_all[t]
             d_rising_factor = d_rising_factor_all[t]
             d_rising_early = d_rising_early_all[t]
             d_ratio_on_of_rising_early = d_ratio_on_of_rising_early_all[t]
-            d_cycle_early_ = d_cycle_early__all[t]
+            d_cycle_early_2 = d_cycle_early_2_all[t]
             d_period_of_cycle_early = d_period_of_cycle_early_all[t]
             k = k_all[t]
             d_a = d_a_all[t]
@@ -270,11 +270,11 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             f = f_all[t]
             d_c_factor = d_c_factor_all[t]
             d_h_next = d_h_carry + d_h_next_output
-            d_k = d_h_next * d_k_factor_ + d_k_factor * d_c_carry
+            d_k = d_h_next * d_k_factor_2 + d_k_factor * d_c_carry
             d_where_k = d_k * d_where_k_factor
             d_rising = d_k * d_rising_factor + gated(d_where_k, d_rising_early)
             d_ratio_on_of_rising = gated(d_rising, d_ratio_on_of_rising_early)
-            d_cycle = gated(d_where_k, d_cycle_early_) + gated(d_rising, d_cycle_early)
+            d_cycle = gated(d_where_k, d_cycle_early_2) + gated(d_rising, d_cycle_early)
             d_period_of_cycle = gated(d_cycle, d_period_of_cycle_early)
             d_stop_gradient_cycle = gated(d_cycle, d_stop_gradient_cycle_early)
             d_h_open = d_h_next * k

@@ -19,7 +19,7 @@ _ASSIGNED = re.compile(
     r"([A-Za-z]\w*)(?:\[[^=]*\])?(?:: \w+)? [-+*/]?= "
 )
 _COMMENT = re.compile(r"\s*(?:#|\*|/\*)\s+([A-Za-z]\w*)('?)\s+= ")
-_ADDED = re.compile(r"\s*dk_(?:add|sum)_\w+\(.*call->at\.(\w+)")
+_ADDED = re.compile(r"\s*(?:dk_(?:add|sum)_\w+\(|\{\d+, \d+, ).*call->at\.(\w+)")
 _STAGE = re.compile(r"(?:static void|DK_INLINE) .*?(forward|backward)_([a-z]+)_(\d+)(?:_\w+)?\(")
 #: Room for an array, or an array under a shorter name: nothing is computed.
 _NO_VALUE = re.compile(

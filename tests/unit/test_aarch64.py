@@ -90,8 +90,9 @@ class Emulated:
         return [sizes.steps, sizes.rows, *(sizes.dims[dim] for dim in self.signature.dims())]
 
     def memory(self, sizes: Sizes) -> dict[str, int]:
-        (found,) = self.call("memory_needed", [*self.size_words(sizes), (MADE, 8 * 6)])
-        names = ("saved", "forward", "inference", "backward", "forward_packed", "backward_packed")
+        (found,) = self.call("memory_needed", [*self.size_words(sizes), (MADE, 8 * 7)])
+        names = ("saved", "forward", "inference", "backward", "forward_packed", "backward_packed",
+                 "chunk_steps")  # fmt: skip
         return dict(zip(names, np.frombuffer(found, np.uint64).tolist(), strict=True))
 
     def start(
@@ -148,7 +149,7 @@ class Emulated:
         words = self.start(sizes, lengths, reverse, params, inputs, d_outputs, d_states)
         words += [word for group in shapes for word in self.made(group)]
         words += [0, 0, (GIVEN, np.frombuffer(saved, self.dtype)), memory["saved"]]
-        found = self.call("backward", [*words, *self.work(memory["backward"])])
+        found = self.call("backward", [*words, *self.work(memory["backward"]), 0, 0])
         d_params, d_inputs, d_first = (self.arrays(group, found) for group in shapes)
         return d_params, d_inputs, d_first
 

@@ -431,8 +431,8 @@ def test_a_gate_is_two_products_a_sum_and_a_function() -> None:
         ("h' = h + where(1 > 2, h, 0)", ["h_next = h"]),
         ("h' = clip(h, -1, 2)", ["h_next = clip(h, -1, 2)"]),
         ("const k = 0.5\nh' = k * h**(2 * k)", ["h_next = h/2"]),
-        ("tanh_h = h + 1\nh' = 2 * tanh(h)", ["tanh_h = h + 1", "tanh_h_ = tanh(h)",
-                                              "h_next = 2*tanh_h_"]),
+        ("tanh_h = h + 1\nh' = 2 * tanh(h)", ["tanh_h = h + 1", "tanh_h_2 = tanh(h)",
+                                              "h_next = 2*tanh_h_2"]),
         ("m = 0 * h\nh' = m + sum(0 * h)", ["m = 0", "sum_m = sum m", "h_next = m + sum_m"]),
     ],
 )  # fmt: skip

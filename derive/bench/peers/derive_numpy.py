@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import derive
@@ -46,8 +47,13 @@ def kernel_contestant(
         return found
 
     def saved(result: Any) -> float:
-        kept = result[0]._saved
-        arrays = kept.values() if isinstance(kept, dict) else [kept]
-        return float(sum(array.size for array in arrays)) / (task.shape.T * task.shape.B)
+        return _numbers(result[0]._saved) / (task.shape.T * task.shape.B)
 
     return Contestant(name, infer, train, read, dtype, ours=True, start=seconds, saved=saved)
+
+
+def _numbers(kept: Any) -> int:
+    """How many numbers a run keeps: arrays, by name or piece by piece."""
+    if isinstance(kept, Mapping):
+        kept = list(kept.values())
+    return sum(map(_numbers, kept)) if isinstance(kept, list) else int(kept.size)

@@ -212,8 +212,11 @@ def test_a_sequence_is_its_steps_on_arm(tmp_path: Path) -> None:
     state: dict[str, Any] = case.states
     for t, wanted in enumerate(run.output):
         output, state = kernel.step(case.params, {"x": case.inputs["x"][t]}, state)
-        assert np.array_equal(output, wanted)
-    assert np.array_equal(state["c"], run.states["c"])
+        # So few rows are not packed, and their sums of 6 terms run in another order.
+        np.testing.assert_allclose(output, wanted, rtol=0, atol=16 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(
+        state["c"], run.states["c"], rtol=0, atol=16 * np.finfo(np.float32).eps
+    )
 
 
 @pytest.mark.parametrize("bits", [128, 1])

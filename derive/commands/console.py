@@ -51,13 +51,16 @@ def table(
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Tick]:
+def progress(title: str, total: int, *, lines: bool = True) -> Iterator[Tick]:
     """A progress bar on standard error while the block runs, gone afterwards.
 
-    Where standard error is no terminal, one line for each tick.
+    Where standard error is no terminal, one line for each tick, or none at all.
     """
     if total == 0 or not sys.stderr.isatty():
         done = 0
+        if not lines:
+            yield lambda label: None
+            return
 
         def line(label: str) -> None:
             nonlocal done

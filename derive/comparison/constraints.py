@@ -106,7 +106,7 @@ class Constraints:
             if kind == "matrix":
                 matrices[name] = Matrix(dict(value))
             else:
-                found_vectors[name] = _vector(value, theirs)
+                found_vectors[name] = vector_of(value, theirs)
         return Meaning(found_vectors, matrices, sizes)
 
     def _values(self) -> dict[Unknown, dict[Known, Fraction]]:
@@ -124,7 +124,7 @@ class Constraints:
         return values
 
 
-def _vector(value: Mapping[Known, Fraction], theirs: Mapping[str, object]) -> Poly:
+def vector_of(value: Mapping[Known, Fraction], theirs: Mapping[str, object]) -> Poly:
     result = polynomial.ZERO
     for (what, name, _), c in value.items():
         part = polynomial.ONE
@@ -265,6 +265,6 @@ def _row(mine: Mapping[Known, Fraction], theirs: Mapping[Known, Fraction]) -> Ro
         if key[0] not in ("vector", "matrix"):
             right[key] = right.get(key, Fraction(0)) - c
     return Row(
-        {(what, name): mine[what, name, t] for what, name, t in unknowns},
+        {(what, name): mine[what, name, t] for what, name, t in unknowns if mine[what, name, t]},
         {key: c for key, c in right.items() if c},
     )

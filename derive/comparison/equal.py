@@ -1,40 +1,48 @@
 """Two cells -> whether they compute the same, with the parameter map or a counter-example.
 
 In: two Cells.  Out: a `Verdict`.
-Not here: the search for the map (matching.py), the numbers (equal_numbers.py).
+Not here: the search for the map (matching.py, guess.py), the numbers (equal_numbers.py), the
+proof by dimension (rank.py), which states may be which (links.py).
 
 | verdict   | means                                                                         |
 | --------- | ----------------------------------------------------------------------------- |
 | equal     | a map from A's parameters to B's under which B computes A, and one back       |
-| sub-case  | such a map in one direction; the other is not known, or refuted by numbers    |
-| not equal | no map of the searched class either way, and parameters of one cell and       |
-|           | inputs whose outputs no parameters of the other reproduce: several least      |
-|           | squares fits all stay away from them. Numbers, not a proof                    |
+| sub-case  | such a map in one direction, and none was found, or is possible, in the other |
+| not equal | no map either way, and one of: other inputs or outputs; a `Rank`, which       |
+|           | proves that no parameters of one cell compute the other; other gradients; or  |
+|           | numbers: all fits of one cell stay away from the other                        |
 | undecided | anything else: fits came close, or the search for a map was not complete      |
 
 "Computes" means: outputs for all inputs, and states, from equal initial states; from zero
-initial states where states had to be merged or rescaled. A map is a proof: with it the
-canonical forms of both cells are the same. It is confirmed by numbers all the same, values and
-gradients over several steps.
+initial states where states had to be merged or rescaled step by step. `Verdict.proved` tells
+a proof from numbers. A map is a proof, for with it the canonical forms of both cells are the
+same; it is confirmed by numbers all the same, values and gradients over several steps. A map
+that was read off a fit, of cells whose forms cannot be compared, is told by its `digits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import combinations, permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from derive import polynomial
 from derive.cell import Cell
-from derive.comparison.canonical import Meaning, reduced
-from derive.comparison.matching import GaveUp, Link, Side, find
+from derive.comparison.canonical import Matrix, Meaning, reduced
+from derive.comparison.constraints import vector_of
+from derive.comparison.links import links
+from derive.comparison.matching import GaveUp, Link, Side, find, proves
 from derive.errors import ProgramError
 
 if TYPE_CHECKING:
     from derive.comparison.equal_numbers import Distance
+    from derive.comparison.rank import Rank
 
+    Tick = Callable[[str], None]
+
+#: How often `equal` says what it did.
+STEPS = 4
 #: A confirmed map agrees to this, relative to the largest number compared.
 AGREES = 1e-9
 #: Outputs that stay further apart than this, relative to their size, are different.
@@ -67,6 +75,8 @@ class ParameterMap:
     error: how far the two are apart with the map applied, relative; values and gradients.
     states, sizes: {state or dimension of target: of source}.
     from_zero: whether initial states have to be zero.
+    affine: {state of target: (factor, shift)}, where it is not simply the source's.
+    digits: 0 for a map that is proved; otherwise to how many digits one step agrees.
     """
 
     source: str
@@ -77,6 +87,18 @@ class ParameterMap:
     from_zero: bool
     invertible: bool
     error: float
+    affine: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
+    digits: int = 0
+
+    def factor(self, state: str) -> float:
+        return float(self.affine[state][0]) if state in self.affine else 1.0
+
+    def moved(self, state: str, value: Any) -> Any:
+        """The target's state for a value of the source's."""
+        if state not in self.affine:
+            return value
+        factor, shift = self.affine[state]
+        return value * int(factor.numerator) / int(factor.denominator) + float(shift)
 
     def lines(self) -> list[str]:
         return [f"{name} = {text_of(parts)}" for name, parts in self.params.items()]
@@ -86,7 +108,8 @@ class ParameterMap:
 class Verdict:
     """forward: B's parameters from A's, so that B computes A; backward: the other way.
 
-    distances: for each direction without a map, the fit that came nearest.
+    distances: for each direction without a map, the fit that came nearest; ranks: for each that
+    is proved to have none, the proof. proved: whether all of the status is proved.
     """
 
     status: str  # equal, sub-case, not equal or undecided
@@ -96,6 +119,8 @@ class Verdict:
     backward: ParameterMap | None
     distances: tuple[Distance, ...]
     notes: tuple[str, ...]
+    ranks: tuple[Rank, ...] = ()
+    proved: bool = False
 
     def __bool__(self) -> bool:
         return self.status == "equal"
@@ -109,45 +134,135 @@ def text_of(parts: tuple[Part, ...]) -> str:
     return result or "0"
 
 
-def equal(a: Cell, b: Cell) -> Verdict:
-    """Whether `a` and `b` compute the same for parameters that correspond to each other."""
-    from derive.comparison.equal_numbers import confirm, nearest
+def equal(a: Cell, b: Cell, *, tick: Tick | None = None) -> Verdict:
+    """Whether `a` and `b` compute the same for parameters that correspond to each other.
 
+    tick: called with what was done, STEPS times at most, where somebody waits.
+
+        verdict = derive.equal(derive.cells.gru(), derive.cells.gru(keeps="candidate"))
+        verdict.status            # "equal", "sub-case", "not equal" or "undecided"
+        verdict.proved            # a proof, or numbers only
+        verdict.forward.lines()   # ["W_z = -W_z", ...]: parameters of b from those of a
+        verdict.distances         # counter-examples: parameters, inputs, outputs
+
+    A Verdict is true if the cells are equal. Inputs and outputs pair by place, inputs of the
+    same names by name. ProgramError if numbers refute a map that was proved.
+    """
+    done = tick or _silent
     if mismatch := _mismatch(a, b):
-        return Verdict("not equal", a.name, b.name, None, None, (), (mismatch,))
+        return Verdict("not equal", a.name, b.name, None, None, (), (mismatch,), (), True)
     notes: list[str] = []
     unfinished: list[str] = []
-    found = [_map(*pair, notes, unfinished) for pair in ((a, b), (b, a))]
+    pairs = ((a, b), (b, a))
     maps: list[ParameterMap | None] = []
-    for (source, target), made in zip(((a, b), (b, a)), found, strict=True):
-        if made is not None:
-            error = confirm(source, target, made)
-            if not error <= AGREES:
-                raise ProgramError(
-                    f"the map from {source.name} to {target.name} is refuted by numbers: {error:g}"
-                )
-            made = replace(made, error=error)
-        maps.append(made)
-    forward, backward = maps
-    one_way = [m for m in maps if m is not None]
-    if len(one_way) == 2 or any(m.invertible for m in one_way):
-        return Verdict("equal", a.name, b.name, forward, backward, (), _once(notes))
-    distances = tuple(
-        nearest(source, target)
-        for (source, target), made in zip(((a, b), (b, a)), maps, strict=True)
-        if made is None
-    )
-    if one_way:
-        status = "sub-case"
-        if distances[0].relative < APART:
-            notes.append(
-                f"{distances[0].target} may compute {distances[0].source} too: a fit came close"
-            )
-    else:
-        apart = any(each.relative >= APART for each in distances)
-        status = "not equal" if apart and not unfinished else "undecided"
-        notes += unfinished
-    return Verdict(status, a.name, b.name, forward, backward, distances, _once(notes))
+    for source, target in pairs:
+        made = _map(source, target, notes, unfinished)
+        maps.append(None if made is None else _confirmed(source, target, made))
+        done(f"parameters of {target.name} for {source.name}")
+    verdict = _by_maps(a, b, maps, notes)
+    if verdict is None:
+        verdict = _by_gradient(a, b)
+    if verdict is None:
+        verdict = _by_numbers(pairs, maps, notes, unfinished, done)
+    return verdict
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _confirmed(source: Cell, target: Cell, made: ParameterMap) -> ParameterMap:
+    from derive.comparison.equal_numbers import confirm
+
+    error = confirm(source, target, made)
+    if not error <= AGREES:
+        raise ProgramError(
+            f"the map from {source.name} to {target.name} is refuted by numbers: {error:g}"
+        )
+    return replace(made, error=error)
+
+
+def _by_maps(a: Cell, b: Cell, maps: list[ParameterMap | None], notes: list[str]) -> Verdict | None:
+    found = [made for made in maps if made is not None]
+    if len(found) < 2 and not any(made.invertible for made in found):
+        return None
+    proved = all(not made.digits for made in found)
+    return Verdict("equal", a.name, b.name, *maps, (), _once(notes), (), proved)
+
+
+def _by_gradient(a: Cell, b: Cell) -> Verdict | None:
+    """Cells that are equal but for what stops the gradient have the same values only."""
+    from derive.comparison.equal_numbers import confirm
+
+    plain = [_flowing(cell) for cell in (a, b)]
+    if plain[0] is a and plain[1] is b:
+        return None
+    same = equal(*plain)
+    if same.status != "equal":
+        return None
+    for made, (source, target) in ((same.forward, (a, b)), (same.backward, (b, a))):
+        if made is not None and confirm(source, target, made) <= AGREES:
+            return None
+    note = "the values are the same, the gradients are not: stop_gradient stands elsewhere"
+    return Verdict("not equal", a.name, b.name, None, None, (), (note,), (), same.proved)
+
+
+def _flowing(cell: Cell) -> Cell:
+    """Without stop_gradient."""
+    if "stop_gradient(" not in cell.to_text():
+        return cell
+    return cell.vary(activation={"stop_gradient": "identity"}, name=cell.name, doc=cell.doc)
+
+
+def _by_numbers(
+    pairs: tuple[tuple[Cell, Cell], ...],
+    maps: list[ParameterMap | None],
+    notes: list[str],
+    unfinished: list[str],
+    done: Tick,
+) -> Verdict:
+    from derive.comparison.equal_numbers import FEW_RUNS, RUNS, nearest
+    from derive.comparison.guess import NEAR
+    from derive.comparison.rank import excludes
+
+    (a, b), _ = pairs
+    distances: list[Distance] = []
+    ranks: list[Rank] = []
+    for k, (source, target) in enumerate(pairs):
+        if maps[k] is not None:
+            continue
+        rank = excludes(source, target)
+        fit = nearest(source, target, RUNS if rank is None else FEW_RUNS)
+        if rank is None and fit.relative < NEAR:
+            maps[k] = _guessed(source, target, fit)
+        if maps[k] is None:
+            distances.append(fit)
+            ranks += [] if rank is None else [rank]
+        done(f"fits of {target.name} to {source.name}")
+    verdict = _by_maps(a, b, maps, notes)
+    if verdict is not None:
+        return verdict
+    apart = [each for each in distances if each.relative >= APART or _excluded(each, ranks)]
+    for each in distances:
+        if each not in apart:
+            notes.append(f"{each.target} may compute {each.source}: a fit came close")
+    if any(made is not None for made in maps):
+        (made,) = [each for each in maps if each is not None]
+        proved = bool(ranks) and not made.digits
+        return Verdict("sub-case", a.name, b.name, *maps, *_told(distances, notes, ranks), proved)
+    status = "not equal" if ranks or (apart and not unfinished) else "undecided"
+    notes += [] if ranks else unfinished
+    return Verdict(status, a.name, b.name, *maps, *_told(distances, notes, ranks), bool(ranks))
+
+
+def _told(
+    distances: list[Distance], notes: list[str], ranks: list[Rank]
+) -> tuple[tuple[Distance, ...], tuple[str, ...], tuple[Rank, ...]]:
+    return tuple(distances), _once(notes), tuple(ranks)
+
+
+def _excluded(fit: Distance, ranks: list[Rank]) -> bool:
+    return any((rank.source, rank.target) == (fit.source, fit.target) for rank in ranks)
 
 
 def _once(notes: list[str]) -> tuple[str, ...]:
@@ -180,7 +295,7 @@ def _map(
         for cell, side in ((source, a), (target, b)):
             for twin, state in side.same.items():
                 notes.append(f"{twin} and {state} of {cell.name} are equal if they start so")
-        for link in _links(a, b):
+        for link in links(a, b):
             try:
                 meaning = find(a, b, link)
             except GaveUp:
@@ -193,58 +308,39 @@ def _map(
     return None
 
 
-def _links(a: Side, b: Side) -> Iterator[Link]:
-    """Pairs of states, by name first; inputs and outputs pair by place."""
-    if len(a.step.inputs) != len(b.step.inputs) or len(a.step.outputs) != len(b.step.outputs):
-        return
-    theirs = list(a.step.states)
-    orders = list(permutations(theirs, len(b.step.states)))
-    orders.sort(key=lambda order: sum(x != y for x, y in zip(b.step.states, order, strict=True)))
-    for order in orders[:24]:
-        inputs = _same_names(b.step.inputs, a.step.inputs)
-        names = {**inputs, **dict(zip(b.step.states, order, strict=True))}
-        sizes = _sizes(a, b, names)
-        if sizes is None:
-            continue
-        yield Link(names, sizes)
-        extra = [state for state in theirs if state not in order]
-        if len(extra) == 1:
-            yield from _scaled(b, names, sizes, extra[0])
+def _guessed(source: Cell, target: Cell, fit: Distance) -> ParameterMap | None:
+    """The map that a fit came to, if it is a proof; or if 50 digits of random points agree."""
+    from derive.comparison import guess
+    from derive.comparison.equal_numbers import confirm
+    from derive.comparison.rank import analytic
 
-
-def _scaled(b: Side, names: dict[str, str], sizes: dict[str, str], by: str) -> Iterator[Link]:
-    states = b.step.states
-    for n in range(len(states), 0, -1):
-        for chosen in combinations(states, n):
-            for sign in (1, -1):
-                yield Link(names, sizes, chosen, by, sign)
-
-
-def _same_names(mine: tuple[str, ...], theirs: tuple[str, ...]) -> dict[str, str]:
-    if set(mine) == set(theirs):
-        return {name: name for name in mine}
-    return dict(zip(mine, theirs, strict=True))
-
-
-def _sizes(a: Side, b: Side, names: dict[str, str]) -> dict[str, str] | None:
-    """{dimension of B: of A}, or None where widths do not pair."""
-    mine, theirs = b.step.program.table(), a.step.program.table()
-    pairs = [(mine[x].width, theirs[y].width) for x, y in names.items()]
-    outputs = zip(b.step.outputs, a.step.outputs, strict=True)
-    pairs += [(mine[x].width, theirs[y].width) for x, y in outputs]
-    sizes: dict[str, str] = {}
-    for x, y in pairs:
-        if isinstance(x, int) or isinstance(y, int):
-            if x != y:
-                return None
-        elif sizes.setdefault(x, y) != y:
-            return None
-    used = set(sizes.values())
-    free = [dim for dim in a.step.program.dims() if dim not in used]
-    for dim in b.step.program.dims():
-        if dim not in sizes and free:
-            sizes[dim] = free.pop(free.index(dim) if dim in free else 0)
-    return sizes
+    parts = guess.parts(source, target, fit)
+    if parts is None:
+        return None
+    theirs = source.step.program.table()
+    meaning = Meaning(
+        {
+            name: vector_of(each, theirs)
+            for name, each in parts.items()
+            if len(target.params[name]) == 1
+        },
+        {name: Matrix(each) for name, each in parts.items() if len(target.params[name]) == 2},
+    )
+    try:
+        a, b = (Side(*reduced(cell.step)) for cell in (source, target))
+        for link in links(a, b):
+            if not link.affine and not link.scaled and proves(a, b, link, meaning):
+                return _confirmed(source, target, _as_map(source, target, a, b, link, meaning))
+    except polynomial.TooLarge:
+        return None
+    link = next(links(a, b), None)
+    if link is None or a.same or b.same or not (analytic(source) and analytic(target)):
+        return None
+    made = _as_map(source, target, a, b, link, meaning)
+    agreed = guess.digits(source, target, made)
+    if agreed < guess.ENOUGH or not confirm(source, target, made) <= AGREES:
+        return None
+    return replace(_confirmed(source, target, made), digits=agreed)
 
 
 def _as_map(
@@ -267,6 +363,7 @@ def _as_map(
         bool(a.same or b.same or link.scaled),
         _invertible(source, params),
         float("nan"),
+        dict(link.affine),
     )
 
 

@@ -15,14 +15,14 @@ equal gives linear equations, and a contradiction ends the branch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, permutations, product
 
 from derive import polynomial
 from derive.comparison.canonical import Canonical, Meaning, canonical
 from derive.comparison.constraints import Constraints, equate
-from derive.polynomial import Atom, Poly, of, single
+from derive.polynomial import Atom, Poly, of
 from derive.program import Step
 
 MAX_NODES = 3000
@@ -49,6 +49,7 @@ class Link:
     """names: {input or state of B: that of A}; sizes: {dimension of B: that of A}.
 
     scaled: states of B that are A's times exp(sign * the state `by` of A).
+    affine: {state of B: (factor, shift)}: it is A's times a number, plus a number.
     """
 
     names: Mapping[str, str]
@@ -56,11 +57,19 @@ class Link:
     scaled: tuple[str, ...] = ()
     by: str = ""
     sign: int = 1
+    affine: Mapping[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
 
 
 def find(a: Side, b: Side, link: Link) -> Meaning | None:
     """GaveUp, or polynomial.TooLarge, where the search leads too far."""
     return _Search(a, b, link).run()
+
+
+def proves(a: Side, b: Side, link: Link, meaning: Meaning) -> bool:
+    """Whether B's canonical form is A's if its parameters mean that."""
+    search = _Search(a, b, link)
+    vectors = {**search.vectors, **meaning.vectors}
+    return search.proves(Meaning(vectors, meaning.matrices, link.sizes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +87,14 @@ class _Search:
         self.nodes = 0
         self.complete = True
         self.vectors = {
-            mine: of(Atom("array", other, (), _width(a.step, other) == 1)) * self.factor(mine)
+            mine: self.moved(
+                mine, of(Atom("array", other, (), _width(a.step, other) == 1)) * self.factor(mine)
+            )
             for mine, other in link.names.items()
         }
         self.vectors |= {twin: self.vectors[s] for twin, s in b.same.items() if s in self.vectors}
         self.wanted = {
-            mine: a.form.states[other] * self.factor(mine, after=True)
+            mine: self.moved(mine, a.form.states[other] * self.factor(mine, after=True))
             for mine, other in link.names.items()
             if mine in b.form.states
         }
@@ -104,6 +115,12 @@ class _Search:
             return polynomial.ONE
         by = self.a.form.states[link.by] if after else of(Atom("array", link.by))
         return polynomial.exp(by.times(Fraction(link.sign)))
+
+    def moved(self, state: str, value: Poly) -> Poly:
+        if state not in self.link.affine:
+            return value
+        factor, shift = self.link.affine[state]
+        return value.times(factor) + polynomial.constant(shift)
 
     def run(self) -> Meaning | None:
         for same in self.by_name():
@@ -147,8 +164,8 @@ class _Search:
             if grown is None:
                 continue
             value = of(atom)
-            if sign < 0 and polynomial.parity(atom.name) < 0:
-                value = value.times(Fraction(-1))
+            if sign < 0:
+                value = polynomial.rebuilt(atom, [arg.times(Fraction(-1)) for arg in atom.args])
             result = self.search(k + 1, {**assigned, task.atom: value}, grown)
             if result is not None:
                 return result
@@ -156,7 +173,8 @@ class _Search:
 
     def choices(self, atom: Atom, assigned: Mapping[Atom, Poly]) -> Iterator[tuple[Atom, int]]:
         """A's functions of that name; those that stand for nothing yet first, unsigned first."""
-        signs = (1, -1) if polynomial.parity(atom.name) and atom.kind == "function" else (1,)
+        both = atom.kind == "function" and (polynomial.parity(atom.name) or atom.name == "positive")
+        signs = (1, -1) if both else (1,)
         taken = {a for value in assigned.values() for a in value.atoms()}
         known = self.candidates.get(_kind(atom), [])
         for free in (True, False):
@@ -197,7 +215,7 @@ class _Search:
         args = [self.translated(arg, assigned) for arg in atom.args]
         if any(arg is None for arg in args):
             return None
-        return rebuilt(atom, [arg for arg in args if arg is not None])
+        return polynomial.rebuilt(atom, [arg for arg in args if arg is not None])
 
     # --- results ----------------------------------------------------------------------------
 
@@ -253,20 +271,6 @@ class _Search:
         return form.outputs == self.a.form.outputs and all(
             form.states[state] == value for state, value in self.wanted.items()
         )
-
-
-def rebuilt(atom: Atom, args: list[Poly]) -> Poly:
-    """The atom of other arguments, brought into normal form."""
-    if atom.kind == "function":
-        return polynomial.function(atom.name, *args) if args else of(atom)
-    if atom.kind == "exp":
-        return polynomial.exp(args[0])
-    if atom.kind == "power":
-        return polynomial.power(args[0], Fraction(atom.name))
-    result = polynomial.ZERO  # a sum over the width, which is linear
-    for mono, c in args[0].terms.items():
-        result += of(Atom(atom.kind, atom.name, (single(mono),), True)).times(c)
-    return result
 
 
 def _kind(atom: Atom) -> tuple[str, str]:

@@ -9,8 +9,10 @@ import pytest
 
 import derive
 from derive import cli, polynomial
+from derive.algebra import NUMPY
 from derive.comparison.equal import Verdict, equal
-from derive.polynomial import Atom, constant, function, of
+from derive.polynomial import ONE, ZERO, Atom, Fraction, constant, exp, function, of, power
+from derive.scalar import RULES
 
 cells = derive.cells
 parse = derive.Cell.parse
@@ -35,6 +37,15 @@ TEXTS = {
     "low_2": "param A: H x K, B: K x H\nh' = tanh(W @ x - A @ (B @ h) + b)\noutput h'",
     "diagonal_before": "r = sigmoid(V @ x)\nh' = tanh(W @ x + u * (r * h))\noutput h'",
     "diagonal_after": "r = sigmoid(V @ x)\nh' = tanh(W @ x + r * (u * h))\noutput h'",
+    "leaky": "h' = leaky_relu(W @ x + U @ h)",
+    "leaky_2": "a = 3 * (W @ x + U @ h)\nh' = where(a <= 0, a / 100, a) / 3",
+    "state_2": "s = W @ x + U @ (h - 1)\nh' = 1 + sin(s)",
+    "state_1": "h' = sin(W @ x + U @ h)",
+    "stopped": "h' = sin(W @ x + stop_gradient(U @ h))",
+    "by_mean": "h' = tanh(W @ x) * mean(h)",
+    "by_sum": "h' = tanh(W @ x) * sum(h)",
+    "twice": "t = tanh(W @ x + U @ h)\nh' = 2 * t / (1 + t * t)",
+    "doubled": "h' = tanh(2 * (W @ x) + 2 * (U @ h))",
     "square": "h' = (W @ x) * (W @ x) + h\noutput h'",
     "product": "h' = (W @ x) * (V @ x) + h\noutput h'",
 }
@@ -42,7 +53,8 @@ TEXTS = {
 
 def cell(text: str) -> derive.Cell:
     if text in TEXTS:
-        return parse(HEAD.format(text, "") + TEXTS[text])
+        output = "" if "output" in TEXTS[text] else "\noutput h'"
+        return parse(HEAD.format(text, "") + TEXTS[text] + output)
     if text.startswith("slstm"):
         if text == "slstm_plain":
             body = "c' = sigmoid(F) * c + exp(i) * z\nn' = sigmoid(F) * n + exp(i)\n"
@@ -68,13 +80,14 @@ EQUAL = {
     ("diagonal_before", "diagonal_after"): "u = u",
     ("slstm", "slstm_plain"): "W_i = W_i",
     ("odyssey_variant_np", "lstm"): "b_i = b_i",
+    ("leaky", "leaky_2"): "W = W",
 }
 
 
 @pytest.mark.parametrize("pair", EQUAL, ids="-".join)
 def test_a_true_identity_is_proved_with_its_map(pair: tuple[str, str]) -> None:
     verdict = equal(*map(cell, pair))
-    assert verdict.status == "equal" and verdict and verdict.distances == ()
+    assert verdict.status == "equal" and verdict and verdict.distances == () and verdict.proved
     assert verdict.forward is not None and EQUAL[pair] in verdict.forward.lines()
     assert all(m.error < 1e-12 for m in (verdict.forward, verdict.backward) if m)
 
@@ -127,6 +140,8 @@ def test_a_tied_cell_is_a_sub_case(pair: tuple[str, str]) -> None:
     assert verdict.status == "sub-case" and not verdict
     assert verdict.forward is not None and SUB_CASES[pair] in verdict.forward.lines()
     assert verdict.backward is None and verdict.distances[0].relative > 0.01
+    (rank,) = verdict.ranks
+    assert verdict.proved and rank.source_rank > rank.target_rank and rank.smallest > 1e-9
 
 
 FALSE = [
@@ -146,19 +161,66 @@ def test_a_false_identity_is_refuted_with_numbers(pair: tuple[str, str]) -> None
     assert far.relative > 0.01 and far.wanted != far.got
 
 
+def test_a_refutation_by_numbers_does_not_say_that_it_is_a_proof() -> None:
+    verdict = equal(cell("star"), cell("star_code"))
+    assert verdict.status == "not equal" and not verdict.proved and verdict.ranks == ()
+
+
+def test_more_dimensions_than_the_other_has_are_a_proof() -> None:
+    from derive.comparison.rank import excludes
+
+    lstm, gru = cells.lstm(), cells.gru()
+    there, back = excludes(lstm, gru), excludes(gru, lstm)
+    assert there is not None and (there.source_rank, there.target_rank) == (72, 57)
+    # In one step the gates of either see x alone: that is where the GRU has more.
+    assert back is not None and back.steps == 1 and back.source_rank == 30
+    assert excludes(cells.cifg(), lstm) is None
+    counted = excludes(cells.rnn(activation="relu"), cell("by_mean"))
+    assert counted is not None and counted.counted
+
+
+def test_a_state_may_be_the_others_scaled_shifted_or_negated() -> None:
+    base = "cell a\ninput x: I\nstate h: H\nparam V: O x H\n"
+    one = parse(base + "h' = tanh(W @ x + U @ h)\ny = V @ h'\noutput y")
+    moved = parse(base + "h' = tanh(W @ x + 2 * (U @ h)) / 2\ny = 2 * (V @ h')\noutput y")
+    verdict = equal(one, moved)
+    assert verdict.status == "equal" and verdict.proved
+    shifted = parse("cell a\nstate c: H\nc' = c / 2 + W @ x\ny = tanh(c')\ninput x: I\noutput y")
+    other = parse(
+        "cell b\nstate c: H\nc' = c / 2 + W @ x + 1 / 2\ny = tanh(c' - 1)\ninput x: I\noutput y"
+    )
+    found = equal(shifted, other).forward
+    assert found is not None and found.affine == {"c": (1, 1)} and found.error < 1e-12
+
+
+def test_stopped_gradients_are_a_difference_though_the_values_are_none() -> None:
+    verdict = equal(cell("state_1"), cell("stopped"))
+    assert verdict.status == "not equal" and verdict.proved and "gradients" in verdict.notes[0]
+
+
+def test_states_are_not_zero_where_zero_would_hide_the_difference() -> None:
+    assert equal(cell("by_mean"), cell("by_sum")).status == "not equal"
+
+
+def test_a_map_may_be_read_off_a_fit_and_then_says_so() -> None:
+    verdict = equal(cell("twice"), cell("doubled"))
+    assert verdict.status == "equal" and not verdict.proved
+    assert verdict.forward is not None and verdict.forward.digits >= 40
+
+
 def test_the_numbers_of_a_counter_example_can_be_reproduced() -> None:
     a, b = cell("star"), cell("star_code")
     (found, _) = equal(a, b).distances
     for one, params, value in ((a, found.params, found.wanted), (b, found.fitted, found.got)):
         kernel = derive.compile(one, target="numpy", dtype="float64")
-        run = kernel.forward(params, found.inputs)
+        run = kernel.forward(params, found.inputs, found.state)
         assert run.outputs[found.output][found.place] == pytest.approx(value, rel=1e-12)
 
 
 def test_cells_of_different_inputs_or_outputs_are_different() -> None:
     two = parse("cell two\nstate h: H\nh' = W @ x + A @ y\ninput x, y\noutput h'")
     assert equal(cells.rnn(), two).notes == ("inputs: rnn has x; two has x, y",)
-    assert equal(cells.rnn(), two).status == "not equal"
+    assert equal(cells.rnn(), two).status == "not equal" and equal(cells.rnn(), two).proved
     narrow = parse("cell narrow\ninput x: 3\nstate h: H\nh' = W @ x\noutput h'")
     assert "width" in equal(cells.rnn(), narrow).notes[0]
 
@@ -210,6 +272,10 @@ def test_every_entry_equals_itself_and_reordered_terms_are_no_difference() -> No
 A, B_ = of(Atom("array", "a")), of(Atom("array", "b"))
 
 
+def hard(a: polynomial.Poly) -> polynomial.Poly:
+    return function("clip", a, ZERO, ONE)
+
+
 @pytest.mark.parametrize(
     ("left", "right"),
     [
@@ -225,11 +291,96 @@ A, B_ = of(Atom("array", "a")), of(Atom("array", "b"))
         (function("exp", function("logsigmoid", A)), function("sigmoid", A)),
         (function("silu", A), A * function("sigmoid", A)),
         (function("hard_sigmoid", A) + function("hard_sigmoid", constant(0) - A), constant(1)),
+        (function("relu", A + A), function("relu", A) + function("relu", A)),
+        (function("relu", function("relu", A)), function("relu", A)),
+        (function("maximum", A, B_), B_ + function("relu", A - B_)),
+        (function("where", function("less", A, ZERO), ZERO, A), function("relu", A)),
+        (function("where", function("less_equal", A, B_), B_, A), function("maximum", A, B_)),
+        (function("maximum", A, A.times(Fraction(1, 100))), function("leaky_relu", A)),
+        (A * function("sign", A), function("abs", A)),
+        (function("elu", A), function("where", function("less", ZERO, A), A, exp(A) - ONE)),
+        (function("hard_sigmoid", A), hard(A.times(Fraction(1, 6)) + constant(Fraction(1, 2)))),
+        (
+            function("hard_tanh", A),
+            function("maximum", function("minimum", A, ONE), constant(-1)),
+        ),
+        (function("softsign", A), A * power(ONE + function("abs", A), Fraction(-1))),
+        (function("sigmoid", A), power(ONE + exp(A.times(Fraction(-1))), Fraction(-1))),
+        (function("sigmoid", A), exp(A) * power(ONE + exp(A), Fraction(-1))),
+        (
+            function("tanh", A),
+            (exp(A) - exp(A.times(Fraction(-1))))
+            * power(exp(A) + exp(A.times(Fraction(-1))), Fraction(-1)),
+        ),
+        (power(function("sigmoid", A), Fraction(-1)), ONE + exp(A.times(Fraction(-1)))),
+        (function("softplus", A), function("log", ONE + exp(A))),
+        (function("softplus", A), function("log1p", exp(A))),
+        (function("logsigmoid", A), function("log", function("sigmoid", A))),
+        (function("log", exp(A)), A),
+        (exp(function("log", A)), A),
+        (power(exp(A), Fraction(1, 2)), exp(A.times(Fraction(1, 2)))),
+        (power(function("sin", A), Fraction(2)) + power(function("cos", A), Fraction(2)), ONE),
         (polynomial.power(A * B_, polynomial.Fraction(-1)) * A * B_, constant(1)),
     ],
 )
 def test_an_identity_of_functions_holds_in_canonical_form(left, right) -> None:
     assert left == right and left.key == right.key
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (function("relu", A.times(Fraction(-1))), function("relu", A)),
+        (function("less", ZERO, A), function("less_equal", ZERO, A)),  # at a tie they differ
+        (function("sign", A) * function("sign", A), ONE),  # so do these
+        (function("maximum", A, B_), function("minimum", A, B_)),
+        (function("elu", A), function("selu", A)),
+        (power(A * A, Fraction(1, 2)), A),
+        (function("softplus", A), function("relu", A)),
+        (function("clip", A, constant(-1), ONE), function("clip", A, constant(-1), constant(2))),
+    ],
+)
+def test_what_is_no_identity_does_not_hold_in_canonical_form(left, right) -> None:
+    assert left != right
+
+
+@pytest.mark.parametrize("name", sorted(polynomial._RULES.keys() & RULES.keys() - {"where"}))
+def test_a_function_and_its_canonical_form_have_the_same_values(name: str) -> None:
+    given = [[-3.0, -1.0, -0.4, 0.0, 0.0, 0.7, 1.0, 3.5], [0.2, -1.0, 0.4, 0.0, 1.0, 0.7, -1.0, 2]]
+    if name in ("log", "log1p", "softsign"):
+        given[0] = [0.3, 0.7, 1.1, 1.5, 2.0, 2.5, 3.0, 4.0]
+    arity = RULES[name].arity
+    args = (A, constant(Fraction(-1, 2)), constant(2)) if name == "clip" else (A, B_, A * B_)
+    form = function(name, *args[:arity])
+    a, b = map(np.array, given)
+    plain = (a, -0.5, 2.0) if name == "clip" else (a, b, a * b)
+    wanted = NUMPY.functions[name](*plain[:arity])
+    assert np.abs(value(form, {"a": a, "b": b}) - wanted).max() < 1e-13
+
+
+def value(form: polynomial.Poly, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """A polynomial in numbers, told by its atoms alone."""
+    own = {
+        "positive": lambda v: 1.0 * (v > 0),
+        "zero": lambda v: 1.0 * (v == 0),
+        "lncosh": lambda v: np.log(2 * np.cosh(v)),
+    }
+    total = np.zeros(8)
+    for mono, c in form.terms.items():
+        term = np.full(8, float(c))
+        for atom, n in mono:
+            args = [value(arg, arrays) for arg in atom.args]
+            if atom.kind == "array":
+                base = arrays[atom.name]
+            elif atom.kind == "exp":
+                base = np.exp(args[0])
+            elif atom.kind == "power":
+                base = args[0] ** float(Fraction(atom.name))
+            else:
+                base = {**NUMPY.functions, **own}[atom.name](*args)
+            term = term * base**n
+        total = total + term
+    return total
 
 
 # --- command --------------------------------------------------------------------------------
@@ -238,10 +389,10 @@ def test_an_identity_of_functions_holds_in_canonical_form(left, right) -> None:
 def test_the_command_prints_the_map_and_says_how_it_went(capsys) -> None:
     assert cli.status(["equal", "janet:beta=0", "ugrnn:forget_bias=2"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("equal: janet_beta_0 and ugrnn_forget_bias_2 compute the same")
+    assert out.startswith("equal (proved): janet_beta_0 and ugrnn_forget_bias_2 compute the same")
     assert "b_g = b_f - 2" in out and "confirmed" in out
     assert cli.status(["equal", "cifg", "lstm"]) == 1
-    assert capsys.readouterr().out.startswith("sub-case: cifg is lstm with parameters")
+    assert capsys.readouterr().out.startswith("sub-case (proved): cifg is lstm with parameters")
     assert cli.status(["equal", "janet", "ugrnn"]) == 1
     assert "instead of" in capsys.readouterr().out
 

@@ -59,7 +59,13 @@ HOMES = {
         "derive.verify.ulp",
     },
     "platformdirs": {"derive.build"},
-    "mpmath": {"derive.algebra", "derive.language.constants", "derive.simplify", "derive.verify"},
+    "mpmath": {
+        "derive.algebra",
+        "derive.comparison.guess",
+        "derive.language.constants",
+        "derive.simplify",
+        "derive.verify",
+    },
 }
 
 #: What a program that only runs kernels loads, and what the command line loads for its help.

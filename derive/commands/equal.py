@@ -169,7 +169,8 @@ def _map_lines(given: ParameterMap) -> Iterator[str]:
 
 
 def _moved(state: str, factor: Fraction, shift: Fraction) -> str:
-    scaled = {1: state, -1: f"-{state}"}.get(factor, f"{factor} * {state}")
+    sign = "-" if factor < 0 else ""
+    scaled = f"{sign}{state}" if abs(factor) == 1 else f"{factor} * {state}"
     return f"{scaled} {'-' if shift < 0 else '+'} {abs(shift)}" if shift else scaled
 
 

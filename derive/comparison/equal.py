@@ -187,7 +187,7 @@ def _by_maps(a: Cell, b: Cell, maps: list[ParameterMap | None], notes: list[str]
     if len(found) < 2 and not any(made.invertible for made in found):
         return None
     proved = all(not made.digits for made in found)
-    return Verdict("equal", a.name, b.name, *maps, (), _once(notes), (), proved)
+    return Verdict("equal", a.name, b.name, maps[0], maps[1], (), _once(notes), (), proved)
 
 
 def _by_gradient(a: Cell, b: Cell) -> Verdict | None:
@@ -246,19 +246,23 @@ def _by_numbers(
     for each in distances:
         if each not in apart:
             notes.append(f"{each.target} may compute {each.source}: a fit came close")
-    if any(made is not None for made in maps):
-        (made,) = [each for each in maps if each is not None]
-        proved = bool(ranks) and not made.digits
-        return Verdict("sub-case", a.name, b.name, *maps, *_told(distances, notes, ranks), proved)
+    proved = bool(ranks)
     status = "not equal" if ranks or (apart and not unfinished) else "undecided"
-    notes += [] if ranks else unfinished
-    return Verdict(status, a.name, b.name, *maps, *_told(distances, notes, ranks), bool(ranks))
-
-
-def _told(
-    distances: list[Distance], notes: list[str], ranks: list[Rank]
-) -> tuple[tuple[Distance, ...], tuple[str, ...], tuple[Rank, ...]]:
-    return tuple(distances), _once(notes), tuple(ranks)
+    if one_way := [made for made in maps if made is not None]:
+        status, proved = "sub-case", proved and not one_way[0].digits
+    elif not ranks:
+        notes += unfinished
+    return Verdict(
+        status,
+        a.name,
+        b.name,
+        maps[0],
+        maps[1],
+        tuple(distances),
+        _once(notes),
+        tuple(ranks),
+        proved,
+    )
 
 
 def _excluded(fit: Distance, ranks: list[Rank]) -> bool:
@@ -328,9 +332,9 @@ def _guessed(source: Cell, target: Cell, fit: Distance) -> ParameterMap | None:
     )
     try:
         a, b = (Side(*reduced(cell.step)) for cell in (source, target))
-        for link in links(a, b):
-            if not link.affine and not link.scaled and proves(a, b, link, meaning):
-                return _confirmed(source, target, _as_map(source, target, a, b, link, meaning))
+        for each in links(a, b):
+            if not each.affine and not each.scaled and proves(a, b, each, meaning):
+                return _confirmed(source, target, _as_map(source, target, a, b, each, meaning))
     except polynomial.TooLarge:
         return None
     link = next(links(a, b), None)

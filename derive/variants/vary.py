@@ -53,7 +53,7 @@ def vary(
         draft.tie(target, other)
     draft.swap(activation or {})
     draft.remove(removed)
-    draft.consts |= {key: from_sympy.read(value) for key, value in (consts or {}).items()}
+    draft.consts |= {key: _read(key, value) for key, value in (consts or {}).items()}
     draft.replace({target: _read(target, value) for target, value in (replace or {}).items()})
     draft.rename(rename or {})
     parts = [
@@ -240,6 +240,8 @@ class _Draft:
                 hint = f"{target}' = ..." if target in self.states else None
                 raise ArgumentError(f"'{target}' of {self.cell.name} is no definition", hint=hint)
             is_new = target not in self.equations
+            if not is_new:  # in its own right side a name is what it was
+                expr = substituted(expr, {target: self.equations[target]})
             if is_new and (target not in used or (target != state and state in self.states)):
                 raise self._unknown(target, self.equations)
             self.equations[target] = expr

@@ -8,17 +8,23 @@ Not here: what a change does (vary.py), ordinary text (text.py).
     cell  my_variant
     doc   What it is for.
 
-The base is an entry of the catalogue, with options; the last colon ends it. Then, separated by
-commas: a definition and what replaces it; two gates that are tied, where what replaces one is
-the plain name of another; `remove` and a name; a function and another, or `identity`;
-`state` and a definition that the next step sees.
-`cell` and `doc` lines may follow.
+The base is an entry of the catalogue, with options, or the path of a `.cell` file, relative to
+the file of this text; the last colon ends it. Then, separated by commas: a definition and what
+replaces it; two gates, parameters or states that are tied, where what replaces one is the plain
+name of another; `remove` and a name; a function and another, or `identity`, everywhere or `in`
+one definition; `state` and a definition that the next step sees; `const` and a number;
+`rename` a name `to` another.
+`cell` and `doc` lines may follow. A text that is of no file has no files beside it: then a path
+is refused, so that reading text from elsewhere opens nothing.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from derive.errors import ArgumentError, CellError, DeriveError
 from derive.language import reader, text
@@ -28,14 +34,24 @@ from derive.language.names import next_of
 from derive.language.words import Statement
 from derive.variants import vary_terms
 
+if TYPE_CHECKING:
+    from derive.cell import Cell
+
 _START = re.compile(r"[ \t]*vary[ \t]+", re.ASCII)
 _WORD = re.compile(r"(?P<word>remove|state)[ \t\n]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
+_RENAME = re.compile(
+    r"rename[ \t\n]+(?P<old>[A-Za-z_][A-Za-z0-9_]*)[ \t\n]+to[ \t\n]+(?P<new>\w+)", re.ASCII
+)
+_CONST = re.compile(r"const[ \t\n]+(?=[A-Za-z_][A-Za-z0-9_]*[ \t]*=)", re.ASCII)
+_IN = re.compile(r"(?P<value>\w+)[ \t\n]+in[ \t\n]+(?P<target>[A-Za-z_][A-Za-z0-9_]*'?)", re.ASCII)
 _CHANGE = re.compile(r"(?P<target>[A-Za-z_][A-Za-z0-9_]*)[ \t]*(?P<prime>'?)[ \t\n]*=(?!=)")
 _EXAMPLE = "vary lstm: o = 1"
 
+#: The files that are being read, each a variant of the next.
+_OPEN: ContextVar[tuple[Path, ...]] = ContextVar("open", default=())
+
 
 def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
-    from derive import cells
     from derive.variants.vary import vary
 
     start, end = _START.match(first.text), first.text.rfind(":")
@@ -45,12 +61,16 @@ def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
     name, doc = _head(rest)
     at = start.end() + len(first.text[start.end() :]) - len(first.text[start.end() :].lstrip())
     try:
-        base = cells.from_spec(first.text[start.end() : end].strip())
+        base = _base(first.text[start.end() : end].strip(), first.source.file)
+    except CellError:
+        raise  # a mistake in the file that is varied, told where it stands
     except DeriveError as error:
         raise _at(first, at, error) from None
     replace: dict[str, str] = {}
     tie: dict[str, str] = {}
-    activation: dict[str, str] = {}
+    activation: dict[str, str | dict[str, str]] = {}
+    rename: dict[str, str] = {}
+    consts: dict[str, str] = {}
     words: dict[str, list[str]] = {"remove": [], "state": []}
     items = [item for item in text.items(first, end + 1) if item[0] < item[1]]
     if not items:
@@ -60,6 +80,14 @@ def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
         if word := _WORD.fullmatch(part):
             words[word["word"]].append(word["name"])
             continue
+        if renamed := _RENAME.fullmatch(part):
+            rename[renamed["old"]] = renamed["new"]
+            continue
+        if const := _CONST.match(part):
+            key, _, _ = part[const.end() :].partition("=")
+            given = reader.read(first, first.text.index("=", begin) + 1, stop)
+            consts[key.strip()] = to_text(given)
+            continue
         found = _CHANGE.match(part)
         if found is None:
             raise first.error("this changes nothing", begin, _EXAMPLE)
@@ -68,11 +96,15 @@ def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
         if target in {*replace, *tie, *activation}:
             raise first.error(f"'{target}' is changed twice", begin)
         if target in vary_terms.FUNCTIONS:
-            activation[target] = value
+            if place := _IN.fullmatch(value):
+                swaps = activation.setdefault(place["target"], {})
+                assert isinstance(swaps, dict)
+                swaps[target] = place["value"]
+            else:
+                activation[target] = value
             continue
         node = reader.read(first, begin + found.end(), stop)
-        defined = {equation.lhs.name for equation in base.equations}
-        if isinstance(node, Name) and {target, node.name} <= defined and "_next" not in target:
+        if isinstance(node, Name) and _alike(base, target, node.name):
             tie[target] = node.name
         else:
             replace[target] = to_text(node)
@@ -84,6 +116,8 @@ def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
             replace=replace,
             tie=tie,
             activation=activation,
+            rename=rename,
+            consts=consts,
             remove=words["remove"],
             states=words["state"],
         )
@@ -92,6 +126,45 @@ def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
     except ArgumentError as error:
         raise _at(first, items[0][0], error) from None
     return text.parse(found_cell.to_text(), first.source.file)
+
+
+def _base(spec: str, file: str) -> Cell:
+    """An entry of the catalogue, or a file beside `file`."""
+    from derive import cells
+    from derive.cell import Cell
+
+    if not spec.endswith(".cell"):
+        return cells.from_spec(spec)
+    if file.startswith("<"):
+        raise ArgumentError(
+            f"'{spec}' stands beside a file, and this text is of none",
+            hint="derive.load(path) reads a file",
+        )
+    path = Path(file).parent / spec
+    if Path(spec).is_absolute():
+        raise ArgumentError(
+            f"'{spec}' is not relative to this file", hint="a path such as  base.cell"
+        )
+    if not path.is_file():
+        raise ArgumentError(f"there is no file {path}")
+    before = _OPEN.get() or (Path(file).resolve(),)
+    if path.resolve() in before:
+        circle = " -> ".join(each.name for each in (*before, path.resolve()))
+        raise ArgumentError("a variant of itself", facts=(circle,))
+    if len(before) > 20:
+        raise ArgumentError("a variant of a variant, more than 20 deep")
+    token = _OPEN.set((*before, path.resolve()))
+    try:
+        return Cell.load(path)
+    finally:
+        _OPEN.reset(token)
+
+
+def _alike(base: Cell, target: str, other: str) -> bool:
+    """Two definitions, two parameters or two states: one can stand for the other."""
+    nexts = {next_of(state) for state in base.states}
+    defined = {equation.lhs.name for equation in base.equations} - nexts
+    return any({target, other} <= set(kind) for kind in (defined, base.params, base.states))
 
 
 def _head(rest: Iterable[Statement]) -> tuple[str | None, str | None]:

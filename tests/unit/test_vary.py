@@ -180,6 +180,15 @@ TEXTS = {
     "vary lstm: m = o * tanh(c'), h' = clip(m,\n -1, 1)": {
         "replace": {"m": "o * tanh(c')", "h_next": "clip(m, -1, 1)"}
     },
+    "vary lstm: tanh = identity in h'": {"activation": {"h'": {"tanh": "identity"}}},
+    "vary lstm: W_i = W_f": {"tie": {"W_i": "W_f"}},
+    "vary janet: const beta = 2": {"consts": {"beta": 2}},
+    "vary lstm: rename g to z, const k = 1 / 2, f = sigmoid(W_f @ x + k)": {
+        "rename": {"g": "z"},
+        "consts": {"k": "1 / 2"},
+        "f": "sigmoid(W_f @ x + k)",
+    },
+    "vary lstm: o = 2 * o": {"o": "2 * sigmoid(W_o @ x + U_o @ h + b_o)"},
     "vary lstm: state o, o' = sigmoid(R @ o)": {
         "states": ["o"],
         "replace": {"o'": "sigmoid(R @ o)"},
@@ -200,6 +209,41 @@ def test_a_text_may_name_and_describe_its_variant(tmp_path) -> None:
     path.write_text("# first\nvary lstm: o = 1  # no output gate\ncell mine\ndoc A doc.\n")
     cell = derive.load(path)
     assert (cell.name, cell.doc) == ("mine", "A doc.")
+
+
+BASE = "cell base\ninput x: I\nstate h: H\nz = sigmoid(W @ x)\nh' = z * h\noutput h'\n"
+
+
+def test_a_text_may_vary_a_file_beside_it(tmp_path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "base.cell").write_text(BASE)
+    (tmp_path / "parts" / "one.cell").write_text("vary ../base.cell: z = 1\ncell one\n")
+    (tmp_path / "two.cell").write_text("vary parts/one.cell: h' = z * h + W @ x\n")
+    assert equations(derive.load(tmp_path / "two.cell")) == ["z = 1", "h' = z * h + W @ x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("vary a.cell: z = 1", "a.cell:1:6: a variant of itself\n"),
+        ("vary b.cell: z = 1", "b.cell:1:6: a variant of itself\n"),
+        ("vary missing.cell: z = 1", "a.cell:1:6: there is no file"),
+        ("vary /base.cell: z = 1", "a.cell:1:6: '/base.cell' is not relative to this file"),
+        ("vary broken.cell: z = 1", "broken.cell:2:6: '(' is never closed"),
+    ],
+)
+def test_a_file_that_cannot_be_varied_is_told_where_it_is_named(text, says, tmp_path) -> None:
+    (tmp_path / "a.cell").write_text(text)
+    (tmp_path / "b.cell").write_text("vary a.cell: z = 1")
+    (tmp_path / "broken.cell").write_text("cell q\nh' = (\n")
+    with pytest.raises(CellError) as raised:
+        derive.load(tmp_path / "a.cell")
+    assert says in str(raised.value)
+
+
+def test_text_of_no_file_opens_none() -> None:
+    with pytest.raises(CellError, match="this text is of none"):
+        derive.Cell.parse("vary base.cell: z = 1")
 
 
 def test_vary_is_an_ordinary_name_elsewhere() -> None:

@@ -8,6 +8,9 @@
     files = derive.emit(cell, target="c")
     kernel = derive.compile(cell, target="c", dtype="float32", threads=1)
     report = derive.verify(cell)
+    change = derive.diff(old, new)             # what changed, in meaning
+    verdict = derive.equal(a, b)               # whether two cells compute the same
+    blocks = derive.flow.jacobian(cell)        # how gradients flow
 
 SymPy is imported when a name that needs it is first used, so `import derive` is quick.
 """
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from derive import rnn_cell as rnn_cell
     from derive import weights as weights
     from derive.cell import Cell as Cell
+    from derive.comparison import flow as flow
+    from derive.comparison.compare import diff as diff
+    from derive.comparison.equal import equal as equal
     from derive.errors import DeriveError as DeriveError
     from derive.language.symbols import arrays as arrays
     from derive.pipeline import compile as compile
@@ -42,8 +48,11 @@ _PUBLIC = {
     "arrays": ("derive.language.symbols", "arrays"),
     "cells": ("derive.cells", ""),
     "compile": ("derive.pipeline", "compile"),
+    "diff": ("derive.comparison.compare", "diff"),
     "differentiate": ("derive.pipeline", "differentiate"),
     "emit": ("derive.pipeline", "emit"),
+    "equal": ("derive.comparison.equal", "equal"),
+    "flow": ("derive.comparison.flow", ""),
     "layers": ("derive.layers", ""),
     "load": ("derive.pipeline", "load"),
     "rnn_cell": ("derive.rnn_cell", ""),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from derive.cell import Cell
-from derive.comparison.compare import Comparison, compare
+from derive.comparison.compare import Comparison, diff
 from derive.errors import DeriveError
 
 SECONDS = 0.3
@@ -59,5 +59,5 @@ def rounds(
         except DeriveError as error:
             yield Round(None, error, None)
             continue
-        yield Round(cell, None, None if good is None else compare(good, cell))
+        yield Round(cell, None, None if good is None else diff(good, cell))
         good = cell

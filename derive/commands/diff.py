@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 def run(first: str, second: str, as_json: bool) -> int:
     a, b = cell_of(first), cell_of(second)
-    from derive.comparison.compare import compare
+    from derive.comparison.compare import diff
 
-    found = compare(a, b)
+    found = diff(a, b)
     if as_json:
         console.result(json.dumps({"format": 1, "changed": bool(found), **asdict(found)}, indent=2))
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from derive.commands import console
@@ -43,33 +44,39 @@ def run(
             raise ArgumentError(f"no width is called {name}", facts=(f"known: {', '.join(known)}",))
     if chrono is not None and not any(chrono in cell.params for cell in cells):
         raise ArgumentError(f"no parameter is called '{chrono}'")
-    found = []
-    with console.progress("measuring", len(cells)) as tick:
+    found: list[tuple[Cell, Sequence[Block], list[Flow]]] = []
+    with console.progress("measuring", len(cells), lines=False) as tick:
         for cell in cells:
-            found.append((cell, jacobian(cell), _measured(cell, sizes, steps, seed, chrono)))
+            flows = [_measured(cell, sizes, steps, seed, None)]
+            if chrono is not None and chrono in cell.params:
+                flows.append(_measured(cell, sizes, steps, seed, chrono))
+            found.append((cell, jacobian(cell), flows))
             tick(cell.name)
     if plot:
-        _plot(plot, [flow for _, _, flow in found])
+        _plot(plot, [flows for _, _, flows in found])
     if as_json:
-        console.result(json.dumps({"format": 1, "cells": list(map(_data, found))}, indent=2))
+        data = [_data(cell, blocks, flow) for cell, blocks, flows in found for flow in flows]
+        console.result(json.dumps({"format": 1, "cells": data}, indent=2))
         return 0
     for cell, blocks, _ in found:
         console.result("\n".join([cell.name, *_blocks(blocks), ""]))
-    console.result("\n".join(_norms([flow for _, _, flow in found], steps)))
+    console.result("\n".join(_norms([flow for _, _, flows in found for flow in flows], steps)))
     return 0
 
 
 def _measured(cell: Cell, sizes: dict[str, int], steps: int, seed: int, chrono: str | None) -> Flow:
+    """With `chrono`, that parameter is a forget bias for sequences of `steps` steps."""
     from derive.comparison import flow
     from derive.inspect.cost import widths
 
     known = {name: sizes.get(name, USUAL_WIDTH) for name in widths(cell)}
     params, inputs = flow.draw(cell, known, steps, seed)
-    if chrono is not None and chrono in params:
-        if steps < 3:
-            raise ArgumentError("chrono initialisation needs 3 steps at least")
-        params = flow.chrono(params, steps, chrono, seed=seed)
-    return flow.measure(cell, params, inputs)
+    if chrono is None:
+        return flow.measure(cell, params, inputs)
+    if steps < 3:
+        raise ArgumentError("chrono initialisation needs 3 steps at least")
+    params = flow.chrono(params, steps, chrono, seed=seed)
+    return replace(flow.measure(cell, params, inputs), name=f"{cell.name}, chrono")
 
 
 def _blocks(blocks: Sequence[Block]) -> Iterator[str]:
@@ -89,10 +96,10 @@ def _norms(flows: Sequence[Flow], steps: int) -> Iterator[str]:
     yield console.table(columns, rows, numeric=range(1, len(columns)))
 
 
-def _data(found: tuple[Cell, Sequence[Block], Flow]) -> Any:
-    cell, blocks, flow = found
+def _data(cell: Cell, blocks: Sequence[Block], flow: Flow) -> Any:
     return {
-        "name": cell.name,
+        "name": flow.name,
+        "cell": cell.name,
         "jacobian": [{"name": b.name, "kind": b.kind, "terms": list(b.terms)} for b in blocks],
         "step_norms": flow.step.tolist(),
         "product_norms": flow.product.tolist(),
@@ -100,21 +107,50 @@ def _data(found: tuple[Cell, Sequence[Block], Flow]) -> Any:
     }
 
 
-def _plot(path: str, flows: Sequence[Flow]) -> None:
+#: Told apart by those who see colours differently, too (Okabe & Ito 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+#: What is smaller is drawn here: nobody needs to tell it from zero.
+FLOOR = 1e-20
+
+
+def _plot(path: str, cells: Sequence[Sequence[Flow]]) -> None:
+    """The product of Jacobians over time, and the geometric mean of its factors."""
     try:
         from importlib import import_module
 
         figures: Any = import_module("matplotlib.figure")
     except ImportError:
         raise ArgumentError("a picture needs matplotlib", hint="pip install matplotlib") from None
-    figure = figures.Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for flow in flows:
-        axes.semilogy(range(1, len(flow.product) + 1), flow.product, label=flow.name)
-    axes.set_xlabel("steps t")
-    axes.set_ylabel("norm of d state(t) / d state(0)")
-    axes.legend()
+    figure = figures.Figure(figsize=(11, 5.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    names, factors = [], []
+    for k, flows in enumerate(cells):
+        for flow, line in zip(flows, ("-", "--"), strict=False):
+            shown = flow.product.clip(FLOOR)
+            steps = range(1, len(shown) + 1)
+            colour = COLOURS[k % len(COLOURS)]
+            left.plot(steps, shown, line, color=colour, label=flow.name, linewidth=1.8)
+            names.append(flow.name)
+            factors.append(float(shown[-1]) ** (1 / len(shown)))
+            look = {"hatch": "///", "fill": False} if line == "--" else {"color": colour}
+            right.barh(len(names), factors[-1], height=0.7, edgecolor=colour, **look)
+    left.set_title("how much of a gradient arrives from t steps later")
+    left.set_xlabel("t")
+    left.set_ylabel("norm of  d state(t) / d state(0)")
+    left.set_yscale("log")
+    left.axhline(1.0, color="0.6", linewidth=0.8, zorder=0)
+    left.grid(True, which="major", color="0.9", linewidth=0.6)
+    right.set_title("what a step multiplies it by, on average")
+    right.set_yticks(range(1, len(names) + 1), names)
+    right.invert_yaxis()
+    right.axvline(1.0, color="0.6", linewidth=0.8)
+    right.set_xlim(0, 1.2 * max(1.0, *factors))
+    for k, factor in enumerate(factors):
+        right.text(factor + 0.01, k + 1, f"{factor:.3f}", va="center", fontsize="small")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
     try:
-        figure.savefig(path)
+        figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
         raise ArgumentError(f"{path} cannot be written: {error}") from None

@@ -32,6 +32,9 @@ from derive.phases import leading_to, reached_from
 from derive.polynomial import Atom, Poly, of
 from derive.program import Map
 
+#: A line of more terms is compared as a whole, and not written out in others.
+LARGE = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -60,8 +63,18 @@ class Comparison:
         return bool(self.arrays or self.equations or self.gradient or self.cost or self.structure)
 
 
-def compare(a: Cell, b: Cell) -> Comparison:
-    """What changed from `a` to `b`."""
+def diff(a: Cell, b: Cell) -> Comparison:
+    """What changed from `a` to `b`, in meaning: two cells, or two versions of one.
+
+        found = derive.diff(derive.cells.lstm(), derive.cells.cifg())
+        bool(found)                                   # whether anything changed
+        [change.name for change in found.equations]   # ["i"]
+        found.arrays, found.gradient, found.cost      # each a tuple of Change
+        found.structure                               # a Change, or None
+
+    Other names of intermediates, another order of terms and factors, and definitions written
+    out or drawn together are no change.
+    """
     views = View(a), View(b)
     try:
         forms = canonical.canonical(a.step), canonical.canonical(b.step)
@@ -69,7 +82,8 @@ def compare(a: Cell, b: Cell) -> Comparison:
     except polynomial.TooLarge:
         renamed = {}  # then an intermediate of another name is one more change
     arrays = tuple(_arrays(a, b))
-    equations = tuple(_lines(_equations(views[0]), _equations(views[1]), renamed))
+    nexts = {n for cell in (a, b) for n in cell.step.next_states}
+    equations = tuple(_lines(_equations(views[0]), _equations(views[1]), renamed, nexts))
     gradient: tuple[Change, ...] = ()
     if arrays or equations:
         # The same step has the same gradient, whatever its intermediates are.
@@ -166,7 +180,7 @@ def _lines(
 ) -> Iterable[Change]:
     """Lines whose canonical forms differ, and those of one cell alone that these refer to.
 
-    always: lines that count by themselves, such as the gradients of parameters.
+    always: lines that count by themselves: next values, gradients of parameters.
     """
     old = {renamed.get(name, name): line for name, line in before.items()}
     common = set(old) & set(after)
@@ -201,6 +215,8 @@ def _canonical(lines: Lines, renamed: Mapping[str, str], common: set[str]) -> di
             form = of(Atom("function", str(value)))
         if own in common:
             result[own] = form.key
+        elif len(form.terms) > LARGE:
+            known[name] = of(Atom("function", form.key))
         else:
             known[name] = form
     return result

@@ -6,7 +6,7 @@ import json
 
 import derive
 from derive import cli
-from derive.comparison.compare import Change, compare, structure
+from derive.comparison.compare import Change, diff, structure
 
 cells = derive.cells
 HEAD = "cell a\ninput x: I\nstate h: H\n"
@@ -21,7 +21,7 @@ REWRITTEN = HEAD + (
 
 
 def changes(a: str, b: str):
-    return compare(derive.Cell.parse(a), derive.Cell.parse(b))
+    return diff(derive.Cell.parse(a), derive.Cell.parse(b))
 
 
 def names(found: tuple[Change, ...]) -> set[str]:
@@ -45,7 +45,7 @@ def test_a_changed_line_is_told_with_its_gradient_and_the_lines_below_it_are_not
 
 
 def test_parameters_that_go_take_their_gradients_and_cost_with_them() -> None:
-    found = compare(cells.lstm(), cells.cifg())
+    found = diff(cells.lstm(), cells.cifg())
     assert names(found.equations) == {"i"}
     assert names(found.arrays) == {"param W_i", "param U_i", "param b_i"}
     assert {"d_W_i", "d_f", "d_h"} <= names(found.gradient)
@@ -55,7 +55,7 @@ def test_parameters_that_go_take_their_gradients_and_cost_with_them() -> None:
 
 
 def test_a_constant_counts_with_its_value() -> None:
-    found = compare(cells.janet(beta=1), cells.janet(beta=2))
+    found = diff(cells.janet(beta=1), cells.janet(beta=2))
     assert Change("const beta", "1", "2") in found.arrays and names(found.equations) == {"h_next"}
 
 
@@ -73,7 +73,7 @@ def test_the_structure_is_linear_diagonal_or_mixing() -> None:
     ]
     norm = derive.Cell.parse(HEAD + "h' = layer_norm(h) + W @ x\noutput h'")
     assert structure(norm) == "mixing"
-    assert compare(cells.min_gru(), cells.indrnn()).structure == Change(
+    assert diff(cells.min_gru(), cells.indrnn()).structure == Change(
         "structure", "linear", "diagonal"
     )
 
@@ -81,8 +81,8 @@ def test_the_structure_is_linear_diagonal_or_mixing() -> None:
 def test_every_entry_is_no_change_from_itself_and_one_from_others() -> None:
     for name in ("gru", "lstm_projection", "phased_lstm", "odyssey_variant_fgr"):
         cell = cells.from_spec(name)
-        assert not compare(cell, derive.Cell.parse(cell.to_text()))
-        assert compare(cell, cells.rnn())
+        assert not diff(cell, derive.Cell.parse(cell.to_text()))
+        assert diff(cell, cells.rnn())
 
 
 def test_forms_that_grow_beyond_use_are_compared_as_they_stand(monkeypatch) -> None:

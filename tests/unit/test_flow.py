@@ -11,6 +11,7 @@ import derive
 from derive import cli
 from derive.comparison import flow
 from derive.errors import ArgumentError
+from derive.program import interpret
 
 cells = derive.cells
 SIZES = {"I": 3, "H": 4, "P": 2, "R": 2}
@@ -48,6 +49,48 @@ def test_the_cell_state_of_lstm_is_carried_by_the_forget_gate_alone() -> None:
 def test_the_kind_of_a_block(text: str, kind: str) -> None:
     cell = derive.Cell.parse(HEAD + text + "\noutput h'")
     assert blocks(cell)["h_D_h"].kind == kind
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_the_kinds_of_a_catalogue_cell_are_those_of_its_jacobian(name: str) -> None:
+    """By complex steps of the interpreter, which knows nothing of chains and kinds."""
+    cell = cells.from_spec(name)
+    sizes = {**SIZES, **{width: 5 for (width,) in cell.states.values() if isinstance(width, str)}}
+    sizes |= {"P": 5} if "P" in cell.step.program.dims() else {}
+    random = np.random.default_rng(3)
+    step = cell.step
+
+    def drawn(shape: tuple[int | str, ...], *rows: int) -> np.ndarray:
+        lengths = [sizes.get(d, 2) if isinstance(d, str) else d for d in shape]
+        return random.uniform(0.2, 0.9, (*rows, *lengths)).astype(complex)
+
+    given = {key: drawn(shape) for key, shape in cell.params.items()}
+    given |= {
+        key: drawn(shape, 1) for group in (cell.inputs, cell.states) for key, shape in group.items()
+    }
+    known = {d: sizes.get(d, 2) for d in step.program.dims()}
+    kinds = {key: block.kind for key, block in blocks(cell).items()}
+    for argument in cell.states:
+        columns = []
+        for k in range(given[argument].shape[1]):
+            moved = given[argument].copy()
+            moved[0, k] += 1e-30j
+            found = interpret(step.program, {**given, argument: moved}, rows=1, sizes=known)
+            columns.append({n: np.imag(found[n][0]) / 1e-30 for n in step.next_states})
+        for result, after in zip(step.states, step.next_states, strict=True):
+            matrix = np.stack([column[after] for column in columns], axis=1)
+            kind = kinds[f"{result}_D_{argument}"]
+            off = (
+                np.abs(matrix - np.diag(np.diag(matrix))).max()
+                if matrix.shape[0] == matrix.shape[1]
+                else 1.0
+            )
+            assert (kind == "zero") == (not matrix.any())
+            assert (kind in ("zero", "identity", "diagonal")) == (off == 0)
+            if kind == "identity":
+                assert np.array_equal(matrix, np.eye(len(matrix)))
+            if kind == "dense":
+                assert np.linalg.matrix_rank(matrix) == min(matrix.shape)
 
 
 def test_a_chain_through_another_state_width_is_not_of_low_rank() -> None:
@@ -120,7 +163,8 @@ def test_the_command_prints_blocks_and_norms(capsys) -> None:
     plain = json.loads(capsys.readouterr().out)["cells"][0]
     assert len(plain["product_norms"]) == 12 and plain["jacobian"][3]["kind"] == "diagonal"
     assert cli.status([*arguments, "--chrono", "b_f"]) == 0
-    kept = json.loads(capsys.readouterr().out)["cells"][0]
+    same, kept = json.loads(capsys.readouterr().out)["cells"]
+    assert same == plain and (kept["name"], kept["cell"]) == ("lstm, chrono", "lstm")
     assert kept["product_norms"][-1] > plain["product_norms"][-1]
 
 

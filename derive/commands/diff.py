@@ -22,7 +22,9 @@ def run(first: str, second: str, as_json: bool) -> int:
     a, b = cell_of(first), cell_of(second)
     from derive.comparison.compare import diff
 
-    found = diff(a, b)
+    with console.progress("comparing", 1, lines=False) as tick:
+        found = diff(a, b)
+        tick(found.b)
     if as_json:
         console.result(json.dumps({"format": 1, "changed": bool(found), **asdict(found)}, indent=2))
     else:
@@ -31,7 +33,8 @@ def run(first: str, second: str, as_json: bool) -> int:
 
 
 def lines(found: Comparison) -> Iterator[str]:
-    yield f"from {found.a} to {found.b}" + ("" if found else ": nothing changed")
+    what = f"from {found.a} to {found.b}" if found.a != found.b else f"two versions of {found.a}"
+    yield what + ("" if found else ": nothing changed")
     for title, changes in (
         ("inputs, states, parameters", found.arrays),
         ("equations", found.equations),

@@ -76,9 +76,11 @@ def diff(a: Cell, b: Cell) -> Comparison:
     out or drawn together are no change.
     """
     views = View(a), View(b)
+    inner: dict[str, str] = {}
     try:
         forms = canonical.canonical(a.step), canonical.canonical(b.step)
         renamed = _renamed(a, b, forms)
+        inner = _same_arrays(forms)
     except polynomial.TooLarge:
         renamed = {}  # then an intermediate of another name is one more change
     arrays = tuple(_arrays(a, b))
@@ -87,7 +89,8 @@ def diff(a: Cell, b: Cell) -> Comparison:
     gradient: tuple[Change, ...] = ()
     if arrays or equations:
         # The same step has the same gradient, whatever its intermediates are.
-        carried = {f"d_{old}": f"d_{new}" for old, new in renamed.items()} | renamed
+        inner |= renamed
+        carried = {f"d_{old}": f"d_{new}" for old, new in inner.items()} | inner
         own = {f"d_{n}" for c in (a, b) for n in (*c.params, *c.inputs, *c.states)}
         gradient = tuple(_lines(_gradient(views[0]), _gradient(views[1]), carried, own))
     changed = bool(arrays or equations)
@@ -173,6 +176,18 @@ def _renamed(
     known = {forms[1].arrays[name].key: name for name in theirs if name not in mine}
     keys = ((name, forms[0].arrays[name].key) for name in mine if name not in theirs)
     return {name: known[key] for name, key in keys if key in known}
+
+
+def _same_arrays(forms: tuple[canonical.Canonical, canonical.Canonical]) -> dict[str, str]:
+    """Arrays that nobody named, called after what they stand in: the same ones of a and of b."""
+    mine, theirs = (form.arrays for form in forms)
+    known = {value.key: name for name, value in theirs.items() if name not in mine}
+    keys = ((name, value.key) for name, value in mine.items() if name not in theirs)
+    found: dict[str, str] = {}
+    for name, key in keys:
+        if key in known and known[key] not in found.values():
+            found[name] = known[key]
+    return found
 
 
 def _lines(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import derive
 from derive import cli
@@ -42,6 +43,33 @@ def test_a_changed_line_is_told_with_its_gradient_and_the_lines_below_it_are_not
     (change,) = one.equations
     assert (change.before, change.after) == ("tanh(W @ x + U @ h)", "relu(W @ x + U @ h)")
     assert "d_a_n" in names(one.gradient) and "d_a_z" not in names(one.gradient)
+
+
+def test_what_a_new_state_does_next_is_told() -> None:
+    found = changes(ONE, ONE.replace("h: H\n", "h: H, s: H\n") + "s' = 0.9 * s + n\n")
+    assert names(found.arrays) == {"state s"} and names(found.equations) == {"s_next"}
+    assert "d_s" in names(found.gradient)
+
+
+def test_definitions_written_out_or_drawn_together_are_no_change() -> None:
+    inlined = ONE.replace("n = tanh(W @ x + U @ h)\n", "").replace("* n", "* tanh(W @ x + U @ h)")
+    outlined = ONE.replace("h' = (1 - z) * n", "m = 1 - z\nh' = n * m")
+    assert not changes(ONE, inlined) and not changes(inlined, ONE) and not changes(ONE, outlined)
+
+
+def test_a_sign_or_a_factor_changes_the_gradients_that_it_stands_in() -> None:
+    flipped = changes(ONE, ONE.replace("n + z * h", "n - z * h"))
+    assert names(flipped.equations) == {"h_next"} and names(flipped.gradient) == {"d_z", "d_h"}
+    line = HEAD + "h' = {}tanh(W @ x + U @ h)\noutput h'\n"
+    found = changes(line.format(""), line.format("5 * "))
+    # The argument of tanh is called otherwise and is the same.
+    assert not {"d_h", "d_x", "d_W", "d_U"} & names(found.gradient)
+
+
+def test_cells_that_share_little_are_compared_quickly() -> None:
+    started = time.process_time()
+    assert diff(cells.lstm(layer_norm="ba2016"), cells.gru())
+    assert time.process_time() - started < 3
 
 
 def test_parameters_that_go_take_their_gradients_and_cost_with_them() -> None:
@@ -97,7 +125,7 @@ def test_the_command_tells_and_says_so_by_its_status(tmp_path, capsys) -> None:
     new.write_text(REWRITTEN)
     assert cli.status(["diff", str(old), str(new)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("from a to a: nothing changed") and "z as keep" in out
+    assert out.startswith("two versions of a: nothing changed") and "z as keep" in out
     assert cli.status(["diff", "lstm", "cifg"]) == 1
     out = capsys.readouterr().out
     assert "  - i = sigmoid(W_i @ x + U_i @ h + b_i)\n  + i = 1 - f\n" in out

@@ -402,13 +402,13 @@ def _log(a: Poly) -> Poly:
         if rest != a:
             return result + _log(rest)
     elif (found := _two_exponentials(a)) is not None:
-        c, u, v = found
-        if c.number is not None and c.number > 0:
-            return _log(c) + (u + v).times(HALF) + _basic("lncosh", (u - v).times(HALF))
-    elif (found_ := _one_and_tanh(a)) is not None:
-        c, u = found_
-        if c.number is not None and c.number > 0:
-            return _log(c.times(Fraction(2))) + _logsigmoid(u.times(Fraction(2)))
+        factor, u, v = found
+        if factor.number is not None and factor.number > 0:
+            return _log(factor) + (u + v).times(HALF) + _basic("lncosh", (u - v).times(HALF))
+    elif (one := _one_and_tanh(a)) is not None:
+        factor, u = one
+        if factor.number is not None and factor.number > 0:
+            return _log(factor.times(Fraction(2))) + _logsigmoid(u.times(Fraction(2)))
     return of(Atom("function", "log", (a,), a.scalar))
 
 
@@ -520,12 +520,12 @@ def power(base: Poly, exponent: Fraction) -> Poly:
             result = result * part
         return result
     if exponent.denominator == 1 and (found := _two_exponentials(base)) is not None:
-        c, u, v = found  # 1 / (exp(u) + exp(v)) is exp(-u) sigmoid(u - v)
-        own = power(c, Fraction(-1)) * exp(u.times(Fraction(-1))) * _sigmoid(u - v)
+        factor, u, v = found  # 1 / (exp(u) + exp(v)) is exp(-u) sigmoid(u - v)
+        own = power(factor, Fraction(-1)) * exp(u.times(Fraction(-1))) * _sigmoid(u - v)
         return power(own, -exponent)
     if exponent.denominator == 1 and (one := _one_and_tanh(base)) is not None:
-        c, u = one  # 1 / (1 + tanh(u)) is (1 + exp(-2 u)) / 2
-        own = power(c, Fraction(-1)) * (ONE + exp(u.times(Fraction(-2)))).times(HALF)
+        factor, u = one  # 1 / (1 + tanh(u)) is (1 + exp(-2 u)) / 2
+        own = power(factor, Fraction(-1)) * (ONE + exp(u.times(Fraction(-2)))).times(HALF)
         return power(own, -exponent)
     if exponent.denominator == 1 and len(base.terms) > 1:
         outside, inside = _taken_out(base)

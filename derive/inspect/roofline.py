@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, cast
 import sympy
 
 from derive import pipeline, scalar
-from derive.inspect.cost import PARTS_IN_TIME, Cost, Part, Work, at, cost, in_widths
+from derive.errors import ArgumentError
+from derive.inspect.cost import PARTS_IN_TIME, Cost, Part, Work, at, cost, in_widths, widths
 from derive.plan import Plan, Stage
 from derive.scalar import Expr
 from derive.schedule import Schedule
@@ -153,10 +154,13 @@ def roofline(
     """What binds each part of each pass of a cell.
 
     shape: (T, B, I, H) as for the benchmark.  sizes: widths other than I that are not H.
-    machine: rates; measured for one thread, or remembered, where none is given.
+    machine: rates; measured for one thread, or remembered, where none is given: BuildError
+    where no compiler works. ArgumentError for a wrong dtype or shape.
     """
-    from derive.inspect.cost import widths
-
+    if dtype not in BYTES:
+        raise ArgumentError(f"unknown dtype {dtype!r}", facts=(f"known: {', '.join(BYTES)}",))
+    if len(shape) != 4 or min(shape) < 1:
+        raise ArgumentError(f"a shape is four positive numbers T, B, I, H, not {shape}")
     if machine is None:
         from derive.machine.known import machine as known
 

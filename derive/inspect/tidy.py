@@ -86,12 +86,12 @@ class Tidy:
 
     def _is_wide(self, value: Expr) -> bool:
         """Whether a factor may have more than one unit; what is not known is."""
-        if isinstance(value, symbols.matmul):
-            return True
-        return any(
-            symbol.name not in self.table or self.table[symbol.name].shape != (1,)
-            for symbol in elementwise(value)
-        ) or any(self._is_wide(cast(Expr, arg)) for arg in value.args if value.is_Add)
+        if isinstance(value, sympy.Symbol):
+            known = scalar.is_size(value) or value.name in self.table
+            return not known or (not scalar.is_size(value) and self.table[value.name].shape != (1,))
+        if isinstance(value, _APART):
+            return not isinstance(value, (symbols.total, symbols.mean))
+        return any(self._is_wide(cast(Expr, arg)) for arg in value.args)
 
     def _common(self, factor: Expr) -> tuple[Expr, Expr]:
         if not factor.is_Add:

@@ -118,6 +118,14 @@ def test_double_precision_moves_twice_the_bytes() -> None:
     assert [2 * roof.bytes for roof in single] == [roof.bytes for roof in double]
 
 
+def test_a_wrong_dtype_or_shape_is_told() -> None:
+    cell = derive.cells.rnn()
+    with pytest.raises(ArgumentError, match="unknown dtype 'int8'"):
+        roofline(cell, (1, 1, 1, 1), machine=MACHINE, dtype="int8")
+    with pytest.raises(ArgumentError, match="four positive numbers"):
+        roofline(cell, (1, 0, 1, 1), machine=MACHINE)
+
+
 def test_every_format_says_what_binds() -> None:
     cell, shape = derive.cells.gru(), (100, 32, 128, 128)
     for format_ in ("text", "latex", "html"):

@@ -2,8 +2,8 @@
 
 In: a Plan.  Out: a `Flow`: lists of products, elementwise equations and sums, one list for each
 place in a function.
-Not here: what leaves the loop (numpy_hoist.py), what is done side by side (numpy_packs.py),
-text (numpy_lines.py).
+Not here: what a scan replaces (numpy_scan.py), what leaves the loop (numpy_hoist.py), what is
+done side by side (numpy_packs.py), text (numpy_lines.py).
 """
 
 from __future__ import annotations
@@ -53,6 +53,16 @@ class Fill:
     map: Map
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """after = factor * state + offset, step by step; all four are arrays of one width."""
+
+    state: str
+    after: str
+    factor: str
+    offset: str
+
+
 Work = Group | Map | Accumulator | Stacked | Joined | View | Fill
 
 
@@ -63,7 +73,8 @@ class Flow:
 
     `wanted` arrays leave the function; `order` is that in which a reader meets them; `packs`
     are arrays of one width that lie side by side, {name: members}, of which those of `filled`
-    have memory for all steps that the loop writes into.
+    have memory for all steps that the loop writes into. Where `scan` stands for the
+    loop, what is left of `step` runs for all steps behind it.
     """
 
     table: Mapping[str, Array]
@@ -78,6 +89,7 @@ class Flow:
     last: tuple[Work, ...]
     packs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
+    scan: Scan | None = None
 
     def works(self) -> tuple[Work, ...]:
         return (*self.once, *self.before, *self.step, *self.after, *self.sums, *self.last)

@@ -116,6 +116,9 @@ class Writer:
         where = f"{self.own.np}.where({self.lines.own('alive_all')}, {text}, 0.0)"
         if name in self.fresh:
             return f"{text} if {self.own.lengths} is None else {where}"
+        if self.flow.scan and name == self.flow.scan.after:
+            alone = f"{text}.copy() if {self.own.training} else {text}"
+            return f"({alone}) if {self.own.lengths} is None else {where}"
         return where
 
     def alive(self) -> list[str]:
@@ -133,6 +136,33 @@ class Writer:
         if lines:
             self.lines.own("alive_all")
         return lines
+
+    def scan(self, down: str, body: Iterable[str]) -> list[str]:
+        """The call that stands for the loop, and what follows from it for all steps. `down` says
+        whether the last step comes first."""
+        found, lines, own = self.flow.scan, self.lines, self.own
+        if found is None:
+            return []
+        factor, offset = lines.all(found.factor), lines.all(found.offset)
+        alive, history = lines.own("alive_all"), self.names.history(found.state)
+        late, early = f"{history}[1:]", f"{history}[:-1]"
+        note = lines.comments.get(found.after)
+        views = {found.state: (late, early), found.after: (early, late)}
+        return [
+            f"if {own.lengths} is not None:",
+            f"    {factor} = {own.np}.where({alive}, {factor}, 1.0)",
+            f"    {offset} = {own.np}.where({alive}, {offset}, -0.0)",
+            *([f"# {note}"] if note else []),
+            f"{history} = {lines.own('scan')}({factor}, {offset}, {found.state}, {down})",
+            *(
+                f"{lines.all(name)} = {backwards} if {down} else {forwards}"
+                for name, (backwards, forwards) in views.items()
+                if name in lines.mentions.alls
+            ),
+            f"{found.state} = {history}[0 if {down} else {own.T}]",
+            *self.memory(self.flow.filled)[0],
+            *body,
+        ]
 
     def unpack(self, places: Mapping[str, str], states: str) -> list[str]:
         """Parameters, arrays for all steps, sizes and the dtype: what the lines mention."""

@@ -38,7 +38,7 @@ OWN = (
     "np", "Array", "Arrays", "range", "flat", "or_zeros", *HELPERS,
     "T", "B", "params", "inputs", "states", "lengths", "reverse", "training", "saved",
     "outputs", "last_states", "d_outputs", "d_states", "d_params", "d_inputs", "d_initial",
-    "next_states", "t", "alive", "alive_all", "real",
+    "next_states", "t", "alive", "alive_all", "real", "scan",
 )  # fmt: skip
 
 #: The longest line, and the longest line of a comment.

@@ -22,6 +22,7 @@ from derive.emit.numpy_functions import helpers_for
 from derive.emit.numpy_hoist import hoist
 from derive.emit.numpy_lines import COMMENT_WIDTH
 from derive.emit.numpy_packs import pack
+from derive.emit.numpy_scan import scan
 from derive.emit.printer import shortest, value_of
 from derive.emit.render import environment
 from derive.schedule import Schedule
@@ -66,7 +67,10 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
         ambiguous=any(writer.has_ambiguous_names() for writer in writers),
         import_as=f" as {own.np}",
         aliases=[f"{own.range} = range"] if own.range != "range" else [],
-        helpers=(*(name for name in ("flat", "or_zeros") if name in used), *helpers_for(used)),
+        helpers=(
+            *(name for name in ("flat", "or_zeros", "scan") if name in used),
+            *helpers_for(used),
+        ),
         constants=CONSTANTS,
         functions=functions,
     )
@@ -75,6 +79,8 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
 def _fast(flow: Flow, kept: Iterable[str], taken: Iterable[str]) -> Flow:
     """With as little as possible in the loop, and that side by side."""
     taken = tuple(taken)
+    flow = scan(flow, taken)
+    taken = (*taken, *flow.table)
     hoisted = hoist(flow, taken)
     return pack(hoisted, kept, (*taken, *hoisted.table))
 
@@ -112,12 +118,15 @@ def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
     lines, own, names = writer.lines, writer.own, writer.names
     once = writer.write_once()
     before = lines.write(flow.before, for_all=True)
-    body = lines.write(flow.step, for_all=False, indent=12)
+    body = lines.write(flow.step, for_all=flow.scan is not None, indent=8 if flow.scan else 12)
     after = lines.write(flow.after, for_all=True)
     keys = writer.schedule.output_keys
     # Inside the loop everything that is returned is copied into memory of its own.
-    writer.fresh = (writer.fresh | set(writer.in_loop)) - set(split.saved)
+    if not flow.scan:
+        writer.fresh |= set(writer.in_loop)
+    writer.fresh -= set(split.saved)
     outputs = [(key, writer.masked(n)) for key, n in zip(keys, split.outputs, strict=True)]
+    scanned = writer.scan(own.reverse, body)
     loads = writer.loads()
     allocate, store = writer.memory(writer.stored())
     saved, kept = _saved(writer)
@@ -125,7 +134,9 @@ def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
     for state, after_name in flow.carried:
         history = names.history(state)
         width = lines.size(flow.table[state].width)
-        if state in split.histories:
+        if state in split.histories and flow.scan:
+            saved.append((state, history))
+        elif state in split.histories:
             part = names.new(f"{after_name}_kept")
             allocate_kept += [
                 f"{history} = {writer.empty(f'({own.T} + 1, {own.B}, {width})')}",
@@ -162,8 +173,8 @@ def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
         ),
         doc="All steps: outputs [T, B, width], last states [B, width], and what backward needs.",
         unpack=fit(unpack + states, 8),
-        before=fit(lines.stacks + once + writer.alive() + before, 8),
-        loop=loop if flow.step or flow.carried else None,
+        before=fit(lines.stacks + once + writer.alive() + before + scanned, 8),
+        loop=loop if (flow.step or flow.carried) and not flow.scan else None,
         after=fit(after, 8),
         clean=(),
         sums=(),
@@ -206,7 +217,7 @@ def backward_function(writer: Writer) -> Function:
     lines, own = writer.lines, writer.own
     once = writer.write_once()
     before = lines.write(flow.before, for_all=True)
-    body = lines.write(flow.step, for_all=False, indent=12)
+    body = lines.write(flow.step, for_all=flow.scan is not None, indent=8 if flow.scan else 12)
     after = lines.write(flow.after, for_all=True)
     sums = lines.write(flow.sums, for_all=True)
     clean = [
@@ -215,9 +226,11 @@ def backward_function(writer: Writer) -> Function:
         if flow.table[n].per_row
     ]
     sums += lines.write(flow.last, for_all=False)
-    writer.fresh |= set(writer.in_loop)
+    if not flow.scan:
+        writer.fresh |= set(writer.in_loop)
     d_inputs = zip(step.inputs, gradient.d_inputs, strict=True)
     d_inputs_ = tuple((name, writer.masked(d_name)) for name, d_name in d_inputs)
+    scanned = writer.scan(f"not {own.reverse}", body)
     loads = writer.loads()
     allocate, store = writer.memory(writer.stored())
     loop = Loop(
@@ -256,8 +269,8 @@ def backward_function(writer: Writer) -> Function:
         ),
         doc="Gradients of params, inputs and first states; a cotangent that is None is zero.",
         unpack=fit(unpack + first, 8),
-        before=fit(lines.stacks + once + writer.alive() + before, 8),
-        loop=loop if flow.step or flow.carried else None,
+        before=fit(lines.stacks + once + writer.alive() + before + scanned, 8),
+        loop=loop if (flow.step or flow.carried) and not flow.scan else None,
         after=fit(after, 8),
         clean=fit(clean, 12),
         sums=fit(sums, 8),

@@ -55,12 +55,14 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """after = factor * state + offset, step by step; all four are arrays of one width."""
+    """after = factor * state + offset, or inside, factor * (state + offset), step by step; all
+    four are arrays of one width."""
 
     state: str
     after: str
     factor: str
     offset: str
+    inside: bool
 
 
 Work = Group | Map | Accumulator | Stacked | Joined | View | Fill

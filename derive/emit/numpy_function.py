@@ -153,7 +153,8 @@ class Writer:
             f"    {factor} = {own.np}.where({alive}, {factor}, 1.0)",
             f"    {offset} = {own.np}.where({alive}, {offset}, -0.0)",
             *([f"# {note}"] if note else []),
-            f"{history} = {lines.own('scan')}({factor}, {offset}, {found.state}, {down})",
+            f"{history} = {lines.own('scan')}"
+            f"({factor}, {offset}, {found.state}, {down}, {found.inside})",
             *(
                 f"{lines.all(name)} = {backwards} if {down} else {forwards}"
                 for name, (backwards, forwards) in views.items()

@@ -1,7 +1,7 @@
 """Flow -> Flow: a linear recurrence as one call for all steps.
 
 In: a Flow.  Out: a Flow with a scan for its loop, where the state is carried by
-`h' = factor * h + offset` alone, unit by unit; any other Flow unchanged.
+`h' = factor * h + offset` or `factor * (h + offset)` alone; any other Flow unchanged.
 Not here: the scan itself (templates/numpy/functions.py.j2).
 
 Equations of the loop that no state reaches are computed before it; those that a state reaches,
@@ -10,7 +10,7 @@ after it, when the state before and after every step is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -28,26 +28,21 @@ def scan(flow: Flow, taken: Iterable[str]) -> Flow:
         return flow
     ((state, after),) = flow.carried
     steps = [work for work in flow.step if isinstance(work, Map)]
-    inlined: dict[sympy.Symbol, Expr] = {}
     moving = {state}
-    for equation in steps:
-        if moving.intersection(equation.operands):
-            moving.add(equation.out)
-            inlined[scalar.symbol(equation.out)] = equation.expr.xreplace(inlined)
+    inlined = _inlined(steps, moving)
+    if inlined is None:
+        return flow
     if after not in moving or _shapes(flow, moving) != {flow.table[state].shape}:
         return flow
-    parts = _affine(inlined[scalar.symbol(after)], scalar.symbol(state))
-    if parts is None:
+    form = _form(inlined[scalar.symbol(after)], scalar.symbol(state))
+    if form is None:
         return flow
-    factor, offset = parts
+    factor, offset, inside = form
     namer = Namer(taken)
-    found = Scan(state, after, namer(f"{after}_factor"), namer(f"{after}_offset"))
+    found = Scan(state, after, namer(f"{after}_factor"), namer(f"{after}_offset"), inside)
     table = dict(flow.table)
     for name in (found.factor, found.offset):
         table[name] = Array(name, table[state].shape, per_row=True)
-    known = scalar.symbol(found.factor)
-    if factor.is_Add or factor.is_Mul:
-        offset = offset.subs(factor, known) if factor.is_Mul else offset.xreplace({factor: known})
     maps = Map(found.factor, factor), Map(found.offset, offset)
     still = [equation for equation in steps if equation.out not in moving]
     late = [equation for equation in steps if equation.out in moving - {after}]
@@ -65,28 +60,44 @@ def _shapes(flow: Flow, names: Iterable[str]) -> set[object]:
     return {flow.table[name].shape for name in names}
 
 
-def _affine(expr: Expr, state: sympy.Symbol) -> tuple[Expr, Expr] | None:
-    """(factor, offset) of `expr` = factor * state + offset, grouped as the author did; None where
-    the state meets anything but sums and products."""
-    if not expr.has(state):
-        return scalar.ZERO, expr
-    if expr == state:
-        return scalar.ONE, scalar.ZERO
-    args = cast(tuple[Expr, ...], expr.args)
-    if expr.is_Add:
-        parts = [_affine(arg, state) for arg in args]
-        if None in parts:
-            return None
-        factors, offsets = zip(*cast(list[tuple[Expr, Expr]], parts), strict=True)
-        return sympy.Add(*factors), sympy.Add(*offsets)
-    with_state = [arg for arg in args if arg.has(state)]
-    if not expr.is_Mul or len(with_state) != 1:
+def _inlined(steps: Iterable[Map], moving: set[str]) -> dict[sympy.Symbol, Expr] | None:
+    """What the state makes of each array, as the author grouped it; None where SymPy would
+    multiply a sum out, since that rounds otherwise."""
+    inlined: dict[sympy.Symbol, Expr] = {}
+    for equation in steps:
+        if not moving.intersection(equation.operands):
+            continue
+        for product in equation.expr.atoms(sympy.Mul):
+            if product.args[0].is_Number and any(inlined.get(a, a).is_Add for a in product.args):
+                return None
+        moving.add(equation.out)
+        inlined[scalar.symbol(equation.out)] = equation.expr.xreplace(inlined)
+    return inlined
+
+
+def _form(expr: Expr, state: sympy.Symbol) -> tuple[Expr, Expr, bool] | None:
+    """(factor, offset, inside) of factor * state + offset, or inside, factor * (state + offset)."""
+    split = _split(cast(tuple[Expr, ...], sympy.Add.make_args(expr)), state)
+    if split is None:
         return None
-    inner = _affine(with_state[0], state)
-    if inner is None:
+    term, others = split
+    offset = cast(Expr, sympy.Add(*others))
+    product = _split(cast(tuple[Expr, ...], sympy.Mul.make_args(term)), state)
+    if product is None:
         return None
-    others = sympy.Mul(*(arg for arg in args if arg is not with_state[0]))
-    return others * inner[0], others * inner[1]
+    inner, factors = product
+    if inner == state:
+        return cast(Expr, sympy.Mul(*factors)), offset, False
+    within = _split(cast(tuple[Expr, ...], sympy.Add.make_args(inner)), state)
+    if others or within is None or within[0] != state:
+        return None
+    return cast(Expr, sympy.Mul(*factors)), cast(Expr, sympy.Add(*within[1])), True
+
+
+def _split(args: Sequence[Expr], state: sympy.Symbol) -> tuple[Expr, list[Expr]] | None:
+    """The one of `args` that has `state`, and the others."""
+    found = [arg for arg in args if arg.has(state)]
+    return (found[0], [arg for arg in args if arg is not found[0]]) if len(found) == 1 else None
 
 
 def _read(late: list[Map], flow: Flow) -> list[Map]:

@@ -199,6 +199,8 @@ def test_linear_recurrences_are_named(name: str, linear: bool) -> None:
     cell = cell_called(name)
     assert json.loads(show(cell, ("schedule",), "json"))["schedule"]["forward"]["linear"] is linear
     assert ("recurrence    linear" in show(cell, ("schedule",))) is linear
+    alone = "forward and backward: each unit runs through time by itself"
+    assert (alone in show(cell, ("schedule",))) is linear
 
 
 def test_what_lstm_keeps_and_recomputes_is_printed_with_its_bytes() -> None:

@@ -103,6 +103,38 @@ def test_a_product_of_the_state_or_a_square_is_not_linear() -> None:
     assert not of_text(head + "h' = where(h > 0, h, x)").forward.linear
 
 
+@pytest.mark.parametrize(
+    ("spec", "elementwise"),
+    [
+        ("min_gru", True), ("min_lstm", True), ("sru", True), ("indrnn", True), ("lstm", False),
+        ("gru", False), ("janet", False), ("lstm:layer_norm=ba2016", False),
+    ],
+)  # fmt: skip
+def test_recurrences_whose_units_never_meet_are_recognised(spec: str, elementwise: bool) -> None:
+    schedule = of(spec)
+    assert schedule.forward.elementwise is elementwise
+    assert schedule.backward.elementwise is elementwise
+
+
+def test_units_meet_in_products_sums_and_states_of_another_width() -> None:
+    head = "cell c\ninput x: H, t: 1\nstate h: H\noutput h'\n"
+    assert of_text(head + "h' = tanh(u * h + t * x)").forward.elementwise
+    assert not of_text(head + "h' = tanh(U @ h + x)").forward.elementwise
+    assert not of_text(head + "h' = h - mean(h) + x").forward.elementwise
+    both = "cell c\ninput x: H\nstate h: H, s: 1\noutput h'\n"
+    assert not of_text(both + "s' = 0.5 * s\nh' = s * h + x").forward.elementwise
+
+
+def test_a_width_that_no_state_has_is_no_stage_of_a_step() -> None:
+    """Each step would run it apart; before or after the loop it runs for all steps at once."""
+    head = "cell c\ninput x: H\nstate h: H\n"
+    plan = of_text(head + "h' = tanh(u * h + x)\nm = mean(h')\noutput m").backward
+    assert "d_sum_h_next" in computed(plan, Phase.BEFORE) and plan.elementwise
+    narrow = "cell c\ninput x: H\nstate h: 1\nh' = 0.9 * h + w * mean(x)\noutput h'"
+    plan = of_text(narrow).backward
+    assert "d_x" in computed(plan, Phase.AFTER) and plan.elementwise
+
+
 def test_lstm_keeps_its_gates_and_recomputes_the_cheap_rest() -> None:
     split = of("lstm").split
     assert set(split.saved) == {"i", "f", "g", "o"}

@@ -339,12 +339,13 @@ def test_the_sum_in_front_of_a_factor_is_not_multiplied_out() -> None:
 
 @pytest.mark.parametrize(
     "spec, scans",
-    [("lstm", 0), ("indrnn", 0), ("pure_swap", 0), ("wnan", 0), ("two_widths", 0), ("sru", 2),
+    [("lstm", 0), ("indrnn", 1), ("pure_swap", 0), ("wnan", 1), ("two_widths", 0), ("sru", 2),
      ("noparams", 1)],
 )  # fmt: skip
 def test_a_loop_stays_where_a_scan_would_not_do(spec: str, scans: int) -> None:
-    """Products, a nonlinear step, two states, a branch on the way; tanh(c') of SRU is not on the
-    way. SymPy would multiply out 0.5 * (carry + seed) in the gradient of `noparams`."""
+    """Products, two states; forward alone a nonlinear step and a branch, whose gradients are
+    linear; tanh(c') of SRU is not on the way. In the gradient of `noparams` SymPy would multiply
+    0.5 * (carry + seed) out."""
     text = module_of(spec)
     assert (text.count("= scan("), text.count("for t in")) == (scans, 2 - scans)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,6 +129,21 @@ def test_no_step_and_no_row_leave_the_state_as_it_was() -> None:
     assert np.array_equal(run.states["h"], h) and run.output.shape == (0, 2, 20)
     run = kernel.forward(params, np.zeros((4, 0, 3), np.float32))
     assert run.states["h"].shape == (0, 20) and run.output.shape == (4, 0, 20)
+
+
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+@pytest.mark.parametrize("bits", [1, 512])
+def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str, bits: int) -> None:
+    for path, text in pipeline.emit(cells.from_spec("min_gru"), "c").items():
+        (tmp_path / Path(path).name).write_text(text)
+    shutil.copy(Path(__file__).parents[1] / "c" / "elementwise.c", tmp_path / "driver.c")
+    command = ("gcc", "-std=c11", "-O1", "-g", "-march=native", "-DDK_ONLY_F32", "-DDK_ROWS_MAX=1",
+               f"-DDK_VECTOR_BITS={bits}", "-Wno-psabi", f"-fsanitize={sanitizer}",
+               "-fno-sanitize-recover=all", "driver.c", "min_gru.c", "-o", "driver", "-lm",
+               "-pthread")  # fmt: skip
+    subprocess.run(command, cwd=tmp_path, check=True)
+    options = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+    subprocess.run(["./driver"], cwd=tmp_path, check=True, env=options)
 
 
 def test_a_second_thread_joins_earlier_where_nobody_waits() -> None:

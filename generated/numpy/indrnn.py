@@ -41,6 +41,25 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def scan(factor: Array, offset: Array, state: Array, down: bool, inside: bool) -> Array:
+    """[T + 1, B, width]: the state before and after each step of state = factor * state + offset.
+
+    down: the last step comes first.  inside: state = factor * (state + offset).
+    """
+    history = np.empty((len(factor) + 1, *state.shape), state.dtype)
+    history[-1 if down else 0] = state
+    order, after = (slice(None, None, -1), history[:-1]) if down else (slice(None), history[1:])
+    for f, o, here in zip(factor[order], offset[order], after[order], strict=True):
+        if inside:
+            np.add(state, o, out=here)
+            here *= f
+        else:
+            np.multiply(state, f, out=here)
+            here += o
+        state = here
+    return history
+
+
 def relu(v: Array) -> Array:
     y: Array = np.maximum(v, 0.0)
     return y
@@ -107,19 +126,17 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_next_output_all = or_zeros(d_outputs["h_next"], (T, B, H), real)
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        d_h_factor_all = u * np.where(a_h_all > 0.0, real(1.0), 0.0)
+        d_h_offset_all = d_h_next_output_all
         d_a_h_factor_all = np.where(a_h_all > 0.0, real(1.0), 0.0)
-        d_a_h_all = np.empty((T, B, H), real)
-        for t in range(T) if reverse else range(T - 1, -1, -1):
-            d_h_next_output = d_h_next_output_all[t]
-            d_a_h_factor = d_a_h_factor_all[t]
-            d_h_next = d_h_carry + d_h_next_output
-            d_a_h = d_h_next * d_a_h_factor
-            d_h = d_a_h * u
-            if lengths is not None:
-                alive = alive_all[t]
-                d_h = np.where(alive, d_h, d_h_carry)
-            d_a_h_all[t] = d_a_h
-            d_h_carry = d_h
+        if lengths is not None:
+            d_h_factor_all = np.where(alive_all, d_h_factor_all, 1.0)
+            d_h_offset_all = np.where(alive_all, d_h_offset_all, -0.0)
+        d_h_carry_history = scan(d_h_factor_all, d_h_offset_all, d_h_carry, not reverse, True)
+        d_h_carry_all = d_h_carry_history[1:] if not reverse else d_h_carry_history[:-1]
+        d_h_carry = d_h_carry_history[0 if not reverse else T]
+        d_h_next_all = d_h_carry_all + d_h_next_output_all
+        d_a_h_all = d_h_next_all * d_a_h_factor_all
         d_u_of_a_h_all = d_a_h_all * h_all
         d_x_all = (flat(d_a_h_all) @ W).reshape(T, B, I)
         if lengths is not None:

@@ -45,6 +45,25 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def scan(factor: Array, offset: Array, state: Array, down: bool, inside: bool) -> Array:
+    """[T + 1, B, width]: the state before and after each step of state = factor * state + offset.
+
+    down: the last step comes first.  inside: state = factor * (state + offset).
+    """
+    history = np.empty((len(factor) + 1, *state.shape), state.dtype)
+    history[-1 if down else 0] = state
+    order, after = (slice(None, None, -1), history[:-1]) if down else (slice(None), history[1:])
+    for f, o, here in zip(factor[order], offset[order], after[order], strict=True):
+        if inside:
+            np.add(state, o, out=here)
+            here *= f
+        else:
+            np.multiply(state, f, out=here)
+            here += o
+        state = here
+    return history
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
@@ -55,7 +74,6 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_z"].shape[-2]
-        real = params["W_z"].dtype.type
         W_z = params["W_z"]
         W_n = params["W_n"]
         b_z = params["b_z"]
@@ -73,26 +91,16 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         # z = sigmoid(W_z @ x + b_z)
         z_all = sigmoid(a_z_all)
         h_next_factor_all = 1.0 - z_all
-        h_next_early_all = z_all * n_all
-        h_next_all = np.empty((T, B, H), real)
-        if training:
-            h_history = np.empty((T + 1, B, H), real)
-            h_history[T if reverse else 0] = h
-            h_next_kept = h_history[:-1] if reverse else h_history[1:]
-        for t in range(T - 1, -1, -1) if reverse else range(T):
-            h_next_factor = h_next_factor_all[t]
-            h_next_early = h_next_early_all[t]
-            # h' = (1 - z) * h + z * n
-            h_next = h * h_next_factor + h_next_early
-            if lengths is not None:
-                alive = alive_all[t]
-                h_next = np.where(alive, h_next, h)
-            h_next_all[t] = h_next
-            if training:
-                h_next_kept[t] = h_next
-            h = h_next
+        h_next_offset_all = z_all * n_all
+        if lengths is not None:
+            h_next_factor_all = np.where(alive_all, h_next_factor_all, 1.0)
+            h_next_offset_all = np.where(alive_all, h_next_offset_all, -0.0)
+        # h' = (1 - z) * h + z * n
+        h_history = scan(h_next_factor_all, h_next_offset_all, h, reverse, False)
+        h_next_all = h_history[:-1] if reverse else h_history[1:]
+        h = h_history[0 if reverse else T]
         outputs: Arrays = {
-            "h_next": h_next_all if lengths is None else np.where(alive_all, h_next_all, 0.0),
+            "h_next": (h_next_all.copy() if training else h_next_all) if lengths is None else np.where(alive_all, h_next_all, 0.0),
         }
         last_states: Arrays = {
             "h": h.copy(),
@@ -123,23 +131,19 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         W_stack = np.concatenate((W_n, W_z), axis=0)
         alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
-        d_a_z_factor_all = z_all * (n_all - h_all) * (1.0 - z_all)
         d_h_factor_all = 1.0 - z_all
+        d_h_offset_all = d_h_next_output_all
+        d_a_z_factor_all = z_all * (n_all - h_all) * (1.0 - z_all)
+        if lengths is not None:
+            d_h_factor_all = np.where(alive_all, d_h_factor_all, 1.0)
+            d_h_offset_all = np.where(alive_all, d_h_offset_all, -0.0)
+        d_h_carry_history = scan(d_h_factor_all, d_h_offset_all, d_h_carry, not reverse, True)
+        d_h_carry_all = d_h_carry_history[1:] if not reverse else d_h_carry_history[:-1]
+        d_h_carry = d_h_carry_history[0 if not reverse else T]
         d_all = np.empty((T, B, 2 * H), real)
-        for t in range(T) if reverse else range(T - 1, -1, -1):
-            d_h_next_output = d_h_next_output_all[t]
-            d = d_all[t]
-            z = z_all[t]
-            d_a_z_factor = d_a_z_factor_all[t]
-            d_h_factor = d_h_factor_all[t]
-            d_h_next = d_h_carry + d_h_next_output
-            d[..., :H] = d_h_next * z
-            d[..., H : 2 * H] = d_h_next * d_a_z_factor
-            d_h = d_h_next * d_h_factor
-            if lengths is not None:
-                alive = alive_all[t]
-                d_h = np.where(alive, d_h, d_h_carry)
-            d_h_carry = d_h
+        d_h_next_all = d_h_carry_all + d_h_next_output_all
+        d_all[..., :H] = d_h_next_all * z_all
+        d_all[..., H : 2 * H] = d_h_next_all * d_a_z_factor_all
         d_x_all = (flat(d_all) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.

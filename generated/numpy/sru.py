@@ -49,6 +49,25 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def scan(factor: Array, offset: Array, state: Array, down: bool, inside: bool) -> Array:
+    """[T + 1, B, width]: the state before and after each step of state = factor * state + offset.
+
+    down: the last step comes first.  inside: state = factor * (state + offset).
+    """
+    history = np.empty((len(factor) + 1, *state.shape), state.dtype)
+    history[-1 if down else 0] = state
+    order, after = (slice(None, None, -1), history[:-1]) if down else (slice(None), history[1:])
+    for f, o, here in zip(factor[order], offset[order], after[order], strict=True):
+        if inside:
+            np.add(state, o, out=here)
+            here *= f
+        else:
+            np.multiply(state, f, out=here)
+            here += o
+        state = here
+    return history
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
@@ -81,32 +100,21 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         f_r_all = sigmoid(a_all)
         f_all = f_r_all[..., :H]
         r_all = f_r_all[..., H : 2 * H]
-        W_x_early_all = W_x_2_all[..., 2 * H : 4 * H]
-        early_all = W_x_early_all * (1.0 - f_r_all)
-        c_next_early_all = early_all[..., :H]
-        y_early_all = early_all[..., H : 2 * H]
-        y_all = np.empty((T, B, H), real)
-        if training:
-            c_history = np.empty((T + 1, B, H), real)
-            c_history[T if reverse else 0] = c
-            c_next_kept = c_history[:-1] if reverse else c_history[1:]
-        for t in range(T - 1, -1, -1) if reverse else range(T):
-            f = f_all[t]
-            c_next_early = c_next_early_all[t]
-            r = r_all[t]
-            y_early = y_early_all[t]
-            # c' = (1 - f) * (W_g @ x) + f * c
-            c_next = f * c + c_next_early
-            tanh_c_next = np.tanh(c_next)
-            # y = (1 - r) * (W_x @ x) + r * tanh(c')
-            y = r * tanh_c_next + y_early
-            if lengths is not None:
-                alive = alive_all[t]
-                c_next = np.where(alive, c_next, c)
-            y_all[t] = y
-            if training:
-                c_next_kept[t] = c_next
-            c = c_next
+        c_next_factor_all = f_all
+        W_x_c_next_offset_y_early_all = W_x_2_all[..., 2 * H : 4 * H]
+        c_next_offset_y_early_all = W_x_c_next_offset_y_early_all * (1.0 - f_r_all)
+        c_next_offset_all = c_next_offset_y_early_all[..., :H]
+        y_early_all = c_next_offset_y_early_all[..., H : 2 * H]
+        if lengths is not None:
+            c_next_factor_all = np.where(alive_all, c_next_factor_all, 1.0)
+            c_next_offset_all = np.where(alive_all, c_next_offset_all, -0.0)
+        # c' = (1 - f) * (W_g @ x) + f * c
+        c_history = scan(c_next_factor_all, c_next_offset_all, c, reverse, False)
+        c_next_all = c_history[:-1] if reverse else c_history[1:]
+        c = c_history[0 if reverse else T]
+        tanh_c_next_all = np.tanh(c_next_all)
+        # y = (1 - r) * (W_x @ x) + r * tanh(c')
+        y_all = r_all * tanh_c_next_all + y_early_all
         outputs: Arrays = {
             "y": y_all if lengths is None else np.where(alive_all, y_all, 0.0),
         }
@@ -152,24 +160,22 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_a_r_all = d_r_all * r_all * (1.0 - r_all)
         d_x_1_all = (flat(d_W_x_x_all) @ W_x).reshape(T, B, I)
         d_x_3_all = (flat(d_a_r_all) @ W_r).reshape(T, B, I)
-        d_c_next_early_all = r_all * d_y_output_all * (1.0 - tanh_c_next_all * tanh_c_next_all)
+        d_tanh_c_next_all = r_all * d_y_output_all
+        d_c_factor_all = f_all
+        d_c_offset_all = d_tanh_c_next_all * (1.0 - tanh_c_next_all * tanh_c_next_all)
+        d_c_next_early_all = d_tanh_c_next_all * (1.0 - tanh_c_next_all * tanh_c_next_all)
         d_W_g_x_factor_all = 1.0 - f_all
         d_a_f_factor_all = f_all * (c_all - W_g_x_all) * (1.0 - f_all)
+        if lengths is not None:
+            d_c_factor_all = np.where(alive_all, d_c_factor_all, 1.0)
+            d_c_offset_all = np.where(alive_all, d_c_offset_all, -0.0)
+        d_c_carry_history = scan(d_c_factor_all, d_c_offset_all, d_c_carry, not reverse, True)
+        d_c_carry_all = d_c_carry_history[1:] if not reverse else d_c_carry_history[:-1]
+        d_c_carry = d_c_carry_history[0 if not reverse else T]
         d_all = np.empty((T, B, 2 * H), real)
-        for t in range(T) if reverse else range(T - 1, -1, -1):
-            d_c_next_early = d_c_next_early_all[t]
-            d = d_all[t]
-            d_W_g_x_factor = d_W_g_x_factor_all[t]
-            d_a_f_factor = d_a_f_factor_all[t]
-            f = f_all[t]
-            d_c_next = d_c_next_early + d_c_carry
-            d[..., :H] = d_c_next * d_W_g_x_factor
-            d[..., H : 2 * H] = d_c_next * d_a_f_factor
-            d_c = d_c_next * f
-            if lengths is not None:
-                alive = alive_all[t]
-                d_c = np.where(alive, d_c, d_c_carry)
-            d_c_carry = d_c
+        d_c_next_all = d_c_next_early_all + d_c_carry_all
+        d_all[..., :H] = d_c_next_all * d_W_g_x_factor_all
+        d_all[..., H : 2 * H] = d_c_next_all * d_a_f_factor_all
         d_a_f_all = d_all[..., H : 2 * H]
         d_x_products_all = (flat(d_all) @ W_stack).reshape(T, B, I)
         d_x_all = d_x_1_all + d_x_3_all + d_x_products_all

@@ -38,7 +38,7 @@ _ONE_STEP = "sizes->{B}"
 @dataclass(frozen=True, slots=True)
 class SlotView:
     """A field of the call structure. kind: "source" (const) or "target". own: the width of what
-    is kept for one step, where each thread may have rows of its own; else empty."""
+    is kept for one step, of which each thread may have rows of its own; else empty."""
 
     name: str
     kind: str
@@ -338,14 +338,17 @@ def _add_saved(build: _Builder, name: str) -> None:
     """Kept for all steps when training; else in the workspace, or nowhere if nobody reads it."""
     width = build.width(build.table[name])
     kept = f"args->saved + kept.{build.saved[name]}"
+    own = ""
     if name in build.across:
         rows, local = build.extent(name)
+        own = f"(training ? 0 : {width})" if rows == _ONE_STEP else ""
         rows = f"(training ? 0 : {rows})"
         other = build.buffer(f"{build.names[name]}_buffer", rows, width)
     else:
         other, local = "NULL", "0"
     strides = (f"training ? {width} : 0", f"training ? 0 : {local}")
-    slot = build.slot(name, "target", f"training ? {kept} : {other}", *strides)
+    at = f"(training ? {kept} : {other})"
+    slot = build.slot(name, "target", at, *strides, own=own)
     build.stores.setdefault(name, []).append(slot)
     build.read.setdefault(name, slot)
     if other == "NULL":

@@ -37,7 +37,7 @@ _KEPT_WORKSPACE = 1 << 26
 _REMEMBERED = 256
 #: Multiply-adds from which a second thread helps: of one step where threads meet in each, of one
 #: call where each takes rows of its own, at least so many, through all steps (DK_ROWS_EACH).
-_SHARED_STEP = 1 << 18
+_SHARED_STEP = 1 << 16
 _SHARED_CALL = 1 << 21
 _ROWS_EACH = 8
 #: The same of a chunk of steps, where no step needs a meeting, and its rows (DK_CHUNK_ROWS).

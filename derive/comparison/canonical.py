@@ -1,10 +1,10 @@
 """Step -> canonical polynomials of its next values and outputs, everything inlined.
 
 In: a cell's Step, and what its inputs, states and parameters stand for.  Out: `Canonical`.
-Not here: the algebra (polynomial.py), the comparison of two cells (equal.py, compare.py).
+Not here: the algebra (polynomial/), the comparison of two cells (equal.py, compare.py).
 
 Two steps that compute the same up to the order of terms, the names of intermediates and the
-identities of polynomial.py have the same canonical form. The converse does not hold: that two
+identities of polynomial/ have the same canonical form. The converse does not hold: that two
 forms differ proves nothing.
 """
 

@@ -21,7 +21,10 @@ TEMPLATES = ROOT / "templates"
 #: Each module or folder of derive/ imports only what stands before it, wherever in its text
 #: the import is. `derive` itself holds the public names and loads them when they are used.
 ORDER = """
-    errors scalar polynomial algebra program
+    errors scalar
+    polynomial.terms polynomial.piecewise polynomial.powers polynomial.functions polynomial.products
+    polynomial
+    algebra program
     language.names language.expression language.declaration language.words language.reader
     language.scope language.infer language.constants language.text language.uses language.lower
     language.resolve language.symbols language.from_sympy language.shapes language

@@ -1,0 +1,81 @@
+"""Every function of `derive.scalar` in terms of the few: a table of forms.
+
+In: the name of a function and its arguments.  Out: its normal form.
+Not here: the few themselves (piecewise.py, powers.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+from derive.polynomial.piecewise import basic, chosen, positive, zero
+from derive.polynomial.powers import exp, log, logsigmoid, power, sigmoid
+from derive.polynomial.terms import HALF, ONE, ZERO, Atom, Poly, constant, of, single
+
+
+def function(name: str, *args: Poly) -> Poly:
+    """A function of `derive.scalar` in terms of the few."""
+    rule = FORMS.get(name)
+    return basic(name, *args) if rule is None else rule(*args)
+
+
+def rebuilt(atom: Atom, args: list[Poly]) -> Poly:
+    """The atom of other arguments, brought into normal form."""
+    if atom.kind == "function":
+        return function(atom.name, *args) if args else of(atom)
+    if atom.kind == "exp":
+        return exp(args[0])
+    if atom.kind == "power":
+        return power(args[0], Fraction(atom.name))
+    result = ZERO  # a sum over the width, which is linear
+    for mono, c in args[0].terms.items():
+        result += of(Atom(atom.kind, atom.name, (single(mono),), True)).times(c)
+    return result
+
+
+#: As many digits as a constant in the text of a cell has.
+_ROOT_HALF = Fraction(10**38, 141421356237309504880168872420969807857)
+_SELU_SCALE = Fraction("1.0507009873554804934193349852946")
+_SELU_ALPHA = Fraction("1.6732632423543772848170429916717")
+
+
+def _elu(a: Poly) -> Poly:
+    return chosen(a, a, exp(a) - ONE)
+
+
+def _clip(a: Poly, lo: Poly, hi: Poly) -> Poly:
+    return lo + function("relu", a - lo) - function("relu", a - hi)
+
+
+#: {name of a function: its form}; one that is not here is an atom.
+FORMS: Mapping[str, Callable[..., Poly]] = {
+    "sigmoid": sigmoid,
+    "hard_sigmoid": lambda a: _clip(a.times(Fraction(1, 6)) + constant(HALF), ZERO, ONE),
+    "hard_tanh": lambda a: _clip(a, constant(-1), ONE),
+    "clip": _clip,
+    "silu": lambda a: a * sigmoid(a),
+    "gelu": lambda a: (a * (ONE + basic("erf", a.times(_ROOT_HALF)))).times(HALF),
+    "relu": lambda a: chosen(a, a, ZERO),
+    "leaky_relu": lambda a: chosen(a, a, a.times(Fraction(1, 100))),
+    "abs": lambda a: chosen(a, a, a.times(Fraction(-1))),
+    "sign": lambda a: positive(a) - positive(a.times(Fraction(-1))),
+    "softsign": lambda a: a * power(ONE + function("abs", a), Fraction(-1)),
+    "elu": _elu,
+    "selu": lambda a: chosen(a, a, (exp(a) - ONE).times(_SELU_ALPHA)).times(_SELU_SCALE),
+    "softplus": lambda a: a.times(HALF) + basic("lncosh", a.times(HALF)),
+    "logsigmoid": logsigmoid,
+    "maximum": lambda a, b: chosen(a - b, a, b),
+    "minimum": lambda a, b: chosen(a - b, b, a),
+    "positive": positive,
+    "zero": zero,
+    "less": lambda a, b: positive(b - a),
+    "less_equal": lambda a, b: ONE - positive(a - b),
+    "equal": lambda a, b: zero(a - b),
+    "not_equal": lambda a, b: ONE - zero(a - b),
+    "where": lambda c, one, other: other + c * (one - other),
+    "exp": exp,
+    "expm1": lambda a: exp(a) - ONE,
+    "log": log,
+    "log1p": lambda a: log(ONE + a),
+}

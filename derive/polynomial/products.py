@@ -1,0 +1,135 @@
+"""Products of atoms that come to less: the rules of multiplication.
+
+In: two monomials.  Out: their product in normal form.
+Not here: sums, and products of sums (terms.py).
+
+Of the exponentials of a product there is one; exp(2 a) tanh(a) is exp(2 a) - 1 - tanh(a);
+sin(a)**2 is 1 - cos(a)**2; positive(a) and zero(a) are their own squares, and a zero(a) is 0.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from derive.polynomial.functions import rebuilt
+from derive.polynomial.piecewise import basic, first_term
+from derive.polynomial.powers import exp, power
+from derive.polynomial.terms import ONE, ZERO, Atom, Mono, Poly, constant, of, single
+
+
+def product(a: Mono, b: Mono) -> Poly:
+    """Of two monomials, in normal form. TooLarge where it grows beyond all use."""
+    powers = dict(a)
+    for atom, n in b:
+        powers[atom] = powers.get(atom, 0) + n
+    exponents = [atom for atom in powers if atom.kind == "exp" and powers[atom]]
+    extra = ONE
+    if len(exponents) > 1 or any(powers[atom] != 1 for atom in exponents):
+        total = ZERO
+        for atom in exponents:
+            total += atom.args[0].times(Fraction(powers.pop(atom)))
+        extra = exp(total)
+    mono = tuple(sorted(((a, n) for a, n in powers.items() if n), key=lambda pair: pair[0].key))
+    result = _reduced(mono)
+    return result if extra is ONE else extra * result
+
+
+def _reduced(mono: Mono) -> Poly:
+    """A product of atoms in normal form: see the list above."""
+    for k, (atom, n) in enumerate(mono):
+        rest = mono[:k] + mono[k + 1 :]
+        if atom.kind == "power" and n != 1:
+            exponent = n * Fraction(atom.name)
+            if n < 0 or exponent.denominator == 1:
+                return power(atom.args[0], exponent) * single(rest)
+        if atom.kind != "function":
+            continue
+        if atom.name in ("positive", "zero"):
+            if n > 1:
+                return _reduced((*mono[:k], (atom, 1), *mono[k + 1 :]))
+            if atom.name == "positive" and any(_follows(other, atom) for other, _ in rest):
+                return _reduced(tuple(pair for pair in mono if not _follows(pair[0], atom)))
+            if atom.name == "zero":
+                found = _where_zero(atom, rest)
+                if found is not None:
+                    return found
+        elif atom.name == "sin" and n > 1:
+            cosine = basic("cos", atom.args[0])
+            return (ONE - cosine * cosine) * single(rest) * _times(atom, n - 2)
+        elif atom.name == "tanh" and n > 0:
+            for other, _ in rest:
+                if other.kind == "exp" and (turns := _turns(atom.args[0], other.args[0])):
+                    return _without_turn(atom, other, turns, mono)
+    return single(mono)
+
+
+def _follows(other: Atom, atom: Atom) -> bool:
+    """Whether `other` is positive(d + k), k > 0, where `atom` is positive(d)."""
+    if other.name != "positive" or other == atom:
+        return False
+    k = (other.args[0] - atom.args[0]).number
+    return k is not None and k > 0
+
+
+def _times(atom: Atom, n: int) -> Poly:
+    return of(atom, n) if n else ONE
+
+
+def _turns(a: Poly, exponent: Poly) -> int:
+    """How often exp(2 a) can be taken out of exp(exponent), by the first term of a."""
+    mono, c = a.ordered()[0]
+    quotient = exponent.terms.get(mono, Fraction(0)) / (2 * c)
+    return quotient.numerator // quotient.denominator
+
+
+def _without_turn(atom: Atom, other: Atom, turns: int, mono: Mono) -> Poly:
+    """exp(e) tanh(a), where e holds 2 a once more than it should, or once less."""
+    (a,), (e,) = atom.args, other.args
+    left = ((x, n - (x == atom)) for x, n in mono if x != other)
+    rest = single(tuple((x, n) for x, n in left if n))
+    tanh, twice = of(atom), a.times(Fraction(2))
+    if turns > 0:
+        less = exp(e - twice)
+        return (exp(e) - less - less * tanh) * rest
+    more = exp(e + twice)
+    return (more - more * tanh - exp(e)) * rest
+
+
+def _where_zero(zero: Atom, rest: Mono) -> Poly | None:
+    """zero(d) times the rest, in which the first term of d is told by the others."""
+    (d,) = zero.args
+    lead = first_term(d)
+    others = (d - single(lead)).times(Fraction(-1))
+    powers = dict(rest)
+    if any(a.name == "positive" and a.args == zero.args for a in powers):
+        return ZERO
+    if all(powers.get(a, 0) >= n > 0 for a, n in lead):
+        for a, n in lead:
+            powers[a] -= n
+        left = tuple((a, powers[a]) for a, _ in rest if powers[a])
+        return single(left) * others * of(zero)
+    if len(lead) == 1 and lead[0][1] == 1:
+        for a, n in rest:
+            if a != zero and a.kind in ("function", "exp", "power"):
+                args = [_put(arg, lead[0][0], others) for arg in a.args]
+                if tuple(args) != a.args and n > 0:
+                    left = tuple(pair for pair in rest if pair[0] != a)
+                    return power(rebuilt(a, args), Fraction(n)) * single(left) * of(zero)
+    return None
+
+
+def _put(value: Poly, atom: Atom, by: Poly) -> Poly:
+    """`by` in place of an atom, outside products and sums."""
+    result = ZERO
+    for mono, c in value.terms.items():
+        part = constant(c)
+        for other, n in mono:
+            if other == atom:
+                part = part * power(by, Fraction(n))
+            elif other.kind in ("function", "exp", "power") and other.args:
+                args = [_put(arg, atom, by) for arg in other.args]
+                part = part * power(rebuilt(other, args), Fraction(n))
+            else:
+                part = part * _times(other, n)
+        result += part
+    return result

@@ -18,8 +18,9 @@ from derive.commands.select import cell_of
 if TYPE_CHECKING:
     from fractions import Fraction
 
-    from derive.comparison.equal import ParameterMap, Verdict
+    from derive.comparison.equal import Verdict
     from derive.comparison.equal_numbers import Distance
+    from derive.comparison.parameter_map import ParameterMap
     from derive.comparison.rank import Rank
 
 STATUS = {"equal": 0, "sub-case": 1, "not equal": 1, "undecided": 3}
@@ -53,7 +54,7 @@ def data(verdict: Verdict) -> Any:
 
 
 def _map(given: ParameterMap) -> Any:
-    from derive.comparison.equal import text_of
+    from derive.comparison.parameter_map import text_of
 
     return {
         "source": given.source,

@@ -1,8 +1,8 @@
 """Two cells -> whether they compute the same, with the parameter map or a counter-example.
 
 In: two Cells.  Out: a `Verdict`.
-Not here: the search for the map (matching.py, guess.py), the numbers (equal_numbers.py), the
-proof by dimension (rank.py), which states may be which (links.py).
+Not here: a map in one direction (one_way.py), the numbers (equal_numbers.py), the proof by
+dimension (rank.py).
 
 | verdict   | means                                                                         |
 | --------- | ----------------------------------------------------------------------------- |
@@ -23,85 +23,21 @@ that was read off a fit, of cells whose forms cannot be compared, is told by its
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
-from derive import polynomial
 from derive.cell import Cell
-from derive.comparison.canonical import Matrix, Meaning, reduced
-from derive.comparison.constraints import vector_of
-from derive.comparison.links import links
-from derive.comparison.matching import GaveUp, Link, Side, find, proves
-from derive.errors import ProgramError
+from derive.comparison.equal_numbers import FEW_RUNS, RUNS, Distance, confirm, nearest
+from derive.comparison.guess import NEAR
+from derive.comparison.one_way import AGREES, confirmed, guessed, searched
+from derive.comparison.parameter_map import ParameterMap
+from derive.comparison.rank import Rank, excludes
 
-if TYPE_CHECKING:
-    from derive.comparison.equal_numbers import Distance
-    from derive.comparison.rank import Rank
-
-    Tick = Callable[[str], None]
+Tick = Callable[[str], None]
 
 #: How often `equal` says what it did.
 STEPS = 4
-#: A confirmed map agrees to this, relative to the largest number compared.
-AGREES = 1e-9
 #: Outputs that stay further apart than this, relative to their size, are different.
 APART = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """factor * name, transposed, as a diagonal matrix, or the identity or the number 1."""
-
-    kind: str  # vector, matrix, diag, eye or one
-    name: str
-    transposed: bool
-    factor: Fraction
-
-    def text(self) -> str:
-        bare = {"diag": f"diag({self.name})", "eye": "identity", "one": ""}.get(
-            self.kind, self.name + (".T" if self.transposed else "")
-        )
-        size = abs(self.factor)
-        if not bare:
-            return str(size)
-        return bare if size == 1 else f"{size} * {bare}"
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterMap:
-    """Every parameter of `target` as a sum of parts of those of `source`.
-
-    error: how far the two are apart with the map applied, relative; values and gradients.
-    states, sizes: {state or dimension of target: of source}.
-    from_zero: whether initial states have to be zero.
-    affine: {state of target: (factor, shift)}, where it is not simply the source's.
-    digits: 0 for a map that is proved; otherwise to how many digits one step agrees.
-    """
-
-    source: str
-    target: str
-    params: dict[str, tuple[Part, ...]]
-    states: dict[str, str]
-    sizes: dict[str, str]
-    from_zero: bool
-    invertible: bool
-    error: float
-    affine: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
-    digits: int = 0
-
-    def factor(self, state: str) -> float:
-        return float(self.affine[state][0]) if state in self.affine else 1.0
-
-    def moved(self, state: str, value: Any) -> Any:
-        """The target's state for a value of the source's."""
-        if state not in self.affine:
-            return value
-        factor, shift = self.affine[state]
-        return value * int(factor.numerator) / int(factor.denominator) + float(shift)
-
-    def lines(self) -> list[str]:
-        return [f"{name} = {text_of(parts)}" for name, parts in self.params.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +62,6 @@ class Verdict:
         return self.status == "equal"
 
 
-def text_of(parts: tuple[Part, ...]) -> str:
-    result = ""
-    for part in parts:
-        sign = "-" if part.factor < 0 else "+"
-        result += f" {sign} {part.text()}" if result else f"{sign.strip('+')}{part.text()}"
-    return result or "0"
-
-
 def equal(a: Cell, b: Cell, *, tick: Tick | None = None) -> Verdict:
     """Whether `a` and `b` compute the same for parameters that correspond to each other.
 
@@ -156,8 +84,8 @@ def equal(a: Cell, b: Cell, *, tick: Tick | None = None) -> Verdict:
     pairs = ((a, b), (b, a))
     maps: list[ParameterMap | None] = []
     for source, target in pairs:
-        made = _map(source, target, notes, unfinished)
-        maps.append(None if made is None else _confirmed(source, target, made))
+        made = searched(source, target, notes, unfinished)
+        maps.append(None if made is None else confirmed(source, target, made))
         done(f"parameters of {target.name} for {source.name}")
     verdict = _by_maps(a, b, maps, notes)
     if verdict is None:
@@ -171,17 +99,6 @@ def _silent(_: str) -> None:
     pass
 
 
-def _confirmed(source: Cell, target: Cell, made: ParameterMap) -> ParameterMap:
-    from derive.comparison.equal_numbers import confirm
-
-    error = confirm(source, target, made)
-    if not error <= AGREES:
-        raise ProgramError(
-            f"the map from {source.name} to {target.name} is refuted by numbers: {error:g}"
-        )
-    return replace(made, error=error)
-
-
 def _by_maps(a: Cell, b: Cell, maps: list[ParameterMap | None], notes: list[str]) -> Verdict | None:
     found = [made for made in maps if made is not None]
     if len(found) < 2 and not any(made.invertible for made in found):
@@ -192,8 +109,6 @@ def _by_maps(a: Cell, b: Cell, maps: list[ParameterMap | None], notes: list[str]
 
 def _by_gradient(a: Cell, b: Cell) -> Verdict | None:
     """Cells that are equal but for what stops the gradient have the same values only."""
-    from derive.comparison.equal_numbers import confirm
-
     plain = [_flowing(cell) for cell in (a, b)]
     if plain[0] is a and plain[1] is b:
         return None
@@ -221,10 +136,6 @@ def _by_numbers(
     unfinished: list[str],
     done: Tick,
 ) -> Verdict:
-    from derive.comparison.equal_numbers import FEW_RUNS, RUNS, nearest
-    from derive.comparison.guess import NEAR
-    from derive.comparison.rank import excludes
-
     (a, b), _ = pairs
     distances: list[Distance] = []
     ranks: list[Rank] = []
@@ -234,7 +145,7 @@ def _by_numbers(
         rank = excludes(source, target)
         fit = nearest(source, target, RUNS if rank is None else FEW_RUNS)
         if rank is None and fit.relative < NEAR:
-            maps[k] = _guessed(source, target, fit)
+            maps[k] = guessed(source, target, fit)
         if maps[k] is None:
             distances.append(fit)
             ranks += [] if rank is None else [rank]
@@ -285,107 +196,3 @@ def _mismatch(a: Cell, b: Cell) -> str:
             if x != y and (isinstance(x, int) or isinstance(y, int)):
                 return f"{key} of {a.name} has width {x}, {partner} of {b.name} has width {y}"
     return ""
-
-
-# --- one direction --------------------------------------------------------------------------
-
-
-def _map(
-    source: Cell, target: Cell, notes: list[str], unfinished: list[str]
-) -> ParameterMap | None:
-    """The target's parameters from the source's, so that the target computes the source."""
-    try:
-        a, b = (Side(*reduced(cell.step)) for cell in (source, target))
-        for cell, side in ((source, a), (target, b)):
-            for twin, state in side.same.items():
-                notes.append(f"{twin} and {state} of {cell.name} are equal if they start so")
-        for link in links(a, b):
-            try:
-                meaning = find(a, b, link)
-            except GaveUp:
-                unfinished.append(f"not every way to map {source.name} to {target.name} was tried")
-                continue
-            if meaning is not None:
-                return _as_map(source, target, a, b, link, meaning)
-    except polynomial.TooLarge:
-        unfinished.append("a canonical form is too large to compare")
-    return None
-
-
-def _guessed(source: Cell, target: Cell, fit: Distance) -> ParameterMap | None:
-    """The map that a fit came to, if it is a proof; or if 50 digits of random points agree."""
-    from derive.comparison import guess
-    from derive.comparison.equal_numbers import confirm
-    from derive.comparison.rank import analytic
-
-    parts = guess.parts(source, target, fit)
-    if parts is None:
-        return None
-    theirs = source.step.program.table()
-    meaning = Meaning(
-        {
-            name: vector_of(each, theirs)
-            for name, each in parts.items()
-            if len(target.params[name]) == 1
-        },
-        {name: Matrix(each) for name, each in parts.items() if len(target.params[name]) == 2},
-    )
-    try:
-        a, b = (Side(*reduced(cell.step)) for cell in (source, target))
-        for each in links(a, b):
-            if not each.affine and not each.scaled and proves(a, b, each, meaning):
-                return _confirmed(source, target, _as_map(source, target, a, b, each, meaning))
-    except polynomial.TooLarge:
-        return None
-    link = next(links(a, b), None)
-    if link is None or a.same or b.same or not (analytic(source) and analytic(target)):
-        return None
-    made = _as_map(source, target, a, b, link, meaning)
-    agreed = guess.digits(source, target, made)
-    if agreed < guess.ENOUGH or not confirm(source, target, made) <= AGREES:
-        return None
-    return replace(_confirmed(source, target, made), digits=agreed)
-
-
-def _as_map(
-    source: Cell, target: Cell, a: Side, b: Side, link: Link, meaning: Meaning
-) -> ParameterMap:
-    params: dict[str, tuple[Part, ...]] = {}
-    for name in target.params:
-        if name in meaning.matrices:
-            parts = meaning.matrices[name].parts.items()
-            params[name] = tuple(Part(k, n, t, c) for (k, n, t), c in parts)
-        else:
-            params[name] = _vector_parts(meaning.vectors[name])
-    states = {s: link.names[s] for s in b.step.states}
-    return ParameterMap(
-        source.name,
-        target.name,
-        params,
-        states,
-        dict(link.sizes),
-        bool(a.same or b.same or link.scaled),
-        _invertible(source, params),
-        float("nan"),
-        dict(link.affine),
-    )
-
-
-def _vector_parts(value: polynomial.Poly) -> tuple[Part, ...]:
-    found = []
-    for mono, c in value.terms.items():
-        found.append(
-            Part("vector", mono[0][0].name, False, c) if mono else Part("one", "", False, c)
-        )
-    return tuple(sorted(found, key=lambda part: (part.kind == "one", part.factor < 0)))
-
-
-def _invertible(source: Cell, params: dict[str, tuple[Part, ...]]) -> bool:
-    """Whether each parameter is one of the source's, each once, but for a factor and a shift."""
-    used = []
-    for parts in params.values():
-        own = [part for part in parts if part.kind in ("vector", "matrix")]
-        if len(own) != 1 or any(part.kind in ("diag", "eye") for part in parts):
-            return False
-        used.append(own[0].name)
-    return sorted(used) == sorted(source.params)

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from derive import pipeline
 from derive.cell import Cell
+from derive.comparison.parameter_map import ParameterMap
 from derive.kernel import Kernel
-
-if TYPE_CHECKING:
-    from derive.comparison.equal import ParameterMap
 
 Arrays = dict[str, Any]
 

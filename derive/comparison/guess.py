@@ -2,7 +2,7 @@
 
 In: two Cells and the best fit, near enough to be none by accident.  Out: parts for each
 parameter; how many digits two cells agree to under them.
-Not here: the fit (equal_numbers.py), the search by equations (matching.py), proofs (equal.py).
+Not here: the fit (equal_numbers.py), the search by equations (matching.py), proofs (one_way.py).
 """
 
 from __future__ import annotations

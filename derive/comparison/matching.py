@@ -3,7 +3,7 @@
 In: two Steps, and which state and input of B is which of A.  Out: a `Meaning` of B's parameters
 under which B's canonical form is A's, or None. It is checked by comparing the two forms, so a
 map that is found is a proof.
-Not here: what is done with it (equal.py); the linear equations (constraints.py).
+Not here: what is done with it (one_way.py); the linear equations (constraints.py).
 
 Searched are maps in which each parameter of B is a sum of numbers times parameters of A, plus
 a number: permuted, negated, scaled, shifted, merged, tied, transposed, zero; and matrices that

@@ -37,7 +37,11 @@ ORDER = """
     signature conversion arguments pieces stream backend remat kernel build target_numpy target_c
     pipeline
     checkpoint layer_sizes sequence rnn_cell layers weights
-    machine verify inspect generate comparison bench watch
+    machine verify inspect generate
+    comparison.parameter_map comparison.canonical comparison.constraints comparison.matching
+    comparison.links comparison.equal_numbers comparison.guess comparison.rank comparison.one_way
+    comparison.equal comparison.compare comparison.flow comparison
+    bench watch
     commands cli __main__
 """.split()
 

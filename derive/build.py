@@ -122,9 +122,9 @@ def compile_library(
         return _loaded[key]
 
 
-def fingerprint(sources: Mapping[str, str]) -> str:
-    """A digest of what the library of `sources` depends on, flags and processor included."""
-    return _key(sources, FLAGS, find_compiler())
+def key_of(sources: Mapping[str, str], options: Sequence[str]) -> str:
+    """The cache key of what depends on these, on the compiler and on the processor."""
+    return _key(sources, options, find_compiler())
 
 
 _loaded: dict[str, ctypes.CDLL] = {}
@@ -275,28 +275,47 @@ def _from_cache(key: str) -> ctypes.CDLL | None:
 
 def _store(built: Path, key: str) -> Path | None:
     """A copy of `built` in the cache, or None where that cannot be."""
+    return put(built.read_bytes(), key, f"{_checksum(built)}.so")
+
+
+def put(data: bytes, key: str, name: str) -> Path | None:
+    """A file of the cache, there as a whole or not at all; None where that cannot be."""
     folder = cache_folder()
     if folder is None:
         return None
     entry = folder / key
-    path = entry / f"{_checksum(built)}.so"
+    path = entry / name
     try:
         entry.mkdir(mode=0o700, exist_ok=True)
         if _distrust(entry.stat()):
             return None
-        handle, name = tempfile.mkstemp(dir=entry, suffix=".part")
+        handle, part = tempfile.mkstemp(dir=entry, suffix=".part")
         try:
             with open(handle, "wb") as file:
-                file.write(built.read_bytes())
-            os.replace(name, path)
+                file.write(data)
+            os.replace(part, path)
         except OSError:
-            os.unlink(name)
+            os.unlink(part)
             raise
     except OSError:
         return None
     with contextlib.suppress(OSError):  # another process may be pruning too
         _prune(folder, keep=key)
     return path
+
+
+def found(key: str, suffix: str) -> list[Path]:
+    """The files of an entry of the cache that can be trusted, in order; the entry was used."""
+    folder = cache_folder()
+    if folder is None:
+        return []
+    entry = folder / key
+    with contextlib.suppress(OSError):
+        if _distrust(entry.stat()) is None:
+            paths = [p for p in sorted(entry.glob(f"*{suffix}")) if _distrust(p.stat()) is None]
+            os.utime(entry)  # read by _prune
+            return paths
+    return []
 
 
 def _prune(folder: Path, keep: str) -> None:

@@ -18,6 +18,7 @@ from derive.inspect import ALL, FORMATS, STAGES, USUAL
 GOOD, FAILED, WRONG_USE = 0, 1, 2
 
 TARGETS = ("numpy", "c")
+DTYPES = ("float32", "float64")
 
 _EPILOG = (
     "CELL is an entry of the catalogue, with options (lstm, lstm:peephole=true,forget_bias=1), "
@@ -216,6 +217,32 @@ def _bench(cells: tuple[str, ...], **options: Any) -> int:
     from derive.commands import bench
 
     return bench.run(cells, **options)
+
+
+@_derive.command("tune", epilog=_EPILOG)
+@click.argument("cell")
+@click.option("--shapes", multiple=True, metavar="T,B,I,H", help="A shape; may be repeated.")
+@click.option("--threads", default="1", metavar="N,M", help="Numbers of threads. [default: 1]")
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default=DTYPES[0],
+    show_default=True,
+    help="Of the kernel.",
+)
+@click.option("--forget", is_flag=True, help="Forget what was found for CELL.")
+@click.option("--json", "as_json", is_flag=True, help="What was tried and found as JSON.")
+def _tune(
+    cell: str, shapes: tuple[str, ...], threads: str, dtype: str, forget: bool, as_json: bool
+) -> int:
+    """Find the fastest way to run a C kernel here, and remember it.
+
+    All ways give the same bits. Kernels of the same cell, dtype and number of threads that are
+    compiled later use what was found.
+    """
+    from derive.commands import tune
+
+    return tune.run(cell, shapes, threads, dtype, forget, as_json)
 
 
 @_derive.command("flow", epilog=_EPILOG)

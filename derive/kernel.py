@@ -10,9 +10,9 @@ Shapes are written with T time steps, B batch rows, and a width for each array.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from derive.errors import ArgumentError, ArgumentTypeError
 from derive.remat import Remat, to_remat
 from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Stream
+
+if TYPE_CHECKING:
+    from derive.tuned import Tuned
+    from derive.tuning import Tuning
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +66,7 @@ class Gradients:
 
 
 class Kernel:
-    """A compiled cell. Immutable, and safe to call from several threads at once.
+    """A compiled cell. Safe to call from several threads at once; nothing but `tune` changes it.
 
     Wherever arrays are asked for, any array-like of the right shape and a real dtype is
     accepted; a bare array stands for the only input, output or state, a mapping from names is
@@ -96,12 +100,8 @@ class Kernel:
         declared order, then rounded: one seed gives the same parameters for every target and,
         up to rounding, every dtype. A dimension called `seed` goes into the mapping `sizes`.
         """
-        if not isinstance(sizes, Mapping | None):
-            raise ArgumentTypeError(
-                f"sizes must be a mapping from dimensions to lengths, not {kind_text(sizes)}",
-                hint="kernel.init(H=4)",
-            )
-        lengths = self._lengths_of_init({**(sizes or {}), **named})
+        needed = [axis for shape in self.signature.params.values() for axis in shape]
+        lengths = self._lengths("init(", sizes, named, needed)
         random = np.random.Generator(np.random.PCG64(to_count(seed, "seed")))
         params = {}
         for name, axes in self.signature.params.items():
@@ -224,6 +224,48 @@ class Kernel:
         turns = self._backend.turns(call.sizes, packed, inputs, outputs, states)
         return Stream(inputs, outputs, states, turns)
 
+    def tune(
+        self,
+        sizes: Mapping[str, int] | None = None,
+        /,
+        *,
+        T: int | None = None,
+        B: int | None = None,
+        **named: int,
+    ) -> Tuning:
+        """Measures alternatives for calls of T steps and B rows, and uses the fastest from then on.
+
+            print(kernel.tune(T=100, B=32, I=128, H=128))
+
+        All of them give the same bits, so nothing changes but the time. The winner serves calls
+        with the same rows and widths and half to twice as many steps. It is remembered in the
+        cache of compiled kernels: kernels of the same cell, dtype and threads that are compiled
+        later, in any process, use it as well. Takes seconds, and compiles some alternatives.
+        Dimensions called T or B go into the mapping `sizes`.
+        """
+        dims = self.signature.dims()
+        lengths = self._lengths("tune(T=100, B=32, ", sizes, named, dims)
+        counts = {"T": to_count(T, "T"), "B": to_count(B, "B")}
+        for name, length in (*counts.items(), *lengths.items()):
+            if length == 0:
+                raise ArgumentError(f"{name} = 0, so there is nothing to measure", hint=f"{name}=1")
+        from derive.tuning import tune
+
+        return tune(self, Sizes(counts["T"], counts["B"], {dim: lengths[dim] for dim in dims}))
+
+    @property
+    def tuned(self) -> tuple[Tuned, ...]:
+        """The winners in use, those found in earlier processes included."""
+        from derive.tuned import tuned
+
+        return tuned(self._backend)
+
+    def untune(self) -> None:
+        """Forgets what `tune` found for any sizes, in the cache as well."""
+        from derive.tuned import untune
+
+        untune(self._backend)
+
     def step(
         self, params: Mapping[str, Any], x_t: Any, state: Any = None
     ) -> tuple[Array | Arrays, Arrays]:
@@ -243,7 +285,20 @@ class Kernel:
             return next(iter(outputs.values())), states
         return outputs, states
 
-    def _lengths_of_init(self, given: Mapping[str, Any]) -> dict[str, int]:
+    def _lengths(
+        self,
+        call: str,
+        sizes: Mapping[str, Any] | None,
+        named: Mapping[str, Any],
+        axes: Iterable[str | int],
+    ) -> dict[str, int]:
+        """Lengths of dimensions, those of `axes` at least; call: the beginning of a good one."""
+        if not isinstance(sizes, Mapping | None):
+            raise ArgumentTypeError(
+                f"sizes must be a mapping from dimensions to lengths, not {kind_text(sizes)}",
+                hint=f"kernel.{call}H=4)",
+            )
+        given = {**(sizes or {}), **named}
         known = self.signature.dims()
         for name in given:
             if name not in known:
@@ -252,15 +307,14 @@ class Kernel:
                     facts=(f"{self.name} has the dimensions {', '.join(known) or 'none'}",),
                     hint=closest(name, known),
                 )
-        shapes = self.signature.params.values()
-        needed = dict.fromkeys(a for shape in shapes for a in shape if isinstance(a, str))
+        needed = list(dict.fromkeys(axis for axis in axes if isinstance(axis, str)))
         if missing := [name for name in needed if name not in given]:
             names = ", ".join(missing)
-            sizes = ", ".join(f"{name}={given.get(name, 4)}" for name in needed)
+            example = ", ".join(f"{name}={given.get(name, 4)}" for name in needed)
             raise ArgumentError(
-                f"init needs the length of {names}",
-                facts=(f"parameters of {self.name} have the dimensions {', '.join(needed)}",),
-                hint=f"kernel.init({sizes})",
+                f"{call.partition('(')[0]} needs the length of {names}",
+                facts=(f"{self.name} takes {', '.join(needed)}",),
+                hint=f"kernel.{call}{example})",
             )
         return {name: to_count(length, name) for name, length in given.items()}
 

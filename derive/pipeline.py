@@ -16,6 +16,7 @@ import numpy as np
 
 from derive.backend import Backend
 from derive.cell import Cell
+from derive.choice import Choice
 from derive.differentiate import Gradient, reverse_step
 from derive.errors import ArgumentError
 from derive.kernel import Kernel
@@ -109,13 +110,25 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
 
         backend = NumpyBackend(text)
     else:
-        from derive.target_c import CBackend
-
-        plans = schedule(cell).forward, schedule(cell).backward
-        backend = CBackend(
-            text, signature(cell), name, threads, elementwise=all(p.elementwise for p in plans)
-        )
+        backend = _c_backend(cell, text, name, threads)
     return Kernel(signature(cell), backend, name, target=target)
+
+
+def _c_backend(cell: Cell, text: Mapping[str, str], dtype: str, threads: int) -> Backend:
+    from derive.build import FLAGS
+    from derive.target_c import CBackend
+    from derive.tuned import TunedBackend
+
+    own, plans = signature(cell), (schedule(cell).forward, schedule(cell).backward)
+    elementwise = all(plan.elementwise for plan in plans)
+
+    def build(choice: Choice) -> CBackend:
+        flags = (*FLAGS, *choice.flags())
+        return CBackend(
+            text, own, dtype, threads, flags, elementwise=elementwise, team=choice.threads
+        )
+
+    return TunedBackend(build, text, FLAGS, own.dims(), dtype, threads)
 
 
 def signature(cell: Cell) -> Signature:

@@ -57,15 +57,17 @@ class CBackend:
 
     def __init__(
         self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
-        flags: Sequence[str] = FLAGS, *, elementwise: bool = False,
+        flags: Sequence[str] = FLAGS, *, elementwise: bool = False, team: int | None = None,
     ) -> None:  # fmt: skip
-        """elementwise: threads meet once a chunk of steps, not in every step."""
+        """elementwise: threads meet once a chunk of steps, not in every step.  team: how many of
+        the threads take part; None: all where that pays."""
         library = compile_library(files, flags=flags, defines=(f"DK_ONLY_{_TAGS[dtype].upper()}",))
         prefix = f"{signature.name}_{_TAGS[dtype]}"
         self._signature = signature
         self._dtype = np.dtype(dtype)
         self._threads = threads
         self._elementwise = elementwise
+        self._team = team
         self._forward = library[f"{prefix}_forward"]
         self._backward = library[f"{prefix}_backward"]
         self._step = library[f"{prefix}_step"]
@@ -205,10 +207,11 @@ class CBackend:
         args = self._arguments(
             sizes, lengths, reverse, groups, panels, saved, saved_count, workspace, rest
         )
-        if self._pool is None or not self._pays(sizes, groups[0]):
+        team = 1 if self._pool is None else self.team(sizes, groups[0])
+        if self._pool is None or team == 1:
             self._check(function(args, None))
         else:
-            self._check(self._pool(function, args, _Word(self._threads)))
+            self._check(self._pool(function, args, _Word(team)))
 
     def _arguments(
         self, sizes: Sizes, lengths: Array | None, reverse: bool,
@@ -223,6 +226,12 @@ class CBackend:
         words += [_address(panels), 0 if panels is None else panels.size]
         words += [_address(saved), saved_count, _address(workspace), workspace.size, *rest]
         return (_Word * len(words))(*words)
+
+    def team(self, sizes: Sizes, params: Mapping[str, Array | None]) -> int:
+        """How many threads take part in a call."""
+        if self._team is not None:
+            return self._team
+        return self._threads if self._threads > 1 and self._pays(sizes, params) else 1
 
     def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
         """Whether there is work enough to share."""

@@ -36,6 +36,10 @@ FULL = Effort(seconds=0.2, least=3, most=31)
 QUICK = Effort(seconds=0.02, least=3, most=5)
 
 
+#: A contestant's turn: seconds of a call by the clock, and of all processors together.
+Turn = Callable[[], tuple[float, float]]
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """Seconds a call: median and quartiles over rounds.
@@ -52,9 +56,14 @@ class Times:
 
 
 class Clock:
-    """Takes samples of one function. seconds: about how long a call takes."""
+    """Takes samples of one function. seconds: of a call, about; tried out if left out."""
 
-    def __init__(self, function: Callable[[], object], seconds: float) -> None:
+    def __init__(self, function: Callable[[], object], seconds: float | None = None) -> None:
+        if seconds is None:
+            function()
+            start = time.perf_counter()
+            function()
+            seconds = time.perf_counter() - start
         self._function = function
         self._long = seconds > LONG
         self._calls = min(CALLS, 1 + int(SAMPLE / max(seconds, 1e-9)))
@@ -70,10 +79,14 @@ class Clock:
         return seconds / self._calls, (time.process_time() - processor) / self._calls
 
 
-def interleaved(turns: Sequence[Callable[[], tuple[float, float]]], effort: Effort) -> list[Times]:
+def interleaved(turns: Sequence[Turn], effort: Effort) -> list[Times]:
     """Times of each contestant, all of them measured in turn."""
-    samples: list[list[float]] = [[] for _ in turns]
-    busy: list[list[float]] = [[] for _ in turns]
+    return [_times(*zip(*found, strict=True)) for found in rounds(turns, effort)]
+
+
+def rounds(turns: Sequence[Turn], effort: Effort) -> list[list[tuple[float, float]]]:
+    """Of each contestant and each round: seconds a call, and processors kept busy."""
+    samples: list[list[tuple[float, float]]] = [[] for _ in turns]
     order = list(range(len(turns)))
     limit = time.perf_counter() + effort.seconds * len(turns)
     for done in range(effort.most):
@@ -81,13 +94,12 @@ def interleaved(turns: Sequence[Callable[[], tuple[float, float]]], effort: Effo
             break
         for k in order:
             seconds, processor = turns[k]()
-            samples[k].append(seconds)
-            busy[k].append(processor / seconds)
+            samples[k].append((seconds, processor / seconds))
         order.reverse()
-    return [_times(s, b) for s, b in zip(samples, busy, strict=True)]
+    return samples
 
 
-def _times(samples: list[float], busy: list[float]) -> Times:
+def _times(samples: Sequence[float], busy: Sequence[float]) -> Times:
     ordered = sorted(samples)
     last = len(ordered) - 1
     return Times(

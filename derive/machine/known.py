@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from derive.build import cache_folder, fingerprint
+from derive.build import FLAGS, cache_folder, key_of
 from derive.errors import ArgumentError
 from derive.machine.probe import Machine, probe, sources
 
@@ -36,7 +36,7 @@ def machine(threads: int = 1, *, again: bool = False) -> Machine:
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ArgumentError(f"threads must be a positive integer, not {threads!r}")
-    name = f"machine-{fingerprint(sources())}-{threads}.json"
+    name = f"machine-{key_of(sources(), FLAGS)}-{threads}.json"
     if again or name not in _known:
         found = None if again else _remembered(name, threads)
         _known[name] = found or _measured(name, threads)
@@ -45,7 +45,7 @@ def machine(threads: int = 1, *, again: bool = False) -> Machine:
 
 def is_known(threads: int = 1) -> bool:
     """Whether `machine(threads)` would measure nothing."""
-    name = f"machine-{fingerprint(sources())}-{threads}.json"
+    name = f"machine-{key_of(sources(), FLAGS)}-{threads}.json"
     return name in _known or _remembered(name, threads) is not None
 
 

@@ -187,7 +187,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("list", "show", "generate", "verify", "bench"):
+    for command in ("list", "show", "generate", "verify", "bench", "tune"):
         status, out, _ = run(capsys, command, "--help")
         assert status == 0
         assert out.startswith(f"Usage: derive {command}")

@@ -34,8 +34,8 @@ ORDER = """
     simplify formulas differentiate
     plan phases stages saved schedule
     emit
-    signature conversion arguments pieces stream backend remat kernel build target_numpy target_c
-    pipeline
+    signature conversion arguments pieces stream backend remat build choice records tuned kernel
+    target_numpy target_c pipeline bench.measure tuning
     checkpoint layer_sizes sequence rnn_cell layers weights
     machine verify inspect generate
     comparison.parameter_map comparison.canonical comparison.constraints comparison.matching
@@ -49,6 +49,7 @@ ORDER = """
 BACKWARDS = {
     ("language.text", "variants.vary_text"),  # a cell's text may be a variant of another cell
     ("cell", "variants.vary"),  # Cell.vary(...) is a method
+    ("kernel", "tuning"),  # kernel.tune(...) is a method
     ("bench", "commands"),  # CELL means the same there
 }
 

@@ -150,7 +150,7 @@ def measurements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     """Threads of each measurement; every one gives the same rates."""
     monkeypatch.setenv("DERIVE_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(known, "_known", {})
-    monkeypatch.setattr(known, "fingerprint", lambda sources: "key")
+    monkeypatch.setattr(known, "key_of", lambda sources, options: "key")
     done: list[int] = []
 
     def probe(threads: int, samples: int) -> Machine:

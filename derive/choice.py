@@ -5,7 +5,7 @@ Not here: trying them (tuning.py), remembering them (records.py).
 
 An alternative is a macro of the shared header, or a number of threads. Those that change the
 order of a sum are left out: the rows of a chunk (DK_CHUNK_ROWS), products without packing
-(DK_PLAIN_ROWS), the vector width; and, for a single row, whose product is summed in four parts,
+(DK_PLAIN_ROWS), the vector width; and, for a single row, whose product is summed in several parts,
 where W x is contracted.
 """
 

@@ -242,7 +242,7 @@ static dk_status indrnn_f32_forward_prepare(const indrnn_f32_forward_args *args,
     call->at.W_x.at = args->workspace + at.W_x_buffer;
     call->at.W_x.global = 0;
     call->at.W_x.local = sizes->H;
-    call->at.a_h.at = training ? args->saved + kept.a_h : NULL;
+    call->at.a_h.at = (training ? args->saved + kept.a_h : NULL);
     call->at.a_h.global = training ? sizes->H : 0;
     call->at.a_h.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -1358,7 +1358,7 @@ static dk_status indrnn_f64_forward_prepare(const indrnn_f64_forward_args *args,
     call->at.W_x.at = args->workspace + at.W_x_buffer;
     call->at.W_x.global = 0;
     call->at.W_x.local = sizes->H;
-    call->at.a_h.at = training ? args->saved + kept.a_h : NULL;
+    call->at.a_h.at = (training ? args->saved + kept.a_h : NULL);
     call->at.a_h.global = training ? sizes->H : 0;
     call->at.a_h.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;

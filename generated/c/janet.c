@@ -269,10 +269,10 @@ static dk_status janet_f32_forward_prepare(const janet_f32_forward_args *args, c
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.a.at = training ? args->saved + kept.a : NULL;
+    call->at.a.at = (training ? args->saved + kept.a : NULL);
     call->at.a.global = training ? sizes->H : 0;
     call->at.a.local = training ? 0 : 0;
-    call->at.g.at = training ? args->saved + kept.g : NULL;
+    call->at.g.at = (training ? args->saved + kept.g : NULL);
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -1448,10 +1448,10 @@ static dk_status janet_f64_forward_prepare(const janet_f64_forward_args *args, c
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.a.at = training ? args->saved + kept.a : NULL;
+    call->at.a.at = (training ? args->saved + kept.a : NULL);
     call->at.a.global = training ? sizes->H : 0;
     call->at.a.local = training ? 0 : 0;
-    call->at.g.at = training ? args->saved + kept.g : NULL;
+    call->at.g.at = (training ? args->saved + kept.g : NULL);
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;

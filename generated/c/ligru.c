@@ -266,10 +266,10 @@ static dk_status ligru_f32_forward_prepare(const ligru_f32_forward_args *args, c
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.z.at = training ? args->saved + kept.z : NULL;
+    call->at.z.at = (training ? args->saved + kept.z : NULL);
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : 0;
-    call->at.a_n.at = training ? args->saved + kept.a_n : NULL;
+    call->at.a_n.at = (training ? args->saved + kept.a_n : NULL);
     call->at.a_n.global = training ? sizes->H : 0;
     call->at.a_n.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -1431,10 +1431,10 @@ static dk_status ligru_f64_forward_prepare(const ligru_f64_forward_args *args, c
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.z.at = training ? args->saved + kept.z : NULL;
+    call->at.z.at = (training ? args->saved + kept.z : NULL);
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : 0;
-    call->at.a_n.at = training ? args->saved + kept.a_n : NULL;
+    call->at.a_n.at = (training ? args->saved + kept.a_n : NULL);
     call->at.a_n.global = training ? sizes->H : 0;
     call->at.a_n.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;

@@ -263,10 +263,10 @@ static dk_status min_gru_f32_forward_prepare(const min_gru_f32_forward_args *arg
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.z.at = training ? args->saved + kept.z : args->workspace + at.z_buffer;
+    call->at.z.at = (training ? args->saved + kept.z : args->workspace + at.z_buffer);
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : sizes->H;
-    call->at.n.at = training ? args->saved + kept.n : args->workspace + at.n_buffer;
+    call->at.n.at = (training ? args->saved + kept.n : args->workspace + at.n_buffer);
     call->at.n.global = training ? sizes->H : 0;
     call->at.n.local = training ? 0 : sizes->H;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -1365,10 +1365,10 @@ static dk_status min_gru_f64_forward_prepare(const min_gru_f64_forward_args *arg
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.z.at = training ? args->saved + kept.z : args->workspace + at.z_buffer;
+    call->at.z.at = (training ? args->saved + kept.z : args->workspace + at.z_buffer);
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : sizes->H;
-    call->at.n.at = training ? args->saved + kept.n : args->workspace + at.n_buffer;
+    call->at.n.at = (training ? args->saved + kept.n : args->workspace + at.n_buffer);
     call->at.n.global = training ? sizes->H : 0;
     call->at.n.local = training ? 0 : sizes->H;
     call->at.h_next_output.at = args->outputs.h_next;

@@ -327,10 +327,10 @@ static dk_status minimal_rnn_f32_forward_prepare(const minimal_rnn_f32_forward_a
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.z.at = training ? args->saved + kept.z : args->workspace + at.z_buffer;
+    call->at.z.at = (training ? args->saved + kept.z : args->workspace + at.z_buffer);
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : sizes->H;
-    call->at.u.at = training ? args->saved + kept.u : NULL;
+    call->at.u.at = (training ? args->saved + kept.u : NULL);
     call->at.u.global = training ? sizes->H : 0;
     call->at.u.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -1687,10 +1687,10 @@ static dk_status minimal_rnn_f64_forward_prepare(const minimal_rnn_f64_forward_a
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.z.at = training ? args->saved + kept.z : args->workspace + at.z_buffer;
+    call->at.z.at = (training ? args->saved + kept.z : args->workspace + at.z_buffer);
     call->at.z.global = training ? sizes->H : 0;
     call->at.z.local = training ? 0 : sizes->H;
-    call->at.u.at = training ? args->saved + kept.u : NULL;
+    call->at.u.at = (training ? args->saved + kept.u : NULL);
     call->at.u.global = training ? sizes->H : 0;
     call->at.u.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;

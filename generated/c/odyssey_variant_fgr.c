@@ -459,7 +459,7 @@ static dk_status odyssey_variant_fgr_f32_forward_prepare(const odyssey_variant_f
     call->at.o_next.at = (training ? args->saved + kept.o_history : args->workspace + at.o_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.o_next.global = training ? sizes->H : 0;
     call->at.o_next.local = training ? 0 : sizes->H;
-    call->at.g.at = training ? args->saved + kept.g : NULL;
+    call->at.g.at = (training ? args->saved + kept.g : NULL);
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -2611,7 +2611,7 @@ static dk_status odyssey_variant_fgr_f64_forward_prepare(const odyssey_variant_f
     call->at.o_next.at = (training ? args->saved + kept.o_history : args->workspace + at.o_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.o_next.global = training ? sizes->H : 0;
     call->at.o_next.local = training ? 0 : sizes->H;
-    call->at.g.at = training ? args->saved + kept.g : NULL;
+    call->at.g.at = (training ? args->saved + kept.g : NULL);
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;

@@ -237,7 +237,7 @@ static dk_status rnn_activation_relu_f32_forward_prepare(const rnn_activation_re
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.a_h.at = training ? args->saved + kept.a_h : NULL;
+    call->at.a_h.at = (training ? args->saved + kept.a_h : NULL);
     call->at.a_h.global = training ? sizes->H : 0;
     call->at.a_h.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -1267,7 +1267,7 @@ static dk_status rnn_activation_relu_f64_forward_prepare(const rnn_activation_re
     call->at.h_next.at = (training ? args->saved + kept.h_history : args->workspace + at.h_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.h_next.global = training ? sizes->H : 0;
     call->at.h_next.local = training ? 0 : sizes->H;
-    call->at.a_h.at = training ? args->saved + kept.a_h : NULL;
+    call->at.a_h.at = (training ? args->saved + kept.a_h : NULL);
     call->at.a_h.global = training ? sizes->H : 0;
     call->at.a_h.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;

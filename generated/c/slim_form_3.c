@@ -370,7 +370,7 @@ static dk_status slim_form_3_f32_forward_prepare(const slim_form_3_f32_forward_a
     call->at.o.at = args->workspace + at.o_buffer;
     call->at.o.global = 0;
     call->at.o.local = 0;
-    call->at.g.at = training ? args->saved + kept.g : NULL;
+    call->at.g.at = (training ? args->saved + kept.g : NULL);
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -1907,7 +1907,7 @@ static dk_status slim_form_3_f64_forward_prepare(const slim_form_3_f64_forward_a
     call->at.o.at = args->workspace + at.o_buffer;
     call->at.o.global = 0;
     call->at.o.local = 0;
-    call->at.g.at = training ? args->saved + kept.g : NULL;
+    call->at.g.at = (training ? args->saved + kept.g : NULL);
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;

@@ -339,7 +339,7 @@ static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_a
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.g.at = training ? args->saved + kept.g : NULL;
+    call->at.g.at = (training ? args->saved + kept.g : NULL);
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;
@@ -1832,7 +1832,7 @@ static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_a
     call->at.c_next.at = (training ? args->saved + kept.c_history : args->workspace + at.c_buffer) + (reverse ? 0 : sizes->B * sizes->H);
     call->at.c_next.global = training ? sizes->H : 0;
     call->at.c_next.local = training ? 0 : sizes->H;
-    call->at.g.at = training ? args->saved + kept.g : NULL;
+    call->at.g.at = (training ? args->saved + kept.g : NULL);
     call->at.g.global = training ? sizes->H : 0;
     call->at.g.local = training ? 0 : 0;
     call->at.h_next_output.at = args->outputs.h_next;

@@ -12,7 +12,9 @@ call is an array of words in the order of the header.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
+import struct
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -146,7 +148,7 @@ class CBackend:
         ):
             packed = _empty((max(count, 1),), self._dtype)
             words = [*self._size_words(sizes), 0, 0, *map(_address, params.values())]
-            args = (_Word * len(words))(*words)  # pack reads no further
+            args = _words(words)  # pack reads no further
             self._check(function(args, ctypes.c_void_p(_address(packed)), _Word(packed.size)))
             panels.append(packed)
         return panels[0], panels[1]
@@ -162,7 +164,7 @@ class CBackend:
                 sizes, None, False, (params, inputs, first, outputs, last),
                 _panels(params, 0), None, 0, workspace,
             )  # fmt: skip
-            call, check = partial(self._step, ctypes.byref(args), None), self._check
+            call, check = partial(self._step, args, None), self._check
             kept = (params, inputs, outputs, states, workspace)  # the addresses are theirs
 
             def run(_: object = kept) -> None:
@@ -217,7 +219,7 @@ class CBackend:
         self, sizes: Sizes, lengths: Array | None, reverse: bool,
         groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
         saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
-    ) -> ctypes.Array[_Word]:  # fmt: skip
+    ) -> bytes:  # fmt: skip
         """An argument structure: its words in the order of the header, `rest` behind them."""
         words = self._size_words(sizes)
         words += [_address(lengths), int(reverse)]
@@ -225,7 +227,7 @@ class CBackend:
             words += [_address(array) for array in group.values()]
         words += [_address(panels), 0 if panels is None else panels.size]
         words += [_address(saved), saved_count, _address(workspace), workspace.size, *rest]
-        return (_Word * len(words))(*words)
+        return _words(words)
 
     def team(self, sizes: Sizes, params: Mapping[str, Array | None]) -> int:
         """How many threads take part in a call."""
@@ -294,6 +296,16 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     memory = np.empty(size + _CACHE_LINE, np.uint8)
     start = -_address(memory) % _CACHE_LINE
     return np.ndarray(shape, dtype, memory, start)
+
+
+@functools.cache
+def _format(count: int) -> struct.Struct:
+    return struct.Struct(f"{count}N")
+
+
+def _words(words: Sequence[int]) -> bytes:
+    """Machine words in a row, which ctypes hands over as a pointer."""
+    return _format(len(words)).pack(*words)
 
 
 def _address(array: Array | None) -> int:

@@ -170,8 +170,9 @@ def test_alternatives_leave_out_what_is_the_default_anyway() -> None:
     }
     few = offered("lstm", 4, 2, 2)
     assert few["share"] == ["threads take rows"]
-    assert few["contract"] == ["W x in the loop"]
+    assert few["contract"] == ["W x before the loop"]
     assert few["tile"] == ["tiles of 3 rows"]
+    assert offered("lstm", 3, 2, 2)["contract"] == ["W x in the loop"]
 
 
 def test_a_single_row_has_nothing_but_threads_to_choose() -> None:

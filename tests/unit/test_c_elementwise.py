@@ -17,7 +17,9 @@ from test_c_target import WAYS, kernel_of, poisoned  # noqa: F401 - a fixture
 
 from derive import cells, pipeline
 from derive.cell import Cell
+from derive.signature import Sizes
 from derive.target_c import CBackend
+from derive.tuned import TunedBackend
 
 SPECS = ("min_gru", "min_lstm", "sru", "indrnn:activation=tanh")
 TEXTS = ("alone", "alone_mean", "one_wide", "noparams", "wnan", "narrow_next")
@@ -153,13 +155,10 @@ def test_a_second_thread_joins_earlier_where_nobody_waits() -> None:
         cell = cells.from_spec(name)
         kernel = pipeline.compile(cell, "c", "float32", threads=2)
         backend = kernel._backend
-        assert isinstance(backend, CBackend)
-        params = kernel.init(I=width, H=width)
-        case = make(cell, None, False)
-        sizes = type("Sizes", (), {"steps": steps, "rows": rows})()
-        assert case.cell is cell
-        return backend._pays(sizes, params)
+        assert isinstance(backend, TunedBackend) and isinstance(backend.default, CBackend)
+        dims = dict.fromkeys(kernel.signature.dims(), width)
+        return backend.default.team(Sizes(steps, rows, dims), kernel.init(dims)) == 2
 
     assert joins("min_gru", 100, 1, 128) and not joins("min_gru", 1, 1, 128)
-    assert not joins("min_gru", 1000, 1, 16)
-    assert not joins("gru", 100, 1, 128)
+    assert joins("min_gru", 1000, 1, 64) and not joins("min_gru", 1000, 1, 16)
+    assert joins("gru", 100, 1, 128) and not joins("gru", 1000, 1, 64)

@@ -13,6 +13,7 @@ from derive.kernel import Kernel
 from derive.pipeline import schedule
 from derive.signature import Sizes
 from derive.target_c import CBackend
+from derive.tuned import TunedBackend
 
 STEPS = (20_000, 60_000, 100_000)
 MIB = 2**20
@@ -22,8 +23,10 @@ CELLS = ("lstm", "gru", "janet", "lstm:layer_norm=supercell", "min_gru", "min_ls
 def needed(kernel: Kernel, steps: int, rows: int) -> dict[str, int]:
     """Elements of each buffer."""
     backend = kernel._backend
-    assert isinstance(backend, CBackend)
-    memory = backend._memory(Sizes(steps, rows, dict.fromkeys(kernel.signature.dims(), 128)))
+    assert isinstance(backend, TunedBackend) and isinstance(backend.default, CBackend)
+    memory = backend.default._memory(
+        Sizes(steps, rows, dict.fromkeys(kernel.signature.dims(), 128))
+    )
     return {name: getattr(memory, name) for name, _ in memory._fields_}
 
 

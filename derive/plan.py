@@ -107,15 +107,6 @@ class Plan:
     def stages(self, phase: Phase) -> tuple[Stage, ...]:
         return dict(self.phases)[phase]
 
-    def crossing(self) -> tuple[str, ...]:
-        """Arrays computed here that are read by a stage other than their own."""
-        seen: dict[str, None] = {}
-        for _, stages in self.phases:
-            for stage in stages:
-                for name in stage.stores:
-                    seen.setdefault(name)
-        return tuple(seen)
-
 
 #: What a stage is made of: a product or a sum over rows is an Accumulator of one term or more.
 Work = Map | Sum | Accumulator

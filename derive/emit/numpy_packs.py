@@ -191,12 +191,12 @@ class _Packer:
             family.sort(key=lambda item: [self.place.get(n, ("", 0))[1] for n in item[1].names])
             runs.append([])
             for item in family:
-                if runs[-1] and not self.continues(*runs[-1][-1], *item):
+                if runs[-1] and not self.continues(*runs[-1][-1], item[1]):
                     runs.append([])
                 runs[-1].append(item)
         return [run for run in runs if len(run) > 1]
 
-    def continues(self, map_: Map, form: _Form, next_map: Map, next_form: _Form) -> bool:
+    def continues(self, map_: Map, form: _Form, next_form: _Form) -> bool:
         """Whether every operand of the second stands next to that of the first."""
         shape = self.table[map_.out].shape
         for name, following in zip(form.names, next_form.names, strict=True):

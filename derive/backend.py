@@ -9,12 +9,33 @@ Shapes are written with T time steps, B batch rows, and a width for each array.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
 
 from derive.pieces import Sums
 from derive.signature import Array, Arrays, Sizes
 from derive.stream import Turn
+
+#: Arrays in declared order; None stands for zeros.
+Values: TypeAlias = tuple[Array | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Calls with the sizes and options of an earlier one, which look at arrays only to refuse
+    them: None where one of them is not of exactly the type, dtype, layout and shape of before.
+
+    forward(params, panels, inputs, states): as `Backend.forward`, or `Backend.step` with nothing
+    saved; backward(params, panels, inputs, saved, d_outputs, d_states): as `Backend.backward`.
+    panels: what `Backend.pack` made of the parameters, if they are packed.
+    """
+
+    sizes: Sizes
+    forward: Callable[[Values, Any, Values, Values], tuple[Arrays, Arrays, Any] | None]
+    backward: Callable[
+        [Values, Any, Values, Any, Values, Values], tuple[Arrays, Arrays, Arrays] | None
+    ]
 
 
 class Backend(Protocol):
@@ -70,6 +91,21 @@ class Backend(Protocol):
         self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
     ) -> tuple[Arrays, Arrays]:
         """Outputs {name: [B, width]} and next states of one step; sizes.steps is 1."""
+        ...
+
+    def ready(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        reverse: bool,
+        training: bool,
+        step: bool,
+    ) -> Ready | None:
+        """A quick way to repeat a call with these sizes, without lengths; None: there is none.
+
+        Only the shapes of the arrays count, and whether the parameters are packed.
+        """
         ...
 
     def pack(self, sizes: Sizes, params: Arrays) -> Any:

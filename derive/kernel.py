@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from derive.arguments import Arguments, Packed
-from derive.backend import Backend
+from derive.backend import Backend, Ready
 from derive.conversion import closest, kind_text, to_count, to_flag
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.remat import Remat, to_remat
+from derive.repeat import Repeats
 from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Stream
 
@@ -49,6 +50,7 @@ class Run:
     _params: Arrays = field(repr=False)
     _inputs: Arrays = field(repr=False)
     _saved: Any = field(repr=False)
+    _ready: Ready | None = field(default=None, repr=False)
 
     @property
     def output(self) -> Array:
@@ -75,7 +77,7 @@ class Kernel:
     (a TypeError), before anything is computed.
     """
 
-    __slots__ = ("_arguments", "_backend", "dtype", "name", "signature", "target")
+    __slots__ = ("_arguments", "_backend", "_repeats", "dtype", "name", "signature", "target")
 
     def __init__(
         self, signature: Signature, backend: Backend, dtype: Any, *, target: str = ""
@@ -86,6 +88,7 @@ class Kernel:
         self.target = target
         self._backend = backend
         self._arguments = Arguments(signature, self.dtype)
+        self._repeats = Repeats(self._arguments)
 
     def __repr__(self) -> str:
         return f"<Kernel {' '.join(filter(None, (self.name, self.target, str(self.dtype))))}>"
@@ -131,6 +134,13 @@ class Kernel:
         remat: "time" keeps but the states before each of about sqrt(T) pieces of the sequence.
         `backward` then runs every piece forward again; the gradient is the same to the bit.
         """
+        plain = lengths is None and remat is None
+        if plain and (found := self._repeats.forward(params, x, state, reverse, training)):
+            ready, kept_params, inputs, (outputs, states, saved) = found
+            return Run(
+                outputs, states, ready.sizes, None, reverse, training, None,
+                self, kept_params, inputs, saved, ready,
+            )  # fmt: skip
         reverse = to_flag(reverse, "reverse")
         training = to_flag(training, "training")
         remat = to_remat(remat)
@@ -145,6 +155,8 @@ class Kernel:
                 outputs, states, saved = backend.forward(sizes, kept_params, *rest)
             else:
                 outputs, states, saved = self._backend.forward(sizes, kept_params, *rest, training)
+                if plain:
+                    self._repeats.saw(self._backend, call, reverse, training)
         else:
             outputs = self._empty(sizes, self.signature.outputs)
             states = {name: array.copy() for name, array in call.states.items()}
@@ -177,6 +189,12 @@ class Kernel:
                 facts=("it was made with training=False",),
                 hint="kernel.forward(..., training=True)",
             )
+        if run._ready is not None:
+            found = self._repeats.backward(
+                run._ready, run._params, run._inputs, run._saved, d_outputs, d_states
+            )
+            if found is not None:
+                return Gradients(*found)
         sizes = run.sizes
         d_out, d_last = self._arguments.of_backward(sizes, d_outputs, d_states)
         if not (sizes.steps and sizes.rows):
@@ -251,7 +269,9 @@ class Kernel:
                 raise ArgumentError(f"{name} = 0, so there is nothing to measure", hint=f"{name}=1")
         from derive.tuning import tune
 
-        return tune(self, Sizes(counts["T"], counts["B"], {dim: lengths[dim] for dim in dims}))
+        found = tune(self, Sizes(counts["T"], counts["B"], {dim: lengths[dim] for dim in dims}))
+        self._repeats.forget()  # they call what was best until now
+        return found
 
     @property
     def tuned(self) -> tuple[Tuned, ...]:
@@ -265,6 +285,7 @@ class Kernel:
         from derive.tuned import untune
 
         untune(self._backend)
+        self._repeats.forget()
 
     def step(
         self, params: Mapping[str, Any], x_t: Any, state: Any = None
@@ -274,9 +295,13 @@ class Kernel:
         x_t: [B, I], or {input name: array}; of a cell without inputs None.  output: [B, width],
         or {name: array} where the cell has several.  state: {name: [B, width]}.
         """
+        if found := self._repeats.forward(params, x_t, state, False, False, step=True):
+            outputs, states, _ = found[3]
+            return (next(iter(outputs.values())) if len(outputs) == 1 else outputs), states
         call = self._arguments.of_step(params, x_t, state)
         if call.sizes.rows:
             outputs, states = self._backend.step(call.sizes, call.params, call.inputs, call.states)
+            self._repeats.saw(self._backend, call, False, False, step=True)
         else:
             widths = self.signature.outputs.items()
             outputs = {n: np.zeros((0, call.sizes.width(w)), self.dtype) for n, w in widths}

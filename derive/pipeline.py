@@ -17,8 +17,9 @@ import numpy as np
 from derive.backend import Backend
 from derive.cell import Cell
 from derive.choice import Choice
+from derive.conversion import kind_text
 from derive.differentiate import Gradient, reverse_step
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel import Kernel
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
@@ -44,7 +45,7 @@ def _by_text(function: Callable[[Cell], Result]) -> Callable[[Cell], Result]:
 
     @wraps(function)
     def remembered(cell: Cell) -> Result:
-        key = cell.to_text()
+        key = _a_cell(cell).to_text()
         if key not in known:
             known[key] = function(cell)
             if len(known) > _REMEMBERED:
@@ -52,6 +53,15 @@ def _by_text(function: Callable[[Cell], Result]) -> Callable[[Cell], Result]:
         return known[key]
 
     return remembered
+
+
+def _a_cell(value: Any) -> Cell:
+    if isinstance(value, Cell):
+        return value
+    raise ArgumentTypeError(
+        f"cell must be a Cell, not {kind_text(value)}",
+        hint='derive.cells.lstm(), derive.load("mine.cell") or derive.Cell.parse(text)',
+    )
 
 
 @_by_text

@@ -19,12 +19,15 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from derive import direct
 from derive.arguments import Packed
+from derive.backend import Ready, Values
 from derive.build import FLAGS, compile_library
+from derive.direct import Direct, Place
 from derive.errors import BuildError
 from derive.pieces import Sums
 from derive.signature import Array, Arrays, Signature, Sizes
@@ -51,6 +54,9 @@ _CACHE_LINE = 64
 _WORTH_ALIGNING = 4096
 
 _Word = ctypes.c_size_t
+Places: TypeAlias = dict[str, Place]
+#: A number, or the place of an array whose address comes with each call.
+Word: TypeAlias = int | Place
 _BYTE = ctypes.c_char
 
 
@@ -139,6 +145,73 @@ class CBackend:
         )  # fmt: skip
         return outputs, last
 
+    def ready(
+        self, sizes: Sizes, params: Arrays, inputs: Arrays,
+        reverse: bool, training: bool, step: bool,
+    ) -> Ready | None:  # fmt: skip
+        if not direct.usable():
+            return None
+        memory, own, dtype = self._memory(sizes), self._signature, self._dtype
+        packed = isinstance(params, Packed)
+        team = 1 if self._pool is None else self.team(sizes, params)
+        outputs = Fresh(self._shapes(sizes, own.outputs, None if step else sizes.steps), dtype)
+        states = Fresh(self._shapes(sizes, own.states), dtype)
+        likes = Fresh({name: array.shape for name, array in params.items()}, dtype)
+        x = Fresh({name: array.shape for name, array in inputs.items()}, dtype)
+        kept = Fresh({"saved": (memory.saved,)} if training else {}, dtype)
+        running = memory.forward if training else memory.inference
+
+        def call(
+            function: Any, groups: Sequence[Places], panels: int, saved: Place | None, count: int,
+            workspace: int, *rest: int,
+        ) -> Direct:  # fmt: skip
+            place = Place((panels,)) if packed else None
+            buffers = ((place, panels if packed else 0), (saved, count), (Place(None), workspace))
+            words = self._words(sizes, None, reverse, groups, buffers, rest)
+            return Direct(function, words, dtype, self._pool, team)
+
+        run_forward = call(
+            self._step if step else self._forward,
+            (likes.places(), x.places(), states.places(optional=True), outputs.places(),
+             states.places()),
+            memory.forward_packed, kept.places().get("saved"), max(memory.saved, 1), running,
+        )  # fmt: skip
+        run_backward = call(
+            self._backward,
+            (likes.places(), x.places(), outputs.places(optional=True),
+             states.places(optional=True), likes.places(), x.places(), states.places()),
+            memory.backward_packed, Place((memory.saved,)), memory.saved, memory.backward, 0, 0,
+        )  # fmt: skip
+
+        def forward(
+            params: Values, panels: Any, inputs: Values, first: Values
+        ) -> tuple[Arrays, Arrays, Any] | None:
+            out, last, saved = outputs.arrays(), states.arrays(), kept.arrays()
+            status = run_forward((
+                *params, *inputs, *first, *out.values(), *last.values(),
+                *(panels[:1] if packed else ()), *saved.values(), self._workspace(running),
+            ))  # fmt: skip
+            if status is None:
+                return None
+            self._check(status)
+            return out, last, saved.get("saved")
+
+        def backward(
+            params: Values, panels: Any, inputs: Values, saved: Any, d_out: Values, d_last: Values
+        ) -> tuple[Arrays, Arrays, Arrays] | None:
+            d_params, d_inputs, d_first = likes.arrays(), x.arrays(), states.arrays()
+            status = run_backward((
+                *params, *inputs, *d_out, *d_last,
+                *d_params.values(), *d_inputs.values(), *d_first.values(),
+                *(panels[1:] if packed else ()), saved, self._workspace(memory.backward),
+            ))  # fmt: skip
+            if status is None:
+                return None
+            self._check(status)
+            return d_params, d_inputs, d_first
+
+        return Ready(sizes, forward, backward)
+
     def pack(self, sizes: Sizes, params: Arrays) -> tuple[Array, Array]:
         """The matrices of both passes in panels, for many calls with the same parameters."""
         memory = self._memory(sizes)
@@ -148,7 +221,7 @@ class CBackend:
         ):
             packed = _empty((max(count, 1),), self._dtype)
             words = [*self._size_words(sizes), 0, 0, *map(_address, params.values())]
-            args = _words(words)  # pack reads no further
+            args = _packed(words)  # pack reads no further
             self._check(function(args, ctypes.c_void_p(_address(packed)), _Word(packed.size)))
             panels.append(packed)
         return panels[0], panels[1]
@@ -194,12 +267,14 @@ class CBackend:
             self._needed[tuple(words)] = memory
         return memory
 
-    def _fresh(self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None) -> Arrays:
+    def _shapes(
+        self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None
+    ) -> dict[str, tuple[int, ...]]:
         before = (sizes.rows,) if steps is None else (steps, sizes.rows)
-        return {
-            name: _empty((*before, sizes.width(width)), self._dtype)
-            for name, width in widths.items()
-        }
+        return {name: (*before, sizes.width(width)) for name, width in widths.items()}
+
+    def _fresh(self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None) -> Arrays:
+        return Fresh(self._shapes(sizes, widths, steps), self._dtype).arrays()
 
     def _run(
         self, function: Any, sizes: Sizes, lengths: Array | None, reverse: bool,
@@ -220,14 +295,27 @@ class CBackend:
         groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
         saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
     ) -> bytes:  # fmt: skip
-        """An argument structure: its words in the order of the header, `rest` behind them."""
-        words = self._size_words(sizes)
-        words += [_address(lengths), int(reverse)]
+        addresses = [{name: _address(a) for name, a in group.items()} for group in groups]
+        buffers = (
+            (_address(panels), 0 if panels is None else panels.size),
+            (_address(saved), saved_count),
+            (_address(workspace), workspace.size),
+        )
+        return _packed(self._words(sizes, lengths, reverse, addresses, buffers, rest))
+
+    def _words(
+        self, sizes: Sizes, lengths: Array | None, reverse: bool,
+        groups: Sequence[Mapping[str, Word]], buffers: Sequence[tuple[Word | None, int]],
+        rest: Sequence[int],
+    ) -> list[Any]:  # fmt: skip
+        """An argument structure in the order of the header: arrays by name, buffers and how many
+        elements they have, and `rest`."""
+        words: list[Word | None] = [*self._size_words(sizes), _address(lengths), int(reverse)]
         for group in groups:
-            words += [_address(array) for array in group.values()]
-        words += [_address(panels), 0 if panels is None else panels.size]
-        words += [_address(saved), saved_count, _address(workspace), workspace.size, *rest]
-        return _words(words)
+            words += group.values()
+        for buffer in buffers:
+            words += buffer
+        return [0 if word is None else word for word in (*words, *rest)]
 
     def team(self, sizes: Sizes, params: Mapping[str, Array | None]) -> int:
         """How many threads take part in a call."""
@@ -288,11 +376,37 @@ def _panels(params: Arrays, which: int) -> Array | None:
     return params.panels[which] if isinstance(params, Packed) else None
 
 
+class Fresh:
+    """Arrays of these shapes, new ones for each call."""
+
+    __slots__ = ("_dtype", "_shapes")
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
+        self._shapes = [(name, shape, _bytes(shape, dtype)) for name, shape in shapes.items()]
+
+    def arrays(self) -> Arrays:
+        dtype = self._dtype
+        return {
+            name: np.empty(shape, dtype) if size < _WORTH_ALIGNING else _aligned(shape, dtype, size)
+            for name, shape, size in self._shapes
+        }
+
+    def places(self, optional: bool = False) -> Places:
+        return {name: Place(shape, optional) for name, shape, _ in self._shapes}
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    return math.prod(shape) * dtype.itemsize
+
+
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    size = _bytes(shape, dtype)
+    return np.empty(shape, dtype) if size < _WORTH_ALIGNING else _aligned(shape, dtype, size)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
     """An array that begins on a cache line: vectors across two lines take twice as long."""
-    size = math.prod(shape) * dtype.itemsize
-    if size < _WORTH_ALIGNING:
-        return np.empty(shape, dtype)
     memory = np.empty(size + _CACHE_LINE, np.uint8)
     start = -_address(memory) % _CACHE_LINE
     return np.ndarray(shape, dtype, memory, start)
@@ -303,7 +417,7 @@ def _format(count: int) -> struct.Struct:
     return struct.Struct(f"{count}N")
 
 
-def _words(words: Sequence[int]) -> bytes:
+def _packed(words: Sequence[int]) -> bytes:
     """Machine words in a row, which ctypes hands over as a pointer."""
     return _format(len(words)).pack(*words)
 

@@ -111,6 +111,17 @@ class NumpyBackend:
         results: tuple[Arrays, Arrays] = self._step(sizes.rows, params, inputs, states)
         return results
 
+    def ready(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        reverse: bool,
+        training: bool,
+        step: bool,
+    ) -> None:
+        """NumPy itself takes longer than looking at the arrays."""
+
     def pack(self, sizes: Sizes, params: Arrays) -> None:
         """NumPy multiplies with the matrices as they are."""
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from derive import records
-from derive.backend import Backend
+from derive.backend import Backend, Ready
 from derive.choice import Choice
 from derive.conversion import letter
 from derive.errors import BuildError
@@ -144,6 +144,17 @@ class TunedBackend:
         self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
     ) -> tuple[Arrays, Arrays]:
         return self._of(sizes).step(sizes, params, inputs, states)
+
+    def ready(
+        self,
+        sizes: Sizes,
+        params: Arrays,
+        inputs: Arrays,
+        reverse: bool,
+        training: bool,
+        step: bool,
+    ) -> Ready | None:
+        return self._of(sizes).ready(sizes, params, inputs, reverse, training, step)
 
     def pack(self, sizes: Sizes, params: Arrays) -> Any:
         return self.default.pack(sizes, params)

@@ -117,6 +117,9 @@ class Emulated:
 
     # --- Backend ----------------------------------------------------------------------------
 
+    def ready(self, *_: Any) -> None:
+        """Every call is a process of its own."""
+
     def forward(
         self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays,
         lengths: Array | None, reverse: bool, training: bool,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import sympy
 from sympy import Eq
 
+import derive
 from derive import scalar
 from derive.cell import Cell
 from derive.errors import ArgumentTypeError, CellError, DeriveError
@@ -638,3 +640,15 @@ def test_step_of_a_random_cell_computes_what_its_text_says(seed: int) -> None:
                 # Two routes of a few dozen operations each, some through exp: 1e-6 is far
                 # above their rounding and far below any wrong operand.
                 np.testing.assert_allclose(given, wanted, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "function", [derive.compile, derive.emit, derive.differentiate, derive.schedule]
+)
+def test_the_name_of_a_cell_is_no_cell(function: Callable[[Any], Any]) -> None:
+    with pytest.raises(ArgumentTypeError) as caught:
+        function("lstm")
+    assert str(caught.value) == (
+        "cell must be a Cell, not str\n"
+        '  hint: derive.cells.lstm(), derive.load("mine.cell") or derive.Cell.parse(text)'
+    )

@@ -61,6 +61,9 @@ class Strict:
         self.calls += 1
         return kept
 
+    def ready(self, *_: Any) -> None:
+        """Every call comes to `forward`, `backward` and `step`."""
+
     def check_call(
         self, sizes: Sizes, params: Any, inputs: Any, states: Any, steps: tuple[int, ...]
     ) -> tuple[Any, Any, Any]:

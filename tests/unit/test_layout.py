@@ -34,8 +34,8 @@ ORDER = """
     simplify formulas differentiate
     plan phases stages saved schedule
     emit
-    signature conversion arguments pieces stream backend remat build choice records tuned kernel
-    target_numpy target_c pipeline bench.measure tuning
+    signature conversion arguments pieces stream backend remat build choice records tuned
+    repeat kernel target_numpy direct target_c pipeline bench.measure tuning
     checkpoint layer_sizes sequence rnn_cell layers weights
     machine verify inspect generate
     comparison.parameter_map comparison.canonical comparison.constraints comparison.matching
@@ -61,6 +61,7 @@ HOMES = {
     "subprocess": {"derive.build", "derive.bench"},
     "ctypes": {
         "derive.build",
+        "derive.direct",
         "derive.target_c",
         "derive.machine",
         "derive.bench",

@@ -1,0 +1,126 @@
+"""Calls with shapes that were seen before: nothing is converted, and nothing explained.
+
+In: the arguments of a call, and a Backend.  Out: its results, or None, and then the call has to be
+looked at thoroughly (arguments.py, kernel.py), which raises the errors.
+Not here: how arrays are compared with what is expected of them (direct.py).
+
+Names are compared here, shapes and dtypes by the backend. The second call of a kind makes the
+plan that all later ones follow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from derive.arguments import Arguments, Call, Packed
+from derive.backend import Backend, Ready, Values
+from derive.signature import Arrays
+
+#: Kinds of calls whose plans are kept.
+_REMEMBERED = 256
+
+
+class Repeats:
+    """The kinds of calls that one kernel has seen."""
+
+    __slots__ = ("_arguments", "_inputs", "_no_states", "_outputs", "_params", "_seen", "_states")
+
+    def __init__(self, arguments: Arguments) -> None:
+        signature = arguments.signature
+        self._arguments = arguments
+        self._params = tuple(signature.params)
+        self._inputs = tuple(signature.inputs)
+        self._states = tuple(signature.states)
+        self._outputs = tuple(signature.outputs)
+        self._no_states: Values = (None,) * len(self._states)
+        self._seen: dict[object, Ready | None] = {}
+
+    def forget(self) -> None:
+        self._seen.clear()
+
+    def forward(
+        self, params: Any, x: Any, state: Any, reverse: Any, training: Any, step: bool = False
+    ) -> tuple[Ready, Arrays, Arrays, tuple[Arrays, Arrays, Any]] | None:
+        """A call like one before: what made it, parameters, inputs, and results."""
+        inputs = _values(x, self._inputs)
+        if not inputs:
+            return None
+        packed = type(params) is Packed
+        if packed and params.owner is not self._arguments:
+            return None
+        # 1 and np.True_ are found under True, so they are not looked up.
+        if reverse.__class__ is not bool or training.__class__ is not bool:
+            return None
+        given = _values(params, self._params)
+        if given is None:
+            return None
+        ready = self._seen.get((_shape(inputs), _shape(given), packed, reverse, training, step))
+        if ready is None:
+            return None
+        first = self._no_states if state is None else _values(state, self._states)
+        if first is None:
+            return None
+        results = ready.forward(given, params.panels if packed else None, inputs, first)
+        if results is None:
+            return None
+        kept = params if packed else dict(zip(self._params, given, strict=True))
+        return ready, kept, dict(zip(self._inputs, inputs, strict=True)), results
+
+    def saw(
+        self, backend: Backend, call: Call, reverse: bool, training: bool, step: bool = False
+    ) -> None:
+        """A call without lengths that was looked at thoroughly, and ran."""
+        if not call.inputs:
+            return
+        shapes = _shape(tuple(call.inputs.values())), _shape(tuple(call.params.values()))
+        key = (*shapes, type(call.params) is Packed, reverse, training, step)
+        if key not in self._seen:
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
+            self._seen[key] = None
+            return
+        self._seen[key] = backend.ready(
+            call.sizes, call.params, call.inputs, reverse, training, step
+        )
+
+    def backward(
+        self,
+        ready: Ready,
+        params: Arrays,
+        inputs: Arrays,
+        saved: Any,
+        d_outputs: Any,
+        d_states: Any,
+    ) -> tuple[Arrays, Arrays, Arrays] | None:
+        """Gradients of a call that was like one before."""
+        d_out = (
+            (None,) * len(self._outputs) if d_outputs is None else _values(d_outputs, self._outputs)
+        )
+        d_last = self._no_states if d_states is None else _values(d_states, self._states)
+        if d_out is None or d_last is None:
+            return None
+        panels = params.panels if isinstance(params, Packed) else None
+        return ready.backward(
+            tuple(params.values()), panels, tuple(inputs.values()), saved, d_out, d_last
+        )
+
+
+def _values(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """What a dictionary with just these names holds, or the only array; None for all else."""
+    if isinstance(given, dict):
+        if len(given) != len(names):
+            return None
+        try:
+            return tuple([given[name] for name in names])
+        except KeyError:
+            return None
+    if type(given) is np.ndarray and len(names) == 1:
+        return (given,)
+    return None
+
+
+def _shape(arrays: Values) -> tuple[int, ...] | None:
+    """The shape of the first; most other shapes follow from it."""
+    return arrays[0].shape if arrays and type(arrays[0]) is np.ndarray else None

@@ -40,7 +40,7 @@ from derive.errors import BuildError
 NATIVE = "-march=native"
 FLAGS = (
     "-std=c11",
-    "-O3",
+    "-O2",
     NATIVE,
     "-fno-math-errno",
     "-fno-trapping-math",

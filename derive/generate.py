@@ -285,9 +285,6 @@ def _one_by_one(files: Mapping[Cell, Mapping[str, str]]) -> list[Report]:
 
 def verified(cell: Cell, files: Mapping[str, str]) -> Report:
     """The report about the derived gradient of `cell` and about the kernels that `files` make."""
-    from derive.verify import Report, verify_files, verify_program
+    from derive.verify import verify_files
 
-    program = verify_program(pipeline.differentiate(cell), name=cell.name, quick=True)
-    kernels = verify_files(cell, files, quick=True)
-    notes = tuple(dict.fromkeys((*program.notes, *kernels.notes)))
-    return Report(cell.name, program.seed, (*program.rows, *kernels.rows), notes)
+    return verify_files(cell, files, quick=True, program=True)

@@ -83,9 +83,7 @@ SINGLE: Context = {
     "packed": "ps",  # how x86 calls its instructions
     "real": "float",
     "bytes": 4,
-    "intel": "ps",  # in the names of the processor's own operations
-    "intel_256": "__m256",
-    "intel_512": "__m512",
+    "intel": "ps",  # in the names of the processor's instructions
     "suffix": "f",
     "mantissa": 23,
     "bias": 127,
@@ -112,8 +110,6 @@ DOUBLE: Context = {
     "real": "double",
     "bytes": 8,
     "intel": "pd",
-    "intel_256": "__m256d",
-    "intel_512": "__m512d",
     "suffix": "",
     "mantissa": 52,
     "bias": 1023,

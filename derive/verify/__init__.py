@@ -32,7 +32,7 @@ from derive.kernel import Kernel
 from derive.verify.report import Report as Report
 from derive.verify.report import Row as Row
 from derive.verify.session import Progress, Session
-from derive.verify.targets import compile_all, from_files
+from derive.verify.targets import start_building
 
 __all__ = ["Report", "Row", "verify", "verify_files", "verify_program"]
 
@@ -58,12 +58,13 @@ def verify(
     session = Session(
         pipeline.differentiate(cell), cell.name, cell.output_keys, seed, quick, progress
     )
+    building = None if kernels is not None else start_building(cell, targets, dtypes)
     session.program()
-    if kernels is None:
-        built = compile_all(cell, targets, dtypes)
+    if building is not None:
+        built = building.built()
         session.add(built.rows)
         kernels = built.kernels
-    session.kernels(kernels)
+    session.kernels(kernels or ())
     return session.report()
 
 
@@ -84,19 +85,23 @@ def verify_files(
     seed: int = 0,
     progress: Progress | None = None,
     quick: bool = False,
+    program: bool = False,
 ) -> Report:
     """The kernels that given texts make, {path: text}: are they kernels of this cell?
 
     The texts are run. They may have been edited by hand; whatever is wrong with them, down to
-    not compiling, is a row that failed.
+    not compiling, is a row that failed.  program: with the checks of the derived gradient, as
+    `verify` has them.
     """
     from derive import pipeline
 
     gradient = pipeline.differentiate(cell)
-    session = Session(
-        gradient, cell.name, cell.output_keys, seed, quick, progress, parts=("kernels",)
-    )
-    built = from_files(cell, files, dtypes)
+    parts = ("program", "kernels") if program else ("kernels",)
+    session = Session(gradient, cell.name, cell.output_keys, seed, quick, progress, parts)
+    building = start_building(cell, files, dtypes)
+    if program:
+        session.program()
+    built = building.built()
     session.add(built.rows)
     session.kernels(built.kernels)
     return session.report()

@@ -7,7 +7,7 @@ Not here: what is checked of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from derive import build, pipeline
@@ -24,40 +24,60 @@ class Built:
     rows: tuple[Row, ...]
 
 
-def compile_all(cell: Cell, targets: Sequence[str], dtypes: Sequence[str]) -> Built:
-    """A kernel for each target and dtype. Without a C compiler the rows say so."""
-    kernels: list[Kernel] = []
-    rows: list[Row] = []
-    for target in targets:
-        files = pipeline.emit(cell, target)
-        built = from_files(cell, files, dtypes)
-        kernels += built.kernels
-        rows += built.rows
-    return Built(tuple(kernels), tuple(rows))
+class Building:
+    """Kernels in the making. A compiler is a process of its own, so what is checked of the derived
+    Program meanwhile costs no time where there are two processors."""
 
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._side_by_side = ThreadPoolExecutor()
+        self._waiting: list[tuple[str, str, Future[Backend]]] = []
+        self._rows: list[Row] = []
 
-def from_files(cell: Cell, files: Mapping[str, str], dtypes: Sequence[str]) -> Built:
-    """Kernels of given texts: `.py` is the NumPy target, `.c` and `.h` are the C target."""
-    python = {path: text for path, text in files.items() if path.endswith(".py")}
-    c = {path: text for path, text in files.items() if path.endswith((".c", ".h"))}
-    kernels: list[Kernel] = []
-    rows: list[Row] = []
-    for target, texts in (("numpy", python), ("c", c)):
-        if not texts:
-            continue
-        if target == "c" and (why := _no_compiler()):
-            rows += [not_run("build", f"c {dtype}", why) for dtype in dtypes]
-            continue
-        with ThreadPoolExecutor() as side_by_side:  # a compiler is a process of its own
-            waiting = [side_by_side.submit(_backend, cell, target, texts, d) for d in dtypes]
-        for dtype, result in zip(dtypes, waiting, strict=True):
+    def start(self, files: Mapping[str, str], dtypes: Sequence[str]) -> None:
+        """Kernels of given texts: `.py` is the NumPy target, `.c` and `.h` are the C target.
+
+        Without a C compiler the rows say so.
+        """
+        python = {path: text for path, text in files.items() if path.endswith(".py")}
+        c = {path: text for path, text in files.items() if path.endswith((".c", ".h"))}
+        for target, texts in (("numpy", python), ("c", c)):
+            if not texts:
+                continue
+            if target == "c" and (why := _no_compiler()):
+                self._rows += [not_run("build", f"c {dtype}", why) for dtype in dtypes]
+                continue
+            for dtype in dtypes:
+                backend = self._side_by_side.submit(_backend, self._cell, target, texts, dtype)
+                self._waiting.append((target, dtype, backend))
+
+    def built(self) -> Built:
+        """Waits for all of them. What could not be built is a row that failed."""
+        kernels = []
+        rows = list(self._rows)
+        for target, dtype, waiting in self._waiting:
             try:
-                backend = result.result()
-            except Exception as error:  # the text is not ours: whatever it raises is a verdict
+                backend = waiting.result()
+            except Exception as error:  # the text may not be ours: whatever it raises is a verdict
                 rows.append(failed("build", f"{target} {dtype}", error))
             else:
-                kernels.append(Kernel(pipeline.signature(cell), backend, dtype, target=target))
-    return Built(tuple(kernels), tuple(rows))
+                signature = pipeline.signature(self._cell)
+                kernels.append(Kernel(signature, backend, dtype, target=target))
+        self._side_by_side.shutdown()
+        return Built(tuple(kernels), tuple(rows))
+
+
+def start_building(
+    cell: Cell, files: Mapping[str, str] | Sequence[str], dtypes: Sequence[str]
+) -> Building:
+    """A kernel for each dtype, of texts {path: text}, or of what is emitted for some targets."""
+    building = Building(cell)
+    if isinstance(files, Mapping):
+        building.start(files, dtypes)
+    else:
+        for target in files:
+            building.start(pipeline.emit(cell, target), dtypes)
+    return building
 
 
 def failed(check: str, where: str, error: Exception) -> Row:

@@ -11,7 +11,7 @@
  *               No alignment is assumed beyond the element's.
  * Functions     dk_sigmoid_X dk_tanh_X ...: at most 2 ulp, over the whole range, for NaN and
  *               infinity too. Compile without -ffast-math, which breaks them.
- * Products      DK_DEFINE_GROUP(f32, g4, 4) makes the functions for products of one vector with
+ * Products      DK_DEFINE_GROUP(f32, g4, 4, 4) makes the functions for products of one vector with
  *               four matrices at once:
  *                 dk_block_X_g4      units in one block of a panel
  *                 dk_rows_X_g4       rows that one tile can hold
@@ -62,16 +62,16 @@
 #endif
 #endif
 
-#if (DK_VECTOR_BITS == 512 && defined(__AVX512F__)) || (DK_VECTOR_BITS == 256 && defined(__AVX__))
-#include <immintrin.h>
-#endif
-
 /* DK_INLINE: always inlined; with constant arguments it is specialised. DK_FUNCTION: a function
  * of its own, which keeps compilation short. Neither warns where a cell does not use it.
  * DK_UNROLL: the loop that follows has a constant number of turns and is written out. */
 #if defined(__GNUC__)
 #define DK_INLINE static inline __attribute__((always_inline, unused))
+#if defined(__clang__)
 #define DK_FUNCTION static __attribute__((noinline, unused))
+#else
+#define DK_FUNCTION static __attribute__((noinline, noclone, unused))
+#endif
 #else
 #define DK_INLINE static inline
 #define DK_FUNCTION static inline
@@ -324,8 +324,9 @@ DK_INLINE size_t dk_tile_first(size_t total, size_t most, size_t i)
     return count == 0 ? 0 : i * (total / count) + (i < extra ? i : extra);
 }
 
-/* The functions of a product with `gates` matrices in precision `tag`, and their constants. */
-#define DK_DEFINE_GROUP(tag, name, gates)                                                          \
+/* The functions of a product with `gates` matrices in precision `tag`, and their constants. across:
+ * vectors in a row of a tile, DK_VECTORS(gates) for each gate; of more than six gates `wide`. */
+#define DK_DEFINE_GROUP(tag, name, gates, across)                                                  \
     enum {                                                                                         \
         dk_rows_##tag##_##name = DK_ROWS(gates),                                                   \
         dk_vectors_##tag##_##name = DK_VECTORS(gates),                                             \
@@ -350,11 +351,19 @@ DK_INLINE size_t dk_tile_first(size_t total, size_t most, size_t i)
         dk_pack_product_##tag(panel, dk_block_##tag##_##name, gates, units, segment_count,         \
                               matrices, start_count, starts, team);                                \
     }                                                                                              \
-    DK_FUNCTION void dk_tile_##tag##_##name(const dk_product_##tag *product, size_t blocks,        \
-                                            size_t block, size_t first_row, size_t rows,           \
-                                            dk_real_##tag *out, size_t out_stride)                 \
+    /* Rows [first_row, first_row + rows) of a block into out[row][gate][unit]. */                 \
+    DK_INLINE void dk_tile_##tag##_##name(const dk_product_##tag *product, size_t blocks,          \
+                                          size_t block, size_t first_row, size_t rows,             \
+                                          dk_real_##tag *out, size_t out_stride)                   \
     {                                                                                              \
-        dk_multiply_##tag(gates, product, blocks, block, first_row, rows, out, out_stride);        \
+        if (product->panel == NULL) {                                                              \
+            dk_multiply_plain_##tag(product, gates, dk_block_##tag##_##name, block, first_row,     \
+                                    rows, out, out_stride);                                        \
+        } else {                                                                                   \
+            const dk_terms_##tag terms = dk_terms_of_##tag(product, blocks, block, first_row,      \
+                                                           dk_row_##tag##_##name);                 \
+            dk_multiply_##tag##_##across(rows, &terms, out, out_stride);                           \
+        }                                                                                          \
     }                                                                                              \
     /* The whole product for all rows, as what is contracted before the loop. */                   \
     DK_FUNCTION void dk_before_##tag##_##name(const dk_product_##tag *product, size_t units,       \
@@ -497,6 +506,9 @@ DK_INLINE dk_place dk_place_after(dk_place at, size_t count, size_t width)
     return at;
 }
 
+/* Float, unless only the other precision is asked for. */
+#if !defined(DK_ONLY_F64)
+
 /* f32: vectors of float ---------------------------------------------------------- */
 
 typedef float dk_real_f32;
@@ -505,6 +517,8 @@ typedef float dk_real_f32;
 typedef float dk_f32 __attribute__((vector_size(DK_VECTOR_BITS / 8)));
 typedef uint32_t dk_bits_f32 __attribute__((vector_size(DK_VECTOR_BITS / 8)));
 typedef int32_t dk_mask_f32 __attribute__((vector_size(DK_VECTOR_BITS / 8)));
+/* Memory that holds a vector, or the beginning of one; aligned like an element. */
+typedef dk_f32 dk_lanes_f32 __attribute__((aligned(4), may_alias));
 #else
 #define DK_LANES_F32 1
 typedef float dk_f32;
@@ -557,29 +571,42 @@ DK_INLINE void dk_store_f32(float *target, dk_f32 value)
     memcpy(target, &value, sizeof value);
 }
 
-/* Loads and stores of the first lanes alone, where the processor has them. */
+/* Loads and stores of the first lanes alone, where the processor has them. Instructions are written
+ * out: the compiler's header for them takes longer to read than a cell to compile. */
 #if DK_VECTOR_BITS == 512 && defined(__AVX512F__)
 DK_INLINE dk_f32 dk_load_first_f32(const float *source, size_t count)
 {
-    return (dk_f32)_mm512_maskz_loadu_ps((__mmask16)((1u << count) - 1), source);
+    const dk_lanes_f32 *const lanes = (const dk_lanes_f32 *)source;
+    const uint16_t first = (uint16_t)((1u << count) - 1);
+    dk_f32 value;
+    __asm__("vmovups {" "%1, %0%{" "%2%}%{z%}|%0%{" "%2%}%{z%}, %1}" : "=v"(value) : "m"(*lanes), "Yk"(first));
+    return value;
 }
 DK_INLINE void dk_store_first_f32(float *target, dk_f32 value, size_t count)
 {
-    _mm512_mask_storeu_ps(target, (__mmask16)((1u << count) - 1), (__m512)value);
+    dk_lanes_f32 *const lanes = (dk_lanes_f32 *)target;
+    const uint16_t first = (uint16_t)((1u << count) - 1);
+    __asm__("vmovups {" "%1, %0%{" "%2%}|%0%{" "%2%}, %1}" : "+m"(*lanes) : "v"(value), "Yk"(first));
 }
 #elif DK_VECTOR_BITS == 256 && defined(__AVX__)
-DK_INLINE __m256i dk_first_f32(size_t count)
+DK_INLINE dk_mask_f32 dk_first_f32(size_t count)
 {
     const dk_mask_f32 lane = {0, 1, 2, 3, 4, 5, 6, 7};
-    return (__m256i)(lane < (int32_t)count);
+    return lane < (int32_t)count;
 }
 DK_INLINE dk_f32 dk_load_first_f32(const float *source, size_t count)
 {
-    return (dk_f32)_mm256_maskload_ps(source, dk_first_f32(count));
+    const dk_lanes_f32 *const lanes = (const dk_lanes_f32 *)source;
+    const dk_mask_f32 first = dk_first_f32(count);
+    dk_f32 value;
+    __asm__("vmaskmovps {" "%1, %2, %0|%0, %2, %1}" : "=x"(value) : "m"(*lanes), "x"(first));
+    return value;
 }
 DK_INLINE void dk_store_first_f32(float *target, dk_f32 value, size_t count)
 {
-    _mm256_maskstore_ps(target, dk_first_f32(count), (__m256)value);
+    dk_lanes_f32 *const lanes = (dk_lanes_f32 *)target;
+    const dk_mask_f32 first = dk_first_f32(count);
+    __asm__("vmaskmovps {" "%1, %2, %0|%0, %2, %1}" : "+m"(*lanes) : "x"(value), "x"(first));
 }
 #else
 DK_INLINE dk_f32 dk_load_first_f32(const float *source, size_t count)
@@ -626,7 +653,9 @@ DK_INLINE float dk_sum_f32(dk_f32 value)
 {
     float lanes[DK_LANES_F32];
     dk_store_f32(lanes, value);
+    DK_UNROLL
     for (size_t half = DK_LANES_F32 / 2; half > 0; half /= 2) {
+        DK_UNROLL
         for (size_t i = 0; i < half; ++i) {
             lanes[i] += lanes[i + half];
         }
@@ -1102,20 +1131,30 @@ typedef struct dk_segment_f32 {
     size_t depth;  /* elements of a row, the length of the contraction */
 } dk_segment_f32;
 
-/* out[r][v] = start[r][v] + sum over segments and k of operand[first_row + r][k] * panel[k][v],
- * r < rows; added to what out holds where `adds`.
+/* What the sums of a tile consist of: start[r][v], or zero where there is none, and over segments
+ * and k operand[first_row + r][k] * panel[k][v]. */
+typedef struct dk_terms_f32 {
+    const float *start;
+    size_t start_stride;
+    size_t segment_count;
+    const dk_segment_f32 *segments;
+    size_t first_row;
+    const float *panel;
+    size_t panel_step;
+} dk_terms_f32;
+
+/* out[r][v] = the sum, r < rows and v < vectors; added to what out holds where `adds`.
  *
  * Inlined with constant rows, vectors, k_stride (elements between consecutive k of an operand) and
- * adds, which decide every `if` below. start == NULL: zeros. Each sum is a variable of its own:
- * compilers differ in whether they keep the elements of an array in registers. What there is less
- * of, weights or rows, is held in registers for a whole k. */
+ * adds, which decide every `if` below. Each sum is a variable of its own: compilers differ in
+ * whether they keep the elements of an array in registers. What there is less of, weights or rows,
+ * is held in registers for a whole k. */
 DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, const size_t k_stride,
-                                  const int adds, const float *start, size_t start_stride,
-                                  size_t segment_count, const dk_segment_f32 *segments,
-                                  size_t first_row, const float *panel, size_t panel_step,
+                                  const int adds, const dk_terms_f32 *terms,
                                   float *out, size_t out_stride)
 {
     const dk_f32 zero = dk_splat_f32(0);
+    const float *panel = terms->panel;
     dk_f32 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f32 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f32 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
@@ -1124,156 +1163,156 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
     dk_f32 s50 = zero, s51 = zero, s52 = zero, s53 = zero, s54 = zero, s55 = zero;
     dk_f32 s60 = zero, s61 = zero, s62 = zero, s63 = zero, s64 = zero, s65 = zero;
     dk_f32 s70 = zero, s71 = zero, s72 = zero, s73 = zero, s74 = zero, s75 = zero;
-    if (start != NULL) {
+    if (terms->start != NULL) {
         if (0 < rows && 0 < vectors) {
-            s00 = dk_load_f32(start + 0 * start_stride + 0 * DK_LANES_F32);
+            s00 = dk_load_f32(terms->start + 0 * terms->start_stride + 0 * DK_LANES_F32);
         }
         if (0 < rows && 1 < vectors) {
-            s01 = dk_load_f32(start + 0 * start_stride + 1 * DK_LANES_F32);
+            s01 = dk_load_f32(terms->start + 0 * terms->start_stride + 1 * DK_LANES_F32);
         }
         if (0 < rows && 2 < vectors) {
-            s02 = dk_load_f32(start + 0 * start_stride + 2 * DK_LANES_F32);
+            s02 = dk_load_f32(terms->start + 0 * terms->start_stride + 2 * DK_LANES_F32);
         }
         if (0 < rows && 3 < vectors) {
-            s03 = dk_load_f32(start + 0 * start_stride + 3 * DK_LANES_F32);
+            s03 = dk_load_f32(terms->start + 0 * terms->start_stride + 3 * DK_LANES_F32);
         }
         if (0 < rows && 4 < vectors) {
-            s04 = dk_load_f32(start + 0 * start_stride + 4 * DK_LANES_F32);
+            s04 = dk_load_f32(terms->start + 0 * terms->start_stride + 4 * DK_LANES_F32);
         }
         if (0 < rows && 5 < vectors) {
-            s05 = dk_load_f32(start + 0 * start_stride + 5 * DK_LANES_F32);
+            s05 = dk_load_f32(terms->start + 0 * terms->start_stride + 5 * DK_LANES_F32);
         }
         if (1 < rows && 0 < vectors) {
-            s10 = dk_load_f32(start + 1 * start_stride + 0 * DK_LANES_F32);
+            s10 = dk_load_f32(terms->start + 1 * terms->start_stride + 0 * DK_LANES_F32);
         }
         if (1 < rows && 1 < vectors) {
-            s11 = dk_load_f32(start + 1 * start_stride + 1 * DK_LANES_F32);
+            s11 = dk_load_f32(terms->start + 1 * terms->start_stride + 1 * DK_LANES_F32);
         }
         if (1 < rows && 2 < vectors) {
-            s12 = dk_load_f32(start + 1 * start_stride + 2 * DK_LANES_F32);
+            s12 = dk_load_f32(terms->start + 1 * terms->start_stride + 2 * DK_LANES_F32);
         }
         if (1 < rows && 3 < vectors) {
-            s13 = dk_load_f32(start + 1 * start_stride + 3 * DK_LANES_F32);
+            s13 = dk_load_f32(terms->start + 1 * terms->start_stride + 3 * DK_LANES_F32);
         }
         if (1 < rows && 4 < vectors) {
-            s14 = dk_load_f32(start + 1 * start_stride + 4 * DK_LANES_F32);
+            s14 = dk_load_f32(terms->start + 1 * terms->start_stride + 4 * DK_LANES_F32);
         }
         if (1 < rows && 5 < vectors) {
-            s15 = dk_load_f32(start + 1 * start_stride + 5 * DK_LANES_F32);
+            s15 = dk_load_f32(terms->start + 1 * terms->start_stride + 5 * DK_LANES_F32);
         }
         if (2 < rows && 0 < vectors) {
-            s20 = dk_load_f32(start + 2 * start_stride + 0 * DK_LANES_F32);
+            s20 = dk_load_f32(terms->start + 2 * terms->start_stride + 0 * DK_LANES_F32);
         }
         if (2 < rows && 1 < vectors) {
-            s21 = dk_load_f32(start + 2 * start_stride + 1 * DK_LANES_F32);
+            s21 = dk_load_f32(terms->start + 2 * terms->start_stride + 1 * DK_LANES_F32);
         }
         if (2 < rows && 2 < vectors) {
-            s22 = dk_load_f32(start + 2 * start_stride + 2 * DK_LANES_F32);
+            s22 = dk_load_f32(terms->start + 2 * terms->start_stride + 2 * DK_LANES_F32);
         }
         if (2 < rows && 3 < vectors) {
-            s23 = dk_load_f32(start + 2 * start_stride + 3 * DK_LANES_F32);
+            s23 = dk_load_f32(terms->start + 2 * terms->start_stride + 3 * DK_LANES_F32);
         }
         if (2 < rows && 4 < vectors) {
-            s24 = dk_load_f32(start + 2 * start_stride + 4 * DK_LANES_F32);
+            s24 = dk_load_f32(terms->start + 2 * terms->start_stride + 4 * DK_LANES_F32);
         }
         if (2 < rows && 5 < vectors) {
-            s25 = dk_load_f32(start + 2 * start_stride + 5 * DK_LANES_F32);
+            s25 = dk_load_f32(terms->start + 2 * terms->start_stride + 5 * DK_LANES_F32);
         }
         if (3 < rows && 0 < vectors) {
-            s30 = dk_load_f32(start + 3 * start_stride + 0 * DK_LANES_F32);
+            s30 = dk_load_f32(terms->start + 3 * terms->start_stride + 0 * DK_LANES_F32);
         }
         if (3 < rows && 1 < vectors) {
-            s31 = dk_load_f32(start + 3 * start_stride + 1 * DK_LANES_F32);
+            s31 = dk_load_f32(terms->start + 3 * terms->start_stride + 1 * DK_LANES_F32);
         }
         if (3 < rows && 2 < vectors) {
-            s32 = dk_load_f32(start + 3 * start_stride + 2 * DK_LANES_F32);
+            s32 = dk_load_f32(terms->start + 3 * terms->start_stride + 2 * DK_LANES_F32);
         }
         if (3 < rows && 3 < vectors) {
-            s33 = dk_load_f32(start + 3 * start_stride + 3 * DK_LANES_F32);
+            s33 = dk_load_f32(terms->start + 3 * terms->start_stride + 3 * DK_LANES_F32);
         }
         if (3 < rows && 4 < vectors) {
-            s34 = dk_load_f32(start + 3 * start_stride + 4 * DK_LANES_F32);
+            s34 = dk_load_f32(terms->start + 3 * terms->start_stride + 4 * DK_LANES_F32);
         }
         if (3 < rows && 5 < vectors) {
-            s35 = dk_load_f32(start + 3 * start_stride + 5 * DK_LANES_F32);
+            s35 = dk_load_f32(terms->start + 3 * terms->start_stride + 5 * DK_LANES_F32);
         }
         if (4 < rows && 0 < vectors) {
-            s40 = dk_load_f32(start + 4 * start_stride + 0 * DK_LANES_F32);
+            s40 = dk_load_f32(terms->start + 4 * terms->start_stride + 0 * DK_LANES_F32);
         }
         if (4 < rows && 1 < vectors) {
-            s41 = dk_load_f32(start + 4 * start_stride + 1 * DK_LANES_F32);
+            s41 = dk_load_f32(terms->start + 4 * terms->start_stride + 1 * DK_LANES_F32);
         }
         if (4 < rows && 2 < vectors) {
-            s42 = dk_load_f32(start + 4 * start_stride + 2 * DK_LANES_F32);
+            s42 = dk_load_f32(terms->start + 4 * terms->start_stride + 2 * DK_LANES_F32);
         }
         if (4 < rows && 3 < vectors) {
-            s43 = dk_load_f32(start + 4 * start_stride + 3 * DK_LANES_F32);
+            s43 = dk_load_f32(terms->start + 4 * terms->start_stride + 3 * DK_LANES_F32);
         }
         if (4 < rows && 4 < vectors) {
-            s44 = dk_load_f32(start + 4 * start_stride + 4 * DK_LANES_F32);
+            s44 = dk_load_f32(terms->start + 4 * terms->start_stride + 4 * DK_LANES_F32);
         }
         if (4 < rows && 5 < vectors) {
-            s45 = dk_load_f32(start + 4 * start_stride + 5 * DK_LANES_F32);
+            s45 = dk_load_f32(terms->start + 4 * terms->start_stride + 5 * DK_LANES_F32);
         }
         if (5 < rows && 0 < vectors) {
-            s50 = dk_load_f32(start + 5 * start_stride + 0 * DK_LANES_F32);
+            s50 = dk_load_f32(terms->start + 5 * terms->start_stride + 0 * DK_LANES_F32);
         }
         if (5 < rows && 1 < vectors) {
-            s51 = dk_load_f32(start + 5 * start_stride + 1 * DK_LANES_F32);
+            s51 = dk_load_f32(terms->start + 5 * terms->start_stride + 1 * DK_LANES_F32);
         }
         if (5 < rows && 2 < vectors) {
-            s52 = dk_load_f32(start + 5 * start_stride + 2 * DK_LANES_F32);
+            s52 = dk_load_f32(terms->start + 5 * terms->start_stride + 2 * DK_LANES_F32);
         }
         if (5 < rows && 3 < vectors) {
-            s53 = dk_load_f32(start + 5 * start_stride + 3 * DK_LANES_F32);
+            s53 = dk_load_f32(terms->start + 5 * terms->start_stride + 3 * DK_LANES_F32);
         }
         if (5 < rows && 4 < vectors) {
-            s54 = dk_load_f32(start + 5 * start_stride + 4 * DK_LANES_F32);
+            s54 = dk_load_f32(terms->start + 5 * terms->start_stride + 4 * DK_LANES_F32);
         }
         if (5 < rows && 5 < vectors) {
-            s55 = dk_load_f32(start + 5 * start_stride + 5 * DK_LANES_F32);
+            s55 = dk_load_f32(terms->start + 5 * terms->start_stride + 5 * DK_LANES_F32);
         }
         if (6 < rows && 0 < vectors) {
-            s60 = dk_load_f32(start + 6 * start_stride + 0 * DK_LANES_F32);
+            s60 = dk_load_f32(terms->start + 6 * terms->start_stride + 0 * DK_LANES_F32);
         }
         if (6 < rows && 1 < vectors) {
-            s61 = dk_load_f32(start + 6 * start_stride + 1 * DK_LANES_F32);
+            s61 = dk_load_f32(terms->start + 6 * terms->start_stride + 1 * DK_LANES_F32);
         }
         if (6 < rows && 2 < vectors) {
-            s62 = dk_load_f32(start + 6 * start_stride + 2 * DK_LANES_F32);
+            s62 = dk_load_f32(terms->start + 6 * terms->start_stride + 2 * DK_LANES_F32);
         }
         if (6 < rows && 3 < vectors) {
-            s63 = dk_load_f32(start + 6 * start_stride + 3 * DK_LANES_F32);
+            s63 = dk_load_f32(terms->start + 6 * terms->start_stride + 3 * DK_LANES_F32);
         }
         if (6 < rows && 4 < vectors) {
-            s64 = dk_load_f32(start + 6 * start_stride + 4 * DK_LANES_F32);
+            s64 = dk_load_f32(terms->start + 6 * terms->start_stride + 4 * DK_LANES_F32);
         }
         if (6 < rows && 5 < vectors) {
-            s65 = dk_load_f32(start + 6 * start_stride + 5 * DK_LANES_F32);
+            s65 = dk_load_f32(terms->start + 6 * terms->start_stride + 5 * DK_LANES_F32);
         }
         if (7 < rows && 0 < vectors) {
-            s70 = dk_load_f32(start + 7 * start_stride + 0 * DK_LANES_F32);
+            s70 = dk_load_f32(terms->start + 7 * terms->start_stride + 0 * DK_LANES_F32);
         }
         if (7 < rows && 1 < vectors) {
-            s71 = dk_load_f32(start + 7 * start_stride + 1 * DK_LANES_F32);
+            s71 = dk_load_f32(terms->start + 7 * terms->start_stride + 1 * DK_LANES_F32);
         }
         if (7 < rows && 2 < vectors) {
-            s72 = dk_load_f32(start + 7 * start_stride + 2 * DK_LANES_F32);
+            s72 = dk_load_f32(terms->start + 7 * terms->start_stride + 2 * DK_LANES_F32);
         }
         if (7 < rows && 3 < vectors) {
-            s73 = dk_load_f32(start + 7 * start_stride + 3 * DK_LANES_F32);
+            s73 = dk_load_f32(terms->start + 7 * terms->start_stride + 3 * DK_LANES_F32);
         }
         if (7 < rows && 4 < vectors) {
-            s74 = dk_load_f32(start + 7 * start_stride + 4 * DK_LANES_F32);
+            s74 = dk_load_f32(terms->start + 7 * terms->start_stride + 4 * DK_LANES_F32);
         }
         if (7 < rows && 5 < vectors) {
-            s75 = dk_load_f32(start + 7 * start_stride + 5 * DK_LANES_F32);
+            s75 = dk_load_f32(terms->start + 7 * terms->start_stride + 5 * DK_LANES_F32);
         }
     }
-    for (size_t s = 0; s < segment_count; ++s) {
-        const size_t stride = segments[s].stride;
-        const size_t end = segments[s].depth * k_stride;
-        const float *const row0 = segments[s].operand + first_row * stride;
+    for (size_t s = 0; s < terms->segment_count; ++s) {
+        const size_t stride = terms->segments[s].stride;
+        const size_t end = terms->segments[s].depth * k_stride;
+        const float *const row0 = terms->segments[s].operand + terms->first_row * stride;
         const float *const row1 = row0 + (1 < rows ? stride : 0);
         const float *const row2 = row1 + (2 < rows ? stride : 0);
         const float *const row3 = row2 + (3 < rows ? stride : 0);
@@ -1623,7 +1662,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
             }
-            panel += panel_step;
+            panel += terms->panel_step;
         }
     }
     if (0 < rows && 0 < vectors) {
@@ -1822,36 +1861,36 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
 
 /* The same for a row that is the only one, never adding. It has too few sums to hide the latency of
  * an addition, so DK_SPLIT consecutive k have sums of their own. */
-DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
-                                 size_t segment_count, const dk_segment_f32 *segments,
-                                 const float *panel, size_t panel_step, float *out)
+DK_INLINE void dk_multiply_row_f32(const size_t vectors, const dk_terms_f32 *terms,
+                                 float *out)
 {
     const dk_f32 zero = dk_splat_f32(0);
+    const float *panel = terms->panel;
     dk_f32 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f32 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f32 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
     dk_f32 s30 = zero, s31 = zero, s32 = zero, s33 = zero, s34 = zero, s35 = zero;
     if (0 < vectors) {
-        s00 = dk_load_f32(start + 0 * DK_LANES_F32);
+        s00 = dk_load_f32(terms->start + 0 * DK_LANES_F32);
     }
     if (1 < vectors) {
-        s01 = dk_load_f32(start + 1 * DK_LANES_F32);
+        s01 = dk_load_f32(terms->start + 1 * DK_LANES_F32);
     }
     if (2 < vectors) {
-        s02 = dk_load_f32(start + 2 * DK_LANES_F32);
+        s02 = dk_load_f32(terms->start + 2 * DK_LANES_F32);
     }
     if (3 < vectors) {
-        s03 = dk_load_f32(start + 3 * DK_LANES_F32);
+        s03 = dk_load_f32(terms->start + 3 * DK_LANES_F32);
     }
     if (4 < vectors) {
-        s04 = dk_load_f32(start + 4 * DK_LANES_F32);
+        s04 = dk_load_f32(terms->start + 4 * DK_LANES_F32);
     }
     if (5 < vectors) {
-        s05 = dk_load_f32(start + 5 * DK_LANES_F32);
+        s05 = dk_load_f32(terms->start + 5 * DK_LANES_F32);
     }
-    for (size_t s = 0; s < segment_count; ++s) {
-        const size_t depth = segments[s].depth;
-        const float *const row = segments[s].operand;
+    for (size_t s = 0; s < terms->segment_count; ++s) {
+        const size_t depth = terms->segments[s].depth;
+        const float *const row = terms->segments[s].operand;
         size_t k = 0;
         for (; depth - k >= DK_SPLIT; k += DK_SPLIT) {
             if (0 < DK_SPLIT) {
@@ -1873,7 +1912,7 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
                 if (5 < vectors) {
                     s05 += row[k + 0] * dk_load_f32(panel + 5 * DK_LANES_F32);
                 }
-                panel += panel_step;
+                panel += terms->panel_step;
             }
             if (1 < DK_SPLIT) {
                 if (0 < vectors) {
@@ -1894,7 +1933,7 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
                 if (5 < vectors) {
                     s15 += row[k + 1] * dk_load_f32(panel + 5 * DK_LANES_F32);
                 }
-                panel += panel_step;
+                panel += terms->panel_step;
             }
             if (2 < DK_SPLIT) {
                 if (0 < vectors) {
@@ -1915,7 +1954,7 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
                 if (5 < vectors) {
                     s25 += row[k + 2] * dk_load_f32(panel + 5 * DK_LANES_F32);
                 }
-                panel += panel_step;
+                panel += terms->panel_step;
             }
             if (3 < DK_SPLIT) {
                 if (0 < vectors) {
@@ -1936,7 +1975,7 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
                 if (5 < vectors) {
                     s35 += row[k + 3] * dk_load_f32(panel + 5 * DK_LANES_F32);
                 }
-                panel += panel_step;
+                panel += terms->panel_step;
             }
         }
         for (; k < depth; ++k) {
@@ -1958,7 +1997,7 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
             if (5 < vectors) {
                 s05 += row[k] * dk_load_f32(panel + 5 * DK_LANES_F32);
             }
-            panel += panel_step;
+            panel += terms->panel_step;
         }
     }
     if (0 < vectors) {
@@ -1981,76 +2020,204 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const float *start,
     }
 }
 
-/* The variant for a number of rows known only now. */
-DK_INLINE void dk_multiply_chunk_f32(size_t rows, const size_t rows_max, const size_t vectors,
-                                   const float *start, size_t start_stride, size_t segment_count,
-                                   const dk_segment_f32 *segments, size_t first_row,
-                                   const float *panel, size_t panel_step, float *out,
-                                   size_t out_stride)
+/* Tiles of so many vectors, for a number of rows known only now. */
+DK_FUNCTION void dk_multiply_f32_3(size_t rows, const dk_terms_f32 *terms,
+                                 float *out, size_t out_stride)
 {
     switch (rows) {
     case 1:
-        if (first_row == 0) {
-            dk_multiply_row_f32(vectors, start, segment_count, segments, panel, panel_step, out);
+        if (terms->first_row == 0) {
+            dk_multiply_row_f32(3, terms, out);
         } else { /* the last of several: summed as they are */
-            dk_multiply_rows_f32(1, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
+            dk_multiply_rows_f32(1, 3, 1, 0, terms, out, out_stride);
         }
         break;
-#if DK_ROWS_MAX >= 2
+#if DK_ROWS(3) >= 2
     case 2:
-        if (2 <= rows_max) {
-            dk_multiply_rows_f32(2, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f32(2, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 3
+#if DK_ROWS(3) >= 3
     case 3:
-        if (3 <= rows_max) {
-            dk_multiply_rows_f32(3, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f32(3, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 4
+#if DK_ROWS(3) >= 4
     case 4:
-        if (4 <= rows_max) {
-            dk_multiply_rows_f32(4, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f32(4, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 5
+#if DK_ROWS(3) >= 5
     case 5:
-        if (5 <= rows_max) {
-            dk_multiply_rows_f32(5, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f32(5, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 6
+#if DK_ROWS(3) >= 6
     case 6:
-        if (6 <= rows_max) {
-            dk_multiply_rows_f32(6, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f32(6, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 7
+#if DK_ROWS(3) >= 7
     case 7:
-        if (7 <= rows_max) {
-            dk_multiply_rows_f32(7, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f32(7, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 8
+#if DK_ROWS(3) >= 8
     case 8:
-        if (8 <= rows_max) {
-            dk_multiply_rows_f32(8, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
+        dk_multiply_rows_f32(8, 3, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+DK_FUNCTION void dk_multiply_f32_4(size_t rows, const dk_terms_f32 *terms,
+                                 float *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f32(4, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f32(1, 4, 1, 0, terms, out, out_stride);
         }
+        break;
+#if DK_ROWS(4) >= 2
+    case 2:
+        dk_multiply_rows_f32(2, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 3
+    case 3:
+        dk_multiply_rows_f32(3, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 4
+    case 4:
+        dk_multiply_rows_f32(4, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 5
+    case 5:
+        dk_multiply_rows_f32(5, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 6
+    case 6:
+        dk_multiply_rows_f32(6, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 7
+    case 7:
+        dk_multiply_rows_f32(7, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 8
+    case 8:
+        dk_multiply_rows_f32(8, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+DK_FUNCTION void dk_multiply_f32_5(size_t rows, const dk_terms_f32 *terms,
+                                 float *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f32(5, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f32(1, 5, 1, 0, terms, out, out_stride);
+        }
+        break;
+#if DK_ROWS(5) >= 2
+    case 2:
+        dk_multiply_rows_f32(2, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 3
+    case 3:
+        dk_multiply_rows_f32(3, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 4
+    case 4:
+        dk_multiply_rows_f32(4, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 5
+    case 5:
+        dk_multiply_rows_f32(5, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 6
+    case 6:
+        dk_multiply_rows_f32(6, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 7
+    case 7:
+        dk_multiply_rows_f32(7, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 8
+    case 8:
+        dk_multiply_rows_f32(8, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+DK_FUNCTION void dk_multiply_f32_6(size_t rows, const dk_terms_f32 *terms,
+                                 float *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f32(6, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f32(1, 6, 1, 0, terms, out, out_stride);
+        }
+        break;
+#if DK_ROWS(6) >= 2
+    case 2:
+        dk_multiply_rows_f32(2, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 3
+    case 3:
+        dk_multiply_rows_f32(3, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 4
+    case 4:
+        dk_multiply_rows_f32(4, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 5
+    case 5:
+        dk_multiply_rows_f32(5, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 6
+    case 6:
+        dk_multiply_rows_f32(6, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 7
+    case 7:
+        dk_multiply_rows_f32(7, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 8
+    case 8:
+        dk_multiply_rows_f32(8, 6, 1, 0, terms, out, out_stride);
         break;
 #endif
     default:
@@ -2186,46 +2353,41 @@ DK_FUNCTION void dk_multiply_plain_f32(const dk_product_f32 *product, size_t gat
     }
 }
 
-/* One tile: rows [first_row, first_row + rows) of one of `blocks` blocks, rows <= dk_rows_..., into
- * out[row][gate][unit]. More than six gates go in chunks of three or four vectors. */
-DK_INLINE void dk_multiply_f32(const size_t gates, const dk_product_f32 *product, size_t blocks,
-                             size_t block, size_t first_row, size_t rows, float *out, size_t out_stride)
+/* The sums of rows from first_row on of one of `blocks` blocks of a packed product; `step` elements
+ * are one line of its panel. */
+DK_INLINE dk_terms_f32 dk_terms_of_f32(const dk_product_f32 *product, size_t blocks,
+                                        size_t block, size_t first_row, size_t step)
 {
-    const size_t step = gates * DK_VECTORS(gates) * DK_LANES_F32;
-    if (product->panel == NULL) {
-        dk_multiply_plain_f32(product, gates, step / gates, block, first_row, rows, out, out_stride);
-        return;
-    }
-    const float *start = product->panel + block * (product->depth + 1) * step;
-    const float *panel = start + step;
-    const dk_segment_f32 *segments = product->segments;
-    size_t segment_count = product->segment_count;
-    size_t start_stride = 0;
+    const float *const panel = product->panel + block * (product->depth + 1) * step;
+    dk_terms_f32 terms = {panel, 0, product->segment_count, product->segments,
+                          first_row, panel + step, step};
     if (product->before != NULL) {
-        start_stride = blocks * step;
-        start = product->before + first_row * start_stride + block * step;
-        panel += product->skip * step;
-        segments += product->skipped_segments;
-        segment_count -= product->skipped_segments;
+        terms.start_stride = blocks * step;
+        terms.start = product->before + first_row * terms.start_stride + block * step;
+        terms.segment_count -= product->skipped_segments;
+        terms.segments += product->skipped_segments;
+        terms.panel += product->skip * step;
     }
-    if (gates <= 6) {
-        dk_multiply_chunk_f32(rows, DK_ROWS(gates), gates * DK_VECTORS(gates), start, start_stride,
-                              segment_count, segments, first_row, panel, step, out, out_stride);
-    } else {
-        const size_t chunks = (gates + 3) / 4;
-        const size_t vectors = gates / chunks;
-        size_t done = 0;
-        for (size_t chunk = 0; chunk < gates % chunks; ++chunk) {
-            dk_multiply_chunk_f32(rows, DK_ROWS(gates), vectors + 1, start + done, start_stride,
-                                  segment_count, segments, first_row, panel + done, step,
-                                  out + done, out_stride);
-            done += (vectors + 1) * DK_LANES_F32;
+    return terms;
+}
+
+/* More than six gates go in chunks of three or four vectors. */
+DK_FUNCTION void dk_multiply_f32_wide(size_t rows, const dk_terms_f32 *terms,
+                                 float *out, size_t out_stride)
+{
+    const size_t gates = terms->panel_step / DK_LANES_F32;
+    const size_t chunks = (gates + 3) / 4;
+    dk_terms_f32 part = *terms;
+    for (size_t chunk = 0; chunk < chunks; ++chunk) {
+        const size_t vectors = gates / chunks + (chunk < gates % chunks);
+        if (vectors == 3) {
+            dk_multiply_f32_3(rows, &part, out, out_stride);
+        } else {
+            dk_multiply_f32_4(rows, &part, out, out_stride);
         }
-        for (; done < gates * DK_LANES_F32; done += vectors * DK_LANES_F32) {
-            dk_multiply_chunk_f32(rows, DK_ROWS(gates), vectors, start + done, start_stride,
-                                  segment_count, segments, first_row, panel + done, step,
-                                  out + done, out_stride);
-        }
+        part.start += vectors * DK_LANES_F32;
+        part.panel += vectors * DK_LANES_F32;
+        out += vectors * DK_LANES_F32;
     }
 }
 
@@ -2357,16 +2519,15 @@ DK_INLINE void dk_outer_tile_f32(const size_t vectors, size_t depth, const float
                                const float *right, float *out, size_t out_stride,
                                size_t height, size_t width)
 {
-    const dk_segment_f32 segment = {left, 1, depth};
     const size_t step = vectors * DK_LANES_F32;
+    const dk_segment_f32 segment = {left, 1, depth};
+    const dk_terms_f32 terms = {NULL, 0, 1, &segment, 0, right, step};
     float sums[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F32];
     if (height >= DK_OUTER_ROWS && width >= step) {
-        dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, NULL, 0, 1, &segment, 0, right,
-                             step, out, out_stride);
+        dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, &terms, out, out_stride);
         return;
     }
-    dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 0, NULL, 0, 1, &segment, 0, right, step,
-                         sums, step);
+    dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 0, &terms, sums, step);
     for (size_t i = 0; i < DK_OUTER_ROWS && i < height; ++i) {
         for (size_t j = 0; j < step && j < width; j += DK_LANES_F32) {
             float *const place = out + i * out_stride + j;
@@ -2704,6 +2865,10 @@ DK_INLINE dk_f32 dk_load_left_f32(const int64_t *lengths, size_t first, size_t s
     }
     return dk_load_f32(lanes);
 }
+#endif
+
+/* Double, unless only the other precision is asked for. */
+#if !defined(DK_ONLY_F32)
 
 /* f64: vectors of double ---------------------------------------------------------- */
 
@@ -2713,6 +2878,8 @@ typedef double dk_real_f64;
 typedef double dk_f64 __attribute__((vector_size(DK_VECTOR_BITS / 8)));
 typedef uint64_t dk_bits_f64 __attribute__((vector_size(DK_VECTOR_BITS / 8)));
 typedef int64_t dk_mask_f64 __attribute__((vector_size(DK_VECTOR_BITS / 8)));
+/* Memory that holds a vector, or the beginning of one; aligned like an element. */
+typedef dk_f64 dk_lanes_f64 __attribute__((aligned(8), may_alias));
 #else
 #define DK_LANES_F64 1
 typedef double dk_f64;
@@ -2765,29 +2932,42 @@ DK_INLINE void dk_store_f64(double *target, dk_f64 value)
     memcpy(target, &value, sizeof value);
 }
 
-/* Loads and stores of the first lanes alone, where the processor has them. */
+/* Loads and stores of the first lanes alone, where the processor has them. Instructions are written
+ * out: the compiler's header for them takes longer to read than a cell to compile. */
 #if DK_VECTOR_BITS == 512 && defined(__AVX512F__)
 DK_INLINE dk_f64 dk_load_first_f64(const double *source, size_t count)
 {
-    return (dk_f64)_mm512_maskz_loadu_pd((__mmask8)((1u << count) - 1), source);
+    const dk_lanes_f64 *const lanes = (const dk_lanes_f64 *)source;
+    const uint16_t first = (uint16_t)((1u << count) - 1);
+    dk_f64 value;
+    __asm__("vmovupd {" "%1, %0%{" "%2%}%{z%}|%0%{" "%2%}%{z%}, %1}" : "=v"(value) : "m"(*lanes), "Yk"(first));
+    return value;
 }
 DK_INLINE void dk_store_first_f64(double *target, dk_f64 value, size_t count)
 {
-    _mm512_mask_storeu_pd(target, (__mmask8)((1u << count) - 1), (__m512d)value);
+    dk_lanes_f64 *const lanes = (dk_lanes_f64 *)target;
+    const uint16_t first = (uint16_t)((1u << count) - 1);
+    __asm__("vmovupd {" "%1, %0%{" "%2%}|%0%{" "%2%}, %1}" : "+m"(*lanes) : "v"(value), "Yk"(first));
 }
 #elif DK_VECTOR_BITS == 256 && defined(__AVX__)
-DK_INLINE __m256i dk_first_f64(size_t count)
+DK_INLINE dk_mask_f64 dk_first_f64(size_t count)
 {
     const dk_mask_f64 lane = {0, 1, 2, 3};
-    return (__m256i)(lane < (int64_t)count);
+    return lane < (int64_t)count;
 }
 DK_INLINE dk_f64 dk_load_first_f64(const double *source, size_t count)
 {
-    return (dk_f64)_mm256_maskload_pd(source, dk_first_f64(count));
+    const dk_lanes_f64 *const lanes = (const dk_lanes_f64 *)source;
+    const dk_mask_f64 first = dk_first_f64(count);
+    dk_f64 value;
+    __asm__("vmaskmovpd {" "%1, %2, %0|%0, %2, %1}" : "=x"(value) : "m"(*lanes), "x"(first));
+    return value;
 }
 DK_INLINE void dk_store_first_f64(double *target, dk_f64 value, size_t count)
 {
-    _mm256_maskstore_pd(target, dk_first_f64(count), (__m256d)value);
+    dk_lanes_f64 *const lanes = (dk_lanes_f64 *)target;
+    const dk_mask_f64 first = dk_first_f64(count);
+    __asm__("vmaskmovpd {" "%1, %2, %0|%0, %2, %1}" : "+m"(*lanes) : "x"(value), "x"(first));
 }
 #else
 DK_INLINE dk_f64 dk_load_first_f64(const double *source, size_t count)
@@ -2834,7 +3014,9 @@ DK_INLINE double dk_sum_f64(dk_f64 value)
 {
     double lanes[DK_LANES_F64];
     dk_store_f64(lanes, value);
+    DK_UNROLL
     for (size_t half = DK_LANES_F64 / 2; half > 0; half /= 2) {
+        DK_UNROLL
         for (size_t i = 0; i < half; ++i) {
             lanes[i] += lanes[i + half];
         }
@@ -3326,20 +3508,30 @@ typedef struct dk_segment_f64 {
     size_t depth;  /* elements of a row, the length of the contraction */
 } dk_segment_f64;
 
-/* out[r][v] = start[r][v] + sum over segments and k of operand[first_row + r][k] * panel[k][v],
- * r < rows; added to what out holds where `adds`.
+/* What the sums of a tile consist of: start[r][v], or zero where there is none, and over segments
+ * and k operand[first_row + r][k] * panel[k][v]. */
+typedef struct dk_terms_f64 {
+    const double *start;
+    size_t start_stride;
+    size_t segment_count;
+    const dk_segment_f64 *segments;
+    size_t first_row;
+    const double *panel;
+    size_t panel_step;
+} dk_terms_f64;
+
+/* out[r][v] = the sum, r < rows and v < vectors; added to what out holds where `adds`.
  *
  * Inlined with constant rows, vectors, k_stride (elements between consecutive k of an operand) and
- * adds, which decide every `if` below. start == NULL: zeros. Each sum is a variable of its own:
- * compilers differ in whether they keep the elements of an array in registers. What there is less
- * of, weights or rows, is held in registers for a whole k. */
+ * adds, which decide every `if` below. Each sum is a variable of its own: compilers differ in
+ * whether they keep the elements of an array in registers. What there is less of, weights or rows,
+ * is held in registers for a whole k. */
 DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, const size_t k_stride,
-                                  const int adds, const double *start, size_t start_stride,
-                                  size_t segment_count, const dk_segment_f64 *segments,
-                                  size_t first_row, const double *panel, size_t panel_step,
+                                  const int adds, const dk_terms_f64 *terms,
                                   double *out, size_t out_stride)
 {
     const dk_f64 zero = dk_splat_f64(0);
+    const double *panel = terms->panel;
     dk_f64 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f64 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f64 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
@@ -3348,156 +3540,156 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
     dk_f64 s50 = zero, s51 = zero, s52 = zero, s53 = zero, s54 = zero, s55 = zero;
     dk_f64 s60 = zero, s61 = zero, s62 = zero, s63 = zero, s64 = zero, s65 = zero;
     dk_f64 s70 = zero, s71 = zero, s72 = zero, s73 = zero, s74 = zero, s75 = zero;
-    if (start != NULL) {
+    if (terms->start != NULL) {
         if (0 < rows && 0 < vectors) {
-            s00 = dk_load_f64(start + 0 * start_stride + 0 * DK_LANES_F64);
+            s00 = dk_load_f64(terms->start + 0 * terms->start_stride + 0 * DK_LANES_F64);
         }
         if (0 < rows && 1 < vectors) {
-            s01 = dk_load_f64(start + 0 * start_stride + 1 * DK_LANES_F64);
+            s01 = dk_load_f64(terms->start + 0 * terms->start_stride + 1 * DK_LANES_F64);
         }
         if (0 < rows && 2 < vectors) {
-            s02 = dk_load_f64(start + 0 * start_stride + 2 * DK_LANES_F64);
+            s02 = dk_load_f64(terms->start + 0 * terms->start_stride + 2 * DK_LANES_F64);
         }
         if (0 < rows && 3 < vectors) {
-            s03 = dk_load_f64(start + 0 * start_stride + 3 * DK_LANES_F64);
+            s03 = dk_load_f64(terms->start + 0 * terms->start_stride + 3 * DK_LANES_F64);
         }
         if (0 < rows && 4 < vectors) {
-            s04 = dk_load_f64(start + 0 * start_stride + 4 * DK_LANES_F64);
+            s04 = dk_load_f64(terms->start + 0 * terms->start_stride + 4 * DK_LANES_F64);
         }
         if (0 < rows && 5 < vectors) {
-            s05 = dk_load_f64(start + 0 * start_stride + 5 * DK_LANES_F64);
+            s05 = dk_load_f64(terms->start + 0 * terms->start_stride + 5 * DK_LANES_F64);
         }
         if (1 < rows && 0 < vectors) {
-            s10 = dk_load_f64(start + 1 * start_stride + 0 * DK_LANES_F64);
+            s10 = dk_load_f64(terms->start + 1 * terms->start_stride + 0 * DK_LANES_F64);
         }
         if (1 < rows && 1 < vectors) {
-            s11 = dk_load_f64(start + 1 * start_stride + 1 * DK_LANES_F64);
+            s11 = dk_load_f64(terms->start + 1 * terms->start_stride + 1 * DK_LANES_F64);
         }
         if (1 < rows && 2 < vectors) {
-            s12 = dk_load_f64(start + 1 * start_stride + 2 * DK_LANES_F64);
+            s12 = dk_load_f64(terms->start + 1 * terms->start_stride + 2 * DK_LANES_F64);
         }
         if (1 < rows && 3 < vectors) {
-            s13 = dk_load_f64(start + 1 * start_stride + 3 * DK_LANES_F64);
+            s13 = dk_load_f64(terms->start + 1 * terms->start_stride + 3 * DK_LANES_F64);
         }
         if (1 < rows && 4 < vectors) {
-            s14 = dk_load_f64(start + 1 * start_stride + 4 * DK_LANES_F64);
+            s14 = dk_load_f64(terms->start + 1 * terms->start_stride + 4 * DK_LANES_F64);
         }
         if (1 < rows && 5 < vectors) {
-            s15 = dk_load_f64(start + 1 * start_stride + 5 * DK_LANES_F64);
+            s15 = dk_load_f64(terms->start + 1 * terms->start_stride + 5 * DK_LANES_F64);
         }
         if (2 < rows && 0 < vectors) {
-            s20 = dk_load_f64(start + 2 * start_stride + 0 * DK_LANES_F64);
+            s20 = dk_load_f64(terms->start + 2 * terms->start_stride + 0 * DK_LANES_F64);
         }
         if (2 < rows && 1 < vectors) {
-            s21 = dk_load_f64(start + 2 * start_stride + 1 * DK_LANES_F64);
+            s21 = dk_load_f64(terms->start + 2 * terms->start_stride + 1 * DK_LANES_F64);
         }
         if (2 < rows && 2 < vectors) {
-            s22 = dk_load_f64(start + 2 * start_stride + 2 * DK_LANES_F64);
+            s22 = dk_load_f64(terms->start + 2 * terms->start_stride + 2 * DK_LANES_F64);
         }
         if (2 < rows && 3 < vectors) {
-            s23 = dk_load_f64(start + 2 * start_stride + 3 * DK_LANES_F64);
+            s23 = dk_load_f64(terms->start + 2 * terms->start_stride + 3 * DK_LANES_F64);
         }
         if (2 < rows && 4 < vectors) {
-            s24 = dk_load_f64(start + 2 * start_stride + 4 * DK_LANES_F64);
+            s24 = dk_load_f64(terms->start + 2 * terms->start_stride + 4 * DK_LANES_F64);
         }
         if (2 < rows && 5 < vectors) {
-            s25 = dk_load_f64(start + 2 * start_stride + 5 * DK_LANES_F64);
+            s25 = dk_load_f64(terms->start + 2 * terms->start_stride + 5 * DK_LANES_F64);
         }
         if (3 < rows && 0 < vectors) {
-            s30 = dk_load_f64(start + 3 * start_stride + 0 * DK_LANES_F64);
+            s30 = dk_load_f64(terms->start + 3 * terms->start_stride + 0 * DK_LANES_F64);
         }
         if (3 < rows && 1 < vectors) {
-            s31 = dk_load_f64(start + 3 * start_stride + 1 * DK_LANES_F64);
+            s31 = dk_load_f64(terms->start + 3 * terms->start_stride + 1 * DK_LANES_F64);
         }
         if (3 < rows && 2 < vectors) {
-            s32 = dk_load_f64(start + 3 * start_stride + 2 * DK_LANES_F64);
+            s32 = dk_load_f64(terms->start + 3 * terms->start_stride + 2 * DK_LANES_F64);
         }
         if (3 < rows && 3 < vectors) {
-            s33 = dk_load_f64(start + 3 * start_stride + 3 * DK_LANES_F64);
+            s33 = dk_load_f64(terms->start + 3 * terms->start_stride + 3 * DK_LANES_F64);
         }
         if (3 < rows && 4 < vectors) {
-            s34 = dk_load_f64(start + 3 * start_stride + 4 * DK_LANES_F64);
+            s34 = dk_load_f64(terms->start + 3 * terms->start_stride + 4 * DK_LANES_F64);
         }
         if (3 < rows && 5 < vectors) {
-            s35 = dk_load_f64(start + 3 * start_stride + 5 * DK_LANES_F64);
+            s35 = dk_load_f64(terms->start + 3 * terms->start_stride + 5 * DK_LANES_F64);
         }
         if (4 < rows && 0 < vectors) {
-            s40 = dk_load_f64(start + 4 * start_stride + 0 * DK_LANES_F64);
+            s40 = dk_load_f64(terms->start + 4 * terms->start_stride + 0 * DK_LANES_F64);
         }
         if (4 < rows && 1 < vectors) {
-            s41 = dk_load_f64(start + 4 * start_stride + 1 * DK_LANES_F64);
+            s41 = dk_load_f64(terms->start + 4 * terms->start_stride + 1 * DK_LANES_F64);
         }
         if (4 < rows && 2 < vectors) {
-            s42 = dk_load_f64(start + 4 * start_stride + 2 * DK_LANES_F64);
+            s42 = dk_load_f64(terms->start + 4 * terms->start_stride + 2 * DK_LANES_F64);
         }
         if (4 < rows && 3 < vectors) {
-            s43 = dk_load_f64(start + 4 * start_stride + 3 * DK_LANES_F64);
+            s43 = dk_load_f64(terms->start + 4 * terms->start_stride + 3 * DK_LANES_F64);
         }
         if (4 < rows && 4 < vectors) {
-            s44 = dk_load_f64(start + 4 * start_stride + 4 * DK_LANES_F64);
+            s44 = dk_load_f64(terms->start + 4 * terms->start_stride + 4 * DK_LANES_F64);
         }
         if (4 < rows && 5 < vectors) {
-            s45 = dk_load_f64(start + 4 * start_stride + 5 * DK_LANES_F64);
+            s45 = dk_load_f64(terms->start + 4 * terms->start_stride + 5 * DK_LANES_F64);
         }
         if (5 < rows && 0 < vectors) {
-            s50 = dk_load_f64(start + 5 * start_stride + 0 * DK_LANES_F64);
+            s50 = dk_load_f64(terms->start + 5 * terms->start_stride + 0 * DK_LANES_F64);
         }
         if (5 < rows && 1 < vectors) {
-            s51 = dk_load_f64(start + 5 * start_stride + 1 * DK_LANES_F64);
+            s51 = dk_load_f64(terms->start + 5 * terms->start_stride + 1 * DK_LANES_F64);
         }
         if (5 < rows && 2 < vectors) {
-            s52 = dk_load_f64(start + 5 * start_stride + 2 * DK_LANES_F64);
+            s52 = dk_load_f64(terms->start + 5 * terms->start_stride + 2 * DK_LANES_F64);
         }
         if (5 < rows && 3 < vectors) {
-            s53 = dk_load_f64(start + 5 * start_stride + 3 * DK_LANES_F64);
+            s53 = dk_load_f64(terms->start + 5 * terms->start_stride + 3 * DK_LANES_F64);
         }
         if (5 < rows && 4 < vectors) {
-            s54 = dk_load_f64(start + 5 * start_stride + 4 * DK_LANES_F64);
+            s54 = dk_load_f64(terms->start + 5 * terms->start_stride + 4 * DK_LANES_F64);
         }
         if (5 < rows && 5 < vectors) {
-            s55 = dk_load_f64(start + 5 * start_stride + 5 * DK_LANES_F64);
+            s55 = dk_load_f64(terms->start + 5 * terms->start_stride + 5 * DK_LANES_F64);
         }
         if (6 < rows && 0 < vectors) {
-            s60 = dk_load_f64(start + 6 * start_stride + 0 * DK_LANES_F64);
+            s60 = dk_load_f64(terms->start + 6 * terms->start_stride + 0 * DK_LANES_F64);
         }
         if (6 < rows && 1 < vectors) {
-            s61 = dk_load_f64(start + 6 * start_stride + 1 * DK_LANES_F64);
+            s61 = dk_load_f64(terms->start + 6 * terms->start_stride + 1 * DK_LANES_F64);
         }
         if (6 < rows && 2 < vectors) {
-            s62 = dk_load_f64(start + 6 * start_stride + 2 * DK_LANES_F64);
+            s62 = dk_load_f64(terms->start + 6 * terms->start_stride + 2 * DK_LANES_F64);
         }
         if (6 < rows && 3 < vectors) {
-            s63 = dk_load_f64(start + 6 * start_stride + 3 * DK_LANES_F64);
+            s63 = dk_load_f64(terms->start + 6 * terms->start_stride + 3 * DK_LANES_F64);
         }
         if (6 < rows && 4 < vectors) {
-            s64 = dk_load_f64(start + 6 * start_stride + 4 * DK_LANES_F64);
+            s64 = dk_load_f64(terms->start + 6 * terms->start_stride + 4 * DK_LANES_F64);
         }
         if (6 < rows && 5 < vectors) {
-            s65 = dk_load_f64(start + 6 * start_stride + 5 * DK_LANES_F64);
+            s65 = dk_load_f64(terms->start + 6 * terms->start_stride + 5 * DK_LANES_F64);
         }
         if (7 < rows && 0 < vectors) {
-            s70 = dk_load_f64(start + 7 * start_stride + 0 * DK_LANES_F64);
+            s70 = dk_load_f64(terms->start + 7 * terms->start_stride + 0 * DK_LANES_F64);
         }
         if (7 < rows && 1 < vectors) {
-            s71 = dk_load_f64(start + 7 * start_stride + 1 * DK_LANES_F64);
+            s71 = dk_load_f64(terms->start + 7 * terms->start_stride + 1 * DK_LANES_F64);
         }
         if (7 < rows && 2 < vectors) {
-            s72 = dk_load_f64(start + 7 * start_stride + 2 * DK_LANES_F64);
+            s72 = dk_load_f64(terms->start + 7 * terms->start_stride + 2 * DK_LANES_F64);
         }
         if (7 < rows && 3 < vectors) {
-            s73 = dk_load_f64(start + 7 * start_stride + 3 * DK_LANES_F64);
+            s73 = dk_load_f64(terms->start + 7 * terms->start_stride + 3 * DK_LANES_F64);
         }
         if (7 < rows && 4 < vectors) {
-            s74 = dk_load_f64(start + 7 * start_stride + 4 * DK_LANES_F64);
+            s74 = dk_load_f64(terms->start + 7 * terms->start_stride + 4 * DK_LANES_F64);
         }
         if (7 < rows && 5 < vectors) {
-            s75 = dk_load_f64(start + 7 * start_stride + 5 * DK_LANES_F64);
+            s75 = dk_load_f64(terms->start + 7 * terms->start_stride + 5 * DK_LANES_F64);
         }
     }
-    for (size_t s = 0; s < segment_count; ++s) {
-        const size_t stride = segments[s].stride;
-        const size_t end = segments[s].depth * k_stride;
-        const double *const row0 = segments[s].operand + first_row * stride;
+    for (size_t s = 0; s < terms->segment_count; ++s) {
+        const size_t stride = terms->segments[s].stride;
+        const size_t end = terms->segments[s].depth * k_stride;
+        const double *const row0 = terms->segments[s].operand + terms->first_row * stride;
         const double *const row1 = row0 + (1 < rows ? stride : 0);
         const double *const row2 = row1 + (2 < rows ? stride : 0);
         const double *const row3 = row2 + (3 < rows ? stride : 0);
@@ -3847,7 +4039,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
             }
-            panel += panel_step;
+            panel += terms->panel_step;
         }
     }
     if (0 < rows && 0 < vectors) {
@@ -4046,36 +4238,36 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
 
 /* The same for a row that is the only one, never adding. It has too few sums to hide the latency of
  * an addition, so DK_SPLIT consecutive k have sums of their own. */
-DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
-                                 size_t segment_count, const dk_segment_f64 *segments,
-                                 const double *panel, size_t panel_step, double *out)
+DK_INLINE void dk_multiply_row_f64(const size_t vectors, const dk_terms_f64 *terms,
+                                 double *out)
 {
     const dk_f64 zero = dk_splat_f64(0);
+    const double *panel = terms->panel;
     dk_f64 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f64 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f64 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
     dk_f64 s30 = zero, s31 = zero, s32 = zero, s33 = zero, s34 = zero, s35 = zero;
     if (0 < vectors) {
-        s00 = dk_load_f64(start + 0 * DK_LANES_F64);
+        s00 = dk_load_f64(terms->start + 0 * DK_LANES_F64);
     }
     if (1 < vectors) {
-        s01 = dk_load_f64(start + 1 * DK_LANES_F64);
+        s01 = dk_load_f64(terms->start + 1 * DK_LANES_F64);
     }
     if (2 < vectors) {
-        s02 = dk_load_f64(start + 2 * DK_LANES_F64);
+        s02 = dk_load_f64(terms->start + 2 * DK_LANES_F64);
     }
     if (3 < vectors) {
-        s03 = dk_load_f64(start + 3 * DK_LANES_F64);
+        s03 = dk_load_f64(terms->start + 3 * DK_LANES_F64);
     }
     if (4 < vectors) {
-        s04 = dk_load_f64(start + 4 * DK_LANES_F64);
+        s04 = dk_load_f64(terms->start + 4 * DK_LANES_F64);
     }
     if (5 < vectors) {
-        s05 = dk_load_f64(start + 5 * DK_LANES_F64);
+        s05 = dk_load_f64(terms->start + 5 * DK_LANES_F64);
     }
-    for (size_t s = 0; s < segment_count; ++s) {
-        const size_t depth = segments[s].depth;
-        const double *const row = segments[s].operand;
+    for (size_t s = 0; s < terms->segment_count; ++s) {
+        const size_t depth = terms->segments[s].depth;
+        const double *const row = terms->segments[s].operand;
         size_t k = 0;
         for (; depth - k >= DK_SPLIT; k += DK_SPLIT) {
             if (0 < DK_SPLIT) {
@@ -4097,7 +4289,7 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
                 if (5 < vectors) {
                     s05 += row[k + 0] * dk_load_f64(panel + 5 * DK_LANES_F64);
                 }
-                panel += panel_step;
+                panel += terms->panel_step;
             }
             if (1 < DK_SPLIT) {
                 if (0 < vectors) {
@@ -4118,7 +4310,7 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
                 if (5 < vectors) {
                     s15 += row[k + 1] * dk_load_f64(panel + 5 * DK_LANES_F64);
                 }
-                panel += panel_step;
+                panel += terms->panel_step;
             }
             if (2 < DK_SPLIT) {
                 if (0 < vectors) {
@@ -4139,7 +4331,7 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
                 if (5 < vectors) {
                     s25 += row[k + 2] * dk_load_f64(panel + 5 * DK_LANES_F64);
                 }
-                panel += panel_step;
+                panel += terms->panel_step;
             }
             if (3 < DK_SPLIT) {
                 if (0 < vectors) {
@@ -4160,7 +4352,7 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
                 if (5 < vectors) {
                     s35 += row[k + 3] * dk_load_f64(panel + 5 * DK_LANES_F64);
                 }
-                panel += panel_step;
+                panel += terms->panel_step;
             }
         }
         for (; k < depth; ++k) {
@@ -4182,7 +4374,7 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
             if (5 < vectors) {
                 s05 += row[k] * dk_load_f64(panel + 5 * DK_LANES_F64);
             }
-            panel += panel_step;
+            panel += terms->panel_step;
         }
     }
     if (0 < vectors) {
@@ -4205,76 +4397,204 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const double *start,
     }
 }
 
-/* The variant for a number of rows known only now. */
-DK_INLINE void dk_multiply_chunk_f64(size_t rows, const size_t rows_max, const size_t vectors,
-                                   const double *start, size_t start_stride, size_t segment_count,
-                                   const dk_segment_f64 *segments, size_t first_row,
-                                   const double *panel, size_t panel_step, double *out,
-                                   size_t out_stride)
+/* Tiles of so many vectors, for a number of rows known only now. */
+DK_FUNCTION void dk_multiply_f64_3(size_t rows, const dk_terms_f64 *terms,
+                                 double *out, size_t out_stride)
 {
     switch (rows) {
     case 1:
-        if (first_row == 0) {
-            dk_multiply_row_f64(vectors, start, segment_count, segments, panel, panel_step, out);
+        if (terms->first_row == 0) {
+            dk_multiply_row_f64(3, terms, out);
         } else { /* the last of several: summed as they are */
-            dk_multiply_rows_f64(1, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
+            dk_multiply_rows_f64(1, 3, 1, 0, terms, out, out_stride);
         }
         break;
-#if DK_ROWS_MAX >= 2
+#if DK_ROWS(3) >= 2
     case 2:
-        if (2 <= rows_max) {
-            dk_multiply_rows_f64(2, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f64(2, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 3
+#if DK_ROWS(3) >= 3
     case 3:
-        if (3 <= rows_max) {
-            dk_multiply_rows_f64(3, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f64(3, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 4
+#if DK_ROWS(3) >= 4
     case 4:
-        if (4 <= rows_max) {
-            dk_multiply_rows_f64(4, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f64(4, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 5
+#if DK_ROWS(3) >= 5
     case 5:
-        if (5 <= rows_max) {
-            dk_multiply_rows_f64(5, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f64(5, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 6
+#if DK_ROWS(3) >= 6
     case 6:
-        if (6 <= rows_max) {
-            dk_multiply_rows_f64(6, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f64(6, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 7
+#if DK_ROWS(3) >= 7
     case 7:
-        if (7 <= rows_max) {
-            dk_multiply_rows_f64(7, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
-        }
+        dk_multiply_rows_f64(7, 3, 1, 0, terms, out, out_stride);
         break;
 #endif
-#if DK_ROWS_MAX >= 8
+#if DK_ROWS(3) >= 8
     case 8:
-        if (8 <= rows_max) {
-            dk_multiply_rows_f64(8, vectors, 1, 0, start, start_stride, segment_count, segments,
-                                 first_row, panel, panel_step, out, out_stride);
+        dk_multiply_rows_f64(8, 3, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+DK_FUNCTION void dk_multiply_f64_4(size_t rows, const dk_terms_f64 *terms,
+                                 double *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f64(4, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f64(1, 4, 1, 0, terms, out, out_stride);
         }
+        break;
+#if DK_ROWS(4) >= 2
+    case 2:
+        dk_multiply_rows_f64(2, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 3
+    case 3:
+        dk_multiply_rows_f64(3, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 4
+    case 4:
+        dk_multiply_rows_f64(4, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 5
+    case 5:
+        dk_multiply_rows_f64(5, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 6
+    case 6:
+        dk_multiply_rows_f64(6, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 7
+    case 7:
+        dk_multiply_rows_f64(7, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(4) >= 8
+    case 8:
+        dk_multiply_rows_f64(8, 4, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+DK_FUNCTION void dk_multiply_f64_5(size_t rows, const dk_terms_f64 *terms,
+                                 double *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f64(5, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f64(1, 5, 1, 0, terms, out, out_stride);
+        }
+        break;
+#if DK_ROWS(5) >= 2
+    case 2:
+        dk_multiply_rows_f64(2, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 3
+    case 3:
+        dk_multiply_rows_f64(3, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 4
+    case 4:
+        dk_multiply_rows_f64(4, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 5
+    case 5:
+        dk_multiply_rows_f64(5, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 6
+    case 6:
+        dk_multiply_rows_f64(6, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 7
+    case 7:
+        dk_multiply_rows_f64(7, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(5) >= 8
+    case 8:
+        dk_multiply_rows_f64(8, 5, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+DK_FUNCTION void dk_multiply_f64_6(size_t rows, const dk_terms_f64 *terms,
+                                 double *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f64(6, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f64(1, 6, 1, 0, terms, out, out_stride);
+        }
+        break;
+#if DK_ROWS(6) >= 2
+    case 2:
+        dk_multiply_rows_f64(2, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 3
+    case 3:
+        dk_multiply_rows_f64(3, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 4
+    case 4:
+        dk_multiply_rows_f64(4, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 5
+    case 5:
+        dk_multiply_rows_f64(5, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 6
+    case 6:
+        dk_multiply_rows_f64(6, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 7
+    case 7:
+        dk_multiply_rows_f64(7, 6, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(6) >= 8
+    case 8:
+        dk_multiply_rows_f64(8, 6, 1, 0, terms, out, out_stride);
         break;
 #endif
     default:
@@ -4410,46 +4730,41 @@ DK_FUNCTION void dk_multiply_plain_f64(const dk_product_f64 *product, size_t gat
     }
 }
 
-/* One tile: rows [first_row, first_row + rows) of one of `blocks` blocks, rows <= dk_rows_..., into
- * out[row][gate][unit]. More than six gates go in chunks of three or four vectors. */
-DK_INLINE void dk_multiply_f64(const size_t gates, const dk_product_f64 *product, size_t blocks,
-                             size_t block, size_t first_row, size_t rows, double *out, size_t out_stride)
+/* The sums of rows from first_row on of one of `blocks` blocks of a packed product; `step` elements
+ * are one line of its panel. */
+DK_INLINE dk_terms_f64 dk_terms_of_f64(const dk_product_f64 *product, size_t blocks,
+                                        size_t block, size_t first_row, size_t step)
 {
-    const size_t step = gates * DK_VECTORS(gates) * DK_LANES_F64;
-    if (product->panel == NULL) {
-        dk_multiply_plain_f64(product, gates, step / gates, block, first_row, rows, out, out_stride);
-        return;
-    }
-    const double *start = product->panel + block * (product->depth + 1) * step;
-    const double *panel = start + step;
-    const dk_segment_f64 *segments = product->segments;
-    size_t segment_count = product->segment_count;
-    size_t start_stride = 0;
+    const double *const panel = product->panel + block * (product->depth + 1) * step;
+    dk_terms_f64 terms = {panel, 0, product->segment_count, product->segments,
+                          first_row, panel + step, step};
     if (product->before != NULL) {
-        start_stride = blocks * step;
-        start = product->before + first_row * start_stride + block * step;
-        panel += product->skip * step;
-        segments += product->skipped_segments;
-        segment_count -= product->skipped_segments;
+        terms.start_stride = blocks * step;
+        terms.start = product->before + first_row * terms.start_stride + block * step;
+        terms.segment_count -= product->skipped_segments;
+        terms.segments += product->skipped_segments;
+        terms.panel += product->skip * step;
     }
-    if (gates <= 6) {
-        dk_multiply_chunk_f64(rows, DK_ROWS(gates), gates * DK_VECTORS(gates), start, start_stride,
-                              segment_count, segments, first_row, panel, step, out, out_stride);
-    } else {
-        const size_t chunks = (gates + 3) / 4;
-        const size_t vectors = gates / chunks;
-        size_t done = 0;
-        for (size_t chunk = 0; chunk < gates % chunks; ++chunk) {
-            dk_multiply_chunk_f64(rows, DK_ROWS(gates), vectors + 1, start + done, start_stride,
-                                  segment_count, segments, first_row, panel + done, step,
-                                  out + done, out_stride);
-            done += (vectors + 1) * DK_LANES_F64;
+    return terms;
+}
+
+/* More than six gates go in chunks of three or four vectors. */
+DK_FUNCTION void dk_multiply_f64_wide(size_t rows, const dk_terms_f64 *terms,
+                                 double *out, size_t out_stride)
+{
+    const size_t gates = terms->panel_step / DK_LANES_F64;
+    const size_t chunks = (gates + 3) / 4;
+    dk_terms_f64 part = *terms;
+    for (size_t chunk = 0; chunk < chunks; ++chunk) {
+        const size_t vectors = gates / chunks + (chunk < gates % chunks);
+        if (vectors == 3) {
+            dk_multiply_f64_3(rows, &part, out, out_stride);
+        } else {
+            dk_multiply_f64_4(rows, &part, out, out_stride);
         }
-        for (; done < gates * DK_LANES_F64; done += vectors * DK_LANES_F64) {
-            dk_multiply_chunk_f64(rows, DK_ROWS(gates), vectors, start + done, start_stride,
-                                  segment_count, segments, first_row, panel + done, step,
-                                  out + done, out_stride);
-        }
+        part.start += vectors * DK_LANES_F64;
+        part.panel += vectors * DK_LANES_F64;
+        out += vectors * DK_LANES_F64;
     }
 }
 
@@ -4581,16 +4896,15 @@ DK_INLINE void dk_outer_tile_f64(const size_t vectors, size_t depth, const doubl
                                const double *right, double *out, size_t out_stride,
                                size_t height, size_t width)
 {
-    const dk_segment_f64 segment = {left, 1, depth};
     const size_t step = vectors * DK_LANES_F64;
+    const dk_segment_f64 segment = {left, 1, depth};
+    const dk_terms_f64 terms = {NULL, 0, 1, &segment, 0, right, step};
     double sums[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F64];
     if (height >= DK_OUTER_ROWS && width >= step) {
-        dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, NULL, 0, 1, &segment, 0, right,
-                             step, out, out_stride);
+        dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, &terms, out, out_stride);
         return;
     }
-    dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 0, NULL, 0, 1, &segment, 0, right, step,
-                         sums, step);
+    dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 0, &terms, sums, step);
     for (size_t i = 0; i < DK_OUTER_ROWS && i < height; ++i) {
         for (size_t j = 0; j < step && j < width; j += DK_LANES_F64) {
             double *const place = out + i * out_stride + j;
@@ -4928,5 +5242,6 @@ DK_INLINE dk_f64 dk_load_left_f64(const int64_t *lengths, size_t first, size_t s
     }
     return dk_load_f64(lanes);
 }
+#endif
 
 #endif /* DERIVE_KERNELS_H */

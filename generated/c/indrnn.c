@@ -25,7 +25,7 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1141,7 +1141,7 @@ dk_status indrnn_f32_memory_needed(const indrnn_sizes *sizes, size_t threads, in
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

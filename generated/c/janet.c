@@ -30,8 +30,8 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g2, 2)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
+DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1209,8 +1209,8 @@ dk_status janet_f32_memory_needed(const janet_sizes *sizes, size_t threads, jane
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g2, 2)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
+DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

@@ -68,8 +68,8 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g4, 4)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
+DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -4768,8 +4768,8 @@ dk_status lstm_layer_norm_ba2016_f32_memory_needed(const lstm_layer_norm_ba2016_
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g4, 4)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
+DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

@@ -29,7 +29,7 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1507,7 +1507,7 @@ dk_status mgu_f32_memory_needed(const mgu_sizes *sizes, size_t threads, mgu_memo
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

@@ -29,8 +29,8 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g2, 2)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
+DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1131,8 +1131,8 @@ dk_status min_gru_f32_memory_needed(const min_gru_sizes *sizes, size_t threads, 
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g2, 2)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
+DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

@@ -28,7 +28,7 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1388,7 +1388,7 @@ dk_status minimal_rnn_f32_memory_needed(const minimal_rnn_sizes *sizes, size_t t
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

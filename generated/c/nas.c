@@ -52,8 +52,8 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g7, 7)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
+DK_DEFINE_GROUP(f32, g7, 7, wide)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1974,8 +1974,8 @@ dk_status nas_f32_memory_needed(const nas_sizes *sizes, size_t threads, nas_memo
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g7, 7)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
+DK_DEFINE_GROUP(f64, g7, 7, wide)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

@@ -41,8 +41,8 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g4, 4)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
+DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1679,8 +1679,8 @@ dk_status odyssey_variant_niaf_f32_memory_needed(const odyssey_variant_niaf_size
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g4, 4)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
+DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

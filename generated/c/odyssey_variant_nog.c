@@ -37,8 +37,8 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g3, 3)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
+DK_DEFINE_GROUP(f32, g3, 3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1517,8 +1517,8 @@ dk_status odyssey_variant_nog_f32_memory_needed(const odyssey_variant_nog_sizes 
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g3, 3)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
+DK_DEFINE_GROUP(f64, g3, 3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

@@ -24,7 +24,7 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1054,7 +1054,7 @@ dk_status rnn_activation_relu_f32_memory_needed(const rnn_activation_relu_sizes 
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

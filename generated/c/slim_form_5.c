@@ -35,7 +35,7 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1528,7 +1528,7 @@ dk_status slim_form_5_f32_memory_needed(const slim_form_5_sizes *sizes, size_t t
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

@@ -30,8 +30,8 @@
 /* Both precisions are compiled unless DK_ONLY_F32 or DK_ONLY_F64 asks for one. */
 
 #if !defined(DK_ONLY_F64)
-DK_DEFINE_GROUP(f32, g1, 1)
-DK_DEFINE_GROUP(f32, g2, 2)
+DK_DEFINE_GROUP(f32, g1, 1, 4)
+DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
@@ -1194,8 +1194,8 @@ dk_status ugrnn_f32_memory_needed(const ugrnn_sizes *sizes, size_t threads, ugrn
 #endif
 
 #if !defined(DK_ONLY_F32)
-DK_DEFINE_GROUP(f64, g1, 1)
-DK_DEFINE_GROUP(f64, g2, 2)
+DK_DEFINE_GROUP(f64, g1, 1, 4)
+DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
 

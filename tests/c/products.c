@@ -5,8 +5,8 @@
  * matrix[gate][unit][k] * operand[r][k]; the second operand's matrices are stored transposed. With
  * before != NULL, dk_before_size elements for each row, the first segment is contracted first; with
  * panel == NULL the matrices are read as they are. */
-#define PRODUCT(tag, name, gates)                                                                \
-    DK_DEFINE_GROUP(tag, name, gates)                                                            \
+#define PRODUCT(tag, name, gates, across)                                                        \
+    DK_DEFINE_GROUP(tag, name, gates, across)                                                    \
     size_t tag##_##name##_panel_size(size_t units, size_t depth);                                \
     size_t tag##_##name##_panel_size(size_t units, size_t depth)                                 \
     {                                                                                            \
@@ -124,17 +124,17 @@
         dk_add_outers_##tag(rows, alive, 2, lefts, 2, rights, 3, products, scratch, NULL);       \
     }
 
-PRODUCT(f32, g1, 1)
-PRODUCT(f32, g2, 2)
-PRODUCT(f32, g3, 3)
-PRODUCT(f32, g4, 4)
-PRODUCT(f32, g5, 5)
-PRODUCT(f32, g6, 6)
-PRODUCT(f32, g7, 7)
-PRODUCT(f32, g9, 9)
-PRODUCT(f64, g1, 1)
-PRODUCT(f64, g3, 3)
-PRODUCT(f64, g4, 4)
-PRODUCT(f64, g9, 9)
+PRODUCT(f32, g1, 1, 4)
+PRODUCT(f32, g2, 2, 4)
+PRODUCT(f32, g3, 3, 3)
+PRODUCT(f32, g4, 4, 4)
+PRODUCT(f32, g5, 5, 5)
+PRODUCT(f32, g6, 6, 6)
+PRODUCT(f32, g7, 7, wide)
+PRODUCT(f32, g9, 9, wide)
+PRODUCT(f64, g1, 1, 4)
+PRODUCT(f64, g3, 3, 3)
+PRODUCT(f64, g4, 4, 4)
+PRODUCT(f64, g9, 9, wide)
 OUTER(f32)
 OUTER(f64)

@@ -71,6 +71,7 @@ DK_INLINE cfn_f32_forward_before_1_values cfn_f32_forward_before_1_unit(dk_f32 W
 
 typedef struct cfn_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *tanh_W_x_x;
@@ -90,7 +91,8 @@ static void cfn_f32_forward_before_1(const cfn_f32_forward_before_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -134,6 +136,7 @@ DK_INLINE cfn_f32_forward_step_1_values cfn_f32_forward_step_1_unit(dk_f32 a_the
 
 typedef struct cfn_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     const float *h;
@@ -168,7 +171,8 @@ static void cfn_f32_forward_step_1(const cfn_f32_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -462,6 +466,7 @@ static void cfn_f32_forward_before(const cfn_f32_forward_call *call, size_t rows
     {
         cfn_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -502,6 +507,7 @@ static void cfn_f32_forward_step(const cfn_f32_forward_call *call, size_t rows, 
     {
         cfn_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -681,6 +687,7 @@ DK_INLINE cfn_f32_backward_step_2_values cfn_f32_backward_step_2_unit(dk_f32 d_h
 
 typedef struct cfn_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *d_tanh_h;
@@ -704,7 +711,8 @@ static void cfn_f32_backward_step_2(const cfn_f32_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -741,6 +749,7 @@ DK_INLINE cfn_f32_backward_after_1_values cfn_f32_backward_after_1_unit(dk_f32 d
 
 typedef struct cfn_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[3];
     float *d_x_all;
@@ -760,7 +769,8 @@ static void cfn_f32_backward_after_1(const cfn_f32_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1174,6 +1184,7 @@ static void cfn_f32_backward_step(const cfn_f32_backward_call *call, size_t rows
     {
         cfn_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -1211,6 +1222,7 @@ static void cfn_f32_backward_after(const cfn_f32_backward_call *call, size_t row
     {
         cfn_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 3;
@@ -1403,6 +1415,7 @@ DK_INLINE cfn_f64_forward_before_1_values cfn_f64_forward_before_1_unit(dk_f64 W
 
 typedef struct cfn_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *tanh_W_x_x;
@@ -1422,7 +1435,8 @@ static void cfn_f64_forward_before_1(const cfn_f64_forward_before_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1466,6 +1480,7 @@ DK_INLINE cfn_f64_forward_step_1_values cfn_f64_forward_step_1_unit(dk_f64 a_the
 
 typedef struct cfn_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     const double *h;
@@ -1500,7 +1515,8 @@ static void cfn_f64_forward_step_1(const cfn_f64_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1794,6 +1810,7 @@ static void cfn_f64_forward_before(const cfn_f64_forward_call *call, size_t rows
     {
         cfn_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -1834,6 +1851,7 @@ static void cfn_f64_forward_step(const cfn_f64_forward_call *call, size_t rows, 
     {
         cfn_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -2013,6 +2031,7 @@ DK_INLINE cfn_f64_backward_step_2_values cfn_f64_backward_step_2_unit(dk_f64 d_h
 
 typedef struct cfn_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *d_tanh_h;
@@ -2036,7 +2055,8 @@ static void cfn_f64_backward_step_2(const cfn_f64_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2073,6 +2093,7 @@ DK_INLINE cfn_f64_backward_after_1_values cfn_f64_backward_after_1_unit(dk_f64 d
 
 typedef struct cfn_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[3];
     double *d_x_all;
@@ -2092,7 +2113,8 @@ static void cfn_f64_backward_after_1(const cfn_f64_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2506,6 +2528,7 @@ static void cfn_f64_backward_step(const cfn_f64_backward_call *call, size_t rows
     {
         cfn_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -2543,6 +2566,7 @@ static void cfn_f64_backward_after(const cfn_f64_backward_call *call, size_t row
     {
         cfn_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 3;

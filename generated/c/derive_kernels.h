@@ -421,6 +421,14 @@ DK_INLINE int dk_is_plain(size_t steps, size_t rows)
     return rows == 0 || steps <= DK_PLAIN_ROWS / rows;
 }
 
+/* Whether a stage of the step at row `local` of a chunk takes its blocks of units last to first, as
+ * every other step does: it begins with the weights that the step before it read last, and finds
+ * them in the nearest cache. No sum goes over units, so no bit depends on it. */
+DK_INLINE int dk_goes_back(size_t local, size_t rows)
+{
+    return local / rows % 2 != 0;
+}
+
 DK_INLINE size_t dk_larger(size_t a, size_t b)
 {
     return a > b ? a : b;

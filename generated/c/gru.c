@@ -79,6 +79,7 @@ DK_INLINE gru_f32_forward_before_1_values gru_f32_forward_before_1_unit(dk_f32 W
 
 typedef struct gru_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *W_n_x;
@@ -98,7 +99,8 @@ static void gru_f32_forward_before_1(const gru_f32_forward_before_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -144,6 +146,7 @@ DK_INLINE gru_f32_forward_step_1_values gru_f32_forward_step_1_unit(dk_f32 a_r, 
 
 typedef struct gru_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     dk_product_f32 dk_product_3;
@@ -193,7 +196,8 @@ static void gru_f32_forward_step_1(const gru_f32_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = ((int)dk_block_f32_g2 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g2 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g2 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g2 : (int)dk_rows_f32_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -565,6 +569,7 @@ static void gru_f32_forward_before(const gru_f32_forward_call *call, size_t rows
     {
         gru_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -605,6 +610,7 @@ static void gru_f32_forward_step(const gru_f32_forward_call *call, size_t rows, 
     {
         gru_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -808,6 +814,7 @@ DK_INLINE gru_f32_backward_step_2_values gru_f32_backward_step_2_unit(dk_f32 d_h
 
 typedef struct gru_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
     const float *d_h_next;
@@ -831,7 +838,8 @@ static void gru_f32_backward_step_2(const gru_f32_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -868,6 +876,7 @@ DK_INLINE gru_f32_backward_after_1_values gru_f32_backward_after_1_unit(dk_f32 d
 
 typedef struct gru_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[3];
     float *d_x_all;
@@ -887,7 +896,8 @@ static void gru_f32_backward_after_1(const gru_f32_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1382,6 +1392,7 @@ static void gru_f32_backward_step(const gru_f32_backward_call *call, size_t rows
     {
         gru_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -1422,6 +1433,7 @@ static void gru_f32_backward_after(const gru_f32_backward_call *call, size_t row
     {
         gru_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 3;
@@ -1621,6 +1633,7 @@ DK_INLINE gru_f64_forward_before_1_values gru_f64_forward_before_1_unit(dk_f64 W
 
 typedef struct gru_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *W_n_x;
@@ -1640,7 +1653,8 @@ static void gru_f64_forward_before_1(const gru_f64_forward_before_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1686,6 +1700,7 @@ DK_INLINE gru_f64_forward_step_1_values gru_f64_forward_step_1_unit(dk_f64 a_r, 
 
 typedef struct gru_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     dk_product_f64 dk_product_3;
@@ -1735,7 +1750,8 @@ static void gru_f64_forward_step_1(const gru_f64_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = ((int)dk_block_f64_g2 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g2 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g2 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g2 : (int)dk_rows_f64_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2107,6 +2123,7 @@ static void gru_f64_forward_before(const gru_f64_forward_call *call, size_t rows
     {
         gru_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -2147,6 +2164,7 @@ static void gru_f64_forward_step(const gru_f64_forward_call *call, size_t rows, 
     {
         gru_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -2350,6 +2368,7 @@ DK_INLINE gru_f64_backward_step_2_values gru_f64_backward_step_2_unit(dk_f64 d_h
 
 typedef struct gru_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
     const double *d_h_next;
@@ -2373,7 +2392,8 @@ static void gru_f64_backward_step_2(const gru_f64_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2410,6 +2430,7 @@ DK_INLINE gru_f64_backward_after_1_values gru_f64_backward_after_1_unit(dk_f64 d
 
 typedef struct gru_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[3];
     double *d_x_all;
@@ -2429,7 +2450,8 @@ static void gru_f64_backward_after_1(const gru_f64_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2924,6 +2946,7 @@ static void gru_f64_backward_step(const gru_f64_backward_call *call, size_t rows
     {
         gru_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -2964,6 +2987,7 @@ static void gru_f64_backward_after(const gru_f64_backward_call *call, size_t row
     {
         gru_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 3;

@@ -78,6 +78,7 @@ DK_INLINE gru_reset_before_f32_forward_step_1_values gru_reset_before_f32_forwar
 
 typedef struct gru_reset_before_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *h;
@@ -106,7 +107,8 @@ static void gru_reset_before_f32_forward_step_1(const gru_reset_before_f32_forwa
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -147,6 +149,7 @@ DK_INLINE gru_reset_before_f32_forward_step_2_values gru_reset_before_f32_forwar
 
 typedef struct gru_reset_before_f32_forward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     const float *h;
@@ -176,7 +179,8 @@ static void gru_reset_before_f32_forward_step_2(const gru_reset_before_f32_forwa
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -517,6 +521,7 @@ static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward
     {
         gru_reset_before_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -550,6 +555,7 @@ static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward
     {
         gru_reset_before_f32_forward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -719,6 +725,7 @@ DK_INLINE gru_reset_before_f32_backward_step_2_values gru_reset_before_f32_backw
 
 typedef struct gru_reset_before_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *h;
@@ -744,7 +751,8 @@ static void gru_reset_before_f32_backward_step_2(const gru_reset_before_f32_back
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -782,6 +790,7 @@ DK_INLINE gru_reset_before_f32_backward_step_3_values gru_reset_before_f32_backw
 
 typedef struct gru_reset_before_f32_backward_step_3_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     const float *d_U_n_arg;
@@ -809,7 +818,8 @@ static void gru_reset_before_f32_backward_step_3(const gru_reset_before_f32_back
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -887,6 +897,7 @@ DK_INLINE gru_reset_before_f32_backward_after_2_values gru_reset_before_f32_back
 
 typedef struct gru_reset_before_f32_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[3];
     float *d_x_all;
@@ -906,7 +917,8 @@ static void gru_reset_before_f32_backward_after_2(const gru_reset_before_f32_bac
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1375,6 +1387,7 @@ static void gru_reset_before_f32_backward_step(const gru_reset_before_f32_backwa
     {
         gru_reset_before_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -1402,6 +1415,7 @@ static void gru_reset_before_f32_backward_step(const gru_reset_before_f32_backwa
     {
         gru_reset_before_f32_backward_step_3_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -1450,6 +1464,7 @@ static void gru_reset_before_f32_backward_after(const gru_reset_before_f32_backw
     {
         gru_reset_before_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_3.segment_count = 3;
@@ -1661,6 +1676,7 @@ DK_INLINE gru_reset_before_f64_forward_step_1_values gru_reset_before_f64_forwar
 
 typedef struct gru_reset_before_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *h;
@@ -1689,7 +1705,8 @@ static void gru_reset_before_f64_forward_step_1(const gru_reset_before_f64_forwa
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1730,6 +1747,7 @@ DK_INLINE gru_reset_before_f64_forward_step_2_values gru_reset_before_f64_forwar
 
 typedef struct gru_reset_before_f64_forward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     const double *h;
@@ -1759,7 +1777,8 @@ static void gru_reset_before_f64_forward_step_2(const gru_reset_before_f64_forwa
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2100,6 +2119,7 @@ static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward
     {
         gru_reset_before_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -2133,6 +2153,7 @@ static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward
     {
         gru_reset_before_f64_forward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -2302,6 +2323,7 @@ DK_INLINE gru_reset_before_f64_backward_step_2_values gru_reset_before_f64_backw
 
 typedef struct gru_reset_before_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *h;
@@ -2327,7 +2349,8 @@ static void gru_reset_before_f64_backward_step_2(const gru_reset_before_f64_back
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2365,6 +2388,7 @@ DK_INLINE gru_reset_before_f64_backward_step_3_values gru_reset_before_f64_backw
 
 typedef struct gru_reset_before_f64_backward_step_3_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     const double *d_U_n_arg;
@@ -2392,7 +2416,8 @@ static void gru_reset_before_f64_backward_step_3(const gru_reset_before_f64_back
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2470,6 +2495,7 @@ DK_INLINE gru_reset_before_f64_backward_after_2_values gru_reset_before_f64_back
 
 typedef struct gru_reset_before_f64_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[3];
     double *d_x_all;
@@ -2489,7 +2515,8 @@ static void gru_reset_before_f64_backward_after_2(const gru_reset_before_f64_bac
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2958,6 +2985,7 @@ static void gru_reset_before_f64_backward_step(const gru_reset_before_f64_backwa
     {
         gru_reset_before_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -2985,6 +3013,7 @@ static void gru_reset_before_f64_backward_step(const gru_reset_before_f64_backwa
     {
         gru_reset_before_f64_backward_step_3_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -3033,6 +3062,7 @@ static void gru_reset_before_f64_backward_after(const gru_reset_before_f64_backw
     {
         gru_reset_before_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_3.segment_count = 3;

@@ -83,6 +83,7 @@ DK_INLINE intersection_rnn_f32_forward_before_1_values intersection_rnn_f32_forw
 
 typedef struct intersection_rnn_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *W_gy_x;
@@ -105,7 +106,8 @@ static void intersection_rnn_f32_forward_before_1(const intersection_rnn_f32_for
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -150,6 +152,7 @@ DK_INLINE intersection_rnn_f32_forward_step_1_values intersection_rnn_f32_forwar
 
 typedef struct intersection_rnn_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     const float *h;
@@ -182,7 +185,8 @@ static void intersection_rnn_f32_forward_step_1(const intersection_rnn_f32_forwa
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -227,6 +231,7 @@ DK_INLINE intersection_rnn_f32_forward_after_1_values intersection_rnn_f32_forwa
 
 typedef struct intersection_rnn_f32_forward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[1];
     const float *W_gy_x;
@@ -265,7 +270,8 @@ static void intersection_rnn_f32_forward_after_1(const intersection_rnn_f32_forw
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -637,6 +643,7 @@ static void intersection_rnn_f32_forward_before(const intersection_rnn_f32_forwa
     {
         intersection_rnn_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -678,6 +685,7 @@ static void intersection_rnn_f32_forward_step(const intersection_rnn_f32_forward
     {
         intersection_rnn_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -720,6 +728,7 @@ static void intersection_rnn_f32_forward_after(const intersection_rnn_f32_forwar
     {
         intersection_rnn_f32_forward_after_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H;
         a.dk_product_3.segment_count = 1;
@@ -882,6 +891,7 @@ DK_INLINE intersection_rnn_f32_backward_before_2_values intersection_rnn_f32_bac
 
 typedef struct intersection_rnn_f32_backward_before_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     dk_product_f32 dk_product_2;
@@ -906,7 +916,8 @@ static void intersection_rnn_f32_backward_before_2(const intersection_rnn_f32_ba
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1003,6 +1014,7 @@ DK_INLINE intersection_rnn_f32_backward_step_2_values intersection_rnn_f32_backw
 
 typedef struct intersection_rnn_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[4];
     const float *d_h_carry;
@@ -1026,7 +1038,8 @@ static void intersection_rnn_f32_backward_step_2(const intersection_rnn_f32_back
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1064,6 +1077,7 @@ DK_INLINE intersection_rnn_f32_backward_after_1_values intersection_rnn_f32_back
 
 typedef struct intersection_rnn_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_4;
     dk_segment_f32 dk_segments_4[2];
     const float *d_x_2;
@@ -1091,7 +1105,8 @@ static void intersection_rnn_f32_backward_after_1(const intersection_rnn_f32_bac
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1624,6 +1639,7 @@ static void intersection_rnn_f32_backward_before(const intersection_rnn_f32_back
     {
         intersection_rnn_f32_backward_before_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -1695,6 +1711,7 @@ static void intersection_rnn_f32_backward_step(const intersection_rnn_f32_backwa
     {
         intersection_rnn_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_3.segment_count = 4;
@@ -1741,6 +1758,7 @@ static void intersection_rnn_f32_backward_after(const intersection_rnn_f32_backw
     {
         intersection_rnn_f32_backward_after_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_4.panel = call->panel_4;
         a.dk_product_4.depth = sizes->H + sizes->H;
         a.dk_product_4.segment_count = 2;
@@ -1942,6 +1960,7 @@ DK_INLINE intersection_rnn_f64_forward_before_1_values intersection_rnn_f64_forw
 
 typedef struct intersection_rnn_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *W_gy_x;
@@ -1964,7 +1983,8 @@ static void intersection_rnn_f64_forward_before_1(const intersection_rnn_f64_for
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2009,6 +2029,7 @@ DK_INLINE intersection_rnn_f64_forward_step_1_values intersection_rnn_f64_forwar
 
 typedef struct intersection_rnn_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     const double *h;
@@ -2041,7 +2062,8 @@ static void intersection_rnn_f64_forward_step_1(const intersection_rnn_f64_forwa
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2086,6 +2108,7 @@ DK_INLINE intersection_rnn_f64_forward_after_1_values intersection_rnn_f64_forwa
 
 typedef struct intersection_rnn_f64_forward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[1];
     const double *W_gy_x;
@@ -2124,7 +2147,8 @@ static void intersection_rnn_f64_forward_after_1(const intersection_rnn_f64_forw
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2496,6 +2520,7 @@ static void intersection_rnn_f64_forward_before(const intersection_rnn_f64_forwa
     {
         intersection_rnn_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -2537,6 +2562,7 @@ static void intersection_rnn_f64_forward_step(const intersection_rnn_f64_forward
     {
         intersection_rnn_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -2579,6 +2605,7 @@ static void intersection_rnn_f64_forward_after(const intersection_rnn_f64_forwar
     {
         intersection_rnn_f64_forward_after_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H;
         a.dk_product_3.segment_count = 1;
@@ -2741,6 +2768,7 @@ DK_INLINE intersection_rnn_f64_backward_before_2_values intersection_rnn_f64_bac
 
 typedef struct intersection_rnn_f64_backward_before_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     dk_product_f64 dk_product_2;
@@ -2765,7 +2793,8 @@ static void intersection_rnn_f64_backward_before_2(const intersection_rnn_f64_ba
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2862,6 +2891,7 @@ DK_INLINE intersection_rnn_f64_backward_step_2_values intersection_rnn_f64_backw
 
 typedef struct intersection_rnn_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[4];
     const double *d_h_carry;
@@ -2885,7 +2915,8 @@ static void intersection_rnn_f64_backward_step_2(const intersection_rnn_f64_back
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2923,6 +2954,7 @@ DK_INLINE intersection_rnn_f64_backward_after_1_values intersection_rnn_f64_back
 
 typedef struct intersection_rnn_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_4;
     dk_segment_f64 dk_segments_4[2];
     const double *d_x_2;
@@ -2950,7 +2982,8 @@ static void intersection_rnn_f64_backward_after_1(const intersection_rnn_f64_bac
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -3483,6 +3516,7 @@ static void intersection_rnn_f64_backward_before(const intersection_rnn_f64_back
     {
         intersection_rnn_f64_backward_before_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -3554,6 +3588,7 @@ static void intersection_rnn_f64_backward_step(const intersection_rnn_f64_backwa
     {
         intersection_rnn_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_3.segment_count = 4;
@@ -3600,6 +3635,7 @@ static void intersection_rnn_f64_backward_after(const intersection_rnn_f64_backw
     {
         intersection_rnn_f64_backward_after_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_4.panel = call->panel_4;
         a.dk_product_4.depth = sizes->H + sizes->H;
         a.dk_product_4.segment_count = 2;

@@ -76,6 +76,7 @@ DK_INLINE janet_f32_forward_step_1_values janet_f32_forward_step_1_unit(dk_f32 a
 
 typedef struct janet_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *h;
@@ -108,7 +109,8 @@ static void janet_f32_forward_step_1(const janet_f32_forward_step_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -385,6 +387,7 @@ static void janet_f32_forward_step(const janet_f32_forward_call *call, size_t ro
     {
         janet_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -560,6 +563,7 @@ DK_INLINE janet_f32_backward_step_2_values janet_f32_backward_step_2_unit(dk_f32
 
 typedef struct janet_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *d_h_next;
@@ -583,7 +587,8 @@ static void janet_f32_backward_step_2(const janet_f32_backward_step_2_arrays *a,
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -620,6 +625,7 @@ DK_INLINE janet_f32_backward_after_1_values janet_f32_backward_after_1_unit(dk_f
 
 typedef struct janet_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     float *d_x_all;
@@ -639,7 +645,8 @@ static void janet_f32_backward_after_1(const janet_f32_backward_after_1_arrays *
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1026,6 +1033,7 @@ static void janet_f32_backward_step(const janet_f32_backward_call *call, size_t 
     {
         janet_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -1063,6 +1071,7 @@ static void janet_f32_backward_after(const janet_f32_backward_call *call, size_t
     {
         janet_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -1255,6 +1264,7 @@ DK_INLINE janet_f64_forward_step_1_values janet_f64_forward_step_1_unit(dk_f64 a
 
 typedef struct janet_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *h;
@@ -1287,7 +1297,8 @@ static void janet_f64_forward_step_1(const janet_f64_forward_step_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1564,6 +1575,7 @@ static void janet_f64_forward_step(const janet_f64_forward_call *call, size_t ro
     {
         janet_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -1739,6 +1751,7 @@ DK_INLINE janet_f64_backward_step_2_values janet_f64_backward_step_2_unit(dk_f64
 
 typedef struct janet_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *d_h_next;
@@ -1762,7 +1775,8 @@ static void janet_f64_backward_step_2(const janet_f64_backward_step_2_arrays *a,
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1799,6 +1813,7 @@ DK_INLINE janet_f64_backward_after_1_values janet_f64_backward_after_1_unit(dk_f
 
 typedef struct janet_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     double *d_x_all;
@@ -1818,7 +1833,8 @@ static void janet_f64_backward_after_1(const janet_f64_backward_after_1_arrays *
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2205,6 +2221,7 @@ static void janet_f64_backward_step(const janet_f64_backward_call *call, size_t 
     {
         janet_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -2242,6 +2259,7 @@ static void janet_f64_backward_after(const janet_f64_backward_call *call, size_t
     {
         janet_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H;
         a.dk_product_2.segment_count = 2;

@@ -136,6 +136,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_forward_before_1_values lstm_layer_norm_ba2
 
 typedef struct lstm_layer_norm_ba2016_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *Wx_i;
@@ -164,7 +165,8 @@ static void lstm_layer_norm_ba2016_f32_forward_before_1(const lstm_layer_norm_ba
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -374,6 +376,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_forward_step_1_values lstm_layer_norm_ba201
 
 typedef struct lstm_layer_norm_ba2016_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *Uh_i;
@@ -402,7 +405,8 @@ static void lstm_layer_norm_ba2016_f32_forward_step_1(const lstm_layer_norm_ba20
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1554,6 +1558,7 @@ static void lstm_layer_norm_ba2016_f32_forward_before(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -1638,6 +1643,7 @@ static void lstm_layer_norm_ba2016_f32_forward_step(const lstm_layer_norm_ba2016
     {
         lstm_layer_norm_ba2016_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -2513,6 +2519,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_14_values lstm_layer_norm_ba2
 
 typedef struct lstm_layer_norm_ba2016_f32_backward_step_14_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[4];
     float *d_h;
@@ -2532,7 +2539,8 @@ static void lstm_layer_norm_ba2016_f32_backward_step_14(const lstm_layer_norm_ba
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2951,6 +2959,7 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_10_values lstm_layer_norm_ba
 
 typedef struct lstm_layer_norm_ba2016_f32_backward_after_10_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[4];
     float *d_x_all;
@@ -2970,7 +2979,8 @@ static void lstm_layer_norm_ba2016_f32_backward_after_10(const lstm_layer_norm_b
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -4402,6 +4412,7 @@ static void lstm_layer_norm_ba2016_f32_backward_step(const lstm_layer_norm_ba201
     {
         lstm_layer_norm_ba2016_f32_backward_step_14_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -4606,6 +4617,7 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f32_backward_after_10_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 4;
@@ -4836,6 +4848,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_forward_before_1_values lstm_layer_norm_ba2
 
 typedef struct lstm_layer_norm_ba2016_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *Wx_i;
@@ -4864,7 +4877,8 @@ static void lstm_layer_norm_ba2016_f64_forward_before_1(const lstm_layer_norm_ba
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -5074,6 +5088,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_forward_step_1_values lstm_layer_norm_ba201
 
 typedef struct lstm_layer_norm_ba2016_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *Uh_i;
@@ -5102,7 +5117,8 @@ static void lstm_layer_norm_ba2016_f64_forward_step_1(const lstm_layer_norm_ba20
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -6254,6 +6270,7 @@ static void lstm_layer_norm_ba2016_f64_forward_before(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -6338,6 +6355,7 @@ static void lstm_layer_norm_ba2016_f64_forward_step(const lstm_layer_norm_ba2016
     {
         lstm_layer_norm_ba2016_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -7213,6 +7231,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_14_values lstm_layer_norm_ba2
 
 typedef struct lstm_layer_norm_ba2016_f64_backward_step_14_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[4];
     double *d_h;
@@ -7232,7 +7251,8 @@ static void lstm_layer_norm_ba2016_f64_backward_step_14(const lstm_layer_norm_ba
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -7651,6 +7671,7 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_10_values lstm_layer_norm_ba
 
 typedef struct lstm_layer_norm_ba2016_f64_backward_after_10_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[4];
     double *d_x_all;
@@ -7670,7 +7691,8 @@ static void lstm_layer_norm_ba2016_f64_backward_after_10(const lstm_layer_norm_b
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -9102,6 +9124,7 @@ static void lstm_layer_norm_ba2016_f64_backward_step(const lstm_layer_norm_ba201
     {
         lstm_layer_norm_ba2016_f64_backward_step_14_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -9306,6 +9329,7 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
     {
         lstm_layer_norm_ba2016_f64_backward_after_10_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 4;

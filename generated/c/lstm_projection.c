@@ -96,6 +96,7 @@ DK_INLINE lstm_projection_f32_forward_step_1_values lstm_projection_f32_forward_
 
 typedef struct lstm_projection_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *c;
@@ -138,7 +139,8 @@ static void lstm_projection_f32_forward_step_1(const lstm_projection_f32_forward
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -176,6 +178,7 @@ DK_INLINE lstm_projection_f32_forward_step_2_values lstm_projection_f32_forward_
 
 typedef struct lstm_projection_f32_forward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *h_next;
@@ -197,7 +200,8 @@ static void lstm_projection_f32_forward_step_2(const lstm_projection_f32_forward
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -575,6 +579,7 @@ static void lstm_projection_f32_forward_step(const lstm_projection_f32_forward_c
     {
         lstm_projection_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->P;
         a.dk_product_1.segment_count = 2;
@@ -611,6 +616,7 @@ static void lstm_projection_f32_forward_step(const lstm_projection_f32_forward_c
     {
         lstm_projection_f32_forward_step_2_arrays a;
         a.dk_width = sizes->P;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -820,6 +826,7 @@ DK_INLINE lstm_projection_f32_backward_step_3_values lstm_projection_f32_backwar
 
 typedef struct lstm_projection_f32_backward_step_3_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *o;
@@ -861,7 +868,8 @@ static void lstm_projection_f32_backward_step_3(const lstm_projection_f32_backwa
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -898,6 +906,7 @@ DK_INLINE lstm_projection_f32_backward_step_4_values lstm_projection_f32_backwar
 
 typedef struct lstm_projection_f32_backward_step_4_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[4];
     float *d_h;
@@ -917,7 +926,8 @@ static void lstm_projection_f32_backward_step_4(const lstm_projection_f32_backwa
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -954,6 +964,7 @@ DK_INLINE lstm_projection_f32_backward_after_1_values lstm_projection_f32_backwa
 
 typedef struct lstm_projection_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[4];
     float *d_x_all;
@@ -973,7 +984,8 @@ static void lstm_projection_f32_backward_after_1(const lstm_projection_f32_backw
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1541,6 +1553,7 @@ static void lstm_projection_f32_backward_step(const lstm_projection_f32_backward
     {
         lstm_projection_f32_backward_step_3_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->P;
         a.dk_product_1.segment_count = 1;
@@ -1576,6 +1589,7 @@ static void lstm_projection_f32_backward_step(const lstm_projection_f32_backward
     {
         lstm_projection_f32_backward_step_4_arrays a;
         a.dk_width = sizes->P;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 4;
@@ -1617,6 +1631,7 @@ static void lstm_projection_f32_backward_after(const lstm_projection_f32_backwar
     {
         lstm_projection_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_3.segment_count = 4;
@@ -1847,6 +1862,7 @@ DK_INLINE lstm_projection_f64_forward_step_1_values lstm_projection_f64_forward_
 
 typedef struct lstm_projection_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *c;
@@ -1889,7 +1905,8 @@ static void lstm_projection_f64_forward_step_1(const lstm_projection_f64_forward
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1927,6 +1944,7 @@ DK_INLINE lstm_projection_f64_forward_step_2_values lstm_projection_f64_forward_
 
 typedef struct lstm_projection_f64_forward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *h_next;
@@ -1948,7 +1966,8 @@ static void lstm_projection_f64_forward_step_2(const lstm_projection_f64_forward
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2326,6 +2345,7 @@ static void lstm_projection_f64_forward_step(const lstm_projection_f64_forward_c
     {
         lstm_projection_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->P;
         a.dk_product_1.segment_count = 2;
@@ -2362,6 +2382,7 @@ static void lstm_projection_f64_forward_step(const lstm_projection_f64_forward_c
     {
         lstm_projection_f64_forward_step_2_arrays a;
         a.dk_width = sizes->P;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -2571,6 +2592,7 @@ DK_INLINE lstm_projection_f64_backward_step_3_values lstm_projection_f64_backwar
 
 typedef struct lstm_projection_f64_backward_step_3_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *o;
@@ -2612,7 +2634,8 @@ static void lstm_projection_f64_backward_step_3(const lstm_projection_f64_backwa
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2649,6 +2672,7 @@ DK_INLINE lstm_projection_f64_backward_step_4_values lstm_projection_f64_backwar
 
 typedef struct lstm_projection_f64_backward_step_4_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[4];
     double *d_h;
@@ -2668,7 +2692,8 @@ static void lstm_projection_f64_backward_step_4(const lstm_projection_f64_backwa
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2705,6 +2730,7 @@ DK_INLINE lstm_projection_f64_backward_after_1_values lstm_projection_f64_backwa
 
 typedef struct lstm_projection_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[4];
     double *d_x_all;
@@ -2724,7 +2750,8 @@ static void lstm_projection_f64_backward_after_1(const lstm_projection_f64_backw
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -3292,6 +3319,7 @@ static void lstm_projection_f64_backward_step(const lstm_projection_f64_backward
     {
         lstm_projection_f64_backward_step_3_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->P;
         a.dk_product_1.segment_count = 1;
@@ -3327,6 +3355,7 @@ static void lstm_projection_f64_backward_step(const lstm_projection_f64_backward
     {
         lstm_projection_f64_backward_step_4_arrays a;
         a.dk_width = sizes->P;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 4;
@@ -3368,6 +3397,7 @@ static void lstm_projection_f64_backward_after(const lstm_projection_f64_backwar
     {
         lstm_projection_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_3.segment_count = 4;

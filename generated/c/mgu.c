@@ -69,6 +69,7 @@ DK_INLINE mgu_f32_forward_step_1_values mgu_f32_forward_step_1_unit(dk_f32 a_f, 
 
 typedef struct mgu_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *h;
@@ -92,7 +93,8 @@ static void mgu_f32_forward_step_1(const mgu_f32_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -133,6 +135,7 @@ DK_INLINE mgu_f32_forward_step_2_values mgu_f32_forward_step_2_unit(dk_f32 a_n, 
 
 typedef struct mgu_f32_forward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     const float *f;
@@ -162,7 +165,8 @@ static void mgu_f32_forward_step_2(const mgu_f32_forward_step_2_arrays *a, size_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -478,6 +482,7 @@ static void mgu_f32_forward_step(const mgu_f32_forward_call *call, size_t rows, 
     {
         mgu_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -510,6 +515,7 @@ static void mgu_f32_forward_step(const mgu_f32_forward_call *call, size_t rows, 
     {
         mgu_f32_forward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -673,6 +679,7 @@ DK_INLINE mgu_f32_backward_step_2_values mgu_f32_backward_step_2_unit(dk_f32 d_U
 
 typedef struct mgu_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *h;
@@ -702,7 +709,8 @@ static void mgu_f32_backward_step_2(const mgu_f32_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -740,6 +748,7 @@ DK_INLINE mgu_f32_backward_step_3_values mgu_f32_backward_step_3_unit(dk_f32 d_h
 
 typedef struct mgu_f32_backward_step_3_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     const float *d_U_n_arg;
@@ -765,7 +774,8 @@ static void mgu_f32_backward_step_3(const mgu_f32_backward_step_3_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -843,6 +853,7 @@ DK_INLINE mgu_f32_backward_after_2_values mgu_f32_backward_after_2_unit(dk_f32 d
 
 typedef struct mgu_f32_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[2];
     float *d_x_all;
@@ -862,7 +873,8 @@ static void mgu_f32_backward_after_2(const mgu_f32_backward_after_2_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1275,6 +1287,7 @@ static void mgu_f32_backward_step(const mgu_f32_backward_call *call, size_t rows
     {
         mgu_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -1304,6 +1317,7 @@ static void mgu_f32_backward_step(const mgu_f32_backward_call *call, size_t rows
     {
         mgu_f32_backward_step_3_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -1348,6 +1362,7 @@ static void mgu_f32_backward_after(const mgu_f32_backward_call *call, size_t row
     {
         mgu_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H;
         a.dk_product_3.segment_count = 2;
@@ -1547,6 +1562,7 @@ DK_INLINE mgu_f64_forward_step_1_values mgu_f64_forward_step_1_unit(dk_f64 a_f, 
 
 typedef struct mgu_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *h;
@@ -1570,7 +1586,8 @@ static void mgu_f64_forward_step_1(const mgu_f64_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1611,6 +1628,7 @@ DK_INLINE mgu_f64_forward_step_2_values mgu_f64_forward_step_2_unit(dk_f64 a_n, 
 
 typedef struct mgu_f64_forward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     const double *f;
@@ -1640,7 +1658,8 @@ static void mgu_f64_forward_step_2(const mgu_f64_forward_step_2_arrays *a, size_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1956,6 +1975,7 @@ static void mgu_f64_forward_step(const mgu_f64_forward_call *call, size_t rows, 
     {
         mgu_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -1988,6 +2008,7 @@ static void mgu_f64_forward_step(const mgu_f64_forward_call *call, size_t rows, 
     {
         mgu_f64_forward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -2151,6 +2172,7 @@ DK_INLINE mgu_f64_backward_step_2_values mgu_f64_backward_step_2_unit(dk_f64 d_U
 
 typedef struct mgu_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *h;
@@ -2180,7 +2202,8 @@ static void mgu_f64_backward_step_2(const mgu_f64_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2218,6 +2241,7 @@ DK_INLINE mgu_f64_backward_step_3_values mgu_f64_backward_step_3_unit(dk_f64 d_h
 
 typedef struct mgu_f64_backward_step_3_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     const double *d_U_n_arg;
@@ -2243,7 +2267,8 @@ static void mgu_f64_backward_step_3(const mgu_f64_backward_step_3_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2321,6 +2346,7 @@ DK_INLINE mgu_f64_backward_after_2_values mgu_f64_backward_after_2_unit(dk_f64 d
 
 typedef struct mgu_f64_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[2];
     double *d_x_all;
@@ -2340,7 +2366,8 @@ static void mgu_f64_backward_after_2(const mgu_f64_backward_after_2_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2753,6 +2780,7 @@ static void mgu_f64_backward_step(const mgu_f64_backward_call *call, size_t rows
     {
         mgu_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -2782,6 +2810,7 @@ static void mgu_f64_backward_step(const mgu_f64_backward_call *call, size_t rows
     {
         mgu_f64_backward_step_3_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -2826,6 +2855,7 @@ static void mgu_f64_backward_after(const mgu_f64_backward_call *call, size_t row
     {
         mgu_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H;
         a.dk_product_3.segment_count = 2;

@@ -72,6 +72,7 @@ DK_INLINE min_gru_f32_forward_before_1_values min_gru_f32_forward_before_1_unit(
 
 typedef struct min_gru_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *b_z;
@@ -98,7 +99,8 @@ static void min_gru_f32_forward_before_1(const min_gru_f32_forward_before_1_arra
 {
     enum { BLOCK = (int)dk_block_f32_g2, ROWS = (int)dk_rows_f32_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -353,6 +355,7 @@ static void min_gru_f32_forward_before(const min_gru_f32_forward_call *call, siz
     {
         min_gru_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -548,6 +551,7 @@ DK_INLINE min_gru_f32_backward_after_1_values min_gru_f32_backward_after_1_unit(
 
 typedef struct min_gru_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     float *d_x_all;
@@ -567,7 +571,8 @@ static void min_gru_f32_backward_after_1(const min_gru_f32_backward_after_1_arra
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -879,6 +884,7 @@ static void min_gru_f32_backward_after(const min_gru_f32_backward_call *call, si
     {
         min_gru_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -1174,6 +1180,7 @@ DK_INLINE min_gru_f64_forward_before_1_values min_gru_f64_forward_before_1_unit(
 
 typedef struct min_gru_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *b_z;
@@ -1200,7 +1207,8 @@ static void min_gru_f64_forward_before_1(const min_gru_f64_forward_before_1_arra
 {
     enum { BLOCK = (int)dk_block_f64_g2, ROWS = (int)dk_rows_f64_g2 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1455,6 +1463,7 @@ static void min_gru_f64_forward_before(const min_gru_f64_forward_call *call, siz
     {
         min_gru_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -1650,6 +1659,7 @@ DK_INLINE min_gru_f64_backward_after_1_values min_gru_f64_backward_after_1_unit(
 
 typedef struct min_gru_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     double *d_x_all;
@@ -1669,7 +1679,8 @@ static void min_gru_f64_backward_after_1(const min_gru_f64_backward_after_1_arra
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1981,6 +1992,7 @@ static void min_gru_f64_backward_after(const min_gru_f64_backward_call *call, si
     {
         min_gru_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H;
         a.dk_product_1.segment_count = 2;

@@ -80,6 +80,7 @@ DK_INLINE min_lstm_f32_forward_before_1_values min_lstm_f32_forward_before_1_uni
 
 typedef struct min_lstm_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *b_f;
@@ -111,7 +112,8 @@ static void min_lstm_f32_forward_before_1(const min_lstm_f32_forward_before_1_ar
 {
     enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -389,6 +391,7 @@ static void min_lstm_f32_forward_before(const min_lstm_f32_forward_call *call, s
     {
         min_lstm_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -589,6 +592,7 @@ DK_INLINE min_lstm_f32_backward_after_1_values min_lstm_f32_backward_after_1_uni
 
 typedef struct min_lstm_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
     float *d_x_all;
@@ -608,7 +612,8 @@ static void min_lstm_f32_backward_after_1(const min_lstm_f32_backward_after_1_ar
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -959,6 +964,7 @@ static void min_lstm_f32_backward_after(const min_lstm_f32_backward_call *call, 
     {
         min_lstm_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -1273,6 +1279,7 @@ DK_INLINE min_lstm_f64_forward_before_1_values min_lstm_f64_forward_before_1_uni
 
 typedef struct min_lstm_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *b_f;
@@ -1304,7 +1311,8 @@ static void min_lstm_f64_forward_before_1(const min_lstm_f64_forward_before_1_ar
 {
     enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1582,6 +1590,7 @@ static void min_lstm_f64_forward_before(const min_lstm_f64_forward_call *call, s
     {
         min_lstm_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -1782,6 +1791,7 @@ DK_INLINE min_lstm_f64_backward_after_1_values min_lstm_f64_backward_after_1_uni
 
 typedef struct min_lstm_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
     double *d_x_all;
@@ -1801,7 +1811,8 @@ static void min_lstm_f64_backward_after_1(const min_lstm_f64_backward_after_1_ar
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2152,6 +2163,7 @@ static void min_lstm_f64_backward_after(const min_lstm_f64_backward_call *call, 
     {
         min_lstm_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;

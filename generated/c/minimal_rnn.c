@@ -68,6 +68,7 @@ DK_INLINE minimal_rnn_f32_forward_before_1_values minimal_rnn_f32_forward_before
 
 typedef struct minimal_rnn_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *b_z;
@@ -89,7 +90,8 @@ static void minimal_rnn_f32_forward_before_1(const minimal_rnn_f32_forward_befor
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -130,6 +132,7 @@ DK_INLINE minimal_rnn_f32_forward_step_1_values minimal_rnn_f32_forward_step_1_u
 
 typedef struct minimal_rnn_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     const float *h;
@@ -159,7 +162,8 @@ static void minimal_rnn_f32_forward_step_1(const minimal_rnn_f32_forward_step_1_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -438,6 +442,7 @@ static void minimal_rnn_f32_forward_before(const minimal_rnn_f32_forward_call *c
     {
         minimal_rnn_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -479,6 +484,7 @@ static void minimal_rnn_f32_forward_step(const minimal_rnn_f32_forward_call *cal
     {
         minimal_rnn_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -643,6 +649,7 @@ DK_INLINE minimal_rnn_f32_backward_step_2_values minimal_rnn_f32_backward_step_2
 
 typedef struct minimal_rnn_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *d_h_next;
@@ -666,7 +673,8 @@ static void minimal_rnn_f32_backward_step_2(const minimal_rnn_f32_backward_step_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -705,6 +713,7 @@ DK_INLINE minimal_rnn_f32_backward_after_1_values minimal_rnn_f32_backward_after
 
 typedef struct minimal_rnn_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     const float *d_h_next;
@@ -730,7 +739,8 @@ static void minimal_rnn_f32_backward_after_1(const minimal_rnn_f32_backward_afte
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -770,6 +780,7 @@ DK_INLINE minimal_rnn_f32_backward_after_3_values minimal_rnn_f32_backward_after
 
 typedef struct minimal_rnn_f32_backward_after_3_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[1];
     float *d_x_all;
@@ -789,7 +800,8 @@ static void minimal_rnn_f32_backward_after_3(const minimal_rnn_f32_backward_afte
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1173,6 +1185,7 @@ static void minimal_rnn_f32_backward_step(const minimal_rnn_f32_backward_call *c
     {
         minimal_rnn_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -1207,6 +1220,7 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
     {
         minimal_rnn_f32_backward_after_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -1251,6 +1265,7 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
     {
         minimal_rnn_f32_backward_after_3_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H;
         a.dk_product_3.segment_count = 1;
@@ -1428,6 +1443,7 @@ DK_INLINE minimal_rnn_f64_forward_before_1_values minimal_rnn_f64_forward_before
 
 typedef struct minimal_rnn_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *b_z;
@@ -1449,7 +1465,8 @@ static void minimal_rnn_f64_forward_before_1(const minimal_rnn_f64_forward_befor
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1490,6 +1507,7 @@ DK_INLINE minimal_rnn_f64_forward_step_1_values minimal_rnn_f64_forward_step_1_u
 
 typedef struct minimal_rnn_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     const double *h;
@@ -1519,7 +1537,8 @@ static void minimal_rnn_f64_forward_step_1(const minimal_rnn_f64_forward_step_1_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1798,6 +1817,7 @@ static void minimal_rnn_f64_forward_before(const minimal_rnn_f64_forward_call *c
     {
         minimal_rnn_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -1839,6 +1859,7 @@ static void minimal_rnn_f64_forward_step(const minimal_rnn_f64_forward_call *cal
     {
         minimal_rnn_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -2003,6 +2024,7 @@ DK_INLINE minimal_rnn_f64_backward_step_2_values minimal_rnn_f64_backward_step_2
 
 typedef struct minimal_rnn_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *d_h_next;
@@ -2026,7 +2048,8 @@ static void minimal_rnn_f64_backward_step_2(const minimal_rnn_f64_backward_step_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2065,6 +2088,7 @@ DK_INLINE minimal_rnn_f64_backward_after_1_values minimal_rnn_f64_backward_after
 
 typedef struct minimal_rnn_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     const double *d_h_next;
@@ -2090,7 +2114,8 @@ static void minimal_rnn_f64_backward_after_1(const minimal_rnn_f64_backward_afte
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2130,6 +2155,7 @@ DK_INLINE minimal_rnn_f64_backward_after_3_values minimal_rnn_f64_backward_after
 
 typedef struct minimal_rnn_f64_backward_after_3_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[1];
     double *d_x_all;
@@ -2149,7 +2175,8 @@ static void minimal_rnn_f64_backward_after_3(const minimal_rnn_f64_backward_afte
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2533,6 +2560,7 @@ static void minimal_rnn_f64_backward_step(const minimal_rnn_f64_backward_call *c
     {
         minimal_rnn_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -2567,6 +2595,7 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
     {
         minimal_rnn_f64_backward_after_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -2611,6 +2640,7 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
     {
         minimal_rnn_f64_backward_after_3_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H;
         a.dk_product_3.segment_count = 1;

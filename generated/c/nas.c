@@ -106,6 +106,7 @@ DK_INLINE nas_f32_forward_before_1_values nas_f32_forward_before_1_unit(dk_f32 W
 
 typedef struct nas_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *W_3_x;
@@ -125,7 +126,8 @@ static void nas_f32_forward_before_1(const nas_f32_forward_before_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -200,6 +202,7 @@ DK_INLINE nas_f32_forward_step_1_values nas_f32_forward_step_1_unit(dk_f32 a_a_0
 
 typedef struct nas_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[2];
     dk_product_f32 dk_product_3;
@@ -268,7 +271,8 @@ static void nas_f32_forward_step_1(const nas_f32_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = ((int)dk_block_f32_g7 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g7 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g7 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g7 : (int)dk_rows_f32_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -693,6 +697,7 @@ static void nas_f32_forward_before(const nas_f32_forward_call *call, size_t rows
     {
         nas_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -733,6 +738,7 @@ static void nas_f32_forward_step(const nas_f32_forward_call *call, size_t rows, 
     {
         nas_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -1012,6 +1018,7 @@ DK_INLINE nas_f32_backward_step_2_values nas_f32_backward_step_2_unit(dk_f32 d_h
 
 typedef struct nas_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[8];
     float *d_h;
@@ -1031,7 +1038,8 @@ static void nas_f32_backward_step_2(const nas_f32_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1068,6 +1076,7 @@ DK_INLINE nas_f32_backward_after_1_values nas_f32_backward_after_1_unit(dk_f32 d
 
 typedef struct nas_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[8];
     float *d_x_all;
@@ -1087,7 +1096,8 @@ static void nas_f32_backward_after_1(const nas_f32_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1729,6 +1739,7 @@ static void nas_f32_backward_step(const nas_f32_backward_call *call, size_t rows
     {
         nas_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 8;
@@ -1782,6 +1793,7 @@ static void nas_f32_backward_after(const nas_f32_backward_call *call, size_t row
     {
         nas_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 8;
@@ -2028,6 +2040,7 @@ DK_INLINE nas_f64_forward_before_1_values nas_f64_forward_before_1_unit(dk_f64 W
 
 typedef struct nas_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *W_3_x;
@@ -2047,7 +2060,8 @@ static void nas_f64_forward_before_1(const nas_f64_forward_before_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2122,6 +2136,7 @@ DK_INLINE nas_f64_forward_step_1_values nas_f64_forward_step_1_unit(dk_f64 a_a_0
 
 typedef struct nas_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[2];
     dk_product_f64 dk_product_3;
@@ -2190,7 +2205,8 @@ static void nas_f64_forward_step_1(const nas_f64_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = ((int)dk_block_f64_g7 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g7 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g7 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g7 : (int)dk_rows_f64_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2615,6 +2631,7 @@ static void nas_f64_forward_before(const nas_f64_forward_call *call, size_t rows
     {
         nas_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -2655,6 +2672,7 @@ static void nas_f64_forward_step(const nas_f64_forward_call *call, size_t rows, 
     {
         nas_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->I + sizes->H;
         a.dk_product_2.segment_count = 2;
@@ -2934,6 +2952,7 @@ DK_INLINE nas_f64_backward_step_2_values nas_f64_backward_step_2_unit(dk_f64 d_h
 
 typedef struct nas_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[8];
     double *d_h;
@@ -2953,7 +2972,8 @@ static void nas_f64_backward_step_2(const nas_f64_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2990,6 +3010,7 @@ DK_INLINE nas_f64_backward_after_1_values nas_f64_backward_after_1_unit(dk_f64 d
 
 typedef struct nas_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[8];
     double *d_x_all;
@@ -3009,7 +3030,8 @@ static void nas_f64_backward_after_1(const nas_f64_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -3651,6 +3673,7 @@ static void nas_f64_backward_step(const nas_f64_backward_call *call, size_t rows
     {
         nas_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 8;
@@ -3704,6 +3727,7 @@ static void nas_f64_backward_after(const nas_f64_backward_call *call, size_t row
     {
         nas_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 8;

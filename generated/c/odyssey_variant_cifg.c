@@ -94,6 +94,7 @@ DK_INLINE odyssey_variant_cifg_f32_forward_step_1_values odyssey_variant_cifg_f3
 
 typedef struct odyssey_variant_cifg_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *c;
@@ -137,7 +138,8 @@ static void odyssey_variant_cifg_f32_forward_step_1(const odyssey_variant_cifg_f
 {
     enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -474,6 +476,7 @@ static void odyssey_variant_cifg_f32_forward_step(const odyssey_variant_cifg_f32
     {
         odyssey_variant_cifg_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -676,6 +679,7 @@ DK_INLINE odyssey_variant_cifg_f32_backward_step_2_values odyssey_variant_cifg_f
 
 typedef struct odyssey_variant_cifg_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
     float *d_h;
@@ -695,7 +699,8 @@ static void odyssey_variant_cifg_f32_backward_step_2(const odyssey_variant_cifg_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -780,6 +785,7 @@ DK_INLINE odyssey_variant_cifg_f32_backward_after_2_values odyssey_variant_cifg_
 
 typedef struct odyssey_variant_cifg_f32_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[3];
     float *d_x_all;
@@ -799,7 +805,8 @@ static void odyssey_variant_cifg_f32_backward_after_2(const odyssey_variant_cifg
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1309,6 +1316,7 @@ static void odyssey_variant_cifg_f32_backward_step(const odyssey_variant_cifg_f3
     {
         odyssey_variant_cifg_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -1359,6 +1367,7 @@ static void odyssey_variant_cifg_f32_backward_after(const odyssey_variant_cifg_f
     {
         odyssey_variant_cifg_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 3;
@@ -1583,6 +1592,7 @@ DK_INLINE odyssey_variant_cifg_f64_forward_step_1_values odyssey_variant_cifg_f6
 
 typedef struct odyssey_variant_cifg_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *c;
@@ -1626,7 +1636,8 @@ static void odyssey_variant_cifg_f64_forward_step_1(const odyssey_variant_cifg_f
 {
     enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1963,6 +1974,7 @@ static void odyssey_variant_cifg_f64_forward_step(const odyssey_variant_cifg_f64
     {
         odyssey_variant_cifg_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -2165,6 +2177,7 @@ DK_INLINE odyssey_variant_cifg_f64_backward_step_2_values odyssey_variant_cifg_f
 
 typedef struct odyssey_variant_cifg_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
     double *d_h;
@@ -2184,7 +2197,8 @@ static void odyssey_variant_cifg_f64_backward_step_2(const odyssey_variant_cifg_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2269,6 +2283,7 @@ DK_INLINE odyssey_variant_cifg_f64_backward_after_2_values odyssey_variant_cifg_
 
 typedef struct odyssey_variant_cifg_f64_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[3];
     double *d_x_all;
@@ -2288,7 +2303,8 @@ static void odyssey_variant_cifg_f64_backward_after_2(const odyssey_variant_cifg
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2798,6 +2814,7 @@ static void odyssey_variant_cifg_f64_backward_step(const odyssey_variant_cifg_f6
     {
         odyssey_variant_cifg_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -2848,6 +2865,7 @@ static void odyssey_variant_cifg_f64_backward_after(const odyssey_variant_cifg_f
     {
         odyssey_variant_cifg_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 3;

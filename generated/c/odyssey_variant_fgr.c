@@ -110,6 +110,7 @@ DK_INLINE odyssey_variant_fgr_f32_forward_step_1_values odyssey_variant_fgr_f32_
 
 typedef struct odyssey_variant_fgr_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[5];
     dk_product_f32 dk_product_2;
@@ -156,7 +157,8 @@ static void odyssey_variant_fgr_f32_forward_step_1(const odyssey_variant_fgr_f32
 {
     enum { BLOCK = ((int)dk_block_f32_g3 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g3 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g3 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g3 : (int)dk_rows_f32_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -664,6 +666,7 @@ static void odyssey_variant_fgr_f32_forward_step(const odyssey_variant_fgr_f32_f
     {
         odyssey_variant_fgr_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 5;
@@ -941,6 +944,7 @@ DK_INLINE odyssey_variant_fgr_f32_backward_step_2_values odyssey_variant_fgr_f32
 
 typedef struct odyssey_variant_fgr_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
     dk_product_f32 dk_product_2;
@@ -971,7 +975,8 @@ static void odyssey_variant_fgr_f32_backward_step_2(const odyssey_variant_fgr_f3
 {
     enum { BLOCK = ((int)dk_block_f32_g3 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g3 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g3 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g3 : (int)dk_rows_f32_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1070,6 +1075,7 @@ DK_INLINE odyssey_variant_fgr_f32_backward_after_2_values odyssey_variant_fgr_f3
 
 typedef struct odyssey_variant_fgr_f32_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[4];
     float *d_x_all;
@@ -1089,7 +1095,8 @@ static void odyssey_variant_fgr_f32_backward_after_2(const odyssey_variant_fgr_f
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1901,6 +1908,7 @@ static void odyssey_variant_fgr_f32_backward_step(const odyssey_variant_fgr_f32_
     {
         odyssey_variant_fgr_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -1982,6 +1990,7 @@ static void odyssey_variant_fgr_f32_backward_after(const odyssey_variant_fgr_f32
     {
         odyssey_variant_fgr_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_3.segment_count = 4;
@@ -2262,6 +2271,7 @@ DK_INLINE odyssey_variant_fgr_f64_forward_step_1_values odyssey_variant_fgr_f64_
 
 typedef struct odyssey_variant_fgr_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[5];
     dk_product_f64 dk_product_2;
@@ -2308,7 +2318,8 @@ static void odyssey_variant_fgr_f64_forward_step_1(const odyssey_variant_fgr_f64
 {
     enum { BLOCK = ((int)dk_block_f64_g3 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g3 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g3 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g3 : (int)dk_rows_f64_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2816,6 +2827,7 @@ static void odyssey_variant_fgr_f64_forward_step(const odyssey_variant_fgr_f64_f
     {
         odyssey_variant_fgr_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 5;
@@ -3093,6 +3105,7 @@ DK_INLINE odyssey_variant_fgr_f64_backward_step_2_values odyssey_variant_fgr_f64
 
 typedef struct odyssey_variant_fgr_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
     dk_product_f64 dk_product_2;
@@ -3123,7 +3136,8 @@ static void odyssey_variant_fgr_f64_backward_step_2(const odyssey_variant_fgr_f6
 {
     enum { BLOCK = ((int)dk_block_f64_g3 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g3 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g3 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g3 : (int)dk_rows_f64_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -3222,6 +3236,7 @@ DK_INLINE odyssey_variant_fgr_f64_backward_after_2_values odyssey_variant_fgr_f6
 
 typedef struct odyssey_variant_fgr_f64_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[4];
     double *d_x_all;
@@ -3241,7 +3256,8 @@ static void odyssey_variant_fgr_f64_backward_after_2(const odyssey_variant_fgr_f
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -4053,6 +4069,7 @@ static void odyssey_variant_fgr_f64_backward_step(const odyssey_variant_fgr_f64_
     {
         odyssey_variant_fgr_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -4134,6 +4151,7 @@ static void odyssey_variant_fgr_f64_backward_after(const odyssey_variant_fgr_f64
     {
         odyssey_variant_fgr_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_3.segment_count = 4;

@@ -100,6 +100,7 @@ DK_INLINE odyssey_variant_noaf_f32_forward_step_1_values odyssey_variant_noaf_f3
 
 typedef struct odyssey_variant_noaf_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *c;
@@ -150,7 +151,8 @@ static void odyssey_variant_noaf_f32_forward_step_1(const odyssey_variant_noaf_f
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -522,6 +524,7 @@ static void odyssey_variant_noaf_f32_forward_step(const odyssey_variant_noaf_f32
     {
         odyssey_variant_noaf_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -729,6 +732,7 @@ DK_INLINE odyssey_variant_noaf_f32_backward_step_2_values odyssey_variant_noaf_f
 
 typedef struct odyssey_variant_noaf_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[4];
     float *d_h;
@@ -748,7 +752,8 @@ static void odyssey_variant_noaf_f32_backward_step_2(const odyssey_variant_noaf_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -838,6 +843,7 @@ DK_INLINE odyssey_variant_noaf_f32_backward_after_2_values odyssey_variant_noaf_
 
 typedef struct odyssey_variant_noaf_f32_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[4];
     float *d_x_all;
@@ -857,7 +863,8 @@ static void odyssey_variant_noaf_f32_backward_after_2(const odyssey_variant_noaf
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1448,6 +1455,7 @@ static void odyssey_variant_noaf_f32_backward_step(const odyssey_variant_noaf_f3
     {
         odyssey_variant_noaf_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -1503,6 +1511,7 @@ static void odyssey_variant_noaf_f32_backward_after(const odyssey_variant_noaf_f
     {
         odyssey_variant_noaf_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 4;
@@ -1737,6 +1746,7 @@ DK_INLINE odyssey_variant_noaf_f64_forward_step_1_values odyssey_variant_noaf_f6
 
 typedef struct odyssey_variant_noaf_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *c;
@@ -1787,7 +1797,8 @@ static void odyssey_variant_noaf_f64_forward_step_1(const odyssey_variant_noaf_f
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2159,6 +2170,7 @@ static void odyssey_variant_noaf_f64_forward_step(const odyssey_variant_noaf_f64
     {
         odyssey_variant_noaf_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -2366,6 +2378,7 @@ DK_INLINE odyssey_variant_noaf_f64_backward_step_2_values odyssey_variant_noaf_f
 
 typedef struct odyssey_variant_noaf_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[4];
     double *d_h;
@@ -2385,7 +2398,8 @@ static void odyssey_variant_noaf_f64_backward_step_2(const odyssey_variant_noaf_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2475,6 +2489,7 @@ DK_INLINE odyssey_variant_noaf_f64_backward_after_2_values odyssey_variant_noaf_
 
 typedef struct odyssey_variant_noaf_f64_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[4];
     double *d_x_all;
@@ -2494,7 +2509,8 @@ static void odyssey_variant_noaf_f64_backward_after_2(const odyssey_variant_noaf
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -3085,6 +3101,7 @@ static void odyssey_variant_noaf_f64_backward_step(const odyssey_variant_noaf_f6
     {
         odyssey_variant_noaf_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -3140,6 +3157,7 @@ static void odyssey_variant_noaf_f64_backward_after(const odyssey_variant_noaf_f
     {
         odyssey_variant_noaf_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 4;

@@ -92,6 +92,7 @@ DK_INLINE odyssey_variant_nog_f32_forward_step_1_values odyssey_variant_nog_f32_
 
 typedef struct odyssey_variant_nog_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *c;
@@ -135,7 +136,8 @@ static void odyssey_variant_nog_f32_forward_step_1(const odyssey_variant_nog_f32
 {
     enum { BLOCK = (int)dk_block_f32_g3, ROWS = (int)dk_rows_f32_g3 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -472,6 +474,7 @@ static void odyssey_variant_nog_f32_forward_step(const odyssey_variant_nog_f32_f
     {
         odyssey_variant_nog_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -670,6 +673,7 @@ DK_INLINE odyssey_variant_nog_f32_backward_step_2_values odyssey_variant_nog_f32
 
 typedef struct odyssey_variant_nog_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[3];
     float *d_h;
@@ -689,7 +693,8 @@ static void odyssey_variant_nog_f32_backward_step_2(const odyssey_variant_nog_f3
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -772,6 +777,7 @@ DK_INLINE odyssey_variant_nog_f32_backward_after_2_values odyssey_variant_nog_f3
 
 typedef struct odyssey_variant_nog_f32_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[3];
     float *d_x_all;
@@ -791,7 +797,8 @@ static void odyssey_variant_nog_f32_backward_after_2(const odyssey_variant_nog_f
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1301,6 +1308,7 @@ static void odyssey_variant_nog_f32_backward_step(const odyssey_variant_nog_f32_
     {
         odyssey_variant_nog_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -1350,6 +1358,7 @@ static void odyssey_variant_nog_f32_backward_after(const odyssey_variant_nog_f32
     {
         odyssey_variant_nog_f32_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 3;
@@ -1572,6 +1581,7 @@ DK_INLINE odyssey_variant_nog_f64_forward_step_1_values odyssey_variant_nog_f64_
 
 typedef struct odyssey_variant_nog_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *c;
@@ -1615,7 +1625,8 @@ static void odyssey_variant_nog_f64_forward_step_1(const odyssey_variant_nog_f64
 {
     enum { BLOCK = (int)dk_block_f64_g3, ROWS = (int)dk_rows_f64_g3 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1952,6 +1963,7 @@ static void odyssey_variant_nog_f64_forward_step(const odyssey_variant_nog_f64_f
     {
         odyssey_variant_nog_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -2150,6 +2162,7 @@ DK_INLINE odyssey_variant_nog_f64_backward_step_2_values odyssey_variant_nog_f64
 
 typedef struct odyssey_variant_nog_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[3];
     double *d_h;
@@ -2169,7 +2182,8 @@ static void odyssey_variant_nog_f64_backward_step_2(const odyssey_variant_nog_f6
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2252,6 +2266,7 @@ DK_INLINE odyssey_variant_nog_f64_backward_after_2_values odyssey_variant_nog_f6
 
 typedef struct odyssey_variant_nog_f64_backward_after_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[3];
     double *d_x_all;
@@ -2271,7 +2286,8 @@ static void odyssey_variant_nog_f64_backward_after_2(const odyssey_variant_nog_f
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2781,6 +2797,7 @@ static void odyssey_variant_nog_f64_backward_step(const odyssey_variant_nog_f64_
     {
         odyssey_variant_nog_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 3;
@@ -2830,6 +2847,7 @@ static void odyssey_variant_nog_f64_backward_after(const odyssey_variant_nog_f64
     {
         odyssey_variant_nog_f64_backward_after_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 3;

@@ -95,6 +95,7 @@ DK_INLINE odyssey_variant_np_f32_forward_step_1_values odyssey_variant_np_f32_fo
 
 typedef struct odyssey_variant_np_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *c;
@@ -139,7 +140,8 @@ static void odyssey_variant_np_f32_forward_step_1(const odyssey_variant_np_f32_f
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -481,6 +483,7 @@ static void odyssey_variant_np_f32_forward_step(const odyssey_variant_np_f32_for
     {
         odyssey_variant_np_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -681,6 +684,7 @@ DK_INLINE odyssey_variant_np_f32_backward_step_2_values odyssey_variant_np_f32_b
 
 typedef struct odyssey_variant_np_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[4];
     float *d_h;
@@ -700,7 +704,8 @@ static void odyssey_variant_np_f32_backward_step_2(const odyssey_variant_np_f32_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -737,6 +742,7 @@ DK_INLINE odyssey_variant_np_f32_backward_after_1_values odyssey_variant_np_f32_
 
 typedef struct odyssey_variant_np_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[4];
     float *d_x_all;
@@ -756,7 +762,8 @@ static void odyssey_variant_np_f32_backward_after_1(const odyssey_variant_np_f32
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1269,6 +1276,7 @@ static void odyssey_variant_np_f32_backward_step(const odyssey_variant_np_f32_ba
     {
         odyssey_variant_np_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -1310,6 +1318,7 @@ static void odyssey_variant_np_f32_backward_after(const odyssey_variant_np_f32_b
     {
         odyssey_variant_np_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 4;
@@ -1538,6 +1547,7 @@ DK_INLINE odyssey_variant_np_f64_forward_step_1_values odyssey_variant_np_f64_fo
 
 typedef struct odyssey_variant_np_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *c;
@@ -1582,7 +1592,8 @@ static void odyssey_variant_np_f64_forward_step_1(const odyssey_variant_np_f64_f
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1924,6 +1935,7 @@ static void odyssey_variant_np_f64_forward_step(const odyssey_variant_np_f64_for
     {
         odyssey_variant_np_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -2124,6 +2136,7 @@ DK_INLINE odyssey_variant_np_f64_backward_step_2_values odyssey_variant_np_f64_b
 
 typedef struct odyssey_variant_np_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[4];
     double *d_h;
@@ -2143,7 +2156,8 @@ static void odyssey_variant_np_f64_backward_step_2(const odyssey_variant_np_f64_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2180,6 +2194,7 @@ DK_INLINE odyssey_variant_np_f64_backward_after_1_values odyssey_variant_np_f64_
 
 typedef struct odyssey_variant_np_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[4];
     double *d_x_all;
@@ -2199,7 +2214,8 @@ static void odyssey_variant_np_f64_backward_after_1(const odyssey_variant_np_f64
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2712,6 +2728,7 @@ static void odyssey_variant_np_f64_backward_step(const odyssey_variant_np_f64_ba
     {
         odyssey_variant_np_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -2753,6 +2770,7 @@ static void odyssey_variant_np_f64_backward_after(const odyssey_variant_np_f64_b
     {
         odyssey_variant_np_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_2.segment_count = 4;

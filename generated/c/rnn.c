@@ -59,6 +59,7 @@ DK_INLINE rnn_f32_forward_step_1_values rnn_f32_forward_step_1_unit(dk_f32 a_h)
 
 typedef struct rnn_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     float *h_next;
@@ -80,7 +81,8 @@ static void rnn_f32_forward_step_1(const rnn_f32_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -328,6 +330,7 @@ static void rnn_f32_forward_step(const rnn_f32_forward_call *call, size_t rows, 
     {
         rnn_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -481,6 +484,7 @@ DK_INLINE rnn_f32_backward_step_2_values rnn_f32_backward_step_2_unit(dk_f32 d_h
 
 typedef struct rnn_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *d_h;
@@ -500,7 +504,8 @@ static void rnn_f32_backward_step_2(const rnn_f32_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -537,6 +542,7 @@ DK_INLINE rnn_f32_backward_after_1_values rnn_f32_backward_after_1_unit(dk_f32 d
 
 typedef struct rnn_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *d_x_all;
@@ -556,7 +562,8 @@ static void rnn_f32_backward_after_1(const rnn_f32_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -872,6 +879,7 @@ static void rnn_f32_backward_step(const rnn_f32_backward_call *call, size_t rows
     {
         rnn_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -904,6 +912,7 @@ static void rnn_f32_backward_after(const rnn_f32_backward_call *call, size_t row
     {
         rnn_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -1078,6 +1087,7 @@ DK_INLINE rnn_f64_forward_step_1_values rnn_f64_forward_step_1_unit(dk_f64 a_h)
 
 typedef struct rnn_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     double *h_next;
@@ -1099,7 +1109,8 @@ static void rnn_f64_forward_step_1(const rnn_f64_forward_step_1_arrays *a, size_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1347,6 +1358,7 @@ static void rnn_f64_forward_step(const rnn_f64_forward_call *call, size_t rows, 
     {
         rnn_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -1500,6 +1512,7 @@ DK_INLINE rnn_f64_backward_step_2_values rnn_f64_backward_step_2_unit(dk_f64 d_h
 
 typedef struct rnn_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *d_h;
@@ -1519,7 +1532,8 @@ static void rnn_f64_backward_step_2(const rnn_f64_backward_step_2_arrays *a, siz
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1556,6 +1570,7 @@ DK_INLINE rnn_f64_backward_after_1_values rnn_f64_backward_after_1_unit(dk_f64 d
 
 typedef struct rnn_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *d_x_all;
@@ -1575,7 +1590,8 @@ static void rnn_f64_backward_after_1(const rnn_f64_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1891,6 +1907,7 @@ static void rnn_f64_backward_step(const rnn_f64_backward_call *call, size_t rows
     {
         rnn_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -1923,6 +1940,7 @@ static void rnn_f64_backward_after(const rnn_f64_backward_call *call, size_t row
     {
         rnn_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;

@@ -61,6 +61,7 @@ DK_INLINE rnn_activation_relu_f32_forward_step_1_values rnn_activation_relu_f32_
 
 typedef struct rnn_activation_relu_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     float *a_h;
@@ -86,7 +87,8 @@ static void rnn_activation_relu_f32_forward_step_1(const rnn_activation_relu_f32
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -338,6 +340,7 @@ static void rnn_activation_relu_f32_forward_step(const rnn_activation_relu_f32_f
     {
         rnn_activation_relu_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -492,6 +495,7 @@ DK_INLINE rnn_activation_relu_f32_backward_step_2_values rnn_activation_relu_f32
 
 typedef struct rnn_activation_relu_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     float *d_h;
@@ -511,7 +515,8 @@ static void rnn_activation_relu_f32_backward_step_2(const rnn_activation_relu_f3
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -548,6 +553,7 @@ DK_INLINE rnn_activation_relu_f32_backward_after_1_values rnn_activation_relu_f3
 
 typedef struct rnn_activation_relu_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *d_x_all;
@@ -567,7 +573,8 @@ static void rnn_activation_relu_f32_backward_after_1(const rnn_activation_relu_f
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -883,6 +890,7 @@ static void rnn_activation_relu_f32_backward_step(const rnn_activation_relu_f32_
     {
         rnn_activation_relu_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -915,6 +923,7 @@ static void rnn_activation_relu_f32_backward_after(const rnn_activation_relu_f32
     {
         rnn_activation_relu_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -1091,6 +1100,7 @@ DK_INLINE rnn_activation_relu_f64_forward_step_1_values rnn_activation_relu_f64_
 
 typedef struct rnn_activation_relu_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     double *a_h;
@@ -1116,7 +1126,8 @@ static void rnn_activation_relu_f64_forward_step_1(const rnn_activation_relu_f64
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1368,6 +1379,7 @@ static void rnn_activation_relu_f64_forward_step(const rnn_activation_relu_f64_f
     {
         rnn_activation_relu_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -1522,6 +1534,7 @@ DK_INLINE rnn_activation_relu_f64_backward_step_2_values rnn_activation_relu_f64
 
 typedef struct rnn_activation_relu_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     double *d_h;
@@ -1541,7 +1554,8 @@ static void rnn_activation_relu_f64_backward_step_2(const rnn_activation_relu_f6
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1578,6 +1592,7 @@ DK_INLINE rnn_activation_relu_f64_backward_after_1_values rnn_activation_relu_f6
 
 typedef struct rnn_activation_relu_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *d_x_all;
@@ -1597,7 +1612,8 @@ static void rnn_activation_relu_f64_backward_after_1(const rnn_activation_relu_f
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1913,6 +1929,7 @@ static void rnn_activation_relu_f64_backward_step(const rnn_activation_relu_f64_
     {
         rnn_activation_relu_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -1945,6 +1962,7 @@ static void rnn_activation_relu_f64_backward_after(const rnn_activation_relu_f64
     {
         rnn_activation_relu_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;

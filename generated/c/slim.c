@@ -92,6 +92,7 @@ DK_INLINE slim_f32_forward_step_1_values slim_f32_forward_step_1_unit(dk_f32 a_i
 
 typedef struct slim_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     dk_product_f32 dk_product_2;
@@ -138,7 +139,8 @@ static void slim_f32_forward_step_1(const slim_f32_forward_step_1_arrays *a, siz
 {
     enum { BLOCK = ((int)dk_block_f32_g3 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g3 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g3 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g3 : (int)dk_rows_f32_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -488,6 +490,7 @@ static void slim_f32_forward_step(const slim_f32_forward_call *call, size_t rows
     {
         slim_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -705,6 +708,7 @@ DK_INLINE slim_f32_backward_step_2_values slim_f32_backward_step_2_unit(dk_f32 d
 
 typedef struct slim_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[4];
     float *d_h;
@@ -724,7 +728,8 @@ static void slim_f32_backward_step_2(const slim_f32_backward_step_2_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -761,6 +766,7 @@ DK_INLINE slim_f32_backward_after_1_values slim_f32_backward_after_1_unit(dk_f32
 
 typedef struct slim_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *d_x_all;
@@ -780,7 +786,8 @@ static void slim_f32_backward_after_1(const slim_f32_backward_after_1_arrays *a,
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1248,6 +1255,7 @@ static void slim_f32_backward_step(const slim_f32_backward_call *call, size_t ro
     {
         slim_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -1289,6 +1297,7 @@ static void slim_f32_backward_after(const slim_f32_backward_call *call, size_t r
     {
         slim_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -1505,6 +1514,7 @@ DK_INLINE slim_f64_forward_step_1_values slim_f64_forward_step_1_unit(dk_f64 a_i
 
 typedef struct slim_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     dk_product_f64 dk_product_2;
@@ -1551,7 +1561,8 @@ static void slim_f64_forward_step_1(const slim_f64_forward_step_1_arrays *a, siz
 {
     enum { BLOCK = ((int)dk_block_f64_g3 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g3 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g3 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g3 : (int)dk_rows_f64_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1901,6 +1912,7 @@ static void slim_f64_forward_step(const slim_f64_forward_call *call, size_t rows
     {
         slim_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -2118,6 +2130,7 @@ DK_INLINE slim_f64_backward_step_2_values slim_f64_backward_step_2_unit(dk_f64 d
 
 typedef struct slim_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[4];
     double *d_h;
@@ -2137,7 +2150,8 @@ static void slim_f64_backward_step_2(const slim_f64_backward_step_2_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2174,6 +2188,7 @@ DK_INLINE slim_f64_backward_after_1_values slim_f64_backward_after_1_unit(dk_f64
 
 typedef struct slim_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *d_x_all;
@@ -2193,7 +2208,8 @@ static void slim_f64_backward_after_1(const slim_f64_backward_after_1_arrays *a,
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2661,6 +2677,7 @@ static void slim_f64_backward_step(const slim_f64_backward_call *call, size_t ro
     {
         slim_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -2702,6 +2719,7 @@ static void slim_f64_backward_after(const slim_f64_backward_call *call, size_t r
     {
         slim_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;

@@ -89,6 +89,7 @@ DK_INLINE slim_form_2_f32_forward_step_1_values slim_form_2_f32_forward_step_1_u
 
 typedef struct slim_form_2_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     dk_product_f32 dk_product_2;
@@ -135,7 +136,8 @@ static void slim_form_2_f32_forward_step_1(const slim_form_2_f32_forward_step_1_
 {
     enum { BLOCK = ((int)dk_block_f32_g3 > (int)dk_block_f32_g1 ? (int)dk_block_f32_g3 : (int)dk_block_f32_g1), ROWS = ((int)dk_rows_f32_g3 < (int)dk_rows_f32_g1 ? (int)dk_rows_f32_g3 : (int)dk_rows_f32_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -464,6 +466,7 @@ static void slim_form_2_f32_forward_step(const slim_form_2_f32_forward_call *cal
     {
         slim_form_2_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -681,6 +684,7 @@ DK_INLINE slim_form_2_f32_backward_step_2_values slim_form_2_f32_backward_step_2
 
 typedef struct slim_form_2_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[4];
     float *d_h;
@@ -700,7 +704,8 @@ static void slim_form_2_f32_backward_step_2(const slim_form_2_f32_backward_step_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -737,6 +742,7 @@ DK_INLINE slim_form_2_f32_backward_after_1_values slim_form_2_f32_backward_after
 
 typedef struct slim_form_2_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *d_x_all;
@@ -756,7 +762,8 @@ static void slim_form_2_f32_backward_after_1(const slim_form_2_f32_backward_afte
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1182,6 +1189,7 @@ static void slim_form_2_f32_backward_step(const slim_form_2_f32_backward_call *c
     {
         slim_form_2_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -1223,6 +1231,7 @@ static void slim_form_2_f32_backward_after(const slim_form_2_f32_backward_call *
     {
         slim_form_2_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -1436,6 +1445,7 @@ DK_INLINE slim_form_2_f64_forward_step_1_values slim_form_2_f64_forward_step_1_u
 
 typedef struct slim_form_2_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     dk_product_f64 dk_product_2;
@@ -1482,7 +1492,8 @@ static void slim_form_2_f64_forward_step_1(const slim_form_2_f64_forward_step_1_
 {
     enum { BLOCK = ((int)dk_block_f64_g3 > (int)dk_block_f64_g1 ? (int)dk_block_f64_g3 : (int)dk_block_f64_g1), ROWS = ((int)dk_rows_f64_g3 < (int)dk_rows_f64_g1 ? (int)dk_rows_f64_g3 : (int)dk_rows_f64_g1) };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1811,6 +1822,7 @@ static void slim_form_2_f64_forward_step(const slim_form_2_f64_forward_call *cal
     {
         slim_form_2_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -2028,6 +2040,7 @@ DK_INLINE slim_form_2_f64_backward_step_2_values slim_form_2_f64_backward_step_2
 
 typedef struct slim_form_2_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[4];
     double *d_h;
@@ -2047,7 +2060,8 @@ static void slim_form_2_f64_backward_step_2(const slim_form_2_f64_backward_step_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2084,6 +2098,7 @@ DK_INLINE slim_form_2_f64_backward_after_1_values slim_form_2_f64_backward_after
 
 typedef struct slim_form_2_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *d_x_all;
@@ -2103,7 +2118,8 @@ static void slim_form_2_f64_backward_after_1(const slim_form_2_f64_backward_afte
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2529,6 +2545,7 @@ static void slim_form_2_f64_backward_step(const slim_form_2_f64_backward_call *c
     {
         slim_form_2_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H + sizes->H + sizes->H + sizes->H;
         a.dk_product_1.segment_count = 4;
@@ -2570,6 +2587,7 @@ static void slim_form_2_f64_backward_after(const slim_form_2_f64_backward_call *
     {
         slim_form_2_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;

@@ -85,6 +85,7 @@ DK_INLINE slim_form_4_f32_forward_step_1_values slim_form_4_f32_forward_step_1_u
 
 typedef struct slim_form_4_f32_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[2];
     const float *h;
@@ -122,7 +123,8 @@ static void slim_form_4_f32_forward_step_1(const slim_form_4_f32_forward_step_1_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -419,6 +421,7 @@ static void slim_form_4_f32_forward_step(const slim_form_4_f32_forward_call *cal
     {
         slim_form_4_f32_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -641,6 +644,7 @@ DK_INLINE slim_form_4_f32_backward_step_2_values slim_form_4_f32_backward_step_2
 
 typedef struct slim_form_4_f32_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *d_a_f;
@@ -672,7 +676,8 @@ static void slim_form_4_f32_backward_step_2(const slim_form_4_f32_backward_step_
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -709,6 +714,7 @@ DK_INLINE slim_form_4_f32_backward_after_1_values slim_form_4_f32_backward_after
 
 typedef struct slim_form_4_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_2;
     dk_segment_f32 dk_segments_2[1];
     float *d_x_all;
@@ -728,7 +734,8 @@ static void slim_form_4_f32_backward_after_1(const slim_form_4_f32_backward_afte
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1173,6 +1180,7 @@ static void slim_form_4_f32_backward_step(const slim_form_4_f32_backward_call *c
     {
         slim_form_4_f32_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -1211,6 +1219,7 @@ static void slim_form_4_f32_backward_after(const slim_form_4_f32_backward_call *
     {
         slim_form_4_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;
@@ -1417,6 +1426,7 @@ DK_INLINE slim_form_4_f64_forward_step_1_values slim_form_4_f64_forward_step_1_u
 
 typedef struct slim_form_4_f64_forward_step_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[2];
     const double *h;
@@ -1454,7 +1464,8 @@ static void slim_form_4_f64_forward_step_1(const slim_form_4_f64_forward_step_1_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1751,6 +1762,7 @@ static void slim_form_4_f64_forward_step(const slim_form_4_f64_forward_call *cal
     {
         slim_form_4_f64_forward_step_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I + sizes->H;
         a.dk_product_1.segment_count = 2;
@@ -1973,6 +1985,7 @@ DK_INLINE slim_form_4_f64_backward_step_2_values slim_form_4_f64_backward_step_2
 
 typedef struct slim_form_4_f64_backward_step_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *d_a_f;
@@ -2004,7 +2017,8 @@ static void slim_form_4_f64_backward_step_2(const slim_form_4_f64_backward_step_
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 0, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2041,6 +2055,7 @@ DK_INLINE slim_form_4_f64_backward_after_1_values slim_form_4_f64_backward_after
 
 typedef struct slim_form_4_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_2;
     dk_segment_f64 dk_segments_2[1];
     double *d_x_all;
@@ -2060,7 +2075,8 @@ static void slim_form_4_f64_backward_after_1(const slim_form_4_f64_backward_afte
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2505,6 +2521,7 @@ static void slim_form_4_f64_backward_step(const slim_form_4_f64_backward_call *c
     {
         slim_form_4_f64_backward_step_2_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -2543,6 +2560,7 @@ static void slim_form_4_f64_backward_after(const slim_form_4_f64_backward_call *
     {
         slim_form_4_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_2.panel = call->panel_2;
         a.dk_product_2.depth = sizes->H;
         a.dk_product_2.segment_count = 1;

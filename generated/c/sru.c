@@ -81,6 +81,7 @@ DK_INLINE sru_f32_forward_before_1_values sru_f32_forward_before_1_unit(dk_f32 W
 
 typedef struct sru_f32_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     const float *b_f;
@@ -113,7 +114,8 @@ static void sru_f32_forward_before_1(const sru_f32_forward_before_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g4, ROWS = (int)dk_rows_f32_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -394,6 +396,7 @@ static void sru_f32_forward_before(const sru_f32_forward_call *call, size_t rows
     {
         sru_f32_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -652,6 +655,7 @@ DK_INLINE sru_f32_backward_before_2_values sru_f32_backward_before_2_unit(dk_f32
 
 typedef struct sru_f32_backward_before_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_1;
     dk_segment_f32 dk_segments_1[1];
     dk_product_f32 dk_product_2;
@@ -676,7 +680,8 @@ static void sru_f32_backward_before_2(const sru_f32_backward_before_2_arrays *a,
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -723,6 +728,7 @@ DK_INLINE sru_f32_backward_after_1_values sru_f32_backward_after_1_unit(dk_f32 d
 
 typedef struct sru_f32_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f32 dk_product_3;
     dk_segment_f32 dk_segments_3[2];
     const float *d_x_1;
@@ -746,7 +752,8 @@ static void sru_f32_backward_after_1(const sru_f32_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f32_g1, ROWS = (int)dk_rows_f32_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1183,6 +1190,7 @@ static void sru_f32_backward_before(const sru_f32_backward_call *call, size_t ro
     {
         sru_f32_backward_before_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -1233,6 +1241,7 @@ static void sru_f32_backward_after(const sru_f32_backward_call *call, size_t row
     {
         sru_f32_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H;
         a.dk_product_3.segment_count = 2;
@@ -1547,6 +1556,7 @@ DK_INLINE sru_f64_forward_before_1_values sru_f64_forward_before_1_unit(dk_f64 W
 
 typedef struct sru_f64_forward_before_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     const double *b_f;
@@ -1579,7 +1589,8 @@ static void sru_f64_forward_before_1(const sru_f64_forward_before_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g4, ROWS = (int)dk_rows_f64_g4 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -1860,6 +1871,7 @@ static void sru_f64_forward_before(const sru_f64_forward_call *call, size_t rows
     {
         sru_f64_forward_before_1_arrays a;
         a.dk_width = sizes->H;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->I;
         a.dk_product_1.segment_count = 1;
@@ -2118,6 +2130,7 @@ DK_INLINE sru_f64_backward_before_2_values sru_f64_backward_before_2_unit(dk_f64
 
 typedef struct sru_f64_backward_before_2_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_1;
     dk_segment_f64 dk_segments_1[1];
     dk_product_f64 dk_product_2;
@@ -2142,7 +2155,8 @@ static void sru_f64_backward_before_2(const sru_f64_backward_before_2_arrays *a,
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2189,6 +2203,7 @@ DK_INLINE sru_f64_backward_after_1_values sru_f64_backward_after_1_unit(dk_f64 d
 
 typedef struct sru_f64_backward_after_1_arrays {
     size_t dk_width;
+    int dk_back;
     dk_product_f64 dk_product_3;
     dk_segment_f64 dk_segments_3[2];
     const double *d_x_1;
@@ -2212,7 +2227,8 @@ static void sru_f64_backward_after_1(const sru_f64_backward_after_1_arrays *a, s
 {
     enum { BLOCK = (int)dk_block_f64_g1, ROWS = (int)dk_rows_f64_g1 };
     const dk_share share = dk_share_stage(dk_tile_count(rows, ROWS), dk_tile_count(a->dk_width, BLOCK), 1, team);
-    for (size_t block = share.block; block < share.block_end; ++block) {
+    for (size_t next = share.block; next < share.block_end; ++next) {
+        const size_t block = a->dk_back ? share.block_end - 1 - (next - share.block) : next;
         size_t first = dk_tile_first(rows, ROWS, share.tile);
         for (size_t tile = share.tile; tile < share.tile_end; ++tile) {
             const size_t count = dk_tile_rows(rows, ROWS, tile);
@@ -2649,6 +2665,7 @@ static void sru_f64_backward_before(const sru_f64_backward_call *call, size_t ro
     {
         sru_f64_backward_before_2_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_1.panel = call->panel_1;
         a.dk_product_1.depth = sizes->H;
         a.dk_product_1.segment_count = 1;
@@ -2699,6 +2716,7 @@ static void sru_f64_backward_after(const sru_f64_backward_call *call, size_t row
     {
         sru_f64_backward_after_1_arrays a;
         a.dk_width = sizes->I;
+        a.dk_back = dk_goes_back(local, sizes->B);
         a.dk_product_3.panel = call->panel_3;
         a.dk_product_3.depth = sizes->H + sizes->H;
         a.dk_product_3.segment_count = 2;

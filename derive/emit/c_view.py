@@ -175,9 +175,7 @@ class _Writer:
         first_group = self.groups + 1
         groups = tuple(self._group(phase, group) for group in stage.groups)
         loads = [
-            LoadView(
-                self.c[accumulator.out], self._from_accumulator(g, len(group.accumulators), k), ""
-            )
+            LoadView(self.c[accumulator.out], self._from_accumulator(g, k), "")
             for g, group in enumerate(stage.groups, first_group)
             for k, accumulator in enumerate(group.accumulators)
         ]
@@ -230,8 +228,8 @@ class _Writer:
             text = f"({text} {than} {name} ? {text} : {name})" if text else name
         return text
 
-    def _from_accumulator(self, group: int, gates: int, k: int) -> str:
-        return f"dk_load_{self.tag}(acc_{group} + {k} * dk_block_{self.tag}_g{gates})"
+    def _from_accumulator(self, group: int, k: int) -> str:
+        return f"dk_load_{self.tag}(acc_{group} + {k} * stride_{group})"
 
     def _pointer(self, slot: str) -> str:
         reader = "from" if self.kind_of[slot] == "source" else "into"

@@ -77,12 +77,12 @@ typedef struct cfn_f32_forward_before_1_arrays {
     float *tanh_W_x_x;
 } cfn_f32_forward_before_1_arrays;
 
-DK_INLINE void cfn_f32_forward_before_1_at(const cfn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void cfn_f32_forward_before_1_at(const cfn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f32_forward_before_1_values value = cfn_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->tanh_W_x_x + place, value.tanh_W_x_x, rest);
 }
@@ -100,14 +100,15 @@ static void cfn_f32_forward_before_1(const cfn_f32_forward_before_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     cfn_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -147,13 +148,13 @@ typedef struct cfn_f32_forward_step_1_arrays {
     float *h_next_output;
 } cfn_f32_forward_step_1_arrays;
 
-DK_INLINE void cfn_f32_forward_step_1_at(const cfn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void cfn_f32_forward_step_1_at(const cfn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f32_forward_step_1_values value = cfn_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g2),
+        dk_load_f32(acc_2 + 0 * stride_2),
+        dk_load_f32(acc_2 + 1 * stride_2),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->tanh_W_x_x + place, rest));
     (void)place;
@@ -180,14 +181,15 @@ static void cfn_f32_forward_step_1(const cfn_f32_forward_step_1_arrays *a, size_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     cfn_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        dk_stride_f32_g2(a->dk_width, (block * BLOCK + u) / dk_block_f32_g2));
                 }
             }
             first += count;
@@ -695,12 +697,12 @@ typedef struct cfn_f32_backward_step_2_arrays {
     float *d_h;
 } cfn_f32_backward_step_2_arrays;
 
-DK_INLINE void cfn_f32_backward_step_2_at(const cfn_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void cfn_f32_backward_step_2_at(const cfn_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f32_backward_step_2_values value = cfn_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->d_tanh_h + place, rest),
         dk_load_part_f32(a->tanh_h + place, rest));
     (void)place;
@@ -720,14 +722,15 @@ static void cfn_f32_backward_step_2(const cfn_f32_backward_step_2_arrays *a, siz
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     cfn_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -755,12 +758,12 @@ typedef struct cfn_f32_backward_after_1_arrays {
     float *d_x_all;
 } cfn_f32_backward_after_1_arrays;
 
-DK_INLINE void cfn_f32_backward_after_1_at(const cfn_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void cfn_f32_backward_after_1_at(const cfn_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f32_backward_after_1_values value = cfn_f32_backward_after_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -778,14 +781,15 @@ static void cfn_f32_backward_after_1(const cfn_f32_backward_after_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     cfn_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1421,12 +1425,12 @@ typedef struct cfn_f64_forward_before_1_arrays {
     double *tanh_W_x_x;
 } cfn_f64_forward_before_1_arrays;
 
-DK_INLINE void cfn_f64_forward_before_1_at(const cfn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void cfn_f64_forward_before_1_at(const cfn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f64_forward_before_1_values value = cfn_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->tanh_W_x_x + place, value.tanh_W_x_x, rest);
 }
@@ -1444,14 +1448,15 @@ static void cfn_f64_forward_before_1(const cfn_f64_forward_before_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     cfn_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -1491,13 +1496,13 @@ typedef struct cfn_f64_forward_step_1_arrays {
     double *h_next_output;
 } cfn_f64_forward_step_1_arrays;
 
-DK_INLINE void cfn_f64_forward_step_1_at(const cfn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void cfn_f64_forward_step_1_at(const cfn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f64_forward_step_1_values value = cfn_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g2),
+        dk_load_f64(acc_2 + 0 * stride_2),
+        dk_load_f64(acc_2 + 1 * stride_2),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->tanh_W_x_x + place, rest));
     (void)place;
@@ -1524,14 +1529,15 @@ static void cfn_f64_forward_step_1(const cfn_f64_forward_step_1_arrays *a, size_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     cfn_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        dk_stride_f64_g2(a->dk_width, (block * BLOCK + u) / dk_block_f64_g2));
                 }
             }
             first += count;
@@ -2039,12 +2045,12 @@ typedef struct cfn_f64_backward_step_2_arrays {
     double *d_h;
 } cfn_f64_backward_step_2_arrays;
 
-DK_INLINE void cfn_f64_backward_step_2_at(const cfn_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void cfn_f64_backward_step_2_at(const cfn_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f64_backward_step_2_values value = cfn_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->d_tanh_h + place, rest),
         dk_load_part_f64(a->tanh_h + place, rest));
     (void)place;
@@ -2064,14 +2070,15 @@ static void cfn_f64_backward_step_2(const cfn_f64_backward_step_2_arrays *a, siz
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     cfn_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2099,12 +2106,12 @@ typedef struct cfn_f64_backward_after_1_arrays {
     double *d_x_all;
 } cfn_f64_backward_after_1_arrays;
 
-DK_INLINE void cfn_f64_backward_after_1_at(const cfn_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void cfn_f64_backward_after_1_at(const cfn_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const cfn_f64_backward_after_1_values value = cfn_f64_backward_after_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -2122,14 +2129,15 @@ static void cfn_f64_backward_after_1(const cfn_f64_backward_after_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     cfn_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -18,18 +18,16 @@
  *                 dk_row_X_g4        elements of acc for each row
  *                 dk_acc_X_g4        elements of acc for a full tile
  *                 size_t dk_panel_size_X_g4(units, depth)          elements of a panel
- *                 void dk_pack_X_g4(panel, units, depth, offset, gate,
- *                                   matrix, unit_stride, k_stride, part)
- *                     element (unit j, k) is matrix[j * unit_stride + k * k_stride], k < part
- *                 void dk_start_X_g4(panel, units, depth, gate, count, vectors)
- *                     what the sums of a gate begin with: the vectors added up
- *                 void dk_tile_X_g4(product, blocks, block, first_row, rows, out, out_stride)
- *                     1 <= rows <= dk_rows_X_g4; product: see dk_product_X
+ *                 void dk_pack_X_g4(panel, units, segment_count, matrices, start_count, starts, team)
+ *                     see dk_product_X
+ *                 void dk_tile_X_g4(product, block, first_row, rows, out)
+ *                     1 <= rows <= dk_rows_X_g4; out is [row][gate][unit of the block], gates
+ *                     dk_stride_X_g4(units, block) apart, rows dk_row_X_g4
  *                 void dk_before_X_g4(product, units, rows, out, team)
  *                     all tiles, as what a later product begins with
  *               A panel is ordered [unit block][1 + k][gate][unit of the block], zeros past the
- *               last unit; k runs over all segments in turn. out is [row][gate][unit of the
- *               block]. Panels that start on a cache line are read faster.
+ *               last unit; k runs over all segments in turn. Panels that start on a cache line
+ *               are read faster.
  *                 tiles = dk_tile_count(rows, dk_rows_X_g4)
  *                 dk_tile_rows(rows, dk_rows_X_g4, i)              rows of tile i, split evenly
  * Gradients     void dk_add_outers_X(rows, alive, left_count, lefts, right_count, rights,
@@ -324,6 +322,22 @@ DK_INLINE size_t dk_tile_first(size_t total, size_t most, size_t i)
     return count == 0 ? 0 : i * (total / count) + (i < extra ? i : extra);
 }
 
+#define DK_LANES(tag) (sizeof(dk_##tag) / sizeof(dk_real_##tag))
+
+/* Gates of a block lie side by side in a line, one every so many units: all units of a block, or
+ * just those that are left for the last block, if the line then needs fewer vectors. */
+DK_INLINE size_t dk_gate_stride(size_t units, size_t block, size_t block_units, size_t gates, size_t lanes)
+{
+    const size_t rest = units - block * block_units;
+    return rest < block_units && dk_tile_count(rest * gates, lanes) * lanes < gates * block_units ? rest : block_units;
+}
+
+/* Elements of a line, whole vectors. */
+DK_INLINE size_t dk_line(size_t stride, size_t gates, size_t lanes)
+{
+    return dk_tile_count(stride * gates, lanes) * lanes;
+}
+
 /* The functions of a product with `gates` matrices in precision `tag`, and their constants. across:
  * vectors in a row of a tile, DK_VECTORS(gates) for each gate; of more than six gates `wide`. */
 #define DK_DEFINE_GROUP(tag, name, gates, across)                                                  \
@@ -331,14 +345,21 @@ DK_INLINE size_t dk_tile_first(size_t total, size_t most, size_t i)
         dk_rows_##tag##_##name = DK_ROWS(gates),                                                   \
         dk_vectors_##tag##_##name = DK_VECTORS(gates),                                             \
         dk_block_##tag##_##name =                                                                  \
-            DK_VECTORS(gates) * (int)(sizeof(dk_##tag) / sizeof(dk_real_##tag)),                   \
+            DK_VECTORS(gates) * (int)DK_LANES(tag),                                                \
         dk_row_##tag##_##name = (gates) * dk_block_##tag##_##name,                                 \
         dk_acc_##tag##_##name = dk_rows_##tag##_##name * dk_row_##tag##_##name                     \
     };                                                                                             \
+    DK_INLINE size_t dk_stride_##tag##_##name(size_t units, size_t block)                          \
+    {                                                                                              \
+        return dk_gate_stride(units, block, dk_block_##tag##_##name, gates, DK_LANES(tag));        \
+    }                                                                                              \
     /* Elements of what is contracted before the loop, and of the panels. */                       \
     DK_INLINE size_t dk_before_size_##tag##_##name(size_t units)                                   \
     {                                                                                              \
-        return dk_tile_count(units, dk_block_##tag##_##name) * dk_row_##tag##_##name;              \
+        const size_t whole = units / dk_block_##tag##_##name;                                      \
+        const size_t last = units % dk_block_##tag##_##name == 0                                   \
+            ? 0 : dk_line(dk_stride_##tag##_##name(units, whole), gates, DK_LANES(tag));           \
+        return whole * dk_row_##tag##_##name + last;                                               \
     }                                                                                              \
     DK_INLINE size_t dk_panel_size_##tag##_##name(size_t units, size_t depth)                      \
     {                                                                                              \
@@ -351,18 +372,37 @@ DK_INLINE size_t dk_tile_first(size_t total, size_t most, size_t i)
         dk_pack_product_##tag(panel, dk_block_##tag##_##name, gates, units, segment_count,         \
                               matrices, start_count, starts, team);                                \
     }                                                                                              \
-    /* Rows [first_row, first_row + rows) of a block into out[row][gate][unit]. */                 \
-    DK_INLINE void dk_tile_##tag##_##name(const dk_product_##tag *product, size_t blocks,          \
-                                          size_t block, size_t first_row, size_t rows,             \
-                                          dk_real_##tag *out, size_t out_stride)                   \
+    /* Rows [first_row, first_row + rows) of a block into out[row][gate][unit], gates                \
+     * dk_stride_... apart. */                                                                     \
+    DK_INLINE void dk_sums_##tag##_##name(const dk_product_##tag *product, size_t block,           \
+                                          size_t first_row, size_t rows, dk_real_##tag *out,       \
+                                          size_t out_stride)                                       \
     {                                                                                              \
+        const size_t stride = dk_stride_##tag##_##name(product->units, block);                     \
+        const size_t line = dk_line(stride, gates, DK_LANES(tag));                                 \
         if (product->panel == NULL) {                                                              \
-            dk_multiply_plain_##tag(product, gates, dk_block_##tag##_##name, block, first_row,     \
-                                    rows, out, out_stride);                                        \
+            dk_multiply_plain_##tag(product, gates, dk_block_##tag##_##name, block, stride,        \
+                                    first_row, rows, out, out_stride);                             \
         } else {                                                                                   \
-            const dk_terms_##tag terms = dk_terms_of_##tag(product, blocks, block, first_row,      \
-                                                           dk_row_##tag##_##name);                 \
-            dk_multiply_##tag##_##across(rows, &terms, out, out_stride);                           \
+            const dk_terms_##tag terms =                                                           \
+                dk_terms_of_##tag(product, block * dk_row_##tag##_##name, line, first_row,         \
+                                  dk_before_size_##tag##_##name(product->units));                  \
+            if (line == dk_row_##tag##_##name) {                                                   \
+                dk_multiply_##tag##_##across(rows, &terms, out, out_stride);                       \
+            } else {                                                                               \
+                dk_multiply_##tag##_narrow(rows, &terms, out, out_stride);                         \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    /* The same into rows of dk_row_... elements, where a vector may be read from any unit on. */  \
+    DK_INLINE void dk_tile_##tag##_##name(const dk_product_##tag *product, size_t block,           \
+                                          size_t first_row, size_t rows, dk_real_##tag *out)       \
+    {                                                                                              \
+        const size_t stride = dk_stride_##tag##_##name(product->units, block);                     \
+        const size_t line = dk_line(stride, gates, DK_LANES(tag));                                 \
+        dk_sums_##tag##_##name(product, block, first_row, rows, out, dk_row_##tag##_##name);       \
+        for (size_t row = 0; line < dk_row_##tag##_##name && row < rows; ++row) {                  \
+            dk_store_##tag(out + row * dk_row_##tag##_##name + line, dk_splat_##tag(0));           \
         }                                                                                          \
     }                                                                                              \
     /* The whole product for all rows, as what is contracted before the loop. */                   \
@@ -372,13 +412,13 @@ DK_INLINE size_t dk_tile_first(size_t total, size_t most, size_t i)
     {                                                                                              \
         const size_t blocks = dk_tile_count(units, dk_block_##tag##_##name);                       \
         const size_t tiles = dk_tile_count(rows, dk_rows_##tag##_##name);                          \
-        const size_t stride = blocks * dk_row_##tag##_##name;                                      \
+        const size_t stride = dk_before_size_##tag##_##name(units);                                \
         const dk_share share = dk_share_stage(tiles, blocks, 1, team);                             \
         for (size_t block = share.block; block < share.block_end; ++block) {                       \
             size_t first = dk_tile_first(rows, dk_rows_##tag##_##name, share.tile);                \
             for (size_t tile = share.tile; tile < share.tile_end; ++tile) {                        \
                 const size_t count = dk_tile_rows(rows, dk_rows_##tag##_##name, tile);             \
-                dk_tile_##tag##_##name(product, blocks, block, first, count,                       \
+                dk_sums_##tag##_##name(product, block, first, count,                               \
                                        out + first * stride + block * dk_row_##tag##_##name,       \
                                        stride);                                                    \
                 first += count;                                                                    \
@@ -2029,6 +2069,108 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const dk_terms_f32 *ter
 }
 
 /* Tiles of so many vectors, for a number of rows known only now. */
+DK_FUNCTION void dk_multiply_f32_1(size_t rows, const dk_terms_f32 *terms,
+                                 float *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f32(1, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f32(1, 1, 1, 0, terms, out, out_stride);
+        }
+        break;
+#if DK_ROWS(1) >= 2
+    case 2:
+        dk_multiply_rows_f32(2, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 3
+    case 3:
+        dk_multiply_rows_f32(3, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 4
+    case 4:
+        dk_multiply_rows_f32(4, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 5
+    case 5:
+        dk_multiply_rows_f32(5, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 6
+    case 6:
+        dk_multiply_rows_f32(6, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 7
+    case 7:
+        dk_multiply_rows_f32(7, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 8
+    case 8:
+        dk_multiply_rows_f32(8, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+DK_FUNCTION void dk_multiply_f32_2(size_t rows, const dk_terms_f32 *terms,
+                                 float *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f32(2, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f32(1, 2, 1, 0, terms, out, out_stride);
+        }
+        break;
+#if DK_ROWS(2) >= 2
+    case 2:
+        dk_multiply_rows_f32(2, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 3
+    case 3:
+        dk_multiply_rows_f32(3, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 4
+    case 4:
+        dk_multiply_rows_f32(4, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 5
+    case 5:
+        dk_multiply_rows_f32(5, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 6
+    case 6:
+        dk_multiply_rows_f32(6, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 7
+    case 7:
+        dk_multiply_rows_f32(7, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 8
+    case 8:
+        dk_multiply_rows_f32(8, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
 DK_FUNCTION void dk_multiply_f32_3(size_t rows, const dk_terms_f32 *terms,
                                  float *out, size_t out_stride)
 {
@@ -2244,8 +2386,8 @@ typedef struct dk_matrix_f32 {
 
 /* A stacked product: for each gate a matrix times each of the segments, for every unit of a block.
  *
- * panel: [block of units][1 + depth][gate][unit]. The first line of a block is what its sums begin
- * with, such as a bias; the others are the matrices. panel == NULL: so few rows that packing does
+ * panel: [block of units][1 + depth][gate][unit], lines of whole vectors (dk_gate_stride). The first
+ * line of a block is what its sums begin with, such as a bias; the others are the matrices. panel == NULL: so few rows that packing does
  * not pay; then matrices[gate][segment] and starts[gate][i < start_count], some of them NULL, are
  * read as they are, and `before` is NULL. before == NULL: all segments are contracted.
  * Otherwise those of the first `skip` elements were, for all rows and before the loop over time:
@@ -2332,14 +2474,15 @@ DK_FUNCTION dk_f32 dk_multiply_units_f32(dk_f32 sum, const float *row, dk_matrix
     return sum + dk_load_f32(tails) + dk_sum_each_f32(sums);
 }
 
-/* One tile with the matrices as they are. */
+/* One tile with the matrices as they are. Zeros past the last unit: gates come in order, so that the
+ * next one writes over them where it begins there. */
 DK_FUNCTION void dk_multiply_plain_f32(const dk_product_f32 *product, size_t gates, size_t block_units,
-                                     size_t block, size_t first_row, size_t rows,
+                                     size_t block, size_t stride, size_t first_row, size_t rows,
                                      float *out, size_t out_stride)
 {
     for (size_t row = 0; row < rows; ++row) {
         for (size_t gate = 0; gate < gates; ++gate) {
-            for (size_t u = 0; u < block_units; u += DK_LANES_F32) {
+            for (size_t u = 0; u < stride; u += DK_LANES_F32) {
                 const size_t unit = block * block_units + u;
                 const size_t rest = unit < product->units ? product->units - unit : 0;
                 dk_f32 sum = dk_splat_f32(0);
@@ -2355,28 +2498,51 @@ DK_FUNCTION void dk_multiply_plain_f32(const dk_product_f32 *product, size_t gat
                                               product->matrices[gate * product->segment_count + s],
                                               unit, rest);
                 }
-                dk_store_f32(out + row * out_stride + gate * block_units + u, sum);
+                dk_store_f32(out + row * out_stride + gate * stride + u, sum);
             }
         }
     }
 }
 
-/* The sums of rows from first_row on of one of `blocks` blocks of a packed product; `step` elements
- * are one line of its panel. */
-DK_INLINE dk_terms_f32 dk_terms_of_f32(const dk_product_f32 *product, size_t blocks,
-                                        size_t block, size_t first_row, size_t step)
+/* The sums of rows from first_row on of a block of a packed product: lines of `line` elements, `past`
+ * elements of a line in the blocks before it, `all` in all blocks. */
+DK_INLINE dk_terms_f32 dk_terms_of_f32(const dk_product_f32 *product, size_t past, size_t line,
+                                        size_t first_row, size_t all)
 {
-    const float *const panel = product->panel + block * (product->depth + 1) * step;
+    const float *const panel = product->panel + past * (product->depth + 1);
     dk_terms_f32 terms = {panel, 0, product->segment_count, product->segments,
-                          first_row, panel + step, step};
+                          first_row, panel + line, line};
     if (product->before != NULL) {
-        terms.start_stride = blocks * step;
-        terms.start = product->before + first_row * terms.start_stride + block * step;
+        terms.start_stride = all;
+        terms.start = product->before + first_row * all + past;
         terms.segment_count -= product->skipped_segments;
         terms.segments += product->skipped_segments;
-        terms.panel += product->skip * step;
+        terms.panel += product->skip * line;
     }
     return terms;
+}
+
+/* Lines of fewer vectors than a tile has: two at a time, then one. */
+DK_FUNCTION void dk_multiply_f32_narrow(size_t rows, const dk_terms_f32 *terms,
+                                 float *out, size_t out_stride)
+{
+    const size_t vectors = terms->panel_step / DK_LANES_F32;
+    for (size_t row = 0; row < rows; row += DK_ROWS(2)) {
+        const size_t count = rows - row < DK_ROWS(2) ? rows - row : DK_ROWS(2);
+        dk_terms_f32 part = *terms;
+        float *place = out + row * out_stride;
+        part.first_row += row;
+        part.start += row * part.start_stride;
+        for (size_t v = 0; v + 2 <= vectors; v += 2) {
+            dk_multiply_f32_2(count, &part, place, out_stride);
+            part.start += 2 * DK_LANES_F32;
+            part.panel += 2 * DK_LANES_F32;
+            place += 2 * DK_LANES_F32;
+        }
+        if (vectors % 2 != 0) {
+            dk_multiply_f32_1(count, &part, place, out_stride);
+        }
+    }
 }
 
 /* More than six gates go in chunks of three or four vectors. */
@@ -2429,14 +2595,15 @@ DK_FUNCTION void dk_transpose_f32(float *target, size_t step, const float *sourc
 }
 #endif
 
-/* One vector of units: element (unit j, k) is source[j * unit_stride + k * k_stride], j < width. */
-DK_FUNCTION void dk_pack_units_f32(float *target, size_t step, const float *source,
-                                 size_t unit_stride, size_t k_stride, size_t width, size_t depth)
+/* One vector of units: element (unit j, k) is source[j * unit_stride + k * k_stride], j < width, and
+ * zero up to `room`. */
+DK_FUNCTION void dk_pack_units_f32(float *target, size_t step, const float *source, size_t unit_stride,
+                                 size_t k_stride, size_t width, size_t room, size_t depth)
 {
     size_t k = 0;
     if (unit_stride == 1) {
         for (; k < depth; ++k) {
-            dk_store_f32(target + k * step, dk_load_part_f32(source + k * k_stride, width));
+            dk_store_part_f32(target + k * step, dk_load_part_f32(source + k * k_stride, width), room);
         }
         return;
     }
@@ -2451,48 +2618,70 @@ DK_FUNCTION void dk_pack_units_f32(float *target, size_t step, const float *sour
         for (size_t j = 0; j < width; ++j) {
             target[k * step + j] = source[j * unit_stride + k * k_stride];
         }
-        for (size_t j = width; j < DK_LANES_F32; ++j) {
+        for (size_t j = width; j < room; ++j) {
             target[k * step + j] = 0;
         }
     }
 }
 
+/* Where a gate lies in the lines of a block: its first element, how many from one line to the next,
+ * and how many are its own, those behind the last gate included. */
+typedef struct dk_room_f32 {
+    float *first;
+    size_t step;
+    size_t own;
+} dk_room_f32;
+
+DK_INLINE dk_room_f32 dk_room_of_f32(float *panel, size_t block, size_t units, size_t block_units,
+                                      size_t gate, size_t gates, size_t lines)
+{
+    const size_t stride = dk_gate_stride(units, block, block_units, gates, DK_LANES_F32);
+    const size_t step = dk_line(stride, gates, DK_LANES_F32);
+    float *const first = panel + block * block_units * gates * lines + gate * stride;
+    const dk_room_f32 room = {first, step, gate + 1 < gates ? stride : step - gate * stride};
+    return room;
+}
+
 /* One gate's matrix into the panels, zeros past the last unit: element (unit j, k) is
  * matrix[j * unit_stride + k * k_stride]. The lines of a block are `lines`, `line` the first of them. */
-DK_FUNCTION void dk_pack_gate_f32(float *panel, size_t block, size_t gates, size_t units,
-                                size_t lines, size_t line, size_t gate, const float *matrix,
-                                size_t unit_stride, size_t k_stride, size_t depth)
+DK_FUNCTION void dk_pack_gate_f32(float *panel, size_t block_units, size_t gates, size_t units,
+                                size_t lines, size_t line, size_t gate, dk_matrix_f32 matrix)
 {
-    const size_t step = gates * block;
-    const size_t padded = dk_tile_count(units, block) * block;
-    for (size_t unit = 0; unit < padded; unit += DK_LANES_F32) {
-        const size_t inside = unit % block;
-        const size_t rest = unit < units ? units - unit : 0;
-        float *const row = panel + ((unit - inside) * lines + line * block) * gates;
-        /* Past the last unit nothing is read, so the pointer must not move there either. */
-        dk_pack_units_f32(row + gate * block + inside, step,
-                            rest > 0 ? matrix + unit * unit_stride : matrix, unit_stride, k_stride,
-                            rest < DK_LANES_F32 ? rest : DK_LANES_F32, depth);
+    for (size_t block = 0; block * block_units < units; ++block) {
+        const dk_room_f32 room = dk_room_of_f32(panel, block, units, block_units, gate, gates, lines);
+        for (size_t u = 0; u < room.own; u += DK_LANES_F32) {
+            const size_t unit = block * block_units + u;
+            const size_t rest = unit < units ? units - unit : 0;
+            const size_t left = room.own - u;
+            /* Past the last unit nothing is read, so the pointer must not move there either. */
+            dk_pack_units_f32(room.first + line * room.step + u, room.step,
+                                rest > 0 ? matrix.at + unit * matrix.unit_stride : matrix.at,
+                                matrix.unit_stride, matrix.k_stride,
+                                rest < DK_LANES_F32 ? rest : DK_LANES_F32,
+                                left < DK_LANES_F32 ? left : DK_LANES_F32, matrix.depth);
+        }
     }
 }
 
 /* What the sums of one gate begin with: the vectors that are there, added up. */
-DK_FUNCTION void dk_pack_start_f32(float *panel, size_t block, size_t gates, size_t units,
+DK_FUNCTION void dk_pack_start_f32(float *panel, size_t block_units, size_t gates, size_t units,
                                  size_t lines, size_t gate, size_t count, const float *const *vectors)
 {
-    const size_t padded = dk_tile_count(units, block) * block;
-    for (size_t unit = 0; unit < padded; ++unit) {
-        const size_t inside = unit % block;
-        float sum = 0;
-        for (size_t i = 0; i < count && unit < units; ++i) {
-            sum += vectors[i] == NULL ? 0 : vectors[i][unit];
+    for (size_t block = 0; block * block_units < units; ++block) {
+        const dk_room_f32 room = dk_room_of_f32(panel, block, units, block_units, gate, gates, lines);
+        for (size_t u = 0; u < room.own; ++u) {
+            const size_t unit = block * block_units + u;
+            float sum = 0;
+            for (size_t i = 0; i < count && unit < units; ++i) {
+                sum += vectors[i] == NULL ? 0 : vectors[i][unit];
+            }
+            room.first[u] = sum;
         }
-        panel[(unit - inside) * lines * gates + gate * block + inside] = sum;
     }
 }
 
 /* The panel of a product from its matrices and starts; each thread of a team does a share. */
-DK_FUNCTION void dk_pack_product_f32(float *panel, size_t block, size_t gates, size_t units,
+DK_FUNCTION void dk_pack_product_f32(float *panel, size_t block_units, size_t gates, size_t units,
                                    size_t segment_count, const dk_matrix_f32 *matrices,
                                    size_t start_count, const float *const *starts,
                                    const dk_team *team)
@@ -2507,13 +2696,12 @@ DK_FUNCTION void dk_pack_product_f32(float *panel, size_t block, size_t gates, s
         for (size_t s = 0; s < segment_count; ++s) {
             const dk_matrix_f32 m = matrices[gate * segment_count + s];
             if (task++ % dk_team_size(team) == dk_team_index(team)) {
-                dk_pack_gate_f32(panel, block, gates, units, lines, line, gate, m.at, m.unit_stride,
-                                 m.k_stride, m.depth);
+                dk_pack_gate_f32(panel, block_units, gates, units, lines, line, gate, m);
             }
             line += m.depth;
         }
         if (task++ % dk_team_size(team) == dk_team_index(team)) {
-            dk_pack_start_f32(panel, block, gates, units, lines, gate, start_count,
+            dk_pack_start_f32(panel, block_units, gates, units, lines, gate, start_count,
                               starts + gate * start_count);
         }
     }
@@ -4406,6 +4594,108 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const dk_terms_f64 *ter
 }
 
 /* Tiles of so many vectors, for a number of rows known only now. */
+DK_FUNCTION void dk_multiply_f64_1(size_t rows, const dk_terms_f64 *terms,
+                                 double *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f64(1, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f64(1, 1, 1, 0, terms, out, out_stride);
+        }
+        break;
+#if DK_ROWS(1) >= 2
+    case 2:
+        dk_multiply_rows_f64(2, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 3
+    case 3:
+        dk_multiply_rows_f64(3, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 4
+    case 4:
+        dk_multiply_rows_f64(4, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 5
+    case 5:
+        dk_multiply_rows_f64(5, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 6
+    case 6:
+        dk_multiply_rows_f64(6, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 7
+    case 7:
+        dk_multiply_rows_f64(7, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(1) >= 8
+    case 8:
+        dk_multiply_rows_f64(8, 1, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+DK_FUNCTION void dk_multiply_f64_2(size_t rows, const dk_terms_f64 *terms,
+                                 double *out, size_t out_stride)
+{
+    switch (rows) {
+    case 1:
+        if (terms->first_row == 0) {
+            dk_multiply_row_f64(2, terms, out);
+        } else { /* the last of several: summed as they are */
+            dk_multiply_rows_f64(1, 2, 1, 0, terms, out, out_stride);
+        }
+        break;
+#if DK_ROWS(2) >= 2
+    case 2:
+        dk_multiply_rows_f64(2, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 3
+    case 3:
+        dk_multiply_rows_f64(3, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 4
+    case 4:
+        dk_multiply_rows_f64(4, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 5
+    case 5:
+        dk_multiply_rows_f64(5, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 6
+    case 6:
+        dk_multiply_rows_f64(6, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 7
+    case 7:
+        dk_multiply_rows_f64(7, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+#if DK_ROWS(2) >= 8
+    case 8:
+        dk_multiply_rows_f64(8, 2, 1, 0, terms, out, out_stride);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
 DK_FUNCTION void dk_multiply_f64_3(size_t rows, const dk_terms_f64 *terms,
                                  double *out, size_t out_stride)
 {
@@ -4621,8 +4911,8 @@ typedef struct dk_matrix_f64 {
 
 /* A stacked product: for each gate a matrix times each of the segments, for every unit of a block.
  *
- * panel: [block of units][1 + depth][gate][unit]. The first line of a block is what its sums begin
- * with, such as a bias; the others are the matrices. panel == NULL: so few rows that packing does
+ * panel: [block of units][1 + depth][gate][unit], lines of whole vectors (dk_gate_stride). The first
+ * line of a block is what its sums begin with, such as a bias; the others are the matrices. panel == NULL: so few rows that packing does
  * not pay; then matrices[gate][segment] and starts[gate][i < start_count], some of them NULL, are
  * read as they are, and `before` is NULL. before == NULL: all segments are contracted.
  * Otherwise those of the first `skip` elements were, for all rows and before the loop over time:
@@ -4709,14 +4999,15 @@ DK_FUNCTION dk_f64 dk_multiply_units_f64(dk_f64 sum, const double *row, dk_matri
     return sum + dk_load_f64(tails) + dk_sum_each_f64(sums);
 }
 
-/* One tile with the matrices as they are. */
+/* One tile with the matrices as they are. Zeros past the last unit: gates come in order, so that the
+ * next one writes over them where it begins there. */
 DK_FUNCTION void dk_multiply_plain_f64(const dk_product_f64 *product, size_t gates, size_t block_units,
-                                     size_t block, size_t first_row, size_t rows,
+                                     size_t block, size_t stride, size_t first_row, size_t rows,
                                      double *out, size_t out_stride)
 {
     for (size_t row = 0; row < rows; ++row) {
         for (size_t gate = 0; gate < gates; ++gate) {
-            for (size_t u = 0; u < block_units; u += DK_LANES_F64) {
+            for (size_t u = 0; u < stride; u += DK_LANES_F64) {
                 const size_t unit = block * block_units + u;
                 const size_t rest = unit < product->units ? product->units - unit : 0;
                 dk_f64 sum = dk_splat_f64(0);
@@ -4732,28 +5023,51 @@ DK_FUNCTION void dk_multiply_plain_f64(const dk_product_f64 *product, size_t gat
                                               product->matrices[gate * product->segment_count + s],
                                               unit, rest);
                 }
-                dk_store_f64(out + row * out_stride + gate * block_units + u, sum);
+                dk_store_f64(out + row * out_stride + gate * stride + u, sum);
             }
         }
     }
 }
 
-/* The sums of rows from first_row on of one of `blocks` blocks of a packed product; `step` elements
- * are one line of its panel. */
-DK_INLINE dk_terms_f64 dk_terms_of_f64(const dk_product_f64 *product, size_t blocks,
-                                        size_t block, size_t first_row, size_t step)
+/* The sums of rows from first_row on of a block of a packed product: lines of `line` elements, `past`
+ * elements of a line in the blocks before it, `all` in all blocks. */
+DK_INLINE dk_terms_f64 dk_terms_of_f64(const dk_product_f64 *product, size_t past, size_t line,
+                                        size_t first_row, size_t all)
 {
-    const double *const panel = product->panel + block * (product->depth + 1) * step;
+    const double *const panel = product->panel + past * (product->depth + 1);
     dk_terms_f64 terms = {panel, 0, product->segment_count, product->segments,
-                          first_row, panel + step, step};
+                          first_row, panel + line, line};
     if (product->before != NULL) {
-        terms.start_stride = blocks * step;
-        terms.start = product->before + first_row * terms.start_stride + block * step;
+        terms.start_stride = all;
+        terms.start = product->before + first_row * all + past;
         terms.segment_count -= product->skipped_segments;
         terms.segments += product->skipped_segments;
-        terms.panel += product->skip * step;
+        terms.panel += product->skip * line;
     }
     return terms;
+}
+
+/* Lines of fewer vectors than a tile has: two at a time, then one. */
+DK_FUNCTION void dk_multiply_f64_narrow(size_t rows, const dk_terms_f64 *terms,
+                                 double *out, size_t out_stride)
+{
+    const size_t vectors = terms->panel_step / DK_LANES_F64;
+    for (size_t row = 0; row < rows; row += DK_ROWS(2)) {
+        const size_t count = rows - row < DK_ROWS(2) ? rows - row : DK_ROWS(2);
+        dk_terms_f64 part = *terms;
+        double *place = out + row * out_stride;
+        part.first_row += row;
+        part.start += row * part.start_stride;
+        for (size_t v = 0; v + 2 <= vectors; v += 2) {
+            dk_multiply_f64_2(count, &part, place, out_stride);
+            part.start += 2 * DK_LANES_F64;
+            part.panel += 2 * DK_LANES_F64;
+            place += 2 * DK_LANES_F64;
+        }
+        if (vectors % 2 != 0) {
+            dk_multiply_f64_1(count, &part, place, out_stride);
+        }
+    }
 }
 
 /* More than six gates go in chunks of three or four vectors. */
@@ -4806,14 +5120,15 @@ DK_FUNCTION void dk_transpose_f64(double *target, size_t step, const double *sou
 }
 #endif
 
-/* One vector of units: element (unit j, k) is source[j * unit_stride + k * k_stride], j < width. */
-DK_FUNCTION void dk_pack_units_f64(double *target, size_t step, const double *source,
-                                 size_t unit_stride, size_t k_stride, size_t width, size_t depth)
+/* One vector of units: element (unit j, k) is source[j * unit_stride + k * k_stride], j < width, and
+ * zero up to `room`. */
+DK_FUNCTION void dk_pack_units_f64(double *target, size_t step, const double *source, size_t unit_stride,
+                                 size_t k_stride, size_t width, size_t room, size_t depth)
 {
     size_t k = 0;
     if (unit_stride == 1) {
         for (; k < depth; ++k) {
-            dk_store_f64(target + k * step, dk_load_part_f64(source + k * k_stride, width));
+            dk_store_part_f64(target + k * step, dk_load_part_f64(source + k * k_stride, width), room);
         }
         return;
     }
@@ -4828,48 +5143,70 @@ DK_FUNCTION void dk_pack_units_f64(double *target, size_t step, const double *so
         for (size_t j = 0; j < width; ++j) {
             target[k * step + j] = source[j * unit_stride + k * k_stride];
         }
-        for (size_t j = width; j < DK_LANES_F64; ++j) {
+        for (size_t j = width; j < room; ++j) {
             target[k * step + j] = 0;
         }
     }
 }
 
+/* Where a gate lies in the lines of a block: its first element, how many from one line to the next,
+ * and how many are its own, those behind the last gate included. */
+typedef struct dk_room_f64 {
+    double *first;
+    size_t step;
+    size_t own;
+} dk_room_f64;
+
+DK_INLINE dk_room_f64 dk_room_of_f64(double *panel, size_t block, size_t units, size_t block_units,
+                                      size_t gate, size_t gates, size_t lines)
+{
+    const size_t stride = dk_gate_stride(units, block, block_units, gates, DK_LANES_F64);
+    const size_t step = dk_line(stride, gates, DK_LANES_F64);
+    double *const first = panel + block * block_units * gates * lines + gate * stride;
+    const dk_room_f64 room = {first, step, gate + 1 < gates ? stride : step - gate * stride};
+    return room;
+}
+
 /* One gate's matrix into the panels, zeros past the last unit: element (unit j, k) is
  * matrix[j * unit_stride + k * k_stride]. The lines of a block are `lines`, `line` the first of them. */
-DK_FUNCTION void dk_pack_gate_f64(double *panel, size_t block, size_t gates, size_t units,
-                                size_t lines, size_t line, size_t gate, const double *matrix,
-                                size_t unit_stride, size_t k_stride, size_t depth)
+DK_FUNCTION void dk_pack_gate_f64(double *panel, size_t block_units, size_t gates, size_t units,
+                                size_t lines, size_t line, size_t gate, dk_matrix_f64 matrix)
 {
-    const size_t step = gates * block;
-    const size_t padded = dk_tile_count(units, block) * block;
-    for (size_t unit = 0; unit < padded; unit += DK_LANES_F64) {
-        const size_t inside = unit % block;
-        const size_t rest = unit < units ? units - unit : 0;
-        double *const row = panel + ((unit - inside) * lines + line * block) * gates;
-        /* Past the last unit nothing is read, so the pointer must not move there either. */
-        dk_pack_units_f64(row + gate * block + inside, step,
-                            rest > 0 ? matrix + unit * unit_stride : matrix, unit_stride, k_stride,
-                            rest < DK_LANES_F64 ? rest : DK_LANES_F64, depth);
+    for (size_t block = 0; block * block_units < units; ++block) {
+        const dk_room_f64 room = dk_room_of_f64(panel, block, units, block_units, gate, gates, lines);
+        for (size_t u = 0; u < room.own; u += DK_LANES_F64) {
+            const size_t unit = block * block_units + u;
+            const size_t rest = unit < units ? units - unit : 0;
+            const size_t left = room.own - u;
+            /* Past the last unit nothing is read, so the pointer must not move there either. */
+            dk_pack_units_f64(room.first + line * room.step + u, room.step,
+                                rest > 0 ? matrix.at + unit * matrix.unit_stride : matrix.at,
+                                matrix.unit_stride, matrix.k_stride,
+                                rest < DK_LANES_F64 ? rest : DK_LANES_F64,
+                                left < DK_LANES_F64 ? left : DK_LANES_F64, matrix.depth);
+        }
     }
 }
 
 /* What the sums of one gate begin with: the vectors that are there, added up. */
-DK_FUNCTION void dk_pack_start_f64(double *panel, size_t block, size_t gates, size_t units,
+DK_FUNCTION void dk_pack_start_f64(double *panel, size_t block_units, size_t gates, size_t units,
                                  size_t lines, size_t gate, size_t count, const double *const *vectors)
 {
-    const size_t padded = dk_tile_count(units, block) * block;
-    for (size_t unit = 0; unit < padded; ++unit) {
-        const size_t inside = unit % block;
-        double sum = 0;
-        for (size_t i = 0; i < count && unit < units; ++i) {
-            sum += vectors[i] == NULL ? 0 : vectors[i][unit];
+    for (size_t block = 0; block * block_units < units; ++block) {
+        const dk_room_f64 room = dk_room_of_f64(panel, block, units, block_units, gate, gates, lines);
+        for (size_t u = 0; u < room.own; ++u) {
+            const size_t unit = block * block_units + u;
+            double sum = 0;
+            for (size_t i = 0; i < count && unit < units; ++i) {
+                sum += vectors[i] == NULL ? 0 : vectors[i][unit];
+            }
+            room.first[u] = sum;
         }
-        panel[(unit - inside) * lines * gates + gate * block + inside] = sum;
     }
 }
 
 /* The panel of a product from its matrices and starts; each thread of a team does a share. */
-DK_FUNCTION void dk_pack_product_f64(double *panel, size_t block, size_t gates, size_t units,
+DK_FUNCTION void dk_pack_product_f64(double *panel, size_t block_units, size_t gates, size_t units,
                                    size_t segment_count, const dk_matrix_f64 *matrices,
                                    size_t start_count, const double *const *starts,
                                    const dk_team *team)
@@ -4884,13 +5221,12 @@ DK_FUNCTION void dk_pack_product_f64(double *panel, size_t block, size_t gates, 
         for (size_t s = 0; s < segment_count; ++s) {
             const dk_matrix_f64 m = matrices[gate * segment_count + s];
             if (task++ % dk_team_size(team) == dk_team_index(team)) {
-                dk_pack_gate_f64(panel, block, gates, units, lines, line, gate, m.at, m.unit_stride,
-                                 m.k_stride, m.depth);
+                dk_pack_gate_f64(panel, block_units, gates, units, lines, line, gate, m);
             }
             line += m.depth;
         }
         if (task++ % dk_team_size(team) == dk_team_index(team)) {
-            dk_pack_start_f64(panel, block, gates, units, lines, gate, start_count,
+            dk_pack_start_f64(panel, block_units, gates, units, lines, gate, start_count,
                               starts + gate * start_count);
         }
     }

@@ -87,13 +87,13 @@ typedef struct gru_reset_before_f32_forward_step_1_arrays {
     float *U_n_arg;
 } gru_reset_before_f32_forward_step_1_arrays;
 
-DK_INLINE void gru_reset_before_f32_forward_step_1_at(const gru_reset_before_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void gru_reset_before_f32_forward_step_1_at(const gru_reset_before_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f32_forward_step_1_values value = gru_reset_before_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     if (a->r != NULL) {
@@ -116,14 +116,15 @@ static void gru_reset_before_f32_forward_step_1(const gru_reset_before_f32_forwa
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_reset_before_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        dk_stride_f32_g2(a->dk_width, (block * BLOCK + u) / dk_block_f32_g2));
                 }
             }
             first += count;
@@ -159,12 +160,12 @@ typedef struct gru_reset_before_f32_forward_step_2_arrays {
     float *h_next_output;
 } gru_reset_before_f32_forward_step_2_arrays;
 
-DK_INLINE void gru_reset_before_f32_forward_step_2_at(const gru_reset_before_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void gru_reset_before_f32_forward_step_2_at(const gru_reset_before_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f32_forward_step_2_values value = gru_reset_before_f32_forward_step_2_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_2 + 0 * stride_2),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->z + place, rest));
     (void)place;
@@ -188,14 +189,15 @@ static void gru_reset_before_f32_forward_step_2(const gru_reset_before_f32_forwa
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_reset_before_f32_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -734,12 +736,12 @@ typedef struct gru_reset_before_f32_backward_step_2_arrays {
     float *d_a_r;
 } gru_reset_before_f32_backward_step_2_arrays;
 
-DK_INLINE void gru_reset_before_f32_backward_step_2_at(const gru_reset_before_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void gru_reset_before_f32_backward_step_2_at(const gru_reset_before_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f32_backward_step_2_values value = gru_reset_before_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->r + place, rest));
     (void)place;
@@ -760,14 +762,15 @@ static void gru_reset_before_f32_backward_step_2(const gru_reset_before_f32_back
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_reset_before_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -800,12 +803,12 @@ typedef struct gru_reset_before_f32_backward_step_3_arrays {
     float *d_h;
 } gru_reset_before_f32_backward_step_3_arrays;
 
-DK_INLINE void gru_reset_before_f32_backward_step_3_at(const gru_reset_before_f32_backward_step_3_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void gru_reset_before_f32_backward_step_3_at(const gru_reset_before_f32_backward_step_3_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f32_backward_step_3_values value = gru_reset_before_f32_backward_step_3_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_2 + 0 * stride_2),
         dk_load_part_f32(a->d_U_n_arg + place, rest),
         dk_load_part_f32(a->r + place, rest),
         dk_load_part_f32(a->d_h_next + place, rest),
@@ -827,14 +830,15 @@ static void gru_reset_before_f32_backward_step_3(const gru_reset_before_f32_back
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_reset_before_f32_backward_step_3_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -903,12 +907,12 @@ typedef struct gru_reset_before_f32_backward_after_2_arrays {
     float *d_x_all;
 } gru_reset_before_f32_backward_after_2_arrays;
 
-DK_INLINE void gru_reset_before_f32_backward_after_2_at(const gru_reset_before_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void gru_reset_before_f32_backward_after_2_at(const gru_reset_before_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f32_backward_after_2_values value = gru_reset_before_f32_backward_after_2_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_3 + 0 * stride_3));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -926,14 +930,15 @@ static void gru_reset_before_f32_backward_after_2(const gru_reset_before_f32_bac
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     gru_reset_before_f32_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1685,13 +1690,13 @@ typedef struct gru_reset_before_f64_forward_step_1_arrays {
     double *U_n_arg;
 } gru_reset_before_f64_forward_step_1_arrays;
 
-DK_INLINE void gru_reset_before_f64_forward_step_1_at(const gru_reset_before_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void gru_reset_before_f64_forward_step_1_at(const gru_reset_before_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f64_forward_step_1_values value = gru_reset_before_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     if (a->r != NULL) {
@@ -1714,14 +1719,15 @@ static void gru_reset_before_f64_forward_step_1(const gru_reset_before_f64_forwa
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_reset_before_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        dk_stride_f64_g2(a->dk_width, (block * BLOCK + u) / dk_block_f64_g2));
                 }
             }
             first += count;
@@ -1757,12 +1763,12 @@ typedef struct gru_reset_before_f64_forward_step_2_arrays {
     double *h_next_output;
 } gru_reset_before_f64_forward_step_2_arrays;
 
-DK_INLINE void gru_reset_before_f64_forward_step_2_at(const gru_reset_before_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void gru_reset_before_f64_forward_step_2_at(const gru_reset_before_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f64_forward_step_2_values value = gru_reset_before_f64_forward_step_2_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_2 + 0 * stride_2),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->z + place, rest));
     (void)place;
@@ -1786,14 +1792,15 @@ static void gru_reset_before_f64_forward_step_2(const gru_reset_before_f64_forwa
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_reset_before_f64_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2332,12 +2339,12 @@ typedef struct gru_reset_before_f64_backward_step_2_arrays {
     double *d_a_r;
 } gru_reset_before_f64_backward_step_2_arrays;
 
-DK_INLINE void gru_reset_before_f64_backward_step_2_at(const gru_reset_before_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void gru_reset_before_f64_backward_step_2_at(const gru_reset_before_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f64_backward_step_2_values value = gru_reset_before_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->r + place, rest));
     (void)place;
@@ -2358,14 +2365,15 @@ static void gru_reset_before_f64_backward_step_2(const gru_reset_before_f64_back
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_reset_before_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2398,12 +2406,12 @@ typedef struct gru_reset_before_f64_backward_step_3_arrays {
     double *d_h;
 } gru_reset_before_f64_backward_step_3_arrays;
 
-DK_INLINE void gru_reset_before_f64_backward_step_3_at(const gru_reset_before_f64_backward_step_3_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void gru_reset_before_f64_backward_step_3_at(const gru_reset_before_f64_backward_step_3_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f64_backward_step_3_values value = gru_reset_before_f64_backward_step_3_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_2 + 0 * stride_2),
         dk_load_part_f64(a->d_U_n_arg + place, rest),
         dk_load_part_f64(a->r + place, rest),
         dk_load_part_f64(a->d_h_next + place, rest),
@@ -2425,14 +2433,15 @@ static void gru_reset_before_f64_backward_step_3(const gru_reset_before_f64_back
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_reset_before_f64_backward_step_3_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2501,12 +2510,12 @@ typedef struct gru_reset_before_f64_backward_after_2_arrays {
     double *d_x_all;
 } gru_reset_before_f64_backward_after_2_arrays;
 
-DK_INLINE void gru_reset_before_f64_backward_after_2_at(const gru_reset_before_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void gru_reset_before_f64_backward_after_2_at(const gru_reset_before_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const gru_reset_before_f64_backward_after_2_values value = gru_reset_before_f64_backward_after_2_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_3 + 0 * stride_3));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -2524,14 +2533,15 @@ static void gru_reset_before_f64_backward_after_2(const gru_reset_before_f64_bac
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     gru_reset_before_f64_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -66,12 +66,12 @@ typedef struct indrnn_f32_forward_before_1_arrays {
     float *W_x;
 } indrnn_f32_forward_before_1_arrays;
 
-DK_INLINE void indrnn_f32_forward_before_1_at(const indrnn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void indrnn_f32_forward_before_1_at(const indrnn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const indrnn_f32_forward_before_1_values value = indrnn_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->W_x + place, value.W_x, rest);
 }
@@ -89,14 +89,15 @@ static void indrnn_f32_forward_before_1(const indrnn_f32_forward_before_1_arrays
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     indrnn_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -580,12 +581,12 @@ typedef struct indrnn_f32_backward_after_2_arrays {
     float *d_x_all;
 } indrnn_f32_backward_after_2_arrays;
 
-DK_INLINE void indrnn_f32_backward_after_2_at(const indrnn_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void indrnn_f32_backward_after_2_at(const indrnn_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const indrnn_f32_backward_after_2_values value = indrnn_f32_backward_after_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -603,14 +604,15 @@ static void indrnn_f32_backward_after_2(const indrnn_f32_backward_after_2_arrays
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     indrnn_f32_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1188,12 +1190,12 @@ typedef struct indrnn_f64_forward_before_1_arrays {
     double *W_x;
 } indrnn_f64_forward_before_1_arrays;
 
-DK_INLINE void indrnn_f64_forward_before_1_at(const indrnn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void indrnn_f64_forward_before_1_at(const indrnn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const indrnn_f64_forward_before_1_values value = indrnn_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->W_x + place, value.W_x, rest);
 }
@@ -1211,14 +1213,15 @@ static void indrnn_f64_forward_before_1(const indrnn_f64_forward_before_1_arrays
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     indrnn_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -1702,12 +1705,12 @@ typedef struct indrnn_f64_backward_after_2_arrays {
     double *d_x_all;
 } indrnn_f64_backward_after_2_arrays;
 
-DK_INLINE void indrnn_f64_backward_after_2_at(const indrnn_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void indrnn_f64_backward_after_2_at(const indrnn_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const indrnn_f64_backward_after_2_values value = indrnn_f64_backward_after_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -1725,14 +1728,15 @@ static void indrnn_f64_backward_after_2(const indrnn_f64_backward_after_2_arrays
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     indrnn_f64_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

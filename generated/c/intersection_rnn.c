@@ -90,13 +90,13 @@ typedef struct intersection_rnn_f32_forward_before_1_arrays {
     float *W_z_x;
 } intersection_rnn_f32_forward_before_1_arrays;
 
-DK_INLINE void intersection_rnn_f32_forward_before_1_at(const intersection_rnn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void intersection_rnn_f32_forward_before_1_at(const intersection_rnn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_forward_before_1_values value = intersection_rnn_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2));
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1));
     (void)place;
     dk_store_part_f32(a->W_gy_x + place, value.W_gy_x, rest);
     dk_store_part_f32(a->W_z_x + place, value.W_z_x, rest);
@@ -115,14 +115,15 @@ static void intersection_rnn_f32_forward_before_1(const intersection_rnn_f32_for
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     intersection_rnn_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        dk_stride_f32_g2(a->dk_width, (block * BLOCK + u) / dk_block_f32_g2));
                 }
             }
             first += count;
@@ -162,13 +163,13 @@ typedef struct intersection_rnn_f32_forward_step_1_arrays {
     float *h_next;
 } intersection_rnn_f32_forward_step_1_arrays;
 
-DK_INLINE void intersection_rnn_f32_forward_step_1_at(const intersection_rnn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void intersection_rnn_f32_forward_step_1_at(const intersection_rnn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_forward_step_1_values value = intersection_rnn_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g2),
+        dk_load_f32(acc_2 + 0 * stride_2),
+        dk_load_f32(acc_2 + 1 * stride_2),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     dk_store_part_f32(a->h_kept + place, value.h_kept, rest);
@@ -194,14 +195,15 @@ static void intersection_rnn_f32_forward_step_1(const intersection_rnn_f32_forwa
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     intersection_rnn_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_2 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        dk_stride_f32_g2(a->dk_width, (block * BLOCK + u) / dk_block_f32_g2));
                 }
             }
             first += count;
@@ -244,13 +246,13 @@ typedef struct intersection_rnn_f32_forward_after_1_arrays {
     float *y_output;
 } intersection_rnn_f32_forward_after_1_arrays;
 
-DK_INLINE void intersection_rnn_f32_forward_after_1_at(const intersection_rnn_f32_forward_after_1_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void intersection_rnn_f32_forward_after_1_at(const intersection_rnn_f32_forward_after_1_arrays *a, size_t row, size_t unit, const float *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_forward_after_1_values value = intersection_rnn_f32_forward_after_1_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_3 + 1 * dk_block_f32_g2),
+        dk_load_f32(acc_3 + 0 * stride_3),
+        dk_load_f32(acc_3 + 1 * stride_3),
         dk_load_part_f32(a->W_gy_x + place, rest),
         dk_load_part_f32(a->b_gy + unit, rest),
         dk_load_part_f32(a->W_z_x + place, rest),
@@ -279,14 +281,15 @@ static void intersection_rnn_f32_forward_after_1(const intersection_rnn_f32_forw
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
-                        acc_3 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     intersection_rnn_f32_forward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_3 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        dk_stride_f32_g2(a->dk_width, (block * BLOCK + u) / dk_block_f32_g2));
                 }
             }
             first += count;
@@ -900,13 +903,13 @@ typedef struct intersection_rnn_f32_backward_before_2_arrays {
     float *d_x_3;
 } intersection_rnn_f32_backward_before_2_arrays;
 
-DK_INLINE void intersection_rnn_f32_backward_before_2_at(const intersection_rnn_f32_backward_before_2_arrays *a, size_t row, size_t unit, const float *acc_1, const float *acc_2)
+DK_INLINE void intersection_rnn_f32_backward_before_2_at(const intersection_rnn_f32_backward_before_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_backward_before_2_values value = intersection_rnn_f32_backward_before_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_2 + place, value.d_x_2, rest);
     dk_store_part_f32(a->d_x_3 + place, value.d_x_3, rest);
@@ -926,22 +929,24 @@ static void intersection_rnn_f32_backward_before_2(const intersection_rnn_f32_ba
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     intersection_rnn_f32_backward_before_2_at(a, first + row, block * BLOCK + u,
                         acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1),
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1022,12 +1027,12 @@ typedef struct intersection_rnn_f32_backward_step_2_arrays {
     float *d_h;
 } intersection_rnn_f32_backward_step_2_arrays;
 
-DK_INLINE void intersection_rnn_f32_backward_step_2_at(const intersection_rnn_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void intersection_rnn_f32_backward_step_2_at(const intersection_rnn_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_backward_step_2_values value = intersection_rnn_f32_backward_step_2_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_3 + 0 * stride_3),
         dk_load_part_f32(a->d_h_carry + place, rest),
         dk_load_part_f32(a->g_h + place, rest));
     (void)place;
@@ -1047,14 +1052,15 @@ static void intersection_rnn_f32_backward_step_2(const intersection_rnn_f32_back
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     intersection_rnn_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1087,12 +1093,12 @@ typedef struct intersection_rnn_f32_backward_after_1_arrays {
     float *d_x_all;
 } intersection_rnn_f32_backward_after_1_arrays;
 
-DK_INLINE void intersection_rnn_f32_backward_after_1_at(const intersection_rnn_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_4)
+DK_INLINE void intersection_rnn_f32_backward_after_1_at(const intersection_rnn_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_4, size_t stride_4)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f32_backward_after_1_values value = intersection_rnn_f32_backward_after_1_unit(
-        dk_load_f32(acc_4 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_4 + 0 * stride_4),
         dk_load_part_f32(a->d_x_2 + place, rest),
         dk_load_part_f32(a->d_x_3 + place, rest),
         dk_load_part_f32(a->d_y_output + place, rest),
@@ -1114,14 +1120,15 @@ static void intersection_rnn_f32_backward_after_1(const intersection_rnn_f32_bac
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_4, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_4 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_4, panel, first, count,
+                        acc_4 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     intersection_rnn_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_4 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_4 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1967,13 +1974,13 @@ typedef struct intersection_rnn_f64_forward_before_1_arrays {
     double *W_z_x;
 } intersection_rnn_f64_forward_before_1_arrays;
 
-DK_INLINE void intersection_rnn_f64_forward_before_1_at(const intersection_rnn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void intersection_rnn_f64_forward_before_1_at(const intersection_rnn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_forward_before_1_values value = intersection_rnn_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2));
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1));
     (void)place;
     dk_store_part_f64(a->W_gy_x + place, value.W_gy_x, rest);
     dk_store_part_f64(a->W_z_x + place, value.W_z_x, rest);
@@ -1992,14 +1999,15 @@ static void intersection_rnn_f64_forward_before_1(const intersection_rnn_f64_for
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     intersection_rnn_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        dk_stride_f64_g2(a->dk_width, (block * BLOCK + u) / dk_block_f64_g2));
                 }
             }
             first += count;
@@ -2039,13 +2047,13 @@ typedef struct intersection_rnn_f64_forward_step_1_arrays {
     double *h_next;
 } intersection_rnn_f64_forward_step_1_arrays;
 
-DK_INLINE void intersection_rnn_f64_forward_step_1_at(const intersection_rnn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void intersection_rnn_f64_forward_step_1_at(const intersection_rnn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_forward_step_1_values value = intersection_rnn_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g2),
+        dk_load_f64(acc_2 + 0 * stride_2),
+        dk_load_f64(acc_2 + 1 * stride_2),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     dk_store_part_f64(a->h_kept + place, value.h_kept, rest);
@@ -2071,14 +2079,15 @@ static void intersection_rnn_f64_forward_step_1(const intersection_rnn_f64_forwa
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     intersection_rnn_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_2 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        dk_stride_f64_g2(a->dk_width, (block * BLOCK + u) / dk_block_f64_g2));
                 }
             }
             first += count;
@@ -2121,13 +2130,13 @@ typedef struct intersection_rnn_f64_forward_after_1_arrays {
     double *y_output;
 } intersection_rnn_f64_forward_after_1_arrays;
 
-DK_INLINE void intersection_rnn_f64_forward_after_1_at(const intersection_rnn_f64_forward_after_1_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void intersection_rnn_f64_forward_after_1_at(const intersection_rnn_f64_forward_after_1_arrays *a, size_t row, size_t unit, const double *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_forward_after_1_values value = intersection_rnn_f64_forward_after_1_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_3 + 1 * dk_block_f64_g2),
+        dk_load_f64(acc_3 + 0 * stride_3),
+        dk_load_f64(acc_3 + 1 * stride_3),
         dk_load_part_f64(a->W_gy_x + place, rest),
         dk_load_part_f64(a->b_gy + unit, rest),
         dk_load_part_f64(a->W_z_x + place, rest),
@@ -2156,14 +2165,15 @@ static void intersection_rnn_f64_forward_after_1(const intersection_rnn_f64_forw
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
-                        acc_3 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     intersection_rnn_f64_forward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_3 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        dk_stride_f64_g2(a->dk_width, (block * BLOCK + u) / dk_block_f64_g2));
                 }
             }
             first += count;
@@ -2777,13 +2787,13 @@ typedef struct intersection_rnn_f64_backward_before_2_arrays {
     double *d_x_3;
 } intersection_rnn_f64_backward_before_2_arrays;
 
-DK_INLINE void intersection_rnn_f64_backward_before_2_at(const intersection_rnn_f64_backward_before_2_arrays *a, size_t row, size_t unit, const double *acc_1, const double *acc_2)
+DK_INLINE void intersection_rnn_f64_backward_before_2_at(const intersection_rnn_f64_backward_before_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_backward_before_2_values value = intersection_rnn_f64_backward_before_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_2 + place, value.d_x_2, rest);
     dk_store_part_f64(a->d_x_3 + place, value.d_x_3, rest);
@@ -2803,22 +2813,24 @@ static void intersection_rnn_f64_backward_before_2(const intersection_rnn_f64_ba
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     intersection_rnn_f64_backward_before_2_at(a, first + row, block * BLOCK + u,
                         acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1),
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2899,12 +2911,12 @@ typedef struct intersection_rnn_f64_backward_step_2_arrays {
     double *d_h;
 } intersection_rnn_f64_backward_step_2_arrays;
 
-DK_INLINE void intersection_rnn_f64_backward_step_2_at(const intersection_rnn_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void intersection_rnn_f64_backward_step_2_at(const intersection_rnn_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_backward_step_2_values value = intersection_rnn_f64_backward_step_2_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_3 + 0 * stride_3),
         dk_load_part_f64(a->d_h_carry + place, rest),
         dk_load_part_f64(a->g_h + place, rest));
     (void)place;
@@ -2924,14 +2936,15 @@ static void intersection_rnn_f64_backward_step_2(const intersection_rnn_f64_back
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     intersection_rnn_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2964,12 +2977,12 @@ typedef struct intersection_rnn_f64_backward_after_1_arrays {
     double *d_x_all;
 } intersection_rnn_f64_backward_after_1_arrays;
 
-DK_INLINE void intersection_rnn_f64_backward_after_1_at(const intersection_rnn_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_4)
+DK_INLINE void intersection_rnn_f64_backward_after_1_at(const intersection_rnn_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_4, size_t stride_4)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const intersection_rnn_f64_backward_after_1_values value = intersection_rnn_f64_backward_after_1_unit(
-        dk_load_f64(acc_4 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_4 + 0 * stride_4),
         dk_load_part_f64(a->d_x_2 + place, rest),
         dk_load_part_f64(a->d_x_3 + place, rest),
         dk_load_part_f64(a->d_y_output + place, rest),
@@ -2991,14 +3004,15 @@ static void intersection_rnn_f64_backward_after_1(const intersection_rnn_f64_bac
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_4, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_4 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_4, panel, first, count,
+                        acc_4 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     intersection_rnn_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_4 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_4 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -86,13 +86,13 @@ typedef struct janet_f32_forward_step_1_arrays {
     float *h_next_output;
 } janet_f32_forward_step_1_arrays;
 
-DK_INLINE void janet_f32_forward_step_1_at(const janet_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void janet_f32_forward_step_1_at(const janet_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const janet_f32_forward_step_1_values value = janet_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     if (a->a != NULL) {
@@ -118,14 +118,15 @@ static void janet_f32_forward_step_1(const janet_f32_forward_step_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     janet_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        dk_stride_f32_g2(a->dk_width, (block * BLOCK + u) / dk_block_f32_g2));
                 }
             }
             first += count;
@@ -571,12 +572,12 @@ typedef struct janet_f32_backward_step_2_arrays {
     float *d_h;
 } janet_f32_backward_step_2_arrays;
 
-DK_INLINE void janet_f32_backward_step_2_at(const janet_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void janet_f32_backward_step_2_at(const janet_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const janet_f32_backward_step_2_values value = janet_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->d_h_next + place, rest),
         dk_load_part_f32(a->sigmoid_a + place, rest));
     (void)place;
@@ -596,14 +597,15 @@ static void janet_f32_backward_step_2(const janet_f32_backward_step_2_arrays *a,
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     janet_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -631,12 +633,12 @@ typedef struct janet_f32_backward_after_1_arrays {
     float *d_x_all;
 } janet_f32_backward_after_1_arrays;
 
-DK_INLINE void janet_f32_backward_after_1_at(const janet_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void janet_f32_backward_after_1_at(const janet_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const janet_f32_backward_after_1_values value = janet_f32_backward_after_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -654,14 +656,15 @@ static void janet_f32_backward_after_1(const janet_f32_backward_after_1_arrays *
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     janet_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1274,13 +1277,13 @@ typedef struct janet_f64_forward_step_1_arrays {
     double *h_next_output;
 } janet_f64_forward_step_1_arrays;
 
-DK_INLINE void janet_f64_forward_step_1_at(const janet_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void janet_f64_forward_step_1_at(const janet_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const janet_f64_forward_step_1_values value = janet_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     if (a->a != NULL) {
@@ -1306,14 +1309,15 @@ static void janet_f64_forward_step_1(const janet_f64_forward_step_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     janet_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        dk_stride_f64_g2(a->dk_width, (block * BLOCK + u) / dk_block_f64_g2));
                 }
             }
             first += count;
@@ -1759,12 +1763,12 @@ typedef struct janet_f64_backward_step_2_arrays {
     double *d_h;
 } janet_f64_backward_step_2_arrays;
 
-DK_INLINE void janet_f64_backward_step_2_at(const janet_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void janet_f64_backward_step_2_at(const janet_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const janet_f64_backward_step_2_values value = janet_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->d_h_next + place, rest),
         dk_load_part_f64(a->sigmoid_a + place, rest));
     (void)place;
@@ -1784,14 +1788,15 @@ static void janet_f64_backward_step_2(const janet_f64_backward_step_2_arrays *a,
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     janet_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -1819,12 +1824,12 @@ typedef struct janet_f64_backward_after_1_arrays {
     double *d_x_all;
 } janet_f64_backward_after_1_arrays;
 
-DK_INLINE void janet_f64_backward_after_1_at(const janet_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void janet_f64_backward_after_1_at(const janet_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const janet_f64_backward_after_1_values value = janet_f64_backward_after_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -1842,14 +1847,15 @@ static void janet_f64_backward_after_1(const janet_f64_backward_after_1_arrays *
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     janet_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

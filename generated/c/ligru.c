@@ -83,13 +83,13 @@ typedef struct ligru_f32_forward_step_1_arrays {
     float *h_next_output;
 } ligru_f32_forward_step_1_arrays;
 
-DK_INLINE void ligru_f32_forward_step_1_at(const ligru_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void ligru_f32_forward_step_1_at(const ligru_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ligru_f32_forward_step_1_values value = ligru_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     if (a->z != NULL) {
@@ -115,14 +115,15 @@ static void ligru_f32_forward_step_1(const ligru_f32_forward_step_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     ligru_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        dk_stride_f32_g2(a->dk_width, (block * BLOCK + u) / dk_block_f32_g2));
                 }
             }
             first += count;
@@ -563,12 +564,12 @@ typedef struct ligru_f32_backward_step_2_arrays {
     float *d_h;
 } ligru_f32_backward_step_2_arrays;
 
-DK_INLINE void ligru_f32_backward_step_2_at(const ligru_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void ligru_f32_backward_step_2_at(const ligru_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ligru_f32_backward_step_2_values value = ligru_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->d_h_next + place, rest),
         dk_load_part_f32(a->z + place, rest));
     (void)place;
@@ -588,14 +589,15 @@ static void ligru_f32_backward_step_2(const ligru_f32_backward_step_2_arrays *a,
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     ligru_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -623,12 +625,12 @@ typedef struct ligru_f32_backward_after_1_arrays {
     float *d_x_all;
 } ligru_f32_backward_after_1_arrays;
 
-DK_INLINE void ligru_f32_backward_after_1_at(const ligru_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void ligru_f32_backward_after_1_at(const ligru_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ligru_f32_backward_after_1_values value = ligru_f32_backward_after_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -646,14 +648,15 @@ static void ligru_f32_backward_after_1(const ligru_f32_backward_after_1_arrays *
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     ligru_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1257,13 +1260,13 @@ typedef struct ligru_f64_forward_step_1_arrays {
     double *h_next_output;
 } ligru_f64_forward_step_1_arrays;
 
-DK_INLINE void ligru_f64_forward_step_1_at(const ligru_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void ligru_f64_forward_step_1_at(const ligru_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ligru_f64_forward_step_1_values value = ligru_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     if (a->z != NULL) {
@@ -1289,14 +1292,15 @@ static void ligru_f64_forward_step_1(const ligru_f64_forward_step_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     ligru_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        dk_stride_f64_g2(a->dk_width, (block * BLOCK + u) / dk_block_f64_g2));
                 }
             }
             first += count;
@@ -1737,12 +1741,12 @@ typedef struct ligru_f64_backward_step_2_arrays {
     double *d_h;
 } ligru_f64_backward_step_2_arrays;
 
-DK_INLINE void ligru_f64_backward_step_2_at(const ligru_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void ligru_f64_backward_step_2_at(const ligru_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ligru_f64_backward_step_2_values value = ligru_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->d_h_next + place, rest),
         dk_load_part_f64(a->z + place, rest));
     (void)place;
@@ -1762,14 +1766,15 @@ static void ligru_f64_backward_step_2(const ligru_f64_backward_step_2_arrays *a,
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     ligru_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -1797,12 +1802,12 @@ typedef struct ligru_f64_backward_after_1_arrays {
     double *d_x_all;
 } ligru_f64_backward_after_1_arrays;
 
-DK_INLINE void ligru_f64_backward_after_1_at(const ligru_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void ligru_f64_backward_after_1_at(const ligru_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const ligru_f64_backward_after_1_values value = ligru_f64_backward_after_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -1820,14 +1825,15 @@ static void ligru_f64_backward_after_1(const ligru_f64_backward_after_1_arrays *
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     ligru_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -145,15 +145,15 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_before_1_arrays {
     float *Wx_o;
 } lstm_layer_norm_ba2016_f32_forward_before_1_arrays;
 
-DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_1_at(const lstm_layer_norm_ba2016_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void lstm_layer_norm_ba2016_f32_forward_before_1_at(const lstm_layer_norm_ba2016_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_forward_before_1_values value = lstm_layer_norm_ba2016_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g4));
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
+        dk_load_f32(acc_1 + 2 * stride_1),
+        dk_load_f32(acc_1 + 3 * stride_1));
     (void)place;
     dk_store_part_f32(a->Wx_i + place, value.Wx_i, rest);
     dk_store_part_f32(a->Wx_f + place, value.Wx_f, rest);
@@ -174,14 +174,15 @@ static void lstm_layer_norm_ba2016_f32_forward_before_1(const lstm_layer_norm_ba
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g4, dk_row_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_layer_norm_ba2016_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
+                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4,
+                        dk_stride_f32_g4(a->dk_width, (block * BLOCK + u) / dk_block_f32_g4));
                 }
             }
             first += count;
@@ -385,15 +386,15 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_step_1_arrays {
     float *Uh_o;
 } lstm_layer_norm_ba2016_f32_forward_step_1_arrays;
 
-DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_1_at(const lstm_layer_norm_ba2016_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void lstm_layer_norm_ba2016_f32_forward_step_1_at(const lstm_layer_norm_ba2016_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_forward_step_1_values value = lstm_layer_norm_ba2016_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_2 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_2 + 3 * dk_block_f32_g4));
+        dk_load_f32(acc_2 + 0 * stride_2),
+        dk_load_f32(acc_2 + 1 * stride_2),
+        dk_load_f32(acc_2 + 2 * stride_2),
+        dk_load_f32(acc_2 + 3 * stride_2));
     (void)place;
     dk_store_part_f32(a->Uh_i + place, value.Uh_i, rest);
     dk_store_part_f32(a->Uh_f + place, value.Uh_f, rest);
@@ -414,14 +415,15 @@ static void lstm_layer_norm_ba2016_f32_forward_step_1(const lstm_layer_norm_ba20
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g4, dk_row_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_layer_norm_ba2016_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
+                        acc_2 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4,
+                        dk_stride_f32_g4(a->dk_width, (block * BLOCK + u) / dk_block_f32_g4));
                 }
             }
             first += count;
@@ -2525,12 +2527,12 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_step_14_arrays {
     float *d_h;
 } lstm_layer_norm_ba2016_f32_backward_step_14_arrays;
 
-DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_14_at(const lstm_layer_norm_ba2016_f32_backward_step_14_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void lstm_layer_norm_ba2016_f32_backward_step_14_at(const lstm_layer_norm_ba2016_f32_backward_step_14_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_backward_step_14_values value = lstm_layer_norm_ba2016_f32_backward_step_14_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->d_h + place, value.d_h, rest);
 }
@@ -2548,14 +2550,15 @@ static void lstm_layer_norm_ba2016_f32_backward_step_14(const lstm_layer_norm_ba
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_layer_norm_ba2016_f32_backward_step_14_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -2965,12 +2968,12 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_after_10_arrays {
     float *d_x_all;
 } lstm_layer_norm_ba2016_f32_backward_after_10_arrays;
 
-DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_10_at(const lstm_layer_norm_ba2016_f32_backward_after_10_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void lstm_layer_norm_ba2016_f32_backward_after_10_at(const lstm_layer_norm_ba2016_f32_backward_after_10_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f32_backward_after_10_values value = lstm_layer_norm_ba2016_f32_backward_after_10_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -2988,14 +2991,15 @@ static void lstm_layer_norm_ba2016_f32_backward_after_10(const lstm_layer_norm_b
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_layer_norm_ba2016_f32_backward_after_10_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -4857,15 +4861,15 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_before_1_arrays {
     double *Wx_o;
 } lstm_layer_norm_ba2016_f64_forward_before_1_arrays;
 
-DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_1_at(const lstm_layer_norm_ba2016_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void lstm_layer_norm_ba2016_f64_forward_before_1_at(const lstm_layer_norm_ba2016_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_forward_before_1_values value = lstm_layer_norm_ba2016_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g4));
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
+        dk_load_f64(acc_1 + 2 * stride_1),
+        dk_load_f64(acc_1 + 3 * stride_1));
     (void)place;
     dk_store_part_f64(a->Wx_i + place, value.Wx_i, rest);
     dk_store_part_f64(a->Wx_f + place, value.Wx_f, rest);
@@ -4886,14 +4890,15 @@ static void lstm_layer_norm_ba2016_f64_forward_before_1(const lstm_layer_norm_ba
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g4, dk_row_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_layer_norm_ba2016_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
+                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4,
+                        dk_stride_f64_g4(a->dk_width, (block * BLOCK + u) / dk_block_f64_g4));
                 }
             }
             first += count;
@@ -5097,15 +5102,15 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_step_1_arrays {
     double *Uh_o;
 } lstm_layer_norm_ba2016_f64_forward_step_1_arrays;
 
-DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_1_at(const lstm_layer_norm_ba2016_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void lstm_layer_norm_ba2016_f64_forward_step_1_at(const lstm_layer_norm_ba2016_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_forward_step_1_values value = lstm_layer_norm_ba2016_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_2 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_2 + 3 * dk_block_f64_g4));
+        dk_load_f64(acc_2 + 0 * stride_2),
+        dk_load_f64(acc_2 + 1 * stride_2),
+        dk_load_f64(acc_2 + 2 * stride_2),
+        dk_load_f64(acc_2 + 3 * stride_2));
     (void)place;
     dk_store_part_f64(a->Uh_i + place, value.Uh_i, rest);
     dk_store_part_f64(a->Uh_f + place, value.Uh_f, rest);
@@ -5126,14 +5131,15 @@ static void lstm_layer_norm_ba2016_f64_forward_step_1(const lstm_layer_norm_ba20
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g4, dk_row_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_layer_norm_ba2016_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
+                        acc_2 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4,
+                        dk_stride_f64_g4(a->dk_width, (block * BLOCK + u) / dk_block_f64_g4));
                 }
             }
             first += count;
@@ -7237,12 +7243,12 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_step_14_arrays {
     double *d_h;
 } lstm_layer_norm_ba2016_f64_backward_step_14_arrays;
 
-DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_14_at(const lstm_layer_norm_ba2016_f64_backward_step_14_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void lstm_layer_norm_ba2016_f64_backward_step_14_at(const lstm_layer_norm_ba2016_f64_backward_step_14_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_backward_step_14_values value = lstm_layer_norm_ba2016_f64_backward_step_14_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->d_h + place, value.d_h, rest);
 }
@@ -7260,14 +7266,15 @@ static void lstm_layer_norm_ba2016_f64_backward_step_14(const lstm_layer_norm_ba
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_layer_norm_ba2016_f64_backward_step_14_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -7677,12 +7684,12 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_after_10_arrays {
     double *d_x_all;
 } lstm_layer_norm_ba2016_f64_backward_after_10_arrays;
 
-DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_10_at(const lstm_layer_norm_ba2016_f64_backward_after_10_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void lstm_layer_norm_ba2016_f64_backward_after_10_at(const lstm_layer_norm_ba2016_f64_backward_after_10_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_layer_norm_ba2016_f64_backward_after_10_values value = lstm_layer_norm_ba2016_f64_backward_after_10_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -7700,14 +7707,15 @@ static void lstm_layer_norm_ba2016_f64_backward_after_10(const lstm_layer_norm_b
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_layer_norm_ba2016_f64_backward_after_10_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -108,15 +108,15 @@ typedef struct lstm_projection_f32_forward_step_1_arrays {
     float *W_p_arg;
 } lstm_projection_f32_forward_step_1_arrays;
 
-DK_INLINE void lstm_projection_f32_forward_step_1_at(const lstm_projection_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void lstm_projection_f32_forward_step_1_at(const lstm_projection_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f32_forward_step_1_values value = lstm_projection_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g4),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
+        dk_load_f32(acc_1 + 2 * stride_1),
+        dk_load_f32(acc_1 + 3 * stride_1),
         dk_load_part_f32(a->c + place, rest));
     (void)place;
     if (a->i != NULL) {
@@ -148,14 +148,15 @@ static void lstm_projection_f32_forward_step_1(const lstm_projection_f32_forward
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g4, dk_row_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_projection_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
+                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4,
+                        dk_stride_f32_g4(a->dk_width, (block * BLOCK + u) / dk_block_f32_g4));
                 }
             }
             first += count;
@@ -185,12 +186,12 @@ typedef struct lstm_projection_f32_forward_step_2_arrays {
     float *h_next_output;
 } lstm_projection_f32_forward_step_2_arrays;
 
-DK_INLINE void lstm_projection_f32_forward_step_2_at(const lstm_projection_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void lstm_projection_f32_forward_step_2_at(const lstm_projection_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f32_forward_step_2_values value = lstm_projection_f32_forward_step_2_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->h_next + place, value.h_next, rest);
     dk_store_part_f32(a->h_next_output + place, value.h_next, rest);
@@ -209,14 +210,15 @@ static void lstm_projection_f32_forward_step_2(const lstm_projection_f32_forward
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_projection_f32_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -843,12 +845,12 @@ typedef struct lstm_projection_f32_backward_step_3_arrays {
     float *d_c;
 } lstm_projection_f32_backward_step_3_arrays;
 
-DK_INLINE void lstm_projection_f32_backward_step_3_at(const lstm_projection_f32_backward_step_3_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void lstm_projection_f32_backward_step_3_at(const lstm_projection_f32_backward_step_3_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f32_backward_step_3_values value = lstm_projection_f32_backward_step_3_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->o + place, rest),
         dk_load_part_f32(a->tanh_c_next + place, rest),
         dk_load_part_f32(a->d_c_carry + place, rest),
@@ -877,14 +879,15 @@ static void lstm_projection_f32_backward_step_3(const lstm_projection_f32_backwa
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_projection_f32_backward_step_3_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -912,12 +915,12 @@ typedef struct lstm_projection_f32_backward_step_4_arrays {
     float *d_h;
 } lstm_projection_f32_backward_step_4_arrays;
 
-DK_INLINE void lstm_projection_f32_backward_step_4_at(const lstm_projection_f32_backward_step_4_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void lstm_projection_f32_backward_step_4_at(const lstm_projection_f32_backward_step_4_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f32_backward_step_4_values value = lstm_projection_f32_backward_step_4_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_h + place, value.d_h, rest);
 }
@@ -935,14 +938,15 @@ static void lstm_projection_f32_backward_step_4(const lstm_projection_f32_backwa
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_projection_f32_backward_step_4_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -970,12 +974,12 @@ typedef struct lstm_projection_f32_backward_after_1_arrays {
     float *d_x_all;
 } lstm_projection_f32_backward_after_1_arrays;
 
-DK_INLINE void lstm_projection_f32_backward_after_1_at(const lstm_projection_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void lstm_projection_f32_backward_after_1_at(const lstm_projection_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f32_backward_after_1_values value = lstm_projection_f32_backward_after_1_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_3 + 0 * stride_3));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -993,14 +997,15 @@ static void lstm_projection_f32_backward_after_1(const lstm_projection_f32_backw
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     lstm_projection_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1874,15 +1879,15 @@ typedef struct lstm_projection_f64_forward_step_1_arrays {
     double *W_p_arg;
 } lstm_projection_f64_forward_step_1_arrays;
 
-DK_INLINE void lstm_projection_f64_forward_step_1_at(const lstm_projection_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void lstm_projection_f64_forward_step_1_at(const lstm_projection_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f64_forward_step_1_values value = lstm_projection_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g4),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
+        dk_load_f64(acc_1 + 2 * stride_1),
+        dk_load_f64(acc_1 + 3 * stride_1),
         dk_load_part_f64(a->c + place, rest));
     (void)place;
     if (a->i != NULL) {
@@ -1914,14 +1919,15 @@ static void lstm_projection_f64_forward_step_1(const lstm_projection_f64_forward
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g4, dk_row_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_projection_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
+                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4,
+                        dk_stride_f64_g4(a->dk_width, (block * BLOCK + u) / dk_block_f64_g4));
                 }
             }
             first += count;
@@ -1951,12 +1957,12 @@ typedef struct lstm_projection_f64_forward_step_2_arrays {
     double *h_next_output;
 } lstm_projection_f64_forward_step_2_arrays;
 
-DK_INLINE void lstm_projection_f64_forward_step_2_at(const lstm_projection_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void lstm_projection_f64_forward_step_2_at(const lstm_projection_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f64_forward_step_2_values value = lstm_projection_f64_forward_step_2_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->h_next + place, value.h_next, rest);
     dk_store_part_f64(a->h_next_output + place, value.h_next, rest);
@@ -1975,14 +1981,15 @@ static void lstm_projection_f64_forward_step_2(const lstm_projection_f64_forward
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_projection_f64_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2609,12 +2616,12 @@ typedef struct lstm_projection_f64_backward_step_3_arrays {
     double *d_c;
 } lstm_projection_f64_backward_step_3_arrays;
 
-DK_INLINE void lstm_projection_f64_backward_step_3_at(const lstm_projection_f64_backward_step_3_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void lstm_projection_f64_backward_step_3_at(const lstm_projection_f64_backward_step_3_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f64_backward_step_3_values value = lstm_projection_f64_backward_step_3_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->o + place, rest),
         dk_load_part_f64(a->tanh_c_next + place, rest),
         dk_load_part_f64(a->d_c_carry + place, rest),
@@ -2643,14 +2650,15 @@ static void lstm_projection_f64_backward_step_3(const lstm_projection_f64_backwa
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_projection_f64_backward_step_3_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2678,12 +2686,12 @@ typedef struct lstm_projection_f64_backward_step_4_arrays {
     double *d_h;
 } lstm_projection_f64_backward_step_4_arrays;
 
-DK_INLINE void lstm_projection_f64_backward_step_4_at(const lstm_projection_f64_backward_step_4_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void lstm_projection_f64_backward_step_4_at(const lstm_projection_f64_backward_step_4_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f64_backward_step_4_values value = lstm_projection_f64_backward_step_4_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_h + place, value.d_h, rest);
 }
@@ -2701,14 +2709,15 @@ static void lstm_projection_f64_backward_step_4(const lstm_projection_f64_backwa
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_projection_f64_backward_step_4_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2736,12 +2745,12 @@ typedef struct lstm_projection_f64_backward_after_1_arrays {
     double *d_x_all;
 } lstm_projection_f64_backward_after_1_arrays;
 
-DK_INLINE void lstm_projection_f64_backward_after_1_at(const lstm_projection_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void lstm_projection_f64_backward_after_1_at(const lstm_projection_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const lstm_projection_f64_backward_after_1_values value = lstm_projection_f64_backward_after_1_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_3 + 0 * stride_3));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -2759,14 +2768,15 @@ static void lstm_projection_f64_backward_after_1(const lstm_projection_f64_backw
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     lstm_projection_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

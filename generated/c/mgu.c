@@ -77,12 +77,12 @@ typedef struct mgu_f32_forward_step_1_arrays {
     float *U_n_arg;
 } mgu_f32_forward_step_1_arrays;
 
-DK_INLINE void mgu_f32_forward_step_1_at(const mgu_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void mgu_f32_forward_step_1_at(const mgu_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f32_forward_step_1_values value = mgu_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
     dk_store_part_f32(a->f + place, value.f, rest);
@@ -102,14 +102,15 @@ static void mgu_f32_forward_step_1(const mgu_f32_forward_step_1_arrays *a, size_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     mgu_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -145,12 +146,12 @@ typedef struct mgu_f32_forward_step_2_arrays {
     float *h_next_output;
 } mgu_f32_forward_step_2_arrays;
 
-DK_INLINE void mgu_f32_forward_step_2_at(const mgu_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void mgu_f32_forward_step_2_at(const mgu_f32_forward_step_2_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f32_forward_step_2_values value = mgu_f32_forward_step_2_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_2 + 0 * stride_2),
         dk_load_part_f32(a->f + place, rest),
         dk_load_part_f32(a->h + place, rest));
     (void)place;
@@ -174,14 +175,15 @@ static void mgu_f32_forward_step_2(const mgu_f32_forward_step_2_arrays *a, size_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     mgu_f32_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -690,12 +692,12 @@ typedef struct mgu_f32_backward_step_2_arrays {
     float *d_a_f;
 } mgu_f32_backward_step_2_arrays;
 
-DK_INLINE void mgu_f32_backward_step_2_at(const mgu_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void mgu_f32_backward_step_2_at(const mgu_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f32_backward_step_2_values value = mgu_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->d_h_next + place, rest),
         dk_load_part_f32(a->n + place, rest),
@@ -718,14 +720,15 @@ static void mgu_f32_backward_step_2(const mgu_f32_backward_step_2_arrays *a, siz
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     mgu_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -757,12 +760,12 @@ typedef struct mgu_f32_backward_step_3_arrays {
     float *d_h;
 } mgu_f32_backward_step_3_arrays;
 
-DK_INLINE void mgu_f32_backward_step_3_at(const mgu_f32_backward_step_3_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void mgu_f32_backward_step_3_at(const mgu_f32_backward_step_3_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f32_backward_step_3_values value = mgu_f32_backward_step_3_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_2 + 0 * stride_2),
         dk_load_part_f32(a->d_U_n_arg + place, rest),
         dk_load_part_f32(a->f + place, rest),
         dk_load_part_f32(a->d_h_next + place, rest));
@@ -783,14 +786,15 @@ static void mgu_f32_backward_step_3(const mgu_f32_backward_step_3_arrays *a, siz
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     mgu_f32_backward_step_3_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -859,12 +863,12 @@ typedef struct mgu_f32_backward_after_2_arrays {
     float *d_x_all;
 } mgu_f32_backward_after_2_arrays;
 
-DK_INLINE void mgu_f32_backward_after_2_at(const mgu_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void mgu_f32_backward_after_2_at(const mgu_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f32_backward_after_2_values value = mgu_f32_backward_after_2_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_3 + 0 * stride_3));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -882,14 +886,15 @@ static void mgu_f32_backward_after_2(const mgu_f32_backward_after_2_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     mgu_f32_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1570,12 +1575,12 @@ typedef struct mgu_f64_forward_step_1_arrays {
     double *U_n_arg;
 } mgu_f64_forward_step_1_arrays;
 
-DK_INLINE void mgu_f64_forward_step_1_at(const mgu_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void mgu_f64_forward_step_1_at(const mgu_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f64_forward_step_1_values value = mgu_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
     dk_store_part_f64(a->f + place, value.f, rest);
@@ -1595,14 +1600,15 @@ static void mgu_f64_forward_step_1(const mgu_f64_forward_step_1_arrays *a, size_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     mgu_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -1638,12 +1644,12 @@ typedef struct mgu_f64_forward_step_2_arrays {
     double *h_next_output;
 } mgu_f64_forward_step_2_arrays;
 
-DK_INLINE void mgu_f64_forward_step_2_at(const mgu_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void mgu_f64_forward_step_2_at(const mgu_f64_forward_step_2_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f64_forward_step_2_values value = mgu_f64_forward_step_2_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_2 + 0 * stride_2),
         dk_load_part_f64(a->f + place, rest),
         dk_load_part_f64(a->h + place, rest));
     (void)place;
@@ -1667,14 +1673,15 @@ static void mgu_f64_forward_step_2(const mgu_f64_forward_step_2_arrays *a, size_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     mgu_f64_forward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2183,12 +2190,12 @@ typedef struct mgu_f64_backward_step_2_arrays {
     double *d_a_f;
 } mgu_f64_backward_step_2_arrays;
 
-DK_INLINE void mgu_f64_backward_step_2_at(const mgu_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void mgu_f64_backward_step_2_at(const mgu_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f64_backward_step_2_values value = mgu_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->d_h_next + place, rest),
         dk_load_part_f64(a->n + place, rest),
@@ -2211,14 +2218,15 @@ static void mgu_f64_backward_step_2(const mgu_f64_backward_step_2_arrays *a, siz
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     mgu_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2250,12 +2258,12 @@ typedef struct mgu_f64_backward_step_3_arrays {
     double *d_h;
 } mgu_f64_backward_step_3_arrays;
 
-DK_INLINE void mgu_f64_backward_step_3_at(const mgu_f64_backward_step_3_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void mgu_f64_backward_step_3_at(const mgu_f64_backward_step_3_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f64_backward_step_3_values value = mgu_f64_backward_step_3_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_2 + 0 * stride_2),
         dk_load_part_f64(a->d_U_n_arg + place, rest),
         dk_load_part_f64(a->f + place, rest),
         dk_load_part_f64(a->d_h_next + place, rest));
@@ -2276,14 +2284,15 @@ static void mgu_f64_backward_step_3(const mgu_f64_backward_step_3_arrays *a, siz
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     mgu_f64_backward_step_3_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2352,12 +2361,12 @@ typedef struct mgu_f64_backward_after_2_arrays {
     double *d_x_all;
 } mgu_f64_backward_after_2_arrays;
 
-DK_INLINE void mgu_f64_backward_after_2_at(const mgu_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void mgu_f64_backward_after_2_at(const mgu_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const mgu_f64_backward_after_2_values value = mgu_f64_backward_after_2_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_3 + 0 * stride_3));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -2375,14 +2384,15 @@ static void mgu_f64_backward_after_2(const mgu_f64_backward_after_2_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     mgu_f64_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

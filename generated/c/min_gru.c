@@ -81,13 +81,13 @@ typedef struct min_gru_f32_forward_before_1_arrays {
     float *n;
 } min_gru_f32_forward_before_1_arrays;
 
-DK_INLINE void min_gru_f32_forward_before_1_at(const min_gru_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void min_gru_f32_forward_before_1_at(const min_gru_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const min_gru_f32_forward_before_1_values value = min_gru_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g2),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g2),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
         dk_load_part_f32(a->b_z + unit, rest),
         dk_load_part_f32(a->b_n + unit, rest));
     (void)place;
@@ -108,14 +108,15 @@ static void min_gru_f32_forward_before_1(const min_gru_f32_forward_before_1_arra
             for (size_t b = 0; b < BLOCK / dk_block_f32_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g2) + b;
                 if (panel * dk_block_f32_g2 < a->dk_width) {
-                    dk_tile_f32_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g2, dk_row_f32_g2);
+                    dk_tile_f32_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     min_gru_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2);
+                        acc_1 + u / dk_block_f32_g2 * dk_acc_f32_g2 + row * dk_row_f32_g2 + u % dk_block_f32_g2,
+                        dk_stride_f32_g2(a->dk_width, (block * BLOCK + u) / dk_block_f32_g2));
                 }
             }
             first += count;
@@ -557,12 +558,12 @@ typedef struct min_gru_f32_backward_after_1_arrays {
     float *d_x_all;
 } min_gru_f32_backward_after_1_arrays;
 
-DK_INLINE void min_gru_f32_backward_after_1_at(const min_gru_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void min_gru_f32_backward_after_1_at(const min_gru_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const min_gru_f32_backward_after_1_values value = min_gru_f32_backward_after_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -580,14 +581,15 @@ static void min_gru_f32_backward_after_1(const min_gru_f32_backward_after_1_arra
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     min_gru_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1189,13 +1191,13 @@ typedef struct min_gru_f64_forward_before_1_arrays {
     double *n;
 } min_gru_f64_forward_before_1_arrays;
 
-DK_INLINE void min_gru_f64_forward_before_1_at(const min_gru_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void min_gru_f64_forward_before_1_at(const min_gru_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const min_gru_f64_forward_before_1_values value = min_gru_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g2),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g2),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
         dk_load_part_f64(a->b_z + unit, rest),
         dk_load_part_f64(a->b_n + unit, rest));
     (void)place;
@@ -1216,14 +1218,15 @@ static void min_gru_f64_forward_before_1(const min_gru_f64_forward_before_1_arra
             for (size_t b = 0; b < BLOCK / dk_block_f64_g2; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g2) + b;
                 if (panel * dk_block_f64_g2 < a->dk_width) {
-                    dk_tile_f64_g2(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g2), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g2, dk_row_f64_g2);
+                    dk_tile_f64_g2(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g2);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     min_gru_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2);
+                        acc_1 + u / dk_block_f64_g2 * dk_acc_f64_g2 + row * dk_row_f64_g2 + u % dk_block_f64_g2,
+                        dk_stride_f64_g2(a->dk_width, (block * BLOCK + u) / dk_block_f64_g2));
                 }
             }
             first += count;
@@ -1665,12 +1668,12 @@ typedef struct min_gru_f64_backward_after_1_arrays {
     double *d_x_all;
 } min_gru_f64_backward_after_1_arrays;
 
-DK_INLINE void min_gru_f64_backward_after_1_at(const min_gru_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void min_gru_f64_backward_after_1_at(const min_gru_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const min_gru_f64_backward_after_1_values value = min_gru_f64_backward_after_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -1688,14 +1691,15 @@ static void min_gru_f64_backward_after_1(const min_gru_f64_backward_after_1_arra
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     min_gru_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -75,12 +75,12 @@ typedef struct minimal_rnn_f32_forward_before_1_arrays {
     float *z;
 } minimal_rnn_f32_forward_before_1_arrays;
 
-DK_INLINE void minimal_rnn_f32_forward_before_1_at(const minimal_rnn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void minimal_rnn_f32_forward_before_1_at(const minimal_rnn_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f32_forward_before_1_values value = minimal_rnn_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->b_z + unit, rest));
     (void)place;
     dk_store_part_f32(a->z + place, value.z, rest);
@@ -99,14 +99,15 @@ static void minimal_rnn_f32_forward_before_1(const minimal_rnn_f32_forward_befor
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     minimal_rnn_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -142,12 +143,12 @@ typedef struct minimal_rnn_f32_forward_step_1_arrays {
     float *h_next_output;
 } minimal_rnn_f32_forward_step_1_arrays;
 
-DK_INLINE void minimal_rnn_f32_forward_step_1_at(const minimal_rnn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void minimal_rnn_f32_forward_step_1_at(const minimal_rnn_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f32_forward_step_1_values value = minimal_rnn_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_2 + 0 * stride_2),
         dk_load_part_f32(a->h + place, rest),
         dk_load_part_f32(a->z + place, rest));
     (void)place;
@@ -171,14 +172,15 @@ static void minimal_rnn_f32_forward_step_1(const minimal_rnn_f32_forward_step_1_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     minimal_rnn_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -657,12 +659,12 @@ typedef struct minimal_rnn_f32_backward_step_2_arrays {
     float *d_h;
 } minimal_rnn_f32_backward_step_2_arrays;
 
-DK_INLINE void minimal_rnn_f32_backward_step_2_at(const minimal_rnn_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void minimal_rnn_f32_backward_step_2_at(const minimal_rnn_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f32_backward_step_2_values value = minimal_rnn_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->d_h_next + place, rest),
         dk_load_part_f32(a->u + place, rest));
     (void)place;
@@ -682,14 +684,15 @@ static void minimal_rnn_f32_backward_step_2(const minimal_rnn_f32_backward_step_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     minimal_rnn_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -722,12 +725,12 @@ typedef struct minimal_rnn_f32_backward_after_1_arrays {
     float *d_a_z;
 } minimal_rnn_f32_backward_after_1_arrays;
 
-DK_INLINE void minimal_rnn_f32_backward_after_1_at(const minimal_rnn_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void minimal_rnn_f32_backward_after_1_at(const minimal_rnn_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f32_backward_after_1_values value = minimal_rnn_f32_backward_after_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_2 + 0 * stride_2),
         dk_load_part_f32(a->d_h_next + place, rest),
         dk_load_part_f32(a->u + place, rest),
         dk_load_part_f32(a->z + place, rest));
@@ -748,14 +751,15 @@ static void minimal_rnn_f32_backward_after_1(const minimal_rnn_f32_backward_afte
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     minimal_rnn_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -786,12 +790,12 @@ typedef struct minimal_rnn_f32_backward_after_3_arrays {
     float *d_x_all;
 } minimal_rnn_f32_backward_after_3_arrays;
 
-DK_INLINE void minimal_rnn_f32_backward_after_3_at(const minimal_rnn_f32_backward_after_3_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void minimal_rnn_f32_backward_after_3_at(const minimal_rnn_f32_backward_after_3_arrays *a, size_t row, size_t unit, const float *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f32_backward_after_3_values value = minimal_rnn_f32_backward_after_3_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_3 + 0 * stride_3));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -809,14 +813,15 @@ static void minimal_rnn_f32_backward_after_3(const minimal_rnn_f32_backward_afte
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     minimal_rnn_f32_backward_after_3_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1450,12 +1455,12 @@ typedef struct minimal_rnn_f64_forward_before_1_arrays {
     double *z;
 } minimal_rnn_f64_forward_before_1_arrays;
 
-DK_INLINE void minimal_rnn_f64_forward_before_1_at(const minimal_rnn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void minimal_rnn_f64_forward_before_1_at(const minimal_rnn_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f64_forward_before_1_values value = minimal_rnn_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->b_z + unit, rest));
     (void)place;
     dk_store_part_f64(a->z + place, value.z, rest);
@@ -1474,14 +1479,15 @@ static void minimal_rnn_f64_forward_before_1(const minimal_rnn_f64_forward_befor
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     minimal_rnn_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -1517,12 +1523,12 @@ typedef struct minimal_rnn_f64_forward_step_1_arrays {
     double *h_next_output;
 } minimal_rnn_f64_forward_step_1_arrays;
 
-DK_INLINE void minimal_rnn_f64_forward_step_1_at(const minimal_rnn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void minimal_rnn_f64_forward_step_1_at(const minimal_rnn_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f64_forward_step_1_values value = minimal_rnn_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_2 + 0 * stride_2),
         dk_load_part_f64(a->h + place, rest),
         dk_load_part_f64(a->z + place, rest));
     (void)place;
@@ -1546,14 +1552,15 @@ static void minimal_rnn_f64_forward_step_1(const minimal_rnn_f64_forward_step_1_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     minimal_rnn_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2032,12 +2039,12 @@ typedef struct minimal_rnn_f64_backward_step_2_arrays {
     double *d_h;
 } minimal_rnn_f64_backward_step_2_arrays;
 
-DK_INLINE void minimal_rnn_f64_backward_step_2_at(const minimal_rnn_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void minimal_rnn_f64_backward_step_2_at(const minimal_rnn_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f64_backward_step_2_values value = minimal_rnn_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->d_h_next + place, rest),
         dk_load_part_f64(a->u + place, rest));
     (void)place;
@@ -2057,14 +2064,15 @@ static void minimal_rnn_f64_backward_step_2(const minimal_rnn_f64_backward_step_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     minimal_rnn_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2097,12 +2105,12 @@ typedef struct minimal_rnn_f64_backward_after_1_arrays {
     double *d_a_z;
 } minimal_rnn_f64_backward_after_1_arrays;
 
-DK_INLINE void minimal_rnn_f64_backward_after_1_at(const minimal_rnn_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void minimal_rnn_f64_backward_after_1_at(const minimal_rnn_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f64_backward_after_1_values value = minimal_rnn_f64_backward_after_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_2 + 0 * stride_2),
         dk_load_part_f64(a->d_h_next + place, rest),
         dk_load_part_f64(a->u + place, rest),
         dk_load_part_f64(a->z + place, rest));
@@ -2123,14 +2131,15 @@ static void minimal_rnn_f64_backward_after_1(const minimal_rnn_f64_backward_afte
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     minimal_rnn_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2161,12 +2170,12 @@ typedef struct minimal_rnn_f64_backward_after_3_arrays {
     double *d_x_all;
 } minimal_rnn_f64_backward_after_3_arrays;
 
-DK_INLINE void minimal_rnn_f64_backward_after_3_at(const minimal_rnn_f64_backward_after_3_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void minimal_rnn_f64_backward_after_3_at(const minimal_rnn_f64_backward_after_3_arrays *a, size_t row, size_t unit, const double *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const minimal_rnn_f64_backward_after_3_values value = minimal_rnn_f64_backward_after_3_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_3 + 0 * stride_3));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -2184,14 +2193,15 @@ static void minimal_rnn_f64_backward_after_3(const minimal_rnn_f64_backward_afte
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     minimal_rnn_f64_backward_after_3_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

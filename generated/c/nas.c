@@ -112,12 +112,12 @@ typedef struct nas_f32_forward_before_1_arrays {
     float *W_3_x;
 } nas_f32_forward_before_1_arrays;
 
-DK_INLINE void nas_f32_forward_before_1_at(const nas_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void nas_f32_forward_before_1_at(const nas_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f32_forward_before_1_values value = nas_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->W_3_x + place, value.W_3_x, rest);
 }
@@ -135,14 +135,15 @@ static void nas_f32_forward_before_1(const nas_f32_forward_before_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     nas_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -222,19 +223,19 @@ typedef struct nas_f32_forward_step_1_arrays {
     float *h_next_output;
 } nas_f32_forward_step_1_arrays;
 
-DK_INLINE void nas_f32_forward_step_1_at(const nas_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, const float *acc_3)
+DK_INLINE void nas_f32_forward_step_1_at(const nas_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2, const float *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f32_forward_step_1_values value = nas_f32_forward_step_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g7),
-        dk_load_f32(acc_2 + 1 * dk_block_f32_g7),
-        dk_load_f32(acc_2 + 2 * dk_block_f32_g7),
-        dk_load_f32(acc_2 + 3 * dk_block_f32_g7),
-        dk_load_f32(acc_2 + 4 * dk_block_f32_g7),
-        dk_load_f32(acc_2 + 5 * dk_block_f32_g7),
-        dk_load_f32(acc_2 + 6 * dk_block_f32_g7),
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_2 + 0 * stride_2),
+        dk_load_f32(acc_2 + 1 * stride_2),
+        dk_load_f32(acc_2 + 2 * stride_2),
+        dk_load_f32(acc_2 + 3 * stride_2),
+        dk_load_f32(acc_2 + 4 * stride_2),
+        dk_load_f32(acc_2 + 5 * stride_2),
+        dk_load_f32(acc_2 + 6 * stride_2),
+        dk_load_f32(acc_3 + 0 * stride_3),
         dk_load_part_f32(a->W_3_x + place, rest),
         dk_load_part_f32(a->c + place, rest));
     (void)place;
@@ -281,22 +282,24 @@ static void nas_f32_forward_step_1(const nas_f32_forward_step_1_arrays *a, size_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g7; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g7) + b;
                 if (panel * dk_block_f32_g7 < a->dk_width) {
-                    dk_tile_f32_g7(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g7), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g7, dk_row_f32_g7);
+                    dk_tile_f32_g7(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g7);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     nas_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
                         acc_2 + u / dk_block_f32_g7 * dk_acc_f32_g7 + row * dk_row_f32_g7 + u % dk_block_f32_g7,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        dk_stride_f32_g7(a->dk_width, (block * BLOCK + u) / dk_block_f32_g7),
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1024,12 +1027,12 @@ typedef struct nas_f32_backward_step_2_arrays {
     float *d_h;
 } nas_f32_backward_step_2_arrays;
 
-DK_INLINE void nas_f32_backward_step_2_at(const nas_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void nas_f32_backward_step_2_at(const nas_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f32_backward_step_2_values value = nas_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->d_h + place, value.d_h, rest);
 }
@@ -1047,14 +1050,15 @@ static void nas_f32_backward_step_2(const nas_f32_backward_step_2_arrays *a, siz
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     nas_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1082,12 +1086,12 @@ typedef struct nas_f32_backward_after_1_arrays {
     float *d_x_all;
 } nas_f32_backward_after_1_arrays;
 
-DK_INLINE void nas_f32_backward_after_1_at(const nas_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void nas_f32_backward_after_1_at(const nas_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f32_backward_after_1_values value = nas_f32_backward_after_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -1105,14 +1109,15 @@ static void nas_f32_backward_after_1(const nas_f32_backward_after_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     nas_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -2046,12 +2051,12 @@ typedef struct nas_f64_forward_before_1_arrays {
     double *W_3_x;
 } nas_f64_forward_before_1_arrays;
 
-DK_INLINE void nas_f64_forward_before_1_at(const nas_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void nas_f64_forward_before_1_at(const nas_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f64_forward_before_1_values value = nas_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->W_3_x + place, value.W_3_x, rest);
 }
@@ -2069,14 +2074,15 @@ static void nas_f64_forward_before_1(const nas_f64_forward_before_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     nas_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2156,19 +2162,19 @@ typedef struct nas_f64_forward_step_1_arrays {
     double *h_next_output;
 } nas_f64_forward_step_1_arrays;
 
-DK_INLINE void nas_f64_forward_step_1_at(const nas_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, const double *acc_3)
+DK_INLINE void nas_f64_forward_step_1_at(const nas_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2, const double *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f64_forward_step_1_values value = nas_f64_forward_step_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g7),
-        dk_load_f64(acc_2 + 1 * dk_block_f64_g7),
-        dk_load_f64(acc_2 + 2 * dk_block_f64_g7),
-        dk_load_f64(acc_2 + 3 * dk_block_f64_g7),
-        dk_load_f64(acc_2 + 4 * dk_block_f64_g7),
-        dk_load_f64(acc_2 + 5 * dk_block_f64_g7),
-        dk_load_f64(acc_2 + 6 * dk_block_f64_g7),
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_2 + 0 * stride_2),
+        dk_load_f64(acc_2 + 1 * stride_2),
+        dk_load_f64(acc_2 + 2 * stride_2),
+        dk_load_f64(acc_2 + 3 * stride_2),
+        dk_load_f64(acc_2 + 4 * stride_2),
+        dk_load_f64(acc_2 + 5 * stride_2),
+        dk_load_f64(acc_2 + 6 * stride_2),
+        dk_load_f64(acc_3 + 0 * stride_3),
         dk_load_part_f64(a->W_3_x + place, rest),
         dk_load_part_f64(a->c + place, rest));
     (void)place;
@@ -2215,22 +2221,24 @@ static void nas_f64_forward_step_1(const nas_f64_forward_step_1_arrays *a, size_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g7; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g7) + b;
                 if (panel * dk_block_f64_g7 < a->dk_width) {
-                    dk_tile_f64_g7(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g7), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g7, dk_row_f64_g7);
+                    dk_tile_f64_g7(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g7);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     nas_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
                         acc_2 + u / dk_block_f64_g7 * dk_acc_f64_g7 + row * dk_row_f64_g7 + u % dk_block_f64_g7,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        dk_stride_f64_g7(a->dk_width, (block * BLOCK + u) / dk_block_f64_g7),
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2958,12 +2966,12 @@ typedef struct nas_f64_backward_step_2_arrays {
     double *d_h;
 } nas_f64_backward_step_2_arrays;
 
-DK_INLINE void nas_f64_backward_step_2_at(const nas_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void nas_f64_backward_step_2_at(const nas_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f64_backward_step_2_values value = nas_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->d_h + place, value.d_h, rest);
 }
@@ -2981,14 +2989,15 @@ static void nas_f64_backward_step_2(const nas_f64_backward_step_2_arrays *a, siz
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     nas_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -3016,12 +3025,12 @@ typedef struct nas_f64_backward_after_1_arrays {
     double *d_x_all;
 } nas_f64_backward_after_1_arrays;
 
-DK_INLINE void nas_f64_backward_after_1_at(const nas_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void nas_f64_backward_after_1_at(const nas_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const nas_f64_backward_after_1_values value = nas_f64_backward_after_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -3039,14 +3048,15 @@ static void nas_f64_backward_after_1(const nas_f64_backward_after_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     nas_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

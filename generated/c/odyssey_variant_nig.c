@@ -106,14 +106,14 @@ typedef struct odyssey_variant_nig_f32_forward_step_1_arrays {
     float *h_next_output;
 } odyssey_variant_nig_f32_forward_step_1_arrays;
 
-DK_INLINE void odyssey_variant_nig_f32_forward_step_1_at(const odyssey_variant_nig_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void odyssey_variant_nig_f32_forward_step_1_at(const odyssey_variant_nig_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_nig_f32_forward_step_1_values value = odyssey_variant_nig_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g3),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g3),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
+        dk_load_f32(acc_1 + 2 * stride_1),
         dk_load_part_f32(a->c + place, rest),
         dk_load_part_f32(a->p_f + unit, rest),
         dk_load_part_f32(a->p_o + unit, rest));
@@ -145,14 +145,15 @@ static void odyssey_variant_nig_f32_forward_step_1(const odyssey_variant_nig_f32
             for (size_t b = 0; b < BLOCK / dk_block_f32_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g3) + b;
                 if (panel * dk_block_f32_g3 < a->dk_width) {
-                    dk_tile_f32_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g3), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g3, dk_row_f32_g3);
+                    dk_tile_f32_g3(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g3);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     odyssey_variant_nig_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3);
+                        acc_1 + u / dk_block_f32_g3 * dk_acc_f32_g3 + row * dk_row_f32_g3 + u % dk_block_f32_g3,
+                        dk_stride_f32_g3(a->dk_width, (block * BLOCK + u) / dk_block_f32_g3));
                 }
             }
             first += count;
@@ -679,12 +680,12 @@ typedef struct odyssey_variant_nig_f32_backward_step_2_arrays {
     float *d_h;
 } odyssey_variant_nig_f32_backward_step_2_arrays;
 
-DK_INLINE void odyssey_variant_nig_f32_backward_step_2_at(const odyssey_variant_nig_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void odyssey_variant_nig_f32_backward_step_2_at(const odyssey_variant_nig_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_nig_f32_backward_step_2_values value = odyssey_variant_nig_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->d_h + place, value.d_h, rest);
 }
@@ -702,14 +703,15 @@ static void odyssey_variant_nig_f32_backward_step_2(const odyssey_variant_nig_f3
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     odyssey_variant_nig_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -785,12 +787,12 @@ typedef struct odyssey_variant_nig_f32_backward_after_2_arrays {
     float *d_x_all;
 } odyssey_variant_nig_f32_backward_after_2_arrays;
 
-DK_INLINE void odyssey_variant_nig_f32_backward_after_2_at(const odyssey_variant_nig_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void odyssey_variant_nig_f32_backward_after_2_at(const odyssey_variant_nig_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_nig_f32_backward_after_2_values value = odyssey_variant_nig_f32_backward_after_2_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -808,14 +810,15 @@ static void odyssey_variant_nig_f32_backward_after_2(const odyssey_variant_nig_f
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     odyssey_variant_nig_f32_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1598,14 +1601,14 @@ typedef struct odyssey_variant_nig_f64_forward_step_1_arrays {
     double *h_next_output;
 } odyssey_variant_nig_f64_forward_step_1_arrays;
 
-DK_INLINE void odyssey_variant_nig_f64_forward_step_1_at(const odyssey_variant_nig_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void odyssey_variant_nig_f64_forward_step_1_at(const odyssey_variant_nig_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_nig_f64_forward_step_1_values value = odyssey_variant_nig_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g3),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g3),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
+        dk_load_f64(acc_1 + 2 * stride_1),
         dk_load_part_f64(a->c + place, rest),
         dk_load_part_f64(a->p_f + unit, rest),
         dk_load_part_f64(a->p_o + unit, rest));
@@ -1637,14 +1640,15 @@ static void odyssey_variant_nig_f64_forward_step_1(const odyssey_variant_nig_f64
             for (size_t b = 0; b < BLOCK / dk_block_f64_g3; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g3) + b;
                 if (panel * dk_block_f64_g3 < a->dk_width) {
-                    dk_tile_f64_g3(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g3), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g3, dk_row_f64_g3);
+                    dk_tile_f64_g3(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g3);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     odyssey_variant_nig_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3);
+                        acc_1 + u / dk_block_f64_g3 * dk_acc_f64_g3 + row * dk_row_f64_g3 + u % dk_block_f64_g3,
+                        dk_stride_f64_g3(a->dk_width, (block * BLOCK + u) / dk_block_f64_g3));
                 }
             }
             first += count;
@@ -2171,12 +2175,12 @@ typedef struct odyssey_variant_nig_f64_backward_step_2_arrays {
     double *d_h;
 } odyssey_variant_nig_f64_backward_step_2_arrays;
 
-DK_INLINE void odyssey_variant_nig_f64_backward_step_2_at(const odyssey_variant_nig_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void odyssey_variant_nig_f64_backward_step_2_at(const odyssey_variant_nig_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_nig_f64_backward_step_2_values value = odyssey_variant_nig_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->d_h + place, value.d_h, rest);
 }
@@ -2194,14 +2198,15 @@ static void odyssey_variant_nig_f64_backward_step_2(const odyssey_variant_nig_f6
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     odyssey_variant_nig_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2277,12 +2282,12 @@ typedef struct odyssey_variant_nig_f64_backward_after_2_arrays {
     double *d_x_all;
 } odyssey_variant_nig_f64_backward_after_2_arrays;
 
-DK_INLINE void odyssey_variant_nig_f64_backward_after_2_at(const odyssey_variant_nig_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void odyssey_variant_nig_f64_backward_after_2_at(const odyssey_variant_nig_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_nig_f64_backward_after_2_values value = odyssey_variant_nig_f64_backward_after_2_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -2300,14 +2305,15 @@ static void odyssey_variant_nig_f64_backward_after_2(const odyssey_variant_nig_f
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     odyssey_variant_nig_f64_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -116,15 +116,15 @@ typedef struct odyssey_variant_noaf_f32_forward_step_1_arrays {
     float *h_next_output;
 } odyssey_variant_noaf_f32_forward_step_1_arrays;
 
-DK_INLINE void odyssey_variant_noaf_f32_forward_step_1_at(const odyssey_variant_noaf_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void odyssey_variant_noaf_f32_forward_step_1_at(const odyssey_variant_noaf_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_noaf_f32_forward_step_1_values value = odyssey_variant_noaf_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g4),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
+        dk_load_f32(acc_1 + 2 * stride_1),
+        dk_load_f32(acc_1 + 3 * stride_1),
         dk_load_part_f32(a->c + place, rest),
         dk_load_part_f32(a->p_i + unit, rest),
         dk_load_part_f32(a->p_f + unit, rest),
@@ -160,14 +160,15 @@ static void odyssey_variant_noaf_f32_forward_step_1(const odyssey_variant_noaf_f
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g4, dk_row_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     odyssey_variant_noaf_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
+                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4,
+                        dk_stride_f32_g4(a->dk_width, (block * BLOCK + u) / dk_block_f32_g4));
                 }
             }
             first += count;
@@ -738,12 +739,12 @@ typedef struct odyssey_variant_noaf_f32_backward_step_2_arrays {
     float *d_h;
 } odyssey_variant_noaf_f32_backward_step_2_arrays;
 
-DK_INLINE void odyssey_variant_noaf_f32_backward_step_2_at(const odyssey_variant_noaf_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void odyssey_variant_noaf_f32_backward_step_2_at(const odyssey_variant_noaf_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_noaf_f32_backward_step_2_values value = odyssey_variant_noaf_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->d_h + place, value.d_h, rest);
 }
@@ -761,14 +762,15 @@ static void odyssey_variant_noaf_f32_backward_step_2(const odyssey_variant_noaf_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     odyssey_variant_noaf_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -849,12 +851,12 @@ typedef struct odyssey_variant_noaf_f32_backward_after_2_arrays {
     float *d_x_all;
 } odyssey_variant_noaf_f32_backward_after_2_arrays;
 
-DK_INLINE void odyssey_variant_noaf_f32_backward_after_2_at(const odyssey_variant_noaf_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void odyssey_variant_noaf_f32_backward_after_2_at(const odyssey_variant_noaf_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_noaf_f32_backward_after_2_values value = odyssey_variant_noaf_f32_backward_after_2_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -872,14 +874,15 @@ static void odyssey_variant_noaf_f32_backward_after_2(const odyssey_variant_noaf
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     odyssey_variant_noaf_f32_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1762,15 +1765,15 @@ typedef struct odyssey_variant_noaf_f64_forward_step_1_arrays {
     double *h_next_output;
 } odyssey_variant_noaf_f64_forward_step_1_arrays;
 
-DK_INLINE void odyssey_variant_noaf_f64_forward_step_1_at(const odyssey_variant_noaf_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void odyssey_variant_noaf_f64_forward_step_1_at(const odyssey_variant_noaf_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_noaf_f64_forward_step_1_values value = odyssey_variant_noaf_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g4),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
+        dk_load_f64(acc_1 + 2 * stride_1),
+        dk_load_f64(acc_1 + 3 * stride_1),
         dk_load_part_f64(a->c + place, rest),
         dk_load_part_f64(a->p_i + unit, rest),
         dk_load_part_f64(a->p_f + unit, rest),
@@ -1806,14 +1809,15 @@ static void odyssey_variant_noaf_f64_forward_step_1(const odyssey_variant_noaf_f
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g4, dk_row_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     odyssey_variant_noaf_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
+                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4,
+                        dk_stride_f64_g4(a->dk_width, (block * BLOCK + u) / dk_block_f64_g4));
                 }
             }
             first += count;
@@ -2384,12 +2388,12 @@ typedef struct odyssey_variant_noaf_f64_backward_step_2_arrays {
     double *d_h;
 } odyssey_variant_noaf_f64_backward_step_2_arrays;
 
-DK_INLINE void odyssey_variant_noaf_f64_backward_step_2_at(const odyssey_variant_noaf_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void odyssey_variant_noaf_f64_backward_step_2_at(const odyssey_variant_noaf_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_noaf_f64_backward_step_2_values value = odyssey_variant_noaf_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->d_h + place, value.d_h, rest);
 }
@@ -2407,14 +2411,15 @@ static void odyssey_variant_noaf_f64_backward_step_2(const odyssey_variant_noaf_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     odyssey_variant_noaf_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2495,12 +2500,12 @@ typedef struct odyssey_variant_noaf_f64_backward_after_2_arrays {
     double *d_x_all;
 } odyssey_variant_noaf_f64_backward_after_2_arrays;
 
-DK_INLINE void odyssey_variant_noaf_f64_backward_after_2_at(const odyssey_variant_noaf_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void odyssey_variant_noaf_f64_backward_after_2_at(const odyssey_variant_noaf_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const odyssey_variant_noaf_f64_backward_after_2_values value = odyssey_variant_noaf_f64_backward_after_2_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -2518,14 +2523,15 @@ static void odyssey_variant_noaf_f64_backward_after_2(const odyssey_variant_noaf
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     odyssey_variant_noaf_f64_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -141,15 +141,15 @@ typedef struct phased_lstm_f32_forward_step_1_arrays {
     float *h_next_output;
 } phased_lstm_f32_forward_step_1_arrays;
 
-DK_INLINE void phased_lstm_f32_forward_step_1_at(const phased_lstm_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void phased_lstm_f32_forward_step_1_at(const phased_lstm_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const phased_lstm_f32_forward_step_1_values value = phased_lstm_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g4),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
+        dk_load_f32(acc_1 + 2 * stride_1),
+        dk_load_f32(acc_1 + 3 * stride_1),
         dk_load_part_f32(a->c + place, rest),
         dk_splat_f32(a->time[row]),
         dk_load_part_f32(a->phase + unit, rest),
@@ -187,14 +187,15 @@ static void phased_lstm_f32_forward_step_1(const phased_lstm_f32_forward_step_1_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g4, dk_row_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     phased_lstm_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
+                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4,
+                        dk_stride_f32_g4(a->dk_width, (block * BLOCK + u) / dk_block_f32_g4));
                 }
             }
             first += count;
@@ -816,12 +817,12 @@ typedef struct phased_lstm_f32_backward_step_2_arrays {
     float *d_h;
 } phased_lstm_f32_backward_step_2_arrays;
 
-DK_INLINE void phased_lstm_f32_backward_step_2_at(const phased_lstm_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void phased_lstm_f32_backward_step_2_at(const phased_lstm_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const phased_lstm_f32_backward_step_2_values value = phased_lstm_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_1 + 0 * stride_1),
         dk_load_part_f32(a->d_h_next + place, rest),
         dk_load_part_f32(a->k + place, rest));
     (void)place;
@@ -841,14 +842,15 @@ static void phased_lstm_f32_backward_step_2(const phased_lstm_f32_backward_step_
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     phased_lstm_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -915,12 +917,12 @@ typedef struct phased_lstm_f32_backward_after_2_arrays {
     float *d_x_all;
 } phased_lstm_f32_backward_after_2_arrays;
 
-DK_INLINE void phased_lstm_f32_backward_after_2_at(const phased_lstm_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void phased_lstm_f32_backward_after_2_at(const phased_lstm_f32_backward_after_2_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const phased_lstm_f32_backward_after_2_values value = phased_lstm_f32_backward_after_2_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -938,14 +940,15 @@ static void phased_lstm_f32_backward_after_2(const phased_lstm_f32_backward_afte
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     phased_lstm_f32_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1881,15 +1884,15 @@ typedef struct phased_lstm_f64_forward_step_1_arrays {
     double *h_next_output;
 } phased_lstm_f64_forward_step_1_arrays;
 
-DK_INLINE void phased_lstm_f64_forward_step_1_at(const phased_lstm_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void phased_lstm_f64_forward_step_1_at(const phased_lstm_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const phased_lstm_f64_forward_step_1_values value = phased_lstm_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g4),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
+        dk_load_f64(acc_1 + 2 * stride_1),
+        dk_load_f64(acc_1 + 3 * stride_1),
         dk_load_part_f64(a->c + place, rest),
         dk_splat_f64(a->time[row]),
         dk_load_part_f64(a->phase + unit, rest),
@@ -1927,14 +1930,15 @@ static void phased_lstm_f64_forward_step_1(const phased_lstm_f64_forward_step_1_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g4, dk_row_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     phased_lstm_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
+                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4,
+                        dk_stride_f64_g4(a->dk_width, (block * BLOCK + u) / dk_block_f64_g4));
                 }
             }
             first += count;
@@ -2556,12 +2560,12 @@ typedef struct phased_lstm_f64_backward_step_2_arrays {
     double *d_h;
 } phased_lstm_f64_backward_step_2_arrays;
 
-DK_INLINE void phased_lstm_f64_backward_step_2_at(const phased_lstm_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void phased_lstm_f64_backward_step_2_at(const phased_lstm_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const phased_lstm_f64_backward_step_2_values value = phased_lstm_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_1 + 0 * stride_1),
         dk_load_part_f64(a->d_h_next + place, rest),
         dk_load_part_f64(a->k + place, rest));
     (void)place;
@@ -2581,14 +2585,15 @@ static void phased_lstm_f64_backward_step_2(const phased_lstm_f64_backward_step_
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     phased_lstm_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2655,12 +2660,12 @@ typedef struct phased_lstm_f64_backward_after_2_arrays {
     double *d_x_all;
 } phased_lstm_f64_backward_after_2_arrays;
 
-DK_INLINE void phased_lstm_f64_backward_after_2_at(const phased_lstm_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void phased_lstm_f64_backward_after_2_at(const phased_lstm_f64_backward_after_2_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const phased_lstm_f64_backward_after_2_values value = phased_lstm_f64_backward_after_2_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -2678,14 +2683,15 @@ static void phased_lstm_f64_backward_after_2(const phased_lstm_f64_backward_afte
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     phased_lstm_f64_backward_after_2_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

@@ -69,12 +69,12 @@ typedef struct rnn_activation_relu_f32_forward_step_1_arrays {
     float *h_next_output;
 } rnn_activation_relu_f32_forward_step_1_arrays;
 
-DK_INLINE void rnn_activation_relu_f32_forward_step_1_at(const rnn_activation_relu_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void rnn_activation_relu_f32_forward_step_1_at(const rnn_activation_relu_f32_forward_step_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const rnn_activation_relu_f32_forward_step_1_values value = rnn_activation_relu_f32_forward_step_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     if (a->a_h != NULL) {
         dk_store_part_f32(a->a_h + place, value.a_h, rest);
@@ -96,14 +96,15 @@ static void rnn_activation_relu_f32_forward_step_1(const rnn_activation_relu_f32
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     rnn_activation_relu_f32_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -501,12 +502,12 @@ typedef struct rnn_activation_relu_f32_backward_step_2_arrays {
     float *d_h;
 } rnn_activation_relu_f32_backward_step_2_arrays;
 
-DK_INLINE void rnn_activation_relu_f32_backward_step_2_at(const rnn_activation_relu_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void rnn_activation_relu_f32_backward_step_2_at(const rnn_activation_relu_f32_backward_step_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const rnn_activation_relu_f32_backward_step_2_values value = rnn_activation_relu_f32_backward_step_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f32(a->d_h + place, value.d_h, rest);
 }
@@ -524,14 +525,15 @@ static void rnn_activation_relu_f32_backward_step_2(const rnn_activation_relu_f3
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     rnn_activation_relu_f32_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -559,12 +561,12 @@ typedef struct rnn_activation_relu_f32_backward_after_1_arrays {
     float *d_x_all;
 } rnn_activation_relu_f32_backward_after_1_arrays;
 
-DK_INLINE void rnn_activation_relu_f32_backward_after_1_at(const rnn_activation_relu_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2)
+DK_INLINE void rnn_activation_relu_f32_backward_after_1_at(const rnn_activation_relu_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const rnn_activation_relu_f32_backward_after_1_values value = rnn_activation_relu_f32_backward_after_1_unit(
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_all + place, value.d_x, rest);
 }
@@ -582,14 +584,15 @@ static void rnn_activation_relu_f32_backward_after_1(const rnn_activation_relu_f
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     rnn_activation_relu_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1108,12 +1111,12 @@ typedef struct rnn_activation_relu_f64_forward_step_1_arrays {
     double *h_next_output;
 } rnn_activation_relu_f64_forward_step_1_arrays;
 
-DK_INLINE void rnn_activation_relu_f64_forward_step_1_at(const rnn_activation_relu_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void rnn_activation_relu_f64_forward_step_1_at(const rnn_activation_relu_f64_forward_step_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const rnn_activation_relu_f64_forward_step_1_values value = rnn_activation_relu_f64_forward_step_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     if (a->a_h != NULL) {
         dk_store_part_f64(a->a_h + place, value.a_h, rest);
@@ -1135,14 +1138,15 @@ static void rnn_activation_relu_f64_forward_step_1(const rnn_activation_relu_f64
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     rnn_activation_relu_f64_forward_step_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -1540,12 +1544,12 @@ typedef struct rnn_activation_relu_f64_backward_step_2_arrays {
     double *d_h;
 } rnn_activation_relu_f64_backward_step_2_arrays;
 
-DK_INLINE void rnn_activation_relu_f64_backward_step_2_at(const rnn_activation_relu_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void rnn_activation_relu_f64_backward_step_2_at(const rnn_activation_relu_f64_backward_step_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const rnn_activation_relu_f64_backward_step_2_values value = rnn_activation_relu_f64_backward_step_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1));
     (void)place;
     dk_store_part_f64(a->d_h + place, value.d_h, rest);
 }
@@ -1563,14 +1567,15 @@ static void rnn_activation_relu_f64_backward_step_2(const rnn_activation_relu_f6
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     rnn_activation_relu_f64_backward_step_2_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -1598,12 +1603,12 @@ typedef struct rnn_activation_relu_f64_backward_after_1_arrays {
     double *d_x_all;
 } rnn_activation_relu_f64_backward_after_1_arrays;
 
-DK_INLINE void rnn_activation_relu_f64_backward_after_1_at(const rnn_activation_relu_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2)
+DK_INLINE void rnn_activation_relu_f64_backward_after_1_at(const rnn_activation_relu_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const rnn_activation_relu_f64_backward_after_1_values value = rnn_activation_relu_f64_backward_after_1_unit(
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_all + place, value.d_x, rest);
 }
@@ -1621,14 +1626,15 @@ static void rnn_activation_relu_f64_backward_after_1(const rnn_activation_relu_f
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     rnn_activation_relu_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

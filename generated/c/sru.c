@@ -92,15 +92,15 @@ typedef struct sru_f32_forward_before_1_arrays {
     float *W_x_x;
 } sru_f32_forward_before_1_arrays;
 
-DK_INLINE void sru_f32_forward_before_1_at(const sru_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1)
+DK_INLINE void sru_f32_forward_before_1_at(const sru_f32_forward_before_1_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const sru_f32_forward_before_1_values value = sru_f32_forward_before_1_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 1 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 2 * dk_block_f32_g4),
-        dk_load_f32(acc_1 + 3 * dk_block_f32_g4),
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_1 + 1 * stride_1),
+        dk_load_f32(acc_1 + 2 * stride_1),
+        dk_load_f32(acc_1 + 3 * stride_1),
         dk_load_part_f32(a->b_f + unit, rest),
         dk_load_part_f32(a->b_r + unit, rest));
     (void)place;
@@ -123,14 +123,15 @@ static void sru_f32_forward_before_1(const sru_f32_forward_before_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g4) + b;
                 if (panel * dk_block_f32_g4 < a->dk_width) {
-                    dk_tile_f32_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g4, dk_row_f32_g4);
+                    dk_tile_f32_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     sru_f32_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4);
+                        acc_1 + u / dk_block_f32_g4 * dk_acc_f32_g4 + row * dk_row_f32_g4 + u % dk_block_f32_g4,
+                        dk_stride_f32_g4(a->dk_width, (block * BLOCK + u) / dk_block_f32_g4));
                 }
             }
             first += count;
@@ -664,13 +665,13 @@ typedef struct sru_f32_backward_before_2_arrays {
     float *d_x_3;
 } sru_f32_backward_before_2_arrays;
 
-DK_INLINE void sru_f32_backward_before_2_at(const sru_f32_backward_before_2_arrays *a, size_t row, size_t unit, const float *acc_1, const float *acc_2)
+DK_INLINE void sru_f32_backward_before_2_at(const sru_f32_backward_before_2_arrays *a, size_t row, size_t unit, const float *acc_1, size_t stride_1, const float *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const sru_f32_backward_before_2_values value = sru_f32_backward_before_2_unit(
-        dk_load_f32(acc_1 + 0 * dk_block_f32_g1),
-        dk_load_f32(acc_2 + 0 * dk_block_f32_g1));
+        dk_load_f32(acc_1 + 0 * stride_1),
+        dk_load_f32(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f32(a->d_x_1 + place, value.d_x_1, rest);
     dk_store_part_f32(a->d_x_3 + place, value.d_x_3, rest);
@@ -690,22 +691,24 @@ static void sru_f32_backward_before_2(const sru_f32_backward_before_2_arrays *a,
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     sru_f32_backward_before_2_at(a, first + row, block * BLOCK + u,
                         acc_1 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
-                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1),
+                        acc_2 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -736,12 +739,12 @@ typedef struct sru_f32_backward_after_1_arrays {
     float *d_x_all;
 } sru_f32_backward_after_1_arrays;
 
-DK_INLINE void sru_f32_backward_after_1_at(const sru_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_3)
+DK_INLINE void sru_f32_backward_after_1_at(const sru_f32_backward_after_1_arrays *a, size_t row, size_t unit, const float *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const sru_f32_backward_after_1_values value = sru_f32_backward_after_1_unit(
-        dk_load_f32(acc_3 + 0 * dk_block_f32_g1),
+        dk_load_f32(acc_3 + 0 * stride_3),
         dk_load_part_f32(a->d_x_1 + place, rest),
         dk_load_part_f32(a->d_x_3 + place, rest));
     (void)place;
@@ -761,14 +764,15 @@ static void sru_f32_backward_after_1(const sru_f32_backward_after_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f32_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f32_g1) + b;
                 if (panel * dk_block_f32_g1 < a->dk_width) {
-                    dk_tile_f32_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f32_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f32_g1, dk_row_f32_g1);
+                    dk_tile_f32_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f32_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F32) {
                     sru_f32_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1);
+                        acc_3 + u / dk_block_f32_g1 * dk_acc_f32_g1 + row * dk_row_f32_g1 + u % dk_block_f32_g1,
+                        dk_stride_f32_g1(a->dk_width, (block * BLOCK + u) / dk_block_f32_g1));
                 }
             }
             first += count;
@@ -1567,15 +1571,15 @@ typedef struct sru_f64_forward_before_1_arrays {
     double *W_x_x;
 } sru_f64_forward_before_1_arrays;
 
-DK_INLINE void sru_f64_forward_before_1_at(const sru_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1)
+DK_INLINE void sru_f64_forward_before_1_at(const sru_f64_forward_before_1_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const sru_f64_forward_before_1_values value = sru_f64_forward_before_1_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 1 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 2 * dk_block_f64_g4),
-        dk_load_f64(acc_1 + 3 * dk_block_f64_g4),
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_1 + 1 * stride_1),
+        dk_load_f64(acc_1 + 2 * stride_1),
+        dk_load_f64(acc_1 + 3 * stride_1),
         dk_load_part_f64(a->b_f + unit, rest),
         dk_load_part_f64(a->b_r + unit, rest));
     (void)place;
@@ -1598,14 +1602,15 @@ static void sru_f64_forward_before_1(const sru_f64_forward_before_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g4; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g4) + b;
                 if (panel * dk_block_f64_g4 < a->dk_width) {
-                    dk_tile_f64_g4(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g4), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g4, dk_row_f64_g4);
+                    dk_tile_f64_g4(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g4);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     sru_f64_forward_before_1_at(a, first + row, block * BLOCK + u,
-                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4);
+                        acc_1 + u / dk_block_f64_g4 * dk_acc_f64_g4 + row * dk_row_f64_g4 + u % dk_block_f64_g4,
+                        dk_stride_f64_g4(a->dk_width, (block * BLOCK + u) / dk_block_f64_g4));
                 }
             }
             first += count;
@@ -2139,13 +2144,13 @@ typedef struct sru_f64_backward_before_2_arrays {
     double *d_x_3;
 } sru_f64_backward_before_2_arrays;
 
-DK_INLINE void sru_f64_backward_before_2_at(const sru_f64_backward_before_2_arrays *a, size_t row, size_t unit, const double *acc_1, const double *acc_2)
+DK_INLINE void sru_f64_backward_before_2_at(const sru_f64_backward_before_2_arrays *a, size_t row, size_t unit, const double *acc_1, size_t stride_1, const double *acc_2, size_t stride_2)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const sru_f64_backward_before_2_values value = sru_f64_backward_before_2_unit(
-        dk_load_f64(acc_1 + 0 * dk_block_f64_g1),
-        dk_load_f64(acc_2 + 0 * dk_block_f64_g1));
+        dk_load_f64(acc_1 + 0 * stride_1),
+        dk_load_f64(acc_2 + 0 * stride_2));
     (void)place;
     dk_store_part_f64(a->d_x_1 + place, value.d_x_1, rest);
     dk_store_part_f64(a->d_x_3 + place, value.d_x_3, rest);
@@ -2165,22 +2170,24 @@ static void sru_f64_backward_before_2(const sru_f64_backward_before_2_arrays *a,
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_1, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_1 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_1, panel, first, count,
+                        acc_1 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_2, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_2 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_2, panel, first, count,
+                        acc_2 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     sru_f64_backward_before_2_at(a, first + row, block * BLOCK + u,
                         acc_1 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
-                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1),
+                        acc_2 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;
@@ -2211,12 +2218,12 @@ typedef struct sru_f64_backward_after_1_arrays {
     double *d_x_all;
 } sru_f64_backward_after_1_arrays;
 
-DK_INLINE void sru_f64_backward_after_1_at(const sru_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_3)
+DK_INLINE void sru_f64_backward_after_1_at(const sru_f64_backward_after_1_arrays *a, size_t row, size_t unit, const double *acc_3, size_t stride_3)
 {
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const sru_f64_backward_after_1_values value = sru_f64_backward_after_1_unit(
-        dk_load_f64(acc_3 + 0 * dk_block_f64_g1),
+        dk_load_f64(acc_3 + 0 * stride_3),
         dk_load_part_f64(a->d_x_1 + place, rest),
         dk_load_part_f64(a->d_x_3 + place, rest));
     (void)place;
@@ -2236,14 +2243,15 @@ static void sru_f64_backward_after_1(const sru_f64_backward_after_1_arrays *a, s
             for (size_t b = 0; b < BLOCK / dk_block_f64_g1; ++b) {
                 const size_t panel = block * (BLOCK / dk_block_f64_g1) + b;
                 if (panel * dk_block_f64_g1 < a->dk_width) {
-                    dk_tile_f64_g1(&a->dk_product_3, dk_tile_count(a->dk_width, dk_block_f64_g1), panel, first, count,
-                        acc_3 + b * dk_acc_f64_g1, dk_row_f64_g1);
+                    dk_tile_f64_g1(&a->dk_product_3, panel, first, count,
+                        acc_3 + b * dk_acc_f64_g1);
                 }
             }
             for (size_t row = 0; row < count; ++row) {
                 for (size_t u = 0; u < BLOCK && block * BLOCK + u < a->dk_width; u += DK_LANES_F64) {
                     sru_f64_backward_after_1_at(a, first + row, block * BLOCK + u,
-                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1);
+                        acc_3 + u / dk_block_f64_g1 * dk_acc_f64_g1 + row * dk_row_f64_g1 + u % dk_block_f64_g1,
+                        dk_stride_f64_g1(a->dk_width, (block * BLOCK + u) / dk_block_f64_g1));
                 }
             }
             first += count;

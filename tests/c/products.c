@@ -82,15 +82,15 @@
             size_t row = 0;                                                                      \
             for (size_t tile = 0; tile < tiles; ++tile) {                                        \
                 const size_t count = dk_tile_rows(rows, dk_rows_##tag##_##name, tile);           \
-                dk_tile_##tag##_##name(&product, blocks, at, row, count, acc,                    \
-                                       dk_row_##tag##_##name);                                   \
+                dk_tile_##tag##_##name(&product, at, row, count, acc);                           \
                 for (size_t r = 0; r < count; ++r) {                                             \
-                    for (size_t v = 0; v < (gates) * block; v += lanes) {                        \
-                        const size_t unit = at * block + v % block;                              \
-                        if (unit < units) {                                                      \
+                    for (size_t gate = 0; gate < (gates); ++gate) {                              \
+                        for (size_t u = 0; u < block && at * block + u < units; u += lanes) {    \
+                            const size_t unit = at * block + u;                                  \
                             dk_store_part_##tag(                                                 \
-                                out + ((row + r) * (gates) + v / block) * units + unit,          \
-                                dk_load_##tag(acc + r * dk_row_##tag##_##name + v),              \
+                                out + ((row + r) * (gates) + gate) * units + unit,               \
+                                dk_load_##tag(acc + r * dk_row_##tag##_##name +                  \
+                                              gate * dk_stride_##tag##_##name(units, at) + u),   \
                                 units - unit);                                                   \
                         }                                                                        \
                     }                                                                            \

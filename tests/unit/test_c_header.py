@@ -121,7 +121,8 @@ def check_tiles(library: ctypes.CDLL, bits: int, tag: str, gates: int) -> None:
     real = REALS[tag]
     random = np.random.default_rng(gates)
     shapes = [(1, 1, 1, 0), (1, 17, 13, 5), (2, 5, 3, 4), (7, 64, 33, 1), (13, 100, 16, 31)]
-    for rows, units, depth_a, depth_b in [*shapes, (32, 33, 8, 8)]:
+    tails = [(5, 20, 9, 7), (3, 36, 5, 6), (2, 50, 4, 3), (1, 20, 9, 7), (6, 66, 3, 2)]
+    for rows, units, depth_a, depth_b in [*shapes, (32, 33, 8, 8), *tails]:
         depth = depth_a + depth_b
         sizes = gates, rows, units, depth_a, depth_b
         start = random.standard_normal((gates, units)).astype(real)

@@ -54,11 +54,14 @@ class Direct:
 
     def __init__(
         self, function: Any, words: Sequence[int | Place], dtype: np.dtype[Any],
-        pool: Any = None, team: int = 1,
+        pool: Any = None, team: int = 1, patient: bool = True,
     ) -> None:  # fmt: skip
-        """pool: the function that calls another on `team` threads.  Only where `usable`."""
+        """pool: the function that calls another on `team` threads; patient: even if it has to
+        wake them first.  Only where `usable`."""
         self._run = _library().derive_direct
-        self._plan = _plan(words, dtype, _entry(function), _entry(pool) if team > 1 else 0, team)
+        self._plan = _plan(
+            words, dtype, _entry(function), _entry(pool) if team > 1 else 0, team, patient
+        )
         self._kept = function, pool, dtype  # the plan has their addresses
 
     def __call__(self, arrays: tuple[Array | None, ...]) -> int | None:
@@ -72,12 +75,12 @@ def _entry(function: Any) -> int:
 
 def _plan(
     words: Sequence[int | Place], dtype: np.dtype[Any],
-    function: int = 0, pool: int = 0, team: int = 1,
+    function: int = 0, pool: int = 0, team: int = 1, patient: bool = True,
 ) -> bytes:  # fmt: skip
     """What direct.c.j2 calls a plan, its places, and the words."""
     places = [(at, word) for at, word in enumerate(words) if isinstance(word, Place)]
     plan = [
-        function, pool, team, object.__basicsize__, tuple.__basicsize__,
+        function, pool, team, patient, object.__basicsize__, tuple.__basicsize__,
         id(np.ndarray), id(dtype), id(None), len(places), len(words),
     ]  # fmt: skip
     for at, place in places:

@@ -42,12 +42,14 @@ _KEPT_WORKSPACE = 1 << 26
 _REMEMBERED = 256
 #: Multiply-adds from which a second thread helps: of one step where threads meet in each, of one
 #: call where each takes rows of its own, at least so many, through all steps (DK_ROWS_EACH).
-_SHARED_STEP = 1 << 16
+_SHARED_STEP = 1 << 15
 _SHARED_CALL = 1 << 21
 _ROWS_EACH = 8
 #: The same of a chunk of steps, where no step needs a meeting, and its rows (DK_CHUNK_ROWS).
 _SHARED_CHUNK = 1 << 20
 _CHUNK_ROWS = 192
+#: And of a call that is worth waking sleeping threads for: one of about a millisecond.
+_WAKING_CALL = 1 << 26
 
 #: Bytes: of a cache line, and of an array from which beginning on one is worth the trouble.
 _CACHE_LINE = 64
@@ -168,7 +170,7 @@ class CBackend:
             place = Place((panels,)) if packed else None
             buffers = ((place, panels if packed else 0), (saved, count), (Place(None), workspace))
             words = self._words(sizes, None, reverse, groups, buffers, rest)
-            return Direct(function, words, dtype, self._pool, team)
+            return Direct(function, words, dtype, self._pool, team, self._patient(sizes, params))
 
         run_forward = call(
             self._step if step else self._forward,
@@ -288,7 +290,8 @@ class CBackend:
         if self._pool is None or team == 1:
             self._check(function(args, None))
         else:
-            self._check(self._pool(function, args, _Word(team)))
+            patient = self._patient(sizes, groups[0])
+            self._check(self._pool(function, args, _Word(team), _Word(patient)))
 
     def _arguments(
         self, sizes: Sizes, lengths: Array | None, reverse: bool,
@@ -323,9 +326,13 @@ class CBackend:
             return self._team
         return self._threads if self._threads > 1 and self._pays(sizes, params) else 1
 
+    def _patient(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
+        """Whether a call is long enough to wait until its threads are awake."""
+        return sizes.steps * sizes.rows * _count(params) >= _WAKING_CALL
+
     def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
         """Whether there is work enough to share."""
-        count = sum(array.size for array in params.values() if array is not None)
+        count = _count(params)
         step = sizes.rows * count
         if self._elementwise:
             return min(sizes.steps * sizes.rows, _CHUNK_ROWS) * count >= _SHARED_CHUNK
@@ -345,6 +352,11 @@ class CBackend:
         if status:
             meaning = _STATUS[status] if 0 < status < len(_STATUS) else str(status)
             raise BuildError(f"{self._signature.name}: the compiled kernel refused: {meaning}")
+
+
+def _count(params: Mapping[str, Array | None]) -> int:
+    """Elements of the parameters, nearly all of them in matrices: multiply-adds a row and step."""
+    return sum(array.size for array in params.values() if array is not None)
 
 
 def _pool(files: Mapping[str, str]) -> Any:

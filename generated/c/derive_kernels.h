@@ -182,15 +182,16 @@ DK_INLINE void dk_barrier_init(dk_barrier *barrier, size_t count, int (*yield)(v
     barrier->sense = 0;
 }
 
-/* This thread's share [begin, end) of `total` equal pieces; a NULL team takes all. */
+/* This thread's share [begin, end) of `total` pieces, equal ones but for a last one that may be
+ * smaller; a NULL team takes all. */
 DK_INLINE void dk_range(size_t total, const dk_team *team, size_t *begin, size_t *end)
 {
     const size_t count = team != NULL && team->count > 1 ? team->count : 1;
     const size_t index = count > 1 ? team->index : 0;
     const size_t share = total / count;
-    const size_t extra = total % count; /* the first `extra` threads take one more */
-    *begin = index * share + (index < extra ? index : extra);
-    *end = *begin + share + (index < extra ? 1 : 0);
+    const size_t fewer = count - total % count; /* the threads after so many take one more */
+    *begin = index * share + (index > fewer ? index - fewer : 0);
+    *end = *begin + share + (index >= fewer ? 1 : 0);
 }
 
 /* With DK_ROWS_EACH rows for each, and weights of up to DK_ROWS_BYTES, the members of a team take
@@ -443,13 +444,15 @@ DK_INLINE size_t dk_chunk_steps(size_t steps, size_t rows)
 
 /* Whether products with what is known before the loop over time are contracted there, for a chunk
  * of steps at once. That costs writing their sums and reading them again; it pays while the rows
- * of one step are too few to keep the products busy. */
+ * of one step are too few to keep the products busy: of weights that no near cache holds, which a
+ * step reads from far away, four times as many. `bytes`: of all panels. */
 #ifndef DK_EARLY_ROWS
 #define DK_EARLY_ROWS 4
 #endif
-DK_INLINE int dk_contracts_early(size_t rows)
+#define DK_NEAR_BYTES ((size_t)12 << 20)
+DK_INLINE int dk_contracts_early(size_t rows, size_t bytes)
 {
-    return rows < DK_EARLY_ROWS;
+    return rows < DK_EARLY_ROWS || (rows / 4 < DK_EARLY_ROWS && bytes > DK_NEAR_BYTES);
 }
 
 /* Whether a call has so few rows in all that packing its matrices costs more than it saves. */

@@ -326,10 +326,10 @@ static dk_status intersection_rnn_f32_forward_lay_out(const intersection_rnn_siz
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_gy_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->h_kept_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B, at->dk_packed * sizeof(float)) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
@@ -459,7 +459,7 @@ static dk_status intersection_rnn_f32_forward_prepare(const intersection_rnn_f32
     call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->before_2 = !plain && dk_contracts_early(sizes->B, at.dk_packed * sizeof(float)) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_gy.at = args->params.b_gy;
@@ -1179,11 +1179,11 @@ static dk_status intersection_rnn_f32_backward_lay_out(const intersection_rnn_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_x_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_n_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_g_h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_4);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B, at->dk_packed * sizeof(float)) ? chunk_rows : 0, dk_before_size_f32_g1(sizes->H), &at->dk_before_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f32(threads, dk_padded_f32(sizes->H) + dk_padded_f32(sizes->H)), &at->dk_scratch);
@@ -1370,7 +1370,7 @@ static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f3
     call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
     call->panel_4 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_4;
-    call->before_3 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_3 : NULL;
+    call->before_3 = !plain && dk_contracts_early(sizes->B, at.dk_packed * sizeof(float)) ? args->workspace + at.dk_before_3 : NULL;
     call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_y_output_zeros;
     call->at.dk_unused = 0;
@@ -2210,10 +2210,10 @@ static dk_status intersection_rnn_f64_forward_lay_out(const intersection_rnn_siz
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_gy_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->W_z_x_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->h_kept_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H + sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->H), &at->dk_panel_3);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B, at->dk_packed * sizeof(double)) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
@@ -2343,7 +2343,7 @@ static dk_status intersection_rnn_f64_forward_prepare(const intersection_rnn_f64
     call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
     call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
-    call->before_2 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_2 : NULL;
+    call->before_2 = !plain && dk_contracts_early(sizes->B, at.dk_packed * sizeof(double)) ? args->workspace + at.dk_before_2 : NULL;
     call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.b_gy.at = args->params.b_gy;
@@ -3063,11 +3063,11 @@ static dk_status intersection_rnn_f64_backward_lay_out(const intersection_rnn_si
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_x_3_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_n_buffer);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, chunk_rows, sizes->H, &at->d_a_g_h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H), &at->dk_panel_2);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H + sizes->H + sizes->H + sizes->H), &at->dk_panel_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g1(sizes->H, sizes->H + sizes->H), &at->dk_panel_4);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B, at->dk_packed * sizeof(double)) ? chunk_rows : 0, dk_before_size_f64_g1(sizes->H), &at->dk_before_3);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, dk_outer_scratch_f64(threads, dk_padded_f64(sizes->H) + dk_padded_f64(sizes->H)), &at->dk_scratch);
@@ -3254,7 +3254,7 @@ static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f6
     call->panel_2 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_2;
     call->panel_3 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_3;
     call->panel_4 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_4;
-    call->before_3 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_3 : NULL;
+    call->before_3 = !plain && dk_contracts_early(sizes->B, at.dk_packed * sizeof(double)) ? args->workspace + at.dk_before_3 : NULL;
     call->latest_1 = args->d_last.h == NULL ? NULL : args->d_last.h + call->first_row * sizes->H;
     call->zeros_1 = args->workspace + at.d_y_output_zeros;
     call->at.dk_unused = 0;

@@ -154,8 +154,8 @@ static dk_status ugrnn_f32_forward_lay_out(const ugrnn_sizes *sizes, size_t thre
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f32_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B, at->dk_packed * sizeof(float)) ? chunk_rows : 0, dk_before_size_f32_g2(sizes->H), &at->dk_before_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
@@ -259,7 +259,7 @@ static dk_status ugrnn_f32_forward_prepare(const ugrnn_f32_forward_args *args, c
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch;
     call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_1 = !plain && dk_contracts_early(sizes->B, at.dk_packed * sizeof(float)) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;
@@ -1330,8 +1330,8 @@ static dk_status ugrnn_f64_forward_lay_out(const ugrnn_sizes *sizes, size_t thre
     at->dk_total = 0;
     at->dk_packed = 0;
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, (training ? 0 : chunk_rows + sizes->B), sizes->H, &at->h_buffer);
-    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_packed, 1, dk_panel_size_f64_g2(sizes->H, sizes->I + sizes->H), &at->dk_panel_1);
+    status = status != DK_OK ? status : dk_reserve(&at->dk_total, dk_contracts_early(sizes->B, at->dk_packed * sizeof(double)) ? chunk_rows : 0, dk_before_size_f64_g2(sizes->H), &at->dk_before_1);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, at->dk_packed, &at->dk_panels);
     status = status != DK_OK ? status : dk_reserve(&at->dk_total, 1, chunk_rows, &at->dk_alive);
     return status != DK_OK ? status : dk_reserve(&at->dk_total, 1, (size_t)0, &at->dk_scratch);
@@ -1435,7 +1435,7 @@ static dk_status ugrnn_f64_forward_prepare(const ugrnn_f64_forward_args *args, c
     call->alive = args->lengths == NULL ? NULL : (unsigned char *)(void *)(args->workspace + at.dk_alive);
     call->scratch = args->workspace + at.dk_scratch;
     call->panel_1 = plain ? NULL : (args->packed != NULL ? args->packed : args->workspace + at.dk_panels) + at.dk_panel_1;
-    call->before_1 = !plain && dk_contracts_early(sizes->B) ? args->workspace + at.dk_before_1 : NULL;
+    call->before_1 = !plain && dk_contracts_early(sizes->B, at.dk_packed * sizeof(double)) ? args->workspace + at.dk_before_1 : NULL;
     call->latest_1 = args->first.h == NULL ? NULL : args->first.h + call->first_row * sizes->H;
     call->at.dk_unused = 0;
     call->at.x.at = args->inputs.x;

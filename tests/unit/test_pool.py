@@ -1,0 +1,96 @@
+"""The pool of threads: who runs a call, and that nobody is waited for who would come too late."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import derive
+from derive.target_c import _pool
+
+TASK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t))
+#: Longer than any worker spins.
+ASLEEP = 0.2
+
+Run = Callable[..., list[tuple[int, int]]]
+
+
+@pytest.fixture
+def run() -> Run:
+    """Runs a task: (index, count) of the members that ran it, (0, 1) for the caller alone."""
+    function: Any = _pool(derive.emit(derive.cells.rnn(), "c"))
+
+    def call(threads: int, patient: bool, seconds: float = 0.0) -> list[tuple[int, int]]:
+        members: list[tuple[int, int]] = []
+
+        def task(_: Any, team: Any) -> int:
+            members.append((team[0], team[1]) if team else (0, 1))
+            time.sleep(seconds)
+            return 7
+
+        kept = TASK(task)
+        status = function(kept, None, ctypes.c_size_t(threads), ctypes.c_size_t(patient))
+        assert status == 7
+        return sorted(members)
+
+    return call
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_a_patient_call_wakes_its_threads(run: Run, threads: int) -> None:
+    for _ in range(3):
+        assert run(threads, patient=True) == [(index, threads) for index in range(threads)]
+        time.sleep(ASLEEP)
+
+
+def alone_at_last(run: Run, seconds: float = 0.0) -> bool:
+    """Whether a short call runs alone, once the other thread sleeps."""
+    run(2, patient=True)
+    for _ in range(20):
+        time.sleep(ASLEEP)
+        if run(2, patient=False, seconds=seconds) == [(0, 1)]:
+            return True
+    return False
+
+
+def test_a_short_call_does_not_wait_for_a_sleeper(run: Run) -> None:
+    assert alone_at_last(run)
+
+
+def test_a_short_call_wakes_the_sleeper_for_the_next(run: Run) -> None:
+    # While the caller is at it alone, the other stays awake.
+    assert alone_at_last(run, seconds=ASLEEP)
+    both = [(0, 2), (1, 2)]
+    assert any(run(2, patient=False, seconds=0.001) == both for _ in range(1000))
+
+
+def test_one_thread_needs_no_other(run: Run) -> None:
+    assert run(1, patient=True) == [(0, 1)]
+
+
+def test_a_busy_pool_leaves_a_caller_alone(run: Run) -> None:
+    found: list[list[tuple[int, int]]] = []
+    first = threading.Thread(target=lambda: found.append(run(2, patient=True, seconds=0.5)))
+    first.start()
+    time.sleep(0.1)
+    assert run(2, patient=True) == [(0, 1)]
+    first.join()
+    assert found == [[(0, 2), (1, 2)]]
+
+
+def test_a_child_has_threads_of_its_own(run: Run) -> None:
+    assert run(2, patient=True) == [(0, 2), (1, 2)]
+    child = os.fork()
+    if child == 0:
+        good = False
+        try:
+            good = run(2, patient=True) == [(0, 2), (1, 2)]
+        finally:
+            os._exit(0 if good else 1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -48,8 +48,10 @@ _ROWS_EACH = 8
 #: The same of a chunk of steps, where no step needs a meeting, and its rows (DK_CHUNK_ROWS).
 _SHARED_CHUNK = 1 << 20
 _CHUNK_ROWS = 192
-#: And of a call that is worth waking sleeping threads for: one of about a millisecond.
-_WAKING_CALL = 1 << 26
+#: And of a call that may be shared at all, and of one worth waking sleeping threads for, which
+#: takes some 50 us.
+_SHORT_CALL = 1 << 18
+_WAKING_CALL = 1 << 21
 
 #: Bytes: of a cache line, and of an array from which beginning on one is worth the trouble.
 _CACHE_LINE = 64
@@ -338,7 +340,7 @@ class CBackend:
             return min(sizes.steps * sizes.rows, _CHUNK_ROWS) * count >= _SHARED_CHUNK
         if sizes.rows // self._threads >= _ROWS_EACH:
             return sizes.steps * step >= _SHARED_CALL
-        return step >= _SHARED_STEP
+        return step >= _SHARED_STEP and sizes.steps * step >= _SHORT_CALL
 
     def _workspace(self, count: int) -> Array:
         kept: Array | None = getattr(self._local, "workspace", None)

@@ -329,8 +329,9 @@ class CBackend:
         return self._threads if self._threads > 1 and self._pays(sizes, params) else 1
 
     def _patient(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
-        """Whether a call is long enough to wait until its threads are awake."""
-        return sizes.steps * sizes.rows * _count(params) >= _WAKING_CALL
+        """Whether a call is long enough to wait until its threads are awake; one whose threads were
+        chosen for it is."""
+        return self._team is not None or sizes.steps * sizes.rows * _count(params) >= _WAKING_CALL
 
     def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
         """Whether there is work enough to share."""

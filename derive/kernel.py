@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from derive.tuning import Tuning
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Run:
     """What `Kernel.forward` computed, and what `Kernel.backward` needs of it.
 
@@ -47,8 +47,8 @@ class Run:
     training: bool
     remat: str | None
     _kernel: Kernel = field(repr=False)
-    _params: Arrays = field(repr=False)
-    _inputs: Arrays = field(repr=False)
+    _params: Any = field(repr=False)  # of a repeated call a tuple, or packed parameters
+    _inputs: Any = field(repr=False)
     _saved: Any = field(repr=False)
     _ready: Ready | None = field(default=None, repr=False)
 
@@ -136,10 +136,10 @@ class Kernel:
         """
         plain = lengths is None and remat is None
         if plain and (found := self._repeats.forward(params, x, state, reverse, training)):
-            ready, kept_params, inputs, (outputs, states, saved) = found
+            ready, given, given_inputs, (outputs, states, saved) = found
             return Run(
                 outputs, states, ready.sizes, None, reverse, training, None,
-                self, kept_params, inputs, saved, ready,
+                self, given, given_inputs, saved, ready,
             )  # fmt: skip
         reverse = to_flag(reverse, "reverse")
         training = to_flag(training, "training")
@@ -195,6 +195,9 @@ class Kernel:
             )
             if found is not None:
                 return Gradients(*found)
+        params, inputs = run._params, run._inputs
+        if run._ready is not None:
+            params, inputs = self._repeats.named(params, inputs)
         sizes = run.sizes
         d_out, d_last = self._arguments.of_backward(sizes, d_outputs, d_states)
         if not (sizes.steps and sizes.rows):
@@ -202,7 +205,7 @@ class Kernel:
         backend = Remat(self._backend) if run.remat else self._backend
         return Gradients(
             *backend.backward(
-                sizes, run._params, run._inputs, run._saved, run.lengths, run.reverse, d_out, d_last
+                sizes, params, inputs, run._saved, run.lengths, run.reverse, d_out, d_last
             )
         )
 

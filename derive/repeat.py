@@ -42,7 +42,7 @@ class Repeats:
 
     def forward(
         self, params: Any, x: Any, state: Any, reverse: Any, training: Any, step: bool = False
-    ) -> tuple[Ready, Arrays, Arrays, tuple[Arrays, Arrays, Any]] | None:
+    ) -> tuple[Ready, Packed | Values, Values, tuple[Arrays, Arrays, Any]] | None:
         """A call like one before: what made it, parameters, inputs, and results."""
         inputs = _values(x, self._inputs)
         if not inputs:
@@ -65,8 +65,7 @@ class Repeats:
         results = ready.forward(given, params.panels if packed else None, inputs, first)
         if results is None:
             return None
-        kept = params if packed else dict(zip(self._params, given, strict=True))
-        return ready, kept, dict(zip(self._inputs, inputs, strict=True)), results
+        return ready, params if packed else given, inputs, results
 
     def saw(
         self, backend: Backend, call: Call, reverse: bool, training: bool, step: bool = False
@@ -88,8 +87,8 @@ class Repeats:
     def backward(
         self,
         ready: Ready,
-        params: Arrays,
-        inputs: Arrays,
+        params: Packed | Values,
+        inputs: Values,
         saved: Any,
         d_outputs: Any,
         d_states: Any,
@@ -101,10 +100,15 @@ class Repeats:
         d_last = self._no_states if d_states is None else _values(d_states, self._states)
         if d_out is None or d_last is None:
             return None
-        panels = params.panels if isinstance(params, Packed) else None
-        return ready.backward(
-            tuple(params.values()), panels, tuple(inputs.values()), saved, d_out, d_last
-        )
+        if isinstance(params, Packed):
+            given = tuple(params.values())
+            return ready.backward(given, params.panels, inputs, saved, d_out, d_last)
+        return ready.backward(params, None, inputs, saved, d_out, d_last)
+
+    def named(self, params: Packed | Values, inputs: Values) -> tuple[Arrays, Arrays]:
+        """Parameters and inputs by name, as a call that is no repeated one keeps them."""
+        by_name = params if isinstance(params, Packed) else _named(self._params, params)
+        return by_name, _named(self._inputs, inputs)
 
 
 def _values(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
@@ -124,3 +128,7 @@ def _values(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
 def _shape(arrays: Values) -> tuple[int, ...] | None:
     """The shape of the first; most other shapes follow from it."""
     return arrays[0].shape if arrays and type(arrays[0]) is np.ndarray else None
+
+
+def _named(names: tuple[str, ...], values: Values) -> Arrays:
+    return {name: a for name, a in zip(names, values, strict=True) if a is not None}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import struct
 import threading
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from derive.backend import Ready, Values
 from derive.build import FLAGS, compile_library
 from derive.direct import Direct, Place
 from derive.errors import BuildError
+from derive.fresh import Fresh, address, empty
 from derive.pieces import Sums
 from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Turn
@@ -53,15 +53,10 @@ _CHUNK_ROWS = 192
 _SHORT_CALL = 1 << 18
 _WAKING_CALL = 1 << 21
 
-#: Bytes: of a cache line, and of an array from which beginning on one is worth the trouble.
-_CACHE_LINE = 64
-_WORTH_ALIGNING = 4096
-
 _Word = ctypes.c_size_t
 Places: TypeAlias = dict[str, Place]
 #: A number, or the place of an array whose address comes with each call.
 Word: TypeAlias = int | Place
-_BYTE = ctypes.c_char
 
 
 class CBackend:
@@ -99,7 +94,7 @@ class CBackend:
         memory = self._memory(sizes)
         outputs = self._fresh(sizes, self._signature.outputs, sizes.steps)
         last = self._fresh(sizes, self._signature.states)
-        saved = _empty((memory.saved,), self._dtype) if training else None
+        saved = empty((memory.saved,), self._dtype) if training else None
         self._run(
             self._forward, sizes, lengths, reverse,
             (params, inputs, states, outputs, last), _panels(params, 0),
@@ -116,16 +111,16 @@ class CBackend:
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
         memory = self._memory(sizes)
         words = (0, 0)
-        fresh = {name: _empty(array.shape, self._dtype) for name, array in params.items()}
+        fresh = {name: empty(array.shape, self._dtype) for name, array in params.items()}
         if sums is None:
             d_params, workspace = fresh, self._workspace(memory.backward)
         else:
             words = int(sums.kept is not None), int(not sums.last)
             if sums.kept is None:  # a workspace that no other call writes into
                 longest = self._memory(replace(sizes, steps=sums.steps))
-                sums.kept = fresh, _empty((max(longest.backward, 1),), self._dtype)
+                sums.kept = fresh, empty((max(longest.backward, 1),), self._dtype)
             d_params, workspace = sums.kept
-        d_inputs = {name: _empty(array.shape, self._dtype) for name, array in inputs.items()}
+        d_inputs = {name: empty(array.shape, self._dtype) for name, array in inputs.items()}
         d_first = self._fresh(sizes, self._signature.states)
         self._run(
             self._backward, sizes, lengths, reverse,
@@ -223,10 +218,10 @@ class CBackend:
         for function, count in zip(
             self._packers, (memory.forward_packed, memory.backward_packed), strict=True
         ):
-            packed = _empty((max(count, 1),), self._dtype)
-            words = [*self._size_words(sizes), 0, 0, *map(_address, params.values())]
+            packed = empty((max(count, 1),), self._dtype)
+            words = [*self._size_words(sizes), 0, 0, *map(address, params.values())]
             args = _packed(words)  # pack reads no further
-            self._check(function(args, ctypes.c_void_p(_address(packed)), _Word(packed.size)))
+            self._check(function(args, ctypes.c_void_p(address(packed)), _Word(packed.size)))
             panels.append(packed)
         return panels[0], panels[1]
 
@@ -234,7 +229,7 @@ class CBackend:
         self, sizes: Sizes, params: Arrays, inputs: Arrays, outputs: Arrays,
         states: tuple[Arrays, Arrays],
     ) -> tuple[Turn, Turn]:  # fmt: skip
-        workspace = _empty((max(self._memory(sizes).inference, 1),), self._dtype)
+        workspace = empty((max(self._memory(sizes).inference, 1),), self._dtype)
 
         def turn(first: Arrays, last: Arrays) -> Turn:
             args = self._arguments(
@@ -300,11 +295,11 @@ class CBackend:
         groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
         saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
     ) -> bytes:  # fmt: skip
-        addresses = [{name: _address(a) for name, a in group.items()} for group in groups]
+        addresses = [{name: address(a) for name, a in group.items()} for group in groups]
         buffers = (
-            (_address(panels), 0 if panels is None else panels.size),
-            (_address(saved), saved_count),
-            (_address(workspace), workspace.size),
+            (address(panels), 0 if panels is None else panels.size),
+            (address(saved), saved_count),
+            (address(workspace), workspace.size),
         )
         return _packed(self._words(sizes, lengths, reverse, addresses, buffers, rest))
 
@@ -315,7 +310,7 @@ class CBackend:
     ) -> list[Any]:  # fmt: skip
         """An argument structure in the order of the header: arrays by name, buffers and how many
         elements they have, and `rest`."""
-        words: list[Word | None] = [*self._size_words(sizes), _address(lengths), int(reverse)]
+        words: list[Word | None] = [*self._size_words(sizes), address(lengths), int(reverse)]
         for group in groups:
             words += group.values()
         for buffer in buffers:
@@ -346,7 +341,7 @@ class CBackend:
     def _workspace(self, count: int) -> Array:
         kept: Array | None = getattr(self._local, "workspace", None)
         if kept is None or kept.size < count:
-            kept = _empty((max(count, 1),), self._dtype)
+            kept = empty((max(count, 1),), self._dtype)
             if kept.nbytes <= _KEPT_WORKSPACE:
                 self._local.workspace = kept
         return kept
@@ -391,42 +386,6 @@ def _panels(params: Arrays, which: int) -> Array | None:
     return params.panels[which] if isinstance(params, Packed) else None
 
 
-class Fresh:
-    """Arrays of these shapes, new ones for each call."""
-
-    __slots__ = ("_dtype", "_shapes")
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> None:
-        self._dtype = dtype
-        self._shapes = [(name, shape, _bytes(shape, dtype)) for name, shape in shapes.items()]
-
-    def arrays(self) -> Arrays:
-        dtype = self._dtype
-        return {
-            name: np.empty(shape, dtype) if size < _WORTH_ALIGNING else _aligned(shape, dtype, size)
-            for name, shape, size in self._shapes
-        }
-
-    def places(self, optional: bool = False) -> Places:
-        return {name: Place(shape, optional) for name, shape, _ in self._shapes}
-
-
-def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    return math.prod(shape) * dtype.itemsize
-
-
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    size = _bytes(shape, dtype)
-    return np.empty(shape, dtype) if size < _WORTH_ALIGNING else _aligned(shape, dtype, size)
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
-    """An array that begins on a cache line: vectors across two lines take twice as long."""
-    memory = np.empty(size + _CACHE_LINE, np.uint8)
-    start = -_address(memory) % _CACHE_LINE
-    return np.ndarray(shape, dtype, memory, start)
-
-
 @functools.cache
 def _format(count: int) -> struct.Struct:
     return struct.Struct(f"{count}N")
@@ -435,13 +394,3 @@ def _format(count: int) -> struct.Struct:
 def _packed(words: Sequence[int]) -> bytes:
     """Machine words in a row, which ctypes hands over as a pointer."""
     return _format(len(words)).pack(*words)
-
-
-def _address(array: Array | None) -> int:
-    if array is None:
-        return 0
-    try:
-        return ctypes.addressof(_BYTE.from_buffer(array))  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # read-only, or empty: four times slower
-        address: int = array.__array_interface__["data"][0]
-        return address

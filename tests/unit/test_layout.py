@@ -35,7 +35,7 @@ ORDER = """
     plan phases stages saved schedule
     emit
     signature conversion arguments pieces stream backend remat build choice records tuned
-    repeat kernel target_numpy direct target_c pipeline bench.measure tuning
+    repeat kernel target_numpy direct fresh target_c pipeline bench.measure tuning
     checkpoint layer_sizes sequence rnn_cell layers weights
     machine verify inspect generate
     comparison.parameter_map comparison.canonical comparison.constraints comparison.matching
@@ -62,6 +62,7 @@ HOMES = {
     "ctypes": {
         "derive.build",
         "derive.direct",
+        "derive.fresh",
         "derive.target_c",
         "derive.machine",
         "derive.bench",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import derive
+from derive.signature import Sizes
 from derive.target_c import _pool
 
 TASK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t))
@@ -94,3 +95,26 @@ def test_a_child_has_threads_of_its_own(run: Run) -> None:
         finally:
             os._exit(0 if good else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "rows", "units", "team", "patient"),
+    [
+        (1, 1, 128, 1, False),  # a step takes less than two threads need to meet
+        (10, 1, 128, 2, False),  # they help, but not if one has to be woken
+        (100, 1, 128, 2, True),
+        (1, 1, 512, 2, True),
+        (1000, 1, 16, 1, False),  # a long call, whose steps are too short to meet in each
+        (100, 32, 16, 2, True),  # each takes rows of its own
+    ],
+)
+def test_who_takes_part_depends_on_the_work(
+    steps: int, rows: int, units: int, team: int, patient: bool
+) -> None:
+    kernel = derive.compile(derive.cells.lstm(), threads=2)
+    backend: Any = kernel._backend
+    sizes = Sizes(steps, rows, {"H": units, "I": units})
+    params = kernel.init(H=units, I=units)
+    assert backend.default.team(sizes, params) == team
+    if team == 2:
+        assert backend.default._patient(sizes, params) == patient

@@ -2433,45 +2433,55 @@ DK_INLINE dk_f32 dk_sum_each_f32(dk_f32 *vectors)
 #endif
 }
 
-/* sum[j] += sum over k of row[k] * element (unit j, k), for one vector of units, `rest` of them. */
-DK_FUNCTION dk_f32 dk_multiply_units_f32(dk_f32 sum, const float *row, dk_matrix_f32 matrix,
-                                          size_t unit, size_t rest)
+/* sum[j] += sum over segments and k of operand[row][k] * element (unit j, k) of one gate's matrices,
+ * for one vector of units from `unit` on, `rest` of them. */
+DK_FUNCTION dk_f32 dk_multiply_units_f32(dk_f32 sum, const dk_product_f32 *product, size_t gate,
+                                          size_t row, size_t unit, size_t rest)
 {
-    const float *at = matrix.at + unit * matrix.unit_stride;
     const size_t units = rest < DK_LANES_F32 ? rest : DK_LANES_F32;
-    size_t k = 0;
-    if (matrix.unit_stride == 1) {
-        dk_f32 odd = dk_splat_f32(0);
-        if (units == DK_LANES_F32) {
-            for (; k + 1 < matrix.depth; k += 2) {
-                sum += row[k] * dk_load_f32(at + k * matrix.k_stride);
-                odd += row[k + 1] * dk_load_f32(at + (k + 1) * matrix.k_stride);
-            }
-        }
-        for (; k < matrix.depth; ++k) {
-            sum += row[k] * dk_load_part_f32(at + k * matrix.k_stride, units);
-        }
-        return sum + odd;
-    }
-    /* A sum for each unit, vectors running along k. Past the last unit the last is read again. */
+    /* Of matrices whose vectors run along k a sum for each unit; past the last unit the last is
+     * read again. */
     dk_f32 sums[DK_LANES_F32];
+    float tails[DK_LANES_F32] = {0};
     size_t offsets[DK_LANES_F32];
     DK_UNROLL
     for (size_t j = 0; j < DK_LANES_F32; ++j) {
         sums[j] = dk_splat_f32(0);
-        offsets[j] = (j < units ? j : units - 1) * matrix.unit_stride;
     }
-    for (; k + DK_LANES_F32 <= matrix.depth; k += DK_LANES_F32) {
-        const dk_f32 element = dk_load_f32(row + k);
+    for (size_t s = 0; s < product->segment_count; ++s) {
+        const dk_matrix_f32 matrix = product->matrices[gate * product->segment_count + s];
+        const float *const operand = product->segments[s].operand + row * product->segments[s].stride;
+        const float *const at = matrix.at + unit * matrix.unit_stride;
+        size_t k = 0;
+        if (matrix.unit_stride == 1) {
+            dk_f32 odd = dk_splat_f32(0);
+            if (units == DK_LANES_F32) {
+                for (; k + 1 < matrix.depth; k += 2) {
+                    sum += operand[k] * dk_load_f32(at + k * matrix.k_stride);
+                    odd += operand[k + 1] * dk_load_f32(at + (k + 1) * matrix.k_stride);
+                }
+            }
+            for (; k < matrix.depth; ++k) {
+                sum += operand[k] * dk_load_part_f32(at + k * matrix.k_stride, units);
+            }
+            sum += odd;
+            continue;
+        }
         DK_UNROLL
         for (size_t j = 0; j < DK_LANES_F32; ++j) {
-            sums[j] += element * dk_load_f32(at + offsets[j] + k);
+            offsets[j] = (j < units ? j : units - 1) * matrix.unit_stride;
         }
-    }
-    float tails[DK_LANES_F32] = {0};
-    for (size_t j = 0; j < units && k < matrix.depth; ++j) {
-        for (size_t i = k; i < matrix.depth; ++i) {
-            tails[j] += row[i] * at[offsets[j] + i];
+        for (; k + DK_LANES_F32 <= matrix.depth; k += DK_LANES_F32) {
+            const dk_f32 element = dk_load_f32(operand + k);
+            DK_UNROLL
+            for (size_t j = 0; j < DK_LANES_F32; ++j) {
+                sums[j] += element * dk_load_f32(at + offsets[j] + k);
+            }
+        }
+        for (size_t j = 0; j < units && k < matrix.depth; ++j) {
+            for (size_t i = k; i < matrix.depth; ++i) {
+                tails[j] += operand[i] * at[offsets[j] + i];
+            }
         }
     }
     return sum + dk_load_f32(tails) + dk_sum_each_f32(sums);
@@ -2495,11 +2505,8 @@ DK_FUNCTION void dk_multiply_plain_f32(const dk_product_f32 *product, size_t gat
                         sum += dk_load_part_f32(start + unit, rest);
                     }
                 }
-                for (size_t s = 0; s < product->segment_count && rest > 0; ++s) {
-                    const dk_segment_f32 segment = product->segments[s];
-                    sum = dk_multiply_units_f32(sum, segment.operand + (first_row + row) * segment.stride,
-                                              product->matrices[gate * product->segment_count + s],
-                                              unit, rest);
+                if (rest > 0) {
+                    sum = dk_multiply_units_f32(sum, product, gate, first_row + row, unit, rest);
                 }
                 dk_store_f32(out + row * out_stride + gate * stride + u, sum);
             }
@@ -4958,45 +4965,55 @@ DK_INLINE dk_f64 dk_sum_each_f64(dk_f64 *vectors)
 #endif
 }
 
-/* sum[j] += sum over k of row[k] * element (unit j, k), for one vector of units, `rest` of them. */
-DK_FUNCTION dk_f64 dk_multiply_units_f64(dk_f64 sum, const double *row, dk_matrix_f64 matrix,
-                                          size_t unit, size_t rest)
+/* sum[j] += sum over segments and k of operand[row][k] * element (unit j, k) of one gate's matrices,
+ * for one vector of units from `unit` on, `rest` of them. */
+DK_FUNCTION dk_f64 dk_multiply_units_f64(dk_f64 sum, const dk_product_f64 *product, size_t gate,
+                                          size_t row, size_t unit, size_t rest)
 {
-    const double *at = matrix.at + unit * matrix.unit_stride;
     const size_t units = rest < DK_LANES_F64 ? rest : DK_LANES_F64;
-    size_t k = 0;
-    if (matrix.unit_stride == 1) {
-        dk_f64 odd = dk_splat_f64(0);
-        if (units == DK_LANES_F64) {
-            for (; k + 1 < matrix.depth; k += 2) {
-                sum += row[k] * dk_load_f64(at + k * matrix.k_stride);
-                odd += row[k + 1] * dk_load_f64(at + (k + 1) * matrix.k_stride);
-            }
-        }
-        for (; k < matrix.depth; ++k) {
-            sum += row[k] * dk_load_part_f64(at + k * matrix.k_stride, units);
-        }
-        return sum + odd;
-    }
-    /* A sum for each unit, vectors running along k. Past the last unit the last is read again. */
+    /* Of matrices whose vectors run along k a sum for each unit; past the last unit the last is
+     * read again. */
     dk_f64 sums[DK_LANES_F64];
+    double tails[DK_LANES_F64] = {0};
     size_t offsets[DK_LANES_F64];
     DK_UNROLL
     for (size_t j = 0; j < DK_LANES_F64; ++j) {
         sums[j] = dk_splat_f64(0);
-        offsets[j] = (j < units ? j : units - 1) * matrix.unit_stride;
     }
-    for (; k + DK_LANES_F64 <= matrix.depth; k += DK_LANES_F64) {
-        const dk_f64 element = dk_load_f64(row + k);
+    for (size_t s = 0; s < product->segment_count; ++s) {
+        const dk_matrix_f64 matrix = product->matrices[gate * product->segment_count + s];
+        const double *const operand = product->segments[s].operand + row * product->segments[s].stride;
+        const double *const at = matrix.at + unit * matrix.unit_stride;
+        size_t k = 0;
+        if (matrix.unit_stride == 1) {
+            dk_f64 odd = dk_splat_f64(0);
+            if (units == DK_LANES_F64) {
+                for (; k + 1 < matrix.depth; k += 2) {
+                    sum += operand[k] * dk_load_f64(at + k * matrix.k_stride);
+                    odd += operand[k + 1] * dk_load_f64(at + (k + 1) * matrix.k_stride);
+                }
+            }
+            for (; k < matrix.depth; ++k) {
+                sum += operand[k] * dk_load_part_f64(at + k * matrix.k_stride, units);
+            }
+            sum += odd;
+            continue;
+        }
         DK_UNROLL
         for (size_t j = 0; j < DK_LANES_F64; ++j) {
-            sums[j] += element * dk_load_f64(at + offsets[j] + k);
+            offsets[j] = (j < units ? j : units - 1) * matrix.unit_stride;
         }
-    }
-    double tails[DK_LANES_F64] = {0};
-    for (size_t j = 0; j < units && k < matrix.depth; ++j) {
-        for (size_t i = k; i < matrix.depth; ++i) {
-            tails[j] += row[i] * at[offsets[j] + i];
+        for (; k + DK_LANES_F64 <= matrix.depth; k += DK_LANES_F64) {
+            const dk_f64 element = dk_load_f64(operand + k);
+            DK_UNROLL
+            for (size_t j = 0; j < DK_LANES_F64; ++j) {
+                sums[j] += element * dk_load_f64(at + offsets[j] + k);
+            }
+        }
+        for (size_t j = 0; j < units && k < matrix.depth; ++j) {
+            for (size_t i = k; i < matrix.depth; ++i) {
+                tails[j] += operand[i] * at[offsets[j] + i];
+            }
         }
     }
     return sum + dk_load_f64(tails) + dk_sum_each_f64(sums);
@@ -5020,11 +5037,8 @@ DK_FUNCTION void dk_multiply_plain_f64(const dk_product_f64 *product, size_t gat
                         sum += dk_load_part_f64(start + unit, rest);
                     }
                 }
-                for (size_t s = 0; s < product->segment_count && rest > 0; ++s) {
-                    const dk_segment_f64 segment = product->segments[s];
-                    sum = dk_multiply_units_f64(sum, segment.operand + (first_row + row) * segment.stride,
-                                              product->matrices[gate * product->segment_count + s],
-                                              unit, rest);
+                if (rest > 0) {
+                    sum = dk_multiply_units_f64(sum, product, gate, first_row + row, unit, rest);
                 }
                 dk_store_f64(out + row * out_stride + gate * stride + u, sum);
             }

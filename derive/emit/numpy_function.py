@@ -125,9 +125,11 @@ class Writer:
         own = self.own
         if "alive_all" not in self.lines.mentions.own:
             return []
-        lengths = f"{own.np}.full({own.B}, {own.T}) if {own.lengths} is None else {own.lengths}"
         steps = f"{own.np}.arange({own.T})[:, None, None]"
-        return [f"{own.alive_all} = {steps} < ({lengths})[:, None]"]
+        return [
+            f"if {own.lengths} is not None:",
+            f"    {own.alive_all} = {steps} < {own.lengths}[:, None]",
+        ]
 
     def freeze(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
         """A row that is not alive hands on what it was given."""

@@ -69,7 +69,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_t, W_e, W_x), axis=0)
         U_stack = np.concatenate((U_t, U_e), axis=0)
         b = np.concatenate((b_t, b_e), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_2_all = (flat(x_all) @ W_stack.T).reshape(T, B, 3 * H)
         W_x_x_all = W_x_2_all[..., 2 * H : 3 * H]
         tanh_W_x_x_all = np.tanh(W_x_x_all)
@@ -139,7 +140,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         U_stack = np.concatenate((U_e, U_t), axis=0)
         W_stack = np.concatenate((W_x, W_e, W_t), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_h_all = np.tanh(h_all)
         d_W_x_x_factor_all = eta_all * (1.0 - tanh_W_x_x_all * tanh_W_x_x_all)
         d_a_eta_factor_all = tanh_W_x_x_all * eta_all * (1.0 - eta_all)

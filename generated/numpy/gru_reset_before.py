@@ -74,7 +74,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_r, W_z, W_n), axis=0)
         U_stack = np.concatenate((U_r, U_z), axis=0)
         b = np.concatenate((b_r, b_z, b_n), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 3 * H)
         a_early_all = W_x_all + b
         a_n_early_all = a_early_all[..., 2 * H : 3 * H]
@@ -150,7 +151,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         U_stack = np.concatenate((U_z, U_r), axis=0)
         W_stack = np.concatenate((W_n, W_z, W_r), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_a_n_factor_all = (1.0 - n_all * n_all) * (1.0 - z_all)
         d_a_z_factor_all = z_all * (h_all - n_all) * (1.0 - z_all)
         d_a_r_factor_all = r_all * h_all * (1.0 - r_all)

@@ -75,7 +75,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         b = params["b"]
         x_all = inputs["x"]
         h = states["h"]
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W.T).reshape(T, B, H)
         a_h_early_all = W_x_all + b
         h_next_all = np.empty((T, B, H), real)
@@ -125,7 +126,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         h_all = saved["h"][1:] if reverse else saved["h"][:-1]
         d_h_next_output_all = or_zeros(d_outputs["h_next"], (T, B, H), real)
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_h_factor_all = u * np.where(a_h_all > 0.0, real(1.0), 0.0)
         d_h_offset_all = d_h_next_output_all
         d_a_h_factor_all = np.where(a_h_all > 0.0, real(1.0), 0.0)

@@ -89,7 +89,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_gh, W_n, W_gy, W_z), axis=0)
         U_stack = np.concatenate((U_gh, U_n), axis=0)
         U_stack_2 = np.concatenate((U_gy, U_z), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
         W_gh_x_all = W_x_all[..., :H]
         W_n_x_all = W_x_all[..., H : 2 * H]
@@ -182,7 +183,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         gy_stack = np.concatenate((U_gy, W_gy), axis=1)
         U_stack = np.concatenate((U_n, U_gh), axis=0)
         W_stack = np.concatenate((W_n, W_gh), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         z_all = relu(a_z_all)
         d_z_all = d_y_output_all * (1.0 - g_y_all)
         d_a_z_all = d_z_all * np.where(a_z_all > 0.0, real(1.0), 0.0)

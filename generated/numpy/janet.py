@@ -68,7 +68,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_f, W_g), axis=0)
         U_stack = np.concatenate((U_f, U_g), axis=0)
         b = np.concatenate((b_f, b_g), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 2 * H)
         a_2_all = W_x_all + b
         h_next_all = np.empty((T, B, H), real)
@@ -135,7 +136,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         U_stack = np.concatenate((U_g, U_f), axis=0)
         W_stack = np.concatenate((W_g, W_f), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         sigmoid_arg_all = a_all - 1.0
         sigmoid_h_next_all = sigmoid(sigmoid_arg_all)
         sigmoid_a_all = sigmoid(a_all)

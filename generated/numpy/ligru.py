@@ -72,7 +72,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_z, W_n), axis=0)
         U_stack = np.concatenate((U_z, U_n), axis=0)
         b = np.concatenate((b_z, b_n), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 2 * H)
         a_early_all = W_x_all + b
         h_next_all = np.empty((T, B, H), real)
@@ -137,7 +138,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         U_stack = np.concatenate((U_n, U_z), axis=0)
         W_stack = np.concatenate((W_n, W_z), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         n_all = relu(a_n_all)
         d_a_n_factor_all = (1.0 - z_all) * np.where(a_n_all > 0.0, real(1.0), 0.0)
         d_a_z_factor_all = z_all * (h_all - n_all) * (1.0 - z_all)

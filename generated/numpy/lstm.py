@@ -83,7 +83,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_i, W_f, W_o, W_g), axis=0)
         U_stack = np.concatenate((U_i, U_f, U_o, U_g), axis=0)
         b = np.concatenate((b_i, b_f, b_o, b_g), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
         a_early_all = W_x_all + b
         h_next_all = np.empty((T, B, H), real)
@@ -174,7 +175,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_c_carry = or_zeros(d_states["c"], (B, H), real)
         U_stack = np.concatenate((U_o, U_g, U_f, U_i), axis=0)
         W_stack = np.concatenate((W_o, W_g, W_f, W_i), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
         d_a_o_factor_all = tanh_c_next_all * o_all * (1.0 - o_all)
         d_c_next_factor_all = o_all * (1.0 - tanh_c_next_all * tanh_c_next_all)

@@ -127,7 +127,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         gamma_x = np.concatenate((gamma_x_i, gamma_x_f, gamma_x_g, gamma_x_o), axis=0)
         b = np.concatenate((b_i, b_f, b_g, b_o), axis=0)
         gamma_h = np.concatenate((gamma_h_i, gamma_h_f, gamma_h_g, gamma_h_o), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         # Wx_i = W_i @ x
         # Wx_f = W_f @ x
         # Wx_g = W_g @ x
@@ -341,7 +342,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_c_carry = or_zeros(d_states["c"], (B, H), real)
         U_stack = np.concatenate((U_o, U_g, U_f, U_i), axis=0)
         W_stack = np.concatenate((W_o, W_g, W_f, W_i), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         a_i_all = gamma_h_i * (Uh_i_all - mean_h_all) / sd_h_all + gamma_x_i * (Wx_i_all - mean_x_all) / sd_x_all + b_i
         i_all = sigmoid(a_i_all)
         a_f_all = gamma_h_f * (Uh_f_all - mean_h_all) / sd_h_all + gamma_x_f * (Wx_f_all - mean_x_all) / sd_x_all + b_f

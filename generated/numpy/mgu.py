@@ -66,7 +66,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         h = states["h"]
         W_stack = np.concatenate((W_f, W_n), axis=0)
         b = np.concatenate((b_f, b_n), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 2 * H)
         a_early_all = W_x_all + b
         a_f_early_all = a_early_all[..., :H]
@@ -134,7 +135,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_next_output_all = or_zeros(d_outputs["h_next"], (T, B, H), real)
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         W_stack = np.concatenate((W_n, W_f), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_a_n_factor_all = f_all * (1.0 - n_all * n_all)
         d_f_factor_all = n_all - h_all
         d_a_f_factor_all = f_all * (1.0 - f_all)

@@ -87,7 +87,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         h = states["h"]
         W_stack = np.concatenate((W_f, W_i, W_n), axis=0)
         b = np.concatenate((b_f, b_i, b_n), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 3 * H)
         # n = W_n @ x + b_n
         a_f_a_i_n_all = W_x_all + b
@@ -141,7 +142,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_next_output_all = or_zeros(d_outputs["h_next"], (T, B, H), real)
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         W_stack = np.concatenate((W_n, W_i, W_f), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_h_factor_all = f_all / (i_all + f_all)
         d_h_offset_all = d_h_next_output_all
         d_n_factor_all = i_all / (i_all + f_all)

@@ -62,7 +62,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         b_u = params["b_u"]
         x_all = inputs["x"]
         h = states["h"]
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_x_all = (flat(x_all) @ W_x.T).reshape(T, B, H)
         a_z_all = W_x_x_all + b_z
         # z = tanh(W_x @ x + b_z)
@@ -123,7 +124,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         h_all = saved["h"][1:] if reverse else saved["h"][:-1]
         d_h_next_output_all = or_zeros(d_outputs["h_next"], (T, B, H), real)
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_a_u_factor_all = u_all * (1.0 - u_all) * (h_all - z_all)
         d_h_next_all = np.empty((T, B, H), real)
         d_a_u_all = np.empty((T, B, H), real)

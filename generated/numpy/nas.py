@@ -105,7 +105,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         c = states["c"]
         W_stack = np.concatenate((W_0, W_5, W_2, W_7, W_1, W_4, W_6, W_3), axis=0)
         U_stack = np.concatenate((U_0, U_5, U_2, U_7, U_1, U_4, U_6, U_3), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 8 * H)
         W_3_x_all = W_x_all[..., 7 * H : 8 * H]
         h_next_all = np.empty((T, B, H), real)
@@ -250,7 +251,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_c_carry = or_zeros(d_states["c"], (B, H), real)
         U_stack = np.concatenate((U_7, U_6, U_5, U_4, U_3, U_2, U_1, U_0), axis=0)
         W_stack = np.concatenate((W_7, W_6, W_5, W_4, W_3, W_2, W_1, W_0), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         a_1_all = relu(a_a_1_all)
         a_a_3_all = U_3_h_all * W_3_x_all
         a_3_all = relu(a_a_3_all)

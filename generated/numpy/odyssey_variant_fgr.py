@@ -110,7 +110,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_i, W_f, W_o, W_g), axis=0)
         R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_stack = np.concatenate((np.concatenate((R_fi, R_ii, R_oi, U_i), axis=1), np.concatenate((R_ff, R_if, R_of, U_f), axis=1), np.concatenate((R_fo, R_io, R_oo, U_o), axis=1)), axis=0)
         b = np.concatenate((b_i, b_f, b_o, b_g), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
         a_early_all = W_x_all + b
         a_i_early_all = a_early_all[..., :H]
@@ -247,7 +248,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         R_stack = np.concatenate((np.concatenate((R_oo, R_fo, R_io), axis=1), np.concatenate((R_of, R_ff, R_if), axis=1), np.concatenate((R_oi, R_fi, R_ii), axis=1)), axis=0)
         U_stack = np.concatenate((U_o, U_g, U_f, U_i), axis=0)
         W_stack = np.concatenate((W_o, W_g, W_f, W_i), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
         d_a_o_factor_all = o_next_all * (1.0 - o_next_all)
         d_c_next_factor_all = o_next_all * (1.0 - tanh_c_next_all * tanh_c_next_all)

@@ -104,7 +104,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         W_stack = np.concatenate((W_i, W_f, W_o, W_g), axis=0)
         U_stack = np.concatenate((U_i, U_f, U_o, U_g), axis=0)
         b = np.concatenate((b_i, b_f, b_o, b_g), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
         # shifted = time - phase
         shifted_all = np.broadcast_to(time_all - phase, (T, B, H))
@@ -219,7 +220,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_o, W_g, W_f, W_i), axis=0)
         d_cycle_early = 2.0 / ratio_on
         d_stop_gradient_cycle_early = 1.0 / period
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         c_open_all = g_all * i_all + f_all * c_all
         tanh_c_open_all = np.tanh(c_open_all)
         h_open_all = tanh_c_open_all * o_all

@@ -50,7 +50,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         b = params["b"]
         x_all = inputs["x"]
         h = states["h"]
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W.T).reshape(T, B, H)
         a_h_early_all = W_x_all + b
         h_next_all = np.empty((T, B, H), real)
@@ -98,7 +99,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         h_next_all = saved["h"][:-1] if reverse else saved["h"][1:]
         d_h_next_output_all = or_zeros(d_outputs["h_next"], (T, B, H), real)
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_a_h_factor_all = 1.0 - h_next_all * h_next_all
         d_a_h_all = np.empty((T, B, H), real)
         for t in range(T) if reverse else range(T - 1, -1, -1):

@@ -69,7 +69,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         h = states["h"]
         c = states["c"]
         U_stack = np.concatenate((U_i, U_f, U_o, U_g), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_g_x_all = (flat(x_all) @ W_g.T).reshape(T, B, H)
         a_g_early_all = W_g_x_all + b_g
         h_next_all = np.empty((T, B, H), real)
@@ -156,7 +157,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         d_c_carry = or_zeros(d_states["c"], (B, H), real)
         U_stack = np.concatenate((U_o, U_g, U_f, U_i), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
         d_U_o_h_factor_all = tanh_c_next_all * o_all * (1.0 - o_all)
         d_c_next_factor_all = o_all * (1.0 - tanh_c_next_all * tanh_c_next_all)

@@ -73,7 +73,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         i = sigmoid(b_i)
         f = sigmoid(b_f)
         o = sigmoid(b_o)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_g_x_all = (flat(x_all) @ W_g.T).reshape(T, B, H)
         a_g_early_all = W_g_x_all + b_g
         h_next_all = np.empty((T, B, H), real)
@@ -145,7 +146,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         i = sigmoid(b_i)
         f = sigmoid(b_f)
         o = sigmoid(b_o)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
         d_c_next_factor_all = o * (1.0 - tanh_c_next_all * tanh_c_next_all)
         d_a_g_factor_all = i * (1.0 - g_all * g_all)

@@ -74,7 +74,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         x_all = inputs["x"]
         h = states["h"]
         c = states["c"]
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_g_x_all = (flat(x_all) @ W_g.T).reshape(T, B, H)
         a_g_early_all = W_g_x_all + b_g
         h_next_all = np.empty((T, B, H), real)
@@ -155,7 +156,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_next_output_all = or_zeros(d_outputs["h_next"], (T, B, H), real)
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         d_c_carry = or_zeros(d_states["c"], (B, H), real)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         a_i_all = h_all * u_i + b_i
         i_all = sigmoid(a_i_all)
         a_f_all = h_all * u_f + b_f

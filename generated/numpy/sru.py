@@ -89,7 +89,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         c = states["c"]
         W_stack = np.concatenate((W_f, W_r, W_g, W_x), axis=0)
         b = np.concatenate((b_f, b_r), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_2_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
         W_g_x_all = W_x_2_all[..., 2 * H : 3 * H]
         W_x_x_all = W_x_2_all[..., 3 * H : 4 * H]
@@ -153,7 +154,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_y_output_all = or_zeros(d_outputs["y"], (T, B, H), real)
         d_c_carry = or_zeros(d_states["c"], (B, H), real)
         W_stack = np.concatenate((W_g, W_f), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
         d_W_x_x_all = d_y_output_all * (1.0 - r_all)
         d_r_all = d_y_output_all * (tanh_c_next_all - W_x_x_all)

@@ -67,7 +67,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         h = states["h"]
         W_stack = np.concatenate((W_g, W_c), axis=0)
         U_stack = np.concatenate((U_g, U_c), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 2 * H)
         W_g_x_all = W_x_all[..., :H]
         W_c_x_all = W_x_all[..., H : 2 * H]
@@ -137,7 +138,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         U_stack = np.concatenate((U_c, U_g), axis=0)
         W_stack = np.concatenate((W_c, W_g), axis=0)
-        alive_all = np.arange(T)[:, None, None] < (np.full(B, T) if lengths is None else lengths)[:, None]
+        if lengths is not None:
+            alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_a_c_factor_all = (1.0 - c_all * c_all) * (1.0 - g_all)
         d_a_g_factor_all = g_all * (h_all - c_all) * (1.0 - g_all)
         d_a_all = np.empty((T, B, 2 * H), real)

@@ -12,6 +12,9 @@ from typing import Any
 from derive.bench.record import Record, Report
 from derive.errors import ArgumentError
 
+#: Of a panel, for each shape and number of threads: as long as the text below it.
+INCHES = 1.0
+
 
 def check_plot() -> None:
     """ArgumentError where there is nothing to plot with: said before anything is measured."""
@@ -35,8 +38,10 @@ def plot(report: Report, file: str) -> None:
         raise ArgumentError("there is nothing to plot")
     names = list(dict.fromkeys(r.contestant for records in panels.values() for r in records))
     colors = dict(zip(names, pyplot.get_cmap("tab20").colors, strict=False))
+    most = max(len(_places(records)) for records in panels.values())
+    size = max(10, INCHES * most), 2.6 * len(panels)
     figure, axes = pyplot.subplots(
-        len(panels), 1, figsize=(10, 2.6 * len(panels)), squeeze=False, layout="constrained"
+        len(panels), 1, figsize=size, squeeze=False, layout="constrained"
     )
     for axis, ((cell, mode), records) in zip(axes[:, 0], panels.items(), strict=True):
         _panel(axis, records, colors)
@@ -52,8 +57,12 @@ def plot(report: Report, file: str) -> None:
         pyplot.close(figure)
 
 
+def _places(records: list[Record]) -> list[tuple[str, int]]:
+    return list(dict.fromkeys((str(r.shape), r.threads) for r in records))
+
+
 def _panel(axis: Any, records: list[Record], colors: dict[str, Any]) -> None:
-    places = list(dict.fromkeys((str(r.shape), r.threads) for r in records))
+    places = _places(records)
     names = [name for name in colors if any(r.contestant == name for r in records)]
     width = 0.8 / len(names)
     for k, name in enumerate(names):
@@ -62,5 +71,6 @@ def _panel(axis: Any, records: list[Record], colors: dict[str, Any]) -> None:
         heights = [found.get(place, 0) for place in places]
         axis.bar(at, heights, width, label=name, color=colors[name])
     axis.set_xticks(range(len(places)), [f"{s}\n{t} thr." for s, t in places], fontsize=7)
+    axis.margins(x=0.01)
     axis.set_ylim(0, 1.05 * max([1.0, *(r.of_bound or 0 for r in records)]))
     axis.axhline(1, color="black", linewidth=0.5)

@@ -643,7 +643,7 @@ def test_step_of_a_random_cell_computes_what_its_text_says(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "function", [derive.compile, derive.emit, derive.differentiate, derive.schedule]
+    "function", [derive.compile, derive.emit, derive.differentiate, derive.verify]
 )
 def test_the_name_of_a_cell_is_no_cell(function: Callable[[Any], Any]) -> None:
     with pytest.raises(ArgumentTypeError) as caught:

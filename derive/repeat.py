@@ -80,9 +80,11 @@ class Repeats:
                 self._seen.clear()
             self._seen[key] = None
             return
-        self._seen[key] = backend.ready(
-            call.sizes, call.params, call.inputs, reverse, training, step
-        )
+        known = self._seen[key]
+        if known is None or known.sizes != call.sizes:  # else the arrays had to be converted
+            self._seen[key] = backend.ready(
+                call.sizes, call.params, call.inputs, reverse, training, step
+            )
 
     def backward(
         self,

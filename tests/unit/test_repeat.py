@@ -308,6 +308,43 @@ def test_a_trial_that_reads_something_else_is_noticed() -> None:
     assert not direct._reads_arrays(lambda *_: 1)
 
 
+def test_calls_that_need_conversions_make_one_plan(
+    monkeypatch: pytest.MonkeyPatch, lstm: Kernel
+) -> None:
+    made: list[Any] = []
+    ready = CBackend.ready
+    monkeypatch.setattr(CBackend, "ready", lambda *a: made.append(a) or ready(*a))
+    params, x, state = arrays(lstm)
+    for _ in range(5):
+        lstm.forward(params, x["x"].tolist(), state)
+    assert len(made) == 1
+
+
+def test_a_plan_for_other_widths_replaces_one_with_the_same_first_arrays(looks: list[str]) -> None:
+    """The shapes of x and of the first parameter tell neither H nor the width of the second."""
+    text = """
+cell two_widths
+input x: I
+state h: H
+param A: I
+param U: H x H
+h' = tanh(U @ h)
+output y
+y = A * x
+"""
+    kernel = derive.compile(derive.Cell.parse(text), dtype="float32")
+    x = np.ones((3, 2, 4), np.float32)
+    for width in (5, 6, 5, 6):
+        given = kernel.init(I=4, H=width)
+        state = {"h": np.ones((2, width), np.float32)}
+        runs = [kernel.forward(given, x, state) for _ in range(3)]
+        assert all(every_bit(run) == every_bit(runs[0]) for run in runs)
+        assert runs[0].states["h"].shape == (2, width)
+    looks.clear()
+    kernel.forward(given, x, state)
+    assert looks == []
+
+
 def test_a_direct_call_refuses_what_it_was_not_made_for() -> None:
     kernel = KERNELS["lstm"]()
     backend = kernel._backend.default  # type: ignore[attr-defined]

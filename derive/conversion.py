@@ -17,7 +17,7 @@ from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import LETTERS, Array, Dim, Sizes
 
 #: NumPy's flags of an array that is C-contiguous and aligned.
-_AS_IT_IS = 0x0001 | 0x0100
+AS_IT_IS = 0x0001 | 0x0100
 
 
 def to_array(value: Any, label: str, dtype: np.dtype[Any]) -> Array:
@@ -27,7 +27,7 @@ def to_array(value: Any, label: str, dtype: np.dtype[Any]) -> Array:
     infinities pass. ArgumentTypeError for any other dtype, ArgumentError for ragged nesting.
     """
     if type(value) is np.ndarray:
-        if value.dtype is dtype and value.flags.num & _AS_IT_IS == _AS_IT_IS:
+        if value.dtype is dtype and value.flags.num & AS_IT_IS == AS_IT_IS:
             return value  # what almost every call gives: nothing to do, and quickly
         array = value
     else:

@@ -118,7 +118,7 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
     if target == "numpy":
         from derive.target_numpy import NumpyBackend
 
-        backend = NumpyBackend(text)
+        backend = NumpyBackend(text, signature(cell))
     else:
         backend = _c_backend(cell, text, name, threads)
     return Kernel(signature(cell), backend, name, target=target)

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from derive import pieces
+from derive.backend import Ready, Values
+from derive.conversion import AS_IT_IS
 from derive.pieces import Piece, Sums
-from derive.signature import Array, Arrays, Sizes
+from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Turn
 
 #: Rows that are worked on and summed together: enough to keep a call's own cost small.
@@ -50,10 +52,11 @@ def _keep_freed_memory() -> None:
 class NumpyBackend:
     """Implements derive.backend.Backend; holds no state but the loaded functions."""
 
-    __slots__ = ("_backward", "_forward", "_step")
+    __slots__ = ("_backward", "_forward", "_signature", "_step")
 
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: Mapping[str, str], signature: Signature) -> None:
         _keep_freed_memory()
+        self._signature = signature
         ((path, text),) = files.items()
         module = load(text, path)
         self._forward = module.forward
@@ -132,8 +135,47 @@ class NumpyBackend:
         reverse: bool,
         training: bool,
         step: bool,
-    ) -> None:
-        """NumPy itself takes longer than looking at the arrays."""
+    ) -> Ready | None:
+        """Of calls in one piece: in longer ones what is done for a call does not count."""
+        if sizes.steps > self.chunk_steps(sizes):
+            return None
+        steps, rows, dtype = sizes.steps, sizes.rows, next(iter(inputs.values())).dtype
+        before = () if step else (steps,)
+        own = self._signature
+        of_params = {name: array.shape for name, array in params.items()}
+        of_inputs = {name: array.shape for name, array in inputs.items()}
+        of_states = {n: (rows, sizes.width(w)) for n, w in own.states.items()}
+        of_outputs = {n: (*before, rows, sizes.width(w)) for n, w in own.outputs.items()}
+
+        def forward(
+            params: Values, _: Any, x: Values, first: Values
+        ) -> tuple[Arrays, Arrays, Any] | None:
+            p, i = _plain(params, of_params, dtype), _plain(x, of_inputs, dtype)
+            s = _plain(first, of_states, dtype, optional=True)
+            if p is None or i is None or s is None:
+                return None
+            for name, shape in of_states.items():
+                if s[name] is None:
+                    s[name] = np.zeros(shape, dtype)
+            if step:
+                return (*self._step(rows, p, i, s), None)
+            outputs, last, saved = self._forward(steps, rows, p, i, s, None, reverse, training)
+            return outputs, last, [saved] if training else None
+
+        def backward(
+            params: Values, _: Any, x: Values, saved: Any, d_out: Values, d_last: Values
+        ) -> tuple[Arrays, Arrays, Arrays] | None:
+            p, i = _plain(params, of_params, dtype), _plain(x, of_inputs, dtype)
+            out = _plain(d_out, of_outputs, dtype, optional=True)
+            last = _plain(d_last, of_states, dtype, optional=True)
+            if p is None or i is None or out is None or last is None:
+                return None
+            found: tuple[Arrays, Arrays, Arrays] = self._backward(
+                steps, rows, p, i, saved[0], None, reverse, out, last
+            )
+            return found
+
+        return Ready(sizes, forward, backward)
 
     def pack(self, sizes: Sizes, params: Arrays) -> None:
         """NumPy multiplies with the matrices as they are."""
@@ -154,3 +196,23 @@ class NumpyBackend:
                 last[name][...] = array
 
         return partial(turn, states[0], states[1]), partial(turn, states[1], states[0])
+
+
+def _plain(
+    values: Values,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: np.dtype[Any],
+    optional: bool = False,
+) -> dict[str, Any] | None:
+    """Arrays by name; None if one of them is not exactly as expected, or None and not optional."""
+    found: dict[str, Any] = {}
+    for (name, shape), array in zip(shapes.items(), values, strict=True):
+        if not (optional and array is None) and (
+            type(array) is not np.ndarray
+            or array.dtype is not dtype
+            or array.shape != shape
+            or array.flags.num & AS_IT_IS != AS_IT_IS
+        ):
+            return None
+        found[name] = array
+    return found

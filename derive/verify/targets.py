@@ -97,7 +97,7 @@ def _backend(cell: Cell, target: str, texts: Mapping[str, str], dtype: str) -> B
     if target == "numpy":
         from derive.target_numpy import NumpyBackend
 
-        return NumpyBackend(texts)
+        return NumpyBackend(texts, pipeline.signature(cell))
     from derive.target_c import CBackend
 
     return CBackend(texts, pipeline.signature(cell), dtype, 1)

@@ -35,6 +35,7 @@ KERNELS = {
     "lstm": lambda: derive.compile(derive.cells.lstm(), dtype="float32"),
     "lstm, 2 threads": lambda: derive.compile(derive.cells.lstm(), dtype="float64", threads=2),
     "two": lambda: derive.compile(derive.Cell.parse(TWO), dtype="float32"),
+    "lstm, numpy": lambda: derive.compile(derive.cells.lstm(), "numpy", dtype="float32"),
     "two, numpy": lambda: derive.compile(derive.Cell.parse(TWO), "numpy", dtype="float32"),
 }
 SIZES = {"I": 3, "H": 40}
@@ -48,6 +49,16 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
 @pytest.fixture
 def lstm() -> Kernel:
     return KERNELS["lstm"]()
+
+
+@pytest.fixture(params=["lstm", "lstm, numpy"])
+def either(request: pytest.FixtureRequest) -> Kernel:
+    return KERNELS[request.param]()
+
+
+def another(kernel: Kernel) -> Kernel:
+    """The same, and it has seen no call."""
+    return derive.compile(derive.cells.lstm(), kernel.target, dtype=kernel.dtype)
 
 
 def arrays(kernel: Kernel, T: int = 5, B: int = 2, seed: int = 0) -> tuple[Any, Any, Any]:
@@ -144,10 +155,10 @@ def test_without_direct_calls_all_is_the_same(
     assert looks == ["forward"] * 3
 
 
-def test_results_are_fresh(lstm: Kernel) -> None:
-    params, x, state = arrays(lstm, T=40, B=8)
-    runs = [lstm.forward(params, x, state) for _ in range(4)]
-    gradients = [lstm.backward(run, np.ones_like(run.output)) for run in runs]
+def test_results_are_fresh(either: Kernel) -> None:
+    params, x, state = arrays(either, T=40, B=8)
+    runs = [either.forward(params, x, state) for _ in range(4)]
+    gradients = [either.backward(run, np.ones_like(run.output)) for run in runs]
     made = [a for run in runs for a in (*run.outputs.values(), *run.states.values())]
     made += [
         a for g in gradients for a in (*g.params.values(), *g.inputs.values(), *g.states.values())
@@ -158,15 +169,15 @@ def test_results_are_fresh(lstm: Kernel) -> None:
         assert not any(np.may_share_memory(array, other) for other in others)
 
 
-def test_what_was_given_may_change_after_the_call(lstm: Kernel) -> None:
+def test_what_was_given_may_change_after_the_call(either: Kernel) -> None:
     """The run keeps the arrays, not the dictionaries."""
-    params, x, state = arrays(lstm)
+    params, x, state = arrays(either)
     for _ in range(3):
-        run = lstm.forward(params, x, state)
-    expected = every_bit(lstm.backward(run, np.ones_like(run.output)))
+        run = either.forward(params, x, state)
+    expected = every_bit(either.backward(run, np.ones_like(run.output)))
     params.clear()
     x.clear()
-    assert every_bit(lstm.backward(run, np.ones_like(run.output))) == expected
+    assert every_bit(either.backward(run, np.ones_like(run.output))) == expected
 
 
 def changed(name: str, how: Callable[[np.ndarray], Any]) -> Callable[..., Any]:
@@ -200,13 +211,13 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("what", list(STRANGERS))
-def test_other_arrays_give_what_a_first_call_gives(what: str, lstm: Kernel) -> None:
+def test_other_arrays_give_what_a_first_call_gives(what: str, either: Kernel) -> None:
     for _ in range(3):
-        lstm.forward(*arrays(lstm))
-    given = STRANGERS[what](*arrays(lstm, seed=1))
-    expected = KERNELS["lstm"]().forward(*copy.deepcopy(given))
+        either.forward(*arrays(either))
+    given = STRANGERS[what](*arrays(either, seed=1))
+    expected = another(either).forward(*copy.deepcopy(given))
     for _ in range(3):
-        assert every_bit(lstm.forward(*given)) == every_bit(expected)
+        assert every_bit(either.forward(*given)) == every_bit(expected)
 
 
 #: Calls that look like the ones before, and are wrong.
@@ -236,21 +247,21 @@ def refusal(call: Callable[[], Any]) -> str:
 
 @pytest.mark.parametrize("what", list(WRONG))
 @pytest.mark.parametrize("packed", [False, True])
-def test_wrong_arrays_are_refused_as_at_first(what: str, packed: bool, lstm: Kernel) -> None:
-    params, x, state = arrays(lstm)
+def test_wrong_arrays_are_refused_as_at_first(what: str, packed: bool, either: Kernel) -> None:
+    params, x, state = arrays(either)
     for _ in range(3):
-        lstm.forward(lstm.pack(params) if packed else params, x, state)
-    given = WRONG[what](*arrays(lstm))
-    expected = refusal(lambda: KERNELS["lstm"]().forward(*given))
-    assert refusal(lambda: lstm.forward(*given)) == expected
+        either.forward(either.pack(params) if packed else params, x, state)
+    given = WRONG[what](*arrays(either))
+    expected = refusal(lambda: another(either).forward(*given))
+    assert refusal(lambda: either.forward(*given)) == expected
 
 
-def test_flags_are_refused_as_at_first(lstm: Kernel) -> None:
-    given = arrays(lstm)
+def test_flags_are_refused_as_at_first(either: Kernel) -> None:
+    given = arrays(either)
     for _ in range(3):
-        lstm.forward(*given)
-    assert "training must be True or False" in refusal(lambda: lstm.forward(*given, training=1))  # type: ignore[arg-type]
-    assert "reverse must be True or False" in refusal(lambda: lstm.forward(*given, reverse=0))  # type: ignore[arg-type]
+        either.forward(*given)
+    assert "training must be True or False" in refusal(lambda: either.forward(*given, training=1))  # type: ignore[arg-type]
+    assert "reverse must be True or False" in refusal(lambda: either.forward(*given, reverse=0))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -264,25 +275,25 @@ def test_flags_are_refused_as_at_first(lstm: Kernel) -> None:
     ],
 )
 def test_wrong_cotangents_are_refused_as_at_first(
-    d_outputs: Any, d_states: Any, lstm: Kernel
+    d_outputs: Any, d_states: Any, either: Kernel
 ) -> None:
-    first, *_, last = [lstm.forward(*arrays(lstm)) for _ in range(4)]
-    expected = refusal(lambda: lstm.backward(first, d_outputs, d_states))
-    assert refusal(lambda: lstm.backward(last, d_outputs, d_states)) == expected
+    first, *_, last = [either.forward(*arrays(either)) for _ in range(4)]
+    expected = refusal(lambda: either.backward(first, d_outputs, d_states))
+    assert refusal(lambda: either.backward(last, d_outputs, d_states)) == expected
 
 
-def test_a_shape_changed_in_place_is_seen(lstm: Kernel) -> None:
-    params, x, state = arrays(lstm)
+def test_a_shape_changed_in_place_is_seen(either: Kernel) -> None:
+    params, x, state = arrays(either)
     for _ in range(3):
-        lstm.forward(params, x, state)
+        either.forward(params, x, state)
     params["U_f"].shape = (20, 80)
-    assert "parameter U_f has the wrong shape" in refusal(lambda: lstm.forward(params, x, state))
+    assert "parameter U_f has the wrong shape" in refusal(lambda: either.forward(params, x, state))
 
 
-def test_rows_and_steps_of_zero(lstm: Kernel) -> None:
+def test_rows_and_steps_of_zero(either: Kernel) -> None:
     for T, B in ((0, 2), (5, 0)):
-        given = arrays(lstm, T, B)
-        runs = [lstm.forward(*given) for _ in range(3)]
+        given = arrays(either, T, B)
+        runs = [either.forward(*given) for _ in range(3)]
         assert all(every_bit(run) == every_bit(runs[0]) for run in runs)
 
 

@@ -119,7 +119,7 @@ class Writer:
         if self.flow.scan and name == self.flow.scan.after:
             alone = f"{text}.copy() if {self.own.training} else {text}"
             return f"({alone}) if {self.own.lengths} is None else {where}"
-        return where
+        return f"{text}.copy() if {self.own.lengths} is None else {where}"
 
     def alive(self) -> list[str]:
         own = self.own

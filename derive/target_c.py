@@ -220,7 +220,7 @@ class CBackend:
         ):
             packed = empty((max(count, 1),), self._dtype)
             words = [*self._size_words(sizes), 0, 0, *map(address, params.values())]
-            args = _packed(words)  # pack reads no further
+            args = _in_memory(words)  # pack reads no further
             self._check(function(args, ctypes.c_void_p(address(packed)), _Word(packed.size)))
             panels.append(packed)
         return panels[0], panels[1]
@@ -301,7 +301,7 @@ class CBackend:
             (address(saved), saved_count),
             (address(workspace), workspace.size),
         )
-        return _packed(self._words(sizes, lengths, reverse, addresses, buffers, rest))
+        return _in_memory(self._words(sizes, lengths, reverse, addresses, buffers, rest))
 
     def _words(
         self, sizes: Sizes, lengths: Array | None, reverse: bool,
@@ -391,6 +391,6 @@ def _format(count: int) -> struct.Struct:
     return struct.Struct(f"{count}N")
 
 
-def _packed(words: Sequence[int]) -> bytes:
+def _in_memory(words: Sequence[int]) -> bytes:
     """Machine words in a row, which ctypes hands over as a pointer."""
     return _format(len(words)).pack(*words)

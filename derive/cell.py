@@ -154,6 +154,13 @@ class Cell:
         return MappingProxyType(dict(self._checked.params))
 
     @property
+    def inferred(self) -> Mapping[str, Shape]:
+        """Those of `params` that no line declares: names that nothing else explains."""
+        declared = {param.name for param in self._checked.declaration.params}
+        found = {name: shape for name, shape in self._checked.params if name not in declared}
+        return MappingProxyType(found)
+
+    @property
     def outputs(self) -> Mapping[str, Shape]:
         """{key: (width,)}; the key of `output h'` is "h_next"."""
         return MappingProxyType(dict(self._checked.outputs))

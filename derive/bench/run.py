@@ -76,7 +76,7 @@ def _contests(
     machine = probe(order.threads, samples)
     found = []
     for label in order.cells:
-        cell = cell_of(label)
+        cell = cell_of(label, quiet=True)
         for shape in order.shapes:
             task = task_of(cell, shape, order.threads)
             records, need = contest(label, task, hosts, effort, order.modes)

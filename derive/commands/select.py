@@ -1,4 +1,4 @@
-"""CELL on the command line -> a Cell.
+"""CELL on the command line -> a Cell, and a line about the parameters that it infers.
 
 In: `lstm`, `lstm:peephole=true`, or a path to a `.cell` file.  Out: a Cell; DeriveError.
 Not here: the catalogue (cells/), reading the file (cell.py).
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from derive.commands import console
 from derive.errors import ArgumentError, CellError
 
 if TYPE_CHECKING:
@@ -20,7 +21,22 @@ if TYPE_CHECKING:
 SUFFIX = ".cell"
 
 
-def cell_of(text: str) -> Cell:
+def cell_of(text: str, *, quiet: bool = False) -> Cell:
+    """The cell; its inferred parameters are named on standard error unless `quiet`."""
+    cell = _cell_of(text)
+    if not quiet:
+        announce(cell)
+    return cell
+
+
+def announce(cell: Cell) -> None:
+    """Names the parameters that no line declares: a slip in a name shows there."""
+    if cell.inferred:
+        shapes = (f"{name}: {' x '.join(map(str, s))}" for name, s in cell.inferred.items())
+        console.say(f"{cell.name}: inferred parameters {', '.join(shapes)}")
+
+
+def _cell_of(text: str) -> Cell:
     if is_path(text):
         return _from_file(text)
     from derive import cells
@@ -42,7 +58,7 @@ def cells_of(texts: Sequence[str]) -> tuple[Cell, ...]:
 
     found: dict[str, Cell] = {}
     for text in texts or cells.names():
-        cell = cell_of(text)
+        cell = cell_of(text, quiet=not texts)
         if found.setdefault(cell.name, cell) != cell:
             raise ArgumentError(
                 f"two different cells are called {cell.name}",

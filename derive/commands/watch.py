@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from derive.commands import console, diff
+from derive.commands import console, diff, select
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -28,6 +28,7 @@ def run(file: str, out: str) -> int:
         return [verify(cell, quick=True) for cell in files]
 
     def work(cell: Cell) -> None:
+        select.announce(cell)
         console.say(f"{time.strftime('%H:%M:%S')} {cell.name}: generating and verifying")
         generate((cell,), ("numpy", "c"), out, verify=verified)
 

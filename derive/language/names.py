@@ -23,6 +23,11 @@ PYTHON_KEYWORDS = frozenset(keyword.kwlist)
 
 NEXT = "_next"
 
+PI = "const pi = 3.141592653589793"
+
+#: What papers and other libraries append to an array's name to speak of another time step.
+TIMES = ("_prev", "_tm1", "_t", "_old", "_last")
+
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 
 
@@ -47,6 +52,14 @@ def fault(word: str) -> tuple[str, str | None] | None:
             return f"'{word}' is a reserved word of {language}", f"{word.lower()}_"
     if word in scalar.PUBLIC_FUNCTIONS:
         return f"'{word}' is a function, so nothing else can have this name", f"{word}_"
+    return None
+
+
+def of_another_time(word: str) -> tuple[str, str] | None:
+    """(array, suffix) of a word such as `h_prev` or `x_t`; None where there is no suffix."""
+    for suffix in TIMES:
+        if word.endswith(suffix) and len(word) > len(suffix):
+            return word.removesuffix(suffix), suffix
     return None
 
 

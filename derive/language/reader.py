@@ -15,7 +15,7 @@ import ast
 
 from derive import scalar
 from derive.errors import CellError, Place
-from derive.language import expression, names
+from derive.language import expression, foreign, names
 from derive.language.expression import Node
 from derive.language.words import MAX_DEPTH, MAX_TERMS, Statement, scan, too_deep, words
 
@@ -161,28 +161,13 @@ class _Copy:
         return expression.Compare(_OPERATORS[type(tree.ops[0])], left, right, self.place(tree))
 
     def unknown_function(self, function: str, tree: ast.Call) -> CellError:
+        args = [ast.unparse(arg).replace(_PRIME, "'") for arg in tree.args]
         near = names.closest(function, scalar.PUBLIC_FUNCTIONS)
-        near = near or _OTHER_NAMES.get(function)
-        hint = f"did you mean '{near}'?" if near else "a product is written with *"
-        return self.error(f"there is no function '{function}'", tree, hint)
+        hint = foreign.advice(function, args) or (f"did you mean '{near}'?" if near else None)
+        facts = () if hint else foreign.KNOWN
+        what = f"there is no function '{function}'"
+        return CellError(what, place=self.place(tree), facts=facts, hint=hint)
 
-
-_OTHER_NAMES = {
-    "logistic": "sigmoid",
-    "max": "maximum",
-    "min": "minimum",
-    "swish": "silu",
-    "ln": "log",
-    "pow": "**",
-    "fabs": "abs",
-    "hardtanh": "hard_tanh",
-    "hardsigmoid": "hard_sigmoid",
-    "LayerNorm": "layer_norm",
-    "layernorm": "layer_norm",
-    "select": "where",
-    "matmul": "@",
-    "detach": "stop_gradient",
-}
 
 _USAGE = {
     "maximum": "maximum(a, b)",

@@ -98,11 +98,14 @@ def _not_a_const(scope: Scope, const: Constant, name: Name) -> CellError:
     facts: tuple[str, ...] = ()
     if is_const:
         facts = (f"{name.name} is given on line {scope.places[name.name].line}",)
+    hint = f"{const.name} = {scope.text(const.expr)}   without 'const'"
+    if name.name == "pi" and not is_const:
+        hint = names.PI
     return CellError(
         f"{quote(scope.show(name.name))} is no number and no earlier const",
         place=name.place,
         facts=facts,
-        hint=None if is_const else f"{const.name} = {scope.text(const.expr)}   without 'const'",
+        hint=None if is_const else hint,
     )
 
 
@@ -208,6 +211,12 @@ def _check_outputs(scope: Scope) -> None:
         scope.report("the cell has no output", scope.declaration.place, hint=hint)
 
 
+def _some_array(scope: Scope) -> str:
+    """The name of a state or an input, for an example."""
+    declaration = scope.declaration
+    return next((d.name for d in (*declaration.states, *declaration.inputs)), "v")
+
+
 def _output_fault(scope: Scope, output: Output, seen: set[str]) -> CellError | None:
     name, kind = output.name, scope.kinds.get(output.name)
     shown = f"{name.removesuffix(names.NEXT)}'" if output.primed else scope.show(name)
@@ -229,6 +238,6 @@ def _output_fault(scope: Scope, output: Output, seen: set[str]) -> CellError | N
             f"the {what} '{shown}' cannot be an output",
             place=output.place,
             facts=("an output is a vector: one for every row and time step",),
-            hint=f"y = {shown} * v" if kind is Kind.CONST else f"y = {shown} @ v",
+            hint=f"y = {shown} {'*' if kind is Kind.CONST else '@'} {_some_array(scope)}",
         )
     return None

@@ -13,7 +13,7 @@ from derive import scalar
 from derive.errors import CellError, Place
 from derive.language import names
 from derive.language.declaration import Declaration, Dim
-from derive.language.expression import Node, name_to_text, quote, to_text
+from derive.language.expression import Call, Name, Node, name_to_text, quote, to_text
 
 
 class Kind(enum.Enum):
@@ -75,6 +75,17 @@ class Scope:
 
     def text(self, node: Node) -> str:
         return to_text(node, self.declaration.state_names)
+
+    def bracketed(self, node: Node) -> str:
+        """The text of an expression as it may stand right of @."""
+        text = self.text(node)
+        return text if isinstance(node, (Name, Call)) else f"({text})"
+
+    def fresh(self, wanted: str) -> str:
+        """A name that the cell does not use yet."""
+        while wanted in self.kinds:
+            wanted += "_"
+        return wanted
 
     def advise(self, place: Place) -> tuple[str, ...]:
         """Facts on likely slips in the line of `place`, for a mistake there."""

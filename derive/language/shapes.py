@@ -183,15 +183,21 @@ class _Inference:
         return tuple(self.widths.dim(variable) for variable in self.variables[name])
 
     def suppose(self, name: str, made_up: list[str]) -> Shape:
-        """Settles an ambiguous shape somehow, for the hint and for what depends on it."""
+        """Settles an ambiguous shape somehow, for the hint and for what depends on it.
+
+        A vector is as wide as a state. A matrix gets a dimension of its own: P rows for a
+        projection, R columns for a product of low rank.
+        """
         states = self.found.declaration.states
         usual = next((s.shape[0] for s in states if s.shape and s.shape[0] != 1), "H")
         for variable in self.variables[name]:
             if self.widths.dim(variable) is None:
-                is_matrix = len(self.variables[name]) == 2
                 dim: Dim = usual
-                if is_matrix and variable == self.variables[name][0]:
-                    dim = made_up.pop(0) if len(made_up) > 1 else made_up[0]
+                if len(self.variables[name]) == 2:
+                    is_rank = variable != self.variables[name][0] and "R" in made_up
+                    dim = "R" if is_rank else made_up[0]
+                    if len(made_up) > 1:
+                        made_up.remove(str(dim))
                 self.widths.set(variable, dim)
                 self.widths.solve()
         return tuple(dim for dim in self.shape(name) if dim is not None)
@@ -271,7 +277,7 @@ class _Check:
                     ),
                     hint=f"state {state}: {width}"
                     if isinstance(expr, Name)
-                    else f"{state}' = {self.fresh(f'W_{state}')} @ {self.bracketed(expr)}",
+                    else f"{state}' = {self.projected(f'W_{state}', expr)}",
                 )
             )
 
@@ -338,10 +344,14 @@ class _Check:
         node, width = (a, b_width) if b_width in states and a_width not in states else (b, a_width)
         shown = self.text(node)
         if not isinstance(node, Name):
-            return f"bring both to one width with a matrix, for example  W @ {self.bracketed(node)}"
-        projected = self.fresh(f"{node.name}_{str(width).lower()}")
-        matrix = self.fresh(f"W_{node.name}")
+            example = self.projected("W", node)
+            return f"bring both to one width with a matrix, for example  {example}"
+        projected = self.found.fresh(f"{node.name}_{str(width).lower()}")
+        matrix = self.found.fresh(f"W_{node.name}")
         return f"project {shown} first, for example  {projected} = {matrix} @ {shown}"
+
+    def projected(self, matrix: str, node: Node) -> str:
+        return f"{self.found.fresh(matrix)} @ {self.found.bracketed(node)}"
 
     def guessed(self, node: Node) -> str | None:
         """The inferred parameter that alone gives `node` its width, if there is one."""
@@ -351,11 +361,6 @@ class _Check:
         only = next(iter(wide)) if len(wide) == 1 else ""
         is_guess = only in self.inferred and not self.found.is_matrix(only)
         return only if is_guess else None
-
-    def fresh(self, wanted: str) -> str:
-        while wanted in self.found.kinds:
-            wanted += "_"
-        return wanted
 
     def product(self, node: Binary) -> Dim | None:
         vector = self.width(node.right)
@@ -367,8 +372,8 @@ class _Check:
         if columns == vector:
             return rows
         suffix = node.right.name if isinstance(node.right, Name) else "2"
-        other = self.fresh(f"{matrix.name}_{suffix}")
-        hint = f"{other} @ {self.bracketed(node.right)}   with a matrix of its own"
+        other = self.found.fresh(f"{matrix.name}_{suffix}")
+        hint = f"{other} @ {self.found.bracketed(node.right)}   with a matrix of its own"
         if rows == vector and matrix.name not in self.inferred:
             swapped = matrix if isinstance(node.left, Transpose) else Transpose(matrix, node.place)
             hint = self.text(Binary("@", swapped, node.right, node.place))
@@ -391,10 +396,6 @@ class _Check:
         text = self.text(node)
         text = text if len(text) <= 40 else text[:37] + "..."
         return text if isinstance(node, (Name, Call)) else f"'{text}'"
-
-    def bracketed(self, node: Node) -> str:
-        text = self.text(node)
-        return text if isinstance(node, (Name, Call)) else f"({text})"
 
     def origins(self, *nodes: Node) -> list[str]:
         """Where the shapes of inferred parameters, and likely slips, come from."""

@@ -24,7 +24,7 @@ from derive.language.expression import (
     names_of,
     quote,
 )
-from derive.language.scope import Kind, Scope, Use, not_a_state
+from derive.language.scope import Kind, Scope, Use, not_a_state, show_shape
 
 
 class Uses:
@@ -83,7 +83,7 @@ class Uses:
 
     def matrix(self, name: Name, node: Binary) -> None:
         scope = self.scope
-        if self.unreadable(name):
+        if self.unreadable(name) or self.looks_like_something_else(name, "H x H"):
             return
         kind = scope.kinds.get(name.name, Kind.PARAM)
         if kind is not Kind.PARAM:
@@ -102,7 +102,7 @@ class Uses:
 
     def vector(self, name: Name) -> None:
         scope = self.scope
-        if self.unreadable(name):
+        if self.unreadable(name) or self.looks_like_something_else(name, "H"):
             return
         if scope.kinds.get(name.name, Kind.PARAM) is Kind.PARAM:
             self.parameter(name)
@@ -132,6 +132,50 @@ class Uses:
         # A next value that no line defines is reported once, with its state.
         return kind is Kind.NEXT and name.name not in scope.places
 
+    def looks_like_something_else(self, name: Name, shape: str) -> bool:
+        """Reports a name that would become a parameter although something else is meant."""
+        scope = self.scope
+        if name.name in scope.kinds:
+            return False
+        declared = f"for a parameter of this name write  param {name.name}: {shape}"
+        if name.name == "pi":
+            what = "'pi' would be a parameter that is trained, not the number"
+            self.report_once(name, what, declared, hint=names.PI)
+            return True
+        parts = names.of_another_time(name.name)
+        if parts is None or not self.is_array(parts[0]):
+            return False
+        fact, hint = self.at_another_time(name.name, *parts)
+        what = f"'{name.name}' would be a parameter that is trained, not '{parts[0]}'"
+        self.report_once(name, f"{what} at another time", fact, declared, hint=hint)
+        return True
+
+    def report_once(self, name: Name, what: str, *facts: str, hint: str) -> None:
+        """Reports a name at its first use only."""
+        if name.name not in self.scope.uses:
+            self.report(what, name.place, *facts, hint=hint)
+        self.scope.count(name.name)
+
+    def is_array(self, name: str) -> bool:
+        kinds = (Kind.INPUT, Kind.STATE, Kind.DEFINITION)
+        return self.scope.kinds.get(name) in kinds or name in self.later
+
+    def at_another_time(self, name: str, array: str, suffix: str) -> tuple[str, str]:
+        """How a cell says what `name`, an array with a suffix, says elsewhere: fact and hint."""
+        scope = self.scope
+        kind = scope.kinds.get(array)
+        if kind is Kind.STATE and suffix == "_t" and names.next_of(array) in scope.places:
+            return f"{array}' is the next value of the state, {array} the previous one", f"{array}'"
+        if kind is Kind.STATE:
+            return f"{array} is a state: on the right it is the previous value", array
+        if suffix == "_t":
+            return f"every array is that of the present step: {array} alone", array
+        width = show_shape(scope.shapes.get(array, ("H",)))
+        return (
+            f"a state keeps what an earlier step computed:  {name}' = {array}",
+            f"state {name}: {width}",
+        )
+
     def undefined(self, name: Name, kind: Kind | None) -> None:
         shown = self.scope.show(name.name)
         where = self.later[name.name].line
@@ -151,13 +195,17 @@ class Uses:
     def no_matrix(self, node: Binary) -> None:
         """The left of @ is computed. Most often an operator binds other than it looks."""
         left, right = node.left, self.text(node.right)
-        hint = "only a parameter is a matrix"
-        if isinstance(left, Binary) and left.operator == "@":
+        hint = f"{self.scope.fresh('W')} @ {self.scope.bracketed(node.right)}   with a parameter W"
+        if isinstance(left, Binary) and left.operator == "@" and not self.may_be_matrix(left.right):
+            hint = (
+                f"sum(({self.text(left)}) * {self.scope.bracketed(node.right)})   for two vectors"
+            )
+        elif isinstance(left, Binary) and left.operator == "@":
             hint = f"{self.text(left.left)} @ ({self.text(left.right)} @ {right})"
-        elif isinstance(left, Binary) and _is_scaled(left):
+        elif isinstance(left, Binary) and _is_scaled(left) and not self.holds_matrix(left.left):
             factor = self.text(left.left)
             hint = f"{factor} {left.operator} ({self.text(left.right)} @ {right})"
-        elif isinstance(left, Binary) and left.operator in ("+", "-"):
+        elif isinstance(left, Binary) and left.operator in ("+", "-") and _are_matrices(left):
             hint = f"{self.text(left.left)} @ {right} {left.operator} "
             hint += f"{self.text(left.right)} @ {right}"
         elif not isinstance(left, (Binary, Call)):
@@ -169,6 +217,15 @@ class Uses:
             "@ takes a parameter on its left, and binds as tightly as *, from left to right",
             hint=hint,
         )
+
+    def may_be_matrix(self, node: Node) -> bool:
+        name = node.matrix if isinstance(node, Transpose) else node
+        if not isinstance(name, Name) or self.is_array(name.name):
+            return False
+        return self.scope.kinds.get(name.name, Kind.PARAM) is Kind.PARAM
+
+    def holds_matrix(self, node: Node) -> bool:
+        return any(self.scope.is_matrix(name.name) for name in names_of(node))
 
     def exponent(self, node: Binary) -> None:
         value = self.constant(
@@ -202,6 +259,10 @@ class Uses:
         except CellError as error:
             self.scope.errors.append(error)
         return None
+
+
+def _are_matrices(node: Binary) -> bool:
+    return isinstance(node.left, (Name, Transpose)) and isinstance(node.right, (Name, Transpose))
 
 
 def _is_scaled(node: Binary) -> bool:

@@ -199,8 +199,9 @@ class _Scan:
         if word.kind == "name":
             _check_word(self.statement, word)
         if not self.value_next:
-            before = self.words[at - 1].text
-            raise self.error(f"an operator is missing between '{before}' and '{word.text}'", word)
+            before = self.words[at - 1]
+            what = f"an operator is missing between '{before.text}' and '{word.text}'"
+            raise self.error(what, word, _product(before, word))
         self.value_next = False
         if word.kind == "name" and self.is_at(at + 1, "'", word.end):
             if self.is_at(at + 2, "'", word.end + 1):
@@ -217,7 +218,8 @@ class _Scan:
         word = self.words[at]
         is_call = not self.value_next
         if is_call and self.words[at - 1].kind != "name":
-            raise self.error("an operator is missing before '('", word)
+            is_prime = self.words[at - 1].kind == "prime"
+            raise self.error("an operator is missing before '('", word, None if is_prime else "* (")
         if len(self.brackets) >= MAX_DEPTH:
             raise too_deep(self.statement.place(word.start))
         self.brackets.append((word, is_call))
@@ -257,6 +259,13 @@ class _Scan:
                 "functions take no arguments by name", word, "give the value alone, in its place"
             )
         return self.error("a second '=' in one line", word, "one statement a line")
+
+
+def _product(left: Word, right: Word) -> str:
+    """What two values side by side may mean. Matrices have names in upper case, as in papers."""
+    if left.kind not in ("number", "name"):
+        return f"* {right.text}"
+    return f"{left.text} {'@' if left.text[0].isupper() else '*'} {right.text}"
 
 
 _WORD_HINTS = {

@@ -188,7 +188,7 @@ class _Draft:
 
     def _swap(self, targets: Iterable[str], old: str, new: str) -> None:
         if new not in (*vary_terms.FUNCTIONS, "identity"):
-            near = closest(new, vary_terms.FUNCTIONS)
+            near = closest(new, (f for f in vary_terms.FUNCTIONS if f != old))
             raise ArgumentError(
                 f"there is no activation '{new}'", hint=f"did you mean '{near}'?" if near else None
             )

@@ -25,8 +25,9 @@ ORDER = """
     polynomial.terms polynomial.piecewise polynomial.powers polynomial.functions polynomial.products
     polynomial
     algebra program
-    language.names language.expression language.declaration language.words language.reader
-    language.scope language.infer language.constants language.text language.uses language.lower
+    language.names language.expression language.declaration language.words language.foreign
+    language.reader language.scope language.infer language.constants language.text language.uses
+    language.lower
     language.resolve language.symbols language.from_sympy language.shapes language
     cell cells
     variants.rewriting variants.compose variants.vary_terms variants.vary variants.vary_text

@@ -64,7 +64,7 @@ my.cell:5:8: the matrix 'W' cannot be an output
     output W
            ^
   an output is a vector: one for every row and time step
-  hint: y = W @ v
+  hint: y = W @ h
 """,
     ),
     "an_output_that_is_a_const": (
@@ -74,7 +74,7 @@ my.cell:6:8: the const 'beta' cannot be an output
     output beta
            ^
   an output is a vector: one for every row and time step
-  hint: y = beta * v
+  hint: y = beta * h
 """,
     ),
     "an_output_of_no_state": (
@@ -345,7 +345,7 @@ my.cell:5:14: 'W @ x + W.T @ (h + 1)' adds arrays of different width
     h' = W @ x + W.T @ (h + 1) + W @ (x + h)
                  ^
   'W @ x' has width H, 'W.T @ (h + 1)' has width I
-  hint: bring both to one width with a matrix, for example  W @ (W.T @ (h + 1))
+  hint: bring both to one width with a matrix, for example  W_ @ (W.T @ (h + 1))
 
 my.cell:5:39: 'x + h' adds arrays of different width
     h' = W @ x + W.T @ (h + 1) + W @ (x + h)
@@ -411,7 +411,7 @@ my.cell:4:6: 'tanh(W)' stands left of @ and is no matrix
     h' = tanh(W) @ h
          ^
   @ takes a parameter on its left, and binds as tightly as *, from left to right
-  hint: only a parameter is a matrix
+  hint: W @ h   with a parameter W
 """,
     ),
     "a_matrix_in_place_of_a_vector": (

@@ -153,6 +153,7 @@ my.cell:4:13: ')' closes nothing
 my.cell:4:8: an operator is missing between 'W' and 'x'
     h' = W x
            ^
+  hint: W @ x
 """,
     ),
     "a_missing_operator_before_a_bracket": (
@@ -161,6 +162,7 @@ my.cell:4:8: an operator is missing between 'W' and 'x'
 my.cell:4:9: an operator is missing before '('
     h' = (h)(x)
             ^
+  hint: * (
 """,
     ),
     "a_missing_value_at_the_end": (
@@ -415,7 +417,7 @@ my.cell:4:6: there is no function 'swish'
 my.cell:4:6: there is no function 'W'
     h' = W(h)
          ^
-  hint: a product is written with *
+  hint: W @ h
 """,
     ),
     "a_primed_function": (

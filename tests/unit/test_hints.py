@@ -1,0 +1,145 @@
+"""Hints can be typed: pasted into the text, they are accepted or lead to another message.
+
+The hook in conftest.py asks the same of every hint that any test causes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hints
+import pytest
+
+import derive
+from derive import cli
+from derive.errors import CellError
+from derive.language import shapes, text
+
+BASE = "cell   c\ninput  x: I\nstate  h: H\n"
+END = "\noutput h'\n"
+
+
+def error_of(source: str) -> CellError | None:
+    try:
+        shapes.check(text.parse(source, "my.cell"))
+    except CellError as error:
+        return error
+    return None
+
+
+def first_error(source: str) -> CellError:
+    error = error_of(source)
+    assert error is not None
+    return error.errors[0] if hasattr(error, "errors") else error
+
+
+#: A line with a mistake, its hint, and whether the pasted text is a cell.
+LINES = {
+    "a_low_rank_product_gets_a_width_of_its_own": ("h' = A @ (B @ h)", "param A: H x R", True),
+    "matrices_are_not_multiplied_by_elements": (
+        "y = U @ h\nh' = y + (U * M) @ h",
+        "W @ h   with a parameter W",
+        True,
+    ),
+    "a_scaled_matrix": ("h' = (a * M) @ h", "a * (M @ h)", True),
+    "a_dot_product": ("h' = (W @ x) @ h", "sum((W @ x) * h)   for two vectors", True),
+    "a_function_of_matrices": ("h' = exp(A) @ h", "W @ h   with a parameter W", True),
+    "two_names_side_by_side": ("h' = W h", "W @ h", True),
+    "two_vectors_side_by_side": ("h' = a h", "a * h", True),
+    "a_product_written_as_a_call": ("h' = W(h)", "W @ h", True),
+    "a_softmax": ("h' = softmax(h + 1)", "exp(h + 1) / sum(exp(h + 1))", True),
+    "a_concatenation": (
+        "h' = K @ concat(x, h)",
+        "W @ x + U @ h   in place of a matrix times both, joined",
+        True,
+    ),
+    "a_dropout": ("h' = dropout(h)", "m * h   with the mask as  input m: H", True),
+    "a_round": ("h' = round(h - 1)", "floor((h - 1) + 0.5)", True),
+    "a_max_of_two": ("h' = max(h, 0)", "maximum(h, 0)", True),
+    "a_max_over_the_width": (
+        "h' = max(h)",
+        "maximum(u, v)   compares two arrays, element by element",
+        True,
+    ),
+    "a_power": ("h' = pow(h, 2)", "h**2", True),
+    "a_norm": ("h' = h / norm(h)", "sqrt(sum(h**2))", True),
+    "a_previous_state": ("h' = 0.5 * h_prev", "h", True),
+    "a_state_of_time_minus_one": ("h' = U @ h_tm1", "h", True),
+    "a_state_of_this_time_before_it_is_known": ("h' = U @ h_t", "h", True),
+    "a_state_of_this_time": ("h' = U @ h\ny = 2 * h_t", "h'", True),
+    "an_input_of_this_time": ("h' = W @ x_t", "x", True),
+    "a_previous_input": ("h' = W @ x_prev", "state x_prev: I", False),
+    "a_previous_gate": ("z = sigmoid(h)\nh' = z * z_old", "state z_old: H", False),
+    "pi": ("h' = sin(pi * h)", "const pi = 3.141592653589793", True),
+    "pi_in_a_const": ("const c = 2 * pi\nh' = c * h", "const pi = 3.141592653589793", True),
+}
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_a_hint_is_what_to_type(case: str) -> None:
+    lines, hint, is_cell = LINES[case]
+    error = first_error(BASE + lines + END)
+    assert error.hint == hint
+    pasted = [error_of(text) for text in hints.pasted(BASE + lines + END, error)]
+    assert hints.fault(BASE + lines + END, error, error_of) is None
+    assert any(after is None for after in pasted) == is_cell, pasted
+
+
+def test_a_hint_that_changes_nothing_is_noticed() -> None:
+    source = BASE + "h' = W h" + END
+    error = first_error(source)
+    misleading = CellError(error.what, place=error.place, hint="W h")
+    assert hints.fault(source, misleading, error_of) is not None
+
+
+def test_the_hook_sees_the_errors_of_a_test(hint_recorder: hints.Recorder) -> None:
+    hint_recorder.forget()
+    assert error_of(BASE + "h' = (h) // 2" + END) is not None
+    assert [error.hint for _, error in hint_recorder.take()] == ["floor(a / b)"]
+
+
+@pytest.mark.parametrize(
+    "name", ["h_prev", "h_tm1", "h_t", "h_old", "h_last", "x_t", "z_prev", "pi"]
+)
+def test_a_name_that_looks_like_something_else_is_no_parameter(name: str) -> None:
+    source = BASE + f"z = sigmoid(W @ x)\nh' = z * {name} + (1 - z) * h" + END
+    if name == "x_t":
+        source = source.replace(name, "(V @ x_t)")
+    error = first_error(source)
+    assert f"'{name}' would be a parameter that is trained" in error.what
+    shape = "I" if name == "x_t" else "H"
+    declared = source.replace("state ", f"param  {name}: {shape}\nstate ")
+    assert error_of(declared) is None
+    assert any(f"param {name}: H" in fact for fact in error.facts)
+
+
+def test_a_name_is_reported_once() -> None:
+    error = error_of(BASE + "z = h_prev * h_prev\nh' = z + h_prev" + END)
+    assert error is not None
+    assert str(error).count("would be a parameter") == 1
+
+
+@pytest.mark.parametrize("name", ["b_t", "b_old", "theta_last", "prev", "t", "spin"])
+def test_suffixes_of_parameters_are_names_like_any_other(name: str) -> None:
+    assert error_of(BASE + f"h' = {name} * h" + END) is None
+
+
+@pytest.mark.parametrize("command", [["show"], ["flow"], ["diff", "lstm"], ["verify", "--quick"]])
+def test_every_command_names_the_inferred_parameters(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "small.cell"
+    path.write_text("cell small\nstate h: H\nparam b: H\nh' = tanh(U @ h + b) * decya\noutput h'\n")
+    words = [command[0], str(path), *command[1:]]
+    if command[0] == "verify":
+        words += ["--target", "numpy"]
+    assert cli.status(words) == 0
+    said = capfd.readouterr().err.splitlines()
+    assert said.count("small: inferred parameters U: H x H, decya: H") == 1
+
+
+def test_a_cell_that_declares_everything_infers_nothing() -> None:
+    source = "cell c\nstate h: H\nparam U: H x H\nh' = tanh(U @ h)\noutput h'\n"
+    assert dict(derive.Cell.parse(source).inferred) == {}
+    inferred = derive.Cell.parse(source.replace("param U: H x H\n", "")).inferred
+    assert dict(inferred) == {"U": ("H", "H")}

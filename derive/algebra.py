@@ -21,7 +21,8 @@ from derive import scalar
 
 
 def _sum(value: Any, axis: int) -> Any:
-    return value.sum(axis=axis)
+    # An array whatever its shape: objects of one dimension would sum to a bare number.
+    return value.sum(axis=axis, keepdims=True)
 
 
 def _broadcast(value: Any, shape: tuple[int, ...]) -> Any:
@@ -31,7 +32,10 @@ def _broadcast(value: Any, shape: tuple[int, ...]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Algebra:
-    """Numbers of one kind: how to convert an array and a constant, and what to do with them."""
+    """Numbers of one kind: how to convert an array and a constant, and what to do with them.
+
+    sum(value, axis) keeps the axis, with length 1.
+    """
 
     name: str
     array: Callable[[Any], Any]

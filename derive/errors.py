@@ -90,6 +90,10 @@ class ProgramError(DeriveError):
     """An internal Program breaks a rule of its own: a fault of `derive`, never of the user."""
 
 
+class InternalError(ProgramError):
+    """A stage failed on a legal cell: a fault of `derive`. It says which stage and which cell."""
+
+
 class BuildError(DeriveError):
     """No compiler was found, or it refused the generated text, or the result did not load."""
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derive import pipeline
-from derive.errors import ArgumentError, VerificationError
+from derive.errors import ArgumentError, InternalError, VerificationError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -84,7 +84,11 @@ def generate(
     the folder is to hold.  verify: how reports are made; `derive.verify` one by one by default.
     """
     folder = Path(out)
-    files = {cell: emitted(cell, targets) for cell in cells}
+    try:
+        files = {cell: emitted(cell, targets) for cell in cells}
+    except InternalError as error:
+        facts = (*error.facts, "nothing was written, of no target")
+        raise InternalError(error.what, facts=facts, hint=error.hint) from error
     texts = _merged(files)
     manifest = _manifest(files, texts, _others(folder, cells, targets, complete))
     stale = _stale(folder, manifest)

@@ -7,9 +7,12 @@ Not here: any of the work; each function names the stages it runs.
 from __future__ import annotations
 
 import os
+import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +22,13 @@ from derive.cell import Cell
 from derive.choice import Choice
 from derive.conversion import kind_text
 from derive.differentiate import Gradient, reverse_step
-from derive.errors import ArgumentError, ArgumentTypeError
+from derive.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DeriveError,
+    InternalError,
+    ProgramError,
+)
 from derive.kernel import Kernel
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
@@ -64,21 +73,46 @@ def _a_cell(value: Any) -> Cell:
     )
 
 
+@contextmanager
+def _stage(cell: Cell, what: str, hint: str | None = None) -> Iterator[None]:
+    """A mistake of the user's passes; whatever else a stage raises is a fault of `derive`."""
+    try:
+        yield
+    except (InternalError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, DeriveError) and not isinstance(error, ProgramError):
+            raise
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise InternalError(
+            f"cell {cell.name}: {what} failed, which is a fault of derive and not of the cell",
+            facts=(
+                f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})",
+            ),
+            hint=hint,
+        ) from error
+
+
 @_by_text
 def differentiate(cell: Cell) -> Gradient:
     """The gradient of one time step: cotangents d_NAME of every array of the forward pass."""
-    return reverse_step(cell.step)
+    with _stage(cell, "differentiation"):
+        return reverse_step(cell.step)
 
 
 @_by_text
 def schedule(cell: Cell) -> Schedule:
     """What runs before, during and after the loop over time, and what is kept."""
-    return _schedule(differentiate(cell), tuple(cell.outputs))
+    with _stage(cell, "scheduling"):
+        return _schedule(differentiate(cell), tuple(cell.outputs))
 
 
 def emit(cell: Cell, target: str = "c") -> dict[str, str]:
     """Generated files, {relative path: text}, for target "numpy" or "c"."""
-    return dict(_EMITTERS[_one_of(target, TARGETS, "target")](cell))
+    emitter = _EMITTERS[_one_of(target, TARGETS, "target")]
+    others = ",".join(name for name in TARGETS if name != target)
+    with _stage(_a_cell(cell), f"the {target} target", f"--target {others}"):
+        return dict(emitter(cell))
 
 
 @_by_text

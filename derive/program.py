@@ -272,9 +272,9 @@ def interpret(
 
 def _interpret_sum(value: Any, source: Array, out: Array, algebra: Algebra) -> Any:
     if source.per_row and not out.per_row:
-        value = algebra.sum(value, axis=0)
+        value = algebra.sum(value, axis=0)[0]
     if source.shape != out.shape:
-        value = algebra.sum(value, axis=-1)[..., np.newaxis]
+        value = algebra.sum(value, axis=-1)
     return value
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 
 from derive import scalar
+from derive.dataflow import check
 from derive.differentiate import Gradient
 from derive.phases import leading_to, phases, reached_from
 from derive.plan import Accumulator as Accumulator
@@ -72,22 +73,25 @@ def plan(
     program, phase_of = phases(program, carried, set(stored))
     works, arrays = accumulate(program, phase_of)
     table = {array.name: array for array in arrays}
+    # Not `phase_of`: an accumulator has a phase of its own, and perhaps a name of its own.
+    placed = {work.out: phase for phase, items in works.items() for work in items}
     wanted = {*program.outputs, *stored}
     for phase, items in works.items():
         for work in items:
             for name in memory_operands(work):
                 wanted.add(name)
-            wanted.update(n for n in work.operands if phase_of.get(n, phase) is not phase)
+            wanted.update(n for n in work.operands if placed.get(n, phase) is not phase)
     parts = tuple((phase, stages(works[phase], table, wanted)) for phase in Phase)
-    placed = {work.out: phase for phase, items in works.items() for work in items}
     program = replace(program, arrays=arrays)
-    return Plan(
-        program,
-        tuple(carried),
-        parts,
-        tuple(placed.items()),
-        _is_linear(program, carried),
-        _is_elementwise(program, carried, dict(parts)[Phase.STEP]),
+    return check(
+        Plan(
+            program,
+            tuple(carried),
+            parts,
+            tuple(placed.items()),
+            _is_linear(program, carried),
+            _is_elementwise(program, carried, dict(parts)[Phase.STEP]),
+        )
     )
 
 

@@ -291,4 +291,20 @@ h' = x * h + 1 - x
 g' = y * tanh(g)
 output h', g'
 """,
+    "learned": """cell learned
+state h: H, c: H
+o = sigmoid(b)
+h' = o * c
+c' = o * tanh(h)
+output h', c'
+""",
+    "mixed_terms": """cell mixed_terms
+state h: H, y: H, d: H
+param A: H x H, e: H, u: P
+p = exp(u) / sum(exp(u))
+h' = tanh(A @ (e * h) + e * y + tanh(e) + V @ p)
+y' = 0.5 * tanh(y) + layer_norm(e) * mean(u)
+d' = tanh(A @ e + A @ y + A @ d)
+output h', d'
+""",
 }

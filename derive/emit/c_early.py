@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import sympy
 
 from derive import scalar
+from derive.dataflow import check
 from derive.plan import Accumulator, Group, Kind, Phase, Plan, Stage
 from derive.program import Map, Namer
 from derive.stages import plain_addends
@@ -39,11 +40,13 @@ def with_early_products(plan: Plan) -> Plan:
         replace(table[like], name=name) for name, like in renamed.items() if name not in table
     )
     placed = {name: phase for name, phase in plan.phase_of if name not in gone}
-    return replace(
-        plan,
-        program=replace(plan.program, arrays=arrays),
-        phases=tuple((phase, changed.get(phase, stages)) for phase, stages in plan.phases),
-        phase_of=tuple({**placed, **dict.fromkeys(renamed, Phase.STEP)}.items()),
+    return check(
+        replace(
+            plan,
+            program=replace(plan.program, arrays=arrays),
+            phases=tuple((phase, changed.get(phase, stages)) for phase, stages in plan.phases),
+            phase_of=tuple({**placed, **dict.fromkeys(renamed, Phase.STEP)}.items()),
+        )
     )
 
 

@@ -13,6 +13,7 @@ from derive.cell import Cell
 from derive.emit.banner import Banner, banner
 from derive.emit.c_early import with_early_products
 from derive.emit.c_elementwise import ElementwiseView, elementwise_view
+from derive.emit.c_lifetimes import check_memory
 from derive.emit.c_memory import (
     BufferView,
     Memory,
@@ -148,8 +149,11 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
 
 def _real(cell: Cell, schedule: Schedule, real: Real, text: Banner) -> RealView:
     name = f"{cell.name}_{real.tag}"
-    memories = forward_memory(schedule), backward_memory(schedule)
     plans = schedule.forward, schedule.backward
+    memories = (
+        check_memory(schedule.forward, forward_memory(schedule)),
+        check_memory(schedule.backward, backward_memory(schedule)),
+    )
     structs = _structs(cell, schedule)
     passes = []
     for label, plan, memory in zip(("forward", "backward"), plans, memories, strict=True):

@@ -25,12 +25,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from derive.dataflow import memory_reads
 from derive.emit.c_syntax import c_names
 from derive.plan import Kind, Phase, Plan
 from derive.program import Array, Dim, Namer
 from derive.schedule import Schedule
 
-_WORKSPACE = "args->workspace + at."
+#: How the address of a buffer begins.
+WORKSPACE = "args->workspace + at."
 #: Rows of what is kept for one step.
 _ONE_STEP = "sizes->{B}"
 
@@ -179,7 +181,7 @@ class _Builder:
         """A piece of the workspace; the expression of its address."""
         name = self._namer(wanted)
         self.buffers.append(BufferView(name, rows, width))
-        return f"{_WORKSPACE}{name}"
+        return f"{WORKSPACE}{name}"
 
     def given(self, names: Iterable[str], place: str, moves: bool) -> None:
         """Arguments that are only read: all T steps of them where `moves`."""
@@ -243,7 +245,7 @@ class _Builder:
         zeroed = {self.stores[a.out][0]: self.width(self.table[a.out]) for a in sums}
         # Sums come first: there they stay when the next call has fewer or more steps.
         kept = {slot.at for slot in self.slots if slot.name in zeroed}
-        buffers = sorted(self.buffers, key=lambda b: f"{_WORKSPACE}{b.name}" not in kept)
+        buffers = sorted(self.buffers, key=lambda b: f"{WORKSPACE}{b.name}" not in kept)
         size_namer = Namer(self.names.values())
 
         def fill(text: str) -> str:
@@ -279,9 +281,7 @@ def _read_across(plan: Plan) -> tuple[dict[str, None], frozenset[str]]:
     phase_of = dict(plan.phase_of)
     for phase, stages in plan.phases:
         for stage in stages:
-            vectors = [name for group in stage.groups for name in group.vectors]
-            summed = [name for accumulator in stage.sums for name in accumulator.operands]
-            for name in (*stage.loads, *vectors, *summed):
+            for name in memory_reads(stage):
                 across.setdefault(name)
                 if phase is not phase_of.get(name, phase):
                     late.add(name)
@@ -424,7 +424,7 @@ def _add_seed(build: _Builder, seed: str, given: str) -> None:
     zeros = build.buffer(f"{build.names[seed]}_zeros", "chunk_rows", width)
     at, stride = f"{given} != NULL ? {given} : {zeros}", f"{given} != NULL ? {width} : 0"
     build.read[seed] = build.slot(seed, "source", at, stride, "0")
-    build.zero_seeds.append((given, zeros.removeprefix(_WORKSPACE), width))
+    build.zero_seeds.append((given, zeros.removeprefix(WORKSPACE), width))
 
 
 def _add_carry(build: _Builder, name: str, seed: str, d_state: str) -> None:

@@ -14,6 +14,7 @@ from keyword import iskeyword
 
 from derive import scalar
 from derive.emit.printer import rank
+from derive.errors import ProgramError
 from derive.program import Array, Map
 from derive.schedule import Accumulator, Group, Kind, Phase, Plan, Stage
 
@@ -93,8 +94,19 @@ class Flow:
     filled: tuple[str, ...] = ()
     scan: Scan | None = None
 
+    def places(self) -> tuple[tuple[str, tuple[Work, ...]], ...]:
+        """The lists by name, in the order in which they run."""
+        return (
+            ("once", self.once),
+            ("before", self.before),
+            ("step", self.step),
+            ("after", self.after),
+            ("sums", self.sums),
+            ("last", self.last),
+        )
+
     def works(self) -> tuple[Work, ...]:
-        return (*self.once, *self.before, *self.step, *self.after, *self.sums, *self.last)
+        return tuple(work for _, works in self.places() for work in works)
 
 
 def flow_of(plan: Plan) -> Flow:
@@ -113,6 +125,36 @@ def flow_of(plan: Plan) -> Flow:
         sums=_works(sums),
         last=_works(plan.stages(Phase.LAST)),
     )
+
+
+def check_flow(flow: Flow, given: Iterable[str]) -> Flow:
+    """The flow itself; ProgramError where a work reads what no earlier one made.
+
+    given: arrays from outside, those that the loop carries among them.
+    """
+    known = set(given)
+
+    def made(name: str) -> bool:
+        return name in known or (name in flow.packs and known.issuperset(flow.packs[name]))
+
+    def need(names: Iterable[str], reader: object) -> None:
+        if lost := [name for name in names if not made(name)]:
+            raise ProgramError(f"{lost[0]}: is read before it is there", facts=(f"by {reader}",))
+
+    for place, works in flow.places():
+        if place == "step" and flow.scan:
+            need((flow.scan.state, flow.scan.factor, flow.scan.offset), flow.scan)
+            known.add(flow.scan.after)
+        for work in works:
+            need(operands(work), work)
+            known.update(outs([work]))
+            if isinstance(work, Fill):
+                known.add(flow.packs[work.pack][work.place])
+    for pack, members in flow.packs.items():
+        if pack in known:  # what leaves the function may be taken out of a pack
+            known.update(members)
+    need((*sorted(flow.wanted), *(after for _, after in flow.carried)), "the caller")
+    return flow
 
 
 def _works(stages: Iterable[Stage]) -> tuple[Work, ...]:

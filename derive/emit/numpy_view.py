@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from derive import scalar
-from derive.emit.numpy_flow import Flow, flow_of, operands
+from derive.emit.numpy_flow import Flow, check_flow, flow_of, operands
 from derive.emit.numpy_function import Function, Loop, Result, Writer, carry, fit, signature
 from derive.emit.numpy_functions import helpers_for
 from derive.emit.numpy_hoist import hoist
@@ -44,9 +44,11 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
     """The text of `generated/numpy/NAME.py`."""
     single_flow, forward_flow = flow_of(schedule.forward), flow_of(schedule.forward)
     backward_flow = flow_of(schedule.backward)
+    given, given_back = (p.program.inputs for p in (schedule.forward, schedule.backward))
+    check_flow(single_flow, given)
     taken = (*forward_flow.table, *backward_flow.table)
-    backward_flow = _fast(backward_flow, (), taken)
-    forward_flow = _fast(forward_flow, schedule.split.saved, taken)
+    backward_flow = check_flow(_fast(backward_flow, (), taken), given_back)
+    forward_flow = check_flow(_fast(forward_flow, schedule.split.saved, taken), given)
     taken = (*taken, *forward_flow.table, *backward_flow.table)
     backward = Writer(schedule, backward_flow, {}, taken)
     forward = Writer(schedule, forward_flow, info.notes, taken)

@@ -112,8 +112,8 @@ def _power(base: Any, exponent: scalar.Expr) -> Bounded:
 
 def _sum(value: Bounded, axis: int) -> Bounded:
     length = value.shape[axis]
-    size = growth(length) * abs(value.value).sum(axis=axis)
-    return Bounded(value.value.sum(axis=axis), value.error.sum(axis=axis) + size)
+    size, error = (a.sum(axis=axis, keepdims=True) for a in (abs(value.value), value.error))
+    return Bounded(value.value.sum(axis=axis, keepdims=True), error + growth(length) * size)
 
 
 def _matmul(a: Any, b: Any) -> Bounded:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from derive import build, pipeline
 from derive.backend import Backend
 from derive.cell import Cell
-from derive.errors import BuildError
+from derive.errors import BuildError, InternalError
 from derive.kernel import Kernel
 from derive.verify.report import Row, not_run
 
@@ -51,6 +51,10 @@ class Building:
                 backend = self._side_by_side.submit(_backend, self._cell, target, texts, dtype)
                 self._waiting.append((target, dtype, backend))
 
+    def fail(self, target: str, error: Exception) -> None:
+        """A target that has no texts."""
+        self._rows.append(failed("build", target, error))
+
     def built(self) -> Built:
         """Waits for all of them. What could not be built is a row that failed."""
         kernels = []
@@ -76,7 +80,12 @@ def start_building(
         building.start(files, dtypes)
     else:
         for target in files:
-            building.start(pipeline.emit(cell, target), dtypes)
+            try:
+                texts = pipeline.emit(cell, target)
+            except InternalError as error:  # of one target: the others are checked all the same
+                building.fail(target, error)
+            else:
+                building.start(texts, dtypes)
     return building
 
 

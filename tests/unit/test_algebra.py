@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from derive import scalar
-from derive.algebra import MPMATH, NUMPY
+from derive.algebra import MPMATH, NUMPY, Algebra
+from derive.cell import Cell
+from derive.differentiate import forward, reverse
+from derive.program import Program, interpret
 from derive.verify.rounding import BOUNDED
 
 STEP = 2.0**-100
@@ -130,3 +133,72 @@ def test_a_running_error_bound_follows_the_branch_taken() -> None:
 def test_zeros_and_ones_do_not_round() -> None:
     exact = BOUNDED.array(np.array([0.1])) * 1.0 + np.array([0.0])
     assert exact.error.item() == 0
+
+
+# --- sums of what all rows share --------------------------------------------------------------
+
+#: {name: (parameters, an expression of them alone)}; each multiplies the state.
+REDUCTIONS = {
+    "sum": ("u: H", "sum(u)"),
+    "mean": ("u: H", "mean(u) * u"),
+    "layer_norm": ("u: H", "layer_norm(u)"),
+    "softmax": ("u: H", "exp(u) / sum(exp(u))"),
+    "norm": ("u: H", "u / sqrt(sum(u * u))"),
+    "width 1": ("u: 1", "sum(u) + mean(u) * layer_norm(u)"),
+    "fixed width": ("u: 3, v: H", "sum(u) * layer_norm(u - mean(v)) * 0.1 + 0 * u"),
+    "a product": ("u: P, A: H x P", "sum(A @ u) + mean(A.T @ (A @ u))"),
+    "a sum of sums": ("u: H, v: P", "sum(sum(u) * v) * u"),
+}
+SIZES = {"H": 4, "P": 3}
+ROWS = 2
+
+
+def differentiated(name: str) -> dict[str, Program]:
+    """The step of a cell that reduces a parameter, and its derivatives."""
+    params, expression = REDUCTIONS[name]
+    width = 3 if name == "fixed width" else "H"
+    step = Cell.parse(
+        f"cell c\ninput x: 1\nstate h: {width}\nparam {params}\n"
+        f"h' = tanh(h * ({expression}) + x)\noutput h'"
+    ).step
+    pulled = reverse(step.program).program
+    return {
+        "values": step.program,
+        "reverse": pulled,
+        "forward": forward(step.program).program,
+        "forward over reverse": forward(pulled).program,
+        "reverse over reverse": reverse(pulled).program,
+    }
+
+
+def given_to(program: Program) -> dict[str, Any]:
+    random = np.random.default_rng(3)
+    table = program.table()
+    found = {}
+    for name in program.inputs:
+        lengths = [SIZES[d] if isinstance(d, str) else d for d in table[name].shape]
+        found[name] = random.uniform(-1, 1, (ROWS, *lengths) if table[name].per_row else lengths)
+    return found
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_every_algebra_reduces_parameters_and_differentiates_that(name: str) -> None:
+    for what, program in differentiated(name).items():
+        given = given_to(program)
+
+        def run(algebra: Algebra, program: Program = program, **other: Any) -> dict[str, Any]:
+            arrays = {**given_to(program), **other}
+            return interpret(program, arrays, rows=ROWS, sizes=SIZES, algebra=algebra)
+
+        plain, bounded = run(NUMPY), run(BOUNDED)
+        complex_ = run(NUMPY, **{n: a + 0j for n, a in given.items()})
+        with mpmath.workdps(30):
+            precise = run(MPMATH)
+        for array in program.outputs:
+            wanted = np.array([float(v) for v in precise[array].flat]).reshape(plain[array].shape)
+            scale = max(1.0, float(np.max(abs(wanted))))
+            assert precise[array].shape == plain[array].shape == bounded[array].shape, what
+            assert np.max(abs(plain[array] - wanted)) < 1e-13 * scale, f"{what}: {array}"
+            assert np.max(abs(complex_[array] - wanted)) < 1e-13 * scale, f"{what}: {array}"
+            error = abs(bounded[array].value - wanted)
+            assert np.all(error <= (bounded[array].error + 1) * 2.0**-53), f"{what}: {array}"

@@ -13,7 +13,15 @@ import pytest
 
 import derive
 from derive import generate as module
-from derive.errors import ArgumentError, CellError, VerificationError
+from derive import pipeline
+from derive.cli import status
+from derive.errors import (
+    ArgumentError,
+    CellError,
+    InternalError,
+    ProgramError,
+    VerificationError,
+)
 from derive.generate import MANIFEST, generate, on_disk
 from derive.verify import Report, Row
 
@@ -75,6 +83,42 @@ def test_a_wrong_backward_pass_is_not_written(
     with pytest.raises(VerificationError):
         generate([elman], ("numpy",), tmp_path)
     assert paths(tmp_path) == set()
+
+
+def broken(cell: derive.Cell) -> dict[str, str]:
+    raise KeyError("d_o")
+
+
+def test_a_target_that_fails_says_so_and_that_the_other_may_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(pipeline._EMITTERS, "c", broken)
+    file, out = tmp_path / "elman.cell", tmp_path / "out"
+    file.write_text(ELMAN)
+    with pytest.raises(InternalError) as error:
+        generate([derive.load(file)], out=out)
+    text = str(error.value)
+    assert text.startswith("cell elman: the c target failed, which is a fault of derive")
+    assert "KeyError: 'd_o' (test_generate.py:" in text
+    assert "nothing was written, of no target" in text
+    assert error.value.hint == "--target numpy"
+    assert isinstance(error.value.__cause__, InternalError)
+    assert not out.exists()
+    assert status(["generate", str(file), "--out", str(out)]) == 1
+    assert "hint: --target numpy" in capsys.readouterr().err
+    generate([derive.load(file)], ("numpy",), out, verify=passing)
+    assert paths(out) == {"numpy/elman.py", MANIFEST}
+
+
+def test_a_stage_that_fails_is_told_as_a_fault_of_derive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rule(*_: object) -> None:
+        raise ProgramError("d_o: is read before it is there")
+
+    monkeypatch.setattr(pipeline, "_schedule", rule)
+    with pytest.raises(InternalError, match="scheduling failed") as error:
+        derive.emit(derive.Cell.parse(ELMAN.replace("elman", "elman_broken")), "numpy")
+    assert error.value.hint is None
+    assert "ProgramError: d_o: is read before it is there" in str(error.value)
 
 
 def test_manifest_names_every_file_with_its_digests(elman: derive.Cell, tmp_path: Path) -> None:

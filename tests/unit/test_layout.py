@@ -33,7 +33,7 @@ ORDER = """
     variants.rewriting variants.compose variants.vary_terms variants.vary variants.vary_text
     variants
     simplify formulas differentiate
-    plan phases stages saved schedule
+    plan dataflow phases stages saved schedule
     emit
     signature conversion arguments pieces stream backend remat build choice records tuned
     repeat kernel target_numpy direct fresh target_c pipeline bench.measure tuning

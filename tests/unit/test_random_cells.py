@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import random_cells
-from cases import LENGTHS, check_agreement, make
+from cases import BOUND, LENGTHS, check_agreement, forward, make, worst
 from test_c_target import kernel_of, poisoned  # noqa: F401 - a fixture
 
 from derive import pipeline
@@ -20,6 +20,11 @@ def cell_of(seed: int) -> Cell | None:
         return Cell.parse(random_cells.text(seed))
     except CellError:
         return None
+
+
+def learned(seed: int) -> Cell:
+    """A cell in which much depends on parameters alone."""
+    return Cell.parse(random_cells.shared_text(seed))
 
 
 def test_most_random_texts_are_cells() -> None:
@@ -43,3 +48,29 @@ def test_c_agrees_on_random_cells(seed: int) -> None:
     if cell := cell_of(seed):
         kernel = kernel_of(cell, "float64")
         check_agreement(kernel, make(cell, LENGTHS, seed % 2 == 1, seed, SIZES), SLACK)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_numpy_agrees_where_much_depends_on_parameters_alone(block: int) -> None:
+    for seed in range(10 * block, 10 * block + 10):
+        kernel = pipeline.compile(learned(seed), "numpy", "float64")
+        case = make(learned(seed), LENGTHS, seed % 2 == 1, seed, SIZES, 0.7)
+        check_agreement(kernel, case, SLACK)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1008))
+def test_c_agrees_where_much_depends_on_parameters_alone(seed: int) -> None:
+    """In chunks of a step or two, and in pieces: sums wait for the last of them."""
+    kernel = kernel_of(learned(seed), "float64", "-DDK_CHUNK_ROWS=4")
+    case = make(learned(seed), LENGTHS, seed % 2 == 1, seed, SIZES, 0.7)
+    check_agreement(kernel, case, SLACK)
+    grads = [
+        kernel.backward(forward(kernel, case, remat=remat), case.d_outputs, case.d_states)
+        for remat in (None, "time")
+    ]
+    assert worst(grads[1].params, grads[0].params) < SLACK * BOUND["float64"]
+
+
+def test_c_can_express_every_cell_in_which_much_depends_on_parameters_alone() -> None:
+    for seed in range(2000, 2025):
+        pipeline.emit(learned(seed), "c")

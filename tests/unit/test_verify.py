@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import derive
-from derive import build, scalar
+from derive import build, pipeline, scalar
 from derive.differentiate import Gradient
 from derive.errors import BuildError
 from derive.pipeline import differentiate, emit
@@ -350,3 +350,35 @@ def test_nan_and_infinity_fail_whatever_is_allowed(bad: float) -> None:
 def test_a_result_of_another_shape_fails() -> None:
     row = compared("c", "w", np.ones((2, 1)), np.ones(2), np.ones(2), 1.0, "")
     assert row == Row("c", "w", np.inf, 0.0, False, "shape (2, 1), not (2,)")
+
+
+def test_a_target_that_fails_is_a_row_and_the_other_is_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(cell: derive.Cell) -> dict[str, str]:
+        raise KeyError("d_o")
+
+    monkeypatch.setitem(pipeline._EMITTERS, "c", broken)
+    cell = derive.Cell.parse("cell small\ninput x: H\nstate h: H\nh' = tanh(h + x)\noutput h'")
+    report = verify(cell, quick=True)
+    (failure,) = report.failures
+    assert (failure.check, failure.where) == ("build", "c")
+    assert "the c target failed" in failure.bound
+    assert any(row.check == "forward" and row.where.startswith("numpy") for row in report.rows)
+
+
+#: What is reduced is a parameter: a number of the whole cell, not of a row.
+REDUCED = {
+    "softmax": "param u: H\np = exp(u) / sum(exp(u))\nh' = tanh(h * p + W @ x)",
+    "norm": "param v: H, g: 1\nh' = tanh(g * v / sqrt(sum(v * v)) * h + W @ x)",
+    "layer_norm": "param u: H\nh' = tanh(h * layer_norm(u) + W @ x)",
+    "of a product": "param A: H x P, u: P\nh' = tanh(h * sum(A @ u) + mean(u) * (W @ x))",
+}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_cells_that_reduce_a_parameter_pass_every_check(name: str) -> None:
+    text = f"cell reduced\ninput x: I\nstate h: H\n{REDUCED[name]}\noutput h'"
+    report = verify(derive.Cell.parse(text), targets=("numpy",))
+    assert report.ok, report
+    assert {"ulp", "second derivative"} <= {row.check for row in report.rows}

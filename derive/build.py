@@ -2,7 +2,7 @@
 
 In: generated sources ({relative path: text}).  Out: a ctypes.CDLL, or a BuildError.
 Not here: what the sources say (emit/), how their functions are called (targets.py).
-This is the only file that starts processes or loads machine code.
+This is the only file that starts processes; machine code is loaded in loading.py.
 
 The cache is a folder per key under the user's cache folder (DERIVE_CACHE_DIR overrides), and
 the key is a digest of everything the result depends on: sources, flags, compiler, processor.
@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from derive.errors import BuildError
+from derive.loading import FAST_MATH, REFUSED_FLAGS, load
 
 NATIVE = "-march=native"
 FLAGS = (
@@ -265,7 +266,7 @@ def _from_cache(key: str) -> ctypes.CDLL | None:
             return None
         for path in sorted(entry.glob("*.so")):
             if _distrust(path.stat()) is None and path.stem == _checksum(path):
-                library = _load(path)
+                library = load(path)
                 with contextlib.suppress(OSError):
                     os.utime(entry)  # read by _prune
                 return library
@@ -362,8 +363,8 @@ def _build(
     library = None
     if stored := _store(built, key):
         with contextlib.suppress(BuildError):
-            library = _load(stored)
-    library = library or _load(built)
+            library = load(stored)
+    library = library or load(built)
     shutil.rmtree(folder, ignore_errors=True)
     return library
 
@@ -452,19 +453,11 @@ def _refusal(failure: _Result, folder: Path, compiler: Compiler) -> BuildError:
             facts=facts,
             hint=f"set CC to one, or {INSTALL}",
         )
+    if REFUSED_FLAGS in failure.stderr:
+        shutil.rmtree(folder, ignore_errors=True)
+        return BuildError("the compiler was told to break arithmetic", facts=facts, hint=FAST_MATH)
     return BuildError(
         "the compiler refused the generated code",
         facts=(*facts, f"sources are kept in {folder}"),
         hint="this is a fault of derive unless $CC asks for something special: please report it",
     )
-
-
-def _load(path: Path) -> ctypes.CDLL:
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise BuildError(
-            "the compiled library does not load",
-            facts=(str(error),),
-            hint="if its folder forbids execution: export DERIVE_CACHE_DIR=/another/folder",
-        ) from error

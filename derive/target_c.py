@@ -25,10 +25,11 @@ import numpy as np
 from derive import direct
 from derive.arguments import Packed
 from derive.backend import Ready, Values
-from derive.build import FLAGS, compile_library
+from derive.build import FLAGS, compile_library, find_compiler
 from derive.direct import Direct, Place
 from derive.errors import BuildError
 from derive.fresh import Fresh, address, empty
+from derive.loading import check_arithmetic
 from derive.pieces import Sums
 from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Turn
@@ -70,6 +71,7 @@ class CBackend:
         the threads take part; None: all where that pays."""
         library = compile_library(files, flags=flags, defines=(f"DK_ONLY_{_TAGS[dtype].upper()}",))
         prefix = f"{signature.name}_{_TAGS[dtype]}"
+        check_arithmetic(library, f"{prefix}_self_test", " ".join(find_compiler().command))
         self._signature = signature
         self._dtype = np.dtype(dtype)
         self._threads = threads

@@ -76,6 +76,30 @@ TANH_DOUBLE = (
     "0x1.ac19000ce0477p-15",
 )
 
+#: Of the self-test: functions, the bits of an argument and of the value there, rounded to nearest.
+KNOWN_SINGLE = (
+    ("exp", 0x3F800000, 0x402DF854),  # at 1
+    ("expm1", 0x3A800000, 0x3A801001),  # at 2^-10
+    ("log", 0x40400000, 0x3F8C9F54),  # at 3
+    ("log1p", 0x3A800000, 0x3A7FE005),  # at 2^-10
+    ("tanh", 0x3E800000, 0x3E7ACBF5),  # at 1/4
+    ("tanh", 0x3FC00000, 0x3F67B7CC),  # at 3/2
+    ("sigmoid", 0xC1A00000, 0x310DA433),  # at -20
+    ("softplus", 0xC1A00000, 0x310DA433),  # at -20
+)
+KNOWN_DOUBLE = (
+    ("exp", 0x3FF0000000000000, 0x4005BF0A8B145769),
+    ("expm1", 0x3F50000000000000, 0x3F5002002AAD5577),
+    ("log", 0x4008000000000000, 0x3FF193EA7AAD030B),
+    ("log1p", 0x3F50000000000000, 0x3F4FFC00AA8AB110),
+    ("tanh", 0x3FD0000000000000, 0x3FCF597EA69A1C86),
+    ("tanh", 0x3FF8000000000000, 0x3FECF6F9786DF577),
+    ("sigmoid", 0xC034000000000000, 0x3E21B4865556B5D5),
+    ("softplus", 0xC034000000000000, 0x3E21B48655A5141E),
+)
+#: Divided by 3, these differ from their product with 1/3 rounded, in both precisions.
+DIVIDENDS = (5, 7, 10, 14, 17)
+
 COMPARISONS = (("less", "<"), ("less_equal", "<="), ("equal", "=="), ("not_equal", "!="))
 
 SINGLE: Context = {
@@ -102,6 +126,7 @@ SINGLE: Context = {
     "log_terms": tuple(f"{term}f" for term in reversed(LOG_SINGLE)),
     "tanh_terms": tuple(f"{term}f" for term in reversed(TANH_SINGLE)),
     "pow_expression": "(float)pow((double)lanes[i], exponent)",
+    "known": KNOWN_SINGLE,
 }
 
 DOUBLE: Context = {
@@ -128,6 +153,7 @@ DOUBLE: Context = {
     "log_terms": tuple(reversed(LOG_DOUBLE)),
     "tanh_terms": tuple(reversed(TANH_DOUBLE)),
     "pow_expression": "pow(lanes[i], exponent)",
+    "known": KNOWN_DOUBLE,
 }
 
 
@@ -151,6 +177,10 @@ def _complete(real: Context) -> Context:
     def shortest(value: Any) -> str:
         return f"{_single(float(value))}f" if suffix else repr(float(value))
 
+    def bits(value: float) -> str:
+        packed = struct.pack("<f" if suffix else "<d", value)
+        return word(int.from_bytes(packed, "little"))
+
     rounding = 3 << (mantissa - 1)
     functions = (
         ("sqrt", f"sqrt{suffix}(lanes[i])"),
@@ -166,6 +196,7 @@ def _complete(real: Context) -> Context:
         "vec": f"dk_{tag}",
         "word": f"dk_bits_{tag}",
         "mask": f"dk_mask_{tag}",
+        "integer": f"uint{width}_t",
         "comparisons": COMPARISONS,
         "one": literal(1.0),
         "two": literal(2.0),
@@ -189,6 +220,15 @@ def _complete(real: Context) -> Context:
         "leaky_slope": shortest(LEAKY_SLOPE),
         "selu_scale": shortest(SELU_SCALE),
         "selu_scale_alpha": shortest(SELU_SCALE * SELU_ALPHA),
+        "nan_bits": bits(math.nan),
+        "infinity_bits": bits(math.inf),
+        "three_quarters_bits": bits(0.75),
+        "minus_quarter_bits": bits(-0.25),
+        "quotients": {
+            "divisor": bits(3.0),
+            "pairs": tuple((bits(float(n)), bits(n / 3)) for n in DIVIDENDS),
+        },
+        "known_values": tuple((name, word(at), word(value)) for name, at, value in real["known"]),
         "lane_functions": functions,
         "interleavings": tuple(_interleaving(bits, bits // width) for bits in (128, 256, 512)),
     }

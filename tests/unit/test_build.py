@@ -525,14 +525,14 @@ def test_a_full_or_read_only_cache_is_done_without(
 def test_a_cache_that_forbids_execution_is_done_without(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = build._load
+    load = build.load
 
     def no_execution(path: Path) -> ctypes.CDLL:
         if cache in path.parents:
             raise BuildError("the compiled library does not load")
         return load(path)
 
-    monkeypatch.setattr(build, "_load", no_execution)
+    monkeypatch.setattr(build, "load", no_execution)
     assert answer() == 42
 
 
@@ -540,7 +540,7 @@ def test_a_library_that_does_not_load_is_told(tmp_path: Path) -> None:
     path = tmp_path / "text.so"
     path.write_text("no library")
     with pytest.raises(BuildError, match="the compiled library does not load"):
-        build._load(path)
+        build.load(path)
 
 
 @needs_compiler

@@ -98,7 +98,7 @@ def test_the_object_exports_what_the_header_declares_and_holds_no_data(
         *_, kind, symbol = line.split()
         kinds.setdefault(kind, set()).add(symbol)
     header = (folder / f"{name}.h").read_text()
-    declared = set(re.findall(r"^dk_status (\w+)\(", header, re.MULTILINE))
+    declared = set(re.findall(r"^(?:dk_status|int) (\w+)\(", header, re.MULTILINE))
     assert kinds["T"] == declared
     assert all(symbol.startswith(f"{name}_f") for symbol in declared)
     assert not kinds.keys() & {"D", "B", "C", "d", "b"}, "writable data"

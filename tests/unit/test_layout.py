@@ -35,7 +35,7 @@ ORDER = """
     simplify formulas differentiate
     plan dataflow phases stages saved schedule
     emit
-    signature conversion arguments pieces stream backend remat build choice records tuned
+    signature conversion arguments pieces stream backend remat loading build choice records tuned
     repeat kernel target_numpy direct fresh target_c pipeline bench.measure tuning
     checkpoint layer_sizes sequence rnn_cell layers weights
     machine verify inspect generate
@@ -64,6 +64,7 @@ HOMES = {
         "derive.build",
         "derive.direct",
         "derive.fresh",
+        "derive.loading",
         "derive.target_c",
         "derive.machine",
         "derive.bench",

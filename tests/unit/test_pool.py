@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import derive
+from derive.emit.header import render_header
+from derive.emit.render import environment
 from derive.signature import Sizes
 from derive.target_c import _pool
 
 TASK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t))
 #: Longer than any worker spins.
 ASLEEP = 0.2
+TESTS = Path(__file__).parents[1]
 
 Run = Callable[..., list[tuple[int, int]]]
 
@@ -118,3 +125,97 @@ def test_who_takes_part_depends_on_the_work(
     assert backend.default.team(sizes, params) == team
     if team == 2:
         assert backend.default._patient(sizes, params) == patient
+
+
+# --- The protocol: threads that are late at every step of it -----------------------------------
+
+#: So few numbers of calls that they wrap round all the time.
+FEW_NUMBERS = "-DDERIVE_POOL_NUMBERS=7"
+SANITIZE = "-fsanitize=thread"
+
+#: Faults of the protocol: what is replaced, and what sees it.
+FAULTS = {
+    "the members are read apart from the number": (
+        "turns",
+        "    return index < (call & 0xff) && __atomic_load_n(&pool.worker[index].done, "
+        "__ATOMIC_RELAXED) != call;",
+        """    static __thread size_t seen;
+    if (call == seen) {
+        return 0;
+    }
+    seen = call;
+    DERIVE_POOL_STEP();
+    return index < (pool.call & 0xff);""",
+    ),
+    "done before it is": (
+        "turns",
+        "        (void)pool.task(pool.args, &team);",
+        """        __atomic_store_n(&pool.worker[index].done, call, __ATOMIC_RELEASE);
+        (void)pool.task(pool.args, &team);""",
+    ),
+    "a member is not waited for": ("callers", "index = 1, spins = 0;", "index = 2, spins = 0;"),
+    "an old word comes again": ("turns", "!is_done(index, number << 8 | threads)", "1"),
+    "a child thinks it has its parent's threads": (
+        "forks",
+        "    memset(&pool, 0, sizeof pool);",
+        "",
+    ),
+}
+
+
+def program(folder: Path, *flags: str, fault: tuple[str, str] | None = None) -> Callable[..., int]:
+    """tests/c/pool.c with the pool, which delays its threads: its exit status, 1 where it hangs."""
+    text = environment().get_template("c/pool.c.j2").render()
+    if fault:
+        assert text.count(fault[0]) == 1
+        text = text.replace(*fault)
+    (folder / "derive_kernels.h").write_text(render_header())
+    (folder / "pool.c").write_text(text)
+    command = ["gcc", "-std=c11", "-O1", "-pthread", "-Wall", "-Wextra", "-Werror", f"-I{folder}"]
+    command += ["-include", str(TESTS / "c/pool_delays.h"), *flags, str(folder / "pool.c")]
+    command += [str(TESTS / "c/pool.c"), "-o", str(folder / "pool")]
+    subprocess.run(command, check=True)
+
+    def run(mode: str, calls: int, patience: float = 100) -> int:
+        command = [str(folder / "pool"), mode, str(calls)]
+        try:
+            return subprocess.run(
+                command, capture_output=True, timeout=patience, check=False
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return 1
+
+    return run
+
+
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+
+
+@needs_gcc
+@pytest.mark.parametrize("flags", [(), (FEW_NUMBERS,)], ids=["", "few numbers"])
+def test_late_threads_take_part_in_their_calls_alone(
+    tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    run = program(tmp_path, *flags)
+    assert [run(mode, 500) for mode in ("turns", "callers", "forks")] == [0, 0, 0]
+    assert [run("exits", 10**6) for _ in range(10)] == [0] * 10
+
+
+@needs_gcc
+def test_the_pool_has_no_race(tmp_path: Path) -> None:
+    run = program(tmp_path, SANITIZE)
+    assert [run(mode, 200) for mode in ("turns", "callers")] == [0, 0]
+
+
+@needs_gcc
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_the_protocol_is_seen(name: str, tmp_path: Path) -> None:
+    mode, *fault = FAULTS[name]
+    run = program(tmp_path, FEW_NUMBERS, fault=(fault[0], fault[1]))
+    assert run(mode, 2000, patience=3) != 0
+
+
+@pytest.mark.parametrize("mode", ["turns", "callers", "forks", "exits"])
+def test_kernels_of_different_teams_give_the_bits_of_one_thread(mode: str) -> None:
+    command = [sys.executable, str(TESTS / "pool_turns.py"), mode, "40"]
+    assert subprocess.run(command, timeout=300, check=False).returncode == 0

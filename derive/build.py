@@ -1,6 +1,7 @@
 """C text to a loaded library: find a compiler, compile, cache, load.
 
-In: generated sources ({relative path: text}).  Out: a ctypes.CDLL, or a BuildError.
+In: generated sources ({relative path: text}).  Out: a ctypes.CDLL, or a BuildError; one that is
+a ToolchainError is about this machine, any other about the sources.
 Not here: what the sources say (emit/), how their functions are called (targets.py).
 This is the only file that starts processes; machine code is loaded in loading.py.
 
@@ -35,7 +36,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from derive.errors import BuildError
+from derive.errors import BuildError, ToolchainError
 from derive.loading import FAST_MATH, REFUSED_FLAGS, load
 
 NATIVE = "-march=native"
@@ -60,6 +61,15 @@ CACHE_LIMIT = 256 * 2**20  # bytes; the entries used longest ago go first
 SECONDS_PER_COMMAND = 600
 LINES_SHOWN = 12
 
+# What compilers say when they broke down themselves, or the machine under them.
+BROKE_DOWN = (
+    "internal compiler error",
+    "unable to execute command",
+    "No space left on device",
+    "Cannot allocate memory",
+    "out of memory",
+)
+
 INSTALL = 'install one: apt install gcc libc6-dev, or pip install "derive-kernels[compiler]"'
 
 
@@ -77,11 +87,11 @@ class Compiler:
 
 
 def find_compiler() -> Compiler:
-    """$CC, else cc, gcc or clang on PATH, else the `ziglang` wheel; BuildError if none."""
+    """$CC, else cc, gcc or clang on PATH, else the `ziglang` wheel; ToolchainError if none."""
     if words := _split_cc(os.environ.get("CC", "")):
         program = shutil.which(words[0])
         if program is None:
-            raise BuildError(
+            raise ToolchainError(
                 f"$CC names a compiler that cannot be run: {words[0]}",
                 facts=(f"CC={os.environ['CC']}", "it is neither on PATH nor an executable file"),
                 hint="unset CC, or export CC=gcc",
@@ -92,7 +102,7 @@ def find_compiler() -> Compiler:
             return _compiler((os.path.abspath(program),), f"{name} on PATH")
     if zig := _zig():
         return _compiler((sys.executable, "-m", "ziglang", "cc"), "the ziglang wheel", zig)
-    raise BuildError(
+    raise ToolchainError(
         "no C compiler was found",
         facts=("looked for $CC, cc, gcc, clang and the Python package ziglang",),
         hint=INSTALL,
@@ -146,7 +156,7 @@ def _split_cc(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise BuildError(
+        raise ToolchainError(
             "$CC is not a command line", facts=(f"CC={text}", str(error)), hint="export CC=gcc"
         ) from error
 
@@ -352,7 +362,7 @@ def _build(
         for name, text in sources.items():
             _write(folder, name, text)
     except OSError as error:
-        raise BuildError(
+        raise ToolchainError(
             "the sources cannot be written to the temporary folder",
             facts=(f"{type(error).__name__}: {error}",),
             hint="make room, or export TMPDIR=/a/folder/with/room",
@@ -391,7 +401,8 @@ def _compile(
         if failure is None:
             return
         failures.append(failure)
-        if not any(sign in failure.stderr for sign in NATIVE_REFUSED):
+        refused = failure.returncode > 0
+        if not (refused and any(sign in failure.stderr for sign in NATIVE_REFUSED)):
             break
     raise _refusal(failures[-1], folder, compiler)
 
@@ -413,6 +424,10 @@ def _attempt(
             return failed[0]
     result = _run((*start, *(objects or units), "-o", library, *LINK_FLAGS), folder)
     return None if result.returncode == 0 and (folder / library).is_file() else result
+
+
+#: The status of a compiler that could not be started or did not end; a signal is negative too.
+NOT_ENDED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +453,7 @@ def _run(command: tuple[str, ...], cwd: Path | None) -> _Result:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return _Result(command, 1, "", str(error))
+        return _Result(command, NOT_ENDED, "", str(error))
     return _Result(command, done.returncode, done.stdout, done.stderr)
 
 
@@ -448,14 +463,23 @@ def _refusal(failure: _Result, folder: Path, compiler: Compiler) -> BuildError:
     facts = (f"command: {shlex.join(failure.command)}", *said[:LINES_SHOWN])
     if not _works(compiler):
         shutil.rmtree(folder, ignore_errors=True)
-        return BuildError(
+        return ToolchainError(
             f"{compiler.command[0]} ({compiler.origin}) is not a working C compiler",
             facts=facts,
             hint=f"set CC to one, or {INSTALL}",
         )
     if REFUSED_FLAGS in failure.stderr:
         shutil.rmtree(folder, ignore_errors=True)
-        return BuildError("the compiler was told to break arithmetic", facts=facts, hint=FAST_MATH)
+        return ToolchainError(
+            "the compiler was told to break arithmetic", facts=facts, hint=FAST_MATH
+        )
+    if failure.returncode < 0 or any(sign in failure.stderr for sign in BROKE_DOWN):
+        shutil.rmtree(folder, ignore_errors=True)
+        return ToolchainError(
+            f"{compiler.command[0]} ({compiler.origin}) broke down over the generated code",
+            facts=facts,
+            hint="make room, or try another: export CC=clang",
+        )
     return BuildError(
         "the compiler refused the generated code",
         facts=(*facts, f"sources are kept in {folder}"),

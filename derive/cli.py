@@ -25,6 +25,14 @@ _EPILOG = (
     "or a path to a .cell file."
 )
 
+_TARGET = click.option(
+    "--target",
+    default=",".join(TARGETS),
+    show_default=True,
+    metavar="T",
+    help="Which targets, with commas.",
+)
+
 _JOBS = click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -143,13 +151,7 @@ def _show(
 
 @_derive.command("generate", epilog=_EPILOG)
 @click.argument("cells", nargs=-1, metavar="[CELL ...]")
-@click.option(
-    "--target",
-    default=",".join(TARGETS),
-    show_default=True,
-    metavar="T",
-    help="What to generate, with commas.",
-)
+@_TARGET
 @click.option(
     "--out",
     default="generated",
@@ -171,6 +173,7 @@ def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: 
 
 @_derive.command("verify", epilog=_EPILOG)
 @click.argument("cells", nargs=-1, metavar="[CELL ...]")
+@_TARGET
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 @click.option(
     "--files",
@@ -183,7 +186,7 @@ def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: 
 @click.option("--functions", is_flag=True, help="The elementwise functions of C alone, in ulp.")
 @_JOBS
 def _verify(
-    cells: tuple[str, ...], as_json: bool, files: str, quick: bool, functions: bool,
+    cells: tuple[str, ...], target: str, as_json: bool, files: str, quick: bool, functions: bool,
     jobs: int | None,
 ) -> int:  # fmt: skip
     """Derive, emit and compile, and check the kernels against independent references.
@@ -194,7 +197,7 @@ def _verify(
 
     if functions:
         return verify.functions(as_json)
-    return verify.run(cells, as_json, files, quick, jobs)
+    return verify.run(cells, target, as_json, files, quick, jobs)
 
 
 @_derive.command("bench", epilog=_EPILOG)
@@ -270,6 +273,7 @@ def _flow(
 
 @_derive.command("watch", epilog=_EPILOG)
 @click.argument("file", type=click.Path(dir_okay=False))
+@_TARGET
 @click.option(
     "--out",
     default="generated",
@@ -277,11 +281,11 @@ def _flow(
     type=click.Path(file_okay=False),
     help="The folder for the files.",
 )
-def _watch(file: str, out: str) -> int:
+def _watch(file: str, target: str, out: str) -> int:
     """On each save of a .cell file: generate, verify, and tell what changed. Ctrl-C ends it."""
     from derive.commands import watch
 
-    return watch.run(file, out)
+    return watch.run(file, target, out)
 
 
 @_derive.command("diff", epilog=_EPILOG)

@@ -98,5 +98,10 @@ class BuildError(DeriveError):
     """No compiler was found, or it refused the generated text, or the result did not load."""
 
 
+class ToolchainError(BuildError):
+    """This machine cannot build: no compiler that works, no room, a folder that forbids
+    execution. It says nothing about the text that was to be built."""
+
+
 class VerificationError(DeriveError):
     """Generated kernels failed their verification; nothing was written."""

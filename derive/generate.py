@@ -16,13 +16,14 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from derive import pipeline
-from derive.errors import ArgumentError, InternalError, VerificationError
+from derive import build, pipeline
+from derive.errors import ArgumentError, InternalError, ToolchainError, VerificationError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -78,12 +79,16 @@ def generate(
     complete: bool = False,
     verify: Check | None = None,
 ) -> Result:
-    """Emit, compile and verify `cells`, then write their files; VerificationError writes none.
+    """Emit, compile and verify `cells`, then write all of their files or, with an error, none.
 
-    check: verify and write nothing, tell what differs on disk.  complete: `cells` are all that
+    VerificationError: a check failed.  ToolchainError: a target cannot be built on this machine.
+    ArgumentError: the folder cannot be written.
+    check: compile and write nothing, tell what differs on disk.  complete: `cells` are all that
     the folder is to hold.  verify: how reports are made; `derive.verify` one by one by default.
     """
     folder = Path(out)
+    if not check:
+        _find_compiler(targets)
     try:
         files = {cell: emitted(cell, targets) for cell in cells}
     except InternalError as error:
@@ -97,15 +102,35 @@ def generate(
         compared = (_compare(folder, path, text) for path, text in texts.items())
         return Result((), (), (*(d for d in compared if d), *stale), ())
     reports = tuple((verify or _one_by_one)(files))
-    if failed := [report for report in reports if not report.ok]:
+    if failed := [report for report in reports if report.failed]:
         raise VerificationError(
             "nothing was written: verification failed",
             facts=tuple(f"{r.name}: {len(r.failures)} of {len(r.rows)} checks" for r in failed),
             hint=f"derive verify {' '.join(report.name for report in failed)}",
         )
+    if missing := [row for report in reports for row in report.not_built]:
+        whys = (f"{row.where}: {row.bound.splitlines()[0]}" for row in missing)
+        raise _not_built(tuple(dict.fromkeys(whys)))
     written = _write_all(folder, texts)
     same = tuple(path for path in texts if path not in written)
     return Result(written, same, stale, reports)
+
+
+def _find_compiler(targets: Sequence[str]) -> None:
+    """ToolchainError before any work is done, where there is no compiler and C was asked for."""
+    if "c" in targets:
+        try:
+            build.find_compiler()
+        except ToolchainError as error:
+            raise _not_built((error.what, *error.facts)) from error
+
+
+def _not_built(facts: tuple[str, ...]) -> ToolchainError:
+    return ToolchainError(
+        "nothing was written: target c cannot be built on this machine",
+        facts=facts,
+        hint=f"{build.INSTALL}; or leave C out: --target numpy",
+    )
 
 
 def emitted(cell: Cell, targets: Sequence[str]) -> dict[str, str]:
@@ -248,33 +273,56 @@ def _sha256(text: str) -> str:
 
 
 def _write_all(folder: Path, texts: Mapping[str, str]) -> tuple[str, ...]:
-    """Write what differs, the manifest last. A reader sees an old file or a new one."""
-    written = []
-    for path, text in texts.items():
-        if _read(folder / path) != text:
-            try:
-                _write(folder / path, text)
-            except OSError as error:
-                raise ArgumentError(
-                    f"{folder / path} cannot be written: {error.strerror}",
-                    hint="derive generate --out another/folder",
-                ) from error
-            written.append(path)
-    return tuple(written)
+    """Write what differs: all of it or, with an ArgumentError, nothing.
+
+    Every text is on the disk, beside its place, before the first is moved there; what was moved
+    is taken back if one cannot be. A reader sees an old file or a new one.
+    """
+    changed = [path for path, text in texts.items() if _read(folder / path) != text]
+    with ExitStack() as undo:
+        path = ""
+        try:
+            staged = []
+            for path in changed:
+                staged.append((_stage(folder / path, texts[path], undo), folder / path))
+            for part, place in staged:
+                path = str(place.relative_to(folder))
+                _move(part, place, undo)
+        except OSError as error:
+            raise ArgumentError(
+                f"{folder / path} cannot be written: {error.strerror}",
+                facts=("nothing was written",),
+                hint="derive generate --out another/folder",
+            ) from error
+        undo.pop_all()
+    return tuple(changed)
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
+def _stage(place: Path, text: str, undo: ExitStack) -> Path:
+    """The text in a file of its own, in the folder of `place`."""
+    for parent in reversed(place.parents):
+        if not parent.exists():
+            parent.mkdir(exist_ok=True)
+            undo.callback(_quietly, parent.rmdir)
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+    part = Path(name)
+    undo.callback(_quietly, part.unlink)
+    with open(handle, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+    part.chmod(0o666 & ~_umask())
+    return part
+
+
+def _move(part: Path, place: Path, undo: ExitStack) -> None:
+    """Put a staged file in its place, and keep the old one until all are there."""
+    old = place.read_bytes() if place.is_file() else None
+    os.replace(part, place)
+    undo.callback(_quietly, place.unlink if old is None else partial(place.write_bytes, old))
+
+
+def _quietly(action: Callable[[], object]) -> None:
+    with suppress(OSError):
+        action()
 
 
 def _umask() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from derive.errors import BuildError
+from derive.errors import BuildError, ToolchainError
 
 #: In the header's message about such flags (templates/c/derive_kernels.h.j2).
 REFUSED_FLAGS = "compile without -ffast-math"
@@ -38,7 +38,9 @@ def load(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
-        raise BuildError(
+        # A symbol that is missing is the sources' fault, anything else this machine's.
+        kind = BuildError if "symbol" in str(error) else ToolchainError
+        raise kind(
             "the compiled library does not load",
             facts=(str(error),),
             hint="if its folder forbids execution: export DERIVE_CACHE_DIR=/another/folder",

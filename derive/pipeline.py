@@ -36,6 +36,8 @@ from derive.signature import Signature
 
 TARGETS = ("numpy", "c")
 DTYPES = ("float32", "float64")
+#: What the files of a target end in, that of the code first.
+SUFFIXES = {"numpy": (".py",), "c": (".c", ".h")}
 #: Cells whose results are remembered, so that the stages share their work.
 _REMEMBERED = 64
 
@@ -148,14 +150,35 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ArgumentError(f"threads must be a positive integer, not {threads!r}")
     text = emit(cell, target)
-    backend: Backend
-    if target == "numpy":
-        from derive.target_numpy import NumpyBackend
+    made = (
+        _c_backend(cell, text, name, threads)
+        if target == "c"
+        else backend(cell, target, text, name)
+    )
+    return Kernel(signature(cell), made, name, target=target)
 
-        backend = NumpyBackend(text, signature(cell))
-    else:
-        backend = _c_backend(cell, text, name, threads)
-    return Kernel(signature(cell), backend, name, target=target)
+
+def backend(cell: Cell, target: str, files: Mapping[str, str], dtype: str) -> Backend:
+    """What given texts {path: text} compile to, with one thread and not tuned.
+
+    They need not be those that `emit` gives: whatever is wrong with them may raise anything.
+    """
+    return _BACKENDS[target](cell, files, dtype)
+
+
+def _numpy_backend(cell: Cell, files: Mapping[str, str], dtype: str) -> Backend:
+    from derive.target_numpy import NumpyBackend
+
+    return NumpyBackend(files, signature(cell))
+
+
+def _plain_c_backend(cell: Cell, files: Mapping[str, str], dtype: str) -> Backend:
+    from derive.target_c import CBackend
+
+    return CBackend(files, signature(cell), dtype)
+
+
+_BACKENDS = {"numpy": _numpy_backend, "c": _plain_c_backend}
 
 
 def _c_backend(cell: Cell, text: Mapping[str, str], dtype: str, threads: int) -> Backend:

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from derive.commands import console, many, report
-from derive.commands.select import cells_of
-from derive.errors import ArgumentError
+from derive.commands.select import cells_of, targets_of
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(texts: Sequence[str], target: str, out: str, check: bool, jobs: int | None) -> int:
-    targets = _targets(target)
+    targets = targets_of(target)
     cells = cells_of(texts)
     for cell in cells:
         _mention(cell)
@@ -48,16 +47,6 @@ def _verified(item: tuple[Cell, Mapping[str, str]]) -> Report:
     from derive.generate import verified
 
     return verified(*item)
-
-
-def _targets(text: str) -> tuple[str, ...]:
-    from derive.pipeline import TARGETS
-
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in TARGETS:
-            raise ArgumentError(f"unknown target {name!r}", facts=(f"known: {', '.join(TARGETS)}",))
-    return names
 
 
 def _mention(cell: Cell) -> None:

@@ -1,6 +1,8 @@
-"""CELL on the command line -> a Cell, and a line about the parameters that it infers.
+"""CELL and --target on the command line -> a Cell, targets, and a line about the parameters that
+a cell infers.
 
-In: `lstm`, `lstm:peephole=true`, or a path to a `.cell` file.  Out: a Cell; DeriveError.
+In: `lstm`, `lstm:peephole=true`, or a path to a `.cell` file; `numpy,c`.  Out: a Cell, names of
+targets; DeriveError.
 Not here: the catalogue (cells/), reading the file (cell.py).
 """
 
@@ -66,6 +68,17 @@ def cells_of(texts: Sequence[str]) -> tuple[Cell, ...]:
                 hint="rename one: the name stands in its first line",
             )
     return tuple(found.values())
+
+
+def targets_of(text: str) -> tuple[str, ...]:
+    """Targets with commas."""
+    from derive.pipeline import TARGETS
+
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in TARGETS:
+            raise ArgumentError(f"unknown target {name!r}", facts=(f"known: {', '.join(TARGETS)}",))
+    return names
 
 
 def is_path(text: str) -> bool:

@@ -53,7 +53,11 @@ def run(
         _opened(cell.name, shown)
     else:
         console.result(shown)
-    return 0 if report is None or report.ok else 1
+    if report is None:
+        return 0
+    from derive.commands.report import status
+
+    return status((report,))
 
 
 _EXAMPLE = "--shapes 100,32,128,128"

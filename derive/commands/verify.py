@@ -14,30 +14,33 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from derive.commands import console, many, report
-from derive.commands.select import cells_of
+from derive.commands.select import cells_of, targets_of
 
 if TYPE_CHECKING:
     from derive.cell import Cell
     from derive.verify import Report
 
-_Item = tuple["Cell", str, bool]
+_Item = tuple["Cell", tuple[str, ...], str, bool]
 
 
-def run(texts: Sequence[str], as_json: bool, folder: str, quick: bool, jobs: int | None) -> int:
-    items = [(cell, folder, quick) for cell in cells_of(texts)]
+def run(
+    texts: Sequence[str], targets: str, as_json: bool, folder: str, quick: bool, jobs: int | None
+) -> int:
+    chosen = targets_of(targets)
+    items = [(cell, chosen, folder, quick) for cell in cells_of(texts)]
     found = many.each("verifying", _verified, items, lambda item: item[0].name, jobs)
     reports = [one for pair in found for one in pair]
     ok = all(one.ok for one in reports)
     if as_json:
         data = {"ok": ok, "reports": [one.as_dict() for one in reports]}
         console.result(json.dumps(data, indent=2))
-        return 0 if ok else 1
+        return report.status(reports)
     if len(reports) > 1:
         console.result(report.summary(reports))
     for one in reports:
         if len(reports) == 1 or not one.ok:
             console.result(("\n" if len(reports) > 1 else "") + one.text())
-    return 0 if ok else 1
+    return report.status(reports)
 
 
 def functions(as_json: bool) -> int:
@@ -61,10 +64,11 @@ def _verified(item: _Item) -> tuple[Report, ...]:
     from derive.generate import emitted, on_disk
     from derive.verify import verify, verify_files
 
-    cell, folder, quick = item
-    reports = [verify(cell, quick=quick)]
+    cell, targets, folder, quick = item
+    reports = [verify(cell, targets=targets, quick=quick)]
     there = on_disk(cell, folder)
     if there is not None:
+        there = {path: text for path, text in there.items() if path.partition("/")[0] in targets}
         targets = tuple(dict.fromkeys(path.partition("/")[0] for path in there))
         wanted = emitted(cell, targets)
         if there != wanted:

@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from derive.verify import Report
 
 
-def run(file: str, out: str) -> int:
+def run(file: str, target: str, out: str) -> int:
     from derive import watch
     from derive.generate import generate
     from derive.verify import verify
 
+    targets = select.targets_of(target)
+
     def verified(files: Mapping[Cell, Mapping[str, str]]) -> list[Report]:
-        return [verify(cell, quick=True) for cell in files]
+        return [verify(cell, targets=targets, quick=True) for cell in files]
 
     def work(cell: Cell) -> None:
         select.announce(cell)
         console.say(f"{time.strftime('%H:%M:%S')} {cell.name}: generating and verifying")
-        generate((cell,), ("numpy", "c"), out, verify=verified)
+        generate((cell,), targets, out, verify=verified)
 
     try:
         for found in watch.rounds(Path(file), work):

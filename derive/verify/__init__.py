@@ -26,8 +26,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from derive import pipeline
 from derive.cell import Cell
 from derive.differentiate import Gradient
+from derive.errors import ArgumentError
 from derive.kernel import Kernel
 from derive.verify.report import Report as Report
 from derive.verify.report import Row as Row
@@ -52,9 +54,16 @@ def verify(
     kernels: these instead of compiling `targets`.  quick: fewer points and sizes, a sample of
     the mutants, no second derivatives.  progress: called with (what comes next, done, total).
     One seed gives one report.
-    """
-    from derive import pipeline
 
+    `report.ok` speaks of everything that was asked for: it is False where a check failed, and
+    where a kernel cannot be built on this machine (`report.not_built`). Without a C compiler ask
+    for targets=("numpy",). Raises ArgumentError for an unknown target or dtype, or for none.
+    """
+    if kernels is None:
+        targets = _some_of(targets, pipeline.TARGETS, "target")
+    elif not kernels:
+        raise ArgumentError("no kernel to verify was given")
+    dtypes = _some_of(dtypes, pipeline.DTYPES, "dtype")
     session = Session(
         pipeline.differentiate(cell), cell.name, cell.output_keys, seed, quick, progress
     )
@@ -90,11 +99,10 @@ def verify_files(
     """The kernels that given texts make, {path: text}: are they kernels of this cell?
 
     The texts are run. They may have been edited by hand; whatever is wrong with them, down to
-    not compiling, is a row that failed.  program: with the checks of the derived gradient, as
-    `verify` has them.
+    not compiling, is a row that failed, and so is a file of no target or of another cell.
+    program: with the checks of the derived gradient, as `verify` has them.
     """
-    from derive import pipeline
-
+    dtypes = _some_of(dtypes, pipeline.DTYPES, "dtype")
     gradient = pipeline.differentiate(cell)
     parts = ("program", "kernels") if program else ("kernels",)
     session = Session(gradient, cell.name, cell.output_keys, seed, quick, progress, parts)
@@ -105,3 +113,18 @@ def verify_files(
     session.add(built.rows)
     session.kernels(built.kernels)
     return session.report()
+
+
+def _some_of(values: Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:
+    """One or several of `known`; a bare name stands for the only one."""
+    chosen = (values,) if isinstance(values, str) else tuple(dict.fromkeys(values))
+    for value in chosen:
+        if value not in known:
+            raise ArgumentError(f"unknown {what} {value!r}", facts=(f"known: {', '.join(known)}",))
+    if not chosen:
+        raise ArgumentError(
+            f"no {what} to verify was given",
+            facts=(f"known: {', '.join(known)}",),
+            hint="derive.verify.verify_program(derive.differentiate(cell))",
+        )
+    return chosen

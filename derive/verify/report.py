@@ -16,6 +16,8 @@ import numpy as np
 #: Both sides of a comparison round, and a kernel may use other formulas than the Program does:
 #: a result may be this many times as far off as the running error bound of one computation.
 SAFETY = 4.0
+#: The check of rows about a kernel that could not be made.
+BUILD = "build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Row:
     """One verdict. `where`: the target and the array; `bound`: where `allowed` comes from.
 
     ok is None where the check could not run; `observed` and `allowed` are None then, and
-    `bound` says why.
+    `bound` says why. Such a row of the check `build` is a kernel that was asked for and that this
+    machine cannot build.
     """
 
     check: str
@@ -45,8 +48,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Every check that ran passed, and some ran."""
-        return not self.failures and any(row.ok for row in self.rows)
+        """Every check that ran passed, some ran, and every kernel asked for was built."""
+        return not self.failed and not self.not_built
+
+    @property
+    def failed(self) -> bool:
+        """A check failed, or there was none although everything could be built."""
+        nothing = not self.not_built and not any(row.ok for row in self.rows)
+        return bool(self.failures) or nothing
 
     @property
     def failures(self) -> tuple[Row, ...]:
@@ -54,7 +63,14 @@ class Report:
 
     @property
     def not_run(self) -> tuple[Row, ...]:
-        return tuple(row for row in self.rows if row.ok is None)
+        """Checks that do not apply to this cell."""
+        return tuple(row for row in self.rows if row.ok is None and row.check != BUILD)
+
+    @property
+    def not_built(self) -> tuple[Row, ...]:
+        """Kernels that were asked for and that this machine cannot build: nothing is known of
+        them. `where` is the target and the dtype, `bound` says why."""
+        return tuple(row for row in self.rows if row.ok is None and row.check == BUILD)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; a number that JSON has no word for is its text."""
@@ -79,7 +95,7 @@ class Report:
         shown = self.rows if every_row else _summary(self.rows)
         cells = [("check", "where", "observed", "allowed", "")]
         cells += [
-            (row.check, row.where, _number(row.observed), _number(row.allowed), _verdict(row))
+            (row.check, row.where, _number(row.observed), _number(row.allowed), verdict(row))
             for row in shown
         ]
         wide = [max(len(cell[k]) for cell in cells) for k in range(4)]
@@ -92,11 +108,19 @@ class Report:
         lines += ["", "where the bounds come from", *(f"  {bound}" for bound in bounds)]
         if self.notes:
             lines += ["", *(f"note: {note}" for note in self.notes)]
-        ran = len(self.rows) - len(self.not_run)
+        return "\n".join([*lines, "", f"{self.name}: {self.summary} (seed {self.seed})"])
+
+    @property
+    def summary(self) -> str:
+        """The verdict in some words."""
+        ran = sum(row.ok is not None for row in self.rows)
         verdict = f"{len(self.failures)} of {ran} checks FAILED" if self.failures else ""
         verdict = verdict or (f"{ran} checks passed" if ran else "no check ran")
-        missing = f", {len(self.not_run)} not run" if self.not_run else ""
-        return "\n".join([*lines, "", f"{self.name}: {verdict}{missing} (seed {self.seed})"])
+        if self.not_run:
+            verdict += f", {len(self.not_run)} not run"
+        if self.not_built:
+            verdict += f", NOT BUILT: {', '.join(row.where for row in self.not_built)}"
+        return verdict
 
     def _repr_html_(self) -> str:
         return str(import_module("derive.inspect.notebook").html(self))
@@ -125,8 +149,10 @@ def _use(row: Row) -> float:
     return row.observed / row.allowed if row.observed and row.allowed else 0.0
 
 
-def _verdict(row: Row) -> str:
-    return "not run" if row.ok is None else "ok" if row.ok else "FAILED"
+def verdict(row: Row) -> str:
+    if row.ok is None:
+        return "NOT BUILT" if row.check == BUILD else "not run"
+    return "ok" if row.ok else "FAILED"
 
 
 def _number(value: float | None) -> str:

@@ -1,21 +1,28 @@
 """Kernels to verify: compiled from a cell, or made of given texts.
 
 In: a cell and targets, or {path: text}.  Out: kernels, and rows for what could not be built.
-Not here: what is checked of them.
+Not here: what is checked of them, how a target's texts become a backend (pipeline.py).
+
+Everything that was asked for, a target or a file, becomes kernels, or a row that says why not:
+one that failed where the texts are wrong, one of `not_built` where this machine cannot build.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from derive import build, pipeline
 from derive.backend import Backend
 from derive.cell import Cell
-from derive.errors import BuildError, InternalError
+from derive.errors import InternalError, ToolchainError
 from derive.kernel import Kernel
-from derive.verify.report import Row, not_run
+from derive.verify.report import BUILD, Row, not_run
+
+#: What the C files of all cells share, by the names of their files.
+SHARED = ("derive_kernels.h",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +41,33 @@ class Building:
         self._waiting: list[tuple[str, str, Future[Backend]]] = []
         self._rows: list[Row] = []
 
-    def start(self, files: Mapping[str, str], dtypes: Sequence[str]) -> None:
-        """Kernels of given texts: `.py` is the NumPy target, `.c` and `.h` are the C target.
+    def start(self, target: str, files: Mapping[str, str], dtypes: Sequence[str]) -> None:
+        """Kernels of one target, of texts {path: text}."""
+        if wrong := [failed(BUILD, target, why) for why in _complaints(self._cell, target, files)]:
+            self._rows += wrong
+            return
+        if target == "c" and (why := _no_compiler()):
+            self._rows += [not_run(BUILD, f"c {dtype}", why) for dtype in dtypes]
+            return
+        for dtype in dtypes:
+            made = self._side_by_side.submit(pipeline.backend, self._cell, target, files, dtype)
+            self._waiting.append((target, dtype, made))
 
-        Without a C compiler the rows say so.
-        """
-        python = {path: text for path, text in files.items() if path.endswith(".py")}
-        c = {path: text for path, text in files.items() if path.endswith((".c", ".h"))}
-        for target, texts in (("numpy", python), ("c", c)):
-            if not texts:
-                continue
-            if target == "c" and (why := _no_compiler()):
-                self._rows += [not_run("build", f"c {dtype}", why) for dtype in dtypes]
-                continue
-            for dtype in dtypes:
-                backend = self._side_by_side.submit(_backend, self._cell, target, texts, dtype)
-                self._waiting.append((target, dtype, backend))
-
-    def fail(self, target: str, error: Exception) -> None:
-        """A target that has no texts."""
-        self._rows.append(failed("build", target, error))
+    def refuse(self, what: str, why: Exception | str) -> None:
+        """A file that is of no target, or a target that has no texts."""
+        self._rows.append(failed(BUILD, what, why))
 
     def built(self) -> Built:
-        """Waits for all of them. What could not be built is a row that failed."""
+        """Waits for all of them. What could not be built is a row."""
         kernels = []
         rows = list(self._rows)
         for target, dtype, waiting in self._waiting:
             try:
                 backend = waiting.result()
+            except ToolchainError as error:
+                rows.append(not_run(BUILD, f"{target} {dtype}", str(error)))
             except Exception as error:  # the text may not be ours: whatever it raises is a verdict
-                rows.append(failed("build", f"{target} {dtype}", error))
+                rows.append(failed(BUILD, f"{target} {dtype}", error))
             else:
                 signature = pipeline.signature(self._cell)
                 kernels.append(Kernel(signature, backend, dtype, target=target))
@@ -76,37 +80,61 @@ def start_building(
 ) -> Building:
     """A kernel for each dtype, of texts {path: text}, or of what is emitted for some targets."""
     building = Building(cell)
-    if isinstance(files, Mapping):
-        building.start(files, dtypes)
-    else:
+    if not isinstance(files, Mapping):
         for target in files:
             try:
                 texts = pipeline.emit(cell, target)
             except InternalError as error:  # of one target: the others are checked all the same
-                building.fail(target, error)
+                building.refuse(target, error)
             else:
-                building.start(texts, dtypes)
+                building.start(target, texts, dtypes)
+        return building
+    known = {suffix: target for target, ends in pipeline.SUFFIXES.items() for suffix in ends}
+    by_target: dict[str, dict[str, str]] = {}
+    for path, text in files.items():
+        suffix = PurePosixPath(path).suffix
+        if suffix in known:
+            by_target.setdefault(known[suffix], {})[path] = text
+        else:
+            building.refuse(path, f"no target has {suffix or 'such'} files: {', '.join(known)}")
+    if not files:
+        building.refuse("files", "there are none")
+    for target, texts in by_target.items():
+        building.start(target, texts, dtypes)
     return building
 
 
-def failed(check: str, where: str, error: Exception) -> Row:
-    reason = f"{type(error).__name__}: {error}"
+def _complaints(cell: Cell, target: str, files: Mapping[str, str]) -> Iterator[str]:
+    """Why the files are not those of one kernel of the cell."""
+    suffixes = pipeline.SUFFIXES.get(target)
+    if suffixes is None:
+        yield f"nothing makes kernels of {', '.join(files)}: see derive.pipeline.SUFFIXES"
+        return
+    code = suffixes[0]
+    own = [path for path in files if path.endswith(code) and _is_of(cell, path)]
+    if not own:
+        yield f"{cell.name}{code} is missing; given: {', '.join(files) or 'nothing'}"
+    elif len(own) > 1:
+        yield f"there may be one {cell.name}{code}, not {', '.join(own)}"
+    for path in files:
+        if not _is_of(cell, path) and PurePosixPath(path).name not in SHARED:
+            yield f"{path} is no file of {cell.name}: nothing would be checked of it"
+        elif not path.endswith(suffixes):
+            yield f"{path} is no file of a kernel: they end in {', '.join(suffixes)}"
+
+
+def _is_of(cell: Cell, path: str) -> bool:
+    return PurePosixPath(path).stem == cell.name
+
+
+def failed(check: str, where: str, error: Exception | str) -> Row:
+    reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     return Row(check, where, float("inf"), 0.0, False, reason)
 
 
 def _no_compiler() -> str:
     try:
         build.find_compiler()
-    except BuildError as error:
+    except ToolchainError as error:
         return error.what
     return ""
-
-
-def _backend(cell: Cell, target: str, texts: Mapping[str, str], dtype: str) -> Backend:
-    if target == "numpy":
-        from derive.target_numpy import NumpyBackend
-
-        return NumpyBackend(texts, pipeline.signature(cell))
-    from derive.target_c import CBackend
-
-    return CBackend(texts, pipeline.signature(cell), dtype, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from derive import build
-from derive.errors import BuildError
+from derive.errors import BuildError, ToolchainError
 
 SOURCES = {
     "answer.c": '#include "deep/part.h"\nint answer(void) { return part() + VALUE; }\n',
@@ -210,9 +211,43 @@ def test_a_full_disk_is_not_blamed_on_the_compiler(
 
     path = script(tmp_path / "compiler", "echo No space left on device >&2; exit 1")
     monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
-    with pytest.raises(BuildError, match="No space left on device") as caught:
+    with pytest.raises(ToolchainError, match="No space left on device") as caught:
         build.compile_library({"refused.c": ""}, compiler=build._compiler((str(path),), "test"))
-    assert caught.value.what == "the compiler refused the generated code"
+    assert caught.value.what == f"{path} (test) broke down over the generated code"
+
+
+BREAKDOWNS = {
+    "crash": "kill -SEGV $$",
+    "internal error": "echo 'cc: internal compiler error: Killed' >&2; exit 4",
+    "full disk": "echo 'error writing to /tmp/x.s: No space left on device' >&2; exit 1",
+    "hang": "exec sleep 30",
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("how", BREAKDOWNS)
+def test_a_compiler_that_breaks_down_over_one_text_is_not_the_fault_of_the_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    real = build.find_compiler()
+    works = f'case "$*" in *probe.c*) exec {shlex.join(real.command)} "$@";; esac'
+    path = script(tmp_path / "fragile", f"{works}\n{BREAKDOWNS[how]}")
+    limit = 5 if how == "hang" else build.SECONDS_PER_COMMAND  # the probe is compiled too
+    monkeypatch.setattr(build, "SECONDS_PER_COMMAND", min(limit, 2))
+    with pytest.raises(ToolchainError) as caught:
+        build.compile_library(SOURCES, compiler=build._compiler((str(path),), "test"))
+    assert caught.value.what == f"{path} (test) broke down over the generated code"
+
+
+@needs_compiler
+def test_a_text_that_does_not_compile_or_load_is_not_the_fault_of_the_machine() -> None:
+    for text in (
+        "int wrong(",
+        "int missing_function(void); int f(void) { return missing_function(); }",
+    ):
+        with pytest.raises(BuildError) as caught:
+            build.compile_library({"refused.c": text}, flags=FAST)
+        assert type(caught.value) is BuildError
 
 
 @needs_compiler
@@ -346,7 +381,7 @@ def test_a_cc_that_cannot_be_started_is_told(
     path.write_text("no program at all")
     path.chmod(0o755)
     monkeypatch.setenv("CC", str(path))
-    with pytest.raises(BuildError, match="is not a working C compiler"):
+    with pytest.raises(ToolchainError, match="is not a working C compiler"):
         build.compile_library(SOURCES)
 
 
@@ -539,7 +574,7 @@ def test_a_cache_that_forbids_execution_is_done_without(
 def test_a_library_that_does_not_load_is_told(tmp_path: Path) -> None:
     path = tmp_path / "text.so"
     path.write_text("no library")
-    with pytest.raises(BuildError, match="the compiled library does not load"):
+    with pytest.raises(ToolchainError, match="the compiled library does not load"):
         build.load(path)
 
 

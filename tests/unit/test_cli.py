@@ -180,6 +180,55 @@ def test_verify_checks_edited_files_as_they_stand(
     assert f"elman ({out})" in report
 
 
+NO_COMPILER = [
+    (("generate", "ELMAN", "--out", "OUT"), 2),
+    (("generate", "ELMAN", "--out", "OUT", "--target", "c"), 2),
+    (("generate", "ELMAN", "--out", "OUT", "--target", "numpy"), 0),
+    (("verify", "ELMAN", "--quick", "--files", "OUT"), 2),
+    (("verify", "ELMAN", "--quick", "--files", "OUT", "--json"), 2),
+    (("verify", "ELMAN", "rnn", "--quick", "--jobs", "1", "--files", "OUT"), 2),
+    (("verify", "ELMAN", "--quick", "--files", "OUT", "--target", "c"), 2),
+    (("verify", "ELMAN", "--quick", "--files", "OUT", "--target", "numpy"), 0),
+    (("show", "ELMAN", "--stage", "cell", "--verify"), 2),
+]
+
+
+@pytest.mark.parametrize("compiler", ["/nonexistent", "false"])
+@pytest.mark.parametrize(("arguments", "wanted"), NO_COMPILER)
+def test_a_target_that_cannot_be_built_here_is_never_good(
+    capsys: pytest.CaptureFixture[str],
+    elman: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    wanted: int,
+    compiler: str,
+) -> None:
+    monkeypatch.setenv("CC", compiler)
+    out = tmp_path / "out"
+    words = {"ELMAN": elman, "OUT": str(out)}
+    status, printed, err = run(capsys, *(words.get(word, word) for word in arguments))
+    assert status == wanted
+    assert "Traceback" not in err
+    if wanted == 2:
+        assert "--target numpy" in err or ("show" in arguments and "NOT BUILT" in printed)
+        assert compiler in err
+        assert not out.exists()
+    if "--json" in arguments:
+        assert json.loads(printed)["ok"] is False
+
+
+def test_a_kernel_of_which_a_file_is_gone_is_not_good(
+    capsys: pytest.CaptureFixture[str], elman: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run(capsys, "generate", elman, "--out", str(out))[0] == 0
+    (out / "c" / "elman.c").unlink()
+    status, report, _ = run(capsys, "verify", elman, "--quick", "--files", str(out))
+    assert status == 1
+    assert "elman.c is missing" in report
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     from derive import __version__
 

@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,7 @@ from derive.errors import (
     CellError,
     InternalError,
     ProgramError,
+    ToolchainError,
     VerificationError,
 )
 from derive.generate import MANIFEST, generate, on_disk
@@ -236,6 +239,97 @@ def test_a_file_in_the_way_is_told(elman: derive.Cell, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(ArgumentError, match="cannot be written"):
         generate([elman], out=tmp_path / "out", verify=passing)
+    assert paths(tmp_path) == {"out"}
+
+
+def everything_below(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None
+        for p in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("call", ["mkstemp", "replace"])
+def test_a_disk_that_fills_up_leaves_everything_as_it_was(
+    elman: derive.Cell,
+    other: derive.Cell,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    nth: int,
+) -> None:
+    """Writing fails at the n-th file; in one folder all is new, in the other files are replaced."""
+    generate([elman], out=tmp_path / "old", verify=passing)
+    for path in ("c/elman.c", "numpy/elman.py", "c/derive_kernels.h"):
+        (tmp_path / "old" / path).write_text("mine")
+    (tmp_path / "new").mkdir()
+    before = everything_below(tmp_path)
+    home, real = (tempfile, tempfile.mkstemp) if call == "mkstemp" else (os, os.replace)
+    calls = []
+
+    def full(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == nth:
+            raise OSError(28, "No space left on device")
+        return real(*args, **options)
+
+    for out in ("old", "new/deeper"):
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(home, call, full)
+            with pytest.raises(ArgumentError, match="No space left on device"):
+                generate([elman, other], out=tmp_path / out, verify=passing)
+        assert everything_below(tmp_path) == before
+
+
+def test_a_folder_where_a_file_should_be_leaves_everything_as_it_was(
+    elman: derive.Cell, tmp_path: Path
+) -> None:
+    (tmp_path / "c" / "elman.h").mkdir(parents=True)
+    before = everything_below(tmp_path)
+    with pytest.raises(ArgumentError, match=r"elman\.h cannot be written"):
+        generate([elman], out=tmp_path, verify=passing)
+    assert everything_below(tmp_path) == before
+
+
+def not_built(files: dict[derive.Cell, dict[str, str]]) -> list[Report]:
+    """As of a compiler that breaks down over the last cell."""
+    reports = passing(files)
+    row = Row("build", "c float32", None, None, None, "it broke down\nhere")
+    return [*reports[:-1], Report(reports[-1].name, 0, (*reports[-1].rows, row))]
+
+
+def test_a_target_that_cannot_be_built_for_one_cell_writes_nothing(
+    elman: derive.Cell, other: derive.Cell, tmp_path: Path
+) -> None:
+    with pytest.raises(ToolchainError) as caught:
+        generate([elman, other], out=tmp_path / "out", verify=not_built)
+    assert caught.value.facts == ("c float32: it broke down",)
+    assert paths(tmp_path) == set()
+
+
+def test_a_check_that_failed_counts_more_than_a_target_that_was_not_built(
+    elman: derive.Cell, other: derive.Cell, tmp_path: Path
+) -> None:
+    def both(files: dict[derive.Cell, dict[str, str]]) -> list[Report]:
+        return [failing(files)[0], not_built(files)[1]]
+
+    with pytest.raises(VerificationError):
+        generate([elman, other], out=tmp_path / "out", verify=both)
+
+
+def test_without_a_compiler_numpy_alone_is_generated_and_c_is_not(
+    elman: derive.Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", "/nonexistent")
+    for targets in (("numpy", "c"), ("c",)):
+        with pytest.raises(ToolchainError, match="nothing was written"):
+            generate([elman], targets, tmp_path / "out")
+    assert paths(tmp_path) == set()
+    generate([elman], ("numpy",), tmp_path)
+    assert paths(tmp_path) == {"numpy/elman.py", MANIFEST}
+    generate([elman], out=tmp_path, check=True)  # compares texts and builds nothing
 
 
 _DIGESTS = """

@@ -12,7 +12,7 @@ import pytest
 import derive
 from derive import build, pipeline, scalar
 from derive.differentiate import Gradient
-from derive.errors import BuildError
+from derive.errors import ArgumentError, ToolchainError
 from derive.pipeline import differentiate, emit
 from derive.program import Layout, Map, Matmul, Sum, check
 from derive.verify import Report, Row, verify, verify_files, verify_program
@@ -276,15 +276,86 @@ def test_a_text_that_does_not_even_load_is_a_failed_row(text: str) -> None:
     assert {row.check for row in report.failures} == {"build"} and not report.ok
 
 
-def test_without_a_compiler_the_rows_say_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_the_report_is_not_ok_and_says_what_was_not_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def none() -> None:
-        raise BuildError("no C compiler was found")
+        raise ToolchainError("no C compiler was found")
 
     monkeypatch.setattr(build, "find_compiler", none)
     report = verify(cell_of("no_params"), quick=True)
-    assert report.ok
-    assert [row.where for row in report.not_run] == ["c float32", "c float64"]
-    assert "2 not run" in report.text() and "no C compiler was found" in report.text()
+    assert not report.ok and not report.failed and not report.not_run
+    assert [row.where for row in report.not_built] == ["c float32", "c float64"]
+    assert "checks passed, NOT BUILT: c float32, c float64" in report.text()
+    assert "no C compiler was found" in report.text()
+    assert verify(cell_of("no_params"), targets=("numpy",), quick=True).ok
+    alone = verify(cell_of("no_params"), targets=("c",), quick=True)
+    assert not alone.ok and not alone.failed
+
+
+NUMPY, C = (emit(cell_of("gru"), target) for target in ("numpy", "c"))
+OTHER = emit(cell_of("no_params"), "c")
+NOT_ITS_FILES = {
+    "nothing": {},
+    "an unknown suffix": {"rust/gru.rs": "fn main() {}"},
+    "an unknown suffix beside good files": {**NUMPY, "rust/gru.rs": "fn main() {}"},
+    "no suffix": {**NUMPY, "gru": ""},
+    "a header alone": {"c/gru.h": C["c/gru.h"]},
+    "the shared header alone, beside NumPy": {**NUMPY, "c/derive_kernels.h": ""},
+    "two modules": {**NUMPY, "other/gru.py": NUMPY["numpy/gru.py"]},
+    "two sources": {**C, "other/gru.c": C["c/gru.c"]},
+    "another cell's module": {"numpy/no_params.py": NUMPY["numpy/gru.py"]},
+    "another cell's module too": {**NUMPY, "numpy/no_params.py": ""},
+    "another cell's source": OTHER,
+    "another cell's source too": {**C, **OTHER},
+    "another cell's header too": {**C, "c/no_params.h": OTHER["c/no_params.h"]},
+}
+
+
+@pytest.mark.parametrize("which", NOT_ITS_FILES)
+def test_files_that_are_not_those_of_one_kernel_are_failed_rows(which: str) -> None:
+    report = verify_files(cell_of("gru"), NOT_ITS_FILES[which], quick=True, dtypes=("float64",))
+    assert report.failed and {row.check for row in report.failures} == {"build"}
+
+
+def test_a_target_that_makes_no_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "TARGETS", (*pipeline.TARGETS, "rust"))
+    monkeypatch.setitem(pipeline._EMITTERS, "rust", lambda cell: {f"rust/{cell.name}.rs": "//"})
+    report = verify(cell_of("no_params"), targets=("numpy", "rust"), quick=True)
+    assert [row.where for row in report.failures] == ["rust"] and not report.ok
+    monkeypatch.setitem(pipeline.SUFFIXES, "rust", (".rs",))
+    report = verify(cell_of("no_params"), targets=("rust",), quick=True)
+    assert {row.where for row in report.failures} == {"rust float32", "rust float64"}
+    monkeypatch.setitem(pipeline._EMITTERS, "rust", lambda cell: {})
+    report = verify(cell_of("no_params"), targets=("rust",), quick=True)
+    assert [row.where for row in report.failures] == ["rust"]
+
+
+def test_every_target_has_its_files_an_emitter_and_a_backend() -> None:
+    for table in (pipeline.SUFFIXES, pipeline._EMITTERS, pipeline._BACKENDS):
+        assert tuple(table) == pipeline.TARGETS
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"targets": ()},
+        {"targets": ("rust",)},
+        {"dtypes": ()},
+        {"dtypes": ("float16",)},
+        {"kernels": ()},
+    ],
+)
+def test_what_asks_for_no_kernel_is_refused(options: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(ArgumentError):
+        verify(cell_of("no_params"), quick=True, **options)
+
+
+def test_a_bare_name_stands_for_the_only_target() -> None:
+    report = verify(cell_of("no_params"), targets="numpy", dtypes="float64", quick=True)
+    assert report.ok and {row.where for row in report.rows if row.check == "empty"} >= {
+        "numpy float64: T=0 B=0"
+    }
 
 
 def test_one_seed_gives_one_report_and_another_seed_another() -> None:
@@ -316,12 +387,12 @@ def test_a_report_is_a_table_and_plain_data() -> None:
         not_run("build", "c float32", "no C compiler"),
     )
     report = Report("gru", 7, rows, ("a note",))
-    assert not report.ok and report.failures == rows[2:3] and report.not_run == rows[3:]
+    assert not report.ok and report.failures == rows[2:3] and report.not_built == rows[3:]
     assert report.text() == (
         "check     where      observed  allowed\n"
         "gradient  numpy: U    2.0e-12  1.0e-11  ok\n"
         "gradient  c: W            nan  1.0e-11  FAILED\n"
-        "build     c float32         -        -  not run\n"
+        "build     c float32         -        -  NOT BUILT\n"
         "\n"
         "where the bounds come from\n"
         "  gradient: 4 u\n"
@@ -329,7 +400,7 @@ def test_a_report_is_a_table_and_plain_data() -> None:
         "\n"
         "note: a note\n"
         "\n"
-        "gru: 1 of 3 checks FAILED, 1 not run (seed 7)"
+        "gru: 1 of 3 checks FAILED, NOT BUILT: c float32 (seed 7)"
     )
     data = json.loads(json.dumps(report.as_dict(), allow_nan=False))
     assert data["rows"][2]["observed"] == "nan" and data["ok"] is False

@@ -31,24 +31,28 @@ WARNINGS = [
     "-Wundef",
 ]
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
-CATALOGUE = ("lstm", "gru", "lstm_layer_norm_ba2016", "min_gru")
+#: What people compile with. Which warnings a compiler can give depends on how far it looks.
+LEVELS = ("-O0", "-O2", "-O3", "-Os")
+WAYS = [(compiler, level) for compiler in COMPILERS for level in LEVELS]
+HEADERS = ("lstm", "gru", "lstm_layer_norm_ba2016", "min_gru")
+CATALOGUE = tuple(cells.names())
 
 
-def sources() -> dict[str, Cell]:
-    found = [cells.from_spec(name) for name in CATALOGUE]
-    found += [Cell.parse(text) for text in CELLS.values()]
-    return {cell.name: cell for cell in found}
+def emit_into(folder: Path, name: str) -> str:
+    """The C files of a cell, of the catalogue or a strange one; what they are called."""
+    cell = cells.from_spec(name) if name in CATALOGUE else Cell.parse(CELLS[name])
+    for path, text in pipeline.emit(cell, "c").items():
+        (folder / Path(path).name).write_text(text)
+    return cell.name
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The C files of every cell above, in one folder."""
+    """The folder of the C files, with those that several tests read."""
     root = tmp_path_factory.mktemp("text")
-    (root / "c").mkdir()
-    for cell in sources().values():
-        for path, text in pipeline.emit(cell, "c").items():
-            (root / path).write_text(text)
-    return root / "c"
+    for name in ("lstm", "collide"):
+        emit_into(root, name)
+    return root
 
 
 def run(*command: str, cwd: Path) -> str:
@@ -57,19 +61,40 @@ def run(*command: str, cwd: Path) -> str:
     return done.stdout
 
 
-def names() -> list[str]:
-    return list(sources())
+#: One folder holds all: a strange cell called like one of the catalogue is left out.
+NAMES = tuple(dict.fromkeys((*CATALOGUE, *CELLS)))
+
+
+def compile_quietly(folder: Path, name: str, compiler: str, *options: str) -> None:
+    """Both precisions, unless an option says otherwise; any warning is an error."""
+    stem = emit_into(folder, name)
+    run(compiler, *WARNINGS, *options, "-c", f"{stem}.c", "-o", f"{stem}.o", cwd=folder)
 
 
 def test_a_compiler_is_there_to_test_with() -> None:
     assert COMPILERS
 
 
-@pytest.mark.parametrize("compiler", COMPILERS)
-@pytest.mark.parametrize("name", names())
-def test_every_file_compiles_without_a_warning(folder: Path, name: str, compiler: str) -> None:
-    run(compiler, *WARNINGS, "-O1", "-march=native", "-c", f"{name}.c",
-        "-o", f"{name}.{compiler}.o", cwd=folder)  # fmt: skip
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_compiles_without_a_warning(folder: Path, name: str) -> None:
+    compile_quietly(folder, name, COMPILERS[0], "-O2", "-DDK_ONLY_F32")
+
+
+@pytest.mark.parametrize("k", range(0, len(NAMES), 2))
+def test_a_sample_compiles_without_a_warning_in_every_way(folder: Path, k: int) -> None:
+    """Each way with several cells, every second of them with all that this processor can do."""
+    compiler, level = WAYS[k // 2 % len(WAYS)]
+    native = ["-march=native"] if k // 2 // len(WAYS) % 2 else []
+    compile_quietly(folder, NAMES[k], compiler, level, *native)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler, level", WAYS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_compiles_without_a_warning_in_every_way(
+    folder: Path, name: str, compiler: str, level: str
+) -> None:
+    compile_quietly(folder, name, compiler, level)
 
 
 @pytest.mark.parametrize("bits", [1, 128, 256, 512])
@@ -78,8 +103,9 @@ def test_every_vector_width_compiles_without_a_warning(folder: Path, bits: int) 
         "-c", "lstm.c", "-o", f"lstm.{bits}.o", cwd=folder)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [*HEADERS, *(name for name in CELLS if name not in CATALOGUE)])
 def test_the_header_is_plain_cpp_too(folder: Path, name: str) -> None:
+    name = emit_into(folder, name)
     (folder / f"{name}.cpp").write_text(
         f'#include "{name}.h"\nstatic_assert(sizeof({name}_memory) > 0, "complete");\n'
     )

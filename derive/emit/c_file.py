@@ -123,7 +123,11 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         backward=with_early_products(schedule.backward),
     )
     dims, steps, rows = dimension_names(schedule)
-    reals = tuple(_real(cell, schedule, real, text) for real in REALS)
+    memories = (
+        check_memory(schedule.forward, forward_memory(schedule)),
+        check_memory(schedule.backward, backward_memory(schedule)),
+    )
+    reals = tuple(_real(cell, schedule, memories, real, text) for real in REALS)
     gates = sorted({g.gates for v in reals for p in v.passes for g in p.groups})
     context = {
         "cell": cell.name,
@@ -147,13 +151,11 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
     }
 
 
-def _real(cell: Cell, schedule: Schedule, real: Real, text: Banner) -> RealView:
+def _real(
+    cell: Cell, schedule: Schedule, memories: tuple[Memory, Memory], real: Real, text: Banner
+) -> RealView:
     name = f"{cell.name}_{real.tag}"
     plans = schedule.forward, schedule.backward
-    memories = (
-        check_memory(schedule.forward, forward_memory(schedule)),
-        check_memory(schedule.backward, backward_memory(schedule)),
-    )
     structs = _structs(cell, schedule)
     passes = []
     for label, plan, memory in zip(("forward", "backward"), plans, memories, strict=True):

@@ -45,20 +45,33 @@ def check_memory(plan: Plan, memory: Memory) -> Memory:
     slots = {slot.name: slot for slot in memory.slots}
     table = plan.program.table()
     for (name, slot), phases in touched.items():
-        if table[name].per_row:
-            _check_rows(memory, slots[slot], phases)
-        elif (slots[slot].global_, slots[slot].local) != ("0", "0"):
-            raise ProgramError(f"{name}: is shared by all rows, and {slot} moves with them")
+        for training in (True, False):
+            if table[name].per_row:
+                _check_rows(memory, slots[slot], phases, training)
+            elif _moves(slots[slot], training):
+                raise ProgramError(f"{name}: is shared by all rows, and {slot} moves with them")
     return memory
 
 
-def _check_rows(memory: Memory, slot: SlotView, phases: set[Phase]) -> None:
+def _check_rows(memory: Memory, slot: SlotView, phases: set[Phase], training: bool) -> None:
     """Whether a place has as many rows as the stages that touch it run over."""
     if _MANY_STEPS.isdisjoint(phases):
         return
-    mentioned = set(re.findall(rf"{re.escape(WORKSPACE)}(\w+)", slot.at))
+    at = _chosen(slot.at, training)
+    mentioned = set(re.findall(rf"{re.escape(WORKSPACE)}(\w+)", at))
     for buffer in memory.buffers:
-        if buffer.name in mentioned and "chunk_rows" not in buffer.rows:
+        if buffer.name in mentioned and "chunk_rows" not in _chosen(buffer.rows, training):
             raise ProgramError(f"{slot.name}: is kept for one step, and read or written for many")
-    if Phase.STEP in phases and (slot.global_, slot.local) == ("0", "0"):
+    if Phase.STEP in phases and not _moves(slot, training):
         raise ProgramError(f"{slot.name}: is at one place for all steps of a chunk")
+
+
+def _moves(slot: SlotView, training: bool) -> bool:
+    return any(_chosen(stride, training) != "0" for stride in (slot.global_, slot.local))
+
+
+def _chosen(text: str, training: bool) -> str:
+    """The text as it is in a call that saves for the backward pass, or in one that does not."""
+    if "training" not in text:
+        return text
+    return re.sub(r"training \? ([^:()]*) : ([^:()]*)", r"\1" if training else r"\2", text)

@@ -77,3 +77,25 @@ def test_a_place_for_one_step_is_not_touched_outside_the_loop(mixed: tuple[Plan,
 def test_what_all_rows_share_stays_where_it_is(mixed: tuple[Plan, Memory]) -> None:
     plan, memory = mixed
     refused(plan, with_slot(memory, "e", lambda s: replace(s, global_="sizes->H")), "moves with")
+
+
+def test_inference_is_checked_by_itself() -> None:
+    """What is saved when training lies in the workspace otherwise, where a step may be all."""
+    schedule = pipeline.schedule(
+        Cell.parse(
+            "cell c\ninput x: I\nstate h: H\nparam V: P x H\ng = sigmoid(W @ x + U @ h)\n"
+            "h' = tanh(g * h)\ny = V @ g\noutput y"
+        )
+    )
+    plan, memory = schedule.forward, forward_memory(schedule)
+    assert check_memory(plan, memory) is memory
+    assert "g" in schedule.split.saved
+    still = with_slot(memory, "g", lambda s: replace(s, local="training ? 0 : 0"))
+    refused(plan, still, "is at one place for all steps")
+    name = f"{memory.names['g']}_buffer"
+    buffers = tuple(
+        replace(b, rows="(training ? 0 : sizes->B)") if b.name == name else b
+        for b in memory.buffers
+    )
+    assert buffers != memory.buffers
+    refused(plan, replace(memory, buffers=buffers), "is kept for one step")

@@ -14,9 +14,11 @@ Not here: choices that trade one cost for another; those are the schedule's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import mpmath
+import sympy
 
 from derive import scalar
 from derive.algebra import MPMATH
@@ -29,7 +31,8 @@ _DIGITS = 40
 def constants(program: Program) -> Program:
     """Arrays that are one number everywhere, whatever the inputs; 0 above all.
 
-    Outputs among them stay, as a Map of that number.
+    Outputs among them stay, as a Map of that number. What is no finite real number, `1 / z` or
+    `log(z)` where z is 0 everywhere, stays an equation of arrays: it is inf or NaN at run time.
     """
     known: dict[str, scalar.Expr] = {}
     kept: list[Equation] = []
@@ -37,7 +40,8 @@ def constants(program: Program) -> Program:
         if isinstance(equation, Map):
             swap = {scalar.symbol(n): known[n] for n in equation.operands if n in known}
             if swap:
-                equation = Map(equation.out, _fold(equation.expr.xreplace(swap)))
+                with suppress(_NoNumber):
+                    equation = Map(equation.out, _fold(equation.expr.xreplace(swap)))
             if scalar.is_constant(equation.expr):
                 known[equation.out] = equation.expr
         elif any(known.get(name) == 0 for name in equation.operands):
@@ -47,16 +51,32 @@ def constants(program: Program) -> Program:
     return replace(program, equations=tuple(kept))
 
 
+#: What SymPy makes of a division by zero, or of a logarithm of a negative number.
+_NO_NUMBERS = (sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I)
+
+
+class _NoNumber(Exception):
+    """A part of an expression is no finite real number."""
+
+
 def _fold(expr: scalar.Expr) -> scalar.Expr:
-    """Functions of numbers as numbers; `gated(0, p)`, `gated(d, 0)`, `where(c, 0, 0)` as 0."""
+    """Functions of numbers as numbers; `gated(0, p)`, `gated(d, 0)`, `where(c, 0, 0)` as 0;
+    a branch that is known as that branch alone. _NoNumber where there is none."""
+    if expr.has(*_NO_NUMBERS):
+        raise _NoNumber
     if not expr.args:
         return expr
     args = [_fold(arg) for arg in expr.args]
     if isinstance(expr, scalar.gated) and 0 in args:
         return scalar.ZERO
-    if isinstance(expr, scalar.where) and args[1] == args[2]:
-        return args[1]
+    if isinstance(expr, scalar.where):
+        if args[0].is_number:
+            return args[2] if args[0] == 0 else args[1]
+        if args[1] == args[2]:
+            return args[1]
     folded = expr.func(*args) if args != list(expr.args) else expr
+    if folded.has(*_NO_NUMBERS):
+        raise _NoNumber
     if folded.is_number and not scalar.is_constant(folded) and all(map(scalar.is_constant, args)):
         with mpmath.workdps(_DIGITS):
             value = MPMATH.evaluate(folded, {}, {})

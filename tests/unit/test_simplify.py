@@ -139,3 +139,27 @@ def test_no_pass_changes_an_output(name: str) -> None:
 def test_simplifying_twice_is_simplifying_once() -> None:
     once = simplify(reverse_step(derive.Cell.parse(TEXT).step).program)
     assert simplify(once) == once
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        # z is 0 whatever m is: what has no value there is inf or NaN at run time, where it counts.
+        ("z = m - m\nv = 1 / z\nm' = where(m > 0, m, tanh(v))", [0.5, 1.0]),
+        ("z = m - m\nv = log(z)\nm' = where(m > 0, m, v)", [0.5, -np.inf]),
+        ("z = m - m - 2\nv = sqrt(z)\nm' = where(m > 0, m, v)", [0.5, np.nan]),
+        ("u = layer_norm(s)\nz = (u - u) ** 4\nm' = where(z > 0.1, log(z), m)", [0.5, -0.25]),
+        # A comparison that is known takes its branch.
+        ("z = m - m\nm' = where(z > 0.1, exp(m), 2 * m)", [1.0, -0.5]),
+        ("z = m - m\nm' = where(z < 0.1, m, log(z))", [0.5, -0.25]),
+    ],
+)
+def test_what_is_no_number_stays_for_the_run_and_a_known_branch_is_taken(
+    body: str, wanted: list[float], target: str
+) -> None:
+    cell = derive.Cell.parse(f"cell at_zero\nstate m: H, s: H\n{body}\ns' = s\noutput m'\n")
+    kernel = derive.compile(cell, target, "float64")
+    run = kernel.forward({}, np.zeros((1, 1, 0)), {"m": [[0.5, -0.25]]})
+    assert np.array_equal(run.states["m"], [wanted], equal_nan=True)
+    assert np.isfinite(kernel.backward(run, np.ones((1, 1, 2))).states["m"][0, 0])

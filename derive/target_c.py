@@ -66,10 +66,14 @@ class CBackend:
     def __init__(
         self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
         flags: Sequence[str] = FLAGS, *, elementwise: bool = False, team: int | None = None,
+        library: ctypes.CDLL | None = None,
     ) -> None:  # fmt: skip
         """elementwise: threads meet once a chunk of steps, not in every step.  team: how many of
-        the threads take part; None: all where that pays."""
-        library = compile_library(files, flags=flags, defines=(f"DK_ONLY_{_TAGS[dtype].upper()}",))
+        the threads take part; None: all where that pays.  library: what `files` were compiled to,
+        where somebody has done so already."""
+        if library is None:
+            only = f"DK_ONLY_{_TAGS[dtype].upper()}"
+            library = compile_library(files, flags=flags, defines=(only,))
         prefix = f"{signature.name}_{_TAGS[dtype]}"
         check_arithmetic(library, f"{prefix}_self_test", " ".join(find_compiler().command))
         self._signature = signature

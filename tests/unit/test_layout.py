@@ -42,7 +42,7 @@ ORDER = """
     comparison.parameter_map comparison.canonical comparison.constraints comparison.matching
     comparison.links comparison.equal_numbers comparison.guess comparison.rank comparison.one_way
     comparison.equal comparison.compare comparison.flow comparison
-    bench watch
+    bench watch fuzz
     commands cli __main__
 """.split()
 
@@ -59,7 +59,7 @@ HOMES = {
     "jinja2": {"derive.emit.render"},
     "click": {"derive.cli"},
     "rich": {"derive.commands.console"},
-    "subprocess": {"derive.build", "derive.bench"},
+    "subprocess": {"derive.build", "derive.bench", "derive.fuzz"},
     "ctypes": {
         "derive.build",
         "derive.direct",
@@ -68,9 +68,11 @@ HOMES = {
         "derive.target_c",
         "derive.machine",
         "derive.bench",
+        "derive.fuzz",
         "derive.verify.ulp",
     },
     "platformdirs": {"derive.build"},
+    "hypothesis": {"derive.fuzz"},
     "mpmath": {
         "derive.algebra",
         "derive.comparison.guess",

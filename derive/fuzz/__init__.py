@@ -1,0 +1,18 @@
+"""Fuzzing: random cells, texts, files and calls, made and shrunk by hypothesis.
+
+`run.fuzz` is the loop, `derive fuzz` its command. One file, one thing:
+
+| file          | holds                                                                      |
+| ------------- | -------------------------------------------------------------------------- |
+| fault.py      | what is raised where something is wrong                                    |
+| running.py    | one call of a kernel, everything around it watched                         |
+| grammar.py    | random well-typed cells                                                    |
+| calls.py      | random calls of their kernels, and a call as text                          |
+| torch_cell.py | a cell evaluated by torch                                                  |
+| truth.py      | what a call must give                                                      |
+| worker.py     | C kernels in a process that may die                                        |
+| serve.py      | the other end of it                                                        |
+| check.py      | a cell and a call through every target                                     |
+| cells_room.py | `--what cells`                                                             |
+| run.py        | the loop                                                                   |
+"""

@@ -1,0 +1,82 @@
+"""`--what cells`: random cells and calls through every target and oracle.
+
+In: choices of hypothesis.  Out: nothing, or a Fault; the case as text that can be pasted.
+Not here: how cells and calls are drawn (grammar.py, calls.py), what is right (truth.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from derive.cell import Cell
+from derive.fuzz.calls import Call, calls, snippet
+from derive.fuzz.check import OfC, OfNumpy, cell_of, check
+from derive.fuzz.fault import Fault
+from derive.fuzz.grammar import cells
+from derive.fuzz.worker import Worker
+
+_CALLS = 3
+
+
+class CellsRoom:
+    """Cells by the thousand. counts: cells, calls, and calls of which every number was compared."""
+
+    def __init__(self, targets: Sequence[str], *, sanitize: bool = False) -> None:
+        self.counts: Counter[str] = Counter()
+        self._targets = tuple(targets)
+        self._worker = Worker(sanitize=sanitize) if "c" in targets else None
+        self._torch = _has_torch()
+        self._case: tuple[str, Cell | None, Call | None] = ("", None, None)
+
+    def example(self, data: st.DataObject) -> None:
+        drawn = data.draw(cells())
+        self._case = (drawn.declared, None, None)
+        found = cell_of(drawn)
+        if found is None:
+            return
+        cell, text = found
+        self._case = (text, cell, None)
+        kernels: list[OfNumpy | OfC] = []
+        if "numpy" in self._targets:
+            kernels.append(OfNumpy(cell))
+        if self._worker is not None:
+            kernels.append(OfC(cell, self._worker))
+        dtype = data.draw(st.sampled_from(("float64", "float64", "float64", "float32")))
+        self.counts["cells"] += 1
+        for _ in range(_CALLS):
+            call = data.draw(calls(cell, dtype))
+            self._case = (text, cell, call)
+            compared = check(cell, text, call, kernels, self._torch)
+            self.counts["calls"] += 1
+            self.counts["compared"] += compared
+
+    def case(self, found: Fault) -> str:
+        """The cell, and the call where there was one."""
+        text, cell, call = self._case
+        if cell is None or call is None:
+            return f"import derive\n\nderive.Cell.parse({text!r})\n" if cell is None else (
+                "import derive\n\n"
+                f"cell = derive.Cell.parse({text!r})\n"
+                f"derive.emit(cell, {_target(found)!r})\n"
+            )  # fmt: skip
+        return snippet(text, cell, call, _target(found))
+
+    def cell_text(self) -> str:
+        return self._case[0]
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+
+
+def _target(found: Fault) -> str:
+    return "c" if found.kind.startswith("c:") else "numpy"
+
+
+def _has_torch() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None

@@ -1,0 +1,131 @@
+"""One cell and some calls through every target, against what is right.
+
+In: a drawn cell, calls, targets.  Out: nothing, or a Fault.
+Not here: what is drawn (grammar.py, calls.py), what is right (truth.py), the process in which C
+runs (worker.py).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+
+from derive import pipeline
+from derive.cell import Cell
+from derive.errors import CellError, DeriveError
+from derive.fuzz.calls import Call
+from derive.fuzz.fault import fault
+from derive.fuzz.grammar import Drawn
+from derive.fuzz.running import Given, Results, run
+from derive.fuzz.truth import Expected, expect
+from derive.fuzz.worker import Worker
+from derive.kernel import Kernel
+
+#: Why a well-typed cell may be refused: numbers alone that have no value.
+_LEGAL = ("divides by zero", "is no real number")
+
+
+def cell_of(drawn: Drawn) -> tuple[Cell, str] | None:
+    """The cell with parameters left to be inferred, where that is one, and its text; None where
+    numbers in it have no value."""
+    for text in (drawn.inferred, drawn.declared):
+        try:
+            cell = Cell.parse(text)
+        except CellError as error:
+            if text == drawn.declared and not any(words in error.what for words in _LEGAL):
+                raise fault("a well-typed cell is refused", str(error)) from error
+        except Exception as error:
+            raise fault(f"parsing raises {type(error).__name__}", _last_lines(error)) from error
+        else:
+            if Cell.parse(cell.to_text()) != cell:
+                raise fault("canonical text is another cell", cell.to_text())
+            return cell, text
+    return None
+
+
+def emitted(cell: Cell, target: str) -> dict[str, str]:
+    """Generated text. A cell that the front end took must not fail any more."""
+    try:
+        return pipeline.emit(cell, target)
+    except Exception as error:
+        kind = f"{target}: generating raises {type(error).__name__}"
+        raise fault(kind, _last_lines(error)) from error
+
+
+def check(cell: Cell, text: str, call: Call, kernels: Sequence[OfNumpy | OfC], torch: bool) -> bool:
+    """Whether numbers could be compared.  Fault where anything is wrong."""
+    try:
+        expected = expect(cell, text, call, torch)
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise fault(f"the interpreter raises {type(error).__name__}", _last_lines(error)) from error
+    given = _given(cell, call, expected)
+    for target in kernels:
+        results = target.run(call, given)
+        if results.complaints:
+            raise fault(f"{target.name}: {_kind(results.complaints[0])}", results.complaints[0])
+        if expected.compared(call.plan.dtype) and (
+            wrong := expected.first_wrong(results.all(), call.plan.dtype)
+        ):
+            what = wrong.split()[0]
+            raise fault(f"{target.name}: wrong {_GROUPS.get(what, what)}", wrong)
+    return expected.compared(call.plan.dtype)
+
+
+_GROUPS = {"output": "output", "state": "last state", "d": "gradient"}
+
+
+def _kind(complaint: str) -> str:
+    return complaint.partition(" has ")[2] or complaint
+
+
+class OfNumpy:
+    """The NumPy target of one cell, in this process."""
+
+    name = "numpy"
+
+    def __init__(self, cell: Cell) -> None:
+        from derive.target_numpy import NumpyBackend
+
+        files = emitted(cell, "numpy")
+        self._signature = pipeline.signature(cell)
+        self._backend = NumpyBackend(files, self._signature)
+
+    def run(self, call: Call, given: Given) -> Results:
+        kernel = Kernel(self._signature, self._backend, call.plan.dtype, target="numpy")
+        try:
+            return run(kernel, call.plan, given)
+        except Exception as error:
+            kind = f"numpy: a good call raises {type(error).__name__}"
+            raise fault(kind, _last_lines(error)) from error
+
+
+class OfC:
+    """The C target of one cell, in a process that may die."""
+
+    name = "c"
+
+    def __init__(self, cell: Cell, worker: Worker) -> None:
+        self._files = emitted(cell, "c")
+        self._signature = pipeline.signature(cell)
+        self._worker = worker
+
+    def run(self, call: Call, given: Given) -> Results:
+        return self._worker.run(self._files, self._signature, call.plan, given)
+
+
+def _given(cell: Cell, call: Call, expected: Expected) -> Given:
+    point = expected.point
+    keys = dict(zip(cell.output_keys, cell.step.outputs, strict=True))
+    return Given(
+        dict(call.sizes), call.steps, call.rows, point.params, point.inputs,
+        {name: point.states[name] for name in call.given},
+        {key: point.d_outputs[keys[key]] for key in call.d_outputs},
+        {name: point.d_states[name] for name in call.d_states},
+        point.lengths,
+    )  # fmt: skip
+
+
+def _last_lines(error: Exception) -> str:
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    shown = str(error) if isinstance(error, DeriveError) else "\n".join(lines[-7:])
+    return shown

@@ -1,0 +1,206 @@
+"""What a call must give, and how far rounding may take it.
+
+In: a Cell and a Call.  Out: `Expected`: every array with its running error bound; complaints about
+the derived gradient, and about the interpreter where torch says something else.
+Not here: kernels (check.py).
+
+The interpreter gives outputs and states; the derived gradient, interpreted, gives the elements of
+a gradient after complex steps along one random direction for each array have agreed with it. torch
+evaluates the text of the cell by itself and must agree with all of it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from derive import pipeline
+from derive.cell import Cell
+from derive.fuzz.calls import Call, point_of
+from derive.fuzz.fault import Fault, fault
+from derive.simplify import constants
+from derive.verify.kinks import Kink, closeness, kinks_of
+from derive.verify.points import Random
+from derive.verify.reference import Point, Result, run, slope
+from derive.verify.report import SAFETY
+from derive.verify.rounding import BOUNDED
+from derive.verify.through_time import Backward, backpropagate, backward_of
+from derive.verify.truth import ROUNDOFF
+
+#: Numbers from this size on may leave the range of float32 when they are squared.
+_LARGE_IN_FLOAT32 = 1e18
+#: Slopes beyond these are not compared: the imaginary part of a complex step is 2^100 times less.
+_SMALL, _LARGE = 1e-200, 1e200
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """arrays: {"output h_next": (wanted, error in units of roundoff)}, and "state h", "d W".
+
+    An element whose wanted value or error is not finite is not compared, nothing is in a dtype
+    that `compared` says no to: there rounding may cross a kink, or numbers leave its range.
+    """
+
+    point: Point
+    arrays: Mapping[str, tuple[Any, Any]]
+    clearance: float
+    largest: float
+
+    def compared(self, dtype: str) -> bool:
+        if dtype == "float32" and not self.largest < _LARGE_IN_FLOAT32:
+            return False
+        return self.clearance > ROUNDOFF[dtype]
+
+    def first_wrong(self, got: Mapping[str, Any], dtype: str) -> str | None:
+        """The first array that is wrong, in words."""
+        for label, array in got.items():
+            wanted, error = self.arrays[label]
+            array = np.asarray(array)
+            if array.shape != wanted.shape:
+                return f"{label} has shape {array.shape}, not {wanted.shape}"
+            with np.errstate(all="ignore"):
+                tiny = float(np.finfo(dtype).tiny)
+                off = abs(array.astype(np.float64) - wanted)
+                limit = SAFETY * ROUNDOFF[dtype] * error + tiny
+                wrong = np.isfinite(wanted) & np.isfinite(limit) & ~(off <= limit)
+            if wrong.any():
+                at = tuple(int(k) for k in np.argwhere(wrong)[0])
+                return (
+                    f"{label}{list(at)} is {array[at]!r}, wanted {wanted[at]!r}, "
+                    f"off by {off[at]:.2e} where rounding may take it {limit[at]:.2e}"
+                )
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    backward: Backward
+    kinks: tuple[Kink, ...]
+
+
+_known: OrderedDict[str, _Derived] = OrderedDict()
+
+
+def _derived(cell: Cell) -> _Derived:
+    key = cell.to_text()
+    if key not in _known:
+        backward = backward_of(pipeline.differentiate(cell))
+        # What nothing uses has the gradient 0, also where its slope is not finite.
+        backward = replace(backward, program=constants(backward.program))
+        _known[key] = _Derived(backward, kinks_of(cell.step.program))
+        if len(_known) > 8:
+            _known.popitem(last=False)
+    return _known[key]
+
+
+def expect(cell: Cell, text: str, call: Call, torch: bool) -> Expected:
+    """torch: whether the cell is evaluated by torch too.  Fault where the oracles disagree."""
+    step, derived, point = cell.step, _derived(cell), point_of(cell, call)
+    with np.errstate(all="ignore"):
+        bounded = run(step, point, BOUNDED)
+        close = closeness(derived.kinks, point, bounded)
+        plain = run(step, point)
+        errors = backpropagate(derived.backward, point, bounded, BOUNDED)
+        elements = backpropagate(derived.backward, point, plain)
+        clearance = -1.0 if close.unsure else close.clearance
+        keys = dict(zip(step.outputs, cell.output_keys, strict=True))
+        arrays = {}
+        for name, key in keys.items():
+            arrays[f"output {key}"] = _output(cell, key, name, point, bounded, plain)
+        for name in step.states:
+            arrays[f"state {name}"] = (np.asarray(plain.states[name]), bounded.states[name].error)
+        for name, element in elements.items():
+            error = errors[name].error
+            if not _finite(plain):  # the slope of NaN is nothing to agree upon
+                error = np.full(np.shape(error), np.inf)
+            arrays[f"d {name}"] = (np.asarray(element), error)
+        expected = Expected(point, arrays, clearance, _largest(bounded, errors))
+        if expected.compared("float64"):
+            # A complex logarithm or root of a negative number is finite, and means nothing.
+            if not close.exact and _finite(plain):
+                _check_slopes(cell, call, point, expected)
+            if torch:
+                _check_torch(cell, text, expected)
+    return expected
+
+
+def _output(
+    cell: Cell, key: str, name: str, point: Point, bounded: Result, plain: Result
+) -> tuple[Any, Any]:
+    if name in plain.outputs:
+        return np.asarray(plain.outputs[name]), bounded.outputs[name].error
+    width = cell.outputs[key][0]
+    length = point.sizes[width] if isinstance(width, str) else width
+    zeros = np.zeros((point.steps, point.rows, length))
+    return zeros, zeros
+
+
+def _finite(plain: Result) -> bool:
+    arrays = (*plain.outputs.values(), *plain.states.values())
+    return all(np.isfinite(array).all() for array in arrays)
+
+
+def _largest(bounded: Result, errors: Mapping[str, Any]) -> float:
+    arrays = [a.value for moment in bounded.moments for a in moment.values.values()]
+    arrays += [array.value for array in errors.values()]
+    return max((float(np.max(abs(a[np.isfinite(a)]), initial=0.0)) for a in arrays), default=0.0)
+
+
+def _check_slopes(cell: Cell, call: Call, point: Point, expected: Expected) -> None:
+    """The derived gradient against a complex step along a random direction of each array."""
+    random = Random(call.seed, 7)
+    for name, array in point.given().items():
+        direction = random.uniform(np.shape(array))
+        wanted = float(slope(cell.step, point, {name: direction}).sum())
+        element, error = expected.arrays[f"d {name}"]
+        along = float(np.sum(direction * element))
+        # The sum over the direction is taken here, and rounds as well.
+        error = float(np.sum(abs(direction) * (error + abs(element))))
+        limit = SAFETY * ROUNDOFF["float64"] * error + _SMALL
+        # A bound that is not finite says nothing; a gradient that is not, where the complex step
+        # is, says that a branch that is not taken leaks.
+        if not abs(wanted) < _LARGE or (np.isfinite(along) and not np.isfinite(limit)):
+            continue
+        if not abs(along - wanted) <= limit:
+            raise fault(
+                "the derived gradient is wrong",
+                f"d {name}: its slope along a random direction is {along}, by a complex step "
+                f"{wanted}, where rounding may take it {limit:.1e}",
+            )
+
+
+def _check_torch(cell: Cell, text: str, expected: Expected) -> None:
+    from derive.fuzz import torch_cell
+
+    read = torch_cell.read(text)
+    point = expected.point
+
+    def width(shape: tuple[Any, ...]) -> int:
+        return int(point.sizes[shape[0]] if isinstance(shape[0], str) else shape[0])
+
+    # torch knows outputs by the names of the text, the program by its own.
+    of_output = dict(zip(read.outputs, cell.output_keys, strict=True))
+    arrays = dict(zip(cell.output_keys, cell.step.outputs, strict=True))
+    widths = {name: width(cell.outputs[key]) for name, key in of_output.items()}
+    widths |= {name: width(shape) for name, shape in cell.states.items()}
+    weights = {name: point.d_outputs[arrays[key]] for name, key in of_output.items()}
+    here = Point(
+        point.sizes, point.steps, point.rows, point.params, point.inputs, point.states, weights,
+        point.d_states, point.lengths, point.reverse,
+    )  # fmt: skip
+    try:
+        answer = torch_cell.run(read, widths, here)
+    except RuntimeError as error:
+        raise fault("torch cannot evaluate the cell", str(error)) from error
+    got = {f"output {of_output[name]}": array for name, array in answer.outputs.items()}
+    got |= {f"state {name}": array for name, array in answer.states.items()}
+    got |= {f"d {name}": array for name, array in answer.gradients.items()}
+    if wrong := expected.first_wrong(got, "float64"):
+        raise fault("torch disagrees with the interpreter", f"of torch {wrong}")
+
+
+__all__ = ["Expected", "Fault", "expect"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, DeriveError
 from derive.language import text
 from derive.language.expression import (
     Binary,
@@ -98,7 +97,11 @@ def load(path: str | os.PathLike[str], cell: Cell) -> Arrays:
         raise _ending(shown)
     try:
         found, arrays = _read_npz(shown) if shown.endswith(".npz") else _read_safetensors(shown)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except DeriveError:
+        raise
+    # A damaged file makes readers fail in ways of their own: EOFError, TokenError, SyntaxError,
+    # NotImplementedError, and MemoryError where a header asks for more than there is.
+    except Exception as error:
         raise ArgumentError(
             f"{shown} cannot be read", facts=(f"{type(error).__name__}: {error}",)
         ) from error

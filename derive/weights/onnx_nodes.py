@@ -60,7 +60,20 @@ def read_node(model: Any, name: str | None = None) -> Node:
     """The only recurrent node of a model, or the one of that name (or that writes that output)."""
     graph = _model(model).graph
     nodes = [node for node in graph.node if node.op_type in OPERATORS and not node.domain]
-    return _read(_chosen(nodes, name), _constants(graph))
+    return _read(_checked(_chosen(nodes, name)), _constants(graph))
+
+
+def _checked(node: Any) -> Any:
+    """The node, whose attributes have the names and types of its operator."""
+    import onnx
+
+    try:
+        onnx.checker.check_node(node)
+    except Exception as error:  # the checker's own class, and UnicodeDecodeError
+        raise ArgumentError(
+            f"{_title(node)} is no {node.op_type} of ONNX", facts=(str(error).partition("\n")[0],)
+        ) from error
+    return node
 
 
 def _model(model: Any) -> Any:
@@ -72,24 +85,23 @@ def _model(model: Any) -> Any:
         ) from error
     if isinstance(model, onnx.ModelProto):
         return model
-    if isinstance(model, bytes):
-        return onnx.load_from_string(model)
-    if not isinstance(model, (str, os.PathLike)):
+    if not isinstance(model, (bytes, str, os.PathLike)):
         raise ArgumentTypeError(
             f"a model is a path, bytes or an onnx.ModelProto, not {kind_text(model)}"
         )
+    what = f"{len(model)} bytes" if isinstance(model, bytes) else os.fspath(model)
     try:
-        return onnx.load(os.fspath(model))
+        return onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(what)
     except OSError as error:
-        raise ArgumentError(f"{os.fspath(model)} cannot be read: {error.strerror}") from error
+        raise ArgumentError(f"{what} cannot be read: {error.strerror}") from error
     except Exception as error:  # protobuf's own classes
         raise ArgumentError(
-            f"{os.fspath(model)} is no ONNX file", facts=(f"{type(error).__name__}: {error}",)
+            f"{what} is no ONNX file", facts=(f"{type(error).__name__}: {error}",)
         ) from error
 
 
 def _chosen(nodes: list[Any], name: str | None) -> Any:
-    names = [node.name or node.output[0] for node in nodes]
+    names = [_name(node) for node in nodes]
     if name is not None:
         for node in nodes:
             if name in (node.name, *node.output):
@@ -112,11 +124,22 @@ def _constants(graph: Any) -> Arrays:
     """Initialisers and Constant nodes, and what Identity nodes make of them."""
     from onnx import numpy_helper
 
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    def read(tensor: Any, name: str) -> Array:
+        try:
+            array: Array = numpy_helper.to_array(tensor)
+            return array
+        except Exception as error:  # whatever its element type and its bytes lead to
+            raise ArgumentError(
+                f"the tensor {name!r} cannot be read", facts=(f"{type(error).__name__}: {error}",)
+            ) from error
+
+    found = {tensor.name: read(tensor, tensor.name) for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        if node.op_type == "Identity" and node.input[0] in found:
+        if not node.output:
+            continue
+        if node.op_type == "Constant" and [a.name for a in node.attribute] == ["value"]:
+            found[node.output[0]] = read(node.attribute[0].t, node.output[0])
+        if node.op_type == "Identity" and node.input and node.input[0] in found:
             found[node.output[0]] = found[node.input[0]]
     return found
 
@@ -134,7 +157,7 @@ def _read(node: Any, constants: Arrays) -> Node:
     _check_sizes(node, given, weights, len(_DIRECTIONS[direction]))
     return Node(
         operator=node.op_type,
-        name=node.name or node.output[0],
+        name=_name(node),
         weights=weights,
         constants=arrays,
         directions=_DIRECTIONS[direction],
@@ -153,7 +176,7 @@ def _attributes(node: Any) -> dict[str, Any]:
 
     def text(value: Any) -> Any:
         if isinstance(value, bytes):
-            return value.decode()
+            return value.decode(errors="replace")
         return [text(v) for v in value] if isinstance(value, (list, tuple)) else value
 
     return {a.name: text(helper.get_attribute_value(a)) for a in node.attribute}
@@ -191,7 +214,11 @@ def _check_sizes(node: Any, given: dict[str, Any], weights: Arrays, directions: 
 
 
 def _title(node: Any) -> str:
-    return f"the {node.op_type} node {node.name or node.output[0]!r}"
+    return f"the {node.op_type} node {_name(node)!r}"
+
+
+def _name(node: Any) -> str:
+    return str(node.name or next(iter(node.output), ""))
 
 
 def as_layout(array: Array, layout: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,42 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", W=np.zeros(3))
     with pytest.raises(ValueError, match="digest none"):
         rnn.load(tmp_path / "other.npz")
+
+
+SHAPE = f"({H}, {I})".encode()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (None, b""),
+        (SHAPE, b"(10000000000000, 3)"),
+        (SHAPE, b"(4, -3)"),
+        (b"'<f8'", b"'|O'"),
+        (b"'<f8'", b"['"),
+        (b"False, ", b"False, (" * 500),
+    ],
+    ids=["empty", "memory", "negative", "objects", "no Python", "nested"],
+)
+def test_a_damaged_archive_is_refused(tmp_path: Path, old: bytes | None, new: bytes) -> None:
+    """The sums of the archive are right: what is damaged is a part, or there is nothing at all."""
+    rnn, path = make(derive.cells.gru()), tmp_path / "weights.npz"
+    rnn.save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    if old is None:
+        path.write_bytes(new)
+    else:
+        part = parts["W_r_l0.npy"]
+        end = part.index(b"\n") + 1
+        text = part[10:end].replace(old, new)
+        assert text != part[10:end]
+        parts["W_r_l0.npy"] = part[:8] + len(text).to_bytes(2, "little") + text + part[end:]
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in parts.items():
+                archive.writestr(name, data)
+    with pytest.raises(derive.DeriveError, match="cannot be read"):
+        rnn.load(path)
 
 
 def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,6 +314,71 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
         weights.from_onnx(path)
 
 
+def without_outputs():
+    model = make("LSTM", name="")
+    del model.graph.node[0].output[:]
+    return model
+
+
+def tensor_of_no_type():
+    model = make("LSTM")
+    model.graph.initializer[0].data_type = 0
+    return model
+
+
+def tensor_of_few_bytes():
+    model = make("LSTM")
+    model.graph.initializer[0].raw_data = b"123"
+    return model
+
+
+def attribute_of_another_type():
+    model = make("LSTM")
+    model.graph.node[0].attribute.append(helper.make_attribute("clip", "wide"))
+    return model
+
+
+def direction_of_no_text():
+    model = make("LSTM")
+    model.graph.node[0].attribute.append(helper.make_attribute("direction", b"\xff\xfe"))
+    return model
+
+
+def empty_nodes_around():
+    model = make("LSTM")
+    model.graph.node.extend([helper.make_node(kind, [], []) for kind in ("Constant", "Identity")])
+    model.graph.node[0].op_type = "RNN"
+    return model
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [tensor_of_no_type, tensor_of_few_bytes, attribute_of_another_type,
+     direction_of_no_text, empty_nodes_around],
+)  # fmt: skip
+def test_a_damaged_model_is_refused_as_a_file_as_bytes_and_as_a_model(damaged, tmp_path):
+    model = damaged()
+    data = model.SerializeToString()
+    path = tmp_path / "damaged.onnx"
+    path.write_bytes(data)
+    for given in (path, data, model):
+        with pytest.raises(derive.DeriveError):
+            weights.from_onnx(given)
+
+
+def test_a_node_without_name_and_outputs_is_read():
+    model = without_outputs()
+    data = model.SerializeToString()
+    assert weights.from_onnx(data).cells[0].states.keys() == {"h", "c"}
+    with pytest.raises(derive.DeriveError, match="no recurrent node 'lstm'"):
+        weights.from_onnx(data, node="lstm")
+
+
+def test_bytes_that_are_no_model_are_refused():
+    with pytest.raises(derive.DeriveError, match="3 bytes is no ONNX file"):
+        weights.from_onnx(b"\x08\xff\xff")
+
+
 def test_a_node_is_chosen_by_its_name_or_output():
     model = two_nodes()
     assert weights.from_onnx(model, "second").node.name == "second"

@@ -180,6 +180,18 @@ def rooms_of(
             from derive.fuzz.cells_room import CellsRoom
 
             rooms[name] = CellsRoom(targets, sanitize=sanitize)
+        elif name == "calls":
+            from derive.fuzz.calls_room import CallsRoom
+
+            rooms[name] = CallsRoom(sanitize=sanitize)
+        elif name == "files":
+            from derive.fuzz.files_room import FilesRoom
+
+            rooms[name] = FilesRoom()
+        elif name == "texts":
+            from derive.fuzz.texts_room import TextsRoom
+
+            rooms[name] = TextsRoom()
         else:
             raise ArgumentError(f"unknown {name!r}", facts=(f"known: {', '.join(WHAT)}",))
     return rooms

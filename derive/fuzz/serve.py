@@ -1,7 +1,8 @@
-"""The other end of worker.py: calls kernels of compiled libraries until its input ends.
+"""The other end of child.py: answers questions until its input ends.
 
-In: questions on standard input, pickled.  Out: answers on standard output.
-Not here: compiling. Neither SymPy nor hypothesis is imported.
+In: questions on standard input, pickled; as an argument, bytes of memory to live with.
+Out: answers on standard output.
+Not here: compiling. SymPy is loaded only where a question is about files.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ import ctypes
 import os
 import pickle
 import sys
+import traceback
 from typing import Any, BinaryIO
 
-from derive.fuzz.running import run
-from derive.kernel import Kernel
-from derive.target_c import CBackend
+Answer = dict[str, Any]
 
 
-def _answer(question: dict[str, Any]) -> dict[str, Any]:
+def _call(question: Answer) -> Answer:
+    """A call of a compiled kernel: {"results": Results or None, "error": (class, text) or None}."""
+    from derive.fuzz.running import run
+    from derive.kernel import Kernel
+    from derive.target_c import CBackend
+
     plan, signature = question["plan"], question["signature"]
     try:
         backend = CBackend(
@@ -30,6 +35,29 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
         return {"results": None, "error": (type(error).__name__, str(error))}
 
 
+def _file(question: Answer) -> Answer:
+    """A file read: {"error": (class, text) or None}; a DeriveError is no error."""
+    from derive.errors import DeriveError
+    from derive.fuzz.files import read
+
+    try:
+        read(question["form"], question["data"])
+    except DeriveError as error:
+        return {"error": None, "refused": type(error).__name__}
+    except BaseException as error:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        return {"error": (type(error).__name__, "\n".join(lines[-9:])), "refused": None}
+    return {"error": None, "refused": None}
+
+
+def _turns(question: Answer) -> Answer:
+    """A series of calls with strange arguments."""
+    from derive.fuzz.strange import play
+
+    return play(question, _library(question["path"]))
+
+
+_ANSWERS = {"call": _call, "file": _file, "turns": _turns}
 _libraries: dict[str, ctypes.CDLL] = {}
 
 
@@ -41,12 +69,23 @@ def _library(path: str) -> ctypes.CDLL:
 
 def main(source: BinaryIO, sink: BinaryIO) -> None:
     while head := source.read(8):
-        answer = pickle.dumps(_answer(pickle.loads(source.read(int.from_bytes(head, "little")))))
+        question = pickle.loads(source.read(int.from_bytes(head, "little")))
+        answer = pickle.dumps(_ANSWERS[question["kind"]](question))
         sink.write(len(answer).to_bytes(8, "little") + answer)
         sink.flush()
 
 
+def _live_with(memory: int) -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        _live_with(int(sys.argv[1]))
     # What anything prints must not get between two answers.
     own = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -22,6 +22,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from derive import display
+
 if TYPE_CHECKING:
     from derive import cells as cells
     from derive import layers as layers
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from derive.comparison.compare import diff as diff
     from derive.comparison.equal import equal as equal
     from derive.errors import DeriveError as DeriveError
-    from derive.language.symbols import arrays as arrays
+    from derive.heads import arrays as arrays
     from derive.pipeline import compile as compile
     from derive.pipeline import differentiate as differentiate
     from derive.pipeline import emit as emit
@@ -45,7 +47,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Cell": ("derive.cell", "Cell"),
     "DeriveError": ("derive.errors", "DeriveError"),
-    "arrays": ("derive.language.symbols", "arrays"),
+    "arrays": ("derive.heads", "arrays"),
     "cells": ("derive.cells", ""),
     "compile": ("derive.pipeline", "compile"),
     "diff": ("derive.comparison.compare", "diff"),
@@ -91,3 +93,11 @@ class _Package(types.ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+
+
+def _notebook() -> tuple[Any, Any]:
+    drawing: Any = importlib.import_module("derive.inspect.notebook")
+    return drawing.html, drawing.latex
+
+
+display.draw_with(_notebook)

@@ -11,25 +11,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from importlib import import_module
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import sympy
 
-from derive.errors import ArgumentTypeError, CellError, Place
-from derive.language import from_sympy, names, shapes, text
-from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
-from derive.language.shapes import Checked, Shape
+from derive.catalogue import vary_text
+from derive.display import Displayed
+from derive.errors import ArgumentTypeError
+from derive.language import declare
+from derive.language.checked import Checked, Shape
+from derive.language.declaration import Declaration, Dim
+from derive.language.declare import Declarations, Equations
+from derive.language.variant import vary
 from derive.program import Step
 from derive.scalar import Expr
 
-Equations = Iterable[sympy.Eq] | Mapping[Any, Any]
-Declarations = Mapping[str, Any] | Iterable[str]
 
-
-class Cell:
+class Cell(Displayed):
     """A recurrent cell: its equations, its arrays with their shapes, its outputs.
 
     From text: `Cell.parse(text)` or `Cell.load(path)`. From SymPy:
@@ -70,32 +68,18 @@ class Cell:
         outputs: Iterable[Any] | None = None,
         doc: str = "",
     ) -> None:
-        declared = _declared(states, "H")
-        if outputs is None:
-            outputs = (names.next_of(state.name) for state in declared)
-        order = tuple(
-            tuple(entry.name for group in groups for entry in _declared(group, "I"))
-            for groups in ((params,), (inputs, states))
-        )
-        try:
-            declaration = Declaration(
-                name=_name(name),
-                doc=_doc(doc),
-                inputs=_declared(inputs, "I"),
-                states=declared,
-                params=_declared(params, None),
-                consts=tuple(
-                    Constant(_name(key), from_sympy.read(value), _NOWHERE)
-                    for key, value in (consts or {}).items()
-                ),
-                definitions=tuple(_definitions(equations, order)),
-                outputs=tuple(Output(_name(output), _NOWHERE) for output in outputs),
-                place=_NOWHERE,
-            )
-            written = text.to_text(declaration)
-        except (RecursionError, MemoryError):
-            raise _too_deep("<sympy>") from None
-        self._set(_parse(written, "<sympy>"))
+        checked = declare.from_equations(
+            name, equations,
+            inputs=inputs, states=states, params=params, consts=consts, outputs=outputs, doc=doc,
+        )  # fmt: skip
+        self._set(checked)
+
+    @classmethod
+    def of(cls, checked: Checked) -> Cell:
+        """The cell that was checked already."""
+        cell = object.__new__(cls)
+        cell._set(checked)
+        return cell
 
     @classmethod
     def parse(cls, text: str, file: str = "<text>") -> Cell:
@@ -105,21 +89,12 @@ class Cell:
                 f"the text of a cell is a str, not {type(text).__name__}",
                 hint="derive.load(path) reads a file",
             )
-        cell = object.__new__(cls)
-        cell._set(_parse(text, str(file)))
-        return cell
+        return cls.of(vary_text.checked(text, str(file)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Cell:
         """The cell in a `.cell` file."""
-        shown = os.fspath(path)
-        try:
-            data = Path(path).read_bytes().decode("utf-8-sig")
-        except OSError as error:
-            raise CellError(f"{shown} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise CellError(f"{shown} is not UTF-8 text: byte {error.start} is wrong") from error
-        return cls.parse(data, file=shown)
+        return cls.of(vary_text.load(path))
 
     def _set(self, checked: Checked) -> None:
         object.__setattr__(self, "_checked", checked)
@@ -131,39 +106,47 @@ class Cell:
         raise AttributeError(f"a Cell cannot be changed; {name!r} is fixed")
 
     @property
+    def checked(self) -> Checked:
+        """What the language knows of the cell."""
+        return self._checked
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the author wrote, as a tree."""
+        return self._checked.declaration
+
+    @property
     def name(self) -> str:
-        return self._checked.declaration.name
+        return self._checked.name
 
     @property
     def doc(self) -> str:
-        return self._checked.declaration.doc
+        return self._checked.doc
 
     @property
     def inputs(self) -> Mapping[str, Shape]:
         """{name: (width,)}, in declared order."""
-        return _shapes(self._checked.declaration.inputs)
+        return self._checked.inputs
 
     @property
     def states(self) -> Mapping[str, Shape]:
         """{name: (width,)}, in declared order."""
-        return _shapes(self._checked.declaration.states)
+        return self._checked.states
 
     @property
     def params(self) -> Mapping[str, Shape]:
         """{name: (rows, columns) or (width,)}: the declared ones, then the inferred ones."""
-        return MappingProxyType(dict(self._checked.params))
+        return self._checked.params
 
     @property
     def inferred(self) -> Mapping[str, Shape]:
         """Those of `params` that no line declares: names that nothing else explains."""
-        declared = {param.name for param in self._checked.declaration.params}
-        found = {name: shape for name, shape in self._checked.params if name not in declared}
-        return MappingProxyType(found)
+        return self._checked.inferred
 
     @property
     def outputs(self) -> Mapping[str, Shape]:
         """{key: (width,)}; the key of `output h'` is "h_next"."""
-        return MappingProxyType(dict(self._checked.outputs))
+        return self._checked.outputs
 
     @property
     def output_keys(self) -> tuple[str, ...]:
@@ -173,7 +156,7 @@ class Cell:
     @property
     def consts(self) -> Mapping[str, Expr]:
         """{name: exact rational}."""
-        return MappingProxyType(dict(self._checked.consts))
+        return self._checked.consts
 
     @property
     def equations(self) -> tuple[sympy.Eq, ...]:
@@ -197,7 +180,7 @@ class Cell:
 
     def to_text(self) -> str:
         """Canonical `.cell` text; `Cell.parse` of it gives an equal cell."""
-        return text.to_text(self._checked.declaration)
+        return self._checked.to_text()
 
     def vary(
         self,
@@ -224,20 +207,20 @@ class Cell:
         the previous value.  consts: new constants.  rename: {old name: new name}.
         Parameters that nothing uses any more disappear.
         """
-        from derive.variants.vary import vary
-
-        return vary(
-            self,
+        varied = vary.vary(
+            self._checked,
             name=name,
             doc=doc,
-            replace={**(replace or {}), **definitions},
+            replace=replace,
             remove=remove,
             tie=tie,
             activation=activation,
             rename=rename,
             states=states,
             consts=consts,
+            **definitions,
         )
+        return Cell.of(varied)
 
     def _content(self) -> tuple[Any, ...]:
         checked = self._checked
@@ -246,10 +229,10 @@ class Cell:
             self.name,
             tuple(self.inputs.items()),
             tuple(self.states.items()),
-            frozenset(checked.params),
-            frozenset(checked.consts),
+            frozenset(checked.params.items()),
+            frozenset(checked.consts.items()),
             checked.canonical,
-            checked.outputs,
+            tuple(checked.outputs.items()),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -262,87 +245,5 @@ class Cell:
         given = ", ".join((*self.inputs, *self.states))
         return f"<Cell {self.name}: {given} -> {', '.join(self.outputs)}>"
 
-    def _repr_html_(self) -> str:
-        return str(import_module("derive.inspect.notebook").html(self))
-
-    def _repr_latex_(self) -> str:
-        return str(import_module("derive.inspect.notebook").latex(self))
-
     def __reduce__(self) -> tuple[Any, ...]:
         return Cell.parse, (self.to_text(), self._checked.declaration.place.file)
-
-
-# --- from SymPy -----------------------------------------------------------------------------
-
-_NOWHERE = Place("<sympy>", 1, 1, "")
-
-
-def _parse(source: str, file: str) -> Checked:
-    try:
-        return shapes.check(text.parse(source, file))
-    except (RecursionError, MemoryError):
-        raise _too_deep(file) from None
-
-
-def _too_deep(file: str) -> CellError:
-    return CellError(f"{file} nests too deeply", hint="name parts of it on lines of their own")
-
-
-def _doc(doc: Any) -> str:
-    if not isinstance(doc, str):
-        raise ArgumentTypeError(f"a doc is a str, not {type(doc).__name__}")
-    for line in doc.splitlines():
-        if line.lstrip().startswith("="):
-            raise CellError(f"a line of a doc cannot begin with '=', as {line.strip()!r} does")
-    return "\n".join(doc.splitlines())
-
-
-def _shapes(group: tuple[Declared, ...]) -> Mapping[str, Shape]:
-    return MappingProxyType({declared.name: declared.shape or () for declared in group})
-
-
-def _name(value: Any) -> str:
-    name = value.name if isinstance(value, sympy.Symbol) else value
-    if not isinstance(name, str):
-        raise ArgumentTypeError(f"{value!r} is no name")
-    if not names.is_identifier(name):
-        raise CellError(f"'{name}' is no name: letters, digits and underscores only")
-    return name
-
-
-def _declared(group: Declarations, default: Dim | None) -> tuple[Declared, ...]:
-    if isinstance(group, str):
-        raise ArgumentTypeError(f"{group!r} is a string", hint=f"[{group!r}]")
-    found = []
-    for key in group:
-        shape = group[key] if isinstance(group, Mapping) else default
-        if shape is not None:
-            shape = tuple(map(_dim, shape if isinstance(shape, (tuple, list)) else (shape,)))
-        found.append(Declared(_name(key), shape, _NOWHERE))
-    return tuple(found)
-
-
-def _dim(dim: Any) -> Dim:
-    if isinstance(dim, sympy.Symbol):
-        return str(dim.name)
-    if isinstance(dim, str) or (isinstance(dim, int) and not isinstance(dim, bool)):
-        return dim
-    raise ArgumentTypeError(f"{dim!r} is no width", hint="a name or a positive integer")
-
-
-def _definitions(equations: Equations, around: tuple[tuple[str, ...], ...]) -> Iterable[Definition]:
-    """around: names that read before and after the definitions in sums and products."""
-    if not isinstance(equations, Iterable):
-        raise ArgumentTypeError(f"{equations!r} is no list of equations", hint="[Eq(h_next, ...)]")
-    given: Iterable[Any] = equations.items() if isinstance(equations, Mapping) else equations
-    pairs = [pair.args if isinstance(pair, sympy.Eq) else pair for pair in given]
-    targets = [str(pair[0]) for pair in pairs if isinstance(pair, (tuple, list)) and pair]
-    before, after = around
-    reading = (*before, *targets, *after)
-    for pair in pairs:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise CellError(f"{pair!r} is no equation", hint="Eq(h_next, ...)")
-        target, value = pair
-        if not isinstance(target, (str, sympy.Symbol)):
-            raise CellError(f"'{target}' is defined, which is no name", hint="Eq(h_next, ...)")
-        yield Definition(_name(target), from_sympy.read(value, reading), _NOWHERE)

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 import sympy
 
 from derive import scalar
+from derive.display import Displayed
 from derive.formulas import formulas
 from derive.program import (
     Array,
@@ -324,7 +324,7 @@ def _tangent_of_map(
 
 
 @dataclass(frozen=True, slots=True)
-class Gradient:
+class Gradient(Displayed):
     """The reverse Program of one time step.
 
     Its inputs are the step's inputs, then `output_seeds` (cotangents of `step.outputs`, from
@@ -371,12 +371,6 @@ class Gradient:
     @property
     def d_states(self) -> tuple[str, ...]:
         return tuple(self.derivative.name(name) for name in self.step.states)
-
-    def _repr_html_(self) -> str:
-        return str(import_module("derive.inspect.notebook").html(self))
-
-    def _repr_latex_(self) -> str:
-        return str(import_module("derive.inspect.notebook").latex(self))
 
 
 def reverse_step(step: Step) -> Gradient:

@@ -19,8 +19,7 @@ from typing import cast
 
 import sympy
 
-from derive import scalar
-from derive.language import symbols
+from derive import heads, scalar
 from derive.program import Array, Equation, Layout, Map, Matmul, Program, Sum
 from derive.scalar import Expr
 
@@ -78,7 +77,7 @@ def formula(equation: Equation, table: Mapping[str, Array]) -> Expr:
         value: Expr = scalar.symbol(equation.source)
         source, out = table[equation.source], table[equation.out]
         if source.shape != out.shape:
-            value = symbols.total(value)
+            value = heads.total(value)
         if source.per_row and not out.per_row:
             value = sum_rows(value)
         return value
@@ -90,8 +89,8 @@ def _product(equation: Matmul) -> Expr:
     if equation.layout is Layout.OUTER:
         return cast(Expr, outer(left, right))
     if equation.layout is Layout.TRANSPOSED:
-        return cast(Expr, symbols.matmul(symbols.transpose(left), right))
-    return cast(Expr, symbols.matmul(left, right))
+        return cast(Expr, heads.matmul(heads.transpose(left), right))
+    return cast(Expr, heads.matmul(left, right))
 
 
 def repeats(value: Expr, out: str, table: Mapping[str, Array]) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 from derive import scalar
 from derive.dataflow import check
 from derive.differentiate import Gradient
+from derive.display import Displayed
 from derive.phases import leading_to, phases, reached_from
 from derive.plan import Accumulator as Accumulator
 from derive.plan import Group as Group
@@ -27,19 +27,13 @@ from derive.stages import accumulate, memory_operands, stages
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Displayed):
     """Both passes over time, and what the first keeps for the second."""
 
     split: Split
     output_keys: tuple[str, ...]
     forward: Plan
     backward: Plan
-
-    def _repr_html_(self) -> str:
-        return str(import_module("derive.inspect.notebook").html(self))
-
-    def _repr_latex_(self) -> str:
-        return str(import_module("derive.inspect.notebook").latex(self))
 
 
 def schedule(gradient: Gradient, output_keys: tuple[str, ...]) -> Schedule:

@@ -33,12 +33,12 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
+from derive.compose import held, restarted, running_on
 from derive.conversion import axes_text, closest, dtype_text, shape_text, to_lengths
 from derive.errors import ArgumentError, ArgumentTypeError, BuildError
 from derive.kernel import Gradients, Kernel, Run
 from derive.pipeline import compile as compile_cell
 from derive.signature import ROWS, STEPS, Array, Arrays, Sizes
-from derive.variants.compose import held, restarted, running_on
 
 PAST_END = ("zero", "last", "computed")
 

@@ -20,7 +20,8 @@ from typing import cast
 from derive import scalar
 from derive.bench.items import Item, operands_of, outs_of, together
 from derive.bench.names import COMPARISONS, FUNCTIONS
-from derive.emit.printer import Syntax, print_expression, rank
+from derive.emit.printer import Syntax, print_expression
+from derive.emit.reading_order import rank
 from derive.plan import Accumulator, Group, Phase, Plan
 from derive.program import Array, Layout, Map, Matmul, Sum
 

@@ -20,6 +20,7 @@ from derive.bench.record import Record, Report
 from derive.bench.shapes import Shape
 from derive.bench.task import task_of
 from derive.bench.worker import Remote
+from derive.cell import Cell
 from derive.machine.probe import load_average, probe
 
 #: Packages whose versions belong to a report.
@@ -28,10 +29,13 @@ _PACKAGES = ("numpy", "torch", "jax", "onnxruntime", "onednn-cpu-gomp")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """cells: as the user calls them. peers: modules of derive.bench.peers. together: all peers
-    share one process, and the threads that each leaves behind."""
+    """What is measured with one number of threads.
 
-    cells: tuple[str, ...]
+    cells: each with what the user calls it.  peers: modules of derive.bench.peers.  together: all
+    peers share one process, and the threads that each leaves behind.
+    """
+
+    cells: tuple[tuple[str, Cell], ...]
     shapes: tuple[Shape, ...]
     threads: int
     peers: tuple[str, ...]
@@ -69,14 +73,11 @@ def report(orders: list[Order], tick: Callable[[str], None]) -> Report:
 def _contests(
     order: Order, hosts: list[Remote], tick: Callable[[str], None]
 ) -> tuple[list[Record], dict[str, Any]]:
-    from derive.commands.select import cell_of
-
     effort = measure.QUICK if order.quick else measure.FULL
     samples = effort.least
     machine = probe(order.threads, samples)
     found = []
-    for label in order.cells:
-        cell = cell_of(label, quiet=True)
+    for label, cell in order.cells:
         for shape in order.shapes:
             task = task_of(cell, shape, order.threads)
             records, need = contest(label, task, hosts, effort, order.modes)

@@ -15,7 +15,8 @@ WIDTH = 100
 
 def run() -> int:
     from derive import cells
-    from derive.cells.option import to_text
+    from derive.catalogue.entries import ENTRIES
+    from derive.catalogue.option import to_text
 
     rows = [(name, _doc(name)) for name in cells.names()]
     first = max(len(name) for name, _ in rows)
@@ -25,7 +26,7 @@ def run() -> int:
             f"{name.ljust(first)}  {doc}", WIDTH, subsequent_indent=" " * (first + 2)
         )
     lines += ["", "Options, after a colon:  lstm:peephole=true,forget_bias=1", ""]
-    families = dict.fromkeys(family for family, _ in cells.ENTRIES.values())
+    families = dict.fromkeys(family for family, _ in ENTRIES.values())
     for family in families:
         label = family
         for option in cells.options(family):

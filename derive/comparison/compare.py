@@ -19,7 +19,7 @@ from typing import Any
 
 import sympy
 
-from derive import formulas, polynomial, scalar
+from derive import formulas, heads, polynomial, scalar
 from derive.cell import Cell
 from derive.comparison import canonical
 from derive.inspect.cost import Part
@@ -27,7 +27,6 @@ from derive.inspect.cost import polynomial as as_formula
 from derive.inspect.derivation import Line
 from derive.inspect.notation import TEXT, write
 from derive.inspect.view import View
-from derive.language import symbols
 from derive.phases import leading_to, reached_from
 from derive.polynomial import Atom, Poly, of
 from derive.program import Map
@@ -254,7 +253,7 @@ def _form(expr: Any, renamed: Mapping[str, str], known: Mapping[str, Poly]) -> P
             if exponent.is_Rational:
                 return polynomial.power(walk(base), Fraction(int(exponent.p), int(exponent.q)))
             return of(Atom("power", str(exponent), (walk(base),)))
-        if isinstance(part, symbols.matmul):
+        if isinstance(part, heads.matmul):
             matrix = canonical.Matrix({("matrix", str(part.args[0]), False): Fraction(1)})
             return canonical.apply(matrix, False, walk(part.args[1]))
         args = [walk(arg) for arg in part.args]
@@ -263,7 +262,7 @@ def _form(expr: Any, renamed: Mapping[str, str], known: Mapping[str, Poly]) -> P
         name = scalar.NAME_OF_HEAD.get(part.func)
         if name is not None:
             return polynomial.function(name, *args)
-        linear = isinstance(part, (symbols.total, symbols.mean, formulas.sum_rows))
+        linear = isinstance(part, (heads.total, heads.mean, formulas.sum_rows))
         if not linear:
             return of(Atom("function", type(part).__name__, tuple(args)))
         total = polynomial.ZERO

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from derive.emit.c_memory import Memory
 from derive.emit.c_syntax import Real, syntax
-from derive.emit.printer import print_expression, rank
+from derive.emit.printer import print_expression
+from derive.emit.reading_order import rank
 from derive.errors import ProgramError
 from derive.plan import Phase, Plan, Stage
 

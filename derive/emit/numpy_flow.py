@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from keyword import iskeyword
 
 from derive import scalar
-from derive.emit.printer import rank
+from derive.emit.reading_order import rank
 from derive.errors import ProgramError
 from derive.program import Array, Map
 from derive.schedule import Accumulator, Group, Kind, Phase, Plan, Stage

@@ -19,7 +19,6 @@ import numpy as np
 import sympy
 
 from derive import scalar
-from derive.program import Program
 
 Expr = scalar.Expr
 
@@ -55,12 +54,6 @@ class Syntax:
     size_power: Callable[[str, float], str] | None = None
     # Around the first branch of a `where` between two constants, which no array gives a type.
     constant_branch: Callable[[str], str] = _as_it_is
-
-
-def rank(program: Program, first: Sequence[str] = ()) -> dict[str, int]:
-    """Reading order of the names of a Program: `first`, then definitions, then inputs."""
-    names = [*first, *(equation.out for equation in program.equations), *reversed(program.inputs)]
-    return {name: k for k, name in reversed(list(enumerate(names)))}
 
 
 def print_expression(expr: Expr, syntax: Syntax, order: Mapping[str, int]) -> str:

@@ -14,11 +14,10 @@ from functools import cached_property
 
 import sympy
 
-from derive import scalar
+from derive import heads, scalar
 from derive.differentiate import Gradient
 from derive.formulas import formula, outer, sum_rows
 from derive.inspect.derivation import Derivation, tidy_for
-from derive.language import symbols
 from derive.program import Array, Equation, Layout, Map, Matmul, Sum
 from derive.scalar import Expr
 
@@ -137,7 +136,7 @@ class Chain:
         """The term, summed over the axes that `array` lacks and `out` has."""
         source, result = self.table[out], self.table[array]
         if source.shape != result.shape:
-            term = symbols.total(term)
+            term = heads.total(term)
         if source.per_row and not result.per_row:
             term = sum_rows(term)
         return term
@@ -149,8 +148,8 @@ def _of_product(equation: Matmul, array: str, d_out: Expr) -> list[tuple[str, Ex
     normal = equation.layout is Layout.NORMAL
     found: list[tuple[str, Expr]] = []
     if array == equation.right:
-        matrix = symbols.transpose(left) if normal else left
-        found.append((_VECTOR, symbols.matmul(matrix, d_out)))
+        matrix = heads.transpose(left) if normal else left
+        found.append((_VECTOR, heads.matmul(matrix, d_out)))
     if array == equation.left:
         found.append((_MATRIX, outer(d_out, right) if normal else outer(right, d_out)))
     return found

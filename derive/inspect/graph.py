@@ -15,12 +15,11 @@ from dataclasses import dataclass
 
 import sympy
 
-from derive import scalar
+from derive import heads, scalar
 from derive.cell import Cell
 from derive.formulas import formula
 from derive.inspect import layered
 from derive.inspect.notation import TEXT, function_name, order_in, write
-from derive.language import symbols
 from derive.program import Map, Matmul, Program, Sum
 from derive.scalar import Expr
 
@@ -189,7 +188,7 @@ def sign(value: Expr) -> str:
         return "√" if value.exp == scalar.HALF else "^"
     if not value.args:
         return "="
-    if isinstance(value, symbols.matmul):
+    if isinstance(value, heads.matmul):
         return "×"
     name = function_name(value)
     return {"sigmoid": "σ", "sum": "∑"}.get(name, name)

@@ -18,8 +18,7 @@ from typing import cast
 
 import sympy
 
-from derive import formulas, scalar
-from derive.language import symbols
+from derive import formulas, heads, scalar
 from derive.scalar import Expr
 
 #: What binds tighter has the larger number. In `.cell` text a * (W @ x) needs its parentheses.
@@ -151,10 +150,10 @@ class _Writer:
 
     def call(self, expr: Expr) -> Written:
         args = _args(expr)
-        if isinstance(expr, symbols.matmul):
+        if isinstance(expr, heads.matmul):
             matrix, vector = args
             return self.to.product(self.text(matrix, ATOM), self.text(vector, ATOM)), TERM
-        if isinstance(expr, symbols.transpose):
+        if isinstance(expr, heads.transpose):
             return self.to.transposed(self.text(args[0], ATOM)), ATOM
         if isinstance(expr, formulas.outer):
             return self.to.outer(*(self.text(arg, PRODUCT) for arg in args)), ATOM
@@ -175,7 +174,7 @@ class _Writer:
     def term_key(self, term: Expr) -> tuple[bool, bool, list[int], str]:
         """A sum does not begin with a minus if it can help it."""
         places, text = self.key(term)
-        if self.order.products and term.has(symbols.matmul):
+        if self.order.products and term.has(heads.matmul):
             late = sorted(
                 self.order.products[symbol.name]
                 for symbol in term.free_symbols
@@ -205,7 +204,7 @@ def words(name: str) -> list[str]:
 
 def function_name(expr: Expr) -> str:
     """What a function is called in `.cell` text."""
-    own = {symbols.total: "sum", symbols.mean: "mean", symbols.layer_norm: "layer_norm"}
+    own = {heads.total: "sum", heads.mean: "mean", heads.layer_norm: "layer_norm"}
     own[formulas.sum_rows] = "sum_rows"
     return own.get(expr.func) or scalar.NAME_OF_HEAD[scalar.rule_of(expr).head]
 

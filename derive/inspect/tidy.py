@@ -18,14 +18,13 @@ from typing import cast
 
 import sympy
 
-from derive import formulas, scalar
-from derive.language import symbols
+from derive import formulas, heads, scalar
 from derive.program import Array
 from derive.scalar import Expr
 
-_SUMS = (symbols.total, symbols.mean, formulas.sum_rows)
+_SUMS = (heads.total, heads.mean, formulas.sum_rows)
 #: Functions whose argument has a width and rows of its own.
-_APART = (*_SUMS, symbols.matmul, formulas.outer)
+_APART = (*_SUMS, heads.matmul, formulas.outer)
 
 
 class Tidy:
@@ -90,7 +89,7 @@ class Tidy:
             known = scalar.is_size(value) or value.name in self.table
             return not known or (not scalar.is_size(value) and self.table[value.name].shape != (1,))
         if isinstance(value, _APART):
-            return not isinstance(value, (symbols.total, symbols.mean))
+            return not isinstance(value, (heads.total, heads.mean))
         return any(self._is_wide(cast(Expr, arg)) for arg in value.args)
 
     def _common(self, factor: Expr) -> tuple[Expr, Expr]:
@@ -101,11 +100,11 @@ class Tidy:
 
     def _mean(self, value: Expr) -> Expr:
         for factor in value.args:
-            if isinstance(factor, symbols.total):
+            if isinstance(factor, heads.total):
                 over = self._width(cast(Expr, factor.args[0]))
                 if over is not None and 1 / over in value.args:
                     rest = [f for f in value.args if f != factor and f != 1 / over]
-                    return cast(Expr, sympy.Mul(*rest, symbols.mean(factor.args[0])))
+                    return cast(Expr, sympy.Mul(*rest, heads.mean(factor.args[0])))
         return value
 
     def _width(self, value: Expr) -> Expr | None:
@@ -131,7 +130,7 @@ def fits(value: Expr, wanted: Array, table: Mapping[str, Array]) -> bool:
     """Whether `value` has the shape of `wanted` by itself."""
     if wanted.shape == (1,):
         return not wanted.per_row or _is_per_row(value, table)
-    return isinstance(value, symbols.matmul) or _has_one_like(value, wanted, table)
+    return isinstance(value, heads.matmul) or _has_one_like(value, wanted, table)
 
 
 def _is_per_row(value: Expr, table: Mapping[str, Array]) -> bool:

@@ -17,6 +17,7 @@ import sympy
 
 from derive import scalar
 from derive.errors import CellError, Place
+from derive.heads import matmul, transpose
 from derive.language import constants, names
 from derive.language.expression import (
     Binary,
@@ -28,7 +29,7 @@ from derive.language.expression import (
     Number,
     Transpose,
 )
-from derive.language.symbols import OWN_HEADS, matmul, transpose
+from derive.language.symbols import OWN_HEADS
 
 _NOWHERE = Place("<sympy>", 1, 1, "")
 

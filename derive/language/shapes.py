@@ -10,12 +10,11 @@ The width of an expression is that of what is written: `0 * m` is as wide as `m`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-import sympy
+from types import MappingProxyType
 
 from derive.errors import CellError, CellErrors, Place
 from derive.language import lower, names, symbols
+from derive.language.checked import Checked, Shape
 from derive.language.declaration import Declaration, Dim
 from derive.language.expression import (
     Binary,
@@ -33,30 +32,11 @@ from derive.language.expression import (
 from derive.language.infer import Widths
 from derive.language.resolve import resolve
 from derive.language.scope import Kind, Scope, show_shape
-from derive.program import Step
-from derive.scalar import Expr
 
-Shape = tuple[Dim, ...]
 Operand = tuple[Node, Dim | None]
 
 #: More parameters of unknown shape than this are not listed at once.
 MAX_AMBIGUOUS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A cell without mistakes. `output_keys` runs parallel to `step.outputs`."""
-
-    declaration: Declaration
-    params: tuple[tuple[str, Shape], ...]
-    outputs: tuple[tuple[str, Shape], ...]
-    consts: tuple[tuple[str, Expr], ...]
-    step: Step
-    output_keys: tuple[str, ...]
-    equations: tuple[sympy.Eq, ...]
-    canonical: tuple[tuple[str, Expr], ...]
-    notes: tuple[str, ...]
-    unused: tuple[str, ...]
 
 
 def check(declaration: Declaration) -> Checked:
@@ -70,9 +50,9 @@ def check(declaration: Declaration) -> Checked:
     step, keys = lower.lower(declaration, shapes, tuple(found.params), found.consts)
     return Checked(
         declaration=declaration,
-        params=tuple((name, shapes[name]) for name in found.params),
-        outputs=tuple((output.name, shapes[output.name]) for output in declaration.outputs),
-        consts=tuple(found.consts.items()),
+        params=MappingProxyType({name: shapes[name] for name in found.params}),
+        outputs=MappingProxyType({o.name: shapes[o.name] for o in declaration.outputs}),
+        consts=MappingProxyType(dict(found.consts)),
         step=step,
         output_keys=keys,
         equations=symbols.equations(declaration),

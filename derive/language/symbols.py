@@ -1,13 +1,7 @@
-"""SymPy's side of a cell: symbols to write equations with, and expressions <-> SymPy.
+"""Expression trees of the language to SymPy.
 
-In: expression trees.  Out: SymPy expressions in the author's names; and back.
-Not here: the expressions of a Program, which are flat (lower.py).
-
-    x, h, W, U, b = arrays("x h W U b")
-    tanh(W @ x + U.T @ h + b)
-
-A plain SymPy symbol does as well; then a product is `matmul(W, x)` and a transposed matrix
-`transpose(W)`.
+In: expression trees.  Out: SymPy expressions in the author's names.
+Not here: the way back (from_sympy.py), the expressions of a Program, which are flat (lower.py).
 """
 
 from __future__ import annotations
@@ -18,6 +12,7 @@ from typing import Any, cast
 import sympy
 
 from derive import scalar
+from derive.heads import layer_norm, matmul, mean, total, transpose
 from derive.language import constants
 from derive.language.declaration import Declaration
 from derive.language.expression import (
@@ -32,65 +27,6 @@ from derive.language.expression import (
 )
 from derive.language.lower import ARITHMETIC, COMPARISONS
 from derive.scalar import Expr
-
-
-class _OverUnits(sympy.Function):  # type: ignore[misc]
-    """A real function that looks at a whole array, not at one element."""
-
-    def _eval_is_extended_real(self) -> bool:
-        return True
-
-
-def _declare(name: str, arity: int, attribute: str) -> Any:
-    space = {"nargs": arity, "__module__": __name__, "__qualname__": attribute}
-    return type(name, (_OverUnits,), space)
-
-
-class matmul(_OverUnits):
-    """matmul(W, v): the product of a matrix and a vector, never multiplied out."""
-
-    nargs = 2
-
-
-class transpose(_OverUnits):
-    """transpose(W): the transposed matrix, for the left of a product."""
-
-    nargs = 1
-
-    def __matmul__(self, vector: Any) -> Expr:
-        return cast(Expr, matmul(self, vector))
-
-
-total = _declare("sum", 1, "total")
-mean = _declare("mean", 1, "mean")
-layer_norm = _declare("layer_norm", 1, "layer_norm")
-
-
-class ArraySymbol(sympy.Symbol):  # type: ignore[misc]
-    """A symbol that knows `W @ v` and `W.T`."""
-
-    __slots__ = ()
-
-    def __new__(cls, name: str) -> ArraySymbol:
-        return cast(ArraySymbol, super().__new__(cls, name, real=True))
-
-    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, Any]]:
-        return ((self.name,), {})
-
-    def __matmul__(self, vector: Any) -> Expr:
-        return cast(Expr, matmul(self, vector))
-
-    @property
-    def T(self) -> Any:
-        return transpose(self)
-
-
-def arrays(text: str) -> tuple[ArraySymbol, ...]:
-    """Symbols for the arrays of a cell: `x, h, h_next, W = arrays("x h h_next W")`."""
-    return tuple(ArraySymbol(name) for name in text.replace(",", " ").split())
-
-
-# --- expressions to SymPy -------------------------------------------------------------------
 
 OWN_HEADS: Mapping[str, Any] = {"sum": total, "mean": mean, "layer_norm": layer_norm}
 

@@ -23,7 +23,6 @@ _KEYWORDS = ("cell", "doc", "input", "state", "param", "const", "output")
 _DOC = re.compile(r"[ \t]*doc(?![ \t]*=)(?:[ \t](?P<text>[^\n]*))?", re.ASCII)
 _ASSIGNMENT = re.compile(r"[ \t]*(?P<target>[A-Za-z_][A-Za-z0-9_]*)[ \t]*(?P<prime>'*)[ \t]*=(?!=)")
 _KEYWORD = re.compile(r"[ \t]*(?P<word>[A-Za-z_][A-Za-z0-9_]*)(?=[ \t\n]|$)", re.ASCII)
-_VARY = re.compile(r"[ \t]*vary[ \t]+(?!=)", re.ASCII)
 _EXAMPLES = {
     "cell": "cell   janet",
     "input": "input  x: I",
@@ -36,16 +35,20 @@ _EXAMPLES = {
 
 def parse(text: str, file: str = "<text>") -> Declaration:
     """What the text declares. CellError at the first thing that does not read."""
-    source = Source(file, tuple(re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff"))))
+    source = source_of(text, file)
     builder = _Builder(source)
-    statements = _statements(source)
-    for statement in statements:
-        if builder.name is None and _VARY.match(statement.text):
-            from derive.variants import vary_text  # it builds cells, which starts here again
-
-            return vary_text.read(statement, statements)
+    for statement in _statements(source):
         builder.add(statement)
     return builder.freeze()
+
+
+def source_of(text: str, file: str) -> Source:
+    return Source(file, tuple(re.split(r"\r\n|\r|\n", text.removeprefix("\ufeff"))))
+
+
+def statements(text: str, file: str) -> Iterator[Statement]:
+    """The statements of a text, one after the other."""
+    return _statements(source_of(text, file))
 
 
 # --- lines to statements --------------------------------------------------------------------

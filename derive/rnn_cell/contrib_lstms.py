@@ -15,6 +15,7 @@ import numpy as np
 
 from derive import cells
 from derive.cell import Cell
+from derive.compose import masked, with_epsilon
 from derive.errors import ArgumentError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.core_cells import activation_of, lstm_variables, lstm_wiring, units
@@ -22,7 +23,6 @@ from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializ
 from derive.rnn_cell.masks import Mask, generator_of, probability
 from derive.rnn_cell.structure import LSTMStateTuple
 from derive.signature import Array
-from derive.variants.compose import masked, with_epsilon
 
 #: The epsilon of tf.contrib.layers.layer_norm.
 EPSILON = 1e-12

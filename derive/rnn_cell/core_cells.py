@@ -14,12 +14,12 @@ from typing import Any
 
 from derive import cells
 from derive.cell import Cell
+from derive.compose import without
 from derive.conversion import to_count
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
 from derive.rnn_cell.structure import Joined, LSTMStateTuple, Template
-from derive.variants.compose import without
 
 _SYNONYMS = {"linear": "identity", "swish": "silu", "nn.relu": "relu"}
 

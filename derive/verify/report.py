@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
+
+from derive.display import Displayed
 
 #: Both sides of a comparison round, and a kernel may use other formulas than the Program does:
 #: a result may be this many times as far off as the running error bound of one computation.
@@ -38,7 +39,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(Displayed):
     """All verdicts about one cell. `notes` says what a reader should know about them."""
 
     name: str
@@ -121,12 +122,6 @@ class Report:
         if self.not_built:
             verdict += f", NOT BUILT: {', '.join(row.where for row in self.not_built)}"
         return verdict
-
-    def _repr_html_(self) -> str:
-        return str(import_module("derive.inspect.notebook").html(self))
-
-    def _repr_latex_(self) -> str:
-        return str(import_module("derive.inspect.notebook").latex(self))
 
     def __str__(self) -> str:
         return self.text()

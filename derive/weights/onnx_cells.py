@@ -31,7 +31,7 @@ from sympy import Eq
 from derive import cells
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.language.symbols import arrays
+from derive.heads import arrays
 from derive.scalar import (
     clip,
     expm1,

@@ -18,7 +18,7 @@ import derive
 from derive import scalar
 from derive.cell import Cell
 from derive.errors import ArgumentTypeError, CellError, DeriveError
-from derive.language.symbols import arrays, layer_norm, matmul, mean, total, transpose
+from derive.heads import arrays, layer_norm, matmul, mean, total, transpose
 from derive.program import Map, Matmul, interpret
 
 JANET = """\

@@ -21,7 +21,7 @@ import pytest
 
 import derive
 from derive import cells, scalar
-from derive.cells.option import Activation, Option, to_text
+from derive.catalogue.option import Activation, Option, to_text
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
 from derive.language import names
 from derive.program import interpret

@@ -21,17 +21,16 @@ TEMPLATES = ROOT / "templates"
 #: Each module or folder of derive/ imports only what stands before it, wherever in its text
 #: the import is. `derive` itself holds the public names and loads them when they are used.
 ORDER = """
-    errors scalar
+    errors display scalar
     polynomial.terms polynomial.piecewise polynomial.powers polynomial.functions polynomial.products
     polynomial
-    algebra program
+    algebra program heads
     language.names language.expression language.declaration language.words language.foreign
     language.reader language.scope language.infer language.constants language.text language.uses
-    language.lower
-    language.resolve language.symbols language.from_sympy language.shapes language
-    cell cells
-    variants.rewriting variants.compose variants.vary_terms variants.vary variants.vary_text
-    variants
+    language.checked language.lower
+    language.resolve language.symbols language.from_sympy language.shapes language.declare
+    language.variant language
+    catalogue cell cells compose
     simplify formulas differentiate
     plan dataflow phases stages saved schedule
     emit
@@ -48,10 +47,7 @@ ORDER = """
 
 #: Imports inside functions that go the other way, each for a reason.
 BACKWARDS = {
-    ("language.text", "variants.vary_text"),  # a cell's text may be a variant of another cell
-    ("cell", "variants.vary"),  # Cell.vary(...) is a method
     ("kernel", "tuning"),  # kernel.tune(...) is a method
-    ("bench", "commands"),  # CELL means the same there
 }
 
 #: A package that takes long to load, or that is another world: the modules that may import it.
@@ -221,7 +217,7 @@ kernel.backward(run, np.ones((5, 2, 4)))
 def needs_docstring(name: str, path: Path) -> bool:
     """Packages list their files instead; a family of cells cites its papers, a peer its makers."""
     return path.name != "__init__.py" and not name.startswith(
-        ("derive.cells.", "derive.bench.peers.")
+        ("derive.catalogue.", "derive.bench.peers.")
     )
 
 

@@ -787,7 +787,7 @@ def test_dimensions_live_apart_from_arrays() -> None:
 
 def test_parameters_come_declared_first_then_in_order_of_use() -> None:
     checked = check(BASE + "param z: H, W\nh' = b * h + U @ h + W @ x + a + z\noutput h'")
-    assert [name for name, _ in checked.params] == ["z", "W", "b", "U", "a"]
+    assert list(checked.params) == ["z", "W", "b", "U", "a"]
 
 
 def test_unused_names_are_legal_and_listed() -> None:

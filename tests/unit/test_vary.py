@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import derive
-from derive.cells.odyssey_cell import VARIANTS
+from derive.catalogue.odyssey import VARIANTS
 from derive.errors import ArgumentError, ArgumentTypeError, CellError, DeriveError
 from derive.program import interpret
 

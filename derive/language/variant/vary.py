@@ -1,6 +1,6 @@
-"""Cell -> Cell: variants by transformation. Gates are replaced, removed, tied; functions swapped.
+"""Variants by transformation. Gates are replaced, removed, tied; functions swapped.
 
-In: a Cell and what is to change.  Out: an ordinary Cell with a name and a doc of its own.
+In: a Checked cell and what is to change.  Out: another, with a name and a doc of its own.
 Not here: the line `vary lstm: o = 1` (vary_text.py), single expressions (vary_terms.py).
 
 Changes are made in this order: definitions become states, names are tied, functions are
@@ -15,15 +15,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError, CellError, Place
-from derive.language import from_sympy, names, reader, text
+from derive.language import declare, from_sympy, names, reader
+from derive.language.checked import Checked
 from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.language.expression import Name, Node, Number, names_of
 from derive.language.names import NEXT, closest, next_of
+from derive.language.variant import vary_terms
+from derive.language.variant.rewriting import substituted
 from derive.language.words import Source, Statement
-from derive.variants import vary_terms
-from derive.variants.rewriting import substituted
 
 NOWHERE = Place("<varied>", 1, 1, "")
 
@@ -31,7 +31,7 @@ Swaps = Mapping[str, str | Mapping[str, str]]
 
 
 def vary(
-    cell: Cell,
+    cell: Checked,
     *,
     name: str | None = None,
     doc: str | None = None,
@@ -42,8 +42,10 @@ def vary(
     rename: Mapping[str, str] | None = None,
     states: Mapping[str, Dim] | Iterable[str] = (),
     consts: Mapping[str, Any] | None = None,
-) -> Cell:
+    **definitions: Any,
+) -> Checked:
     """A variant of `cell`; `Cell.vary` says what the arguments mean."""
+    replace = {**(replace or {}), **definitions}
     draft = _Draft(cell)
     removed = [remove] if isinstance(remove, str) else list(remove)
     remembered = states if isinstance(states, Mapping) else dict.fromkeys(states, "H")
@@ -70,7 +72,7 @@ def vary(
 
 
 def _said(
-    cell: Cell,
+    cell: Checked,
     tie: Mapping[str, str] | None,
     activation: Swaps | None,
     removed: Sequence[str],
@@ -93,7 +95,7 @@ def _said(
     return f"{cell.doc}\n{line}" if cell.doc else line
 
 
-def _name(cell: Cell, parts: Sequence[str]) -> str:
+def _name(cell: Checked, parts: Sequence[str]) -> str:
     """The cell's name and, as far as they read well, the changes: lstm_o_1."""
     words = [re.sub(r"\W+", "_", part).strip("_") for part in parts]
     short = [word if len(word) < 12 else word.partition("_")[0] for word in words]
@@ -115,9 +117,9 @@ def _read(target: str, value: Any) -> Node:
 class _Draft:
     """The parts of a cell while they change."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Checked) -> None:
         self.cell = cell
-        found = text.parse(cell.to_text())
+        found = cell.declaration
         self.inputs = {d.name: d.shape for d in found.inputs}
         self.states = {d.name: d.shape for d in found.states}
         self.params = {d.name: d.shape for d in found.params}
@@ -267,7 +269,7 @@ class _Draft:
 
     # --- afterwards -------------------------------------------------------------------------
 
-    def finish(self, name: str, doc: str) -> Cell:
+    def finish(self, name: str, doc: str) -> Checked:
         needed = self._needed() | self.idle
         self.equations = {t: e for t, e in _in_order(self.equations).items() if t in needed}
         used = {n.name for expr in self.equations.values() for n in names_of(expr)}
@@ -284,7 +286,7 @@ class _Draft:
         known = {key: shape for key, shape in self.shapes.items() if key in wanted}
         return self._cell(name, doc, known)
 
-    def _cell(self, name: str, doc: str, params: Mapping[str, Any]) -> Cell:
+    def _cell(self, name: str, doc: str, params: Mapping[str, Any]) -> Checked:
         def declared(group: Mapping[str, Any]) -> tuple[Declared, ...]:
             return tuple(Declared(key, shape, NOWHERE) for key, shape in group.items())
 
@@ -299,7 +301,7 @@ class _Draft:
             outputs=tuple(Output(key, NOWHERE) for key in dict.fromkeys(self.outputs)),
             place=NOWHERE,
         )
-        return Cell.parse(text.to_text(declaration), file=f"<{name}>")
+        return declare.from_declaration(declaration, f"<{name}>")
 
     def _needed(self) -> set[str]:
         """Definitions that a next value or an output needs."""

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from sympy import Eq
 
-from derive.cells.option import Draft, family, stacked
-from derive.language.symbols import arrays
+from derive.catalogue.option import Draft, family, stacked
+from derive.heads import arrays
 from derive.scalar import HALF, less, sigmoid, where
 
 

@@ -20,23 +20,24 @@ is refused, so that reading text from elsewhere opens nothing.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from derive.catalogue.spec import from_spec
 from derive.errors import ArgumentError, CellError, DeriveError
-from derive.language import reader, text
-from derive.language.declaration import Declaration
+from derive.language import declare, reader, text
+from derive.language.checked import Checked
 from derive.language.expression import Name, to_text
 from derive.language.names import next_of
+from derive.language.variant import vary_terms
+from derive.language.variant.vary import vary
 from derive.language.words import Statement
-from derive.variants import vary_terms
 
-if TYPE_CHECKING:
-    from derive.cell import Cell
-
+#: Empty lines and comments may come before.
+_FIRST = re.compile(r"\ufeff?(?:[ \t]*(?:#[^\n]*)?(?:\r\n|\r|\n))*[ \t]*vary[ \t]+(?!=)", re.ASCII)
 _START = re.compile(r"[ \t]*vary[ \t]+", re.ASCII)
 _WORD = re.compile(r"(?P<word>remove|state)[ \t\n]+(?P<name>[A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
 _RENAME = re.compile(
@@ -51,9 +52,18 @@ _EXAMPLE = "vary lstm: o = 1"
 _OPEN: ContextVar[tuple[Path, ...]] = ContextVar("open", default=())
 
 
-def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
-    from derive.variants.vary import vary
+def is_variant(source: str) -> bool:
+    """Whether the first line that says something is `vary ...`."""
+    return _FIRST.match(source) is not None
 
+
+def read(source: str, file: str) -> Checked:
+    """The variant that the text describes."""
+    statements = text.statements(source, file)
+    return _read(next(statements), statements)
+
+
+def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
     start, end = _START.match(first.text), first.text.rfind(":")
     assert start is not None
     if end < 0:
@@ -109,7 +119,7 @@ def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
         else:
             replace[target] = to_text(node)
     try:
-        found_cell = vary(
+        varied = vary(
             base,
             name=name,
             doc=doc,
@@ -125,16 +135,13 @@ def read(first: Statement, rest: Iterable[Statement]) -> Declaration:
         raise _at(first, at, error) from None
     except ArgumentError as error:
         raise _at(first, items[0][0], error) from None
-    return text.parse(found_cell.to_text(), first.source.file)
+    return declare.from_text(varied.to_text(), first.source.file)
 
 
-def _base(spec: str, file: str) -> Cell:
+def _base(spec: str, file: str) -> Checked:
     """An entry of the catalogue, or a file beside `file`."""
-    from derive import cells
-    from derive.cell import Cell
-
     if not spec.endswith(".cell"):
-        return cells.from_spec(spec)
+        return from_spec(spec)
     if file.startswith("<"):
         raise ArgumentError(
             f"'{spec}' stands beside a file, and this text is of none",
@@ -155,12 +162,29 @@ def _base(spec: str, file: str) -> Cell:
         raise ArgumentError("a variant of a variant, more than 20 deep")
     token = _OPEN.set((*before, path.resolve()))
     try:
-        return Cell.load(path)
+        return load(path)
     finally:
         _OPEN.reset(token)
 
 
-def _alike(base: Cell, target: str, other: str) -> bool:
+def load(path: str | os.PathLike[str]) -> Checked:
+    """The cell, or the variant, in a `.cell` file."""
+    shown = os.fspath(path)
+    try:
+        source = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise CellError(f"{shown} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CellError(f"{shown} is not UTF-8 text: byte {error.start} is wrong") from error
+    return checked(source, shown)
+
+
+def checked(source: str, file: str) -> Checked:
+    """The cell that a text describes, in full or as a variant of another."""
+    return read(source, file) if is_variant(source) else declare.from_text(source, file)
+
+
+def _alike(base: Checked, target: str, other: str) -> bool:
     """Two definitions, two parameters or two states: one can stand for the other."""
     nexts = {next_of(state) for state in base.states}
     defined = {equation.lhs.name for equation in base.equations} - nexts

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal
 
 from sympy import Eq
 
-from derive.cells.option import Activation, Draft, family, function_of, stacked
-from derive.language.symbols import arrays
+from derive.catalogue.option import Activation, Draft, family, function_of, stacked
+from derive.heads import arrays
 
 
 @family

@@ -11,8 +11,8 @@ from typing import Annotated
 
 from sympy import Eq
 
-from derive.cells.option import Activation, Draft, family, function_of
-from derive.language.symbols import arrays
+from derive.catalogue.option import Activation, Draft, family, function_of
+from derive.heads import arrays
 
 
 @family

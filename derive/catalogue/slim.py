@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
-from derive.cell import Cell
-from derive.cells.gru_cell import gru
-from derive.cells.lstm_cell import lstm
-from derive.cells.mgu_cell import mgu
-from derive.cells.option import Draft, family, varied
+from derive.catalogue.gru import gru
+from derive.catalogue.lstm import lstm
+from derive.catalogue.mgu import mgu
+from derive.catalogue.option import Draft, family, varied
+from derive.language.checked import Checked
+from derive.language.variant.vary import vary
 
 Base = Literal["lstm", "gru", "mgu"]
 
@@ -39,10 +40,10 @@ def slim(
     cell, gates = _BASES[base]()
     made = {gate: f"sigmoid({FORMS[form].format(k=gate)})" for gate in gates}
     doc = f"{base.upper()}{form}, slim gates. Salem 2016; Dey & Salem 2017, arXiv 1701.05923."
-    return varied(cell.vary(replace=made), doc)
+    return varied(vary(cell, replace=made), doc)
 
 
-_BASES: Mapping[str, Callable[[], tuple[Cell, str]]] = {
+_BASES: Mapping[str, Callable[[], tuple[Checked, str]]] = {
     "lstm": lambda: (lstm(), "ifo"),
     "gru": lambda: (gru(reset="before"), "rz"),
     "mgu": lambda: (mgu(), "f"),

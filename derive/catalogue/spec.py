@@ -1,7 +1,7 @@
 """Cells as one types them in a shell: `lstm:peephole=true,forget_bias=1`.
 
-In: the text of a spec.  Out: a Cell; ArgumentError where the text means nothing.
-Not here: what an option may be (option.py), which entries there are (__init__.py).
+In: the text of a spec.  Out: a Checked cell; ArgumentError where the text means nothing.
+Not here: what an option may be (option.py), which entries there are (entries.py).
 
     spec    = entry [":" option "=" value {"," option "=" value}]
     value   = true | false | none | a number | a name
@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from derive import cells
-from derive.cell import Cell
-from derive.cells.option import Option, Value, no_value, table_of, to_text, unknown
+from derive.catalogue.entries import ENTRIES, function_of
+from derive.catalogue.option import Option, Value, no_value, table_of, to_text, unknown
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.language.checked import Checked
 
 
-def from_spec(text: str) -> Cell:
+def from_spec(text: str) -> Checked:
     """The cell that `text` describes. What an entry presets may be set again."""
     if not isinstance(text, str):
         raise ArgumentTypeError(
@@ -36,19 +36,19 @@ def from_spec(text: str) -> Cell:
         if key in given:
             raise ArgumentError(f"{key} is given twice in '{text}'")
         given[key] = _read(name, table[key], value)
-    base, preset = cells.ENTRIES[name]
-    return cells.family(base)(**{**preset, **given})
+    base, preset = ENTRIES[name]
+    return function_of(base)(**{**preset, **given})
 
 
 def options(name: str) -> tuple[Option, ...]:
     """The options of an entry; the defaults are those it presets."""
-    if name not in cells.ENTRIES:
+    if name not in ENTRIES:
         what = f"the catalogue has no cell '{name}'"
-        raise unknown(what, name, cells.names(), ArgumentError)
-    base, preset = cells.ENTRIES[name]
+        raise unknown(what, name, ENTRIES, ArgumentError)
+    base, preset = ENTRIES[name]
     return tuple(
         dataclasses.replace(option, default=preset.get(option.name, option.default))
-        for option in table_of(cells.family(base))
+        for option in table_of(function_of(base))
     )
 
 

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from sympy import Eq
 
-from derive.cells.option import Activation, Draft, family, function_of, stacked
+from derive.catalogue.option import Activation, Draft, family, function_of, stacked
 from derive.errors import ArgumentError
-from derive.language.symbols import arrays
+from derive.heads import arrays
 
 
 @family

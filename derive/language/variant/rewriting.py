@@ -1,18 +1,18 @@
 """A cell taken apart, changed and put together again.
 
-In: a Cell.  Out: `Draft`, whose parts can be changed, and which gives a new, checked Cell.
+In: a Checked cell.  Out: `Draft`, whose parts can be changed, and which gives a new one.
 Not here: what to change (compose.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
-from derive.cell import Cell
 from derive.errors import Place
-from derive.language import text
+from derive.language import declare
+from derive.language.checked import Checked
 from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.language.expression import (
     Binary,
@@ -29,24 +29,11 @@ from derive.language.expression import (
 NOWHERE = Place("<composed>", 1, 1, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """A new cell and its names.
-
-    added: what was asked for -> the name of the new input or state.  outputs: the old key of
-    an output -> its new key.
-    """
-
-    cell: Cell
-    added: Mapping[str, str]
-    outputs: Mapping[str, str]
-
-
 class Draft:
     """The parts of a cell, to be changed and put together again."""
 
-    def __init__(self, cell: Cell) -> None:
-        declaration = text.parse(cell.to_text())
+    def __init__(self, cell: Checked) -> None:
+        declaration = cell.declaration
         self.name, self.doc = cell.name, cell.doc
         self.inputs: dict[str, Dim] = {name: shape[0] for name, shape in cell.inputs.items()}
         self.states: dict[str, Dim] = {name: shape[0] for name, shape in cell.states.items()}
@@ -145,7 +132,7 @@ class Draft:
             taken = replace(probe.definitions[k], expr=named(seen))
             definitions = (*probe.definitions[:k], written, taken, *probe.definitions[k + 1 :])
             probe = replace(probe, definitions=definitions, outputs=(Output(seen, NOWHERE),))
-        outputs = Cell.parse(text.to_text(probe)).outputs
+        outputs = declare.from_declaration(probe, "<composed>").outputs
         return next(iter(outputs.values()))[0]
 
     def rename_uses(self, mapping: Mapping[str, Node]) -> None:
@@ -193,9 +180,8 @@ class Draft:
         self.equations += above.equations
         self.outputs = above.outputs
 
-    def finish(self, added: Mapping[str, str]) -> Composed:
-        cell = Cell.parse(text.to_text(self._declaration()))
-        return Composed(cell, MappingProxyType(dict(added)), MappingProxyType(dict(self.outputs)))
+    def finish(self) -> Checked:
+        return declare.from_declaration(self._declaration(), "<composed>")
 
     def _declaration(self) -> Declaration:
         return Declaration(

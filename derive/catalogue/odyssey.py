@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from derive.cells.lstm_cell import lstm
-from derive.cells.option import Draft, family, varied
+from derive.catalogue.lstm import lstm
+from derive.catalogue.option import Draft, family, varied
+from derive.language.variant.vary import vary
 
 Variant = Literal["nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr"]
 
@@ -47,5 +48,5 @@ def odyssey(
     """The LSTM with peepholes of the odyssey, and its eight variants."""
     doc = "LSTM of a search space odyssey. Greff et al. 2017, arXiv 1503.04069"
     base = lstm(peephole=True)
-    cell = base.vary(**VARIANTS[variant]) if variant else base
+    cell = vary(base, **VARIANTS[variant]) if variant else base
     return varied(cell, f"{doc}, {variant.upper()}." if variant else f"{doc}.")

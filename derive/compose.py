@@ -18,14 +18,15 @@ Not here: the arrays that go into the new inputs (sequence.py, rnn_cell/).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.language.declaration import Dim
 from derive.language.expression import Binary, Call, Name, Number
-from derive.variants.rewriting import (
+from derive.language.variant.rewriting import (
     NOWHERE,
-    Composed,
     Draft,
     calls,
     named,
@@ -35,6 +36,24 @@ from derive.variants.rewriting import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A new cell and its names.
+
+    added: what was asked for -> the name of the new input or state.  outputs: the old key of
+    an output -> its new key.
+    """
+
+    cell: Cell
+    added: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+def _composed(draft: Draft, added: Mapping[str, str]) -> Composed:
+    cell = Cell.of(draft.finish())
+    return Composed(cell, MappingProxyType(dict(added)), MappingProxyType(dict(draft.outputs)))
+
+
 def masked(cell: Cell, names: Iterable[str], *, outputs: Iterable[str] = ()) -> Composed:
     """Each of `names`, and each output of the keys `outputs`, times an input of its width.
 
@@ -42,21 +61,21 @@ def masked(cell: Cell, names: Iterable[str], *, outputs: Iterable[str] = ()) -> 
     next step masked, and the equations and outputs of this step see it whole: what
     DropoutWrapper does to a state. A masked definition is seen masked by all equations.
     """
-    draft = Draft(cell)
+    draft = Draft(cell.checked)
     added = {name: draft.mask(name) for name in names}
     added |= {f"output {key}": draft.mask_output(key) for key in outputs}
-    return draft.finish(added)
+    return _composed(draft, added)
 
 
 def restarted(cell: Cell) -> Composed:
     """Where the new input "reset" is above 0, the step starts from states that are zero."""
-    draft = Draft(cell)
+    draft = Draft(cell.checked)
     reset = draft.new_input("reset", 1)
     for state in draft.states:
         fresh = draft.fresh(f"{state}_start")
         draft.rename_uses({state: Name(fresh, NOWHERE)})
         draft.insert(0, fresh, where_above_zero(reset, Number("0", NOWHERE), named(state)))
-    return draft.finish({"reset": reset})
+    return _composed(draft, {"reset": reset})
 
 
 def held(cell: Cell) -> Composed:
@@ -64,7 +83,7 @@ def held(cell: Cell) -> Composed:
 
     `added` names, for "last KEY", the new state that remembers an output; it starts as zero.
     """
-    draft = Draft(cell)
+    draft = Draft(cell.checked)
     alive = draft.new_input("alive", 1)
     added = {"alive": alive}
     for state in tuple(draft.states):
@@ -76,7 +95,7 @@ def held(cell: Cell) -> Composed:
         draft.append(f"{last}_next", value)
         draft.outputs[key] = f"{last}_next"
         added[f"last {key}"] = last
-    return draft.finish(added)
+    return _composed(draft, added)
 
 
 def running_on(cell: Cell) -> Composed:
@@ -84,7 +103,7 @@ def running_on(cell: Cell) -> Composed:
 
     `added` names, for "end STATE", the state that stops where the row ends.
     """
-    draft = Draft(cell)
+    draft = Draft(cell.checked)
     alive = draft.new_input("alive", 1)
     added = {"alive": alive}
     for state, width in tuple(draft.states.items()):
@@ -92,12 +111,12 @@ def running_on(cell: Cell) -> Composed:
         value = where_above_zero(alive, named(f"{state}_next"), named(end))
         draft.append(f"{end}_next", value)
         added[f"end {state}"] = end
-    return draft.finish(added)
+    return _composed(draft, added)
 
 
 def shortened(cell: Cell, x: str, key: str) -> Composed:
     """The output `key` plus the input `x`, whose width becomes that of the output."""
-    draft = Draft(cell)
+    draft = Draft(cell.checked)
     wide, narrow = cell.outputs[key][0], cell.inputs[x][0]
     if isinstance(narrow, str):
         draft.rename_dims({narrow: wide})
@@ -109,7 +128,7 @@ def shortened(cell: Cell, x: str, key: str) -> Composed:
     total = draft.fresh("shortcut")
     draft.append(total, Binary("+", named(draft.outputs[key]), named(x), NOWHERE))
     draft.outputs[key] = total
-    return draft.finish({})
+    return _composed(draft, {})
 
 
 def stacked(
@@ -120,7 +139,7 @@ def stacked(
     Arrays of layer k get the suffix _k. The second result is {old name: new name} of each
     layer, the third {old dimension: new dimension}. Outputs are those of the last.
     """
-    drafts = [Draft(cell) for cell in cells]
+    drafts = [Draft(cell.checked) for cell in cells]
     arrays: list[Mapping[str, str]] = []
     dims: list[Mapping[str, Dim]] = []
     taken: set[str] = set()
@@ -145,22 +164,22 @@ def stacked(
     whole.name, whole.doc = name, ""
     for draft in drafts[1:]:
         whole.absorb(draft)
-    return whole.finish({}), tuple(arrays), tuple(dims)
+    return _composed(whole, {}), tuple(arrays), tuple(dims)
 
 
 def without(cell: Cell, names: Iterable[str]) -> Cell:
     """The cell with parameters that are zero taken out."""
-    draft = Draft(cell)
+    draft = Draft(cell.checked)
     for name in names:
         del draft.params[name]
         draft.rename_uses({name: Number("0", NOWHERE)})
     draft.equations = [(target, tidied(expr)) for target, expr in draft.equations]
-    return draft.finish({}).cell
+    return Cell.of(draft.finish())
 
 
 def with_epsilon(cell: Cell, epsilon: float) -> Cell:
     """The cell with layer_norm(v) written out, and `epsilon` for its 1e-5."""
-    draft = Draft(cell)
+    draft = Draft(cell.checked)
     number = Number(repr(float(epsilon)), NOWHERE)
     k = 0
     while k < len(draft.equations):
@@ -178,4 +197,4 @@ def with_epsilon(cell: Cell, epsilon: float) -> Cell:
         draft.insert(k + 2, deviation, Call("sqrt", (var,), NOWHERE))
         normal = Binary("/", named(centred), named(deviation), NOWHERE)
         draft.equations[k + 3] = (target, replaced(expr, call, normal))
-    return draft.finish({}).cell
+    return Cell.of(draft.finish())

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from sympy import Eq
 
-from derive.cells.option import Draft, family, stacked
-from derive.language.symbols import arrays
+from derive.catalogue.option import Draft, family, stacked
+from derive.heads import arrays
 from derive.scalar import sigmoid, tanh
 
 

@@ -13,9 +13,9 @@ from typing import Annotated
 
 from sympy import Eq
 
-from derive.cells.min_gru_cell import positive
-from derive.cells.option import Draft, family, stacked
-from derive.language.symbols import arrays
+from derive.catalogue.min_gru import positive
+from derive.catalogue.option import Draft, family, stacked
+from derive.heads import arrays
 from derive.scalar import exp, sigmoid, softplus
 
 

@@ -36,9 +36,9 @@ from typing import Annotated, Any, Literal
 
 from sympy import Eq, Rational, sqrt
 
-from derive.cells.option import Activation, Draft, family, function_of, stacked
+from derive.catalogue.option import Activation, Draft, family, function_of, stacked
 from derive.errors import ArgumentError
-from derive.language.symbols import ArraySymbol, arrays, layer_norm, mean
+from derive.heads import ArraySymbol, arrays, layer_norm, mean
 from derive.scalar import LAYER_NORM_EPSILON, clip
 
 Function = Callable[[Any], Any]

@@ -1,7 +1,7 @@
 """Options of a family: one signature feeds the Python call, specs, help and documentation.
 
 In: a function whose keyword-only parameters are annotated, that returns a Draft.
-Out: a function that checks its options and returns a Cell, and the table of those options.
+Out: a function that checks its options and returns a Checked cell, and the table of those options.
 
     @family
     def ugrnn(*, forget_bias: Annotated[float, "added to the gate"] = 1.0) -> Draft: ...
@@ -27,8 +27,9 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 import sympy
 
 from derive import scalar
-from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.language.checked import Checked
+from derive.language.declare import from_equations
 
 Value = bool | int | float | str | None
 Kind = type[Any]
@@ -115,15 +116,15 @@ class Draft:
 P = ParamSpec("P")
 
 
-def family(function: Callable[P, Draft]) -> Callable[P, Cell]:
+def family(function: Callable[P, Draft]) -> Callable[P, Checked]:
     """Check the options, then name and build what `function` drafts."""
 
     @functools.wraps(function)
-    def build(*args: P.args, **kwargs: P.kwargs) -> Cell:
+    def build(*args: P.args, **kwargs: P.kwargs) -> Checked:
         table = table_of(build)
         chosen = _checked(function.__name__, table, args, kwargs)
         draft = cast(Callable[..., Draft], function)(**chosen)
-        return Cell(
+        return from_equations(
             _cell_name(function.__name__, table, chosen),
             draft.equations,
             inputs=draft.inputs,
@@ -275,7 +276,7 @@ def stacked(shapes: Mapping[str, tuple[str, ...]], gates: str) -> dict[str, tupl
     return {f"{kind}_{gate}": shape for kind, shape in shapes.items() for gate in gates.split()}
 
 
-def varied(cell: Cell, doc: str) -> Draft:
+def varied(cell: Checked, doc: str) -> Draft:
     """What a variation of another family's cell came to."""
     return Draft(
         doc=doc,

@@ -4,11 +4,8 @@ In: a Signature (names and shapes, plain data) and whatever the caller gave: arr
 mappings, None.  Out: `Call` and cotangents, in which every array is C-contiguous, aligned, of
 native byte order, of the kernel's dtype and of exactly the right shape; or an ArgumentError or
 ArgumentTypeError before anything was computed.
-Not here: what is computed (kernel.py and its backends). SymPy is not imported, so that a
-generated kernel starts fast.
-
-The first array that mentions a dimension gives it its length, in the order parameters,
-inputs, states; every later one must agree.
+Not here: whether shapes agree (axes.py), what is computed (kernel.py and its backends). SymPy is
+not imported, so that a generated kernel starts fast.
 """
 
 from __future__ import annotations
@@ -19,61 +16,25 @@ from typing import Any
 
 import numpy as np
 
+from derive.axes import Axes, Group, Slot, group, with_axes
 from derive.conversion import (
+    MOST,
     axes_text,
     closest,
     kind_text,
-    letter,
     shape_text,
     to_array,
+    to_count,
     to_lengths,
+    to_width,
+    zeros,
 )
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.signature import ROWS, STEPS, Array, Arrays, Dim, Signature, Sizes
+from derive.packed import Packed, read_only
+from derive.signature import ROWS, STEPS, Array, Arrays, Signature, Sizes
 
 #: Combinations of shapes that are looked up instead of compared.
 _REMEMBERED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place for one array: its name, what it is ("parameter W"), and its axes."""
-
-    name: str
-    label: str
-    axes: tuple[Dim, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The slots that one argument fills, and how messages speak of it.
-
-    argument: its name in Python; plural: what its entries are ("inputs").
-    """
-
-    argument: str
-    plural: str
-    slots: tuple[Slot, ...]
-
-    @property
-    def singular(self) -> str:
-        return self.plural.removesuffix("s")
-
-    def listing(self, cell: str) -> str:
-        """For example "lstm has the states h, c"."""
-        if not self.slots:
-            return f"{cell} has no {self.plural}"
-        noun = self.plural if len(self.slots) > 1 else self.singular
-        return f"{cell} has the {noun} {', '.join(slot.name for slot in self.slots)}"
-
-
-def with_axes(widths: Mapping[str, Dim], *leading: str) -> dict[str, tuple[Dim, ...]]:
-    return {name: (*leading, width) for name, width in widths.items()}
-
-
-def group(argument: str, plural: str, words: str, shapes: Mapping[str, tuple[Dim, ...]]) -> Group:
-    slots = (Slot(name, f"{words} {name}", axes) for name, axes in shapes.items())
-    return Group(argument, plural, tuple(slots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,75 +42,10 @@ class Call:
     """Arguments of one forward or step call, ready for a backend."""
 
     sizes: Sizes
-    params: Arrays
+    params: Mapping[str, Array]
     inputs: Arrays
     states: Arrays
     lengths: Array | None  # [B] int64
-
-
-class Packed(dict[str, Array]):
-    """Parameters checked, copied and packed once, for many calls of one kernel.
-
-    Made by `Kernel.pack`; stands for `params` in every call of that kernel. `panels` is what
-    the backend made of the matrices.
-    """
-
-    __slots__ = ("axes", "owner", "panels")
-
-    def __init__(self, arrays: Arrays, owner: object, axes: Axes, panels: Any) -> None:
-        super().__init__(arrays)
-        self.owner = owner
-        self.axes = axes
-        self.panels = panels
-
-
-class Axes:
-    """Lengths of the axes seen so far in one call, and the array that gave each of them."""
-
-    __slots__ = ("givers", "known")
-
-    def __init__(self, start: Axes | None = None) -> None:
-        self.known: dict[Dim, int] = dict(start.known) if start else {}
-        self.givers: dict[Dim, tuple[Slot, tuple[int, ...]]] = dict(start.givers) if start else {}
-
-    def become(self, other: Axes) -> None:
-        self.known = dict(other.known)
-        self.givers = dict(other.givers)
-
-    def bind(self, slot: Slot, shape: tuple[int, ...]) -> None:
-        """Take the lengths of the axes of one array; ArgumentError where they do not fit."""
-        if len(shape) != len(slot.axes):
-            raise self._misfit(slot, shape)
-        for axis, length in zip(slot.axes, shape, strict=True):
-            if isinstance(axis, int):
-                if length != axis:
-                    raise self._misfit(slot, shape)
-            elif self.known.setdefault(axis, length) != length:
-                raise self._misfit(slot, shape)
-            elif axis not in self.givers:
-                self.givers[axis] = (slot, shape)
-
-    def _misfit(self, slot: Slot, shape: tuple[int, ...]) -> ArgumentError:
-        facts = [f"{slot.label} is {axes_text(slot.axes)}, given {shape_text(shape)}"]
-        disagreeing: dict[tuple[str, str], None] = {}
-        for axis, length in zip(slot.axes, shape, strict=len(shape) == len(slot.axes)):
-            if axis in self.givers and length != self.known[axis]:
-                giver, given = self.givers[axis]
-                if giver is not slot:
-                    disagreeing.setdefault((giver.label, letter(axis)))
-                facts.append(
-                    f"{letter(axis)} = {self.known[axis]} by {giver.label}, which is "
-                    f"{axes_text(giver.axes)}, given {shape_text(given)}"
-                )
-        wanted = tuple(self.known.get(axis, axis) for axis in slot.axes)
-        if len(shape) == 2 and shape[::-1] == wanted:
-            hint = f"transpose it: {slot.name}.T"
-        else:
-            hint = f"give {slot.label} the shape {axes_text(wanted)}"
-            hint += "".join(f", or {other} another {axis}" for other, axis in disagreeing)
-        return ArgumentError(
-            f"{slot.label} has the wrong shape", facts=tuple(dict.fromkeys(facts)), hint=hint
-        )
 
 
 class Arguments:
@@ -187,6 +83,59 @@ class Arguments:
         """Arguments of `Kernel.step`; `sizes.steps` is 1."""
         return self._call(params, x_t, state, None, self._inputs_of_step)
 
+    def of_stream(
+        self, params: Packed, rows: Any, state: Any, lengths: Mapping[str, Any]
+    ) -> tuple[Call, Axes]:
+        """Arguments of `Kernel.stream`, inputs of zeros, and the axes that its steps keep to.
+
+        lengths: of dimensions that no parameter tells.
+        """
+        axes, _ = self._packed(params)
+        for name, length in self.lengths(lengths).items():
+            axes.tell(name, length, name)
+        axes.tell(ROWS, to_count(rows, "rows", most=MOST), "rows")
+        states = self._bind_states(state, axes)
+        for slot in self._inputs_of_step.slots:
+            width = slot.axes[-1]
+            if isinstance(width, str) and width not in axes.known:
+                raise ArgumentError(
+                    f"nothing given determines the width {width} of {slot.label}",
+                    facts=(f"no parameter or state given has an axis {width}",),
+                    hint=f"kernel.stream(params, {width}=4)",
+                )
+        sizes = Sizes(1, axes.known[ROWS], {dim: axes.known[dim] for dim in self._dims})
+        inputs = {
+            slot.name: zeros((sizes.rows, sizes.width(slot.axes[-1])), self.dtype, slot.label)
+            for slot in self._inputs_of_step.slots
+        }
+        return Call(sizes, params, inputs, states, None), axes
+
+    def of_stream_step(self, axes: Axes, x_t: Any) -> Arrays:
+        """Inputs of one step of a stream with these axes."""
+        group, axes = self._inputs_of_step, Axes(axes)
+        if group.slots:
+            return self._required(group, self._named(group, x_t), axes)
+        self._shape_without_inputs(group, x_t, axes)
+        return {}
+
+    def of_reset(self, axes: Axes, state: Any) -> Arrays:
+        """States of a stream with these axes; zeros where left out."""
+        return self._bind_states(state, Axes(axes))
+
+    def lengths(self, given: Mapping[str, Any]) -> dict[str, int]:
+        """Lengths of dimensions that a caller gives by name."""
+        for name in given:
+            if name not in self._dims:
+                raise ArgumentError(
+                    f"{self.signature.name} has no dimension {name!r}",
+                    facts=(
+                        f"{self.signature.name} has the dimensions "
+                        f"{', '.join(self._dims) or 'none'}",
+                    ),
+                    hint=closest(name, self._dims),
+                )
+        return {name: to_width(length, name) for name, length in given.items()}
+
     def of_backward(
         self, sizes: Sizes, d_outputs: Any, d_states: Any
     ) -> tuple[dict[str, Array | None], dict[str, Array | None]]:
@@ -197,6 +146,7 @@ class Arguments:
         )
 
     def _call(self, params: Any, x: Any, state: Any, lengths: Any, inputs: Group) -> Call:
+        kept_params: Mapping[str, Array]
         if isinstance(params, Packed):
             axes, kept_params = self._packed(params)
         else:
@@ -218,17 +168,17 @@ class Arguments:
     def pack(self, params: Any) -> tuple[Sizes, Arrays, Axes]:
         """Parameters alone, as copies. A dimension that no parameter has counts as 1."""
         axes = Axes()
-        arrays = {name: array.copy() for name, array in self._parameters(params, axes).items()}
+        arrays = {n: read_only(array) for n, array in self._parameters(params, axes).items()}
         dims = {dim: axes.known.get(dim, 1) for dim in self._dims}
         return Sizes(1, 1, dims), arrays, axes
 
-    def _packed(self, params: Packed) -> tuple[Axes, Arrays]:
-        if params.owner is not self:
+    def _packed(self, params: Packed) -> tuple[Axes, Packed]:
+        if params._owner is not self:
             raise ArgumentError(
                 "params were packed by another kernel",
                 hint=f"params = kernel.pack(...) of this kernel of {self.signature.name}",
             )
-        return Axes(params.axes), params
+        return Axes(params._axes), params
 
     def _parameters(self, params: Any, axes: Axes) -> Arrays:
         if not isinstance(params, Mapping):
@@ -266,7 +216,7 @@ class Arguments:
     def _bind(self, group: Group, arrays: Arrays, axes: Axes) -> None:
         """Take the lengths of the axes of all arrays; what fitted once is known to fit again."""
         shapes = tuple([(name, array.shape) for name, array in arrays.items()])
-        key = (group.argument, shapes, tuple(axes.known.items()))
+        key = (group.argument, shapes, tuple(axes.known.items()), axes.told)
         seen = self._seen.get(key)
         if seen is None:
             for slot in group.slots:
@@ -362,7 +312,7 @@ class Arguments:
                 hint=f'state={{"{slot.name}": np.zeros(({axes.known[ROWS]}, {width}))}}',
             )
         length = width if isinstance(width, int) else axes.known[width]
-        return np.zeros((axes.known[ROWS], length), self.dtype)
+        return zeros((axes.known[ROWS], length), self.dtype, slot.label)
 
     def _cotangents(self, group: Group, sizes: Sizes, given: Any) -> dict[str, Array | None]:
         named = self._optional(group, given)

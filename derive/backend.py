@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from derive.fingerprint import Look, fingerprint
 from derive.pieces import Sums
 from derive.signature import Array, Arrays, Sizes
 from derive.stream import Turn
@@ -27,8 +28,12 @@ class Ready:
     them: None where one of them is not of exactly the type, dtype, layout and shape of before.
 
     forward(params, panels, inputs, states): as `Backend.forward`, or `Backend.step` with nothing
-    saved; backward(params, panels, inputs, saved, d_outputs, d_states): as `Backend.backward`.
+    saved; backward(params, panels, inputs, saved, d_outputs, d_states): as `Backend.backward`, but
+    None as well where parameters or inputs have been written into since forward saw them.
     panels: what `Backend.pack` made of the parameters, if they are packed.
+
+    parts(saved): what `Backend.backward` calls saved, and the fingerprint of what forward saw;
+    fingerprint(arrays): how that was made (fingerprint.py).
     """
 
     sizes: Sizes
@@ -36,6 +41,8 @@ class Ready:
     backward: Callable[
         [Values, Any, Values, Any, Values, Values], tuple[Arrays, Arrays, Arrays] | None
     ]
+    parts: Callable[[Any], tuple[Any, bytes]]
+    fingerprint: Look = fingerprint
 
 
 class Backend(Protocol):
@@ -53,7 +60,7 @@ class Backend(Protocol):
     def forward(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         states: Arrays,
         lengths: Array | None,
@@ -66,7 +73,7 @@ class Backend(Protocol):
     def backward(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         saved: Any,
         lengths: Array | None,
@@ -88,7 +95,7 @@ class Backend(Protocol):
         ...
 
     def step(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
     ) -> tuple[Arrays, Arrays]:
         """Outputs {name: [B, width]} and next states of one step; sizes.steps is 1."""
         ...
@@ -96,7 +103,7 @@ class Backend(Protocol):
     def ready(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         reverse: bool,
         training: bool,
@@ -108,14 +115,14 @@ class Backend(Protocol):
         """
         ...
 
-    def pack(self, sizes: Sizes, params: Arrays) -> Any:
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Any:
         """What the backend can prepare of parameters once; params of later calls carry it."""
         ...
 
     def turns(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         outputs: Arrays,
         states: tuple[Arrays, Arrays],

@@ -8,6 +8,7 @@ Not here: which arrays a call needs, and whether their shapes agree (arguments.p
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy as np
 
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import LETTERS, Array, Dim, Sizes
+
+#: The largest length that an axis may have: a signed word holds it.
+MOST = sys.maxsize
 
 #: NumPy's flags of an array that is C-contiguous and aligned.
 AS_IT_IS = 0x0001 | 0x0100
@@ -31,7 +35,7 @@ def to_array(value: Any, label: str, dtype: np.dtype[Any]) -> Array:
             return value  # what almost every call gives: nothing to do, and quickly
         array = value
     else:
-        array = _read(value, label)
+        array = read(value, label)
     if array.dtype != dtype:
         if array.dtype.kind not in "fiub":
             raise ArgumentTypeError(
@@ -39,15 +43,23 @@ def to_array(value: Any, label: str, dtype: np.dtype[Any]) -> Array:
                 facts=(f"it was given as {kind_text(value)}",),
                 hint=CONVERSIONS.get(array.dtype.kind, f"np.asarray(..., dtype=np.{dtype})"),
             )
-        return np.array(array, dtype=dtype, order="C")
+        return _copied(array, label, dtype)
     flags = array.flags
     if flags.c_contiguous and flags.aligned:
         return array
-    return np.array(array, order="C")
+    return _copied(array, label, dtype)
 
 
-def _read(value: Any, label: str) -> Array:
-    """`value` as a plain ndarray of whatever dtype it has."""
+def _copied(array: Array, label: str, dtype: np.dtype[Any]) -> Array:
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # too large a number is infinite
+            return np.array(array, dtype=dtype, order="C")
+    except (MemoryError, ValueError) as error:  # a small array may look like a large one
+        raise no_room(label, array.shape, error) from error
+
+
+def read(value: Any, label: str) -> Array:
+    """`value` as a plain ndarray of whatever dtype it has; errors as of `to_array`."""
     if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
         raise ArgumentTypeError(
             f"{label} is a masked array",
@@ -73,7 +85,7 @@ def to_lengths(value: Any, sizes: Sizes) -> Array:
     Fresh, because kernels index memory by it: a caller who changes the array that was checked
     must not be able to reach past the end of another.
     """
-    array = value if type(value) is np.ndarray else _read(value, "lengths")
+    array = value if type(value) is np.ndarray else read(value, "lengths")
     if array.dtype.kind not in "iu":
         # An empty list has no dtype of its own; NumPy calls it float64.
         if array.size or isinstance(value, np.ndarray):
@@ -109,8 +121,8 @@ def to_flag(value: Any, label: str) -> bool:
     )
 
 
-def to_count(value: Any, label: str) -> int:
-    """A length or a seed: an integer of any kind, at least 0."""
+def to_count(value: Any, label: str, least: int = 0, most: int | None = None) -> int:
+    """A number of things, or a seed: an integer of any kind, from `least` to `most`."""
     try:
         if isinstance(value, bool | np.bool_):
             raise TypeError
@@ -120,8 +132,32 @@ def to_count(value: Any, label: str) -> int:
             f"{label} must be an integer, not {kind_text(value)}", hint=f"{label}=4"
         ) from None
     if count < 0:
-        raise ArgumentError(f"{label} = {count} is negative", hint=f"{label}={-count}")
+        raise ArgumentError(f"{label} = {count} is negative", hint=f"{label}={max(-count, least)}")
+    if count < least:
+        raise ArgumentError(f"{label} = {count} is too small", hint=f"{label}={least}")
+    if most is not None and count > most:
+        raise ArgumentError(f"{label} = {count} is too large", facts=(f"at most {most}",))
     return count
+
+
+def to_width(value: Any, label: str) -> int:
+    """The length of a dimension of a cell."""
+    return to_count(value, label, most=MOST)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any, label: str) -> Array:
+    """Zeros; ArgumentError where the machine has no room for so many."""
+    try:
+        return np.zeros(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        raise no_room(label, shape, error) from error
+
+
+def no_room(label: str, shape: tuple[int, ...], error: Exception) -> ArgumentError:
+    return ArgumentError(
+        f"{label} does not fit into memory",
+        facts=(f"its shape is {shape_text(shape)}", f"{type(error).__name__}: {error}"),
+    )
 
 
 # --- Words for messages ---------------------------------------------------------------------

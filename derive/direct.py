@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.build import compile_library
+from derive.build import FLAGS, compile_library
 from derive.errors import BuildError
 from derive.signature import Array
 
@@ -43,6 +43,23 @@ class Place:
     optional: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Arrays, counted as the places are, whose fingerprints a call keeps or compares.
+
+    at: the argument that is the address of where they lie, and `offset` bytes from there on.
+    """
+
+    arrays: range
+    at: int
+    offset: int
+    compares: bool
+
+
+#: Bytes of the fingerprint of an array.
+FINGERPRINT = 8
+
+
 class Direct:
     """One function with one set of sizes: `status = direct(arrays)`, None where they do not fit.
 
@@ -54,13 +71,14 @@ class Direct:
 
     def __init__(
         self, function: Any, words: Sequence[int | Place], dtype: np.dtype[Any],
-        pool: Any = None, team: int = 1, patient: bool = True,
+        pool: Any = None, team: int = 1, patient: bool = True, watched: Watched | None = None,
     ) -> None:  # fmt: skip
         """pool: the function that calls another on `team` threads; patient: even if it has to
-        wake them first.  Only where `usable`."""
+        wake them first.  watched: nothing runs where a fingerprint is another one.  Only where
+        `usable`."""
         self._run = _library().derive_direct
         self._plan = _plan(
-            words, dtype, _entry(function), _entry(pool) if team > 1 else 0, team, patient
+            words, dtype, _entry(function), _entry(pool) if team > 1 else 0, team, patient, watched
         )
         self._kept = function, pool, dtype  # the plan has their addresses
 
@@ -76,12 +94,16 @@ def _entry(function: Any) -> int:
 def _plan(
     words: Sequence[int | Place], dtype: np.dtype[Any],
     function: int = 0, pool: int = 0, team: int = 1, patient: bool = True,
+    watched: Watched | None = None,
 ) -> bytes:  # fmt: skip
     """What direct.c.j2 calls a plan, its places, and the words."""
     places = [(at, word) for at, word in enumerate(words) if isinstance(word, Place)]
+    watched = watched or Watched(range(0), 0, 0, False)
     plan = [
         function, pool, team, patient, object.__basicsize__, tuple.__basicsize__,
-        id(np.ndarray), id(dtype), id(None), len(places), len(words),
+        id(np.ndarray), id(dtype), id(None), dtype.itemsize,
+        watched.arrays.start, watched.arrays.stop, watched.at, watched.offset, watched.compares,
+        len(places), len(words),
     ]  # fmt: skip
     for at, place in places:
         shape = place.shape or ()
@@ -90,6 +112,18 @@ def _plan(
         plan += [at, place.optional, rank, *shape, *[0] * (_MOST_AXES - len(shape))]
     plan += [0 if isinstance(word, Place) else word for word in words]
     return struct.pack(f"{len(plan)}N", *plan)
+
+
+def fingerprint(arrays: tuple[Array, ...], dtype: np.dtype[Any]) -> bytes:
+    """What a call keeps of C-contiguous arrays that it watches.  Only where `usable`."""
+    kept = ctypes.create_string_buffer(FINGERPRINT * len(arrays))
+    _library().derive_fingerprints(_watching(len(arrays), dtype), arrays, kept, 0)
+    return kept.raw
+
+
+@functools.cache
+def _watching(count: int, dtype: np.dtype[Any]) -> bytes:
+    return _plan((), dtype, watched=Watched(range(count), 0, 0, False))
 
 
 @functools.cache
@@ -108,8 +142,11 @@ def _library() -> ctypes.CDLL:
     from derive.emit.render import environment
 
     text = environment().get_template("c/direct.c.j2").render()
-    library = compile_library({"direct.c": text})
+    library = compile_library({"direct.c": text}, flags=(*FLAGS, "-O3"))  # vectors of lanes
     library.derive_direct.argtypes = (ctypes.c_char_p, ctypes.py_object)
+    library.derive_fingerprints.argtypes = (
+        ctypes.c_char_p, ctypes.py_object, ctypes.c_char_p, ctypes.c_int,
+    )  # fmt: skip
     library.derive_direct_words.argtypes = (ctypes.c_char_p, ctypes.py_object, ctypes.c_void_p)
     return library
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,9 @@ class Fresh:
             for name, shape, size in self._shapes
         }
 
-    def places(self, optional: bool = False) -> dict[str, Place]:
-        return {name: Place(shape, optional) for name, shape, _ in self._shapes}
+    def places(self, optional: Collection[str] = ()) -> dict[str, Place]:
+        """optional: the names of those that may be left out."""
+        return {name: Place(shape, name in optional) for name, shape, _ in self._shapes}
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

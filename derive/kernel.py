@@ -1,9 +1,8 @@
 """Kernel: a compiled cell, called with arrays; the same for every target.
 
-In: a Signature and a Backend.  Out: `Kernel` with init, forward, backward and step, and their
-results `Run` and `Gradients`.
-Not here: checking and converting arguments (arguments.py), generating and building the code
-behind a Backend. SymPy is not imported.
+In: a Signature and a Backend.  Out: `Kernel` with init, forward, backward and step.
+Not here: what they return (run.py), checking and converting arguments (arguments.py), generating
+and building the code behind a Backend. SymPy is not imported.
 
 Shapes are written with T time steps, B batch rows, and a width for each array.
 """
@@ -11,60 +10,25 @@ Shapes are written with T time steps, B batch rows, and a width for each array.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from derive.arguments import Arguments, Packed
-from derive.backend import Backend, Ready
-from derive.conversion import closest, kind_text, to_count, to_flag
+from derive.arguments import Arguments
+from derive.backend import Backend
+from derive.conversion import MOST, kind_text, no_room, to_count, to_flag, zeros
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.fingerprint import Look, fingerprint, small_fingerprint
+from derive.packed import Packed
 from derive.remat import Remat, to_remat
 from derive.repeat import Repeats
+from derive.run import Gradients, Run
 from derive.signature import Array, Arrays, Signature, Sizes
-from derive.stream import Stream
+from derive.stream import Stream, Turn
 
 if TYPE_CHECKING:
     from derive.tuned import Tuned
     from derive.tuning import Tuning
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """What `Kernel.forward` computed, and what `Kernel.backward` needs of it.
-
-    outputs: {name: [T, B, width]}; states: {name: [B, width]} after the last step of each row.
-    A run refers to the caller's parameters and inputs where they needed no conversion: do not
-    write into those before the last `backward`.
-    """
-
-    outputs: Arrays
-    states: Arrays
-    sizes: Sizes
-    lengths: Array | None = field(repr=False)
-    reverse: bool
-    training: bool
-    remat: str | None
-    _kernel: Kernel = field(repr=False)
-    _params: Any = field(repr=False)  # of a repeated call a tuple, or packed parameters
-    _inputs: Any = field(repr=False)
-    _saved: Any = field(repr=False)
-    _ready: Ready | None = field(default=None, repr=False)
-
-    @property
-    def output(self) -> Array:
-        """The first output, [T, B, width]."""
-        return next(iter(self.outputs.values()))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Gradients:
-    """Gradients, each of the shape of what it is the gradient of; states: the initial ones."""
-
-    params: Arrays
-    inputs: Arrays
-    states: Arrays
 
 
 class Kernel:
@@ -77,16 +41,26 @@ class Kernel:
     (a TypeError), before anything is computed.
     """
 
-    __slots__ = ("_arguments", "_backend", "_repeats", "dtype", "name", "signature", "target")
+    __slots__ = (
+        "_arguments", "_backend", "_looks", "_repeats", "dtype", "name", "signature", "target",
+    )  # fmt: skip
 
     def __init__(
-        self, signature: Signature, backend: Backend, dtype: Any, *, target: str = ""
+        self,
+        signature: Signature,
+        backend: Backend,
+        dtype: Any,
+        *,
+        target: str = "",
+        looks: tuple[Look, Look] = (fingerprint, small_fingerprint),
     ) -> None:
+        """looks: fingerprints that take little time, and those that take little memory."""
         self.signature = signature
         self.name = signature.name
         self.dtype = np.dtype(dtype)
         self.target = target
         self._backend = backend
+        self._looks = looks
         self._arguments = Arguments(signature, self.dtype)
         self._repeats = Repeats(self._arguments)
 
@@ -110,8 +84,11 @@ class Kernel:
         for name, axes in self.signature.params.items():
             shape = tuple(axis if isinstance(axis, int) else lengths[axis] for axis in axes)
             squared = 6 / max(sum(shape), 1) if len(shape) == 2 else 1 / max(shape[0], 1)
-            values = (2 * random.random(shape) - 1) * np.sqrt(squared)
-            params[name] = values.astype(self.dtype)
+            try:
+                values = (2 * random.random(shape) - 1) * np.sqrt(squared)
+                params[name] = values.astype(self.dtype)
+            except (MemoryError, ValueError) as error:
+                raise no_room(f"parameter {name}", shape, error) from error
         return params
 
     def forward(
@@ -139,14 +116,14 @@ class Kernel:
             ready, given, given_inputs, (outputs, states, saved) = found
             return Run(
                 outputs, states, ready.sizes, None, reverse, training, None,
-                self, given, given_inputs, saved, ready,
+                self, given, given_inputs, saved, ready=ready,
             )  # fmt: skip
         reverse = to_flag(reverse, "reverse")
         training = to_flag(training, "training")
         remat = to_remat(remat)
         call = self._arguments.of_forward(params, x, state, lengths)
         sizes, kept_params = call.sizes, call.params
-        saved = None
+        saved = seen = None
         if sizes.steps and sizes.rows:
             rest = call.inputs, call.states, call.lengths, reverse
             if training and remat:
@@ -157,12 +134,15 @@ class Kernel:
                 outputs, states, saved = self._backend.forward(sizes, kept_params, *rest, training)
                 if plain:
                     self._repeats.saw(self._backend, call, reverse, training)
+            if training:
+                look = self._looks[remat is not None]
+                seen = look(_watched(kept_params, call.inputs))
         else:
             outputs = self._empty(sizes, self.signature.outputs)
             states = {name: array.copy() for name, array in call.states.items()}
         return Run(
             outputs, states, sizes, call.lengths, reverse, training, remat,
-            self, kept_params, call.inputs, saved if training else None,
+            self, kept_params, call.inputs, saved if training else None, seen,
         )  # fmt: skip
 
     def backward(self, run: Run, d_outputs: Any = None, d_states: Any = None) -> Gradients:
@@ -195,17 +175,23 @@ class Kernel:
             )
             if found is not None:
                 return Gradients(*found)
-        params, inputs = run._params, run._inputs
+        params, inputs, saved, seen = run._params, run._inputs, run._saved, run._seen or b""
+        look = self._looks[run._remat is not None]
         if run._ready is not None:
             params, inputs = self._repeats.named(params, inputs)
+            saved, seen = run._ready.parts(saved)
+            look = run._ready.fingerprint
         sizes = run.sizes
         d_out, d_last = self._arguments.of_backward(sizes, d_outputs, d_states)
         if not (sizes.steps and sizes.rows):
             return self._gradients_of_nothing(run, d_last)
+        watched = _watched(params, inputs)
+        if look(watched) != seen:
+            raise _changed(params, inputs, watched, seen, look)
         backend = Remat(self._backend) if run.remat else self._backend
         return Gradients(
             *backend.backward(
-                sizes, params, inputs, run._saved, run.lengths, run.reverse, d_out, d_last
+                sizes, params, inputs, saved, run._lengths, run.reverse, d_out, d_last
             )
         )
 
@@ -227,23 +213,19 @@ class Kernel:
         out. named: lengths of dimensions that no parameter tells, as in `init`.
         """
         packed = params if isinstance(params, Packed) else self.pack(params)
-        rows = to_count(rows, "rows")
-        known = dict(packed.axes.known)
-        known.update(named)
+        call, axes = self._arguments.of_stream(packed, rows, state, named)
+        sizes, signature = call.sizes, self.signature
 
-        def zeros(widths: Mapping[str, str | int]) -> Arrays:
-            lengths = {w: w if isinstance(w, int) else known[w] for w in widths.values()}
-            return {name: np.zeros((rows, lengths[w]), self.dtype) for name, w in widths.items()}
+        def fresh(widths: Mapping[str, str | int], label: str) -> Arrays:
+            shapes = {name: (sizes.rows, sizes.width(width)) for name, width in widths.items()}
+            return {n: zeros(s, self.dtype, f"{label} {n}") for n, s in shapes.items()}
 
-        signature = self.signature
-        call = self._arguments.of_step(
-            packed, zeros(signature.inputs) if signature.inputs else np.zeros((rows, 0)), state
-        )
-        inputs = zeros(signature.inputs)
-        outputs = zeros(signature.outputs)
-        states = ({n: a.copy() for n, a in call.states.items()}, zeros(signature.states))
-        turns = self._backend.turns(call.sizes, packed, inputs, outputs, states)
-        return Stream(inputs, outputs, states, turns)
+        outputs = fresh(signature.outputs, "output")
+        states = {n: a.copy() for n, a in call.states.items()}, fresh(signature.states, "state")
+        turns: tuple[Turn, Turn] = _nothing, _nothing
+        if sizes.rows:
+            turns = self._backend.turns(sizes, packed, call.inputs, outputs, states)
+        return Stream(call.inputs, outputs, states, turns, self._arguments, axes)
 
     def tune(
         self,
@@ -266,7 +248,7 @@ class Kernel:
         """
         dims = self.signature.dims()
         lengths = self._lengths("tune(T=100, B=32, ", sizes, named, dims)
-        counts = {"T": to_count(T, "T"), "B": to_count(B, "B")}
+        counts = {"T": to_count(T, "T", most=MOST), "B": to_count(B, "B", most=MOST)}
         for name, length in (*counts.items(), *lengths.items()):
             if length == 0:
                 raise ArgumentError(f"{name} = 0, so there is nothing to measure", hint=f"{name}=1")
@@ -307,7 +289,7 @@ class Kernel:
             self._repeats.saw(self._backend, call, False, False, step=True)
         else:
             widths = self.signature.outputs.items()
-            outputs = {n: np.zeros((0, call.sizes.width(w)), self.dtype) for n, w in widths}
+            outputs = {n: zeros((0, call.sizes.width(w)), self.dtype, n) for n, w in widths}
             states = {name: array.copy() for name, array in call.states.items()}
         if len(outputs) == 1:
             return next(iter(outputs.values())), states
@@ -327,14 +309,7 @@ class Kernel:
                 hint=f"kernel.{call}H=4)",
             )
         given = {**(sizes or {}), **named}
-        known = self.signature.dims()
-        for name in given:
-            if name not in known:
-                raise ArgumentError(
-                    f"{self.name} has no dimension {name!r}",
-                    facts=(f"{self.name} has the dimensions {', '.join(known) or 'none'}",),
-                    hint=closest(name, known),
-                )
+        lengths = self._arguments.lengths(given)
         needed = list(dict.fromkeys(axis for axis in axes if isinstance(axis, str)))
         if missing := [name for name in needed if name not in given]:
             names = ", ".join(missing)
@@ -344,12 +319,12 @@ class Kernel:
                 facts=(f"{self.name} takes {', '.join(needed)}",),
                 hint=f"kernel.{call}{example})",
             )
-        return {name: to_count(length, name) for name, length in given.items()}
+        return lengths
 
     def _empty(self, sizes: Sizes, widths: Mapping[str, str | int]) -> Arrays:
         """Zeros [T, B, width] for each name."""
         return {
-            name: np.zeros((sizes.steps, sizes.rows, sizes.width(width)), self.dtype)
+            name: zeros((sizes.steps, sizes.rows, sizes.width(width)), self.dtype, name)
             for name, width in widths.items()
         }
 
@@ -363,3 +338,34 @@ class Kernel:
             d_states[name] = d_state.copy()
         d_params = {name: np.zeros_like(array) for name, array in run._params.items()}
         return Gradients(d_params, self._empty(run.sizes, self.signature.inputs), d_states)
+
+
+def _nothing() -> None:
+    """A step of no rows."""
+
+
+def _watched(params: Mapping[str, Array], inputs: Arrays) -> tuple[Array, ...]:
+    """What a run refers to and a caller may write into."""
+    if isinstance(params, Packed):
+        return tuple(inputs.values())
+    return (*params.values(), *inputs.values())
+
+
+def _changed(
+    params: Mapping[str, Array], inputs: Arrays, watched: tuple[Array, ...], seen: bytes, look: Look
+) -> ArgumentError:
+    """Which array backward does not find as forward saw it."""
+    names = [f"parameter {name}" for name in params] + [f"input {name}" for name in inputs]
+    pairs = zip(names[-len(watched) :], watched, strict=True)
+    changed = "an array"
+    for name, array in pairs:
+        now = look((array,))
+        if not seen.startswith(now):
+            changed = name
+            break
+        seen = seen[len(now) :]
+    return ArgumentError(
+        f"{changed} was written into between forward and backward",
+        facts=("gradients of what forward saw need it as it was",),
+        hint="call backward first, or give forward a copy of it",
+    )

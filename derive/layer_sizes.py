@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from derive.cell import Cell
-from derive.conversion import closest, to_count
+from derive.conversion import closest, to_width
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import Dim
 
@@ -32,7 +32,7 @@ def sizes_of_layers(
         raise ArgumentError(
             f"the length of {', '.join(missing)} is missing", hint=f"RNN(cell, {wanted})"
         )
-    first = {name: to_count(length, name) for name, length in given.items()}
+    first = {name: to_width(length, name) for name, length in given.items()}
     ((x,),) = cell.inputs.values()
     y = next(iter(cell.outputs.values()))[0]
     sizes = [first]

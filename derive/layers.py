@@ -26,8 +26,8 @@ from derive.cell import Cell
 from derive.compose import masked
 from derive.conversion import closest, kind_text, shape_text, to_array, to_count, to_flag
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel import Gradients
 from derive.layer_sizes import dims_of, sizes_of_layers
+from derive.run import Gradients
 from derive.sequence import Sequence, kernel_of, run_sequence, using
 from derive.signature import Array, Arrays
 

@@ -20,7 +20,7 @@ import numpy as np
 from derive.backend import Backend
 from derive.cell import Cell
 from derive.choice import Choice
-from derive.conversion import kind_text
+from derive.conversion import kind_text, to_count
 from derive.differentiate import Gradient, reverse_step
 from derive.errors import (
     ArgumentError,
@@ -131,6 +131,9 @@ def _emit_c(cell: Cell) -> Mapping[str, str]:
     return c_files(cell, schedule(cell))
 
 
+#: Members of a team, in any kernel.
+_MOST_THREADS = 1024
+
 _EMITTERS = {"numpy": _emit_numpy, "c": _emit_c}
 
 
@@ -147,15 +150,14 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
     except TypeError:
         name = str(dtype)
     name = _one_of(name, DTYPES, "dtype")
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ArgumentError(f"threads must be a positive integer, not {threads!r}")
+    threads = to_count(threads, "threads", least=1, most=_MOST_THREADS)
     text = emit(cell, target)
-    made = (
-        _c_backend(cell, text, name, threads)
-        if target == "c"
-        else backend(cell, target, text, name)
-    )
-    return Kernel(signature(cell), made, name, target=target)
+    if target != "c":
+        return Kernel(signature(cell), backend(cell, target, text, name), name, target=target)
+    from derive.target_c import looks
+
+    made = _c_backend(cell, text, name, threads)
+    return Kernel(signature(cell), made, name, target=target, looks=looks(name))
 
 
 def backend(cell: Cell, target: str, files: Mapping[str, str], dtype: str) -> Backend:
@@ -209,7 +211,7 @@ def signature(cell: Cell) -> Signature:
     )
 
 
-def _one_of(value: str, known: tuple[str, ...], what: str) -> str:
-    if value not in known:
+def _one_of(value: Any, known: tuple[str, ...], what: str) -> str:
+    if not isinstance(value, str) or value not in known:
         raise ArgumentError(f"unknown {what} {value!r}", facts=(f"known: {', '.join(known)}",))
     return value

@@ -17,10 +17,11 @@ from math import isqrt
 from typing import Any
 
 from derive import pieces
-from derive.arguments import Axes, Packed
+from derive.axes import Axes
 from derive.backend import Backend
 from derive.conversion import closest
 from derive.errors import ArgumentError
+from derive.packed import Packed
 from derive.pieces import Piece, Sums
 from derive.signature import Array, Arrays, Sizes
 
@@ -49,7 +50,7 @@ class Remat:
 
     backend: Backend
 
-    def packed(self, sizes: Sizes, params: Arrays) -> Arrays:
+    def packed(self, sizes: Sizes, params: Mapping[str, Array]) -> Mapping[str, Array]:
         """Parameters copied and packed once for all pieces: they are needed again after the
         call, and short pieces would be run without packing, which sums in another order."""
         if isinstance(params, Packed) or len(self._pieces(sizes, None, False)) == 1:
@@ -60,7 +61,7 @@ class Remat:
     def forward(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         states: Arrays,
         lengths: Array | None,
@@ -80,7 +81,7 @@ class Remat:
     def backward(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         kept: list[Arrays],
         lengths: Array | None,

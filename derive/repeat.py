@@ -5,18 +5,21 @@ looked at thoroughly (arguments.py, kernel.py), which raises the errors.
 Not here: how arrays are compared with what is expected of them (direct.py).
 
 Names are compared here, shapes and dtypes by the backend. The second call of a kind makes the
-plan that all later ones follow.
+plan that all later ones follow. A plan has the sizes of that call, so it serves only calls whose
+arrays determine those sizes: a state may be left out where parameters and inputs tell its width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from derive.arguments import Arguments, Call, Packed
+from derive.arguments import Arguments, Call
 from derive.backend import Backend, Ready, Values
-from derive.signature import Arrays
+from derive.packed import Packed
+from derive.signature import Array, Arrays
 
 #: Kinds of calls whose plans are kept.
 _REMEMBERED = 256
@@ -47,22 +50,25 @@ class Repeats:
         inputs = _values(x, self._inputs)
         if not inputs:
             return None
-        packed = type(params) is Packed
-        if packed and params.owner is not self._arguments:
-            return None
         # 1 and np.True_ are found under True, so they are not looked up.
         if reverse.__class__ is not bool or training.__class__ is not bool:
             return None
-        given = _values(params, self._params)
-        if given is None:
-            return None
+        packed = type(params) is Packed
+        if packed:
+            if params._owner is not self._arguments:
+                return None
+            given, panels = params._values, params._panels
+        else:
+            given, panels = _values(params, self._params), None
+            if given is None:
+                return None
         ready = self._seen.get((_shape(inputs), _shape(given), packed, reverse, training, step))
         if ready is None:
             return None
         first = self._no_states if state is None else _values(state, self._states)
         if first is None:
             return None
-        results = ready.forward(given, params.panels if packed else None, inputs, first)
+        results = ready.forward(given, panels, inputs, first)
         if results is None:
             return None
         return ready, params if packed else given, inputs, results
@@ -103,19 +109,21 @@ class Repeats:
         if d_out is None or d_last is None:
             return None
         if isinstance(params, Packed):
-            given = tuple(params.values())
-            return ready.backward(given, params.panels, inputs, saved, d_out, d_last)
+            return ready.backward(params._values, params._panels, inputs, saved, d_out, d_last)
         return ready.backward(params, None, inputs, saved, d_out, d_last)
 
-    def named(self, params: Packed | Values, inputs: Values) -> tuple[Arrays, Arrays]:
+    def named(self, params: Packed | Values, inputs: Values) -> tuple[Mapping[str, Array], Arrays]:
         """Parameters and inputs by name, as a call that is no repeated one keeps them."""
         by_name = params if isinstance(params, Packed) else _named(self._params, params)
         return by_name, _named(self._inputs, inputs)
 
 
 def _values(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
-    """What a dictionary with just these names holds, or the only array; None for all else."""
-    if isinstance(given, dict):
+    """What a dictionary with just these names holds, or the only array; None for all else.
+
+    A subclass may invent entries that it is asked for, and would have them from then on.
+    """
+    if type(given) is dict:
         if len(given) != len(names):
             return None
         try:

@@ -36,8 +36,9 @@ from derive.cell import Cell
 from derive.compose import held, restarted, running_on
 from derive.conversion import axes_text, closest, dtype_text, shape_text, to_lengths
 from derive.errors import ArgumentError, ArgumentTypeError, BuildError
-from derive.kernel import Gradients, Kernel, Run
+from derive.kernel import Kernel
 from derive.pipeline import compile as compile_cell
+from derive.run import Gradients, Run
 from derive.signature import ROWS, STEPS, Array, Arrays, Sizes
 
 PAST_END = ("zero", "last", "computed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy.typing as npt
@@ -37,11 +38,23 @@ class Signature:
     states: Mapping[str, Dim]
     outputs: Mapping[str, Dim]
 
+    def __post_init__(self) -> None:
+        for name in ("params", "inputs", "states", "outputs"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
     def dims(self) -> tuple[str, ...]:
         """Names of the dimensions whose length comes with the arrays, in order of first use."""
-        widths = (*self.inputs.values(), *self.states.values())
-        axes = [axis for shape in self.params.values() for axis in shape]
-        return tuple(dict.fromkeys(a for a in (*axes, *widths) if isinstance(a, str)))
+        axes = (*self._axes(), *self.states.values())
+        return tuple(dict.fromkeys(a for a in axes if isinstance(a, str)))
+
+    def optional_states(self) -> tuple[str, ...]:
+        """States whose width parameters or inputs tell, so that any call may leave them out."""
+        told = set(self._axes())
+        return tuple(n for n, w in self.states.items() if isinstance(w, int) or w in told)
+
+    def _axes(self) -> tuple[Dim, ...]:
+        """Of parameters and inputs, apart from time and rows."""
+        return (*(axis for shape in self.params.values() for axis in shape), *self.inputs.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,10 @@ class Sizes:
     steps: int
     rows: int
     dims: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        # Calls with the same sizes share one of these, and a caller sees it in a Run.
+        object.__setattr__(self, "dims", MappingProxyType(dict(self.dims)))
 
     def width(self, dim: Dim) -> int:
         return dim if isinstance(dim, int) else self.dims[dim]

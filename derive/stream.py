@@ -1,18 +1,22 @@
 """Stream: one step at a time, with as little as possible between two of them.
 
 In: a Kernel's packed parameters and first states.  Out: `Stream`, which keeps the states.
-Not here: the step itself (a backend's), whole sequences (kernel.py).
+Not here: the step itself (a backend's), checking its input (arguments.py), whole sequences
+(kernel.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from derive.errors import ArgumentError
 from derive.signature import Array, Arrays
+
+if TYPE_CHECKING:
+    from derive.arguments import Arguments
+    from derive.axes import Axes
 
 #: What a backend makes of one stream: a step from `inputs` and `first` to `outputs` and `last`,
 #: all of them buffers that stay where they are; a second one from `last` to `first`.
@@ -29,7 +33,10 @@ class Stream:
     thread at a time. Made by `Kernel.stream`.
     """
 
-    __slots__ = ("_even", "_inputs", "_only", "_outputs", "_shape", "_states", "_turns")
+    __slots__ = (
+        "_arguments", "_axes", "_even", "_inputs", "_only", "_outputs", "_shape", "_states",
+        "_turns",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -37,11 +44,16 @@ class Stream:
         outputs: Arrays,
         states: tuple[Arrays, Arrays],
         turns: tuple[Turn, Turn],
+        arguments: Arguments,
+        axes: Axes,
     ) -> None:
+        """axes: lengths that all steps keep to."""
         self._inputs = inputs
         self._outputs = outputs
         self._states = states
         self._turns = turns
+        self._arguments = arguments
+        self._axes = axes
         self._even = True
         alone = len(inputs) == 1 and len(outputs) == 1
         self._only = (next(iter(inputs.values())), next(iter(outputs.values()))) if alone else None
@@ -58,7 +70,9 @@ class Stream:
             only[0][...] = x_t
             self._turn()
             return only[1].copy()
-        self._take(x_t)
+        arrays = self._arguments.of_stream_step(self._axes, x_t)
+        for name, buffer in self._inputs.items():
+            buffer[...] = arrays[name]
         self._turn()
         if len(self._outputs) == 1:
             return next(iter(self._outputs.values())).copy()
@@ -68,33 +82,13 @@ class Stream:
         self._turns[0 if self._even else 1]()
         self._even = not self._even
 
-    def _take(self, x_t: Any) -> None:
-        if not isinstance(x_t, Mapping):
-            x_t = dict.fromkeys(self._inputs, x_t) if len(self._inputs) == 1 else {}
-        if x_t.keys() != self._inputs.keys():
-            raise ArgumentError(
-                "x_t does not name the inputs of the cell",
-                facts=(f"inputs: {', '.join(self._inputs) or 'none'}",),
-                hint="a mapping from every input to its array [rows, width]",
-            )
-        for name, buffer in self._inputs.items():
-            array = np.asarray(x_t[name])
-            if array.shape != buffer.shape or array.dtype.kind not in _REAL:
-                raise ArgumentError(
-                    f"input {name} has the wrong shape or type",
-                    facts=(
-                        f"given {array.dtype} {list(array.shape)}, wanted {list(buffer.shape)}",
-                    ),
-                )
-            buffer[...] = array
-
     @property
     def state(self) -> Arrays:
         """The states after the last step, {name: [rows, width]}; copies."""
         return {name: array.copy() for name, array in self._states[not self._even].items()}
 
-    def reset(self, state: Mapping[str, Any] | None = None) -> None:
-        """Start afresh, from zeros or from `state`."""
-        given = state or {}
+    def reset(self, state: Any = None) -> None:
+        """Start afresh, from zeros or from `state`, {name: [rows, width]}."""
+        arrays = self._arguments.of_reset(self._axes, state)
         for name, buffer in self._states[not self._even].items():
-            buffer[...] = given.get(name, 0)
+            buffer[...] = arrays[name]

@@ -18,18 +18,19 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from derive import direct
-from derive.arguments import Packed
 from derive.backend import Ready, Values
 from derive.build import FLAGS, compile_library, find_compiler
-from derive.direct import Direct, Place
-from derive.errors import BuildError
+from derive.direct import FINGERPRINT, Direct, Place, Watched
+from derive.errors import ArgumentError, BuildError
+from derive.fingerprint import Look, fingerprint, small_fingerprint
 from derive.fresh import Fresh, address, empty
 from derive.loading import check_arithmetic
+from derive.packed import Packed
 from derive.pieces import Sums
 from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Turn
@@ -94,7 +95,7 @@ class CBackend:
     # --- Backend ----------------------------------------------------------------------------
 
     def forward(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays,
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays,
         lengths: Array | None, reverse: bool, training: bool,
     ) -> tuple[Arrays, Arrays, Any]:  # fmt: skip
         memory = self._memory(sizes)
@@ -110,7 +111,7 @@ class CBackend:
         return outputs, last, saved
 
     def backward(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, saved: Any,
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, saved: Any,
         lengths: Array | None, reverse: bool,
         d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
         sums: Sums | None = None,
@@ -139,7 +140,7 @@ class CBackend:
         return int(self._memory(sizes).chunk_steps)
 
     def step(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
     ) -> tuple[Arrays, Arrays]:
         memory = self._memory(sizes)
         outputs = self._fresh(sizes, self._signature.outputs)
@@ -151,7 +152,7 @@ class CBackend:
         return outputs, last
 
     def ready(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays,
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays,
         reverse: bool, training: bool, step: bool,
     ) -> Ready | None:  # fmt: skip
         if not direct.usable():
@@ -163,7 +164,10 @@ class CBackend:
         states = Fresh(self._shapes(sizes, own.states), dtype)
         likes = Fresh({name: array.shape for name, array in params.items()}, dtype)
         x = Fresh({name: array.shape for name, array in inputs.items()}, dtype)
-        kept = Fresh({"saved": (memory.saved,)} if training else {}, dtype)
+        watched = range(len(params) if packed else 0, len(params) + len(inputs))
+        # Behind what is saved lie the fingerprints of what backward reads besides.
+        whole = memory.saved + len(watched) * (FINGERPRINT // dtype.itemsize)
+        kept = Fresh({"saved": (whole,)} if training else {}, dtype)
         running = memory.forward if training else memory.inference
 
         def call(
@@ -173,19 +177,25 @@ class CBackend:
             place = Place((panels,)) if packed else None
             buffers = ((place, panels if packed else 0), (saved, count), (Place(None), workspace))
             words = self._words(sizes, None, reverse, groups, buffers, rest)
-            return Direct(function, words, dtype, self._pool, team, self._patient(sizes, params))
+            look = None
+            if saved is not None:
+                offset = memory.saved * dtype.itemsize
+                at = next(at for at, word in enumerate(words) if word is saved)
+                look = Watched(watched, at, offset, function is self._backward)
+            patient = self._patient(sizes, params)
+            return Direct(function, words, dtype, self._pool, team, patient, look)
 
         run_forward = call(
             self._step if step else self._forward,
-            (likes.places(), x.places(), states.places(optional=True), outputs.places(),
+            (likes.places(), x.places(), states.places(own.optional_states()), outputs.places(),
              states.places()),
             memory.forward_packed, kept.places().get("saved"), max(memory.saved, 1), running,
         )  # fmt: skip
         run_backward = call(
             self._backward,
-            (likes.places(), x.places(), outputs.places(optional=True),
-             states.places(optional=True), likes.places(), x.places(), states.places()),
-            memory.backward_packed, Place((memory.saved,)), memory.saved, memory.backward, 0, 0,
+            (likes.places(), x.places(), outputs.places(own.outputs), states.places(own.states),
+             likes.places(), x.places(), states.places()),
+            memory.backward_packed, Place((whole,)), memory.saved, memory.backward, 0, 0,
         )  # fmt: skip
 
         def forward(
@@ -208,31 +218,35 @@ class CBackend:
             status = run_backward((
                 *params, *inputs, *d_out, *d_last,
                 *d_params.values(), *d_inputs.values(), *d_first.values(),
-                *(panels[1:] if packed else ()), saved, self._workspace(memory.backward),
+                *(panels[1:2] if packed else ()), saved, self._workspace(memory.backward),
             ))  # fmt: skip
             if status is None:
                 return None
             self._check(status)
             return d_params, d_inputs, d_first
 
-        return Ready(sizes, forward, backward)
+        def parts(saved: Array) -> tuple[Array, bytes]:
+            return saved, saved[memory.saved :].tobytes()
 
-    def pack(self, sizes: Sizes, params: Arrays) -> tuple[Array, Array]:
+        return Ready(sizes, forward, backward, parts, partial(direct.fingerprint, dtype=dtype))
+
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Panels:
         """The matrices of both passes in panels, for many calls with the same parameters."""
         memory = self._memory(sizes)
         panels = []
+        addresses = _addresses(params)
         for function, count in zip(
             self._packers, (memory.forward_packed, memory.backward_packed), strict=True
         ):
             packed = empty((max(count, 1),), self._dtype)
-            words = [*self._size_words(sizes), 0, 0, *map(address, params.values())]
+            words = [*self._size_words(sizes), 0, 0, *addresses.values()]
             args = _in_memory(words)  # pack reads no further
             self._check(function(args, ctypes.c_void_p(address(packed)), _Word(packed.size)))
             panels.append(packed)
-        return panels[0], panels[1]
+        return Panels(panels[0], panels[1], addresses)
 
     def turns(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, outputs: Arrays,
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, outputs: Arrays,
         states: tuple[Arrays, Arrays],
     ) -> tuple[Turn, Turn]:  # fmt: skip
         workspace = empty((max(self._memory(sizes).inference, 1),), self._dtype)
@@ -301,7 +315,7 @@ class CBackend:
         groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
         saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
     ) -> bytes:  # fmt: skip
-        addresses = [{name: address(a) for name, a in group.items()} for group in groups]
+        addresses = [_addresses(group) for group in groups]
         buffers = (
             (address(panels), 0 if panels is None else panels.size),
             (address(saved), saved_count),
@@ -355,6 +369,11 @@ class CBackend:
     def _check(self, status: int) -> None:
         if status:
             meaning = _STATUS[status] if 0 < status < len(_STATUS) else str(status)
+            if meaning == "overflow":
+                raise ArgumentError(
+                    f"these sizes are too large for {self._signature.name}",
+                    facts=("the buffers of such a call have more bytes than can be counted",),
+                )
             raise BuildError(f"{self._signature.name}: the compiled kernel refused: {meaning}")
 
 
@@ -373,6 +392,16 @@ def _pool(files: Mapping[str, str]) -> Any:
     return compile_library({**shared, f"{folder}/pool.c": text}).derive_pool_run
 
 
+def looks(dtype: str) -> tuple[Look, Look]:
+    """Fingerprints in compiled code, which need neither time nor memory."""
+    kind = np.dtype(dtype)
+
+    def compiled(arrays: tuple[Array, ...], otherwise: Look) -> bytes:
+        return direct.fingerprint(arrays, kind) if direct.usable() else otherwise(arrays)
+
+    return partial(compiled, otherwise=fingerprint), partial(compiled, otherwise=small_fingerprint)
+
+
 class _Memory(ctypes.Structure):
     """NAME_memory: elements of each buffer, and steps of a chunk."""
 
@@ -387,9 +416,25 @@ class _Memory(ctypes.Structure):
     )
 
 
-def _panels(params: Arrays, which: int) -> Array | None:
+class Panels(NamedTuple):
+    """What `pack` makes: matrices for each pass, and the addresses of all parameters, which take
+    long to ask for where nothing may be written."""
+
+    forward: Array
+    backward: Array
+    addresses: Mapping[str, int]
+
+
+def _panels(params: Mapping[str, Array], which: int) -> Array | None:
     """Packed matrices for the forward (0) or backward (1) pass, where the caller packed them."""
-    return params.panels[which] if isinstance(params, Packed) else None
+    return params._panels[which] if isinstance(params, Packed) else None
+
+
+def _addresses(group: Mapping[str, Array | None]) -> Mapping[str, int]:
+    if isinstance(group, Packed):
+        packed: Mapping[str, int] = group._panels.addresses
+        return packed
+    return {name: address(array) for name, array in group.items()}
 
 
 @functools.cache

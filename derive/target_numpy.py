@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import linecache
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import PurePosixPath
 from types import ModuleType
@@ -21,6 +21,8 @@ import numpy as np
 from derive import pieces
 from derive.backend import Ready, Values
 from derive.conversion import AS_IT_IS
+from derive.fingerprint import fingerprint
+from derive.packed import Packed
 from derive.pieces import Piece, Sums
 from derive.signature import Array, Arrays, Signature, Sizes
 from derive.stream import Turn
@@ -66,7 +68,7 @@ class NumpyBackend:
     def forward(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         states: Arrays,
         lengths: Array | None,
@@ -86,7 +88,7 @@ class NumpyBackend:
     def backward(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         saved: Any,
         lengths: Array | None,
@@ -122,7 +124,7 @@ class NumpyBackend:
         return max(1, CHUNK_ROWS // sizes.rows)
 
     def step(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
     ) -> tuple[Arrays, Arrays]:
         results: tuple[Arrays, Arrays] = self._step(sizes.rows, params, inputs, states)
         return results
@@ -130,7 +132,7 @@ class NumpyBackend:
     def ready(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         reverse: bool,
         training: bool,
@@ -146,12 +148,17 @@ class NumpyBackend:
         of_inputs = {name: array.shape for name, array in inputs.items()}
         of_states = {n: (rows, sizes.width(w)) for n, w in own.states.items()}
         of_outputs = {n: (*before, rows, sizes.width(w)) for n, w in own.outputs.items()}
+        may_lack = own.optional_states()
+        packed = isinstance(params, Packed)
+
+        def seen(params: Values, x: Values) -> bytes:
+            return fingerprint(x if packed else (*params, *x))  # type: ignore[arg-type]
 
         def forward(
             params: Values, _: Any, x: Values, first: Values
         ) -> tuple[Arrays, Arrays, Any] | None:
             p, i = _plain(params, of_params, dtype), _plain(x, of_inputs, dtype)
-            s = _plain(first, of_states, dtype, optional=True)
+            s = _plain(first, of_states, dtype, may_lack)
             if p is None or i is None or s is None:
                 return None
             for name, shape in of_states.items():
@@ -160,30 +167,33 @@ class NumpyBackend:
             if step:
                 return (*self._step(rows, p, i, s), None)
             outputs, last, saved = self._forward(steps, rows, p, i, s, None, reverse, training)
-            return outputs, last, [saved] if training else None
+            return outputs, last, ([saved], seen(params, x)) if training else None
 
         def backward(
             params: Values, _: Any, x: Values, saved: Any, d_out: Values, d_last: Values
         ) -> tuple[Arrays, Arrays, Arrays] | None:
             p, i = _plain(params, of_params, dtype), _plain(x, of_inputs, dtype)
-            out = _plain(d_out, of_outputs, dtype, optional=True)
-            last = _plain(d_last, of_states, dtype, optional=True)
+            out = _plain(d_out, of_outputs, dtype, of_outputs)
+            last = _plain(d_last, of_states, dtype, of_states)
             if p is None or i is None or out is None or last is None:
                 return None
+            (kept,), before = saved
+            if seen(params, x) != before:
+                return None
             found: tuple[Arrays, Arrays, Arrays] = self._backward(
-                steps, rows, p, i, saved[0], None, reverse, out, last
+                steps, rows, p, i, kept, None, reverse, out, last
             )
             return found
 
-        return Ready(sizes, forward, backward)
+        return Ready(sizes, forward, backward, lambda saved: saved)
 
-    def pack(self, sizes: Sizes, params: Arrays) -> None:
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> None:
         """NumPy multiplies with the matrices as they are."""
 
     def turns(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         outputs: Arrays,
         states: tuple[Arrays, Arrays],
@@ -202,12 +212,12 @@ def _plain(
     values: Values,
     shapes: Mapping[str, tuple[int, ...]],
     dtype: np.dtype[Any],
-    optional: bool = False,
+    optional: Collection[str] = (),
 ) -> dict[str, Any] | None:
     """Arrays by name; None if one of them is not exactly as expected, or None and not optional."""
     found: dict[str, Any] = {}
     for (name, shape), array in zip(shapes.items(), values, strict=True):
-        if not (optional and array is None) and (
+        if not (array is None and name in optional) and (
             type(array) is not np.ndarray
             or array.dtype is not dtype
             or array.shape != shape

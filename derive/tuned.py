@@ -119,14 +119,14 @@ class TunedBackend:
     # --- Backend ----------------------------------------------------------------------------
 
     def forward(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays,
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays,
         lengths: Array | None, reverse: bool, training: bool,
     ) -> tuple[Arrays, Arrays, Any]:  # fmt: skip
         backend = self._of(sizes)
         return backend.forward(sizes, params, inputs, states, lengths, reverse, training)
 
     def backward(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, saved: Any,
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, saved: Any,
         lengths: Array | None, reverse: bool,
         d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
         sums: Sums | None = None,
@@ -141,14 +141,14 @@ class TunedBackend:
         return self.default.chunk_steps(sizes)
 
     def step(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
     ) -> tuple[Arrays, Arrays]:
         return self._of(sizes).step(sizes, params, inputs, states)
 
     def ready(
         self,
         sizes: Sizes,
-        params: Arrays,
+        params: Mapping[str, Array],
         inputs: Arrays,
         reverse: bool,
         training: bool,
@@ -156,11 +156,11 @@ class TunedBackend:
     ) -> Ready | None:
         return self._of(sizes).ready(sizes, params, inputs, reverse, training, step)
 
-    def pack(self, sizes: Sizes, params: Arrays) -> Any:
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Any:
         return self.default.pack(sizes, params)
 
     def turns(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, outputs: Arrays,
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, outputs: Arrays,
         states: tuple[Arrays, Arrays],
     ) -> tuple[Turn, Turn]:  # fmt: skip
         return self._of(sizes).turns(sizes, params, inputs, outputs, states)

@@ -15,9 +15,9 @@ import numpy as np
 
 from derive.conversion import shape_text
 from derive.errors import ArgumentError
-from derive.kernel import Gradients
 from derive.rnn_cell.base import RNNCell
 from derive.rnn_cell.structure import built, flattened
+from derive.run import Gradients
 from derive.sequence import Sequence, run_sequence
 from derive.signature import Array, Arrays
 

@@ -15,8 +15,9 @@ import mpmath
 import numpy as np
 
 from derive.algebra import MPMATH
-from derive.kernel import Gradients, Kernel, Run
+from derive.kernel import Kernel
 from derive.program import Step
+from derive.run import Gradients, Run
 from derive.verify.kinks import Kink, branches
 from derive.verify.points import Random
 from derive.verify.reference import Point, run

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.kernel import Gradients, Run
+from derive.run import Gradients, Run
 from derive.verify.kernels import Subject, everything
 from derive.verify.reference import Point
 from derive.verify.report import Row, compared, measured

@@ -18,7 +18,8 @@ import numpy as np
 from derive.cell import Cell
 from derive.conversion import kind_text, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel import Kernel, Run
+from derive.kernel import Kernel
+from derive.run import Run
 from derive.sequence import kernel_for
 from derive.signature import Array, Arrays
 from derive.weights.exchange import load_layout

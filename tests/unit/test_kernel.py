@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
-from derive.kernel import Kernel, Run
+from derive.kernel import Kernel
+from derive.run import Run
 from derive.signature import Signature, Sizes
 
 # A named dimension may be called like an axis of time or rows.

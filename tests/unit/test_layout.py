@@ -34,8 +34,9 @@ ORDER = """
     simplify formulas differentiate
     plan dataflow phases stages saved schedule
     emit
-    signature conversion arguments pieces stream backend remat loading build choice records tuned
-    repeat kernel target_numpy direct fresh target_c pipeline bench.measure tuning
+    signature conversion axes packed arguments pieces stream fingerprint backend remat loading
+    build choice records tuned repeat run kernel target_numpy direct fresh target_c pipeline
+    bench.measure tuning
     checkpoint layer_sizes sequence rnn_cell layers weights
     machine verify inspect generate
     comparison.parameter_map comparison.canonical comparison.constraints comparison.matching

@@ -13,7 +13,8 @@ import derive
 from derive import direct
 from derive.direct import Direct, Place
 from derive.errors import DeriveError
-from derive.kernel import Gradients, Kernel, Run
+from derive.kernel import Kernel
+from derive.run import Gradients, Run
 from derive.target_c import CBackend
 
 TWO = """

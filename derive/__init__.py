@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from derive import cells as cells
     from derive import layers as layers
     from derive import rnn_cell as rnn_cell
+    from derive import scalar as functions  # noqa: F401
     from derive import weights as weights
     from derive.cell import Cell as Cell
     from derive.comparison import flow as flow
@@ -54,6 +55,7 @@ _PUBLIC = {
     "differentiate": ("derive.pipeline", "differentiate"),
     "emit": ("derive.pipeline", "emit"),
     "equal": ("derive.comparison.equal", "equal"),
+    "functions": ("derive.scalar", ""),
     "flow": ("derive.comparison.flow", ""),
     "layers": ("derive.layers", ""),
     "load": ("derive.pipeline", "load"),

@@ -45,7 +45,7 @@ class Cell(Displayed):
         )
 
     `W.T @ v` is the transposed product. Functions are SymPy's (tanh, exp, Abs, Max, Min,
-    Piecewise, ...) and those of `derive.scalar` (sigmoid, relu, where, ...); `Eq` may be
+    Piecewise, ...) and those of `derive.functions` (sigmoid, relu, where, ...); `Eq` may be
     replaced by a mapping {name: expression}. Plain SymPy symbols do as well: they are taken
     by their names.
 

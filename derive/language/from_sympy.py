@@ -127,7 +127,7 @@ class _Reader:
             return Call(name, tuple(self.read(arg) for arg in expr.args), _NOWHERE)
         raise CellError(
             f"'{expr}' is outside the functions of a cell",
-            hint="sympy.tanh, exp, log, Abs, Max, Min, Piecewise, ..., and those of derive.scalar",
+            hint="sympy.tanh, exp, log, Abs, Max, Min, Piecewise, ...; those of derive.functions",
         )
 
     def product(self, expr: Any) -> Node:

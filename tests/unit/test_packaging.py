@@ -106,3 +106,55 @@ def test_the_command_is_installed_under_its_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (entry,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
         assert "derive = derive.cli:main" in archive.read(entry).decode()
+
+
+# --- types ----------------------------------------------------------------------------------
+
+_USER = """
+import numpy as np
+from numpy.typing import NDArray
+
+import derive
+
+x, h, h_next, W, U, b = derive.arrays("x h h_next W U b")
+made = derive.Cell("c", {h_next: derive.functions.tanh(W @ x + U @ h + b)}, states=["h"])
+cell: derive.Cell = derive.Cell.parse("cell c\\ninput x: I\\nstate h: H\\nh' = W @ x\\noutput h'")
+lstm = derive.cells.lstm(forget_bias=1.0, peephole=True)
+files: dict[str, str] = derive.emit(lstm, target="numpy")
+kernel = derive.compile(cell, target="numpy", dtype="float64")
+run = kernel.forward(kernel.init(I=2, H=3, seed=0), np.zeros((4, 1, 2)), lengths=[4])
+gradient: NDArray[np.float64] = kernel.backward(run, d_outputs=np.ones((4, 1, 3))).params["W"]
+ok: bool = derive.verify(cell, targets=("numpy",), quick=True).ok
+name: str = derive.__version__
+"""
+
+
+def check_types(folder: Path, program: str) -> str:
+    (folder / "program.py").write_text(program)
+    command = ["mypy", "--strict", "--follow-imports=silent", "--config-file=", "program.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "--cache-dir", str(folder / "cache")],
+        cwd=folder,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_a_users_type_checker_sees_the_types(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    assert check_types(tmp_path, _USER).startswith("Success"), check_types(tmp_path, _USER)
+    wrong = _USER.replace("name: str", "name: int").replace("lengths=[4]", "length=[4]")
+    found = check_types(tmp_path, wrong)
+    assert 'Unexpected keyword argument "length"' in found
+    assert 'has type "str", variable has type "int"' in found
+
+
+def test_the_marker_of_types_and_the_version_are_in_the_wheel(wheel: Path) -> None:
+    import derive
+
+    with zipfile.ZipFile(wheel) as archive:
+        assert "derive/py.typed" in archive.namelist()
+    assert f"-{derive.__version__}-" in wheel.name

@@ -28,8 +28,8 @@ QUESTIONS = ("threads", "share", "contract", "tile")
 
 #: More rows than any call has.
 _ALWAYS = 10**9
-#: A thread with a single row would sum its products in another order.
-_LEAST_ROWS = 2
+#: Of a thread that takes rows of its own.
+_LEAST_ROWS = 1
 
 _DEFINES: Mapping[str, Mapping[Any, tuple[str, ...]]] = {
     "share": {

@@ -68,7 +68,8 @@
                                     .units = units,                                              \
                                     .matrices = matrices,                                        \
                                     .start_count = 2,                                            \
-                                    .starts = starts};                                           \
+                                    .starts = starts,                                            \
+                                    .single = rows == 1};                                        \
         dk_real_##tag acc[dk_acc_##tag##_##name];                                                \
         tag##_##name##_weights(units, depth_a, depth_b, a, b, start, matrices, starts);          \
         if (before != NULL) {                                                                    \

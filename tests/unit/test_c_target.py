@@ -101,6 +101,32 @@ def test_results_do_not_depend_on_threads_or_training(
     assert same(grads[0].states, grads[1].states)
 
 
+#: Rows of their own for each thread, however few, or units for all; tiles of one row.
+SHARES = {"rows": ("-DDK_ROWS_EACH=1", "-DDK_ROWS_MAX=1"), "units": ("-DDK_ROWS_EACH=1000",)}
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("bits", [1, 128, 512])
+def test_bits_do_not_depend_on_threads_at_any_vector_width(
+    bits: int, share: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for bound in ("_SHARED_STEP", "_SHARED_CALL", "_SHORT_CALL"):
+        monkeypatch.setattr(f"derive.target_c.{bound}", 0)
+    cell = cells.from_spec("lstm:layer_norm=ba2016")
+    flags = (*SHARES[share], f"-DDK_VECTOR_BITS={bits}", "-DDK_EARLY_ROWS=8", "-Wno-psabi")
+    kernels = [kernel_of(cell, "float32", *flags, threads=count) for count in (1, 2, 3)]
+    params = kernels[0].init(I=17, H=33, seed=1)
+    for rows in (1, 2, 5, 10):
+        x = np.random.default_rng(rows).standard_normal((4, rows, 17))
+        found = []
+        for kernel in kernels:
+            run = kernel.forward(params, x)
+            grads = kernel.backward(run, run.output)
+            arrays = (run.output, *grads.params.values(), *grads.inputs.values())
+            found.append([array.tobytes() for array in arrays])
+        assert found[0] == found[1] == found[2], rows
+
+
 def test_sequences_longer_than_a_chunk_agree() -> None:
     """Chunks hand states on, forwards and backwards, with and without a saved history."""
     cell = cells.from_spec("gru")

@@ -133,11 +133,10 @@ def test_a_single_row_is_summed_otherwise_where_its_inputs_are_contracted_early(
     assert list(bits(early, early, cell, 1)) != list(bits(late, late, cell, 1))
 
 
-def test_a_thread_with_a_single_row_sums_it_otherwise() -> None:
-    """Why threads are never given one."""
+def test_a_thread_with_a_single_row_sums_it_like_one_of_several() -> None:
     cell = cells.from_spec("lstm")
     default, single = (backend_of(cell, Choice(), 2, *f) for f in ((), ("-DDK_ROWS_EACH=1",)))
-    assert list(bits(single, single, cell, 2)) != list(bits(default, default, cell, 2))
+    assert list(bits(single, single, cell, 2)) == list(bits(default, default, cell, 2))
 
 
 # --- what there is to choose ----------------------------------------------------------------
@@ -186,8 +185,9 @@ def test_cells_are_offered_what_makes_a_difference_to_them() -> None:
     assert found["share"] == [] and found["contract"] == []
 
 
-def test_threads_are_not_given_a_single_row() -> None:
-    assert offered("lstm", 3, 2, 2)["share"] == []
+def test_threads_may_be_given_a_single_row_but_not_none() -> None:
+    assert offered("lstm", 3, 2, 2)["share"] == ["threads take rows"]
+    assert offered("lstm", 1, 2, 2)["share"] == []
 
 
 @pytest.mark.parametrize(

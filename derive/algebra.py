@@ -115,6 +115,18 @@ def _numpy_erf(v: Any) -> Any:
     return np.vectorize(math.erf, otypes=[np.float64])(v)
 
 
+def _numpy_normal(v: Any) -> Any:
+    """The normal distribution function."""
+    if np.iscomplexobj(v):
+        re, im = np.real(v), np.imag(v)
+        return _numpy_normal(re) + 1j * im * _numpy_gaussian(re) / math.sqrt(2 * math.pi)
+    return np.vectorize(lambda a: 0.5 * math.erfc(-a / math.sqrt(2)), otypes=[np.float64])(v)
+
+
+def _numpy_gaussian(v: Any) -> Any:
+    return np.exp(-v * v / 2)
+
+
 def _numpy_where(condition: Any, chosen: Any, other: Any) -> Any:
     return np.where(condition != 0, chosen, other)
 
@@ -150,8 +162,11 @@ _NUMPY: dict[str, Callable[..., Any]] = {
             float(scalar.SELU_ALPHA) * np.expm1(np.where(_real(v) > 0, 0.0, v)),
         )
     ),
-    "gelu": lambda v: 0.5 * v * (1 + _numpy_erf(v / math.sqrt(2))),
+    "gelu": lambda v: v * _numpy_normal(v),
     "silu": lambda v: v * _numpy_sigmoid(v),
+    "gaussian": _numpy_gaussian,
+    "gelu_slope": lambda v: _numpy_normal(v) + v * _numpy_gaussian(v) / math.sqrt(2 * math.pi),
+    "silu_slope": lambda v: _numpy_sigmoid(v) * (1 + v * _numpy_sigmoid(-v)),
     "hard_sigmoid": lambda v: np.clip(v / 6 + 0.5, 0, 1),
     "hard_tanh": lambda v: np.clip(v, -1, 1),
     "maximum": np.maximum,
@@ -218,6 +233,14 @@ def _mp_sigmoid(v: Any) -> Any:
     return 1 / (1 + mpmath.exp(-v))
 
 
+def _mp_normal(v: Any) -> Any:
+    return mpmath.erfc(-v / mpmath.sqrt(2)) / 2
+
+
+def _mp_gaussian(v: Any) -> Any:
+    return mpmath.exp(-v * v / 2)
+
+
 _MPMATH: dict[str, Callable[..., Any]] = {
     "sigmoid": _each(_mp_sigmoid),
     "tanh": _each(mpmath.tanh),
@@ -243,8 +266,11 @@ _MPMATH: dict[str, Callable[..., Any]] = {
             * (v if v > 0 else _mp_number(scalar.SELU_ALPHA) * mpmath.expm1(v))
         )
     ),
-    "gelu": _each(lambda v: v * (1 + mpmath.erf(v / mpmath.sqrt(2))) / 2),
+    "gelu": _each(lambda v: v * _mp_normal(v)),
     "silu": _each(lambda v: v * _mp_sigmoid(v)),
+    "gaussian": _each(_mp_gaussian),
+    "gelu_slope": _each(lambda v: _mp_normal(v) + v * _mp_gaussian(v) / mpmath.sqrt(2 * mpmath.pi)),
+    "silu_slope": _each(lambda v: _mp_sigmoid(v) * (1 + v * _mp_sigmoid(-v))),
     "hard_sigmoid": _each(
         lambda v: min(max(v / 6 + mpmath.mpf(1) / 2, mpmath.mpf(0)), mpmath.mpf(1))
     ),

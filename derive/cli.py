@@ -183,7 +183,11 @@ def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: 
     help="A folder of generated files: those edited since are checked as they stand.",
 )
 @click.option("--quick", is_flag=True, help="Fewer points and sizes, a sample of the mutants.")
-@click.option("--functions", is_flag=True, help="The elementwise functions of C alone, in ulp.")
+@click.option(
+    "--functions",
+    is_flag=True,
+    help="Functions and derivatives alone, in ulp.",
+)
 @_JOBS
 def _verify(
     cells: tuple[str, ...], target: str, as_json: bool, files: str, quick: bool, functions: bool,

@@ -85,6 +85,12 @@ less_equal = _declare("less_equal", 2)
 equal = _declare("equal", 2)
 not_equal = _declare("not_equal", 2)
 where = _declare("where", 3)
+gaussian = _declare("gaussian", 1)
+gaussian.__doc__ = "gaussian(u) = exp(-u^2 / 2), whose argument would be rounded where it is large."
+gelu_slope = _declare("gelu_slope", 1)
+gelu_slope.__doc__ = "gelu'(u) = Phi(u) + u phi(u), normal distribution and density."
+silu_slope = _declare("silu_slope", 1)
+silu_slope.__doc__ = "silu'(u) = sigmoid(u) (1 + u sigmoid(-u))."
 gated = _declare("gated", 2)
 gated.__doc__ = """gated(d, p) = d * p, and 0 wherever d is 0, whatever p is.
 
@@ -137,8 +143,12 @@ def _inside_closed(v: Expr, lo: Expr, hi: Expr) -> Expr:
     return _pick(less_equal(lo, v), _pick(less_equal(v, hi), ONE, ZERO), ZERO)
 
 
-def _gelu_slope(u: Expr, _: Expr) -> Expr:
-    return (1 + erf(u / sympy.sqrt(2))) / 2 + u * exp(-(u**2) / 2) / sympy.sqrt(2 * pi)
+def _gelu_bend(u: Expr, _: Expr) -> Expr:
+    return (2 - u**2) * gaussian(u) / sympy.sqrt(2 * pi)
+
+
+def _silu_bend(u: Expr, _: Expr) -> Expr:
+    return sigmoid(u) * sigmoid(-u) * (2 - u * tanh(u / 2))
 
 
 RULES: Mapping[str, Rule] = {
@@ -152,7 +162,7 @@ RULES: Mapping[str, Rule] = {
     "expm1": Rule(expm1, (lambda u, y: exp(u),)),
     "sin": Rule(sin, (lambda u, y: cos(u),)),
     "cos": Rule(cos, (lambda u, y: -sin(u),)),
-    "erf": Rule(erf, (lambda u, y: 2 * exp(-(u**2)) / sympy.sqrt(pi),)),
+    "erf": Rule(erf, (lambda u, y: 2 * gaussian(u) ** 2 / sympy.sqrt(pi),)),
     "abs": Rule(absolute, (lambda u, y: sign(u),), analytic=False),
     "sign": Rule(sign, (_none,), analytic=False),
     "floor": Rule(floor, (_none,), analytic=False),
@@ -168,8 +178,8 @@ RULES: Mapping[str, Rule] = {
         (lambda u, y: _pick(less(0, u), SELU_SCALE, SELU_SCALE * SELU_ALPHA * exp(u)),),
         analytic=False,
     ),
-    "gelu": Rule(gelu, (_gelu_slope,)),
-    "silu": Rule(silu, (lambda u, y: sigmoid(u) + y * (1 - sigmoid(u)),)),
+    "gelu": Rule(gelu, (lambda u, y: gelu_slope(u),)),
+    "silu": Rule(silu, (lambda u, y: silu_slope(u),)),
     "hard_sigmoid": Rule(
         hard_sigmoid,
         (lambda u, y: Rational(1, 6) * _inside_open(u, Integer(-3), Integer(3)),),
@@ -198,6 +208,9 @@ RULES: Mapping[str, Rule] = {
     "less_equal": Rule(less_equal, (_none, _none), analytic=False, public=False),
     "equal": Rule(equal, (_none, _none), analytic=False, public=False),
     "not_equal": Rule(not_equal, (_none, _none), analytic=False, public=False),
+    "gaussian": Rule(gaussian, (lambda u, y: -u * y,), public=False),
+    "gelu_slope": Rule(gelu_slope, (_gelu_bend,), public=False),
+    "silu_slope": Rule(silu_slope, (_silu_bend,), public=False),
     "gated": Rule(gated, (lambda d, p, y: p, lambda d, p, y: d), analytic=False, public=False),
 }
 

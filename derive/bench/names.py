@@ -49,6 +49,11 @@ def meanings(xp: Any, **native: Callable[..., Any]) -> Functions:
         "silu": lambda v: v * f["sigmoid"](v),
         "hard_sigmoid": lambda v: f["clip"](v / 6.0 + 0.5, 0.0, 1.0),
         "hard_tanh": lambda v: f["clip"](v, -1.0, 1.0),
+        "gaussian": lambda v: f["exp"](-0.5 * v * v),
+        "gelu_slope": lambda v: (
+            0.5 * (1.0 + f["erf"](v / math.sqrt(2))) + v * f["gaussian"](v) / math.sqrt(2 * math.pi)
+        ),
+        "silu_slope": lambda v: f["sigmoid"](v) * (1.0 + v * f["sigmoid"](-v)),
         "gated": lambda d, p: f["where"](d == 0, 0.0, d * p),
         "stop_gradient": lambda v: v,
         **native,

@@ -44,17 +44,26 @@ def run(
 
 
 def functions(as_json: bool) -> int:
-    """The largest error of each elementwise function of the header, at every vector width."""
-    from derive.verify import ulp
+    """The largest error of each elementwise function of the header, at every vector width, and of
+    each function and derivative as kernels of both targets compute it."""
+    from derive.verify import accuracy, ulp
 
-    with console.progress("measuring", len(ulp.EXACT) * len(ulp.REALS)) as tick:
+    count = (len(ulp.EXACT) + len(accuracy.TEXTS)) * len(ulp.REALS)
+    with console.progress("measuring", count) as tick:
         found = ulp.figures(tick=tick)
-    ok = all(figure.error <= ulp.ALLOWED for figure in found)
+        in_kernels = accuracy.figures(tick=tick)
+    ok = all(f.error <= ulp.allowed(f.function) for f in found) and all(f.ok for f in in_kernels)
     if as_json:
-        data = {"ok": ok, "allowed": ulp.ALLOWED, "functions": [f.as_dict() for f in found]}
+        data = {
+            "ok": ok,
+            "allowed": {name: ulp.allowed(name) for name in ulp.EXACT},
+            "functions": [f.as_dict() for f in found],
+            "allowed_in_kernels": accuracy.ALLOWED,
+            "in_kernels": [f.as_dict() for f in in_kernels],
+        }
         console.result(json.dumps(data, indent=2))
     else:
-        console.result(ulp.text(found))
+        console.result(f"{ulp.text(found)}\n\n{accuracy.text(in_kernels)}")
     return 0 if ok else 1
 
 

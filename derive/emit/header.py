@@ -14,6 +14,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from derive.emit import normal_tail
 from derive.emit.render import environment
 from derive.scalar import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 
@@ -127,6 +128,9 @@ SINGLE: Context = {
     "tanh_terms": tuple(f"{term}f" for term in reversed(TANH_SINGLE)),
     "pow_expression": "(float)pow((double)lanes[i], exponent)",
     "known": KNOWN_SINGLE,
+    "gaussian_max": "14.5f",  # exp(-v^2 / 2) rounds to 0 above 14.42
+    "square_round": "0x1.8p+15f",  # added and subtracted, it rounds to a multiple of 2^-8
+    "tail": normal_tail.SINGLE,
 }
 
 DOUBLE: Context = {
@@ -154,6 +158,9 @@ DOUBLE: Context = {
     "tanh_terms": tuple(reversed(TANH_DOUBLE)),
     "pow_expression": "pow(lanes[i], exponent)",
     "known": KNOWN_DOUBLE,
+    "gaussian_max": "39.0",  # exp(-v^2 / 2) rounds to 0 above 38.61
+    "square_round": "0x1.8p+44",
+    "tail": normal_tail.DOUBLE,
 }
 
 
@@ -188,7 +195,6 @@ def _complete(real: Context) -> Context:
         ("sin", f"sin{suffix}(lanes[i])"),
         ("cos", f"cos{suffix}(lanes[i])"),
         ("erf", f"erf{suffix}(lanes[i])"),
-        ("gelu", f"dk_gelu_lane_{tag}(lanes[i])"),
     )
     return {
         **real,
@@ -203,6 +209,9 @@ def _complete(real: Context) -> Context:
         "three": literal(3.0),
         "tanh_split": literal(0.55),
         "six": literal(6.0),
+        "density": shortest(1 / math.sqrt(2 * math.pi)),
+        "tail_split": literal(real["tail"].k),
+        "tail_terms": tuple(f"{term}{suffix}" for term in real["tail"].highest_first),
         "half": literal(0.5),
         "log2e": shortest(1 / math.log(2)),
         "twice_log2e": shortest(2 / math.log(2)),

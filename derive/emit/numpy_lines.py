@@ -106,7 +106,7 @@ class Lines:
             size=self.size,
             functions={name: self._callee(name) for name in (*NUMPY, *HELPERS)},
             comparisons=COMPARISONS,
-            power=lambda base, exponent: f"{self.own('np')}.power({base}, {_literal(exponent)})",
+            power=self._power,
             size_power=lambda base, exponent: f"{base}**{_literal(exponent)}",
             constant_branch=lambda text: f"{self.own('real')}({text})",
         )
@@ -148,6 +148,11 @@ class Lines:
     def _callee(self, name: str) -> str:
         own = self.names.own
         return str(getattr(own, name)) if name in HELPERS else f"{own.np}.{name}"
+
+    def _power(self, base: str, exponent: float) -> str:
+        exact = float(np.float32(exponent)) == exponent
+        callee = f"{self.own('np')}.power" if exact else self.own("power")
+        return f"{callee}({base}, {_literal(exponent)})"
 
     # --- lines ------------------------------------------------------------------------------
 

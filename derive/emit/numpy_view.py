@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import sympy
 
 from derive import scalar
+from derive.emit import normal_tail
 from derive.emit.numpy_flow import Flow, check_flow, flow_of, operands
 from derive.emit.numpy_function import Function, Loop, Result, Writer, carry, fit, signature
 from derive.emit.numpy_functions import helpers_for
@@ -101,13 +103,15 @@ def _wrapped(lines: Iterable[str]) -> list[str]:
 
 
 CONSTANTS: Mapping[str, str] = {
-    name: shortest(value_of(expr), np.float64)
-    for name, expr in (
-        ("leaky_slope", scalar.LEAKY_SLOPE),
-        ("selu_alpha", scalar.SELU_ALPHA),
-        ("selu_scale", scalar.SELU_SCALE),
-        ("sqrt_half", scalar.HALF**scalar.HALF),
-        ("sixth", scalar.ONE / 6),
+    name: ", ".join(shortest(value, np.float64) for value in values)
+    for name, values in (
+        ("leaky_slope", (value_of(scalar.LEAKY_SLOPE),)),
+        ("selu_alpha", (value_of(scalar.SELU_ALPHA),)),
+        ("selu_scale", (value_of(scalar.SELU_SCALE),)),
+        ("density", (value_of(1 / sympy.sqrt(2 * sympy.pi)),)),
+        ("exp_minus_80", (value_of(sympy.exp(-80)),)),
+        ("tail_single", normal_tail.SINGLE.numbers),
+        ("tail_double", normal_tail.DOUBLE.numbers),
     )
 }
 

@@ -152,6 +152,8 @@ class _Printer:
     def power(self, expr: sympy.Pow) -> _Text:
         base, exponent = _args(expr)
         value = value_of(exponent)
+        if _is_inverse_power(expr):
+            return self.inverse_power(base, exponent)
         if value < 0:
             return f"{self.syntax.number(1.0)} / {self.text(1 / expr, _ATOM)}", _PRODUCT
         if self.syntax.size_power and all(map(scalar.is_size, base.free_symbols)):
@@ -163,6 +165,19 @@ class _Printer:
         if exponent == 2:
             return f"{self.syntax.functions['square']}({self.argument(base)})", _ATOM
         return self.syntax.power(self.argument(base), value), _ATOM
+
+    def inverse_power(self, base: Expr, exponent: Expr) -> _Text:
+        """v to a negative exponent, which 1 / v**n is not where v**n overflows or is subnormal."""
+        value = value_of(exponent)
+        if not exponent.is_Integer:
+            return self.syntax.power(self.argument(base), value), _ATOM
+        inverse = f"{self.syntax.number(1.0)} / {self.text(base, _ATOM)}"
+        square = f"{self.syntax.functions['square']}({inverse})"
+        if value == -2:
+            return square, _ATOM
+        if value == -3 and base.is_Symbol:
+            return f"{square} / {self.text(base, _ATOM)}", _PRODUCT
+        return self.syntax.power(inverse, -value), _ATOM
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -207,4 +222,17 @@ def _is_negative(term: Expr) -> bool:
 def _is_divisor(factor: Expr) -> bool:
     if not isinstance(factor, sympy.Pow) or isinstance(factor, scalar.exp):
         return False
-    return bool(factor.exp.is_number) and value_of(cast(Expr, factor.exp)) < 0
+    if not factor.exp.is_number or _is_inverse_power(factor):
+        return False
+    return value_of(cast(Expr, factor.exp)) < 0
+
+
+def _is_inverse_power(power: sympy.Pow) -> bool:
+    """Whether the exponent is below 0, and neither -1 nor -1/2: those are quotients.
+
+    A dimension is no array, and neither large nor small.
+    """
+    base, exponent = _args(power)
+    if not exponent.is_number or exponent in (-scalar.ONE, -scalar.HALF):
+        return False
+    return value_of(exponent) < 0 and has_arrays(base)

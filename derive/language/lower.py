@@ -224,15 +224,16 @@ class _Lines:
 
     def root(self, base: Node, exponent: Expr, whole: bool = False) -> Expr:
         """base ** (p/q), a line of its own: inside a larger expression SymPy would turn
-        sqrt(v**2) into |v|. A negative power is one over the positive one."""
+        sqrt(v**2) into |v|. A negative power is one over the positive one for a root alone:
+        v**1.5 may overflow where v**-1.5 is a number."""
         function = "sqrt" if abs(exponent) == scalar.HALF else "power"
         argument = self.argument(base, function, whole)
         if argument.is_number:
             return power(argument, exponent, base.place)
-        positive = exponent > 0
-        root = cast(Expr, argument ** abs(exponent))
-        value = self.value(function, root, whole and positive)
-        return value if exponent > 0 else 1 / value
+        inverse = exponent == -scalar.HALF
+        root = cast(Expr, argument ** (abs(exponent) if inverse else exponent))
+        value = self.value(function, root, whole and not inverse)
+        return 1 / value if inverse else value
 
     def call(self, node: Call, whole: bool = False) -> Expr:
         if node.function in _REDUCTIONS:

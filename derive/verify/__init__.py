@@ -17,6 +17,7 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | mutants.py       | the checker works                                                   |
 | kernels.py       | checks of kernels; promises.py: of the array contract               |
 | ulp.py           | the header's functions against mpmath                               |
+| accuracy.py      | functions and derivatives of both targets against mpmath            |
 | targets.py       | where kernels come from                                             |
 | session.py       | all of it in order                                                  |
 | report.py        | Row, Report                                                         |

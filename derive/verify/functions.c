@@ -36,6 +36,9 @@
     UNARY(tag, selu)                                                                          \
     UNARY(tag, gelu)                                                                          \
     UNARY(tag, silu)                                                                          \
+    UNARY(tag, gaussian)                                                                      \
+    UNARY(tag, gelu_slope)                                                                    \
+    UNARY(tag, silu_slope)                                                                    \
     UNARY(tag, hard_sigmoid)                                                                  \
     UNARY(tag, hard_tanh)                                                                     \
     UNARY(tag, stop_gradient)                                                                 \

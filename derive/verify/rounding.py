@@ -134,9 +134,16 @@ def _broadcast(given: Any, shape: tuple[int, ...]) -> Bounded:
 
 # --- functions ------------------------------------------------------------------------------
 
-#: Functions whose usual formula subtracts: their error is as large as that of this number.
+#: Functions whose usual formula subtracts, or rounds v^2 in an exponent: their error is as large
+#: as that of this number.
 _INNER_SIZE: dict[str, Callable[[Any], Any]] = {
-    "gelu": lambda v: abs(v),
+    "gelu": lambda v: abs(NUMPY.functions["gelu"](v)) * (1 + v * v / 4),
+    "gaussian": lambda v: NUMPY.functions["gaussian"](v) * (1 + v * v / 4),
+    "gelu_slope": lambda v: (
+        (NUMPY.functions["gelu_slope"](v) + 2 * abs(v) * NUMPY.functions["gaussian"](v))
+        * (1 + v * v / 4)
+    ),
+    "silu_slope": lambda v: NUMPY.functions["sigmoid"](v) * (1 + abs(v)),
     "hard_sigmoid": lambda v: abs(v) / 6 + 0.5,
     "sin": lambda v: abs(v),
     "cos": lambda v: abs(v) + 1,

@@ -255,4 +255,4 @@ int main(void)
     found = np.frombuffer(done.stdout, arguments.dtype).reshape(len(ulp.EXACT), -1)
     for name, values in zip(ulp.EXACT, found, strict=True):
         error, place = ulp._worst(values, ulp._exact(name, arguments), arguments)
-        assert error <= ulp.ALLOWED, (name, error, place)
+        assert error <= ulp.allowed(name), (name, error, place)

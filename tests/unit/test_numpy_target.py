@@ -279,21 +279,20 @@ def test_the_tables_cover_the_closed_function_set() -> None:
     assert not NUMPY.keys() & HELPERS.keys()
 
 
+#: Helpers of one argument; those that are not public are in the gradient of the others.
+OF_ONE = [name for name in HELPERS if name in RULES and RULES[name].arity == 1]
+PUBLIC = [name for name in OF_ONE if RULES[name].public]
 FUNCTIONS = load(
     text_of(
         "cell f\ninput v: H\n"
-        + "\n".join(
-            f"y_{k} = {name}(v)"
-            for k, name in enumerate(n for n in HELPERS if n not in ("gated", "clip"))
-        )
-        + "\noutput "
-        + ", ".join(f"y_{k}" for k in range(len(HELPERS) - 2))
+        + "\n".join(f"y_{name} = {name}(v)" for name in PUBLIC)
+        + f"\noutput {', '.join(f'y_{name}' for name in PUBLIC)}"
     ),
     "numpy/f.py",
 )
 
 
-@pytest.mark.parametrize("name", [n for n in HELPERS if n not in ("gated", "clip")])
+@pytest.mark.parametrize("name", OF_ONE)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_helpers_are_accurate_over_the_whole_range(name: str, dtype: Any) -> None:
     from derive.algebra import MPMATH
@@ -307,13 +306,12 @@ def test_helpers_are_accurate_over_the_whole_range(name: str, dtype: Any) -> Non
     wanted = MPMATH.functions[name](MPMATH.array(v.astype(np.float64)))
     eps = float(np.finfo(dtype).eps)
     for value, exact, at in zip(found, wanted, v, strict=True):
-        # These add 1 or 1/2 to something of the other sign: the error is one of that number's.
-        added = {"gelu": abs(float(at)), "hard_sigmoid": 1.0}
-        scale = max(abs(exact), added.get(name, 1e-30))
+        near_root = name.endswith("_slope") and -1.6 < at < -0.5
+        scale = max(abs(exact), 0.25 if near_root else 1e-30)
         assert abs(float(value) - exact) <= 8 * eps * scale, (at, value, exact)
 
 
-@pytest.mark.parametrize("name", [n for n in HELPERS if n not in ("gated", "clip")])
+@pytest.mark.parametrize("name", OF_ONE)
 def test_helpers_hand_on_nan(name: str) -> None:
     with np.errstate(all="ignore"):
         assert np.isnan(getattr(FUNCTIONS, name)(np.array([np.nan]))).all()

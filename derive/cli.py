@@ -309,17 +309,23 @@ def _diff(a: str, b: str, as_json: bool) -> int:
 
 @_derive.command("equal", epilog=_EPILOG)
 @click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("b", metavar="[B]", required=False)
+@click.option("--known", is_flag=True, help="Compare A with every cell of the catalogue.")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
-def _equal(a: str, b: str, as_json: bool) -> int:
+def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
     """Whether two cells compute the same, and how their parameters correspond.
 
-    Prints the parameter map, or a counter-example with numbers. Exit status: 0 equal, 1 not
-    equal or a sub-case only, 3 undecided.
+    Prints the parameter map with its proof, or a counter-example with numbers. Exit status: 0
+    equal, 1 decided otherwise (equal in values only, a sub-case, not equal), 3 undecided.
+
+    With --known and one cell: which cells of the catalogue it equals, contains or is contained
+    in. Exit status: 0 it equals one, 1 none.
     """
     from derive.commands import equal
 
-    return equal.run(a, b, as_json)
+    if known == (b is not None):
+        raise click.UsageError("give two cells, or one cell with --known")
+    return equal.run_known(a, as_json) if b is None else equal.run(a, b, as_json)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """`derive equal`: whether two cells compute the same, and how their parameters correspond.
 
-In: two CELLs.  Out: text or JSON on standard output; 0 equal, 1 not equal or a sub-case only,
-3 undecided.
-Not here: how it is found out (equal.py).
+In: two CELLs, or one to compare with the catalogue.  Out: text or JSON on standard output;
+0 equal, 1 decided otherwise, 3 undecided, 130 interrupted.
+Not here: how it is found out (comparison/equal.py, comparison/known.py).
 """
 
 from __future__ import annotations
@@ -16,27 +16,78 @@ from derive.commands import console
 from derive.commands.select import cell_of
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
+    from derive.comparison.check import Apart
     from derive.comparison.equal import Verdict
-    from derive.comparison.equal_numbers import Distance
+    from derive.comparison.fits import Distance
     from derive.comparison.parameter_map import ParameterMap
     from derive.comparison.rank import Rank
 
-STATUS = {"equal": 0, "sub-case": 1, "not equal": 1, "undecided": 3}
+UNDECIDED = 3
+INTERRUPTED = 130
+#: Of the verdicts: every one that is decided and is not "equal" is 1.
+STATUS = {"equal": 0, "undecided": UNDECIDED}
 
 
 def run(first: str, second: str, as_json: bool) -> int:
     a, b = cell_of(first), cell_of(second)
-    from derive.comparison.equal import STEPS, equal
+    from derive.comparison.equal import STEPS, Comparing
 
+    stopped = False
     with console.progress("comparing", STEPS, lines=False) as tick:
-        verdict = equal(a, b, tick=tick)
+        comparing = Comparing(a, b, tick)
+        try:
+            verdict = comparing.run()
+        except KeyboardInterrupt:
+            stopped, verdict = True, comparing.so_far()
     if as_json:
-        console.result(json.dumps(data(verdict), indent=2))
+        console.result(json.dumps({**data(verdict), "interrupted": stopped}, indent=2))
     else:
+        if stopped:
+            console.say("interrupted; what was found so far:")
         console.result("\n".join(text(verdict)))
-    return STATUS[verdict.status]
+    return INTERRUPTED if stopped else STATUS.get(verdict.status, 1)
+
+
+def run_known(first: str, as_json: bool) -> int:
+    """0 if a catalogue cell is equal, 1 if none is, 130 if interrupted."""
+    cell = cell_of(first)
+    from derive.cells import names
+    from derive.comparison.known import Relation, known
+
+    found: list[Relation] = []
+    stopped = False
+    with console.progress("comparing", len(names()), lines=False) as tick:
+        try:
+            known(cell, found, tick)
+        except KeyboardInterrupt:
+            stopped = True
+    if as_json:
+        rows = [{**asdict(each), "map": _map(each.map)} for each in found]
+        whole = {"format": 1, "cell": cell.name, "known": rows, "interrupted": stopped}
+        console.result(json.dumps(whole, indent=2))
+    else:
+        if stopped:
+            console.say("interrupted; what was found so far:")
+        console.result("\n".join(_known_lines(cell.name, found)))
+    if stopped:
+        return INTERRUPTED
+    return 0 if any(each.relation == "equal" for each in found) else 1
+
+
+def _known_lines(name: str, found: list[Any]) -> Iterator[str]:
+    if not found:
+        yield f"{name}: no cell of the catalogue is proved to equal it, contain it or be part of it"
+    order = ("equal", "equal in values", "contained in", "contains")
+    said = {
+        "equal": "equals",
+        "equal in values": "equals, in values but not in gradients at ties,",
+        "contained in": "is contained in",
+        "contains": "contains",
+    }
+    for each in sorted(found, key=lambda r: (order.index(r.relation), r.known)):
+        lines = [line for line in each.map.lines() if len(set(line.split(" = "))) > 1]
+        shown = "; ".join(lines[:6]) + ("; ..." if len(lines) > 6 else "")
+        yield f"{name} {said[each.relation]} {each.known}" + (f": {shown}" if shown else "")
 
 
 def data(verdict: Verdict) -> Any:
@@ -47,6 +98,7 @@ def data(verdict: Verdict) -> Any:
         "status": verdict.status,
         "proved": verdict.proved,
         "maps": [_map(m) for m in (verdict.forward, verdict.backward) if m is not None],
+        "point": None if verdict.point is None else _point(verdict.point),
         "counter_examples": [_distance(each) for each in verdict.distances],
         "ranks": [{**asdict(rank), "sizes": dict(rank.sizes)} for rank in verdict.ranks],
         "notes": list(verdict.notes),
@@ -54,31 +106,37 @@ def data(verdict: Verdict) -> Any:
 
 
 def _map(given: ParameterMap) -> Any:
-    from derive.comparison.parameter_map import text_of
+    from derive.comparison.parameter_map import parts_of, text_of
 
     return {
         "source": given.source,
         "target": given.target,
         "params": {
-            name: {
-                "text": text_of(parts),
-                "parts": [
-                    {
-                        "kind": part.kind,
-                        "name": part.name,
-                        "transposed": part.transposed,
-                        "factor": str(part.factor),
-                    }
-                    for part in parts
-                ],
-            }
-            for name, parts in given.params.items()
+            name: {"text": text_of(value), "parts": parts_of(value)}
+            for name, value in given.params.items()
         },
-        "states": given.states,
+        "states": given.simple_states,
         "affine_states": {s: [str(c) for c in pair] for s, pair in given.affine.items()},
+        "states_as_text": {name: text_of(value) for name, value in given.states.items()},
+        "source_states_as_text": {name: text_of(value) for name, value in given.through.items()},
+        "widths": dict(given.sizes),
+        "bijective": given.bijective,
         "from_zero_states": given.from_zero,
-        "digits": given.digits,
+        "gradients": given.gradients,
+        "steps": list(given.steps),
         "largest_difference": given.error,
+    }
+
+
+def _point(given: Apart) -> Any:
+    return {
+        "what": given.what,
+        "sizes": dict(given.sizes),
+        "params": _lists(given.params),
+        "inputs": _lists(given.inputs),
+        "states": _lists(given.states),
+        "a": str(given.wanted),
+        "b": str(given.got),
     }
 
 
@@ -111,6 +169,9 @@ def text(verdict: Verdict) -> Iterator[str]:
         if given is not None:
             yield ""
             yield from _map_lines(given)
+    if verdict.point is not None:
+        yield ""
+        yield from _point_lines(verdict, verdict.point)
     for rank in verdict.ranks:
         yield ""
         yield from _rank_lines(rank)
@@ -120,6 +181,11 @@ def text(verdict: Verdict) -> Iterator[str]:
     if verdict.notes:
         yield ""
         yield from verdict.notes
+    steps = next((m.steps for m in (verdict.forward, verdict.backward) if m), ())
+    if steps:
+        yield ""
+        yield "proof"
+        yield from (f"  {k}. {step}" for k, step in enumerate(steps, 1))
 
 
 def _headline(verdict: Verdict) -> str:
@@ -127,12 +193,21 @@ def _headline(verdict: Verdict) -> str:
     how = "proved" if verdict.proved else "by numbers, no proof"
     if verdict.status == "equal":
         return f"equal ({how}): {a} and {b} compute the same"
+    if verdict.status == "equal in values":
+        return f"equal in values ({how}): gradients of {a} and {b} differ, as at the point below"
+    if verdict.status == "equal where both are numbers":
+        return (
+            f"equal where both are numbers ({how}): at the point below only one of {a} and {b} is"
+        )
     if verdict.status == "sub-case":
-        small, large = (a, b) if verdict.forward is not None else (b, a)
+        forward, backward = verdict.forward, verdict.backward
+        if forward is not None and backward is not None:
+            return f"sub-case ({how}): {a} and {b} compute the same in some widths only"
+        small, large = (a, b) if forward is not None else (b, a)
         return f"sub-case ({how}): {small} is {large} with parameters that are tied or fixed"
     if verdict.status == "not equal":
         return f"not equal ({how}): {a} and {b} compute different functions"
-    return f"undecided: no parameter map was found, and nothing that rules one out for {a} and {b}"
+    return f"undecided: neither that {a} and {b} compute the same is proved, nor that they do not"
 
 
 def _rank_lines(rank: Rank) -> Iterator[str]:
@@ -143,43 +218,52 @@ def _rank_lines(rank: Rank) -> Iterator[str]:
         f"of {after} move in {rank.source_rank} independent"
     )
     yield (
-        f"  directions, those of {rank.target} in {rank.target_rank} at most, "
-        + ("as many as it has parameters" if rank.counted else "its largest rank")
+        f"  directions or more, those of {rank.target} in {rank.target_rank} at most, as many as "
+        "it has parameters; in interval arithmetic,"
     )
+    yield f"  with a bound of {rank.residual:.1e} on |I - X J|, which need only be below 1"
 
 
 def _map_lines(given: ParameterMap) -> Iterator[str]:
+    from derive.comparison.parameter_map import is_simple, text_of
+
     yield f"{given.target} computes {given.source} with"
     pairs = [line.split(" = ", 1) for line in given.lines()]
     width = max((len(name) for name, _ in pairs), default=0)
     yield from (f"  {name.ljust(width)} = {value}" for name, value in pairs)
-    renamed = {mine: theirs for mine, theirs in given.states.items() if mine != theirs}
-    for mine, (factor, shift) in given.affine.items():
-        yield f"  state {mine} is {_moved(given.states[mine], factor, shift)} of {given.source}"
-        renamed.pop(mine, None)
-    if renamed:
-        yield "  " + ", ".join(f"state {m} is {t} of {given.source}" for m, t in renamed.items())
+    for mine, value in given.states.items():
+        if not is_simple(mine, value):
+            yield f"  state {mine} is {text_of(value)} of {given.source}"
+    for theirs, value in given.through.items():
+        if not is_simple(f"~{theirs}", value):
+            yield f"  state {theirs} of {given.source} is {text_of(value)} of {given.target}"
     if given.from_zero:
         yield "  from initial states that are zero"
+    widths = {mine: theirs for mine, theirs in given.sizes.items() if mine != theirs}
+    if widths:
+        yield "  in widths " + ", ".join(f"{mine} = {theirs}" for mine, theirs in widths.items())
     yield (
-        "  confirmed over several steps, values and gradients:"
+        "  confirmed by the interpreter in widths from 1 to 7, values and gradients:"
         f" largest relative difference {given.error:.1e}"
     )
-    if given.digits:
-        yield f"  read off a fit; at random points one step agrees to {given.digits} digits"
 
 
-def _moved(state: str, factor: Fraction, shift: Fraction) -> str:
-    sign = "-" if factor < 0 else ""
-    scaled = f"{sign}{state}" if abs(factor) == 1 else f"{factor} * {state}"
-    return f"{scaled} {'-' if shift < 0 else '+'} {abs(shift)}" if shift else scaled
+def _point_lines(verdict: Verdict, given: Apart) -> Iterator[str]:
+    widths = ", ".join(f"{name} = {length}" for name, length in given.sizes.items())
+    yield (
+        f"{given.what} is {given.wanted:.6g} in {verdict.a} and {given.got:.6g} in {verdict.b}, "
+        f"the map applied ({widths}), at"
+    )
+    for group in (given.params, given.inputs, given.states):
+        for name, value in group.items():
+            yield f"    {name} = {_short(value)}"
 
 
 def _distance_lines(given: Distance) -> Iterator[str]:
     t, row, unit = given.place
     close = given.relative < 1e-3
     yield (
-        f"{given.target} {'comes close to' if close else 'does not compute'} {given.source}: "
+        f"{given.target} {'comes close to' if close else 'does not come to'} {given.source}: "
         f"the best of {given.starts} fits of its parameters to the outputs of one {given.source}"
     )
     yield (

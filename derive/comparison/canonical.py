@@ -1,34 +1,32 @@
 """Step -> canonical polynomials of its next values and outputs, everything inlined.
 
-In: a cell's Step, and what its inputs, states and parameters stand for.  Out: `Canonical`.
+In: a cell's Step, and what its inputs, states and parameters stand for.  Out: `Canonical`; its
+`Slopes`, the same for directional derivatives.
 Not here: the algebra (polynomial/), the comparison of two cells (equal.py, compare.py).
 
 Two steps that compute the same up to the order of terms, the names of intermediates and the
 identities of polynomial/ have the same canonical form. The converse does not hold: that two
 forms differ proves nothing.
+
+Identities of polynomial/ hold wherever both sides are numbers. Where a step is a number is told
+apart from them, by `domain`: forms that are 0 just where no logarithm, root or quotient leaves
+the numbers. Slopes follow the conventions of the derived gradient at kinks (scalar.RULES), so
+two steps with equal slopes have equal gradients, at ties as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import sympy
 
 from derive import polynomial, scalar
-from derive.polynomial import ONE, ZERO, Atom, Poly, constant, of, single
-from derive.program import Array, Layout, Map, Matmul, Program, Step, Sum
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """A sum of known matrices: {(kind, name, transposed): number}.
-
-    kind: "matrix" of that name, "diag" of the vector of that name, or "eye".
-    """
-
-    parts: Mapping[tuple[str, str, bool], Fraction]
+from derive.comparison.matrices import Matrix, apply, named
+from derive.comparison.tangents import tangent_of, tangent_of_matrix
+from derive.polynomial import ONE, ZERO, Atom, Poly, constant, of, total
+from derive.program import Array, Dim, Layout, Map, Matmul, Step, Sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,69 +35,174 @@ class Meaning:
 
     vectors: Mapping[str, Poly] = field(default_factory=dict)
     matrices: Mapping[str, Matrix] = field(default_factory=dict)
-    sizes: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, Dim] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Canonical:
-    """Polynomials: of the next value of each state, of each output, of every array."""
+    """Polynomials: of the next value of each state, of each output, of every array.
+
+    domain: polynomials that are 0 exactly where everything needed is a number; steep: those
+    that are 0 where all its derivatives are.
+    """
 
     states: Mapping[str, Poly]
     outputs: tuple[Poly, ...]
     arrays: Mapping[str, Poly]
+    domain: frozenset[Poly] = frozenset()
+    steep: frozenset[Poly] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Slopes:
+    """Directional derivatives; the direction of an array or parameter a is the array "d a"."""
+
+    states: Mapping[str, Poly]
+    outputs: tuple[Poly, ...]
+    domain: frozenset[Poly]
 
 
 def canonical(step: Step, meaning: Meaning | None = None) -> Canonical:
     """polynomial.TooLarge where a form grows beyond all use."""
-    meaning = meaning or Meaning()
-    table = step.program.table()
-    values: dict[str, Poly] = {}
-    for name in step.program.inputs:
-        if not table[name].is_matrix:
-            kind = "param" if name in step.params else "array"
-            own = of(Atom(kind, name, (), table[name].width == 1))
-            values[name] = meaning.vectors.get(name, own)
-    found = _Walk(step.program, meaning, table, values)
-    for equation in step.program.equations:
-        found.add(equation)
+    walk = _walked(step, meaning or Meaning())
     return Canonical(
-        {s: values[n] for s, n in zip(step.states, step.next_states, strict=True)},
-        tuple(values[name] for name in step.outputs),
-        values,
+        {s: walk.values[n] for s, n in zip(step.states, step.next_states, strict=True)},
+        tuple(walk.values[name] for name in step.outputs),
+        walk.values,
+        frozenset(walk.outside),
+        frozenset((*walk.outside, *walk.steep)),
     )
 
 
-class _Walk:
-    def __init__(
-        self,
-        program: Program,
-        meaning: Meaning,
-        table: Mapping[str, Array],
-        values: dict[str, Poly],
-    ) -> None:
-        self.program = program
-        self.meaning = meaning
-        self.table = table
-        self.values = values
+def canonical_of_nexts(step: Step, meaning: Meaning, nexts: Mapping[str, Poly]) -> tuple[Poly, ...]:
+    """Outputs, in which arrays that hold next values stand for themselves, as `nexts` says."""
+    walk = _Walk(step, meaning, sloped=False)
+    for equation in step.program.equations:
+        walk.add(equation)
+        if equation.out in nexts:
+            walk.values[equation.out] = nexts[equation.out]
+    return tuple(walk.values[name] for name in step.outputs)
 
-    def add(self, equation: Map | Matmul | Sum) -> None:
+
+def slopes(step: Step, meaning: Meaning | None = None) -> Slopes:
+    """polynomial.TooLarge where a form grows beyond all use, tangents.Kinked where a state or
+    parameter stands for something whose own slope is not known at kinks."""
+    walk = _walked(step, meaning or Meaning(), sloped=True)
+    return Slopes(
+        {s: walk.slopes[n] for s, n in zip(step.states, step.next_states, strict=True)},
+        tuple(walk.slopes[name] for name in step.outputs),
+        frozenset(walk.outside),
+    )
+
+
+def _walked(step: Step, meaning: Meaning, *, sloped: bool = False) -> _Walk:
+    walk = _Walk(step, meaning, sloped=sloped)
+    needed = _needed(step)
+    for equation in step.program.equations:
+        if equation.out in needed or not sloped:
+            walk.add(equation, needed=equation.out in needed)
+    return walk
+
+
+def _needed(step: Step) -> set[str]:
+    """Arrays that a next state or an output comes from."""
+    found = {*step.next_states, *step.outputs}
+    for equation in reversed(step.program.equations):
+        if equation.out in found:
+            found.update(equation.operands)
+    return found
+
+
+class _Walk:
+    def __init__(self, step: Step, meaning: Meaning, *, sloped: bool) -> None:
+        self.meaning = meaning
+        self.sloped = sloped
+        self.table: Mapping[str, Array] = step.program.table()
+        self.values: dict[str, Poly] = {}
+        self.slopes: dict[str, Poly] = {}
+        self.outside: dict[Poly, None] = {}
+        self.steep: dict[Poly, None] = {}
+        for name in step.program.inputs:
+            if not self.table[name].is_matrix:
+                kind = "param" if name in step.params else "array"
+                own = of(Atom(kind, name, (), self.table[name].width == 1))
+                value = self.meaning.vectors.get(name, own)
+                self.values[name] = value
+                if sloped:
+                    self.slopes[name] = tangent_of(value)
+
+    def add(self, equation: Map | Matmul | Sum, *, needed: bool = True) -> None:
+        slope = ZERO
         if isinstance(equation, Map):
             value = self.expr(equation.expr)
+            if needed:
+                self.leaves(equation.expr, ONE)
+            if self.sloped:
+                slope = self.slope(equation.expr)
         elif isinstance(equation, Sum):
-            width = self.table[equation.source].width
-            value = total(self.values[equation.source], self.size(width))
+            size = self.size(self.table[equation.source].width)
+            value = total(self.values[equation.source], size)
+            if self.sloped:
+                slope = total(self.slopes[equation.source], size)
         else:
             assert equation.layout is not Layout.OUTER
             turned = equation.layout is Layout.TRANSPOSED
-            own = Matrix({("matrix", equation.left, False): Fraction(1)})
-            matrix = self.meaning.matrices.get(equation.left, own)
+            matrix = self.meaning.matrices.get(equation.left, named(equation.left))
             value = apply(matrix, turned, self.values[equation.right])
+            if self.sloped:
+                slope = apply(matrix, turned, self.slopes[equation.right])
+                slope += apply(tangent_of_matrix(matrix), turned, self.values[equation.right])
         self.values[equation.out] = value
+        if self.sloped:
+            self.slopes[equation.out] = slope
+
+    def slope(self, expr: scalar.Expr) -> Poly:
+        result = ZERO
+        for symbol in sorted(expr.free_symbols, key=lambda each: each.name):
+            if scalar.is_size(symbol) or not self.slopes[symbol.name].terms:
+                continue
+            partial = scalar.partial(expr, symbol)
+            if partial != 0:
+                self.leaves(partial, ONE)
+                result += self.expr(partial) * self.slopes[symbol.name]
+        return result
+
+    def leaves(self, expr: scalar.Expr, where: Poly) -> None:
+        """Notes where `expr` is no number, as long as `where` is 1."""
+        if not expr.args or not where.terms:
+            return
+        if isinstance(expr, scalar.where):
+            condition = self.expr(expr.args[0])
+            self.leaves(expr.args[0], where)
+            self.leaves(expr.args[1], where * condition)
+            self.leaves(expr.args[2], where * (ONE - condition))
+            return
+        for arg in expr.args:
+            self.leaves(arg, where)
+        outside = ZERO
+        if isinstance(expr, sympy.Pow) and not isinstance(expr, scalar.exp):
+            base, exponent = expr.args
+            if exponent.is_Integer and exponent > 0:
+                return
+            inner = polynomial.without_factor(self.expr(base))
+            if exponent < 0:
+                outside = polynomial.function("zero", inner)
+            if not exponent.is_Integer:
+                outside = outside + polynomial.function("positive", inner.times(Fraction(-1)))
+                if exponent > 0:
+                    steep = where * polynomial.function("zero", inner)
+                    self.steep |= {steep: None} if steep.terms else {}
+        elif isinstance(expr, (scalar.log, scalar.log1p)):
+            inner = self.expr(expr.args[0])
+            inner = inner if isinstance(expr, scalar.log) else inner + ONE
+            outside = ONE - polynomial.function("positive", inner)
+        outside = outside * where
+        if outside.terms:
+            self.outside.setdefault(outside)
 
     def size(self, dim: str | int) -> Poly:
-        if isinstance(dim, int):
-            return constant(dim)
-        return of(Atom("size", self.meaning.sizes.get(dim, dim), (), True))
+        found = dim if isinstance(dim, int) else self.meaning.sizes.get(dim, dim)
+        return constant(found) if isinstance(found, int) else of(Atom("size", found, (), True))
 
     def expr(self, expr: scalar.Expr) -> Poly:
         if expr.is_Symbol:
@@ -123,40 +226,6 @@ class _Walk:
             return of(Atom("power", str(exponent), (self.expr(base),)))
         name = scalar.NAME_OF_HEAD[scalar.rule_of(expr).head]
         return polynomial.function(name, *map(self.expr, expr.args))
-
-
-def apply(matrix: Matrix, turned: bool, vector: Poly) -> Poly:
-    """matrix @ vector, or its transpose @ vector, one monomial at a time."""
-    result = ZERO
-    for mono, c in vector.terms.items():
-        outside, inside = _split(mono)
-        for (kind, name, transposed), factor in matrix.parts.items():
-            if kind == "matrix":
-                mark = "'" if transposed != turned else ""
-                value = of(Atom("product", name + mark, (inside,)))
-            elif kind == "diag":
-                value = of(Atom("param", name)) * inside
-            else:
-                value = inside
-            result += (value * outside).times(c * factor)
-    return result
-
-
-def total(value: Poly, size: Poly) -> Poly:
-    """The sum over the width, one monomial at a time."""
-    result = ZERO
-    for mono, c in value.terms.items():
-        outside, inside = _split(mono)
-        summed = size if inside == ONE else of(Atom("sum", "", (inside,), True))
-        result += (summed * outside).times(c)
-    return result
-
-
-def _split(mono: polynomial.Mono) -> tuple[Poly, Poly]:
-    """The factors that are one number a row, and the others."""
-    outside = tuple(pair for pair in mono if pair[0].scalar)
-    inside = tuple(pair for pair in mono if not pair[0].scalar)
-    return single(outside), single(inside)
 
 
 def reduced(step: Step) -> tuple[Step, Canonical, dict[str, str]]:
@@ -186,10 +255,13 @@ def reduced(step: Step) -> tuple[Step, Canonical, dict[str, str]]:
         same[twin[0]] = twin[1]
     read = _read_by(found, [s for s in step.states if s not in same])
     kept = tuple(s for s in step.states if s in read)
+    if not same and kept == step.states:
+        return step, found, same
     nexts = dict(zip(step.states, step.next_states, strict=True))
-    states = {s: found.states[s] for s in kept}
     small = replace(step, states=kept, next_states=tuple(nexts[s] for s in kept))
-    return small, replace(found, states=states), same
+    # Where an unread state leaves the numbers, nothing that is compared does.
+    vectors = {old: of(Atom("array", new)) for old, new in same.items()}
+    return small, canonical(small, Meaning(vectors)), same
 
 
 def _read_by(found: Canonical, states: list[str]) -> set[str]:
@@ -205,10 +277,47 @@ def _read_by(found: Canonical, states: list[str]) -> set[str]:
 
 def arrays_in(value: Poly) -> set[str]:
     """Inputs and states that occur, however deep."""
-    found = set()
-    for atom in value.atoms():
+    return {atom.name for atom in deep_atoms([value]) if atom.kind == "array"}
+
+
+def substitute(value: Poly, arrays: Mapping[str, Poly]) -> Poly:
+    """With polynomials in place of the arrays of these names."""
+    known: dict[Atom, Poly] = {}
+
+    def put(atom: Atom) -> Poly:
         if atom.kind == "array":
-            found.add(atom.name)
-        for arg in atom.args:
-            found |= arrays_in(arg)
+            return arrays.get(atom.name) or of(atom)
+        if not atom.args:
+            return of(atom)
+        if atom not in known:
+            args = [walk(arg) for arg in atom.args]
+            if atom.kind == "product":
+                name = atom.name.removesuffix("'")
+                known[atom] = apply(named(name), name != atom.name, args[0])
+            else:
+                known[atom] = polynomial.rebuilt(atom, args)
+        return known[atom]
+
+    def walk(part: Poly) -> Poly:
+        result = ZERO
+        for mono, c in part.terms.items():
+            term = constant(c)
+            for atom, n in mono:
+                term = term * polynomial.power(put(atom), Fraction(n))
+            result += term
+        return result
+
+    return walk(value)
+
+
+def deep_atoms(values: Iterable[Poly]) -> set[Atom]:
+    """All atoms that occur, however deep, each once."""
+    found: set[Atom] = set()
+    waiting = list(values)
+    while waiting:
+        for mono in waiting.pop().terms:
+            for atom, _ in mono:
+                if atom not in found:
+                    found.add(atom)
+                    waiting.extend(atom.args)
     return found

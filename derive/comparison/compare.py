@@ -22,6 +22,7 @@ import sympy
 from derive import formulas, heads, polynomial, scalar
 from derive.cell import Cell
 from derive.comparison import canonical
+from derive.comparison.matrices import apply, named
 from derive.inspect.cost import Part
 from derive.inspect.cost import polynomial as as_formula
 from derive.inspect.derivation import Line
@@ -254,8 +255,7 @@ def _form(expr: Any, renamed: Mapping[str, str], known: Mapping[str, Poly]) -> P
                 return polynomial.power(walk(base), Fraction(int(exponent.p), int(exponent.q)))
             return of(Atom("power", str(exponent), (walk(base),)))
         if isinstance(part, heads.matmul):
-            matrix = canonical.Matrix({("matrix", str(part.args[0]), False): Fraction(1)})
-            return canonical.apply(matrix, False, walk(part.args[1]))
+            return apply(named(str(part.args[0])), False, walk(part.args[1]))
         args = [walk(arg) for arg in part.args]
         if not args:
             return of(Atom("function", str(part)))

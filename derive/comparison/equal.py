@@ -1,54 +1,58 @@
 """Two cells -> whether they compute the same, with the parameter map or a counter-example.
 
 In: two Cells.  Out: a `Verdict`.
-Not here: a map in one direction (one_way.py), the numbers (equal_numbers.py), the proof by
-dimension (rank.py).
+Not here: a map in one direction (one_way.py), its independent check (check.py), the proof by
+dimension (rank.py), fits (fits.py).
 
-| verdict   | means                                                                         |
-| --------- | ----------------------------------------------------------------------------- |
-| equal     | a map from A's parameters to B's under which B computes A, and one back       |
-| sub-case  | such a map in one direction, and none was found, or is possible, in the other |
-| not equal | no map either way, and one of: other inputs or outputs; a `Rank`, which       |
-|           | proves that no parameters of one cell compute the other; other gradients; or  |
-|           | numbers: all fits of one cell stay away from the other                        |
-| undecided | anything else: fits came close, or the search for a map was not complete      |
+| verdict                     | means                                                         |
+| --------------------------- | ------------------------------------------------------------- |
+| equal                       | maps both ways, proved for values and gradients at every      |
+|                             | point, widths one to one                                      |
+| equal in values             | the same for values; a point where gradients differ           |
+| equal where both are numbers | the same, but a point where one of the two is no number      |
+| sub-case                    | a map one way, proved; the other way excluded, or possible in |
+|                             | other widths only                                             |
+| not equal                   | no map found, and one way excluded                            |
+| undecided                   | anything else                                                 |
 
-"Computes" means: outputs for all inputs, and states, from equal initial states; from zero
-initial states where states had to be merged or rescaled step by step. `Verdict.proved` tells
-a proof from numbers. A map is a proof, for with it the canonical forms of both cells are the
-same; it is confirmed by numbers all the same, values and gradients over several steps. A map
-that was read off a fit, of cells whose forms cannot be compared, is told by its `digits`.
+"Computes" means: outputs for all inputs, and states, from initial states that correspond; from
+zero initial states where states had to be merged or are told by others. Excluded is a direction
+by a `Rank`, which is a proof, or by fits that all stay away, which is evidence: `proved` tells.
+Every map is checked by check.py before it counts. What the two disagree on is undecided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from derive import polynomial
 from derive.cell import Cell
-from derive.comparison.equal_numbers import FEW_RUNS, RUNS, Distance, confirm, nearest
-from derive.comparison.guess import NEAR
-from derive.comparison.one_way import AGREES, confirmed, guessed, searched
+from derive.comparison import guess
+from derive.comparison.canonical import deep_atoms
+from derive.comparison.check import Apart, Check, check
+from derive.comparison.constraints import only_params
+from derive.comparison.fits import APART, Distance, nearest
+from derive.comparison.one_way import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
 from derive.comparison.rank import Rank, excludes
 
 Tick = Callable[[str], None]
 
 #: How often `equal` says what it did.
-STEPS = 4
-#: Outputs that stay further apart than this, relative to their size, are different.
-APART = 1e-3
+STEPS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """forward: B's parameters from A's, so that B computes A; backward: the other way.
 
-    distances: for each direction without a map, the fit that came nearest; ranks: for each that
-    is proved to have none, the proof. proved: whether all of the status is proved.
+    point: where the two differ under the map, of "equal in values" and "equal where both are
+    numbers". distances: for each direction without a map, the fit that came nearest; ranks: for
+    each that is proved to have none, the proof. proved: whether all of the status is proved.
     """
 
-    status: str  # equal, sub-case, not equal or undecided
+    status: str
     a: str
     b: str
     forward: ParameterMap | None
@@ -57,6 +61,7 @@ class Verdict:
     notes: tuple[str, ...]
     ranks: tuple[Rank, ...] = ()
     proved: bool = False
+    point: Apart | None = None
 
     def __bool__(self) -> bool:
         return self.status == "equal"
@@ -68,123 +73,227 @@ def equal(a: Cell, b: Cell, *, tick: Tick | None = None) -> Verdict:
     tick: called with what was done, STEPS times at most, where somebody waits.
 
         verdict = derive.equal(derive.cells.gru(), derive.cells.gru(keeps="candidate"))
-        verdict.status            # "equal", "sub-case", "not equal" or "undecided"
+        verdict.status            # "equal", "equal in values", "equal where both are numbers",
+                                  # "sub-case", "not equal" or "undecided"
         verdict.proved            # a proof, or numbers only
         verdict.forward.lines()   # ["W_z = -W_z", ...]: parameters of b from those of a
+        verdict.forward.steps     # the proof, line by line
         verdict.distances         # counter-examples: parameters, inputs, outputs
 
     A Verdict is true if the cells are equal. Inputs and outputs pair by place, inputs of the
-    same names by name. ProgramError if numbers refute a map that was proved.
+    same names by name.
     """
-    done = tick or _silent
-    if mismatch := _mismatch(a, b):
-        return Verdict("not equal", a.name, b.name, None, None, (), (mismatch,), (), True)
-    notes: list[str] = []
-    unfinished: list[str] = []
-    pairs = ((a, b), (b, a))
-    maps: list[ParameterMap | None] = []
-    for source, target in pairs:
-        made = searched(source, target, notes, unfinished)
-        maps.append(None if made is None else confirmed(source, target, made))
-        done(f"parameters of {target.name} for {source.name}")
-    verdict = _by_maps(a, b, maps, notes)
-    if verdict is None:
-        verdict = _by_gradient(a, b)
-    if verdict is None:
-        verdict = _by_numbers(pairs, maps, notes, unfinished, done)
-    return verdict
+    return Comparing(a, b, tick or _silent).run()
 
 
 def _silent(_: str) -> None:
     pass
 
 
-def _by_maps(a: Cell, b: Cell, maps: list[ParameterMap | None], notes: list[str]) -> Verdict | None:
-    found = [made for made in maps if made is not None]
-    if len(found) < 2 and not any(made.invertible for made in found):
-        return None
-    proved = all(not made.digits for made in found)
-    return Verdict("equal", a.name, b.name, maps[0], maps[1], (), _once(notes), (), proved)
+class Comparing:
+    """One comparison while it goes on; `so_far` tells what was found when it is interrupted."""
 
+    def __init__(self, a: Cell, b: Cell, done: Tick) -> None:
+        self.a, self.b, self.done = a, b, done
+        self.cells = (a, b)
+        self.sides = (Sides(a), Sides(b))
+        self.maps: list[ParameterMap | None] = [None, None]
+        self.checks: list[Check | None] = [None, None]
+        self.distances: list[Distance] = []
+        self.ranks: list[Rank] = []
+        self.notes: list[str] = []
+        self.unfinished: list[str] = []
 
-def _by_gradient(a: Cell, b: Cell) -> Verdict | None:
-    """Cells that are equal but for what stops the gradient have the same values only."""
-    plain = [_flowing(cell) for cell in (a, b)]
-    if plain[0] is a and plain[1] is b:
-        return None
-    same = equal(*plain)
-    if same.status != "equal":
-        return None
-    for made, (source, target) in ((same.forward, (a, b)), (same.backward, (b, a))):
-        if made is not None and confirm(source, target, made) <= AGREES:
+    def run(self) -> Verdict:
+        if why := mismatch(self.a, self.b):
+            self.notes.append(why)
+            return self.verdict("not equal", proved=True)
+        for each in self.sides:
+            self.notes += each.notes()
+        self.search()
+        if (verdict := self.by_maps()) is not None:
+            return verdict
+        excluded = [self.excluded(k) for k in (0, 1)]
+        return self.by_maps() or self.by_numbers(excluded)
+
+    def verdict(self, status: str, *, proved: bool = False, point: Apart | None = None) -> Verdict:
+        return Verdict(
+            status, self.a.name, self.b.name, self.maps[0], self.maps[1], tuple(self.distances),
+            tuple(dict.fromkeys(self.notes)), tuple(self.ranks), proved, point,
+        )  # fmt: skip
+
+    def so_far(self) -> Verdict:
+        """What is known before the end."""
+        self.notes += self.unfinished
+        return self.verdict("undecided")
+
+    # --- maps ---------------------------------------------------------------------------------
+
+    def search(self) -> None:
+        for k in (0, 1):
+            self.take(k, searched(self.pair(k), self.unfinished))
+            other = self.maps[k]
+            if k == 0 and other is not None:
+                meaning = inverse(other, self.a)
+                if meaning is not None:
+                    self.take(1, proved(self.pair(1), meaning))
+            self.done(f"parameters of {self.cells[1 - k].name} for {self.cells[k].name}")
+            if k == 0 and self.maps[1] is not None:
+                break
+
+    def pair(self, k: int) -> tuple[Sides, Sides]:
+        return self.sides[k], self.sides[1 - k]
+
+    def take(self, k: int, made: ParameterMap | None) -> None:
+        """A map, if the checker agrees with it."""
+        if made is None:
+            return
+        found = check(self.cells[k], self.cells[1 - k], made)
+        wrong = found.values
+        if made.gradients == "equal" and not made.outside:
+            wrong = wrong or found.gradients or found.outside
+        if wrong is not None:
+            self.unfinished.append(
+                f"a map of {made.source} to {made.target} that seemed proved is refuted by "
+                f"numbers: {wrong.what} is {wrong.wanted:g} and {wrong.got:g}"
+            )
+            return
+        if found.float64 is not None:
+            at = found.float64
+            self.notes.append(
+                f"in float64, not in exact arithmetic, {at.what} differs at some points: "
+                f"{at.wanted:g} in {made.source}, {at.got:g} in {made.target}"
+            )
+        self.maps[k] = replace(made, error=found.error)
+        self.checks[k] = found
+
+    def by_maps(self) -> Verdict | None:
+        """What two maps say; None where one is missing."""
+        forward, backward = self.maps
+        if forward is None or backward is None:
             return None
-    note = "the values are the same, the gradients are not: stop_gradient stands elsewhere"
-    return Verdict("not equal", a.name, b.name, None, None, (), (note,), (), same.proved)
+        outside = next((c.outside for c in self.checks if c and c.outside), None)
+        apart = next((c.gradients for c in self.checks if c and c.gradients), None)
+        widths = narrow(forward, self.b) or narrow(backward, self.a)
+        if outside is not None:
+            return self.verdict("equal where both are numbers", proved=True, point=outside)
+        if apart is not None:
+            return self.verdict("equal in values", proved=True, point=apart)
+        for made in (forward, backward):
+            if made.outside:
+                self.notes.append(
+                    "values are the same wherever both are numbers; that both are numbers at the "
+                    "same points is not proved, and no point was found where only one is"
+                )
+            elif made.gradients != "equal":
+                self.notes.append(
+                    "values are the same (proved); that gradients are is not proved, and no point "
+                    "was found where they differ"
+                )
+            if made.outside or made.gradients != "equal":
+                return self.verdict("undecided")
+        if widths:
+            self.notes.append(widths)
+            return self.verdict("sub-case", proved=True)
+        return self.verdict("equal", proved=True)
 
+    # --- numbers ------------------------------------------------------------------------------
 
-def _flowing(cell: Cell) -> Cell:
-    """Without stop_gradient."""
-    if "stop_gradient(" not in cell.to_text():
-        return cell
-    return cell.vary(activation={"stop_gradient": "identity"}, name=cell.name, doc=cell.doc)
-
-
-def _by_numbers(
-    pairs: tuple[tuple[Cell, Cell], ...],
-    maps: list[ParameterMap | None],
-    notes: list[str],
-    unfinished: list[str],
-    done: Tick,
-) -> Verdict:
-    (a, b), _ = pairs
-    distances: list[Distance] = []
-    ranks: list[Rank] = []
-    for k, (source, target) in enumerate(pairs):
-        if maps[k] is not None:
-            continue
+    def excluded(self, k: int) -> str:
+        """Whether the other cell cannot compute this one: "proved", "evidence" or ""."""
+        source, target = self.cells[k], self.cells[1 - k]
+        if self.maps[k] is not None:
+            return ""
         rank = excludes(source, target)
-        fit = nearest(source, target, RUNS if rank is None else FEW_RUNS)
-        if rank is None and fit.relative < NEAR:
-            maps[k] = guessed(source, target, fit)
-        if maps[k] is None:
-            distances.append(fit)
-            ranks += [] if rank is None else [rank]
-        done(f"fits of {target.name} to {source.name}")
-    verdict = _by_maps(a, b, maps, notes)
-    if verdict is not None:
-        return verdict
-    apart = [each for each in distances if each.relative >= APART or _excluded(each, ranks)]
-    for each in distances:
-        if each not in apart:
-            notes.append(f"{each.target} may compute {each.source}: a fit came close")
-    proved = bool(ranks)
-    status = "not equal" if ranks or (apart and not unfinished) else "undecided"
-    if one_way := [made for made in maps if made is not None]:
-        status, proved = "sub-case", proved and not one_way[0].digits
-    elif not ranks:
-        notes += unfinished
-    return Verdict(
-        status,
-        a.name,
-        b.name,
-        maps[0],
-        maps[1],
-        tuple(distances),
-        _once(notes),
-        tuple(ranks),
-        proved,
+        fits = nearest(source, target)
+        self.done(f"fits of {target.name} to {source.name}")
+        if rank is None and fits and fits[-1].relative < guess.NEAR:
+            meaning = guess.meaning(source, target, fits[-1])
+            if meaning is not None:
+                self.take(k, proved(self.pair(k), meaning))
+                if self.maps[k] is not None:
+                    return ""
+        if fits:
+            self.distances.append(fits[-1])
+        if rank is not None:
+            self.ranks.append(rank)
+            return "proved"
+        if not fits or fits[-1].relative < APART:
+            self.notes.append(f"{target.name} may compute {source.name}: a fit came close")
+            return ""
+        if _hidden(self.sides[1 - k]):
+            self.notes.append(
+                f"fits of {target.name} are no evidence: a parameter stands inside a function by "
+                "itself, where a fit may miss it"
+            )
+            return ""
+        return "evidence"
+
+    def by_numbers(self, excluded: list[str]) -> Verdict:
+        found = [made for made in self.maps if made is not None]
+        k = next((k for k in (0, 1) if self.maps[k] is not None), None)
+        if k is not None:
+            made, checked = found[0], self.checks[k]
+            sound = made.gradients == "equal" and not made.outside
+            if checked is not None and checked.gradients is not None:
+                self.notes.append(f"values only: {checked.gradients.what} differs under the map")
+            elif not sound:
+                self.notes.append("that gradients are the same under the map is not proved")
+            if excluded[1 - k] and (sound or (checked and checked.gradients)):
+                return self.verdict("sub-case", proved=excluded[1 - k] == "proved")
+            self.notes.append(
+                f"{made.target} computes {made.source} (proved); whether {made.source} computes "
+                f"{made.target} is undecided"
+            )
+            return self.so_far()
+        if any(excluded):
+            how = "proved" in excluded
+            return self.verdict("not equal", proved=how)
+        return self.so_far()
+
+
+def narrow(made: ParameterMap, target: Cell) -> str:
+    """Where the map holds in some widths of the target only: which."""
+    dims = _dims(target)
+    images = {dim: made.sizes.get(dim, dim) for dim in dims}
+    if len(set(images.values())) == len(images) and all(
+        isinstance(image, str) and not image.endswith(" of b") for image in images.values()
+    ):
+        return ""
+    text = ", ".join(
+        f"{dim} of {made.target} = {image} of {made.source}" for dim, image in images.items()
     )
+    return f"in these widths only: {text}"
 
 
-def _excluded(fit: Distance, ranks: list[Rank]) -> bool:
-    return any((rank.source, rank.target) == (fit.source, fit.target) for rank in ranks)
+def _dims(cell: Cell) -> list[str]:
+    """Dimensions of arrays that an output depends on."""
+    step = cell.step
+    used = {*step.next_states, *step.outputs}
+    for equation in reversed(step.program.equations):
+        if equation.out in used:
+            used.update(equation.operands)
+    shapes = [array.shape for array in step.program.arrays if array.name in used]
+    return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
 
 
-def _once(notes: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(notes))
+def _hidden(sides: Sides) -> bool:
+    """Whether a parameter stands in a power or in a function without an input or a state."""
+    side = sides.plain or sides.opaque
+    if side is None:
+        return True
+    with polynomial.opaque(side is sides.opaque):
+        values = [*side.form.states.values(), *side.form.outputs]
+        atoms = deep_atoms(values)
+        parts = [*values, *(arg for atom in atoms for arg in atom.args)]
+        powers = any(
+            n != 1 and atom.kind == "param" for p in parts for mono in p.terms for atom, n in mono
+        )
+        functions = [a for a in atoms if a.kind in ("function", "exp", "power") and a.args]
+        return powers or any(only_params(atom) for atom in functions)
 
 
-def _mismatch(a: Cell, b: Cell) -> str:
+def mismatch(a: Cell, b: Cell) -> str:
     """Why the two cannot even be compared."""
     for what, one, other in (
         ("inputs", a.inputs, b.inputs),

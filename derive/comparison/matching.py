@@ -1,15 +1,16 @@
 """The search for a parameter map: parameters of B, told by those of A, so that B computes A.
 
-In: two Steps, and which state and input of B is which of A.  Out: a `Meaning` of B's parameters
-under which B's canonical form is A's, or None. It is checked by comparing the two forms, so a
-map that is found is a proof.
+In: two Steps, and how states and inputs of B go with those of A.  Out: a `Meaning` of B's
+parameters under which B's canonical form is A's, or None. It is checked by comparing the two
+forms, so a map that is found is a proof.
 Not here: what is done with it (one_way.py); the linear equations (constraints.py).
 
-Searched are maps in which each parameter of B is a sum of numbers times parameters of A, plus
-a number: permuted, negated, scaled, shifted, merged, tied, transposed, zero; and matrices that
-are the diagonal of a vector, or the identity. Each function of B that sees a parameter is tried
-as each function of A of the same name, with either sign, inner ones first; what must then be
-equal gives linear equations, and a contradiction ends the branch.
+Searched are maps in which each parameter of B is a sum of numbers times products of parameters
+of A: permuted, negated, scaled, shifted, merged, tied, transposed, zero, diag(s) @ W, U @ V.
+Each function of B that sees a parameter is tried as each function of A of the same name, with
+either sign, inner ones first; what must then be equal gives linear equations, and a
+contradiction ends the branch. Where parameters of B multiply each other, some of them are set
+to 1, to 0 or to the identity first.
 """
 
 from __future__ import annotations
@@ -20,12 +21,25 @@ from fractions import Fraction
 from itertools import islice, permutations, product
 
 from derive import polynomial
-from derive.comparison.canonical import Canonical, Meaning, canonical
-from derive.comparison.constraints import Constraints, equate
-from derive.polynomial import Atom, Poly, of
-from derive.program import Step
+from derive.comparison.canonical import (
+    Canonical,
+    Meaning,
+    Slopes,
+    canonical,
+    deep_atoms,
+    slopes,
+    substitute,
+)
+from derive.comparison.constraints import Constraints, equate, is_scalar, known
+from derive.comparison.matrices import Matrix
+from derive.comparison.same import Zero, same
+from derive.comparison.tangents import Kinked, tangent_of
+from derive.polynomial import ONE, ZERO, Atom, Poly, of
+from derive.program import Dim, Step
 
-MAX_NODES = 3000
+#: Functions of B that are tried as one of A, over all ways to go on, and the settings of
+#: parameters that multiply each other.
+MAX_NODES, MAX_SETTINGS = 1500, 24
 
 
 class GaveUp(Exception):
@@ -46,30 +60,18 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """names: {input or state of B: that of A}; sizes: {dimension of B: that of A}.
+    """How states and inputs of B go with those of A.
 
-    scaled: states of B that are A's times exp(sign * the state `by` of A).
-    affine: {state of B: (factor, shift)}: it is A's times a number, plus a number.
+    inputs: {input of B: of A}; sizes: {dimension of B: of A}; states: {state of B: what it is,
+    told by A's states}. Or through: {state of A: what it is, told by B's states, each called
+    ~NAME}. from_zero: whether that holds for zero initial states only.
     """
 
-    names: Mapping[str, str]
-    sizes: Mapping[str, str]
-    scaled: tuple[str, ...] = ()
-    by: str = ""
-    sign: int = 1
-    affine: Mapping[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
-
-
-def find(a: Side, b: Side, link: Link) -> Meaning | None:
-    """GaveUp, or polynomial.TooLarge, where the search leads too far."""
-    return _Search(a, b, link).run()
-
-
-def proves(a: Side, b: Side, link: Link, meaning: Meaning) -> bool:
-    """Whether B's canonical form is A's if its parameters mean that."""
-    search = _Search(a, b, link)
-    vectors = {**search.vectors, **meaning.vectors}
-    return search.proves(Meaning(vectors, meaning.matrices, link.sizes))
+    inputs: Mapping[str, str]
+    sizes: Mapping[str, Dim]
+    states: Mapping[str, Poly] = field(default_factory=dict)
+    through: Mapping[str, Poly] = field(default_factory=dict)
+    from_zero: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,62 +83,127 @@ class _Task:
     seen: bool = False
 
 
-class _Search:
+class Search:
     def __init__(self, a: Side, b: Side, link: Link) -> None:
         self.a, self.b, self.link, self.sizes = a, b, link, link.sizes
         self.nodes = 0
         self.complete = True
+        mine, theirs = b.step.program.table(), a.step.program.table()
         self.vectors = {
-            mine: self.moved(
-                mine, of(Atom("array", other, (), _width(a.step, other) == 1)) * self.factor(mine)
-            )
-            for mine, other in link.names.items()
+            x: of(Atom("array", y, (), theirs[y].width == 1)) for x, y in link.inputs.items()
         }
+        if link.through:
+            self.own = dict(link.through)
+            self.form = canonical(a.step, Meaning(self.own))
+            self.vectors |= {
+                s: of(Atom("array", f"~{s}", (), mine[s].width == 1)) for s in b.step.states
+            }
+        else:
+            self.own = {}
+            self.form = a.form
+            self.vectors |= link.states
         self.vectors |= {twin: self.vectors[s] for twin, s in b.same.items() if s in self.vectors}
-        self.wanted = {
-            mine: self.moved(mine, a.form.states[other] * self.factor(mine, after=True))
-            for mine, other in link.names.items()
-            if mine in b.form.states
-        }
-        pairs = [(b.form.states[mine], theirs) for mine, theirs in self.wanted.items()]
-        pairs += list(zip(b.form.outputs, a.form.outputs, strict=True))
+        self.own |= {twin: self.own[s] for twin, s in a.same.items() if s in self.own}
+        self.wanted = self.wanted_of(self.form)
+        self.given = Meaning()
+        self.zero = Zero()
+        self.prepare(b.form)
+
+    def prepare(self, form: Canonical) -> None:
+        pairs = self.pairs(form)
         self.candidates: dict[tuple[str, str], list[Atom]] = {}
         for _, theirs in pairs:
-            for atom in _inner_first(theirs):
+            for atom in _inner_first(theirs, set()):
                 known = self.candidates.setdefault(_kind(atom), [])
                 if atom not in known:
                     known.append(atom)
+        sums = {
+            abs(c)
+            for part in _parts([theirs for _, theirs in pairs])
+            for mono, c in part.terms.items()
+            if any(a.kind == "sum" for a, _ in mono)
+        }
+        near = sorted(sums - {Fraction(1)}, key=lambda c: (c.numerator + c.denominator, c))[:2]
+        self.factors = [s * c for c in (Fraction(1), *near) for s in (1, -1)]
         self.all = {atom for known in self.candidates.values() for atom in known}
         self.tasks = list(_tasks(pairs))
 
-    def factor(self, state: str, after: bool = False) -> Poly:
-        link = self.link
-        if state not in link.scaled:
-            return polynomial.ONE
-        by = self.a.form.states[link.by] if after else of(Atom("array", link.by))
-        return polynomial.exp(by.times(Fraction(link.sign)))
+    def wanted_of(self, form: Canonical | Slopes, slopes_of: Canonical | None = None) -> list[Poly]:
+        """What B's next states must be, as far as A tells."""
+        if self.link.through:
+            return [form.states[s] for s in self.link.through]
+        if slopes_of is None:
+            return [substitute(self.link.states[s], form.states) for s in self.b.step.states]
+        both = {**slopes_of.states, **{f"d {s}": v for s, v in form.states.items()}}
+        return [substitute(tangent_of(self.link.states[s]), both) for s in self.b.step.states]
 
-    def moved(self, state: str, value: Poly) -> Poly:
-        if state not in self.link.affine:
-            return value
-        factor, shift = self.link.affine[state]
-        return value.times(factor) + polynomial.constant(shift)
+    def had(self, form: Canonical | Slopes, slopes_of: Canonical | None = None) -> list[Poly]:
+        """What B's next states are, in the same order."""
+        if not self.link.through:
+            return [form.states[s] for s in self.b.step.states]
+        nexts = {f"~{s}": v for s, v in form.states.items()}
+        if slopes_of is None:
+            return [substitute(value, nexts) for value in self.link.through.values()]
+        both = {f"~{s}": v for s, v in slopes_of.states.items()}
+        both |= {f"d {name}": v for name, v in nexts.items()}
+        return [substitute(tangent_of(v), both) for v in self.link.through.values()]
+
+    def pairs(self, form: Canonical) -> list[tuple[Poly, Poly]]:
+        """(of B, of A) that must be equal."""
+        return [
+            *zip(self.had(form), self.wanted, strict=True),
+            *zip(form.outputs, self.form.outputs, strict=True),
+        ]
+
+    def at_once(self) -> Meaning | None:
+        """A map by the names of parameters."""
+        return next(filter(self.proves, self.by_name()), None)
 
     def run(self) -> Meaning | None:
-        for same in self.by_name():
-            if self.proves(same):
-                return same
-        # Functions without parameters are A's too, unless they cancel: that is tried last.
-        whole = self.tasks
-        for tasks in (whole, [task for task in whole if not task.seen]):
-            if len(tasks) < len(whole) or tasks is whole:
-                self.tasks, self.nodes = tasks, 0
-                found = self.search(0, {}, Constraints())
-                if found is not None:
-                    return found
+        """GaveUp, or polynomial.TooLarge, where the search leads too far."""
+        for setting in self.settings():
+            self.given = setting
+            vectors = {**self.named_alone(), **setting.vectors}
+            self.prepare(
+                canonical(self.b.step, Meaning(vectors, setting.matrices))
+                if setting.vectors or setting.matrices
+                else self.b.form
+            )
+            # Functions without parameters are A's too, unless they cancel: that is tried last.
+            whole = self.tasks
+            for tasks in (whole, [task for task in whole if not task.seen]):
+                if len(tasks) < len(whole) or tasks is whole:
+                    self.tasks, self.nodes = tasks, 0
+                    found = self.search(0, {}, Constraints())
+                    if found is not None:
+                        return found
         if not self.complete:
             raise GaveUp
         return None
+
+    def named_alone(self) -> dict[str, Poly]:
+        """States of B that repeat another, as that other."""
+        return {twin: of(Atom("array", s)) for twin, s in self.b.same.items()}
+
+    def settings(self) -> Iterator[Meaning]:
+        """Nothing; then parameters that multiply others: one of them, or all of them, at 1, at 0
+        or at the identity."""
+        yield Meaning()
+        table = self.b.step.program.table()
+        chosen = _multiplying(self.pairs(self.b.form))
+        options: list[list[tuple[str, int | None]]] = []
+        for name in sorted(chosen)[:4]:
+            shape = table[name].shape
+            values = (1, 0) if len(shape) == 1 or shape[0] == shape[1] else (0,)
+            options.append([(name, None), *((name, value) for value in values)])
+        for combination in islice(product(*options), 1, MAX_SETTINGS):
+            vectors, matrices = {}, {}
+            for name, value in combination:
+                if value is not None and table[name].is_matrix:
+                    matrices[name] = Matrix({(): Fraction(1)} if value else {})
+                elif value is not None:
+                    vectors[name] = ONE if value else ZERO
+            yield Meaning(vectors, matrices)
 
     def search(self, k: int, assigned: Mapping[Atom, Poly], found: Constraints) -> Meaning | None:
         self.nodes += 1
@@ -159,22 +226,27 @@ class _Search:
             grown: Constraints | None = found
             for mine, theirs in zip(task.atom.args, atom.args, strict=True):
                 if grown is not None:
-                    signed = theirs.times(Fraction(-1)) if sign < 0 else theirs
-                    grown = self.equal(mine, signed, assigned, grown)
+                    grown = self.equal(mine, theirs.times(sign), assigned, grown)
             if grown is None:
                 continue
             value = of(atom)
-            if sign < 0:
-                value = polynomial.rebuilt(atom, [arg.times(Fraction(-1)) for arg in atom.args])
+            if sign != 1 and atom.kind != "power":
+                value = polynomial.rebuilt(atom, [arg.times(sign) for arg in atom.args])
             result = self.search(k + 1, {**assigned, task.atom: value}, grown)
             if result is not None:
                 return result
         return None
 
-    def choices(self, atom: Atom, assigned: Mapping[Atom, Poly]) -> Iterator[tuple[Atom, int]]:
-        """A's functions of that name; those that stand for nothing yet first, unsigned first."""
+    def choices(self, atom: Atom, assigned: Mapping[Atom, Poly]) -> Iterator[tuple[Atom, Fraction]]:
+        """A's functions of that name; those that stand for nothing yet first, unsigned first.
+
+        A sum may be one of A's with a factor that it has somewhere.
+        """
         both = atom.kind == "function" and (polynomial.parity(atom.name) or atom.name == "positive")
-        signs = (1, -1) if both else (1,)
+        even = atom.kind == "power" and atom.name == "2"
+        signs = [Fraction(1), Fraction(-1)] if both or even else [Fraction(1)]
+        if atom.kind == "sum":
+            signs = self.factors
         taken = {a for value in assigned.values() for a in value.atoms()}
         known = self.candidates.get(_kind(atom), [])
         for free in (True, False):
@@ -192,7 +264,7 @@ class _Search:
 
     def translated(self, value: Poly, assigned: Mapping[Atom, Poly]) -> Poly | None:
         """A polynomial of B without parameters, in A's atoms; None where that is not known."""
-        result = polynomial.ZERO
+        result = ZERO
         for mono, c in value.terms.items():
             product = polynomial.constant(c)
             for atom, n in mono:
@@ -209,7 +281,7 @@ class _Search:
         if atom.kind == "array":
             return self.vectors.get(atom.name)
         if atom.kind == "size":
-            return of(Atom("size", self.sizes.get(atom.name, atom.name), (), True))
+            return of(Atom("size", str(self.sizes.get(atom.name, atom.name)), (), True))
         if atom.kind in ("param", "product"):
             return None
         args = [self.translated(arg, assigned) for arg in atom.args]
@@ -221,56 +293,78 @@ class _Search:
 
     def by_name(self) -> Iterator[Meaning]:
         """Parameters of B that are called as in A are A's; the few others are A's others."""
-        mine, theirs = self.b.step.program.table(), self.a.step.program.table()
-
-        def fit(name: str, other: str) -> bool:
-            return _fits(theirs[other].shape, mine[name].shape, self.sizes)
-
-        common = [n for n in self.b.step.params if n in self.a.step.params and fit(n, n)]
+        common = [n for n in self.b.step.params if n in self.a.step.params]
         others = [n for n in self.b.step.params if n not in common]
         rest = [n for n in self.a.step.params if n not in common]
         if len(others) != len(rest) or len(others) > 3:
             return
         for order in permutations(rest):
             pairs = [*((n, n) for n in common), *zip(others, order, strict=True)]
-            if all(fit(x, y) for x, y in pairs):
-                found = Constraints()
-                for x, y in pairs:
-                    found = found.fixed("matrix" if mine[x].is_matrix else "vector", x, y)
-                meaning = self.meaning(found)
-                if meaning is not None:
-                    yield meaning
+            if meaning := self.meaning(self.fixed(Constraints(), pairs, [1] * len(pairs))):
+                yield meaning
+
+    def fixed(
+        self, found: Constraints, pairs: list[tuple[str, str]], signs: list[int]
+    ) -> Constraints:
+        mine, theirs = self.b.step.program.table(), self.a.step.program.table()
+        for (x, y), sign in zip(pairs, signs, strict=True):
+            kind = "matrix" if theirs[y].is_matrix else "vector"
+            own = "matrix" if mine[x].is_matrix else "vector"
+            if own == kind:
+                key = known(kind, y, scalar=is_scalar(theirs, y))
+                found = found.fixed((kind, x), {key: Fraction(sign)})
+        return found
 
     def meaning(self, found: Constraints) -> Meaning | None:
-        return found.meaning(self.b.step, self.a.step, self.vectors, self.sizes, _fits)
+        return found.meaning(self.b.step, self.a.step, self.vectors, self.sizes, self.given)
 
     def meanings(self, found: Constraints) -> Iterator[Meaning]:
         """What the equations say; parameters they say nothing of are tried as A's others."""
         first = self.meaning(found)
         if first is not None:
             yield first
-        mine, theirs = self.b.step.program.table(), self.a.step.program.table()
-        free = [name for name in self.b.step.params if not found.tells(name)]
+        free = [
+            name
+            for name in self.b.step.params
+            if not found.tells(name) and name not in {**self.given.vectors, **self.given.matrices}
+        ]
         rest = [name for name in self.a.step.params if not found.uses(name)]
         if not 0 < len(free) <= 4:
             return
-        for order in islice(product(rest, repeat=len(free)), 120):
+        mine, theirs = self.b.step.program.table(), self.a.step.program.table()
+        for order in islice(product(rest, repeat=len(free)), 60):
             pairs = list(zip(free, order, strict=True))
-            if all(_fits(theirs[y].shape, mine[x].shape, self.sizes) for x, y in pairs):
+            if all(len(mine[x].shape) == len(theirs[y].shape) for x, y in pairs):
                 for signs in product((1, -1), repeat=len(free)):
-                    more = found
-                    for (x, y), sign in zip(pairs, signs, strict=True):
-                        kind = "matrix" if mine[x].is_matrix else "vector"
-                        more = more.fixed(kind, x, y, sign)
-                    meaning = self.meaning(more)
+                    meaning = self.meaning(self.fixed(found, pairs, list(signs)))
                     if meaning is not None:
                         yield meaning
 
     def proves(self, meaning: Meaning) -> bool:
-        form = canonical(self.b.step, meaning)
-        return form.outputs == self.a.form.outputs and all(
-            form.states[state] == value for state, value in self.wanted.items()
-        )
+        """Whether B's canonical form is A's if its parameters mean that."""
+        self.nodes += 20
+        form = canonical(self.b.step, self.whole(meaning))
+        return all(same(x, y, self.zero) for x, y in self.pairs(form))
+
+    def whole(self, meaning: Meaning) -> Meaning:
+        return Meaning({**self.vectors, **meaning.vectors}, meaning.matrices, self.sizes)
+
+    def both(self, meaning: Meaning) -> tuple[Canonical, Canonical]:
+        """A's form and B's."""
+        return self.form, canonical(self.b.step, self.whole(meaning))
+
+    def proves_slopes(self, meaning: Meaning) -> tuple[list[Poly], bool]:
+        """Differences of directional derivatives that are not seen to be 0; and whether both
+        cells have numbers for slopes in the same places."""
+        whole = self.whole(meaning)
+        ours, theirs = slopes(self.b.step, whole), slopes(self.a.step, Meaning(self.own))
+        form = canonical(self.b.step, whole)
+        pairs = [
+            *zip(self.had(ours, form), self.wanted_of(theirs, self.form), strict=True),
+            *zip(ours.outputs, theirs.outputs, strict=True),
+        ]
+        apart = [y - x for x, y in pairs if not same(x, y, self.zero)]
+        return apart, ours.domain == theirs.domain
 
 
 def _kind(atom: Atom) -> tuple[str, str]:
@@ -279,21 +373,29 @@ def _kind(atom: Atom) -> tuple[str, str]:
 
 def _tasks(pairs: list[tuple[Poly, Poly]]) -> Iterator[_Task]:
     seen: set[Atom] = set()
-    for mine, theirs in sorted(pairs, key=lambda pair: len(pair[0].key)):
-        for atom in _inner_first(mine):
-            if atom not in seen:
-                seen.add(atom)
-                yield _Task(atom, seen=not any(_loose(arg) for arg in atom.args))
+    for mine, theirs in sorted(pairs, key=lambda pair: pair[0].size):
+        for atom in _inner_first(mine, seen):
+            yield _Task(atom, seen=not any(_loose(arg) for arg in atom.args))
         yield _Task(None, (mine, theirs))
 
 
-def _inner_first(value: Poly) -> Iterator[Atom]:
-    """Functions, powers, exponentials and sums in `value`, each after those inside it."""
+def _inner_first(value: Poly, seen: set[Atom]) -> Iterator[Atom]:
+    """Functions, powers, exponentials and sums in `value`, each once and after those inside."""
     for atom in value.atoms():
+        if atom in seen:
+            continue
         for arg in atom.args:
-            yield from _inner_first(arg)
+            yield from _inner_first(arg, seen)
+        seen.add(atom)
         if atom.kind in ("function", "exp", "power", "sum") and atom.args:
             yield atom
+
+
+def _parts(values: list[Poly]) -> Iterator[Poly]:
+    """All polynomials in them, however deep."""
+    yield from values
+    for atom in deep_atoms(values):
+        yield from atom.args
 
 
 def _loose(value: Poly) -> bool:
@@ -301,11 +403,28 @@ def _loose(value: Poly) -> bool:
     return any(atom.kind in ("param", "product") for atom in value.atoms())
 
 
-def _width(step: Step, name: str) -> object:
-    return step.program.table()[name].width
+def _multiplying(pairs: list[tuple[Poly, Poly]]) -> set[str]:
+    """Parameters of B that stand in one term with another one."""
+    found: set[str] = set()
+    seen: set[Atom] = set()
+    waiting = [mine for mine, _ in pairs]
+    while waiting:
+        for mono in waiting.pop().terms:
+            names = [atom for atom, _ in mono if atom.kind in ("param", "product")]
+            inner = [
+                a
+                for atom in names
+                if atom.kind == "product"
+                for a in atom.args[0].atoms()
+                if a.kind in ("param", "product")
+            ]
+            if len(names) + len(inner) > 1:
+                found |= {a.name.removesuffix("'") for a in (*names, *inner)}
+            for atom, _ in mono:
+                if atom not in seen:
+                    seen.add(atom)
+                    waiting.extend(atom.args)
+    return found
 
 
-def _fits(theirs: tuple[object, ...], mine: tuple[object, ...], sizes: Mapping[str, str]) -> bool:
-    """Whether an array of A's shape can stand for one of B's."""
-    wanted = tuple(sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in mine)
-    return theirs == wanted or (len(wanted) == 1 and theirs == (1,))
+__all__ = ["GaveUp", "Kinked", "Link", "Search", "Side"]

@@ -1,134 +1,244 @@
-"""One cell's parameters from another's: a parameter map in one direction, proved or confirmed.
+"""One cell's parameters from another's: a parameter map in one direction, proved.
 
 In: two Cells; a fit of one to the other, where there is one.  Out: a `ParameterMap`, or None.
-Not here: the search (matching.py), how a fit is read (guess.py), what follows (equal.py).
+Not here: the search (matching.py), how a fit is read (guess.py), what follows (equal.py), the
+independent check (check.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from functools import cache, cached_property
+from itertools import islice
 
-from derive import polynomial
+import sympy
+
+from derive import polynomial, scalar
 from derive.cell import Cell
-from derive.comparison import guess
-from derive.comparison.canonical import Matrix, Meaning, reduced
-from derive.comparison.constraints import vector_of
-from derive.comparison.equal_numbers import Distance, confirm
+from derive.comparison.canonical import Meaning, deep_atoms, reduced
 from derive.comparison.links import links
-from derive.comparison.matching import GaveUp, Link, Side, find, proves
-from derive.comparison.parameter_map import ParameterMap, Part
-from derive.comparison.rank import analytic
-from derive.errors import ProgramError
+from derive.comparison.matching import GaveUp, Kinked, Link, Search, Side
+from derive.comparison.matrices import Factor, Matrix
+from derive.comparison.parameter_map import ParameterMap, bijective, is_simple, text_of
+from derive.polynomial import Atom, Poly, constant, of
+from derive.program import Map
 
-#: A confirmed map agrees to this, relative to the largest number compared.
-AGREES = 1e-9
+#: Steps of rewriting for a form, and for one direction; they bound the time of a comparison.
+FORM_STEPS, STEPS = 40_000, 60_000
+#: Steps for the gradients under one map.
+SLOPE_STEPS = 60_000
+#: So many links are tried.
+LINKS = 60
 
 
-def searched(
-    source: Cell, target: Cell, notes: list[str], unfinished: list[str]
-) -> ParameterMap | None:
-    """The target's parameters from the source's, so that the target computes the source.
+class Sides:
+    """A cell's forms: with functions that have kinks left as they are, and told by others.
 
-    notes, unfinished: what there is to tell is added; unfinished says why None decides nothing.
+    None where a form grows beyond all use.
     """
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+
+    @cached_property
+    def opaque(self) -> Side | None:
+        with polynomial.opaque():
+            return self._side()
+
+    @cached_property
+    def plain(self) -> Side | None:
+        return self.opaque if smooth(self.cell) else self._side()
+
+    def _side(self) -> Side | None:
+        try:
+            with polynomial.budget(FORM_STEPS):
+                return Side(*reduced(self.cell.step))
+        except polynomial.TooLarge:
+            return None
+
+    def notes(self) -> Iterator[str]:
+        """What is to be known of states."""
+        side = self.plain or self.opaque
+        if side is None:
+            return
+        for twin, state in side.same.items():
+            yield f"{twin} and {state} of {self.cell.name} are equal if they start so"
+        idle = [s for s in self.cell.states if s not in side.step.states and s not in side.same]
+        if idle:
+            names = ", ".join(idle)
+            yield f"no output of {self.cell.name} depends on {names}: there it may differ"
+
+
+def searched(sides: tuple[Sides, Sides], unfinished: list[str]) -> ParameterMap | None:
+    """The second cell's parameters from the first's, so that it computes the first.
+
+    unfinished: why None decides nothing is added.
+    """
+    a, b = sides
+    tried: list[str] = []
+    with polynomial.opaque():
+        found = _searched(a.cell, b.cell, a.opaque, b.opaque, tried)
+    if found is None and not (smooth(a.cell) and smooth(b.cell)):
+        tried = []
+        found = _searched(a.cell, b.cell, a.plain, b.plain, tried)
+    unfinished += tried
+    return found
+
+
+def _searched(
+    source: Cell, target: Cell, a: Side | None, b: Side | None, unfinished: list[str]
+) -> ParameterMap | None:
+    if a is None or b is None:
+        unfinished.append("a canonical form is too large to compare")
+        return None
+    searches: list[Search] = []
     try:
-        a, b = (Side(*reduced(cell.step)) for cell in (source, target))
-        for cell, side in ((source, a), (target, b)):
-            for twin, state in side.same.items():
-                notes.append(f"{twin} and {state} of {cell.name} are equal if they start so")
-        for link in links(a, b):
-            try:
-                meaning = find(a, b, link)
-            except GaveUp:
-                unfinished.append(f"not every way to map {source.name} to {target.name} was tried")
-                continue
-            if meaning is not None:
-                return _as_map(source, target, a, b, link, meaning)
+        with polynomial.budget(STEPS):
+            for link in islice(links(a, b), LINKS + 1):
+                if len(searches) == LINKS:
+                    unfinished.append(
+                        f"not every pairing of states of {source.name} and {target.name} was tried"
+                    )
+                    break
+                searches.append(Search(a, b, link))
+                meaning = searches[-1].at_once()
+                if meaning is not None:
+                    return as_map(source, target, a, b, link, meaning)
+    except polynomial.TooLarge:
+        unfinished.append("a canonical form is too large to compare")
+    try:
+        with polynomial.budget(STEPS):
+            for search in searches:
+                try:
+                    meaning = search.run()
+                except GaveUp:
+                    unfinished.append(
+                        f"not every way to map {source.name} to {target.name} was tried"
+                    )
+                    continue
+                if meaning is not None:
+                    return as_map(source, target, a, b, search.link, meaning)
     except polynomial.TooLarge:
         unfinished.append("a canonical form is too large to compare")
     return None
 
 
-def guessed(source: Cell, target: Cell, fit: Distance) -> ParameterMap | None:
-    """The map that a fit came to, if it is a proof; or if 50 digits of random points agree."""
-    parts = guess.parts(source, target, fit)
-    if parts is None:
+def inverse(given: ParameterMap, source: Cell) -> Meaning | None:
+    """What the source's parameters are, told by the target's, where the map is a bijection of
+    factors, shifts and transpositions: to be proved like any other."""
+    if not given.bijective:
         return None
-    theirs = source.step.program.table()
-    meaning = Meaning(
-        {
-            name: vector_of(each, theirs)
-            for name, each in parts.items()
-            if len(target.params[name]) == 1
-        },
-        {name: Matrix(each) for name, each in parts.items() if len(target.params[name]) == 2},
-    )
-    try:
-        a, b = (Side(*reduced(cell.step)) for cell in (source, target))
-        for each in links(a, b):
-            if not each.affine and not each.scaled and proves(a, b, each, meaning):
-                return confirmed(source, target, _as_map(source, target, a, b, each, meaning))
-    except polynomial.TooLarge:
-        return None
-    link = next(links(a, b), None)
-    if link is None or a.same or b.same or not (analytic(source) and analytic(target)):
-        return None
-    made = _as_map(source, target, a, b, link, meaning)
-    agreed = guess.digits(source, target, made)
-    if agreed < guess.ENOUGH or not confirm(source, target, made) <= AGREES:
-        return None
-    return replace(confirmed(source, target, made), digits=agreed)
+    vectors, matrices = {}, {}
+    for name, value in given.params.items():
+        if isinstance(value, Matrix):
+            (((factor,), c),) = value.parts.items()
+            matrices[factor.name] = Matrix({(Factor(name, factor.transposed),): 1 / c})
+        else:
+            ((mono, c),) = [item for item in value.terms.items() if item[0]]
+            own = mono[0][0]
+            shift = value.terms.get((), Fraction(0))
+            moved = of(Atom("param", name, (), own.scalar)) - constant(shift)
+            vectors[own.name] = moved.times(1 / c)
+    return Meaning(vectors, matrices)
 
 
-def confirmed(source: Cell, target: Cell, made: ParameterMap) -> ParameterMap:
-    """The map with its error. ProgramError where numbers refute it."""
-    error = confirm(source, target, made)
-    if not error <= AGREES:
-        raise ProgramError(
-            f"the map from {source.name} to {target.name} is refuted by numbers: {error:g}"
-        )
-    return replace(made, error=error)
+def proved(sides: tuple[Sides, Sides], meaning: Meaning) -> ParameterMap | None:
+    """The map that this meaning is, if the canonical forms are the same under it."""
+    for on in (True, False):
+        with polynomial.opaque(on):
+            a, b = ((each.opaque if on else each.plain) for each in sides)
+            if a is None or b is None:
+                continue
+            try:
+                with polynomial.budget(STEPS):
+                    for link in islice(links(a, b), LINKS):
+                        if Search(a, b, link).proves(meaning):
+                            return as_map(sides[0].cell, sides[1].cell, a, b, link, meaning)
+            except polynomial.TooLarge:
+                continue
+    return None
 
 
-def _as_map(
+def as_map(
     source: Cell, target: Cell, a: Side, b: Side, link: Link, meaning: Meaning
 ) -> ParameterMap:
-    params: dict[str, tuple[Part, ...]] = {}
-    for name in target.params:
-        if name in meaning.matrices:
-            parts = meaning.matrices[name].parts.items()
-            params[name] = tuple(Part(k, n, t, c) for (k, n, t), c in parts)
-        else:
-            params[name] = _vector_parts(meaning.vectors[name])
-    states = {s: link.names[s] for s in b.step.states}
+    params = {
+        name: meaning.matrices[name] if name in meaning.matrices else meaning.vectors[name]
+        for name in target.params
+    }
+    gradients, ties, outside = _slopes(a, b, link, meaning)
     return ParameterMap(
         source.name,
         target.name,
         params,
-        states,
+        dict(link.states),
+        dict(link.through),
+        dict(link.inputs),
         dict(link.sizes),
-        bool(a.same or b.same or link.scaled),
-        _invertible(source, params),
-        float("nan"),
-        dict(link.affine),
+        bool(a.same or b.same or link.from_zero),
+        bijective(params, link.sizes, source.params, target.params),
+        gradients,
+        ties,
+        outside,
+        _steps(source, target, link, params),
     )
 
 
-def _vector_parts(value: polynomial.Poly) -> tuple[Part, ...]:
-    found = []
-    for mono, c in value.terms.items():
-        found.append(
-            Part("vector", mono[0][0].name, False, c) if mono else Part("one", "", False, c)
-        )
-    return tuple(sorted(found, key=lambda part: (part.kind == "one", part.factor < 0)))
+def _slopes(
+    a: Side, b: Side, link: Link, meaning: Meaning
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Whether gradients are equal, where they are apart, and where one cell alone is a number."""
+    search = Search(a, b, link)
+    mine, theirs = search.both(meaning)
+    outside = tuple(sorted(text_of(each)[:200] for each in mine.domain ^ theirs.domain))
+    if polynomial.is_opaque():
+        same = mine.steep == theirs.steep
+        ties = tuple(sorted(text_of(each)[:200] for each in mine.steep ^ theirs.steep))
+        return "equal" if same else "unknown", ties, outside
+    try:
+        with polynomial.budget(SLOPE_STEPS):
+            apart, numbers = search.proves_slopes(meaning)
+    except (polynomial.TooLarge, Kinked):
+        return "unknown", (), outside
+    if apart:
+        return "apart", tuple(dict.fromkeys(_where(each) for each in apart)), outside
+    return ("equal" if numbers else "unknown"), (), outside
 
 
-def _invertible(source: Cell, params: dict[str, tuple[Part, ...]]) -> bool:
-    """Whether each parameter is one of the source's, each once, but for a factor and a shift."""
-    used = []
-    for parts in params.values():
-        own = [part for part in parts if part.kind in ("vector", "matrix")]
-        if len(own) != 1 or any(part.kind in ("diag", "eye") for part in parts):
-            return False
-        used.append(own[0].name)
-    return sorted(used) == sorted(source.params)
+@cache
+def smooth(cell: Cell) -> bool:
+    """Whether every function is analytic, and differentiated as it is: then equal values have
+    equal gradients wherever they are numbers."""
+    for equation in cell.step.program.equations:
+        if isinstance(equation, Map):
+            for part in equation.expr.atoms(*(rule.head for rule in scalar.RULES.values())):
+                head = scalar.NAME_OF_HEAD.get(part.func)
+                if head is None or head == "stop_gradient" or not scalar.RULES[head].analytic:
+                    return False
+            if equation.expr.atoms(sympy.Pow) and any(
+                not power.exp.is_Integer for power in equation.expr.atoms(sympy.Pow)
+            ):
+                return False
+    return True
+
+
+def _where(difference: Poly) -> str:
+    """Where a difference of slopes is not 0, as far as its form shows."""
+    ties = {a for a in deep_atoms([difference]) if a.kind == "function" and a.name == "zero"}
+    everywhere = any(not any(a in ties for a, _ in mono) for mono in difference.terms)
+    if ties and not everywhere:
+        return " or ".join(sorted(f"{text_of(a.args[0])} = 0" for a in ties))
+    return "everywhere" if everywhere and not ties else text_of(difference)[:120]
+
+
+def _steps(
+    source: Cell, target: Cell, link: Link, params: Mapping[str, Matrix | Poly]
+) -> tuple[str, ...]:
+    lines = []
+    for state, value in link.states.items():
+        if not is_simple(state, value):
+            lines.append(f"state {state} of {target.name} as {text_of(value)} of {source.name}")
+    for state, value in link.through.items():
+        lines.append(f"state {state} of {source.name} as {text_of(value)} of {target.name}")
+    return tuple(lines)

@@ -11,11 +11,26 @@ from fractions import Fraction
 
 from derive.polynomial.piecewise import basic, chosen, positive, zero
 from derive.polynomial.powers import exp, log, logsigmoid, power, sigmoid
-from derive.polynomial.terms import HALF, ONE, ZERO, Atom, Poly, constant, of, single
+from derive.polynomial.squares import square_root
+from derive.polynomial.terms import (
+    HALF,
+    ONE,
+    ZERO,
+    Atom,
+    Mono,
+    Poly,
+    TooLarge,
+    constant,
+    is_opaque,
+    of,
+    single,
+)
 
 
 def function(name: str, *args: Poly) -> Poly:
     """A function of `derive.scalar` in terms of the few."""
+    if name in KINKED and is_opaque():
+        return of(Atom("function", name, args, all(arg.scalar for arg in args)))
     rule = FORMS.get(name)
     return basic(name, *args) if rule is None else rule(*args)
 
@@ -28,10 +43,34 @@ def rebuilt(atom: Atom, args: list[Poly]) -> Poly:
         return exp(args[0])
     if atom.kind == "power":
         return power(args[0], Fraction(atom.name))
-    result = ZERO  # a sum over the width, which is linear
-    for mono, c in args[0].terms.items():
-        result += of(Atom(atom.kind, atom.name, (single(mono),), True)).times(c)
+    return total(args[0], None)
+
+
+def total(value: Poly, size: Poly | None) -> Poly:
+    """The sum over the width, one monomial at a time; of a square as of one thing.
+
+    size: the width; None where it is not known, and TooLarge where it is needed.
+    """
+    if len(value.terms) > 2 and (root := square_root(value)) is not None:
+        value = of(Atom("power", "2", (root,), root.scalar))
+    result = ZERO
+    for mono, c in value.terms.items():
+        outside, inside = split(mono)
+        if inside != ONE:
+            summed = of(Atom("sum", "", (inside,), True))
+        elif size is not None:
+            summed = size
+        else:
+            raise TooLarge
+        result += (summed * outside).times(c)
     return result
+
+
+def split(mono: Mono) -> tuple[Poly, Poly]:
+    """The factors that are one number a row, and the others."""
+    outside = tuple(pair for pair in mono if pair[0].scalar)
+    inside = tuple(pair for pair in mono if not pair[0].scalar)
+    return single(outside), single(inside)
 
 
 #: As many digits as a constant in the text of a cell has.
@@ -47,6 +86,12 @@ def _elu(a: Poly) -> Poly:
 def _clip(a: Poly, lo: Poly, hi: Poly) -> Poly:
     return lo + function("relu", a - lo) - function("relu", a - hi)
 
+
+#: Functions that a convention differentiates somewhere.
+KINKED = frozenset(
+    "hard_sigmoid hard_tanh clip relu leaky_relu abs sign softsign elu selu maximum minimum less "
+    "less_equal equal not_equal where floor stop_gradient".split()
+)
 
 #: {name of a function: its form}; one that is not here is an atom.
 FORMS: Mapping[str, Callable[..., Poly]] = {
@@ -67,6 +112,7 @@ FORMS: Mapping[str, Callable[..., Poly]] = {
     "logsigmoid": logsigmoid,
     "maximum": lambda a, b: chosen(a - b, a, b),
     "minimum": lambda a, b: chosen(a - b, b, a),
+    "stop_gradient": lambda a: a,  # of values; slopes are told by scalar.RULES
     "positive": positive,
     "zero": zero,
     "less": lambda a, b: positive(b - a),

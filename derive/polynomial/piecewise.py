@@ -9,6 +9,7 @@ zero(a) makes of its factors (products.py).
   `where` are made of these two, exactly so at ties as well.
 - A function of what chooses is a choice of functions, so no choice stands inside another atom.
 - tanh(-a) is -tanh(a) and cos(-a) is cos(a): a minus before the first term is taken out.
+- What bounds.py tells of a sign decides: clip(tanh(a), -1, 1) is tanh(a).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from derive.polynomial.terms import ONE, ZERO, Atom, Mono, Poly, of
+from derive.polynomial.bounds import bounds
+from derive.polynomial.squares import root_of_positive
+from derive.polynomial.terms import ONE, ZERO, Atom, Mono, Poly, heaviest, of, single, spend
 
 
 def positive(a: Poly) -> Poly:
@@ -25,12 +28,19 @@ def positive(a: Poly) -> Poly:
         return ONE if a.number > 0 else ZERO
     if (cases := by_cases(a, positive)) is not None:
         return cases
-    if sign := _definite(a):
-        return ONE if sign > 0 else ZERO
+    within = bounds(a)
+    if within.positive or within.not_positive:
+        return ONE if within.positive else ZERO
+    if within.lo == 0 or root_of_positive(a) is not None:
+        return ONE - zero(a)
+    a = _without_sure(a)
     c = a.terms[first_term(a)]
+    if (inner := _of_same_sign(a)) is not None:
+        return positive(inner.times(c))
+    if c < 0:
+        return ONE - positive(a.times(Fraction(-1))) - zero(a)
     d = a.times(1 / c)
-    found = of(Atom("function", "positive", (d,), d.scalar))
-    return found if c > 0 else ONE - found - zero(d)
+    return of(Atom("function", "positive", (d,), d.scalar))
 
 
 def zero(a: Poly) -> Poly:
@@ -39,10 +49,49 @@ def zero(a: Poly) -> Poly:
         return ZERO if a.number else ONE
     if (cases := by_cases(a, zero)) is not None:
         return cases
-    if _definite(a):
+    within = bounds(a)
+    if within.positive or within.negative:
         return ZERO
+    if len(a.terms) == 1:
+        return _zero_of_product(next(iter(a.terms)))
+    if (root := root_of_positive(a.times(_sign(a)))) is not None:
+        return zero(root)
+    a = _without_sure(a)
     d = a.times(1 / a.terms[first_term(a)])
     return of(Atom("function", "zero", (d,), d.scalar))
+
+
+def _sign(a: Poly) -> Fraction:
+    return Fraction(1 if a.terms[heaviest(a)] > 0 else -1)
+
+
+def _zero_of_product(mono: Mono) -> Poly:
+    """A product is 0 where one of its factors is; those that are above 0 do not count."""
+    apart = ONE
+    for atom, n in mono:
+        if n > 0 and not bounds(of(atom)).positive:
+            inner = _of_same_sign(of(atom))
+            own = of(Atom("function", "zero", (of(atom),), atom.scalar))
+            apart = apart * (ONE - (own if inner is None else zero(inner)))
+    return ONE - apart
+
+
+def _of_same_sign(a: Poly) -> Poly | None:
+    """What has the sign of a single term: tanh(u) has that of u."""
+    if len(a.terms) == 1:
+        ((mono, _),) = a.terms.items()
+        if len(mono) == 1 and mono[0][1] == 1 and mono[0][0].name in ("tanh", "erf"):
+            return mono[0][0].args[0]
+    return None
+
+
+def _without_sure(a: Poly) -> Poly:
+    """Without the factors of a single term that are above 0."""
+    if len(a.terms) != 1:
+        return a
+    ((mono, c),) = a.terms.items()
+    left = tuple((atom, n) for atom, n in mono if not bounds(of(atom)).positive)
+    return single(left).times(c) if left else a
 
 
 def chosen(a: Poly, one: Poly, other: Poly) -> Poly:
@@ -52,9 +101,10 @@ def chosen(a: Poly, one: Poly, other: Poly) -> Poly:
 
 def by_cases(a: Poly, apply: Callable[[Poly], Poly]) -> Poly | None:
     """apply(a) where `a` chooses: what it is for either choice. None where it does not."""
-    for mono in a.terms:
+    for mono, _ in a.ordered():
         for atom, _ in mono:
             if atom.kind == "function" and atom.name in ("positive", "zero"):
+                spend(20)
                 choice = of(atom)
                 one, other = (_set(a, atom, value) for value in (True, False))
                 return choice * apply(one) + (ONE - choice) * apply(other)
@@ -75,16 +125,9 @@ def first_term(a: Poly) -> Mono:
     return next(mono for mono, _ in a.ordered() if mono)
 
 
-def _definite(a: Poly) -> int:
-    """1 if it is positive, -1 if negative, whatever the arrays are; 0 if that is not seen."""
-    even = all(atom.kind == "exp" or n % 2 == 0 for mono in a.terms for atom, n in mono)
-    signs = {c > 0 for c in a.terms.values()}
-    sure = any(all(atom.kind == "exp" for atom, _ in mono) for mono in a.terms)
-    return (1 if signs == {True} else -1) if even and sure and len(signs) == 1 else 0
-
-
 _ODD = frozenset("tanh sin erf".split())
 _EVEN = frozenset("cos lncosh zero".split())
+_AT_ZERO = {"tanh": ZERO, "sin": ZERO, "erf": ZERO, "cos": ONE, "floor": ZERO}
 
 
 def parity(function: str) -> int:
@@ -102,8 +145,8 @@ def basic(name: str, *args: Poly) -> Poly:
     sign = parity(name)
     if len(args) == 1 and sign:
         (a,) = args
-        if not a.terms and sign < 0:
-            return ZERO
+        if not a.terms and name in _AT_ZERO:
+            return _AT_ZERO[name]
         if a.terms and a.ordered()[0][1] < 0:
             flipped = of(Atom("function", name, (a.times(Fraction(-1)),), scalar))
             return flipped.times(Fraction(sign))

@@ -13,19 +13,27 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from derive.polynomial.piecewise import basic, by_cases
+from derive.polynomial.bounds import bounds
+from derive.polynomial.piecewise import basic, by_cases, positive
+from derive.polynomial.squares import rational_root, square_root
 from derive.polynomial.terms import (
     HALF,
+    MAX_BITS,
     ONE,
     ZERO,
     Atom,
     Mono,
     Poly,
+    TooLarge,
     constant,
+    is_opaque,
     mono_key,
     of,
     single,
 )
+
+#: A sum to a higher power is not written out.
+HIGHEST = 12
 
 
 def sigmoid(a: Poly) -> Poly:
@@ -78,17 +86,21 @@ def log(a: Poly) -> Poly:
 
 
 def power(base: Poly, exponent: Fraction) -> Poly:
-    if exponent.denominator == 1 and exponent >= 0:
+    if (number := base.number) is not None and (value := _number(number, exponent)) is not None:
+        return value
+    if exponent.denominator == 1 and 0 <= exponent <= HIGHEST:
         result = ONE
         for _ in range(int(exponent)):
             result = result * base
         return result
     if (cases := by_cases(base, lambda part: power(part, exponent))) is not None:
         return cases
+    if exponent.denominator == 2 and not is_opaque() and (size := _root(base)) is not None:
+        return power(size, exponent + exponent)
     if len(base.terms) == 1 and exponent.denominator == 1:
         ((mono, c),) = base.terms.items()
         parts = [_inverse(atom, n * -int(exponent)) for atom, n in mono]
-        result = constant(c ** int(exponent))
+        result = power(constant(c), exponent)
         for part in parts:
             result = result * part
         return result
@@ -112,9 +124,42 @@ def power(base: Poly, exponent: Fraction) -> Poly:
             if atom.kind == "exp":
                 outside += atom.args[0].times(n * exponent)
         return exp(outside) * power(single(_bare(mono)).times(c), exponent)
-    if base == ONE:
-        return ONE
     return of(Atom("power", str(exponent), (base,), base.scalar))
+
+
+def _number(base: Fraction, exponent: Fraction) -> Poly | None:
+    """A power of a number, where it is a number that can be written down."""
+    if base == 1:
+        return ONE
+    if not base or abs(exponent) > 10**4:
+        return ZERO if exponent > 0 else None
+    if exponent.denominator == 1:
+        if (base.numerator.bit_length() + base.denominator.bit_length()) * abs(exponent) > MAX_BITS:
+            raise TooLarge
+        return constant(base ** int(exponent))
+    root = rational_root(base) if exponent.denominator == 2 else None
+    return None if root is None else _number(root, exponent + exponent)
+
+
+def _root(base: Poly) -> Poly | None:
+    """|q| where the base is q * q; None where it is no square that is seen."""
+    root = square_root(base)
+    if root is None:
+        return None
+    within = bounds(root)
+    if within.positive or within.lo == 0:
+        return root
+    return root.times(Fraction(-1)) + (positive(root) * root).times(Fraction(2))
+
+
+def without_factor(a: Poly) -> Poly:
+    """Of the same sign and with the same zeros: without exponentials that stand in all terms,
+    and with a number 1 or -1 before the first."""
+    if len(a.terms) < 2:
+        return a
+    outside, inside = _taken_out(a)
+    ((_, c),) = outside.terms.items()
+    return inside if c > 0 else inside.times(Fraction(-1))
 
 
 def _taken_out(base: Poly) -> tuple[Poly, Poly]:

@@ -4,7 +4,12 @@ In: two monomials.  Out: their product in normal form.
 Not here: sums, and products of sums (terms.py).
 
 Of the exponentials of a product there is one; exp(2 a) tanh(a) is exp(2 a) - 1 - tanh(a);
-sin(a)**2 is 1 - cos(a)**2; positive(a) and zero(a) are their own squares, and a zero(a) is 0.
+of sines and cosines there is one, by sin(a) sin(b) = (cos(a - b) - cos(a + b)) / 2 and the like;
+positive(a) and zero(a) are their own squares, and a zero(a) is 0.
+
+Each rule comes to an end. Two exponentials become one, and two sines and cosines one; a turn of
+exp(2 a) tanh(a) brings the exponent nearer to none; in zero(d) the heaviest monomial of d is
+replaced by lighter ones (terms.heavier). What all of them together take is bounded by the budget.
 """
 
 from __future__ import annotations
@@ -12,9 +17,21 @@ from __future__ import annotations
 from fractions import Fraction
 
 from derive.polynomial.functions import rebuilt
-from derive.polynomial.piecewise import basic, first_term
+from derive.polynomial.piecewise import basic
 from derive.polynomial.powers import exp, power
-from derive.polynomial.terms import ONE, ZERO, Atom, Mono, Poly, constant, of, single
+from derive.polynomial.terms import (
+    HALF,
+    ONE,
+    ZERO,
+    Atom,
+    Mono,
+    Poly,
+    constant,
+    heaviest,
+    of,
+    single,
+    spend,
+)
 
 
 def product(a: Mono, b: Mono) -> Poly:
@@ -36,6 +53,10 @@ def product(a: Mono, b: Mono) -> Poly:
 
 def _reduced(mono: Mono) -> Poly:
     """A product of atoms in normal form: see the list above."""
+    spend()
+    waves = [pair for pair in mono if pair[0].name in ("sin", "cos") and pair[1] > 0]
+    if len(waves) > 1 or (waves and waves[0][1] > 1):
+        return _waves(waves, mono)
     for k, (atom, n) in enumerate(mono):
         rest = mono[:k] + mono[k + 1 :]
         if atom.kind == "power" and n != 1:
@@ -53,14 +74,30 @@ def _reduced(mono: Mono) -> Poly:
                 found = _where_zero(atom, rest)
                 if found is not None:
                     return found
-        elif atom.name == "sin" and n > 1:
-            cosine = basic("cos", atom.args[0])
-            return (ONE - cosine * cosine) * single(rest) * _times(atom, n - 2)
         elif atom.name == "tanh" and n > 0:
             for other, _ in rest:
                 if other.kind == "exp" and (turns := _turns(atom.args[0], other.args[0])):
                     return _without_turn(atom, other, turns, mono)
     return single(mono)
+
+
+def _waves(waves: list[tuple[Atom, int]], mono: Mono) -> Poly:
+    """Of two sines or cosines the sum of single ones, times the rest."""
+    one, other = (waves[0][0], waves[0][0]) if waves[0][1] > 1 else (waves[0][0], waves[1][0])
+    powers = dict(mono)
+    for atom in (one, other):
+        powers[atom] -= 1
+    rest = single(tuple((atom, powers[atom]) for atom, _ in mono if powers[atom]))
+    if one.name == "cos":
+        one, other = other, one
+    (a,), (b,) = one.args, other.args
+    if one.name == other.name == "sin":
+        pair = basic("cos", a - b) - basic("cos", a + b)
+    elif one.name == "sin":
+        pair = basic("sin", a + b) + basic("sin", a - b)
+    else:
+        pair = basic("cos", a - b) + basic("cos", a + b)
+    return pair.times(HALF) * rest
 
 
 def _follows(other: Atom, atom: Atom) -> bool:
@@ -96,13 +133,15 @@ def _without_turn(atom: Atom, other: Atom, turns: int, mono: Mono) -> Poly:
 
 
 def _where_zero(zero: Atom, rest: Mono) -> Poly | None:
-    """zero(d) times the rest, in which the first term of d is told by the others."""
+    """zero(d) times the rest, in which the heaviest monomial of d is told by the others."""
     (d,) = zero.args
-    lead = first_term(d)
-    others = (d - single(lead)).times(Fraction(-1))
     powers = dict(rest)
     if any(a.name == "positive" and a.args == zero.args for a in powers):
         return ZERO
+    if any(n < 0 for mono in d.terms for _, n in mono):
+        return None
+    lead = heaviest(d)
+    others = (d.times(1 / d.terms[lead]) - single(lead)).times(Fraction(-1))
     if all(powers.get(a, 0) >= n > 0 for a, n in lead):
         for a, n in lead:
             powers[a] -= n

@@ -8,17 +8,78 @@ functions (piecewise.py, powers.py, functions.py): only those are in normal form
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
-MAX_TERMS = 4000
+MAX_TERMS = 2000
+#: Numbers of more bits than this are no use: nobody writes them, rewriting makes them.
+MAX_BITS = 2000
+#: Products of two monomials that one comparison may form, unless it says otherwise.
+STEPS = 400_000
+#: Longer keys are told by a digest of 128 bits, the same on every machine.
+LONG = 96
 
 
 class TooLarge(Exception):
-    """A polynomial grew beyond MAX_TERMS."""
+    """A form grew beyond MAX_TERMS or MAX_BITS, or took more than its budget of steps."""
+
+
+_left: ContextVar[list[int] | None] = ContextVar("steps left", default=None)
+
+
+@contextmanager
+def budget(steps: int = STEPS) -> Iterator[None]:
+    """Within it TooLarge is raised after so many products, or where forms nest too deeply.
+
+    A budget inside another one takes from both.
+    """
+    outer = _left.get()
+    mine = [steps if outer is None else min(steps, outer[0])]
+    before = mine[0]
+    token = _left.set(mine)
+    try:
+        yield
+    except RecursionError:
+        raise TooLarge from None
+    finally:
+        _left.reset(token)
+        if outer is not None:
+            outer[0] -= before - mine[0]
+
+
+_opaque: ContextVar[bool] = ContextVar("functions with kinks stay as they are", default=False)
+
+
+@contextmanager
+def opaque(on: bool = True) -> Iterator[None]:
+    """Within it functions with kinks are not told by others: relu(a) is relu of a, no more.
+
+    What is equal then is equal whatever these functions are, and so are its derivatives,
+    whatever the convention at a kink.
+    """
+    token = _opaque.set(on)
+    try:
+        yield
+    finally:
+        _opaque.reset(token)
+
+
+def is_opaque() -> bool:
+    return _opaque.get()
+
+
+def spend(steps: int = 1) -> None:
+    left = _left.get()
+    if left is not None:
+        left[0] -= steps
+        if left[0] < 0:
+            raise TooLarge
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +98,14 @@ class Atom:
     @cached_property
     def key(self) -> str:
         inner = ";".join(arg.key for arg in self.args)
+        if len(inner) > LONG:
+            inner = "#" + hashlib.blake2b(inner.encode(), digest_size=16).hexdigest()
         return f"{self.kind}:{self.name}({inner})"
+
+    @cached_property
+    def size(self) -> int:
+        """How much is written in it: at least 1, and more than anything inside it."""
+        return 1 + sum(arg.size for arg in self.args)
 
     @cached_property
     def _hash(self) -> int:
@@ -76,6 +144,10 @@ class Poly:
             self._key = "+".join(parts) or "0"
         return self._key
 
+    @property
+    def size(self) -> int:
+        return sum(abs(n) * atom.size for mono in self.terms for atom, n in mono)
+
     def ordered(self) -> list[tuple[Mono, Fraction]]:
         return sorted(self.terms.items(), key=lambda item: mono_key(item[0]))
 
@@ -95,16 +167,23 @@ class Poly:
         return self + other.times(Fraction(-1))
 
     def times(self, number: Fraction) -> Poly:
+        if number.numerator.bit_length() + number.denominator.bit_length() > MAX_BITS:
+            raise TooLarge
         return Poly({m: c * number for m, c in self.terms.items()})
 
     def __mul__(self, other: Poly) -> Poly:
         terms: dict[Mono, Fraction] = {}
         for a, c in self.terms.items():
             for b, d in other.terms.items():
+                spend()
                 for mono, e in Poly.product(a, b).terms.items():
                     terms[mono] = terms.get(mono, Fraction(0)) + c * d * e
                 if len(terms) > MAX_TERMS:
                     raise TooLarge
+        if any(
+            c.numerator.bit_length() + c.denominator.bit_length() > MAX_BITS for c in terms.values()
+        ):
+            raise TooLarge
         return Poly(terms)
 
     @property
@@ -126,6 +205,35 @@ class Poly:
 
 def mono_key(mono: Mono) -> str:
     return ".".join(f"{atom.key}^{n}" for atom, n in mono)
+
+
+def heavier(a: Mono, b: Mono) -> bool:
+    """An order of monomials that products keep: by size, degree, and then by their atoms.
+
+    Of monomials without negative powers there is no endless descent, so that replacing one by
+    lighter ones comes to an end.
+    """
+    mine, theirs = _weight(a), _weight(b)
+    if mine != theirs:
+        return mine > theirs
+    powers, others = dict(a), dict(b)
+    for atom in sorted({*powers, *others}, key=lambda each: each.key):
+        if powers.get(atom, 0) != others.get(atom, 0):
+            return powers.get(atom, 0) > others.get(atom, 0)
+    return False
+
+
+def _weight(mono: Mono) -> tuple[int, int]:
+    return sum(n * atom.size for atom, n in mono), sum(n for _, n in mono)
+
+
+def heaviest(value: Poly) -> Mono:
+    """The monomial that is heavier than all others; of the number 1 if there is no other."""
+    best: Mono = ()
+    for mono in value.terms:
+        if heavier(mono, best):
+            best = mono
+    return best
 
 
 def constant(value: Fraction | int) -> Poly:

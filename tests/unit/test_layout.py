@@ -22,8 +22,8 @@ TEMPLATES = ROOT / "templates"
 #: the import is. `derive` itself holds the public names and loads them when they are used.
 ORDER = """
     errors display scalar
-    polynomial.terms polynomial.piecewise polynomial.powers polynomial.functions polynomial.products
-    polynomial
+    polynomial.terms polynomial.bounds polynomial.squares polynomial.piecewise
+    polynomial.powers polynomial.functions polynomial.products polynomial
     algebra program heads
     language.names language.expression language.declaration language.words language.foreign
     language.reader language.scope language.infer language.constants language.text language.uses
@@ -39,9 +39,11 @@ ORDER = """
     bench.measure tuning
     checkpoint layer_sizes sequence rnn_cell layers weights
     machine verify inspect generate
-    comparison.parameter_map comparison.canonical comparison.constraints comparison.matching
-    comparison.links comparison.equal_numbers comparison.guess comparison.rank comparison.one_way
-    comparison.equal comparison.compare comparison.flow comparison
+    comparison.matrices comparison.tangents comparison.canonical comparison.parameter_map
+    comparison.constraints comparison.same comparison.matching comparison.links
+    comparison.widths comparison.fits comparison.guess comparison.balls comparison.rank
+    comparison.one_way comparison.numbers comparison.check comparison.equal comparison.known
+    comparison.compare comparison.flow comparison
     bench watch fuzz
     commands cli __main__
 """.split()
@@ -72,7 +74,8 @@ HOMES = {
     "hypothesis": {"derive.fuzz"},
     "mpmath": {
         "derive.algebra",
-        "derive.comparison.guess",
+        "derive.comparison.check",
+        "derive.comparison.numbers",
         "derive.language.constants",
         "derive.simplify",
         "derive.verify",

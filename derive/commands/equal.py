@@ -264,7 +264,8 @@ def _distance_lines(given: Distance) -> Iterator[str]:
     close = given.relative < 1e-3
     yield (
         f"{given.target} {'comes close to' if close else 'does not come to'} {given.source}: "
-        f"the best of {given.starts} fits of its parameters to the outputs of one {given.source}"
+        f"the best fit of its parameters to the outputs of one {given.source}, where "
+        f"{given.alike} of the fits end"
     )
     yield (
         f"  {given.output}[t={t}, row={row}, unit={unit}] = {given.got:.6g} instead of "

@@ -74,7 +74,8 @@ class Apart:
 class Check:
     """values, gradients: the first place where they differ, or None.
 
-    error: the largest relative difference in float64 that rounding explains; outside: a place
+    error: the largest relative difference in float64, of numbers of ordinary size, that rounding
+    explains; outside: a place
     where one of the two is a number and the other is none; float64: a place where the two differ
     in float64 though not in exact arithmetic.
     """
@@ -101,10 +102,10 @@ def check(
         here = _point(source, target, given, k, kind, scale)
         plain = work.compare(here, NUMPY, ROUNDING)
         worst = max((found.off for found in plain), default=0.0)
-        if worst <= ROUNDING and k not in SURE:
-            error = max(error, float(worst))
-            continue
-        error = max(error, float(worst)) if worst <= ROUNDING else error
+        if worst <= ROUNDING:
+            error = max(error, float(worst)) if kind != "large" else error
+            if k not in SURE:
+                continue
         exact = []
         for digits in DIGITS:
             with mpmath.workdps(digits):

@@ -32,6 +32,8 @@ from derive.phases import leading_to, reached_from
 from derive.polynomial import Atom, Poly, of
 from derive.program import Map
 
+#: Steps of rewriting for the forms of two cells, and for one line.
+STEPS, OF_LINE = 60_000, 6_000
 #: A line of more terms is compared as a whole, and not written out in others.
 LARGE = 60
 
@@ -77,12 +79,16 @@ def diff(a: Cell, b: Cell) -> Comparison:
     """
     views = View(a), View(b)
     inner: dict[str, str] = {}
-    try:
-        forms = canonical.canonical(a.step), canonical.canonical(b.step)
-        renamed = _renamed(a, b, forms)
-        inner = _same_arrays(forms)
-    except polynomial.TooLarge:
-        renamed = {}  # then an intermediate of another name is one more change
+    renamed: dict[str, str] = {}  # without forms an intermediate of another name is a change
+    for opaque in (False, True):
+        try:
+            with polynomial.budget(STEPS), polynomial.opaque(opaque):
+                forms = canonical.canonical(a.step), canonical.canonical(b.step)
+                renamed = _renamed(a, b, forms)
+                inner = _same_arrays(forms)
+            break
+        except polynomial.TooLarge:
+            continue
     arrays = tuple(_arrays(a, b))
     nexts = {n for cell in (a, b) for n in cell.step.next_states}
     equations = tuple(_lines(_equations(views[0]), _equations(views[1]), renamed, nexts))
@@ -224,10 +230,14 @@ def _canonical(lines: Lines, renamed: Mapping[str, str], common: set[str]) -> di
     result = {}
     for name, (value, _) in lines.items():
         own = renamed.get(name, name)
-        try:
-            form = _form(value, renamed, known)
-        except polynomial.TooLarge:
-            form = of(Atom("function", str(value)))
+        form = of(Atom("function", str(value)))
+        for opaque in (False, True):
+            try:
+                with polynomial.budget(OF_LINE), polynomial.opaque(opaque):
+                    form = _form(value, renamed, known)
+                break
+            except polynomial.TooLarge:
+                continue
         if own in common:
             result[own] = form.key
         elif len(form.terms) > LARGE:

@@ -32,7 +32,7 @@ from derive.comparison import guess
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.check import Apart, Check, check
 from derive.comparison.constraints import only_params
-from derive.comparison.fits import APART, Distance, nearest
+from derive.comparison.fits import NEAR, Distance, nearest
 from derive.comparison.one_way import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
 from derive.comparison.rank import Rank, excludes
@@ -206,28 +206,33 @@ class Comparing:
             return ""
         rank = excludes(source, target)
         fits = nearest(source, target)
+        best = fits.best
         self.done(f"fits of {target.name} to {source.name}")
-        if rank is None and fits and fits[-1].relative < guess.NEAR:
-            meaning = guess.meaning(source, target, fits[-1])
+        if rank is None and not fits.evidence and best is not None and best.relative < NEAR:
+            meaning = guess.meaning(source, target, best)
             if meaning is not None:
                 self.take(k, proved(self.pair(k), meaning))
                 if self.maps[k] is not None:
                     return ""
-        if fits:
-            self.distances.append(fits[-1])
+        if best is not None:
+            self.distances.append(best)
         if rank is not None:
             self.ranks.append(rank)
             return "proved"
-        if not fits or fits[-1].relative < APART:
-            self.notes.append(f"{target.name} may compute {source.name}: a fit came close")
-            return ""
-        if _hidden(self.sides[1 - k]):
+        if fits.evidence and _hidden(self.sides[1 - k]):
             self.notes.append(
                 f"fits of {target.name} are no evidence: a parameter stands inside a function by "
                 "itself, where a fit may miss it"
             )
-            return ""
-        return "evidence"
+        elif fits.incapable:
+            self.notes.append(
+                f"fits of {target.name} are no evidence: they do not find back to its own parameters"
+            )
+        elif not fits.evidence:
+            self.notes.append(f"{target.name} may compute {source.name}: a fit came close")
+        else:
+            return "evidence"
+        return ""
 
     def by_numbers(self, excluded: list[str]) -> Verdict:
         found = [made for made in self.maps if made is not None]

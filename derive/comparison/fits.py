@@ -16,7 +16,8 @@ fixed, so the result does not depend on the machine.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,16 +28,21 @@ from derive.comparison.widths import lengths, paired, shape_of
 from derive.program import Layout, Map, Program, Sum
 
 Arrays = dict[str, Any]
+Sizes = Mapping[str, int]
 
 #: Widths of units and inputs, and how many starts: one alone, where least can go wrong; two.
-WIDTHS = ((1, 1, 40), (2, 2, 16))
-ROWS, STEPS, ROUNDS = 12, 4, 60
+WIDTHS = ((1, 1, 32), (2, 2, 6))
+ROWS, STEPS, ROUNDS = 12, 4, 40
 #: Numbers that one run may hold; it bounds the memory.
 LARGEST = 3_000_000
 DONE, STEP = 1e-10, 1e-6
 TRIALS = 6.0 ** np.array([-2, -1, 0, 1, 3, 6])
-#: A fit that stays further away than this, relative to the outputs, is apart.
-APART = 0.02
+#: A fit that stays further away than this, relative to the outputs, is apart; where at least
+#: ALIKE fits from different starts end at the same distance, so is one above LEAST.
+APART, LEAST, ALIKE = 0.02, 1e-4, 3
+#: A fit that is nearer than this may be a map, and is looked at far out. Fits that come this
+#: close to a cell of their own kind are able to, if one start in OFTEN does.
+NEAR, CLOSE, OFTEN = 1e-6, 1e-5, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class Distance:
 
     params: of the source; fitted: the target's, and its initial states; wanted, got: the outputs
     at the place where they differ most. relative: that difference, relative to all outputs.
+    alike: how many fits ended there.
     """
 
     source: str
@@ -57,78 +64,191 @@ class Distance:
     place: tuple[int, ...]
     wanted: float
     got: float
-    starts: int
+    alike: int
     state: Arrays
 
+    @property
+    def apart(self) -> bool:
+        """Whether that is evidence: far away, or less so where several fits end there."""
+        return self.relative >= (APART if self.alike < ALIKE else LEAST)
 
-def nearest(source: Cell, target: Cell) -> list[Distance]:
-    """One for each of WIDTHS that the two can have, up to the first that stays apart."""
-    found: list[Distance] = []
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """best: the fit that tells most. evidence: whether the target then is another function than
+    the source; incapable: whether that it is not is because fits do not even find back to
+    parameters of the target itself."""
+
+    best: Distance | None
+    evidence: bool
+    incapable: bool
+
+
+def nearest(source: Cell, target: Cell) -> Nearest:
+    """Fits at each of WIDTHS, up to the first at which they are evidence.
+
+    They are if fits to two points stay apart at a width at which fits to the target itself, from
+    starts that know nothing, come close; or if all that come close are apart far out.
+    """
+    best, incapable = None, False
     for k, (hidden, inputs, starts) in enumerate(WIDTHS):
         both = lengths(source, target, hidden, inputs, strict=False)
-        if both is not None and not (found and found[-1].relative >= APART):
-            found.append(_nearest(source, target, *both, seed=11 + k, count=starts))
-    return found
+        if both is None:
+            continue
+        fits = [_Fit(source, target, *both, seed=11 + 20 * j + k) for j in (0, 1)]
+        found = fits[0].near(starts)
+        if found.apart and fits[1].near(starts).apart:
+            if capable(target, k):
+                return Nearest(found, True, False)
+            incapable = True
+        elif found.relative < NEAR:
+            away = fits[0].far(found)
+            if away.apart:
+                return Nearest(away, True, False)
+        best = found
+    return Nearest(best, False, incapable)
 
 
-def _nearest(
-    source: Cell,
-    target: Cell,
-    here: Mapping[str, int],
-    there: Mapping[str, int],
-    *,
-    seed: int,
-    count: int,
-) -> Distance:
-    random = np.random.default_rng(seed)
-    params = {n: random.uniform(-1.5, 1.5, shape_of(s, here)) for n, s in source.params.items()}
-    x = {
-        n: random.uniform(-2, 2, (STEPS, ROWS, *shape_of(s, here)))
-        for n, s in source.inputs.items()
-    }
-    pinned = _pinned(source, target)
-    state = {
-        n: random.uniform(-1, 1, (1, ROWS, *shape_of(s, here))) * bool(pinned)
-        for n, s in source.states.items()
-    }
-    given = {n: v[np.newaxis] for n, v in params.items()}
-    outputs = _outputs(source, given, x, state, here)
-    wanted = np.concatenate([v.reshape(-1) for v in outputs.values()])
-    scale = max(float(np.sqrt(np.mean(wanted**2))), 1e-12)
-    shapes = {n: shape_of(s, there) for n, s in target.params.items()}
-    starts = {f"{n} at first": shape_of(s, there) for n, s in target.states.items() if not pinned}
-    free = {**shapes, **starts}
-    mine = paired(target.inputs, x)
+@lru_cache(maxsize=64)
+def capable(cell: Cell, k: int) -> bool:
+    """Whether fits find the way back to parameters of the cell itself, from random starts: if
+    they do not, that they stay away from another cell is no evidence. k: of WIDTHS."""
+    hidden, inputs, starts = WIDTHS[k]
+    both = lengths(cell, cell, hidden, inputs, strict=False)
+    if both is None:
+        return False
+    fit = _Fit(cell, cell, both[0], both[0], seed=31 + k)
+    found = fit.near(starts, named=False)
+    return found.relative < CLOSE and found.alike * OFTEN >= starts
 
-    def run(flat: Any) -> Any:
+
+class _Fit:
+    """One fit of the target's parameters to the source's outputs at one point."""
+
+    def __init__(self, source: Cell, target: Cell, here: Sizes, there: Sizes, seed: int) -> None:
+        self.source, self.target, self.here, self.there = source, target, here, there
+        self.random = np.random.default_rng(seed)
+        self.params = self.draw(source.params, 1.5)
+        self.pinned = _pinned(source, target)
+        shapes = {n: shape_of(s, there) for n, s in target.params.items()}
+        starts = {
+            f"{n} at first": shape_of(s, there) for n, s in target.states.items() if not self.pinned
+        }
+        self.free = {**shapes, **starts}
+
+    def draw(self, group: Mapping[str, Any], scale: float, *front: int) -> Arrays:
+        return {
+            n: self.random.uniform(-scale, scale, (*front, *shape_of(s, self.here)))
+            for n, s in group.items()
+        }
+
+    def near(self, count: int, *, named: bool = True) -> Distance:
+        """The best of `count` fits, at ordinary numbers. named: whether one of them starts at
+        the source's parameters of the same names."""
+        x = self.draw(self.source.inputs, 2.0, STEPS, ROWS)
+        state = self.draw(self.source.states, 1.0 if self.pinned else 0.0, 1, ROWS)
+        wanted = self.wanted(x, state)
+        if not np.isfinite(wanted).all():
+            flat = np.zeros(sum(int(np.prod(s)) for s in self.free.values()))
+            return self.told(x, state, wanted, wanted, flat, 0)
+        starts = _starts(self.random, self.params, self.free, count, named=named)
+        flat, alike = _fit(lambda z: self.run(z, x, state), wanted, starts, first=named)
+        got = self.run(flat[np.newaxis], x, state)[0]
+        return self.told(x, state, wanted, got, flat, alike)
+
+    def far(self, fit: Distance) -> Distance:
+        """The fitted parameters at zeros, integers and large numbers, What parameters
+        change that are off by as much as the fit leaves open is taken off the difference."""
+        flat = np.concatenate([np.ravel(fit.fitted[n]) for n in self.free] or [np.zeros(0)])
+        sizes = 10.0 ** np.arange(ROWS)[:, np.newaxis]
+        x = self.draw(self.source.inputs, 1.0, STEPS, ROWS)
+        x = {n: np.round(v * sizes, 0 if k else 3) for k, (n, v) in enumerate(x.items())}
+        for value in x.values():
+            value[0] = np.round(value[0])
+            value[:, -1] = 0.0
+        state = {n: v[np.newaxis] for n, v in fit.state.items()}
+        state = {n: np.round(v) for n, v in state.items()}
+        for value in state.values():
+            value[:, -1] = 0.0
+        wanted = self.wanted(x, state)
+        near = flat + self.unsure(flat, fit)
+        got = self.run(np.concatenate([flat[np.newaxis], near]), x, state)
+        with np.errstate(all="ignore"):
+            unsure = np.abs(got[1:] - got[0]).sum(axis=0)
+            gap = np.abs(got[0] - wanted) - 3 * unsure
+            off = gap / (1e-3 + np.abs(wanted) + np.abs(got[0]))
+        off[~np.isfinite(off)] = 0.0
+        at = int(np.argmax(off))
+        told = self.told(x, state, wanted, got[0], flat, fit.alike, at)
+        return replace(told, relative=max(0.0, float(off[at])))
+
+    def unsure(self, flat: Any, fit: Distance) -> Any:
+        """[n, numbers]: how far the fitted numbers may be off, along each singular direction of
+        the Jacobian: the less it tells of a direction, the further, up to 1."""
+        state = {n: v[np.newaxis] for n, v in fit.state.items()}
+        plain = self.run(flat[np.newaxis], fit.inputs, state)[0]
+        wanted = self.wanted(fit.inputs, state)
+        moved = self.run(flat + STEP * np.eye(flat.size), fit.inputs, state)
+        slope = (moved - plain) / STEP
+        if not flat.size or not np.isfinite(slope).all():
+            return np.zeros((1, flat.size))
+        directions, values, _ = np.linalg.svd(slope)
+        values = np.concatenate([values, np.zeros(flat.size - len(values))])
+        rest = 10 * float(np.linalg.norm(plain - wanted)) + 1e-12 * (1 + np.linalg.norm(wanted))
+        off = np.minimum(1.0, rest / np.maximum(values, 1e-300))
+        return directions.T * off[:, np.newaxis]
+
+    def wanted(self, x: Arrays, state: Arrays) -> Any:
+        given = {n: v[np.newaxis] for n, v in self.params.items()}
+        with np.errstate(all="ignore"):
+            outputs = _outputs(self.source, given, x, state, self.here)
+        self.shapes = {k: v.shape[1:] for k, v in outputs.items()}
+        return np.concatenate([v.reshape(-1) for v in outputs.values()])
+
+    def run(self, flat: Any, x: Arrays, state: Arrays) -> Any:
         """[n, numbers of the target] -> [n, outputs]"""
-        values = _unpacked(flat, free)
+        values = _unpacked(flat, self.free)
         first = {
-            n: state[pinned[n]]
-            if pinned
+            n: state[self.pinned[n]]
+            if self.pinned
             else np.broadcast_to(
-                values[f"{n} at first"][:, np.newaxis], (len(flat), ROWS, *shape_of(s, there))
+                values[f"{n} at first"][:, np.newaxis], (len(flat), ROWS, *shape_of(s, self.there))
             )
-            for n, s in target.states.items()
+            for n, s in self.target.states.items()
         }
         with np.errstate(all="ignore"):
-            out = _outputs(target, values, mine, first, there)
+            out = _outputs(self.target, values, paired(self.target.inputs, x), first, self.there)
         return np.concatenate([v.reshape(len(flat), -1) for v in out.values()], axis=1)
 
-    if not np.isfinite(wanted).all():
-        flat, best = np.zeros(sum(int(np.prod(s)) for s in free.values())), 0.0
-        got = wanted
-    else:
-        flat = _fit(run, wanted, _starts(random, params, free, count))
-        got = run(flat[np.newaxis])[0]
-        best = float(np.abs(got - wanted).max()) / scale
-    at = int(np.argmax(np.abs(got - wanted)))
-    key, place = _where(at, {k: v.shape[1:] for k, v in outputs.items()})
-    name = dict(zip(source.step.outputs, source.outputs, strict=True))[key]
-    return Distance(
-        source.name, target.name, best, params, _unpacked(flat, free), x, name, place,
-        float(wanted[at]), float(got[at]), count, {n: v[0] for n, v in state.items()},
-    )  # fmt: skip
+    def told(
+        self,
+        x: Arrays,
+        state: Arrays,
+        wanted: Any,
+        got: Any,
+        flat: Any,
+        alike: int,
+        at: int | None = None,
+    ) -> Distance:
+        gap = np.abs(got - wanted)
+        at = int(np.argmax(gap)) if at is None else at
+        scale = max(float(np.sqrt(np.mean(wanted**2))), 1e-12)
+        key, place = _where(at, self.shapes)
+        name = dict(zip(self.source.step.outputs, self.source.outputs, strict=True))[key]
+        return Distance(
+            self.source.name,
+            self.target.name,
+            float(gap[at]) / scale,
+            self.params,
+            _unpacked(flat, self.free),
+            x,
+            name,
+            place,
+            float(wanted[at]),
+            float(got[at]),
+            alike,
+            {n: v[0] for n, v in state.items()},
+        )
 
 
 def _pinned(source: Cell, target: Cell) -> dict[str, str]:
@@ -143,7 +263,9 @@ def _pinned(source: Cell, target: Cell) -> dict[str, str]:
     return found if whole else {}
 
 
-def _starts(random: Any, params: Arrays, free: Mapping[str, Any], count: int) -> Any:
+def _starts(
+    random: Any, params: Arrays, free: Mapping[str, Any], count: int, *, named: bool
+) -> Any:
     rows = []
     for k in range(count):
         values = {}
@@ -152,9 +274,9 @@ def _starts(random: Any, params: Arrays, free: Mapping[str, Any], count: int) ->
             value = random.uniform(-1.5, 1.5, shape) * size
             if name.endswith(" at first"):
                 value = np.zeros(shape)
-            elif k == 0 and name in params and params[name].shape == shape:
+            elif named and k == 0 and name in params and params[name].shape == shape:
                 value = params[name]
-            elif k < count // 2:
+            elif named and k < count // 2:
                 alike = [n for n, v in params.items() if v.shape == shape]
                 if alike:
                     value = params[random.choice(alike)] * random.choice([1, -1])
@@ -182,8 +304,9 @@ def _where(at: int, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, tuple[i
     raise AssertionError
 
 
-def _fit(run: Any, wanted: Any, starts: Any) -> Any:
-    """Levenberg and Marquardt's method from all starts at once; the best end."""
+def _fit(run: Any, wanted: Any, starts: Any, *, first: bool) -> tuple[Any, int]:
+    """Levenberg and Marquardt's method from all starts at once: the best end, and how many others
+    are as near."""
     flat = starts.copy()
     count, size = flat.shape
     residual = run(flat) - wanted
@@ -192,7 +315,8 @@ def _fit(run: Any, wanted: Any, starts: Any) -> Any:
     alive = np.isfinite(error)
     group = max(1, LARGEST // max(1, size * wanted.size))
     for _ in range(ROUNDS):
-        if not size or not alive.any() or error.min() < DONE**2:
+        alive &= error > DONE**2
+        if not size or not alive.any() or (first and error.min() < DONE**2):
             break
         for some in np.array_split(np.flatnonzero(alive), -(-int(alive.sum()) // group)):
             moved = flat[some][:, np.newaxis] + STEP * np.eye(size)
@@ -222,7 +346,8 @@ def _fit(run: Any, wanted: Any, starts: Any) -> Any:
             at = row[better], best[better]
             flat[kept], residual[kept], error[kept] = trials[at], ends[at], errors[at]
             damping[kept] = np.maximum(scales[at], 1e-14)
-    return flat[int(np.argmin(error))]
+    best = float(error.min())
+    return flat[int(np.argmin(error))], int((error <= max(best * 1.02, CLOSE**2)).sum())
 
 
 def _mean(residual: Any) -> Any:

@@ -18,8 +18,6 @@ from derive.comparison.canonical import Meaning
 from derive.comparison.constraints import Known, known, matrix_of, vector_of
 from derive.comparison.fits import Distance
 
-#: A fit that is nearer than this, relative to the outputs, may be a map.
-NEAR = 1e-6
 #: How far a number of the map may be from a fraction with a denominator up to LARGEST.
 OFF, LARGEST = 1e-4, 12
 

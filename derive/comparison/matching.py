@@ -193,7 +193,7 @@ class Search:
         chosen = _multiplying(self.pairs(self.b.form))
         options: list[list[tuple[str, int | None]]] = []
         for name in sorted(chosen)[:4]:
-            shape = table[name].shape
+            shape = tuple(self.sizes.get(str(d), d) for d in table[name].shape)
             values = (1, 0) if len(shape) == 1 or shape[0] == shape[1] else (0,)
             options.append([(name, None), *((name, value) for value in values)])
         for combination in islice(product(*options), 1, MAX_SETTINGS):

@@ -141,9 +141,9 @@ def test_a_tied_cell_is_a_sub_case(pair: tuple[str, str]) -> None:
     verdict = equal(*map(cell, pair))
     assert verdict.status == "sub-case" and not verdict
     assert verdict.forward is not None and SUB_CASES[pair] in verdict.forward.lines()
-    assert verdict.backward is None and verdict.distances[0].relative > 0.01
+    assert verdict.backward is None and verdict.distances[0].relative > 1e-4
     (rank,) = verdict.ranks
-    assert verdict.proved and rank.source_rank > rank.target_rank and rank.smallest > 1e-9
+    assert verdict.proved and rank.source_rank > rank.target_rank and rank.residual < 1e-3
 
 
 FALSE = [
@@ -172,13 +172,10 @@ def test_more_dimensions_than_the_other_has_are_a_proof() -> None:
     from derive.comparison.rank import excludes
 
     lstm, gru = cells.lstm(), cells.gru()
-    there, back = excludes(lstm, gru), excludes(gru, lstm)
-    assert there is not None and (there.source_rank, there.target_rank) == (72, 57)
-    # In one step the gates of either see x alone: that is where the GRU has more.
-    assert back is not None and back.steps == 1 and back.source_rank == 30
-    assert excludes(cells.cifg(), lstm) is None
-    counted = excludes(cells.rnn(activation="relu"), cell("by_mean"))
-    assert counted is not None and counted.counted
+    there = excludes(lstm, gru)
+    # Of two units and two inputs: one direction more than the GRU has parameters.
+    assert there is not None and (there.source_rank, there.target_rank) == (37, 36)
+    assert excludes(gru, lstm) is None and excludes(cells.cifg(), lstm) is None
 
 
 def test_a_state_may_be_the_others_scaled_shifted_or_negated() -> None:
@@ -197,23 +194,25 @@ def test_a_state_may_be_the_others_scaled_shifted_or_negated() -> None:
 
 def test_stopped_gradients_are_a_difference_though_the_values_are_none() -> None:
     verdict = equal(cell("state_1"), cell("stopped"))
-    assert verdict.status == "not equal" and verdict.proved and "gradients" in verdict.notes[0]
+    assert verdict.status == "equal in values" and verdict.proved
+    assert verdict.point is not None and verdict.point.what.startswith("gradient of")
 
 
 def test_states_are_not_zero_where_zero_would_hide_the_difference() -> None:
     assert equal(cell("by_mean"), cell("by_sum")).status == "not equal"
 
 
-def test_a_map_may_be_read_off_a_fit_and_then_says_so() -> None:
+def test_a_map_may_be_read_off_a_fit_and_is_then_proved() -> None:
     verdict = equal(cell("twice"), cell("doubled"))
-    assert verdict.status == "equal" and not verdict.proved
-    assert verdict.forward is not None and verdict.forward.digits >= 40
+    assert verdict.status == "equal" and verdict.proved
+    assert verdict.forward is not None and "U = U" in verdict.forward.lines()
 
 
 def test_the_numbers_of_a_counter_example_can_be_reproduced() -> None:
     a, b = cell("star"), cell("star_code")
     (found, _) = equal(a, b).distances
-    for one, params, value in ((a, found.params, found.wanted), (b, found.fitted, found.got)):
+    fitted = {name: found.fitted[name] for name in b.params}
+    for one, params, value in ((a, found.params, found.wanted), (b, fitted, found.got)):
         kernel = derive.compile(one, target="numpy", dtype="float64")
         run = kernel.forward(params, found.inputs, found.state)
         assert run.outputs[found.output][found.place] == pytest.approx(value, rel=1e-12)
@@ -229,8 +228,9 @@ def test_cells_of_different_inputs_or_outputs_are_different() -> None:
 
 def test_a_search_that_was_not_finished_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("derive.comparison.matching.MAX_NODES", 2)
-    verdict = equal(cell("star"), cell("star_code"))
-    assert verdict.status == "undecided" and "not every way" in verdict.notes[0]
+    turned = cells.nas().vary(rename={f"W_{k}": f"W_{(k + 1) % 8}" for k in range(8)})
+    verdict = equal(cells.nas(), turned)
+    assert verdict.status == "undecided" and any("not every way" in n for n in verdict.notes)
 
 
 def test_a_product_of_two_unknown_matrices_is_not_guessed() -> None:
@@ -241,20 +241,20 @@ def test_a_product_of_two_unknown_matrices_is_not_guessed() -> None:
 
 def test_a_form_that_grows_beyond_use_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("derive.polynomial.terms.MAX_TERMS", 2)
-    verdict = equal(cell("star"), cell("star_code"))
-    assert verdict.status == "undecided" and "too large" in verdict.notes[0]
+    verdict = equal(cell("leaky"), cell("leaky_2"))
+    assert verdict.status == "undecided" and any("too large" in note for note in verdict.notes)
 
 
 def test_a_wrong_map_is_caught_by_numbers() -> None:
     from dataclasses import replace
 
-    from derive.comparison.equal_numbers import confirm
+    from derive.comparison.check import check
 
     a, b = cells.gru(), cells.gru(keeps="candidate")
     right = equal(a, b).forward
-    assert right is not None
-    wrong = replace(right, params={**right.params, "W_z": right.params["W_r"]})
-    assert confirm(a, b, wrong) > 0.01
+    assert right is not None and check(a, b, right).holds
+    wrong = check(a, b, replace(right, params={**right.params, "W_z": right.params["W_r"]}))
+    assert wrong.values is not None and wrong.values.what.startswith("output")
 
 
 def test_every_entry_equals_itself_and_reordered_terms_are_no_difference() -> None:
@@ -408,10 +408,11 @@ def test_the_command_writes_json(capsys, tmp_path) -> None:
     assert cli.status(["equal", "janet", "ugrnn", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     example = found["counter_examples"][0]
-    assert np.shape(example["params"]["W_f"]) == (3, 2) and example["relative"] > 0.01
+    assert np.shape(example["params"]["W_f"]) == (1, 1) and example["relative"] > 0.01
 
 
 def test_undecided_has_a_status_of_its_own(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("derive.comparison.matching.MAX_NODES", 2)
-    assert cli.status(["equal", "janet", "ugrnn"]) == 3
+    for name in ("searched", "proved"):
+        monkeypatch.setattr(f"derive.comparison.equal.{name}", lambda *_: None)
+    assert cli.status(["equal", "janet", "janet"]) == 3
     assert capsys.readouterr().out.startswith("undecided:")

@@ -133,7 +133,7 @@ def _bounded(name: str, slope: float) -> Callable[[Any], Ball]:
 
 
 #: Functions whose usual formula subtracts, so that they may be off by more than their own size.
-_INNER = frozenset("sin cos gelu hard_sigmoid softplus logsigmoid elu selu".split())
+_INNER = frozenset("sin cos gelu gelu_slope silu_slope hard_sigmoid softplus logsigmoid elu selu".split())
 
 
 def _growing(name: str, slope: Callable[[Any, Any], Any]) -> Callable[[Any], Ball]:
@@ -205,6 +205,7 @@ _SLOPES: Mapping[str, float] = {
     "sigmoid": 0.25, "tanh": 1, "relu": 1, "sin": 1, "cos": 1, "erf": 2 / math.sqrt(math.pi) + 1e-9,
     "abs": 1, "softplus": 1, "logsigmoid": 1, "softsign": 1, "elu": 1, "leaky_relu": 1,
     "selu": 1.76, "gelu": 1.13, "silu": 1.1, "hard_sigmoid": 1 / 6 + 1e-9, "hard_tanh": 1,
+    "gaussian": 0.607, "gelu_slope": 0.8, "silu_slope": 0.501,
 }  # fmt: skip
 
 BALLS = Algebra(

@@ -80,7 +80,7 @@ def _atom(atom: Atom, arrays: Arrays, sizes: Mapping[str, int], algebra: Algebra
         inner = np.broadcast_to(args[0], (matrix.shape[1],)) if np.ndim(args[0]) < 2 else args[0]
         return algebra.matmul(inner, matrix.T)
     if atom.kind == "sum":
-        return algebra.sum(args[0], axis=-1)[..., np.newaxis]
+        return algebra.sum(args[0], axis=-1)
     if atom.kind == "exp":
         return algebra.functions["exp"](args[0])
     if atom.kind == "power":
@@ -128,7 +128,7 @@ def _gated(d: Any, p: Any) -> Any:
 
 
 def _sum(value: Any, axis: int) -> Any:
-    return np.asarray(value.sum(axis=axis), dtype=object)
+    return value.sum(axis=axis, keepdims=True)
 
 
 TOLERANT = replace(

@@ -101,6 +101,8 @@ FORMS: Mapping[str, Callable[..., Poly]] = {
     "clip": _clip,
     "silu": lambda a: a * sigmoid(a),
     "gelu": lambda a: (a * (ONE + basic("erf", a.times(_ROOT_HALF)))).times(HALF),
+    "gaussian": lambda a: exp((a * a).times(-HALF)),
+    "silu_slope": lambda a: sigmoid(a) * (ONE + a * (ONE - sigmoid(a))),
     "relu": lambda a: chosen(a, a, ZERO),
     "leaky_relu": lambda a: chosen(a, a, a.times(Fraction(1, 100))),
     "abs": lambda a: chosen(a, a, a.times(Fraction(-1))),

@@ -28,25 +28,19 @@ def _pair(one: str, other: str) -> tuple[str, str]:
 #: Equal, values and gradients.
 EQUAL = {
     # scales and biases that are absorbed
-    "a scale of rows": _pair(
-        RNN, X + "param s: H\nh' = tanh(s * (V @ x + b2 + A @ h))\n"
+    "a scale of rows": _pair(RNN, X + "param s: H\nh' = tanh(s * (V @ x + b2 + A @ h))\n"),
+    "a scalar scale": _pair(RNN, X + "param s: 1\nh' = tanh(s * (V @ x + b2) + A @ h)\n"),
+    "two square matrices": _pair(
+        RNN, X + "param A: H x H, B: H x H\nh' = tanh(W @ x + A @ (B @ h) + b)\n"
     ),
-    "a scalar scale": _pair(
-        RNN, X + "param s: 1\nh' = tanh(s * (V @ x + b2) + A @ h)\n"
-    ),
-    "two square matrices": _pair(RNN, X + "param A: H x H, B: H x H\nh' = tanh(W @ x + A @ (B @ h) + b)\n"),
     "numbers inside a product": _pair(
         X.replace("H", "I") + "h' = tanh(W @ x + U @ h)\n",
         X.replace("H", "I") + "h' = tanh(A @ (2 * x) - B @ (h / 2))\n",
     ),
-    "a bias before the product": _pair(
-        RNN, X + "param c: H\nh' = tanh(W @ x + U @ (h + c) + b)\n"
-    ),
+    "a bias before the product": _pair(RNN, X + "param c: H\nh' = tanh(W @ x + U @ (h + c) + b)\n"),
     "two biases": _pair(RNN, X + "h' = tanh(W @ x + p - q + U @ h)\n"),
     "a shifted bias": _pair(RNN, X + "h' = tanh(W @ x + 3 * b - 7 / 2 + U @ h)\n"),
-    "transposed and negated": _pair(
-        RNN, X + "param W: I x H\nh' = -tanh(W.T @ x + U.T @ h - b)\n"
-    ),
+    "transposed and negated": _pair(RNN, X + "param W: I x H\nh' = -tanh(W.T @ x + U.T @ h - b)\n"),
     "a diagonal scale of inputs": _pair(
         RNN, X + "param d: I\nh' = tanh(W @ (d * x) + U @ h + b)\n"
     ),
@@ -69,7 +63,8 @@ EQUAL = {
     ),
     "a state times three": _pair(
         "input x: I\nstate s: H\nparam V: O x H\ns' = sin(W @ x + U @ s)\ny = V @ s'\noutput y\n",
-        "input x: I\nstate s: H\nparam V: O x H\ns' = 3 * sin(W @ x + U @ s)\ny = V @ s'\noutput y\n",
+        "input x: I\nstate s: H\nparam V: O x H\ns' = 3 * sin(W @ x + U @ s)\n"
+        "y = V @ s'\noutput y\n",
     ),
     "three states in another order, with signs": _pair(
         THREE + "p' = tanh(A @ x + q)\nq' = tanh(B @ x + r)\nr' = tanh(C @ x + p)\n"
@@ -79,8 +74,13 @@ EQUAL = {
     ),
     "states by other names": _pair(
         LSTM + TAIL,
-        (LSTM + TAIL).replace("h", "%").replace("c", "h").replace("%", "c")
-        .replace("tanc", "tanh").replace("sigmoid", "sigmoid") + "output c'\n",
+        (LSTM + TAIL)
+        .replace("h", "%")
+        .replace("c", "h")
+        .replace("%", "c")
+        .replace("tanc", "tanh")
+        .replace("sigmoid", "sigmoid")
+        + "output c'\n",
     ),
     "a state that repeats another": _pair(
         "input x: I\nstate h: H\nh' = tanh(W @ x + U @ h)\n",
@@ -94,10 +94,12 @@ EQUAL = {
         X + "h' = maximum(sigmoid(W @ x + U @ h), -1 / 2)\n", X + "h' = sigmoid(W @ x + U @ h)\n"
     ),
     "a double angle": _pair(
-        X + "a = W @ x + U @ h\nh' = sin(2 * a)\n", X + "b = V @ x + R @ h\nh' = 2 * sin(b) * cos(b)\n"
+        X + "a = W @ x + U @ h\nh' = sin(2 * a)\n",
+        X + "b = V @ x + R @ h\nh' = 2 * sin(b) * cos(b)\n",
     ),
     "half angles": _pair(
-        X + "a = W @ x + U @ h\nh' = cos(a)\n", X + "b = V @ x + R @ h\nh' = 1 - 2 * sin(b / 2) ** 2\n"
+        X + "a = W @ x + U @ h\nh' = cos(a)\n",
+        X + "b = V @ x + R @ h\nh' = 1 - 2 * sin(b / 2) ** 2\n",
     ),
     "a sum of angles": _pair(
         X + "h' = sin(W @ x + U @ h)\n",
@@ -111,9 +113,7 @@ EQUAL = {
         X + "h' = tanh(W @ x + U @ h)\n",
         X + "t = tanh(V @ x + R @ h)\nh' = 2 * t / (1 + t * t)\n",
     ),
-    "tanh by sigmoids": _pair(
-        RNN, X + "a = V @ x + R @ h + d\nh' = sigmoid(a) - sigmoid(-a)\n"
-    ),
+    "tanh by sigmoids": _pair(RNN, X + "a = V @ x + R @ h + d\nh' = sigmoid(a) - sigmoid(-a)\n"),
     "tanh by exponentials": _pair(
         RNN, X + "a = V @ x + R @ h + d\nh' = (exp(a) - exp(-a)) / (exp(a) + exp(-a))\n"
     ),
@@ -153,27 +153,36 @@ EQUAL = {
     ),
     "all gates renamed in a circle": _pair(
         LSTM + TAIL,
-        LSTM.replace("_i", "_1").replace("_f", "_i").replace("_g", "_f").replace("_o", "_g")
-        .replace("_1", "_o") + TAIL,
+        LSTM.replace("_i", "_1")
+        .replace("_f", "_i")
+        .replace("_g", "_f")
+        .replace("_o", "_g")
+        .replace("_1", "_o")
+        + TAIL,
     ),
     "gates by tanh": _pair(
         LSTM + TAIL,
-        LSTM.replace("i = sigmoid(W_i @ x + U_i @ h + b_i)", "i = (1 + tanh(W_i @ x + U_i @ h + b_i)) / 2")
+        LSTM.replace(
+            "i = sigmoid(W_i @ x + U_i @ h + b_i)", "i = (1 + tanh(W_i @ x + U_i @ h + b_i)) / 2"
+        )
         + TAIL,
     ),
     "a candidate by a sigmoid": _pair(
-        LSTM + TAIL, LSTM.replace("tanh(W_g @ x + U_g @ h + b_g)", "2 * sigmoid(W_g @ x + U_g @ h + b_g) - 1")
+        LSTM + TAIL,
+        LSTM.replace("tanh(W_g @ x + U_g @ h + b_g)", "2 * sigmoid(W_g @ x + U_g @ h + b_g) - 1")
         + TAIL,
     ),
     "low rank with signs": _pair(
         X + "param A: H x R, B: R x H\nh' = tanh(W @ x + A @ (B @ h))\n",
         X + "param C: H x K, D: K x H\nh' = tanh(W @ x - C @ (D @ h))\n",
     ),
-}  # fmt: skip
+}
 
 #: Equal in values; gradients differ somewhere, or one of the two is no number.
 VALUES = {
-    "relu and maximum": _pair(X + "h' = relu(W @ x + U @ h)\n", X + "h' = maximum(W @ x + U @ h, 0)\n"),
+    "relu and maximum": _pair(
+        X + "h' = relu(W @ x + U @ h)\n", X + "h' = maximum(W @ x + U @ h, 0)\n"
+    ),
     "abs and where": _pair(
         X + "h' = abs(W @ x + U @ h)\n", X + "a = W @ x + U @ h\nh' = where(a > 0, a, -a)\n"
     ),
@@ -181,7 +190,8 @@ VALUES = {
         X + "h' = relu(W @ x + U @ h)\n", X + "a = W @ x + U @ h\nh' = (a + abs(a)) / 2\n"
     ),
     "hard_sigmoid and clip": _pair(
-        X + "h' = hard_sigmoid(W @ x + U @ h)\n", X + "h' = clip((W @ x + U @ h) / 6 + 1 / 2, 0, 1)\n"
+        X + "h' = hard_sigmoid(W @ x + U @ h)\n",
+        X + "h' = clip((W @ x + U @ h) / 6 + 1 / 2, 0, 1)\n",
     ),
     "a root of a square": _pair(
         X + "a = W @ x + U @ h\nh' = sqrt(a * a)\n", X + "h' = abs(W @ x + U @ h)\n"
@@ -194,7 +204,7 @@ VALUES = {
         X + "d = W @ x\nq = 1 / d\nh' = tanh(U @ h) * (d * q)\n",
         X + "h' = tanh(U @ h)\nparam W: H x I\n",
     ),
-}  # fmt: skip
+}
 
 #: Not equal, though it seems so: sub-cases, other functions, other widths.
 DIFFERENT = {
@@ -207,8 +217,10 @@ DIFFERENT = {
         "c' = tanh(W @ x + B @ h)\nh' = tanh(A @ c' + U @ c)\nparam U: H x K\n",
     ),
     "a square projection": _pair(
-        "input x: I\nstate h: H, c: H\nparam P: H x H\nc' = sigmoid(V @ h) * c + W @ x\nh' = P @ tanh(c')\n",
-        "input x: I\nstate h: Q, c: H\nparam P: Q x H\nc' = sigmoid(V @ h) * c + W @ x\nh' = P @ tanh(c')\n",
+        "input x: I\nstate h: H, c: H\nparam P: H x H\nc' = sigmoid(V @ h) * c + W @ x\n"
+        "h' = P @ tanh(c')\n",
+        "input x: I\nstate h: Q, c: H\nparam P: Q x H\nc' = sigmoid(V @ h) * c + W @ x\n"
+        "h' = P @ tanh(c')\n",
     ),
     "low rank and full": _pair(
         X + "h' = tanh(W @ x + U @ h)\n",
@@ -229,7 +241,9 @@ DIFFERENT = {
         X + "z = sigmoid(V @ x + d)\nh' = z * h + tanh(W @ x + b)\n",
     ),
     # evidence that is none
-    "sum over two and mean": _pair(X + "h' = tanh(W @ h + sum(x) / 2)\n", X + "h' = tanh(W @ h + mean(x))\n"),
+    "sum over two and mean": _pair(
+        X + "h' = tanh(W @ h + sum(x) / 2)\n", X + "h' = tanh(W @ h + mean(x))\n"
+    ),
     "sum over three and mean of units": _pair(
         X + "h' = tanh(W @ x + sum(h) / 3)\n", X + "h' = tanh(W @ x + mean(h))\n"
     ),
@@ -238,11 +252,10 @@ DIFFERENT = {
     ),
     "a late step": _pair(RNN, X + "a = W @ x + U @ h + b\nh' = tanh(a) + where(a > 100, 1, 0)\n"),
     "a single point": _pair(RNN, X + "a = W @ x + U @ h + b\nh' = where(a == 1 / 3, 0, tanh(a))\n"),
-    "a clip far out": _pair(
-        X + "h' = W @ x + U @ h\n", X + "h' = clip(W @ x + U @ h, -50, 50)\n"
-    ),
+    "a clip far out": _pair(X + "h' = W @ x + U @ h\n", X + "h' = clip(W @ x + U @ h, -50, 50)\n"),
     "a tiny term": _pair(
-        X + "h' = sin(W @ x + U @ h)\n", X + "a = W @ x + U @ h\nh' = sin(a) + a * a / 100000000000\n"
+        X + "h' = sin(W @ x + U @ h)\n",
+        X + "a = W @ x + U @ h\nh' = sin(a) + a * a / 100000000000\n",
     ),
     "nearly the same constant": _pair(
         X + "h' = 0.3333333333333 * h + tanh(W @ x)\n", X + "h' = h / 3 + tanh(W @ x)\n"
@@ -255,11 +268,16 @@ DIFFERENT = {
     ),
     # other functions
     "old and new c": _pair(LSTM + TAIL, LSTM + "c' = f * c + i * g\nh' = o * tanh(c)\n"),
-    "the forget gate outside": _pair(LSTM + TAIL, LSTM + "c' = f * (c + i * g)\nh' = o * tanh(c')\n"),
+    "the forget gate outside": _pair(
+        LSTM + TAIL, LSTM + "c' = f * (c + i * g)\nh' = o * tanh(c')\n"
+    ),
     "c without tanh": _pair(LSTM + TAIL, LSTM + "c' = f * c + i * g\nh' = o * c'\n"),
     "coupled gates": _pair(
-        LSTM + TAIL, LSTM.replace("i = sigmoid(W_i @ x + U_i @ h + b_i)\n", "").replace(
-            "g = tanh", "i = 1 - f\ng = tanh") + TAIL,
+        LSTM + TAIL,
+        LSTM.replace("i = sigmoid(W_i @ x + U_i @ h + b_i)\n", "").replace(
+            "g = tanh", "i = 1 - f\ng = tanh"
+        )
+        + TAIL,
     ),
     "a reset after the product": _pair(
         X + "r = sigmoid(V @ x + R @ h)\nh' = tanh(W @ x + U @ (r * h))\n",
@@ -268,25 +286,36 @@ DIFFERENT = {
     "twice tanh": _pair(RNN, X + "h' = 2 * tanh(W @ x + U @ h + b)\n"),
     "softsign": _pair(RNN, X + "h' = softsign(W @ x + U @ h + b)\n"),
     "relu and softplus": _pair(
-        X + "h' = tanh(relu(W @ x + U @ h))\n", X + "h' = tanh(softplus(20 * (W @ x + U @ h)) / 20)\n"
+        X + "h' = tanh(relu(W @ x + U @ h))\n",
+        X + "h' = tanh(softplus(20 * (W @ x + U @ h)) / 20)\n",
     ),
     "leaky at another slope": _pair(
-        X + "h' = tanh(leaky_relu(W @ x + U @ h))\n", X + "h' = tanh(maximum(W @ x + U @ h, (W @ x + U @ h) / 99))\n"
+        X + "h' = tanh(leaky_relu(W @ x + U @ h))\n",
+        X + "h' = tanh(maximum(W @ x + U @ h, (W @ x + U @ h) / 99))\n",
     ),
     "less and less or equal": _pair(
         X + "a = W @ x + U @ h\nh' = where(a < 0, 1, 0) + tanh(a)\n",
         X + "a = W @ x + U @ h\nh' = where(a <= 0, 1, 0) + tanh(a)\n",
     ),
-    "sign squared": _pair(X + "a = W @ x + U @ h\nh' = sign(a) ** 2 * tanh(V @ x)\n", X + "h' = tanh(V @ x)\nparam W: H x I, U: H x H\n"),
+    "sign squared": _pair(
+        X + "a = W @ x + U @ h\nh' = sign(a) ** 2 * tanh(V @ x)\n",
+        X + "h' = tanh(V @ x)\nparam W: H x I, U: H x H\n",
+    ),
     "a root of a square without abs": _pair(
         X + "a = W @ x + U @ h\nh' = sin(sqrt(a * a))\n", X + "h' = sin(W @ x + U @ h)\n"
     ),
-    "floor and the number": _pair(X + "h' = floor(W @ x + U @ h)\n", X + "h' = W @ x + U @ h - 1 / 2\n"),
-    "gelu and silu": _pair(X + "h' = gelu(W @ x + U @ h)\n", X + "h' = silu(1.702 * (W @ x + U @ h)) / 1.702\n"),
+    "floor and the number": _pair(
+        X + "h' = floor(W @ x + U @ h)\n", X + "h' = W @ x + U @ h - 1 / 2\n"
+    ),
+    "gelu and silu": _pair(
+        X + "h' = gelu(W @ x + U @ h)\n", X + "h' = silu(1.702 * (W @ x + U @ h)) / 1.702\n"
+    ),
     "another clip": _pair(
         X + "h' = hard_tanh(W @ x + U @ h)\n", X + "h' = clip(W @ x + U @ h, -1, 1.0000001)\n"
     ),
-    "the previous output": _pair(X + "h' = tanh(W @ x + U @ h)\noutput h\n", X + "h' = tanh(W @ x + U @ h)\n"),
+    "the previous output": _pair(
+        X + "h' = tanh(W @ x + U @ h)\noutput h\n", X + "h' = tanh(W @ x + U @ h)\n"
+    ),
     "a decay of a half": _pair(X + "h' = h / 2 + W @ x\n", X + "h' = 0.5001 * h + W @ x\n"),
     "two inputs exchanged": _pair(
         "input x: I, y: I\nstate h: H\nh' = tanh(W @ x) * h + V @ y\n",
@@ -297,4 +326,4 @@ DIFFERENT = {
         X.replace("x: I", "x: H") + "h' = tanh(U @ h) + sum(x) / 4\n",
     ),
     "a cube of a bias": _pair(LSTM + TAIL, LSTM.replace("b_f)", "b_f * b_f)") + TAIL),
-}  # fmt: skip
+}

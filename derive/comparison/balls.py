@@ -133,7 +133,9 @@ def _bounded(name: str, slope: float) -> Callable[[Any], Ball]:
 
 
 #: Functions whose usual formula subtracts, so that they may be off by more than their own size.
-_INNER = frozenset("sin cos gelu gelu_slope silu_slope hard_sigmoid softplus logsigmoid elu selu".split())
+_INNER = frozenset(
+    "sin cos gelu gelu_slope silu_slope hard_sigmoid softplus logsigmoid elu selu".split()
+)
 
 
 def _growing(name: str, slope: Callable[[Any, Any], Any]) -> Callable[[Any], Ball]:

@@ -226,7 +226,8 @@ class Comparing:
             )
         elif fits.incapable:
             self.notes.append(
-                f"fits of {target.name} are no evidence: they do not find back to its own parameters"
+                f"fits of {target.name} are no evidence: they do not find back to its own "
+                "parameters"
             )
         elif not fits.evidence:
             self.notes.append(f"{target.name} may compute {source.name}: a fit came close")

@@ -76,6 +76,7 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
             *helpers_for(used),
         ),
         constants=CONSTANTS,
+        tails=TAILS,
         functions=functions,
     )
 
@@ -103,16 +104,19 @@ def _wrapped(lines: Iterable[str]) -> list[str]:
 
 
 CONSTANTS: Mapping[str, str] = {
-    name: ", ".join(shortest(value, np.float64) for value in values)
-    for name, values in (
-        ("leaky_slope", (value_of(scalar.LEAKY_SLOPE),)),
-        ("selu_alpha", (value_of(scalar.SELU_ALPHA),)),
-        ("selu_scale", (value_of(scalar.SELU_SCALE),)),
-        ("density", (value_of(1 / sympy.sqrt(2 * sympy.pi)),)),
-        ("exp_minus_80", (value_of(sympy.exp(-80)),)),
-        ("tail_single", normal_tail.SINGLE.numbers),
-        ("tail_double", normal_tail.DOUBLE.numbers),
+    name: shortest(value_of(expr), np.float64)
+    for name, expr in (
+        ("leaky_slope", scalar.LEAKY_SLOPE),
+        ("selu_alpha", scalar.SELU_ALPHA),
+        ("selu_scale", scalar.SELU_SCALE),
+        ("density", 1 / sympy.sqrt(2 * sympy.pi)),
+        ("exp_minus_80", sympy.exp(-80)),
     )
+}
+#: k and the coefficients of normal_tail in single and double precision.
+TAILS: Mapping[str, tuple[str, ...]] = {
+    name: tuple(shortest(value, np.float64) for value in tail.numbers)
+    for name, tail in (("single", normal_tail.SINGLE), ("double", normal_tail.DOUBLE))
 }
 
 

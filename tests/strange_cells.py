@@ -307,4 +307,12 @@ y' = 0.5 * tanh(y) + layer_norm(e) * mean(u)
 d' = tanh(A @ e + A @ y + A @ d)
 output h', d'
 """,
+    "one_sum": """cell one_sum
+input x: I
+state h: H
+param b: 1
+a = sum(h) + b
+h' = tanh(W @ x + U @ h + b + 0.1 * a)
+output h'
+""",
 }

@@ -22,6 +22,7 @@ from derive.emit.c_memory import (
     dimension_names,
     forward_memory,
 )
+from derive.emit.c_sharing import LoopWork, Work, check_course, course_of, parts, reads, writes
 from derive.emit.c_syntax import REALS, Real
 from derive.emit.c_view import PanelView, SegmentView, StageView, stage_views
 from derive.emit.header import render_header
@@ -117,17 +118,8 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
             hint=f"cell {cell.name}_cell",
         )
     text = banner(cell, schedule)
-    schedule = replace(
-        schedule,
-        forward=with_early_products(schedule.forward),
-        backward=with_early_products(schedule.backward),
-    )
     dims, steps, rows = dimension_names(schedule)
-    memories = (
-        check_memory(schedule.forward, forward_memory(schedule)),
-        check_memory(schedule.backward, backward_memory(schedule)),
-    )
-    reals = tuple(_real(cell, schedule, memories, real, text) for real in REALS)
+    reals = real_views(cell, schedule, text)
     gates = sorted({g.gates for v in reals for p in v.passes for g in p.groups})
     context = {
         "cell": cell.name,
@@ -149,6 +141,24 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         f"c/{cell.name}.h": templates.get_template("c/cell/cell.h.j2").render(context),
         f"c/{cell.name}.c": templates.get_template("c/cell/cell.c.j2").render(context),
     }
+
+
+def real_views(cell: Cell, schedule: Schedule, text: Banner) -> tuple[RealView, ...]:
+    """The kernels of a cell in each real type, as their template sees them."""
+    schedule = replace(
+        schedule,
+        forward=with_early_products(schedule.forward),
+        backward=with_early_products(schedule.backward),
+    )
+    memories = (
+        check_memory(schedule.forward, forward_memory(schedule)),
+        check_memory(schedule.backward, backward_memory(schedule)),
+    )
+    reals = tuple(_real(cell, schedule, memories, real, text) for real in REALS)
+    for view in reals[0].passes:  # they differ in their type alone
+        for way, course in courses(view).items():
+            check_course(f"{view.name}, {way} shared", course)
+    return reals
 
 
 def _real(
@@ -265,6 +275,36 @@ def _pass(
         parameters=tuple(f"params.{name}" for name in fields.get("params", ())),
         loop=loop,
     )
+
+
+def courses(view: PassFileView) -> dict[str, list[Work | None]]:
+    """What the members of a team do between meetings, by how they share the steps."""
+    phases = {
+        label: tuple(work for stage in stages for work in stage.work)
+        for label, stages in view.phases.items()
+    }
+    early = []
+    for group in view.early:
+        name = f"dk_before of product {group.number}"
+        vectors = (reads(segment.slot) for segment in group.early)
+        early.append(Work(name, (*vectors, reads("panels"), writes(name, parts(name)))))
+    loop = view.loop
+    whole = None
+    if loop:
+        whole = LoopWork(
+            loop.name,
+            whole=tuple(read.slot for read in (*loop.narrow, *loop.fixed)),
+            moving=tuple(read.slot for read in loop.moving),
+            written=tuple(write.slot for write in loop.writes),
+            history=loop.history,
+        )
+    ways = {"units": False} if loop else {"units": False, "rows": True}
+    return {
+        way: course_of(
+            phases, view.memory, early, whole, is_forward=view.is_forward, own_rows=own_rows
+        )
+        for way, own_rows in ways.items()
+    }
 
 
 def _scratch(memory: Memory, real: Real) -> str:

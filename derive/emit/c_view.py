@@ -12,6 +12,17 @@ from dataclasses import dataclass
 
 from derive.emit.c_early import early_vectors
 from derive.emit.c_memory import Memory
+from derive.emit.c_sharing import (
+    Access,
+    Course,
+    Work,
+    columns,
+    elements,
+    parts,
+    reads,
+    with_meetings,
+    writes,
+)
 from derive.emit.c_syntax import Real, syntax
 from derive.emit.printer import print_expression
 from derive.emit.reading_order import rank
@@ -22,10 +33,11 @@ from derive.schedule import Accumulator, Group, Kind, Phase, Plan, Stage
 
 @dataclass(frozen=True, slots=True)
 class SegmentView:
-    """One vector that a group contracts: the field that points to it, and its width."""
+    """One vector that a group contracts: the field that points to it, its width, and its slot."""
 
     text: str
     depth: str
+    slot: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,7 @@ class StageView:
 
     note: the equations in plain text.  read_slots, write_slots: fields of its arrays.
     read_texts, write_texts: how the call fills them.  many_rows: those of a chunk of steps.
-    outers, sum_texts: a stage of sums.
+    outers, sum_texts: a stage of sums.  work: what members do between meetings, in this order.
     """
 
     name: str
@@ -129,6 +141,7 @@ class StageView:
     write_texts: tuple[tuple[str, str], ...]
     outers: OutersView | None
     sum_texts: tuple[str, ...]
+    work: Course
 
 
 def stage_views(
@@ -191,10 +204,15 @@ class _Writer:
             for dim in self._sizes(stage.maps)
         ]
         stores = self._stores(stage) if fused else ()
-        reads = tuple(dict.fromkeys(load.slot for load in loads if load.slot))
-        writes = tuple(store.slot for store in stores)
+        read = tuple(dict.fromkeys(load.slot for load in loads if load.slot))
+        written = tuple(store.slot for store in stores)
+        full_name = f"{self.name}_{label}_{number}"
+        outers, outer_work = self._outers(phase, stage.sums)
+        sums = [pair for a in stage.sums for pair in self._sums(phase, a)]
+        calls = tuple(with_meetings(sums, "dk_wait(team);"))
+        own_work = (self._fused(full_name, stage, written),) if fused else ()
         return StageView(
-            name=f"{self.name}_{label}_{number}",
+            name=full_name,
             title=f"{phase.value.capitalize()}, stage {number}: {stage.kind.value}.",
             kind="fused" if fused else "sums",
             note=tuple(
@@ -213,13 +231,29 @@ class _Writer:
             ),
             results=tuple(dict.fromkeys(store.name for store in stores)),
             stores=stores,
-            read_slots=reads,
-            write_slots=writes,
-            read_texts=tuple((slot, self._pointer(slot)) for slot in reads),
-            write_texts=tuple((slot, self._pointer(slot)) for slot in writes),
-            outers=self._outers(phase, stage.sums),
-            sum_texts=tuple(text for a in stage.sums for text in self._sums(phase, a)),
+            read_slots=read,
+            write_slots=written,
+            read_texts=tuple((slot, self._pointer(slot)) for slot in read),
+            write_texts=tuple((slot, self._pointer(slot)) for slot in written),
+            outers=outers,
+            sum_texts=tuple(text for text, _ in calls),
+            work=(*own_work, *outer_work, *(work for _, work in calls), None),
         )
+
+    def _fused(self, name: str, stage: Stage, written: Sequence[str]) -> Work:
+        """Members share units or rows; products read whole rows, and a number for each row is
+        read by all."""
+        read = self.memory.read
+        vectors = [read[vector] for group in stage.groups for vector in group.vectors]
+        found = [reads(slot) for slot in ("panels", *vectors)]
+        for array in (self.table[load] for load in stage.loads):
+            if array.name in read:
+                own = array.per_row and array.shape == stage.shape
+                found.append(
+                    reads(read[array.name], parts(name)) if own else reads(read[array.name])
+                )
+        found += [writes(slot, parts(name)) for slot in written]
+        return Work(name, tuple(found))
 
     def _extreme(self, constant: str, groups: Sequence[GroupView], than: str) -> str:
         """The largest (smallest) of a constant over the groups of a stage, as C text."""
@@ -267,7 +301,7 @@ class _Writer:
         vectors = group.vectors
         depths = [self.dim(self.table[name].width) for name in vectors]
         segments = tuple(
-            SegmentView(self._pointer(self.memory.read[name]), depth)
+            SegmentView(self._pointer(self.memory.read[name]), depth, self.memory.read[name])
             for name, depth in zip(vectors, depths, strict=True)
         )
         panels = []
@@ -301,30 +335,36 @@ class _Writer:
         strides = (columns, "1") if term.layout is Layout.NORMAL else ("1", columns)
         return PanelView(self.memory.params[term.left], *strides, depth)
 
-    def _sums(self, phase: Phase, accumulator: Accumulator) -> list[str]:
+    def _sums(self, phase: Phase, accumulator: Accumulator) -> list[tuple[str, Work]]:
         """Every term into one place, and from there to the others."""
         nullable = self.memory.nullable
         slots = sorted(self.memory.stores[accumulator.out], key=lambda slot: slot in nullable)
         first, *others = (self._pointer(slot) for slot in slots)
-        texts = [
-            self._sum(phase, first, accumulator, term)
+        found = [
+            self._sum(phase, slots[0], accumulator, term)
             for term in accumulator.terms
             if isinstance(term, Sum)
         ]
         if slots[0] in nullable:
-            texts = [f"if ({first} != NULL) {{ {text} }}" for text in texts]
+            found = [(f"if ({first} != NULL) {{ {text} }}", work) for text, work in found]
         for slot, other in zip(slots[1:], others, strict=True):
             copy = f"dk_copy_{self.tag}({other}, {first}, rows, team);"
-            texts.append(f"if ({other} != NULL) {{ {copy} }}" if slot in nullable else copy)
-        return texts
+            text = f"if ({other} != NULL) {{ {copy} }}" if slot in nullable else copy
+            cut = elements("rows")
+            found.append((text, Work("dk_copy", (reads(slots[0], cut), writes(slot, cut)))))
+        return found
 
-    def _outers(self, phase: Phase, sums: Sequence[Accumulator]) -> OutersView | None:
+    def _outers(
+        self, phase: Phase, sums: Sequence[Accumulator]
+    ) -> tuple[OutersView | None, Course]:
         """The outer products of a stage; every factor is packed once for all of them."""
         lefts: dict[str, FactorView] = {}
         rights: dict[str, FactorView] = {}
         products = []
+        added: list[Access] = []
         for accumulator in sums:
-            out = self._pointer(self._first_slot(accumulator.out))
+            slot = self._first_slot(accumulator.out)
+            out = self._pointer(slot)
             for term in accumulator.terms:
                 if isinstance(term, Matmul):
                     for side, name in ((lefts, term.left), (rights, term.right)):
@@ -332,25 +372,42 @@ class _Writer:
                         side[name] = FactorView(self._pointer(self.memory.read[name]), width)
                     places = [*lefts].index(term.left), [*rights].index(term.right)
                     products.append(OuterView(*places, out))
+                    added.append(writes(slot, parts(f"outer products of {lefts[term.left].width}")))
         if not products:
-            return None
+            return None, ()
         factors = tuple(lefts.values()), tuple(rights.values())
-        return OutersView(_alive(phase), *factors, tuple(products))
+        sources = tuple(reads(self.memory.read[name]) for name in (*lefts, *rights))
+        packing = (*sources, reads("alive"), writes("scratch", parts("packing")))
+        course = (
+            Work("packing of factors", packing),
+            None,
+            Work("dk_add_outers", (*sources, reads("alive"), reads("scratch"), *added)),
+            None,
+        )
+        return OutersView(_alive(phase), *factors, tuple(products)), course
 
     def _first_slot(self, name: str) -> str:
         """Where an accumulator is summed up: a place that is always there, if it has one."""
         return min(self.memory.stores[name], key=lambda slot: slot in self.memory.nullable)
 
-    def _sum(self, phase: Phase, out: str, accumulator: Accumulator, term: Sum) -> str:
-        """The call for one term: its sum is added to what the accumulator holds."""
+    def _sum(
+        self, phase: Phase, slot: str, accumulator: Accumulator, term: Sum
+    ) -> tuple[str, Work]:
+        """The call for one term, which adds its sum to what the accumulator holds, and its work.
+        Sums over rows into one place are cut alike: a place that two terms share has one owner."""
         alive = _alive(phase)
         source, target = self.table[term.source], self.table[accumulator.out]
         width = " * ".join(self.dim(dim) for dim in source.shape)
-        read = self._pointer(self.memory.read[term.source])
+        read_slot = self.memory.read[term.source]
+        read, out = self._pointer(read_slot), self._pointer(slot)
         if source.per_row == target.per_row:
-            return f"dk_sum_width_{self.tag}(rows, {read}, {width}, {out}, team);"
+            cut = elements("rows")
+            work = Work("dk_sum_width", (reads(read_slot, cut), writes(slot, cut)))
+            return f"dk_sum_width_{self.tag}(rows, {read}, {width}, {out}, team);", work
         form = "columns" if source.shape == target.shape else "all"
-        return f"dk_sum_{form}_{self.tag}(rows, {alive}, {read}, {width}, {out}, team);"
+        own = columns(" * ".join(self.dim(dim) for dim in target.shape))
+        work = Work(f"dk_sum_{form}", (reads(read_slot), reads("alive"), writes(slot, own)))
+        return f"dk_sum_{form}_{self.tag}(rows, {alive}, {read}, {width}, {out}, team);", work
 
 
 def _alive(phase: Phase) -> str:

@@ -90,7 +90,7 @@ class CBackend:
         self._dims = signature.dims()
         self._local = threading.local()
         self._needed: dict[tuple[int, ...], _Memory] = {}
-        self._pool = _pool(files) if threads > 1 else None
+        self._pool = self._runner(files) if threads > 1 else None
 
     # --- Backend ----------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class CBackend:
         memory = self._memory(sizes)
         outputs = self._fresh(sizes, self._signature.outputs, sizes.steps)
         last = self._fresh(sizes, self._signature.states)
-        saved = empty((memory.saved,), self._dtype) if training else None
+        saved = self._empty((memory.saved,)) if training else None
         self._run(
             self._forward, sizes, lengths, reverse,
             (params, inputs, states, outputs, last), _panels(params, 0),
@@ -118,16 +118,16 @@ class CBackend:
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
         memory = self._memory(sizes)
         words = (0, 0)
-        fresh = {name: empty(array.shape, self._dtype) for name, array in params.items()}
+        fresh = {name: self._empty(array.shape) for name, array in params.items()}
         if sums is None:
             d_params, workspace = fresh, self._workspace(memory.backward)
         else:
             words = int(sums.kept is not None), int(not sums.last)
             if sums.kept is None:  # a workspace that no other call writes into
                 longest = self._memory(replace(sizes, steps=sums.steps))
-                sums.kept = fresh, empty((max(longest.backward, 1),), self._dtype)
+                sums.kept = fresh, self._empty((max(longest.backward, 1),))
             d_params, workspace = sums.kept
-        d_inputs = {name: empty(array.shape, self._dtype) for name, array in inputs.items()}
+        d_inputs = {name: self._empty(array.shape) for name, array in inputs.items()}
         d_first = self._fresh(sizes, self._signature.states)
         self._run(
             self._backward, sizes, lengths, reverse,
@@ -238,7 +238,7 @@ class CBackend:
         for function, count in zip(
             self._packers, (memory.forward_packed, memory.backward_packed), strict=True
         ):
-            packed = empty((max(count, 1),), self._dtype)
+            packed = self._empty((max(count, 1),))
             words = [*self._size_words(sizes), 0, 0, *addresses.values()]
             args = _in_memory(words)  # pack reads no further
             self._check(function(args, ctypes.c_void_p(address(packed)), _Word(packed.size)))
@@ -249,7 +249,7 @@ class CBackend:
         self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, outputs: Arrays,
         states: tuple[Arrays, Arrays],
     ) -> tuple[Turn, Turn]:  # fmt: skip
-        workspace = empty((max(self._memory(sizes).inference, 1),), self._dtype)
+        workspace = self._empty((max(self._memory(sizes).inference, 1),))
 
         def turn(first: Arrays, last: Arrays) -> Turn:
             args = self._arguments(
@@ -294,6 +294,14 @@ class CBackend:
 
     def _fresh(self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None) -> Arrays:
         return Fresh(self._shapes(sizes, widths, steps), self._dtype).arrays()
+
+    def _runner(self, files: Mapping[str, str]) -> Any:
+        """What runs a function on a team; `verify` has members take turns."""
+        return _pool(files)
+
+    def _empty(self, shape: tuple[int, ...]) -> Array:
+        """Memory that a compiled function writes; `verify` fences it in."""
+        return empty(shape, self._dtype)
 
     def _run(
         self, function: Any, sizes: Sizes, lengths: Array | None, reverse: bool,
@@ -361,7 +369,7 @@ class CBackend:
     def _workspace(self, count: int) -> Array:
         kept: Array | None = getattr(self._local, "workspace", None)
         if kept is None or kept.size < count:
-            kept = empty((max(count, 1),), self._dtype)
+            kept = self._empty((max(count, 1),))
             if kept.nbytes <= _KEPT_WORKSPACE:
                 self._local.workspace = kept
         return kept
@@ -383,13 +391,18 @@ def _count(params: Mapping[str, Array | None]) -> int:
 
 
 def _pool(files: Mapping[str, str]) -> Any:
-    """The thread pool, compiled beside the shared header of the cell."""
+    """The thread pool."""
     from derive.emit.render import environment  # one thread needs no template
 
+    text = environment().get_template("c/pool.c.j2").render()
+    return beside_header(files, "pool.c", text).derive_pool_run
+
+
+def beside_header(files: Mapping[str, str], name: str, text: str) -> ctypes.CDLL:
+    """A file of C compiled beside the shared header of a cell."""
     shared = {path: text for path, text in files.items() if path.endswith("derive_kernels.h")}
     folder = next(iter(shared)).rpartition("/")[0]
-    text = environment().get_template("c/pool.c.j2").render()
-    return compile_library({**shared, f"{folder}/pool.c": text}).derive_pool_run
+    return compile_library({**shared, f"{folder}/{name}": text})
 
 
 def looks(dtype: str) -> tuple[Look, Look]:

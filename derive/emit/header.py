@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from derive.emit import normal_tail
+from derive.emit.limits import LIMITS
 from derive.emit.render import environment
 from derive.scalar import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 
@@ -167,7 +168,8 @@ DOUBLE: Context = {
 def render_header() -> str:
     """The text of derive_kernels.h."""
     template = environment().get_template("c/derive_kernels.h.j2")
-    return template.render(reals=[_complete(SINGLE), _complete(DOUBLE)])
+    limits = {limit.macro: limit.text for limit in LIMITS}
+    return template.render(reals=[_complete(SINGLE), _complete(DOUBLE)], limits=limits)
 
 
 def _complete(real: Context) -> Context:

@@ -9,6 +9,7 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | ---------------- | ------------------------------------------------------------------- |
 | reference.py     | a sequence in the plainest way; slopes by complex step              |
 | rounding.py      | running error bounds: where tolerances come from                    |
+| noise.py         | random roundings: how far results go in practice                    |
 | kinks.py         | how far a point keeps off kinks and jumps                           |
 | points.py        | random points; sizes.py: odd sizes                                  |
 | truth.py         | what must come out at a point, and how far rounding may take it     |
@@ -16,6 +17,7 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | gradient.py      | checks of the derived Program; conventions.py: on kinks             |
 | mutants.py       | the checker works                                                   |
 | kernels.py       | checks of kernels; promises.py: of the array contract               |
+| paths.py         | every way through a kernel: expected.py, covering.py, fences.py     |
 | ulp.py           | the header's functions against mpmath                               |
 | accuracy.py      | functions and derivatives of both targets against mpmath            |
 | targets.py       | where kernels come from                                             |
@@ -68,13 +70,13 @@ def verify(
     session = Session(
         pipeline.differentiate(cell), cell.name, cell.output_keys, seed, quick, progress
     )
-    building = None if kernels is not None else start_building(cell, targets, dtypes)
-    session.program()
-    if building is not None:
-        built = building.built()
-        session.add(built.rows)
-        kernels = built.kernels
-    session.kernels(kernels or ())
+    if kernels is None:
+        building = start_building(cell, targets, dtypes, not quick)
+        session.program()
+        session.built(building.built())
+    else:
+        session.program()
+        session.kernels(kernels)
     return session.report()
 
 
@@ -107,12 +109,10 @@ def verify_files(
     gradient = pipeline.differentiate(cell)
     parts = ("program", "kernels") if program else ("kernels",)
     session = Session(gradient, cell.name, cell.output_keys, seed, quick, progress, parts)
-    building = start_building(cell, files, dtypes)
+    building = start_building(cell, files, dtypes, not quick)
     if program:
         session.program()
-    built = building.built()
-    session.add(built.rows)
-    session.kernels(built.kernels)
+    session.built(building.built())
     return session.report()
 
 

@@ -24,7 +24,7 @@ from derive.verify.rounding import BOUNDED
 
 #: (sign of parameters, sign of inputs and states, size of both): 0 is both signs, 2 one sign
 #: for each array.
-_KINDS = (
+KINDS = (
     (0, 0, 1.0), (0, 0, 1.0), (0, 0, 0.5), (0, 0, 1.0),
     (1, 1, 1.0), (0, 1, 1.0), (1, 0, 1.0), (2, 2, 1.0),
     (2, 2, 1.0), (0, 0, 0.1), (1, 1, 0.1), (2, 2, 0.5),
@@ -49,22 +49,22 @@ class Random:
     """Uniform numbers from a seed and the name of their purpose; the same on every machine."""
 
     def __init__(self, seed: int, *purpose: int) -> None:
-        self._bits = np.random.Generator(np.random.PCG64([seed, *purpose]))
+        self.bits = np.random.Generator(np.random.PCG64([seed, *purpose]))
 
     def uniform(self, shape: tuple[int, ...], size: float = 1.0, sign: int = 0) -> Any:
-        values = size * (2 * self._bits.random(shape) - 1)
+        values = size * (2 * self.bits.random(shape) - 1)
         if sign:
             values = abs(values) + 0.05 * size
-        if sign == 2 and self._bits.random() < 0.5:
+        if sign == 2 and self.bits.random() < 0.5:
             values = -values
         return values.astype(np.float32).astype(np.float64)
 
     def choice(self, options: Any) -> Any:
-        return options[int(self._bits.random() * len(options))]
+        return options[int(self.bits.random() * len(options))]
 
     def order(self, options: Any) -> list[Any]:
         """The options, shuffled."""
-        keys = self._bits.random(len(options))
+        keys = self.bits.random(len(options))
         return [options[int(k)] for k in np.argsort(keys, kind="stable")]
 
 
@@ -100,9 +100,9 @@ def find(
     scale: how large inputs and states are; stretch: how large parameters are.
     """
     best: Found | None = None
-    for attempt, kind in enumerate(_KINDS):
+    for attempt, kind in enumerate(KINDS):
         random = Random(*seed, attempt)
-        point = _draw(step, sizes, steps, rows, random, kind, scale, stretch)
+        point = draw(step, sizes, steps, rows, random, kind, scale, stretch)
         point = _with_lengths(point, lengths, reverse)
         with np.errstate(all="ignore"):
             bounded = run(step, point, BOUNDED)
@@ -144,7 +144,7 @@ def on_kinks(step: Step, kinks: tuple[Kink, ...], seed: int) -> tuple[Found, ...
     found = []
     for k, value in enumerate((0.0, *constants(kinks))):
         random = Random(seed, 5, k)
-        point = _draw(step, small_sizes(step), 2, 2, random, _KINDS[0], 1.0, 1.0)
+        point = draw(step, small_sizes(step), 2, 2, random, KINDS[0], 1.0, 1.0)
         params = {n: np.full(a.shape, value * (a.ndim == 1)) for n, a in point.params.items()}
         point = replace(
             point,
@@ -169,7 +169,7 @@ def _finite(bounded: Result) -> bool:
     return all(np.isfinite(a.value).all() and np.isfinite(a.error).all() for a in arrays)
 
 
-def _draw(
+def draw(
     step: Step,
     sizes: Mapping[str, int],
     steps: int,

@@ -136,7 +136,7 @@ def _broadcast(given: Any, shape: tuple[int, ...]) -> Bounded:
 
 #: Functions whose usual formula subtracts, or rounds v^2 in an exponent: their error is as large
 #: as that of this number.
-_INNER_SIZE: dict[str, Callable[[Any], Any]] = {
+INNER_SIZE: dict[str, Callable[[Any], Any]] = {
     "gelu": lambda v: abs(NUMPY.functions["gelu"](v)) * (1 + v * v / 4),
     "gaussian": lambda v: NUMPY.functions["gaussian"](v) * (1 + v * v / 4),
     "gelu_slope": lambda v: (
@@ -158,8 +158,8 @@ def _function(name: str) -> Callable[..., Bounded]:
         values = [arg.value for arg in args]
         value = plain(*values)
         size = abs(value)
-        if name in _INNER_SIZE:
-            size = np.maximum(size, _INNER_SIZE[name](*values))
+        if name in INNER_SIZE:
+            size = np.maximum(size, INNER_SIZE[name](*values))
         error = FUNCTION_ERROR * size
         for k, arg in enumerate(args):
             if arg.error.any():

@@ -17,6 +17,7 @@ from derive.kernel import Kernel
 from derive.verify import kernels as on_kernels
 from derive.verify import mutants, promises
 from derive.verify.conventions import check_conventions
+from derive.verify.expected import COTANGENTS, Expected, Maker
 from derive.verify.gradient import (
     check_adjoint,
     check_differences,
@@ -26,10 +27,11 @@ from derive.verify.gradient import (
 )
 from derive.verify.kernels import Subject
 from derive.verify.kinks import constants, kinks_of
+from derive.verify.paths import Paths, Place, Way, Ways, check_slope, places
 from derive.verify.points import Found, find, on_kinks, small_sizes
 from derive.verify.report import Report, Row, not_run
 from derive.verify.sizes import Case, cases
-from derive.verify.targets import failed
+from derive.verify.targets import Built, failed
 from derive.verify.through_time import Backward, backward_of
 from derive.verify.truth import ROUNDOFF, Truth, establish
 
@@ -75,7 +77,8 @@ class Session:
         self._progress = progress
         self._done = 0
         self._cases = cases(self.step, seed, quick=quick)
-        of_program, of_kernels = 2 if quick else 3, 3 + len(self._cases)
+        self._places = () if quick else places(self.step)
+        of_program, of_kernels = 2 if quick else 3, 3 + len(self._cases) + len(self._places)
         self._total = of_program * ("program" in parts) + of_kernels * ("kernels" in parts)
         self._rows: list[Row] = []
         self._notes: dict[str, None] = {}
@@ -179,7 +182,12 @@ class Session:
 
     # --- kernels ----------------------------------------------------------------------------
 
-    def kernels(self, kernels: Sequence[Kernel]) -> None:
+    def built(self, built: Built) -> None:
+        self.add(built.rows)
+        self.kernels(built.kernels, built.ways)
+
+    def kernels(self, kernels: Sequence[Kernel], ways: Sequence[Ways] | None = None) -> None:
+        """ways: all ways to call each; None: as they are."""
         if not kernels or not self._has_a_point():
             return
         subjects = [Subject(kernel, self.step, self.output_keys) for kernel in kernels]
@@ -213,6 +221,39 @@ class Session:
                 else:
                     note = f"{subject.dtype}, {case.label}: rounding may cross a kink, not compared"
                     self._notes[note] = None
+
+        if ways is None:
+            ways = [Ways(s.where, s.dtype, (Way(s.kernel, None),)) for s in subjects]
+        for place in self._places:
+            self._next(f"paths {place.label}")
+            self._paths(place, ways)
+
+    def _paths(self, place: Place, ways: Sequence[Ways]) -> None:
+        """Every combination of options at one place."""
+        maker = Maker(self.backward, self.kinks, self.seed)
+        cotangents = ("both",) if place.heavy else COTANGENTS
+        expected: dict[tuple[str, bool], Expected] = {}
+        for reverse in (False, True):
+            for ragged in (False, True):
+                found = maker.make(
+                    place.sizes, place.steps, place.rows, ragged=ragged, reverse=reverse,
+                    cotangents=cotangents,
+                )  # fmt: skip
+                if not found.finite:
+                    self._notes[f"{place.label}: no finite point was found, not compared"] = None
+                    continue
+                self.add([check_slope(found, place.label)])
+                expected |= {(name, reverse): e for name, e in found.by_lengths().items()}
+        for way in ways:
+            sure = {key: e for key, e in expected.items() if e.comparable(way.dtype)}
+            if len(sure) < len(expected):
+                note = f"{way.dtype}, {place.label}: beyond a kink or its range, not compared"
+                self._notes[note] = None
+            for low in (False, True):
+                if way.teams(low) and sure and (place.low or not low):
+                    paths = Paths(way, self.step, self.output_keys, place, low)
+                    with np.errstate(all="ignore"):
+                        self.add(paths.rows(sure))
 
     def _try(self, subject: Subject, check: Callable[..., list[Row]], *args: Any) -> None:
         """The rows of one check; a kernel under test may raise anything, and that fails it."""

@@ -17,17 +17,31 @@ from pathlib import PurePosixPath
 from derive import build, pipeline
 from derive.backend import Backend
 from derive.cell import Cell
+<<<<<<< HEAD
 from derive.errors import InternalError, ToolchainError
 from derive.kernel import Kernel
 from derive.verify.report import BUILD, Row, not_run
 
 #: What the C files of all cells share, by the names of their files.
 SHARED = ("derive_kernels.h",)
+=======
+from derive.emit.limits import low_defines
+from derive.errors import BuildError
+from derive.kernel import Kernel
+from derive.target_c import CBackend
+from derive.target_numpy import NumpyBackend
+from derive.verify.fences import FencedC, PoisonedNumpy
+from derive.verify.paths import TEAMS, Way, Ways
+from derive.verify.report import Row, not_run
+>>>>>>> 3c914a4 (verify: every way through a kernel, on both sides of every threshold, with fenced memory)
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
+    """kernels: one for each target and dtype; ways: of each, all ways to call it, where wanted."""
+
     kernels: tuple[Kernel, ...]
+    ways: tuple[Ways, ...]
     rows: tuple[Row, ...]
 
 
@@ -35,10 +49,11 @@ class Building:
     """Kernels in the making. A compiler is a process of its own, so what is checked of the derived
     Program meanwhile costs no time where there are two processors."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, every_way: bool) -> None:
         self._cell = cell
+        self._every_way = every_way
         self._side_by_side = ThreadPoolExecutor()
-        self._waiting: list[tuple[str, str, Future[Backend]]] = []
+        self._waiting: list[tuple[str, str, Future[tuple[Backend, list[_Way]]]]] = []
         self._rows: list[Row] = []
 
     def start(self, target: str, files: Mapping[str, str], dtypes: Sequence[str]) -> None:
@@ -53,6 +68,7 @@ class Building:
             made = self._side_by_side.submit(pipeline.backend, self._cell, target, files, dtype)
             self._waiting.append((target, dtype, made))
 
+<<<<<<< HEAD
     def refuse(self, what: str, why: Exception | str) -> None:
         """A file that is of no target, or a target that has no texts."""
         self._rows.append(failed(BUILD, what, why))
@@ -66,21 +82,60 @@ class Building:
                 backend = waiting.result()
             except ToolchainError as error:
                 rows.append(not_run(BUILD, f"{target} {dtype}", str(error)))
+=======
+        Without a C compiler the rows say so.
+        """
+        python = {path: text for path, text in files.items() if path.endswith(".py")}
+        c = {path: text for path, text in files.items() if path.endswith((".c", ".h"))}
+        for target, texts in (("numpy", python), ("c", c)):
+            if not texts:
+                continue
+            if target == "c" and (why := _no_compiler()):
+                self._rows += [not_run("build", f"c {dtype}", why) for dtype in dtypes]
+                continue
+            for dtype in dtypes:
+                of = (self._cell, target, texts, dtype, self._every_way)
+                self._waiting.append((target, dtype, self._side_by_side.submit(_backends, *of)))
+
+    def built(self) -> Built:
+        """Waits for all of them. What could not be built is a row that failed."""
+        kernels, ways = [], []
+        rows = list(self._rows)
+        for target, dtype, waiting in self._waiting:
+            try:
+                backend, others = waiting.result()
+>>>>>>> 3c914a4 (verify: every way through a kernel, on both sides of every threshold, with fenced memory)
             except Exception as error:  # the text may not be ours: whatever it raises is a verdict
                 rows.append(failed(BUILD, f"{target} {dtype}", error))
             else:
                 signature = pipeline.signature(self._cell)
                 kernels.append(Kernel(signature, backend, dtype, target=target))
+                each = tuple(
+                    Way(Kernel(signature, other, dtype, target=target), other.fence, team, low)
+                    for other, team, low in others
+                )
+                ways.append(Ways(f"{target} {dtype}", dtype, each))
         self._side_by_side.shutdown()
-        return Built(tuple(kernels), tuple(rows))
+        return Built(tuple(kernels), tuple(ways), tuple(rows))
 
 
 def start_building(
-    cell: Cell, files: Mapping[str, str] | Sequence[str], dtypes: Sequence[str]
+    cell: Cell, files: Mapping[str, str] | Sequence[str], dtypes: Sequence[str], every_way: bool
 ) -> Building:
+<<<<<<< HEAD
     """A kernel for each dtype, of texts {path: text}, or of what is emitted for some targets."""
     building = Building(cell)
     if not isinstance(files, Mapping):
+=======
+    """A kernel for each dtype, of texts {path: text}, or of what is emitted for some targets.
+
+    every_way: and those of paths.py: teams, low thresholds, fences.
+    """
+    building = Building(cell, every_way)
+    if isinstance(files, Mapping):
+        building.start(files, dtypes)
+    else:
+>>>>>>> 3c914a4 (verify: every way through a kernel, on both sides of every threshold, with fenced memory)
         for target in files:
             try:
                 texts = pipeline.emit(cell, target)
@@ -138,3 +193,28 @@ def _no_compiler() -> str:
     except ToolchainError as error:
         return error.what
     return ""
+<<<<<<< HEAD
+=======
+
+
+_Way = tuple["FencedC | PoisonedNumpy", int, bool]
+
+
+def _backends(
+    cell: Cell, target: str, texts: Mapping[str, str], dtype: str, every_way: bool
+) -> tuple[Backend, list[_Way]]:
+    """The backend of a user, and where wanted (a fenced one, its team, low thresholds) of each way
+    to call it."""
+    signature = pipeline.signature(cell)
+    if target == "numpy":
+        plain = NumpyBackend(texts, signature)
+        return plain, [(PoisonedNumpy(texts, signature), 1, False)] if every_way else []
+    others: list[_Way] = []
+    if every_way:
+        others = [
+            (FencedC(texts, signature, dtype, team, low_defines() if low else ()), team, low)
+            for low in (False, True)
+            for team in TEAMS
+        ]
+    return CBackend(texts, signature, dtype, 1), others
+>>>>>>> 3c914a4 (verify: every way through a kernel, on both sides of every threshold, with fenced memory)

@@ -1,13 +1,13 @@
 """How far rounding takes a result in practice: the same Program, with every rounding drawn.
 
-In: any Program.  Out: `interpret(..., algebra=noisy(Source(seed)))` gives `Noisy` arrays: `SAMPLES` runs
-side by side, in each of which every operation is off by a random error of its own.
+In: any Program.  Out: `interpret(..., algebra=noisy(Source(seed)))` gives `Noisy` arrays:
+`SAMPLES` runs side by side, in each of which every operation is off by a random error of its own.
 Not here: what the spread is compared with (paths.py).
 
 This is Monte Carlo arithmetic (Parker 1997, Monte Carlo arithmetic: exploiting randomness in
-floating-point arithmetic, UCLA CSD-970002). rounding.py bounds what rounding may do at worst, and in
-a long sequence that bound grows without end while the errors do not: they have either sign. What
-they do to a mean over an array is smaller still. The spread of the samples shows both.
+floating-point arithmetic, UCLA CSD-970002). rounding.py bounds what rounding may do at worst, and
+in a long sequence that bound grows without end while the errors do not: they have either sign.
+What they do to a mean over an array is smaller still. The spread of the samples shows both.
 
 The errors drawn are normal, with these deviations in units of `UNIT`, which stands for the unit
 roundoff and is so small that results move in proportion:

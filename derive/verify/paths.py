@@ -4,9 +4,10 @@ In: kernels as Subjects, and what is expected at each place (expected.py).  Out:
 Not here: which arrays a compiled function gets (fences.py), choices of options (covering.py).
 
 A path is a place (T, B and the widths) and a choice of options: which rows have lengths, the
-direction, training or not, parameters packed or not, how many threads, everything kept or computed
-again, which cotangents are given, and whether arrays are contiguous. Besides the sequence there are
-single steps and streams. Results, guard words and the caller's arrays are looked at after each call.
+direction, training or not, parameters packed or not, how many threads, everything kept or
+computed again, which cotangents are given, and whether arrays are contiguous. Besides the sequence
+there are single steps and streams. Results, guard words and the caller's arrays are looked at after
+each call.
 """
 
 from __future__ import annotations
@@ -188,9 +189,8 @@ class Paths:
             yield from covering(options | teams, strength)
         else:
             yield from covering(options | alone, strength)
-            yield from covering(
-                options | {"team": teams["team"][1:]}, 1 if self._place.heavy else 2
-            )
+            teams["team"] = teams["team"][1:]
+            yield from covering(options | teams, 1 if self._place.heavy else 2)
 
     def _sequence(
         self, way: Way, choice: Mapping[str, Any], expected: Mapping[tuple[str, bool], Expected],
@@ -300,9 +300,8 @@ class Paths:
 
     def _fail(self, label: str, observed: float, allowed: float, bound: str) -> None:
         if len(self._failed) < _TOLD:
-            row = Row(
-                "paths", f"{self._where}: {label}", float(observed), float(allowed), False, bound
-            )
+            where = f"{self._where}: {label}"
+            row = Row("paths", where, float(observed), float(allowed), False, bound)
             self._failed.append(row)
 
     def raised(self, label: str, error: Exception) -> None:

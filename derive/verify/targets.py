@@ -17,23 +17,15 @@ from pathlib import PurePosixPath
 from derive import build, pipeline
 from derive.backend import Backend
 from derive.cell import Cell
-<<<<<<< HEAD
+from derive.emit.limits import low_defines
 from derive.errors import InternalError, ToolchainError
 from derive.kernel import Kernel
+from derive.verify.fences import FencedC, PoisonedNumpy
+from derive.verify.paths import TEAMS, Way, Ways
 from derive.verify.report import BUILD, Row, not_run
 
 #: What the C files of all cells share, by the names of their files.
 SHARED = ("derive_kernels.h",)
-=======
-from derive.emit.limits import low_defines
-from derive.errors import BuildError
-from derive.kernel import Kernel
-from derive.target_c import CBackend
-from derive.target_numpy import NumpyBackend
-from derive.verify.fences import FencedC, PoisonedNumpy
-from derive.verify.paths import TEAMS, Way, Ways
-from derive.verify.report import Row, not_run
->>>>>>> 3c914a4 (verify: every way through a kernel, on both sides of every threshold, with fenced memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,46 +57,22 @@ class Building:
             self._rows += [not_run(BUILD, f"c {dtype}", why) for dtype in dtypes]
             return
         for dtype in dtypes:
-            made = self._side_by_side.submit(pipeline.backend, self._cell, target, files, dtype)
-            self._waiting.append((target, dtype, made))
+            of = (self._cell, target, files, dtype, self._every_way)
+            self._waiting.append((target, dtype, self._side_by_side.submit(_backends, *of)))
 
-<<<<<<< HEAD
     def refuse(self, what: str, why: Exception | str) -> None:
         """A file that is of no target, or a target that has no texts."""
         self._rows.append(failed(BUILD, what, why))
 
     def built(self) -> Built:
         """Waits for all of them. What could not be built is a row."""
-        kernels = []
-        rows = list(self._rows)
-        for target, dtype, waiting in self._waiting:
-            try:
-                backend = waiting.result()
-            except ToolchainError as error:
-                rows.append(not_run(BUILD, f"{target} {dtype}", str(error)))
-=======
-        Without a C compiler the rows say so.
-        """
-        python = {path: text for path, text in files.items() if path.endswith(".py")}
-        c = {path: text for path, text in files.items() if path.endswith((".c", ".h"))}
-        for target, texts in (("numpy", python), ("c", c)):
-            if not texts:
-                continue
-            if target == "c" and (why := _no_compiler()):
-                self._rows += [not_run("build", f"c {dtype}", why) for dtype in dtypes]
-                continue
-            for dtype in dtypes:
-                of = (self._cell, target, texts, dtype, self._every_way)
-                self._waiting.append((target, dtype, self._side_by_side.submit(_backends, *of)))
-
-    def built(self) -> Built:
-        """Waits for all of them. What could not be built is a row that failed."""
         kernels, ways = [], []
         rows = list(self._rows)
         for target, dtype, waiting in self._waiting:
             try:
                 backend, others = waiting.result()
->>>>>>> 3c914a4 (verify: every way through a kernel, on both sides of every threshold, with fenced memory)
+            except ToolchainError as error:
+                rows.append(not_run(BUILD, f"{target} {dtype}", str(error)))
             except Exception as error:  # the text may not be ours: whatever it raises is a verdict
                 rows.append(failed(BUILD, f"{target} {dtype}", error))
             else:
@@ -122,20 +90,12 @@ class Building:
 def start_building(
     cell: Cell, files: Mapping[str, str] | Sequence[str], dtypes: Sequence[str], every_way: bool
 ) -> Building:
-<<<<<<< HEAD
-    """A kernel for each dtype, of texts {path: text}, or of what is emitted for some targets."""
-    building = Building(cell)
-    if not isinstance(files, Mapping):
-=======
     """A kernel for each dtype, of texts {path: text}, or of what is emitted for some targets.
 
     every_way: and those of paths.py: teams, low thresholds, fences.
     """
     building = Building(cell, every_way)
-    if isinstance(files, Mapping):
-        building.start(files, dtypes)
-    else:
->>>>>>> 3c914a4 (verify: every way through a kernel, on both sides of every threshold, with fenced memory)
+    if not isinstance(files, Mapping):
         for target in files:
             try:
                 texts = pipeline.emit(cell, target)
@@ -193,8 +153,6 @@ def _no_compiler() -> str:
     except ToolchainError as error:
         return error.what
     return ""
-<<<<<<< HEAD
-=======
 
 
 _Way = tuple["FencedC | PoisonedNumpy", int, bool]
@@ -203,18 +161,16 @@ _Way = tuple["FencedC | PoisonedNumpy", int, bool]
 def _backends(
     cell: Cell, target: str, texts: Mapping[str, str], dtype: str, every_way: bool
 ) -> tuple[Backend, list[_Way]]:
-    """The backend of a user, and where wanted (a fenced one, its team, low thresholds) of each way
-    to call it."""
+    """The backend of a user, and where wanted a fenced one for each way to call it, with its team
+    and whether its thresholds are low."""
+    plain = pipeline.backend(cell, target, texts, dtype)
     signature = pipeline.signature(cell)
+    if not every_way:
+        return plain, []
     if target == "numpy":
-        plain = NumpyBackend(texts, signature)
-        return plain, [(PoisonedNumpy(texts, signature), 1, False)] if every_way else []
-    others: list[_Way] = []
-    if every_way:
-        others = [
-            (FencedC(texts, signature, dtype, team, low_defines() if low else ()), team, low)
-            for low in (False, True)
-            for team in TEAMS
-        ]
-    return CBackend(texts, signature, dtype, 1), others
->>>>>>> 3c914a4 (verify: every way through a kernel, on both sides of every threshold, with fenced memory)
+        return plain, [(PoisonedNumpy(texts, signature), 1, False)]
+    return plain, [
+        (FencedC(texts, signature, dtype, team, low_defines() if low else ()), team, low)
+        for low in (False, True)
+        for team in TEAMS
+    ]

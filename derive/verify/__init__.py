@@ -67,11 +67,13 @@ def verify(
     elif not kernels:
         raise ArgumentError("no kernel to verify was given")
     dtypes = _some_of(dtypes, pipeline.DTYPES, "dtype")
+    gradient = pipeline.differentiate(cell)
+    every_way = kernels is None and not quick
     session = Session(
-        pipeline.differentiate(cell), cell.name, cell.output_keys, seed, quick, progress
+        gradient, cell.name, cell.output_keys, seed, quick, progress, every_way=every_way
     )
     if kernels is None:
-        building = start_building(cell, targets, dtypes, not quick)
+        building = start_building(cell, targets, dtypes, every_way)
         session.program()
         session.built(building.built())
     else:
@@ -108,7 +110,9 @@ def verify_files(
     dtypes = _some_of(dtypes, pipeline.DTYPES, "dtype")
     gradient = pipeline.differentiate(cell)
     parts = ("program", "kernels") if program else ("kernels",)
-    session = Session(gradient, cell.name, cell.output_keys, seed, quick, progress, parts)
+    session = Session(
+        gradient, cell.name, cell.output_keys, seed, quick, progress, parts, not quick
+    )
     building = start_building(cell, files, dtypes, not quick)
     if program:
         session.program()

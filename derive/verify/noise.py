@@ -159,12 +159,18 @@ def noisy(source: Source) -> Algebra:
 
     def total(value: Noisy, axis: int) -> Noisy:
         axis = axis + 1 if axis >= 0 else axis
-        return _summed(value.value.sum(axis=axis), value.value, axis, source)
+        terms = value.value
+        result = terms.sum(axis=axis, keepdims=True)
+        squares = (terms * terms).sum(axis=axis, keepdims=True)
+        return Noisy(_spread_sum(result, squares, terms.shape[axis], source), source)
 
     def matmul(a: Noisy, b: Noisy) -> Noisy:
-        result = np.matmul(a.value, b.value)
-        squares = np.matmul(a.value**2, b.value**2)
-        return Noisy(_spread_sum(result, squares, a.value.shape[-1], source), source)
+        left, right = a.value, b.value
+        if left.ndim == 2:  # a vector that all rows share
+            left = left[:, np.newaxis]
+        result, squares = np.matmul(left, right), np.matmul(left**2, right**2)
+        found = _spread_sum(result, squares, left.shape[-1], source)
+        return Noisy(found[:, 0] if a.value.ndim == 2 else found, source)
 
     def broadcast(given: Noisy, shape: tuple[int, ...]) -> Noisy:
         if given.shape == shape:
@@ -175,11 +181,6 @@ def noisy(source: Source) -> Algebra:
 
     functions: dict[str, Callable[..., Any]] = {n: _function(n, source) for n in NUMPY.functions}
     return Algebra("noisy", array, number, power, functions, total, matmul, broadcast)
-
-
-def _summed(result: Any, terms: Any, axis: int, source: Source) -> Noisy:
-    squares = (terms * terms).sum(axis=axis)
-    return Noisy(_spread_sum(result, squares, terms.shape[axis], source), source)
 
 
 def _spread_sum(result: Any, squares: Any, terms: int, source: Source) -> Any:

@@ -27,7 +27,7 @@ from derive.verify.gradient import (
 )
 from derive.verify.kernels import Subject
 from derive.verify.kinks import constants, kinks_of
-from derive.verify.paths import Paths, Place, Way, Ways, check_slope, places
+from derive.verify.paths import Paths, Place, Ways, check_slope, places
 from derive.verify.points import Found, find, on_kinks, small_sizes
 from derive.verify.report import Report, Row, not_run
 from derive.verify.sizes import Case, cases
@@ -67,6 +67,7 @@ class Session:
         quick: bool,
         progress: Progress | None,
         parts: Sequence[str] = ("program", "kernels"),
+        every_way: bool = False,
     ) -> None:
         self.gradient = gradient
         self.step = gradient.step
@@ -77,7 +78,7 @@ class Session:
         self._progress = progress
         self._done = 0
         self._cases = cases(self.step, seed, quick=quick)
-        self._places = () if quick else places(self.step)
+        self._places = places(self.step) if every_way else ()
         of_program, of_kernels = 2 if quick else 3, 3 + len(self._cases) + len(self._places)
         self._total = of_program * ("program" in parts) + of_kernels * ("kernels" in parts)
         self._rows: list[Row] = []
@@ -186,8 +187,8 @@ class Session:
         self.add(built.rows)
         self.kernels(built.kernels, built.ways)
 
-    def kernels(self, kernels: Sequence[Kernel], ways: Sequence[Ways] | None = None) -> None:
-        """ways: all ways to call each; None: as they are."""
+    def kernels(self, kernels: Sequence[Kernel], ways: Sequence[Ways] = ()) -> None:
+        """ways: all ways to call what given texts, or texts of ours, compile to."""
         if not kernels or not self._has_a_point():
             return
         subjects = [Subject(kernel, self.step, self.output_keys) for kernel in kernels]
@@ -222,8 +223,6 @@ class Session:
                     note = f"{subject.dtype}, {case.label}: rounding may cross a kink, not compared"
                     self._notes[note] = None
 
-        if ways is None:
-            ways = [Ways(s.where, s.dtype, (Way(s.kernel, None),)) for s in subjects]
         for place in self._places:
             self._next(f"paths {place.label}")
             self._paths(place, ways)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import PurePosixPath
 
 from derive import build, pipeline
@@ -20,7 +21,7 @@ from derive.cell import Cell
 from derive.emit.limits import low_defines
 from derive.errors import InternalError, ToolchainError
 from derive.kernel import Kernel
-from derive.verify.fences import FencedC, PoisonedNumpy
+from derive.verify.fences import Fence, FencedC, PoisonedNumpy
 from derive.verify.paths import TEAMS, Way, Ways
 from derive.verify.report import BUILD, Row, not_run
 
@@ -79,8 +80,8 @@ class Building:
                 signature = pipeline.signature(self._cell)
                 kernels.append(Kernel(signature, backend, dtype, target=target))
                 each = tuple(
-                    Way(Kernel(signature, other, dtype, target=target), other.fence, team, low)
-                    for other, team, low in others
+                    Way(Kernel(signature, other, dtype, target=target), fence, team, low)
+                    for other, fence, team, low in others
                 )
                 ways.append(Ways(f"{target} {dtype}", dtype, each))
         self._side_by_side.shutdown()
@@ -155,22 +156,25 @@ def _no_compiler() -> str:
     return ""
 
 
-_Way = tuple["FencedC | PoisonedNumpy", int, bool]
+#: A backend, its fence if it has one, its team, and whether its thresholds are low.
+_Way = tuple[Backend, Fence | None, int, bool]
 
 
 def _backends(
     cell: Cell, target: str, texts: Mapping[str, str], dtype: str, every_way: bool
 ) -> tuple[Backend, list[_Way]]:
-    """The backend of a user, and where wanted a fenced one for each way to call it, with its team
-    and whether its thresholds are low."""
+    """The backend of a user, and where wanted those for every way to call it."""
     plain = pipeline.backend(cell, target, texts, dtype)
-    signature = pipeline.signature(cell)
     if not every_way:
         return plain, []
+    signature = pipeline.signature(cell)
+    ways: list[_Way] = [(plain, None, 1, False)]
     if target == "numpy":
-        return plain, [(PoisonedNumpy(texts, signature), 1, False)]
-    return plain, [
-        (FencedC(texts, signature, dtype, team, low_defines() if low else ()), team, low)
-        for low in (False, True)
-        for team in TEAMS
-    ]
+        poisoned = PoisonedNumpy(texts, signature)
+        ways = [(poisoned, poisoned.fence, 1, False)]
+    elif target == "c":
+        ways = []
+        for low, team in product((False, True), TEAMS):
+            fenced = FencedC(texts, signature, dtype, team, low_defines() if low else ())
+            ways.append((fenced, fenced.fence, team, low))
+    return plain, ways

@@ -1,0 +1,205 @@
+"""verify reaches every way through a kernel: sizes, options, fences, and edits under conditions."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import pytest
+from edited_texts import EDITS, Edit
+
+import derive
+from derive.emit.header import render_header
+from derive.emit.limits import LIMITS, limit, low_defines
+from derive.kernel import Kernel
+from derive.pipeline import differentiate, emit, signature
+from derive.verify import verify_files
+from derive.verify.covering import covering
+from derive.verify.expected import MARGIN, Maker
+from derive.verify.fences import Fence, FencedC, PoisonedNumpy
+from derive.verify.kinks import kinks_of
+from derive.verify.paths import TEAMS, Paths, Place, Way, Ways, places
+from derive.verify.through_time import backward_of
+
+JANET = derive.cells.janet()
+
+# --- edits by hand ------------------------------------------------------------------------------
+
+#: One of each kind; the others are looked at with -m slow.
+SAMPLE = {"d_states left out, lengths", "one element past the workspace", "team of 3, reverse"}
+
+
+def edits() -> list[Any]:
+    slow = pytest.mark.slow
+    return [
+        pytest.param(edit, id=f"{edit.target}: {edit.label}", marks=() if edit.label in SAMPLE else slow)
+        for edit in EDITS
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", edits())
+def test_an_edit_that_acts_under_one_condition_alone_is_seen(edit: Edit) -> None:
+    dtypes = ("float32",) if "float32" in edit.label else ("float64",)
+    report = verify_files(JANET, edit.of(emit(JANET, edit.target)), dtypes=dtypes)
+    assert not report.ok
+    assert {row.check for row in report.failures} & {"paths", "overrun", "caller"}
+
+
+# --- paths at one place -------------------------------------------------------------------------
+
+
+def rows_at(
+    place: Place, dtype: str, *, change: tuple[str, str] | None = None, target: str = "c",
+    low: bool = True,
+) -> list[Any]:  # fmt: skip
+    """The rows of one kernel of janet at one place; change: of the texts."""
+    files, own = emit(JANET, target), signature(JANET)
+    if change is not None:
+        assert any(change[0] in text for text in files.values())
+        files = {path: text.replace(*change) for path, text in files.items()}
+    ways = []
+    if target == "c":
+        for team in TEAMS:
+            fenced = FencedC(files, own, dtype, team, low_defines() if low else ())
+            ways.append(Way(Kernel(own, fenced, dtype), fenced.fence, team, low))
+    else:
+        poisoned = PoisonedNumpy(files, own)
+        ways.append(Way(Kernel(own, poisoned, dtype), poisoned.fence, 1, low))
+    maker = Maker(backward_of(differentiate(JANET)), kinks_of(JANET.step.program), 0)
+    expected = {
+        (name, reverse): found
+        for reverse, ragged in product((False, True), repeat=2)
+        for name, found in maker.make(
+            place.sizes, place.steps, place.rows, ragged=ragged, reverse=reverse
+        ).by_lengths().items()
+    }  # fmt: skip
+    paths = Paths(Ways("here", dtype, tuple(ways)), JANET.step, JANET.output_keys, place, low)
+    return paths.rows(expected)
+
+
+HERE = Place({"I": 3, "H": 4}, 5, 3, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_an_honest_kernel_passes_and_a_hundred_thousandth_would_show(
+    target: str, dtype: str
+) -> None:
+    rows = rows_at(HERE, dtype, target=target)
+    assert all(row.ok for row in rows), rows
+    assert rows[0].check == "paths" and rows[0].allowed < 1e-5
+
+
+def test_a_barrier_that_is_missing_shows() -> None:
+    text = next(t for path, t in emit(JANET, "c").items() if path.endswith("janet.c"))
+    barrier = "        janet_f64_backward_step_1(&a, rows, team);\n        dk_wait(team);\n"
+    assert text.count(barrier) == 1
+    rows = rows_at(HERE, "float64", change=(barrier, barrier.replace("dk_wait(team);", "")))
+    assert rows[0].check == "paths" and rows[0].ok is False and "team=" in rows[0].where
+
+
+OUTSIDE = """    dk_wait(team);
+    args->last.h[sizes->B * sizes->H] = 0;
+    return DK_OK;"""
+INTO = "call->reverse = reverse;\n    ((double *)(uintptr_t)args->inputs.x)[0] = 0;"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "check"),
+    [
+        ("    dk_wait(team);\n    return DK_OK;", OUTSIDE, "overrun"),
+        ("call->reverse = reverse;", INTO, "caller"),
+    ],
+)
+def test_a_write_outside_or_into_an_argument_shows(before: str, after: str, check: str) -> None:
+    whole = next(text for path, text in emit(JANET, "c").items() if path.endswith("janet.c"))
+    head, name, rest = whole.partition("static dk_status janet_f64_forward_prepare(")
+    edited = head + name + rest.replace(before, after, 1)
+    assert edited != whole
+    rows = rows_at(HERE, "float64", change=(whole, edited))
+    assert any(row.check == check and row.ok is False for row in rows), rows
+
+
+# --- what is reached ----------------------------------------------------------------------------
+
+
+def test_every_threshold_is_a_macro_of_the_header_that_can_be_lowered() -> None:
+    header = render_header()
+    for each in LIMITS:
+        assert f"#ifndef {each.macro}\n#define {each.macro} {each.text}\n" in header
+        assert f"{each.macro}={each.low}" in low_defines()
+
+
+def test_sizes_lie_on_both_sides_of_every_threshold() -> None:
+    seen = places(derive.cells.lstm().step)
+    quantities = {
+        "steps * rows": lambda p: p.steps * p.rows,
+        "rows": lambda p: p.rows,
+        "rows of a thread": lambda p: p.rows // 2,
+        "rows that count": lambda p: p.rows * max(1, min(p.steps, 192 // p.rows)),
+        "width": lambda p: max(p.sizes.values()),
+    }  # fmt: skip
+    for each in LIMITS:
+        if each.quantity in quantities:
+            values = [quantities[each.quantity](place) for place in seen]
+            assert min(values) < each.value < max(values), each
+    widths = {width for place in seen for width in place.sizes.values()}
+    for lanes in (2, 4, 8, 16):
+        assert lanes in widths and lanes + 1 in widths
+    assert set(range(1, 10)) <= {place.rows for place in seen}
+    assert any(len({*p.sizes.values()}) == 1 for p in seen)
+    assert any(len({*p.sizes.values()}) == len(p.sizes) for p in seen)
+    long = limit("DK_CHUNK_ROWS").value
+    assert any(p.steps > long for p in seen) and any(p.rows > 1024 for p in seen)
+
+
+@pytest.mark.parametrize("strength", [1, 2, 3, 4])
+def test_choices_contain_every_combination_of_so_many_options(strength: int) -> None:
+    options = {"a": "wxyz", "b": (0, 1), "c": (1, 2, 3), "d": (False, True), "e": (None, "time")}
+    chosen = list(covering(options, strength))
+    assert chosen == list(covering(options, strength))
+    for names in combinations(options, strength):
+        wanted = set(product(*(options[name] for name in names)))
+        assert wanted == {tuple(choice[name] for name in names) for choice in chosen}
+    assert len(chosen) <= {1: 8, 2: 24, 3: 80, 4: 160}[strength]
+
+
+# --- fences and roundings -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fence_sees_writes_on_both_sides_and_hands_out_nan(dtype: str) -> None:
+    fence = Fence()
+    array = fence.empty((3, 5), dtype, "outputs")
+    assert np.isnan(array).all() and array.flags.c_contiguous
+    assert fence.overrun() == []
+    for word in ("before", "past"):
+        array = fence.empty((3, 5), dtype, "outputs")
+        memory: Any = array.base
+        begin = (array.ctypes.data - memory.ctypes.data) // memory.itemsize
+        memory[begin - 1 if word == "before" else begin + array.nbytes // memory.itemsize] = 0
+        (found,) = fence.overrun()
+        assert word in found and "outputs" in found
+
+
+def test_members_that_take_turns_give_the_bits_of_threads() -> None:
+    files, own = emit(JANET, "c"), signature(JANET)
+    x = np.random.default_rng(0).standard_normal((7, 9, 5)).astype(np.float32)
+    turns = Kernel(own, FencedC(files, own, "float32", 3), "float32")
+    params = turns.init(I=5, H=6)
+    threads = derive.compile(JANET, target="c", dtype="float32", threads=3)
+    first, second = turns.forward(params, x), threads.forward(params, x)
+    again = turns.forward(params, x)
+    assert np.array_equal(first.output, second.output) and np.array_equal(
+        first.output, again.output
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_random_roundings_bound_what_arithmetic_does(dtype: str) -> None:
+    """NumPy's own float32, and float64 beside more digits, stay within a third of the bound."""
+    place = Place({"I": 3, "H": 4}, 60, 4, 2)
+    rows = rows_at(place, dtype, target="numpy")
+    assert rows[0].ok and MARGIN > 3
+    assert rows[0].allowed < (1e-3 if dtype == "float32" else 1e-11)

@@ -31,11 +31,10 @@ SAMPLE = {"d_states left out, lengths", "one element past the workspace", "team 
 
 
 def edits() -> list[Any]:
-    slow = pytest.mark.slow
-    return [
-        pytest.param(edit, id=f"{edit.target}: {edit.label}", marks=() if edit.label in SAMPLE else slow)
-        for edit in EDITS
-    ]  # fmt: skip
+    def marks(edit: Edit) -> Any:
+        return () if edit.label in SAMPLE else pytest.mark.slow
+
+    return [pytest.param(e, id=f"{e.target}: {e.label}", marks=marks(e)) for e in EDITS]
 
 
 @pytest.mark.parametrize("edit", edits())

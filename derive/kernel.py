@@ -16,7 +16,7 @@ import numpy as np
 
 from derive.arguments import Arguments
 from derive.backend import Backend
-from derive.conversion import MOST, kind_text, no_room, to_count, to_flag, zeros
+from derive.conversion import MOST, check_room, kind_text, no_room, to_count, to_flag, zeros
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.fingerprint import Look, fingerprint, small_fingerprint
 from derive.packed import Packed
@@ -252,6 +252,9 @@ class Kernel:
         for name, length in (*counts.items(), *lengths.items()):
             if length == 0:
                 raise ArgumentError(f"{name} = 0, so there is nothing to measure", hint=f"{name}=1")
+        for name, width in (*self.signature.inputs.items(), *self.signature.outputs.items()):
+            length = width if isinstance(width, int) else lengths[width]
+            check_room(name, (counts["T"], counts["B"], length), self.dtype.itemsize)
         from derive.tuning import tune
 
         found = tune(self, Sizes(counts["T"], counts["B"], {dim: lengths[dim] for dim in dims}))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.conversion import kind_text, shape_text
+from derive.conversion import kind_text, read, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import Arrays
 from derive.weights.blocks import Entry, Lengths, dims_of, join, lengths_of, split
@@ -173,14 +173,14 @@ def _checked(cell: Cell, params: Mapping[str, Any]) -> tuple[Arrays, Lengths]:
             f"{what} of {cell.name}" if missing_ else f"{what} of {cell.name}'s parameters",
             facts=(f"{cell.name} has the parameters {', '.join(cell.params)}",),
         )
-    read = {name: np.asarray(params[name]) for name in cell.params}
-    if any(array.dtype.kind not in "fiub" for array in read.values()):
+    found = {name: read(params[name], f"parameter {name}") for name in cell.params}
+    if any(array.dtype.kind not in "fiub" for array in found.values()):
         raise ArgumentTypeError("params must hold real numbers")
     entries = [
-        Entry(name, ((name,),), feature="projection" if name == "W_p" else "") for name in read
+        Entry(name, ((name,),), feature="projection" if name == "W_p" else "") for name in found
     ]
-    shapes = {name: array.shape for name, array in read.items()}
-    lengths = lengths_of(entries, shapes, "W_p" in read)
+    shapes = {name: array.shape for name, array in found.items()}
+    lengths = lengths_of(entries, shapes, "W_p" in found)
     if lengths is None or not _as_declared(cell, lengths):
         raise ArgumentError(
             f"the parameters of {cell.name} have shapes that do not fit each other",
@@ -188,7 +188,7 @@ def _checked(cell: Cell, params: Mapping[str, Any]) -> tuple[Arrays, Lengths]:
                 f"{e.name} is {e.axes_text()}, given {shape_text(shapes[e.name])}" for e in entries
             ),
         )
-    return read, lengths
+    return found, lengths
 
 
 def _as_declared(cell: Cell, lengths: Lengths) -> bool:

@@ -91,6 +91,10 @@ def places(step: Step) -> tuple[Place, ...]:
         Place(apart(width) if k % 2 else equal(width), 2 + k % 3, count, 2)
         for k, (width, count) in enumerate(zip(widths, rows, strict=True))
     ]
+    # A single row has products of its own, with a loop for each number of vectors: quarters of the
+    # widest ones are the narrowest.
+    counts = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
+    alone = [Place(apart(lanes // 4 * count + 1), 2, 1, 2) for count in counts]
     large = [
         Place(apart(2), longer, 1, 2, heavy=True, low=False),
         Place(apart(2), 3, longer + 40, 2, low=False),
@@ -99,7 +103,7 @@ def places(step: Step) -> tuple[Place, ...]:
         Place(apart(8 * lanes + 1), 3, 5, 2, heavy=True, low=False),
         Place(equal(high + 32), 2, 4, 2, heavy=True, low=False),
     ]
-    return (*small, *tiles, *large)
+    return (*small, *tiles, *alone, *large)
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,20 +188,32 @@ def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: 
     is_flag=True,
     help="Functions and derivatives alone, in ulp.",
 )
+@click.option(
+    "--mutate-text",
+    "edits",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=200,
+    metavar="[N]",
+    help="Edit the generated text in N places, one at a time: is each noticed? [N: 200]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @_JOBS
 def _verify(
     cells: tuple[str, ...], target: str, as_json: bool, files: str, quick: bool, functions: bool,
-    jobs: int | None,
+    edits: int | None, seed: int, jobs: int | None,
 ) -> int:  # fmt: skip
     """Derive, emit and compile, and check the kernels against independent references.
 
     Without CELL: the whole catalogue.
     """
-    from derive.commands import verify
+    from derive.commands import mutate, verify
 
     if functions:
         return verify.functions(as_json)
-    return verify.run(cells, target, as_json, files, quick, jobs)
+    if edits is not None:
+        return mutate.run(cells, target, edits, seed, as_json, jobs)
+    return verify.run(cells, target, as_json, files, quick, seed, jobs)
 
 
 @_derive.command("bench", epilog=_EPILOG)

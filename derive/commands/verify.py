@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from derive.cell import Cell
     from derive.verify import Report
 
-_Item = tuple["Cell", tuple[str, ...], str, bool]
+_Item = tuple["Cell", tuple[str, ...], str, bool, int]
 
 
 def run(
-    texts: Sequence[str], targets: str, as_json: bool, folder: str, quick: bool, jobs: int | None
-) -> int:
+    texts: Sequence[str], targets: str, as_json: bool, folder: str, quick: bool, seed: int,
+    jobs: int | None,
+) -> int:  # fmt: skip
     chosen = targets_of(targets)
-    items = [(cell, chosen, folder, quick) for cell in cells_of(texts)]
+    items = [(cell, chosen, folder, quick, seed) for cell in cells_of(texts)]
     found = many.each("verifying", _verified, items, lambda item: item[0].name, jobs)
     reports = [one for pair in found for one in pair]
     ok = all(one.ok for one in reports)
@@ -73,8 +74,8 @@ def _verified(item: _Item) -> tuple[Report, ...]:
     from derive.generate import emitted, on_disk
     from derive.verify import verify, verify_files
 
-    cell, targets, folder, quick = item
-    reports = [verify(cell, targets=targets, quick=quick)]
+    cell, targets, folder, quick, seed = item
+    reports = [verify(cell, targets=targets, quick=quick, seed=seed)]
     there = on_disk(cell, folder)
     if there is not None:
         there = {path: text for path, text in there.items() if path.partition("/")[0] in targets}
@@ -82,7 +83,7 @@ def _verified(item: _Item) -> tuple[Report, ...]:
         wanted = emitted(cell, targets)
         if there != wanted:
             changed = [path for path in wanted if there.get(path) != wanted[path]]
-            edited = verify_files(cell, there, quick=quick)
+            edited = verify_files(cell, there, quick=quick, seed=seed)
             note = f"as it stands in {folder}, which differs in {', '.join(changed)}"
             reports.append(
                 replace(edited, name=f"{cell.name} ({folder})", notes=(*edited.notes, note))

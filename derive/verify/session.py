@@ -83,6 +83,10 @@ class Session:
         self._total = of_program * ("program" in parts) + of_kernels * ("kernels" in parts)
         self._rows: list[Row] = []
         self._notes: dict[str, None] = {}
+        self._truths: dict[str, Truth] = {}
+        self._known: dict[
+            str, tuple[dict[tuple[str, bool], Expected], list[Row], dict[str, None]]
+        ] = {}
         self.kinks = kinks_of(self.step.program)
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -124,6 +128,11 @@ class Session:
             for k, f in enumerate(found)
             if f.finite
         )
+
+    @cached_property
+    def on_kinks(self) -> tuple[Truth, ...]:
+        found = on_kinks(self.step, self.kinks, self.seed)
+        return tuple(establish(f, self.backward, (self.seed, 18), how="none") for f in found)
 
     def _another(self, k: int) -> Truth:
         scale, stretch = ((0.2, 1.0), (1.0, 3.0), (0.5, 1.0), (2.0, 8.0))[k % 4]
@@ -205,8 +214,7 @@ class Session:
                 for truth in (self.small, *self.wide[:1]):
                     self._try(subject, on_kernels.check_agreement, first, truth)
         self._next("kernels on kinks")
-        for found in on_kinks(self.step, self.kinks, self.seed):
-            truth = establish(found, self.backward, (self.seed, 18), how="none")
+        for truth in self.on_kinks:
             for subject in subjects:
                 self._try(subject, on_kernels.check_kink, truth)
         for case in self._cases:
@@ -227,11 +235,23 @@ class Session:
             self._next(f"paths {place.label}")
             self._paths(place, ways)
 
-    def _paths(self, place: Place, ways: Sequence[Ways]) -> None:
-        """Every combination of options at one place."""
+    def _expected(self, place: Place) -> dict[tuple[str, bool], Expected]:
+        """What must come out at a place: once, other kernels may follow."""
+        if place.label not in self._known:
+            self._known[place.label] = self._expect(place)
+        found, rows, notes = self._known[place.label]
+        self.add(rows)
+        self._notes |= notes
+        return found
+
+    def _expect(
+        self, place: Place
+    ) -> tuple[dict[tuple[str, bool], Expected], list[Row], dict[str, None]]:
         maker = Maker(self.backward, self.kinks, self.seed)
         cotangents = ("both",) if place.heavy else COTANGENTS
         expected: dict[tuple[str, bool], Expected] = {}
+        rows: list[Row] = []
+        notes: dict[str, None] = {}
         for reverse in (False, True):
             for ragged in (False, True):
                 found = maker.make(
@@ -239,10 +259,15 @@ class Session:
                     cotangents=cotangents,
                 )  # fmt: skip
                 if not found.finite:
-                    self._notes[f"{place.label}: no finite point was found, not compared"] = None
+                    notes[f"{place.label}: no finite point was found, not compared"] = None
                     continue
-                self.add([check_slope(found, place.label)])
+                rows.append(check_slope(found, place.label))
                 expected |= {(name, reverse): e for name, e in found.by_lengths().items()}
+        return expected, rows, notes
+
+    def _paths(self, place: Place, ways: Sequence[Ways]) -> None:
+        """Every combination of options at one place."""
+        expected = self._expected(place)
         for way in ways:
             sure = {key: e for key, e in expected.items() if e.comparable(way.dtype)}
             if len(sure) < len(expected):
@@ -270,6 +295,12 @@ class Session:
             self._try(subject, on_kernels.check_taylor, self.small, self.kinks, (self.seed, 16))
 
     def _truth_of(self, case: Case) -> Truth:
+        """Of a case once: other kernels may follow."""
+        if case.label not in self._truths:
+            self._truths[case.label] = self._establish(case)
+        return self._truths[case.label]
+
+    def _establish(self, case: Case) -> Truth:
         found = self._find(
             case.sizes, case.steps, case.rows, 4, lengths=case.lengths, reverse=case.reverse,
             room=2.0**-24 * 1.5,

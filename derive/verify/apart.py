@@ -1,0 +1,103 @@
+"""Work in a process of its own: what it returns, or how it ended.
+
+In: a function and its arguments.  Out: its result; `Ended` where there is none.
+Not here: what is done. Generated text that was edited may loop for ever, crash or write where it
+should not, and none of that may reach the process that asks.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+#: Of memory beyond what the process has already: a wrong size asks for anything.
+MEMORY = 8 << 30
+#: How much longer than its seconds of work a process may take on a busy machine.
+PATIENCE = 8
+
+
+class Ended(Exception):
+    """The process gave no result: it crashed, or did not end in its time."""
+
+
+def apart(work: Callable[..., Result], *arguments: Any, seconds: float) -> Result:
+    """work(*arguments) in a process that may use `seconds` of processor time.
+
+    Where the system has fork the process starts with everything that this one has computed. What
+    `work` raises is raised here as a RuntimeError.
+    """
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(sender, work, arguments, seconds))
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(PATIENCE * seconds):
+            raise Ended("it did not end")
+        good, result = receiver.recv()
+    except EOFError:
+        process.join()
+        raise Ended(_how(process.exitcode)) from None
+    finally:
+        _kill(process)
+        receiver.close()
+    if not good:
+        raise RuntimeError(f"in a process of its own: {result}")
+    found: Result = result
+    return found
+
+
+def _run(sender: Connection, work: Callable[..., Any], arguments: Any, seconds: float) -> None:
+    if hasattr(os, "setsid"):
+        os.setsid()  # a group of its own, so that its compiler ends with it
+    _limit(seconds)
+    silent = os.open(os.devnull, os.O_WRONLY)  # what C says when memory is corrupt
+    os.dup2(silent, 2)
+    faulthandler.disable()
+    try:
+        answer = True, work(*arguments)
+    except BaseException as error:
+        answer = False, f"{type(error).__name__}: {error}"
+    sender.send(answer)
+    os._exit(0)  # nothing of a process with corrupt memory is worth tidying up
+
+
+def _limit(seconds: float) -> None:
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        allowed = int(used.ru_utime + used.ru_stime + seconds) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (allowed, allowed))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if sys.platform == "linux":
+            with open("/proc/self/statm", encoding="ascii") as file:
+                size = int(file.read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
+
+
+def _how(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"it ended with status {status}"
+    if -status in (getattr(signal, "SIGXCPU", 0), signal.SIGKILL):
+        return "it did not end"
+    return f"it crashed: {signal.Signals(-status).name}"
+
+
+def _kill(process: Any) -> None:
+    with suppress(OSError):
+        if hasattr(os, "killpg") and os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.is_alive():
+        process.kill()
+    process.join()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from derive.commands import console
 from derive.commands.select import cell_of
+from derive.errors import DeriveError, ProgramError
 
 if TYPE_CHECKING:
     from derive.comparison.check import Apart
@@ -39,6 +40,9 @@ def run(first: str, second: str, as_json: bool) -> int:
             verdict = comparing.run()
         except KeyboardInterrupt:
             stopped, verdict = True, comparing.so_far()
+        except ProgramError as error:
+            # Status 1 would be a verdict.
+            raise DeriveError(f"{a.name} and {b.name} could not be compared: {error}") from error
     if as_json:
         console.result(json.dumps({**data(verdict), "interrupted": stopped}, indent=2))
     else:

@@ -176,12 +176,25 @@ def _gradient(view: View) -> Lines:
 def _renamed(
     a: Cell, b: Cell, forms: tuple[canonical.Canonical, canonical.Canonical]
 ) -> dict[str, str]:
-    """Definitions of a and of b that compute the same under two names."""
+    """Definitions of a and of b that compute the same under two names, exchanged ones too."""
     mine = [e.lhs.name for e in a.equations]
-    theirs = {e.lhs.name for e in b.equations}
-    known = {forms[1].arrays[name].key: name for name in theirs if name not in mine}
-    keys = ((name, forms[0].arrays[name].key) for name in mine if name not in theirs)
-    return {name: known[key] for name, key in keys if key in known}
+    theirs = [e.lhs.name for e in b.equations]
+    one, other = (
+        {n: form.arrays[n].key for n in names}
+        for form, names in zip(forms, (mine, theirs), strict=True)
+    )
+    fixed = {n for n in mine if n in other and one[n] == other[n]}
+    fixed |= {*a.step.next_states, *b.step.next_states}
+    known = {other[name]: name for name in reversed(theirs) if name not in fixed}
+    found: dict[str, str] = {}
+    for name in mine:
+        new = known.get(one[name])
+        if name not in fixed and new is not None and new not in found.values():
+            found[name] = new
+    # A name that another definition takes over is free: what it stood for must have one too.
+    while taken := [n for n in found.values() if n in mine and n not in found and n not in fixed]:
+        found = {old: new for old, new in found.items() if new not in taken}
+    return found
 
 
 def _same_arrays(forms: tuple[canonical.Canonical, canonical.Canonical]) -> dict[str, str]:

@@ -184,6 +184,13 @@ class Uses:
             if kind is Kind.NEXT:
                 hint = f"{name.name.removesuffix(names.NEXT)}   is the previous value"
             self.report(f"{quote(shown)} is defined by itself", name.place, hint=hint)
+        elif circle := self.circle(name.name):
+            whole = " and ".join(quote(self.scope.show(each)) for each in circle)
+            self.report(
+                f"{whole} form a circle: each is defined by the next, the last by the first",
+                name.place,
+                f"{quote(shown)} is defined on line {where}",
+            )
         else:
             self.report(
                 f"{quote(shown)} is used before it is defined",
@@ -191,6 +198,23 @@ class Uses:
                 f"it is defined on line {where}",
                 hint=f"move line {where} up",
             )
+
+    def circle(self, name: str) -> list[str]:
+        """Definitions from this one through `name` back to this one; empty if there is no way."""
+        reads = {
+            each.target: {part.name for part in names_of(each.expr)}
+            for each in self.scope.declaration.definitions
+        }
+        ways = [[self.definition.target, name]]
+        seen = {name}
+        while ways:
+            way = ways.pop(0)
+            if self.definition.target in reads.get(way[-1], set()):
+                return way
+            new = sorted(reads.get(way[-1], set()) & set(reads) - seen)
+            seen.update(new)
+            ways += [[*way, each] for each in new]
+        return []
 
     def no_matrix(self, node: Binary) -> None:
         """The left of @ is computed. Most often an operator binds other than it looks."""

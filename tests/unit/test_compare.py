@@ -35,6 +35,21 @@ def test_renamed_intermediates_and_reordered_terms_are_no_change() -> None:
     assert found.equations == found.gradient == found.cost == () and found.structure is None
 
 
+def test_two_intermediates_that_exchange_their_names_are_no_change() -> None:
+    exchanged = ONE.replace("z = ", "@ = ").replace("n = ", "z = ").replace("@ = ", "n = ")
+    exchanged = exchanged.replace("(1 - z) * n + z * h", "(1 - n) * z + n * h")
+    found = changes(ONE, exchanged)
+    assert not found and found.renamed == {"z": "n", "n": "z"}
+    assert changes(ONE, exchanged.replace("tanh(", "relu("))
+
+
+def test_rewriting_that_would_not_end_is_told_all_the_same() -> None:
+    line = HEAD + "a = W @ x\nh' = maximum({})\noutput h'\n"
+    assert not changes(line.format("a * h, h"), line.format("h, a * h"))
+    clipped = diff(cells.lstm(), cells.lstm(activation="relu", cell_clip=1))
+    assert {"g", "h_next"} <= names(clipped.equations)
+
+
 def test_a_changed_line_is_told_with_its_gradient_and_the_lines_below_it_are_not() -> None:
     found = changes(ONE, REWRITTEN.replace("sigmoid(", "hard_sigmoid("))
     assert found.renamed == {} and "n" not in names(found.equations)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 import derive
+from derive import cli
 from derive.comparison.equal import equal
+from derive.errors import ProgramError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from equal_fuzz import pair
 from equal_pairs import DIFFERENT, EQUAL, VALUES
 
 #: What stays undecided: a difference at one point, or in the thirteenth digit; parameters that
@@ -28,8 +32,8 @@ UNDECIDED = {
 }
 
 
-def verdict(pair: tuple[str, str]):
-    return equal(*map(derive.Cell.parse, pair))
+def verdict(texts: tuple[str, str]):
+    return equal(*map(derive.Cell.parse, texts))
 
 
 @pytest.mark.parametrize("name", EQUAL)
@@ -52,3 +56,58 @@ def test_cells_that_are_not_equal_are_never_called_so(name: str) -> None:
     found = verdict(DIFFERENT[name])
     assert found.status in ("sub-case", "not equal", "undecided")
     assert (found.status == "undecided") <= (name in UNDECIDED)
+
+
+@pytest.mark.parametrize("seed", range(1000, 1012))
+def test_random_pairs_are_called_equal_only_if_they_are(seed: int) -> None:
+    # The long run: python tests/equal_fuzz.py 1000
+    one, other, _ = pair(seed, equal=True)
+    assert verdict((one, other)).status in ("equal", "undecided")
+    one, other, _ = pair(seed, equal=False)
+    assert not verdict((one, other))
+
+
+def test_what_exceeds_the_budget_of_rewriting_is_undecided(monkeypatch) -> None:
+    monkeypatch.setattr("derive.comparison.one_way.FORM_STEPS", 3)
+    found = verdict(EQUAL["maximum the other way round"])
+    assert found.status == "undecided" and any("too large" in note for note in found.notes)
+
+
+def test_ten_states_are_paired_without_listing_every_order() -> None:
+    names = [f"s{k}" for k in range(10)]
+    text = "cell ten\ninput x: I\nstate " + ", ".join(f"{n}: H" for n in names) + "\n"
+    text += "".join(f"{n}' = tanh(W{k} @ x + U{k} @ {names[k - 1]})\n" for k, n in enumerate(names))
+    text += "y = " + " + ".join(f"{n}'" for n in names) + "\noutput y\n"
+    turned = re.sub(r"s(\d)", lambda m: f"q{(int(m[1]) + 3) % 10}", text)
+    assert verdict((text, turned)).status in ("equal", "undecided")
+
+
+def test_a_failure_inside_a_comparison_is_no_verdict(monkeypatch, capsys) -> None:
+    def fail(*_: object) -> None:
+        raise ProgramError("a rule is broken")
+
+    monkeypatch.setattr("derive.comparison.equal.searched", fail)
+    assert cli.status(["equal", "rnn", "rnn"]) == 2
+    assert "a rule is broken" in capsys.readouterr().err
+
+
+def test_ctrl_c_tells_what_was_found(monkeypatch, capsys) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("derive.comparison.equal.excludes", stop)
+    assert cli.status(["equal", "cifg", "lstm"]) == 130
+    printed = capsys.readouterr()
+    assert "interrupted" in printed.err and "lstm computes cifg with" in printed.out
+
+
+def test_known_names_the_cells_of_the_catalogue(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("derive.cells.names", lambda: ("rnn", "ugrnn", "min_gru"))
+    path = tmp_path / "mine.cell"
+    path.write_text(
+        "cell mine\ninput x: I\nstate h: H\nk = 1 - sigmoid(A @ x + B @ h - 2)\n"
+        "h' = h + k * (tanh(C @ x + D @ h + e) - h)\noutput h'\n".replace("- 2)", "- d)")
+    )
+    assert cli.status(["equal", str(path), "--known"]) == 0
+    assert "mine equals ugrnn" in capsys.readouterr().out
+    assert cli.status(["equal", "rnn", "rnn", "--known"]) == 2

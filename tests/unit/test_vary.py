@@ -316,3 +316,8 @@ def test_a_definition_with_two_functions_says_which_to_name() -> None:
     cell = derive.Cell.parse("cell a\nstate h: H\nh' = tanh(h) + sin(h)\noutput h'")
     with pytest.raises(ArgumentError, match=r'activation=\{"h_next": \{"tanh": "identity"\}\}'):
         cell.vary(activation={"h'": "relu"})
+
+
+def test_definitions_that_need_each_other_are_called_a_circle() -> None:
+    with pytest.raises(derive.CellError, match="'i' and 'f' form a circle"):
+        derive.cells.lstm().vary(i="1 - f", f="1 - i")

@@ -475,6 +475,7 @@ static void cfn_f32_forward_before(const cfn_f32_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -494,7 +495,7 @@ static void cfn_f32_forward_before(const cfn_f32_forward_call *call, size_t rows
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -519,6 +520,7 @@ static void cfn_f32_forward_step(const cfn_f32_forward_call *call, size_t rows, 
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[3];
         if (call->panel_2 == NULL) {
@@ -1195,6 +1197,7 @@ static void cfn_f32_backward_step(const cfn_f32_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1233,6 +1236,7 @@ static void cfn_f32_backward_after(const cfn_f32_backward_call *call, size_t row
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[3];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1347,6 +1351,11 @@ dk_status cfn_f32_backward(const cfn_f32_backward_args *args, const dk_team *tea
 dk_status cfn_f32_step(const cfn_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : cfn_f32_forward(args, team);
+}
+
+int cfn_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status cfn_f32_memory_needed(const cfn_sizes *sizes, size_t threads, cfn_memory *memory)
@@ -1823,6 +1832,7 @@ static void cfn_f64_forward_before(const cfn_f64_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1842,7 +1852,7 @@ static void cfn_f64_forward_before(const cfn_f64_forward_call *call, size_t rows
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -1867,6 +1877,7 @@ static void cfn_f64_forward_step(const cfn_f64_forward_call *call, size_t rows, 
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[3];
         if (call->panel_2 == NULL) {
@@ -2543,6 +2554,7 @@ static void cfn_f64_backward_step(const cfn_f64_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2581,6 +2593,7 @@ static void cfn_f64_backward_after(const cfn_f64_backward_call *call, size_t row
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[3];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2695,6 +2708,11 @@ dk_status cfn_f64_backward(const cfn_f64_backward_args *args, const dk_team *tea
 dk_status cfn_f64_step(const cfn_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : cfn_f64_forward(args, team);
+}
+
+int cfn_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status cfn_f64_memory_needed(const cfn_sizes *sizes, size_t threads, cfn_memory *memory)

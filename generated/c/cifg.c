@@ -434,7 +434,7 @@ static void cifg_f32_forward_before(const cifg_f32_forward_call *call, size_t ro
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g3(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -459,6 +459,7 @@ static void cifg_f32_forward_step(const cifg_f32_forward_call *call, size_t rows
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[6];
         const float *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -1191,6 +1192,7 @@ static void cifg_f32_backward_step(const cifg_f32_backward_call *call, size_t ro
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[3];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1230,6 +1232,7 @@ static void cifg_f32_backward_after(const cifg_f32_backward_call *call, size_t r
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[3];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1357,6 +1360,11 @@ dk_status cifg_f32_backward(const cifg_f32_backward_args *args, const dk_team *t
 dk_status cifg_f32_step(const cifg_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : cifg_f32_forward(args, team);
+}
+
+int cifg_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status cifg_f32_memory_needed(const cifg_sizes *sizes, size_t threads, cifg_memory *memory)
@@ -1787,7 +1795,7 @@ static void cifg_f64_forward_before(const cifg_f64_forward_call *call, size_t ro
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g3(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1812,6 +1820,7 @@ static void cifg_f64_forward_step(const cifg_f64_forward_call *call, size_t rows
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[6];
         const double *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -2544,6 +2553,7 @@ static void cifg_f64_backward_step(const cifg_f64_backward_call *call, size_t ro
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[3];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2583,6 +2593,7 @@ static void cifg_f64_backward_after(const cifg_f64_backward_call *call, size_t r
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[3];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2710,6 +2721,11 @@ dk_status cifg_f64_backward(const cifg_f64_backward_args *args, const dk_team *t
 dk_status cifg_f64_step(const cifg_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : cifg_f64_forward(args, team);
+}
+
+int cifg_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status cifg_f64_memory_needed(const cifg_sizes *sizes, size_t threads, cifg_memory *memory)

@@ -172,6 +172,10 @@ typedef struct cifg_f32_backward_args {
     size_t more;
 } cifg_f32_backward_args;
 
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f32. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int cifg_f32_self_test(void);
+
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status cifg_f32_memory_needed(const cifg_sizes *sizes, size_t threads, cifg_memory *memory);
 
@@ -301,6 +305,10 @@ typedef struct cifg_f64_backward_args {
     size_t resume;
     size_t more;
 } cifg_f64_backward_args;
+
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f64. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int cifg_f64_self_test(void);
 
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status cifg_f64_memory_needed(const cifg_sizes *sizes, size_t threads, cifg_memory *memory);

@@ -9,8 +9,9 @@
  *               constants included: 1.0f - v.
  *               dk_splat_X dk_load_X dk_load_part_X dk_store_X dk_store_part_X dk_sum_X
  *               No alignment is assumed beyond the element's.
- * Functions     dk_sigmoid_X dk_tanh_X ...: at most 2 ulp, over the whole range, for NaN and
- *               infinity too. Compile without -ffast-math, which breaks them.
+ * Functions     dk_sigmoid_X dk_tanh_X ...: at most 2 ulp (gelu 4), over the whole range,
+ *               for NaN and infinity too. Compile without -ffast-math and its parts, which break
+ *               them; dk_self_test_X() is 0 where arithmetic is as it is written.
  * Products      DK_DEFINE_GROUP(f32, g4, 4, 4) makes the functions for products of one vector with
  *               four matrices at once:
  *                 dk_block_X_g4      units in one block of a panel
@@ -40,6 +41,15 @@
  */
 #ifndef DERIVE_KERNELS_H
 #define DERIVE_KERNELS_H
+
+/* Sums that are put in another order, infinities that are taken for granted not to exist: such code
+ * gives wrong numbers, not merely less exact ones. Not every compiler says so in a macro; hence
+ * dk_self_test_X. */
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST) || \
+    (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
+    defined(__NO_SIGNED_ZEROS__) || defined(__RECIPROCAL_MATH__)
+#error "derive: compile without -ffast-math, -Ofast, -funsafe-math-optimizations, -ffinite-math-only, -fassociative-math, -freciprocal-math and -fno-signed-zeros"
+#endif
 
 #include <math.h>
 #include <stddef.h>
@@ -250,10 +260,14 @@ DK_INLINE void dk_pause(void)
 #endif
 }
 
+/* Looks at a barrier before the processor is given away. */
+#ifndef DK_SPINS
+#define DK_SPINS 2000
+#endif
+
 /* Returns when every thread of the team has called it. What they wrote before is visible. */
 DK_FUNCTION void dk_wait(const dk_team *team)
 {
-    enum { SPINS = 2000 };
     if (team == NULL || team->count <= 1) {
         return;
     }
@@ -265,7 +279,7 @@ DK_FUNCTION void dk_wait(const dk_team *team)
         return;
     }
     for (size_t spins = 0; __atomic_load_n(&barrier->sense, __ATOMIC_ACQUIRE) == sense; ++spins) {
-        if (spins >= SPINS && barrier->yield != NULL) {
+        if (spins >= DK_SPINS && barrier->yield != NULL) {
             (void)barrier->yield();
         } else {
             dk_pause();
@@ -300,8 +314,12 @@ DK_FUNCTION void dk_wait(const dk_team *team)
 #define DK_SPLIT (DK_REGISTERS >= 32 ? 4 : 2)
 
 /* Outer products: rows of the operands packed at a time, and rows of the result. */
+#ifndef DK_OUTER_DEPTH
 #define DK_OUTER_DEPTH 192
+#endif
+#ifndef DK_OUTER_HEIGHT
 #define DK_OUTER_HEIGHT 192
+#endif
 
 /* Tiles that `total` rows need, and the rows of tile i, split evenly: 32 = 6 6 5 5 5 5. */
 DK_INLINE size_t dk_tile_count(size_t total, size_t most)
@@ -449,7 +467,9 @@ DK_INLINE size_t dk_chunk_steps(size_t steps, size_t rows)
 #ifndef DK_EARLY_ROWS
 #define DK_EARLY_ROWS 4
 #endif
+#ifndef DK_NEAR_BYTES
 #define DK_NEAR_BYTES ((size_t)12 << 20)
+#endif
 DK_INLINE int dk_contracts_early(size_t rows, size_t bytes)
 {
     return rows < DK_EARLY_ROWS || (rows / 4 < DK_EARLY_ROWS && bytes > DK_NEAR_BYTES);
@@ -528,7 +548,9 @@ DK_INLINE const unsigned char *dk_alive_at(const unsigned char *alive, size_t lo
 
 /* Vectors of one step that go through time together: their states stay in the first-level cache,
  * one is worked on while others wait for their last result, and memory is read in long pieces. */
+#ifndef DK_TOGETHER
 #define DK_TOGETHER 64
+#endif
 
 DK_INLINE size_t dk_smallest(size_t a, size_t b, size_t c)
 {
@@ -988,12 +1010,78 @@ DK_INLINE dk_f32 dk_logsigmoid_f32(dk_f32 v)
     return -dk_softplus_f32(-v);
 }
 
-/* gelu(v) = v erfc(-v / sqrt 2) / 2, in double: in the left tail an error of the argument grows by
- * v^2 in the result. Below -40 the result is 0 and v may be infinite. */
-DK_INLINE float dk_gelu_lane_f32(float v)
+/* exp(-v^2 / 2). A rounded v^2 would be off by v^2 / 2 times as much in the end: `near`, v rounded to
+ * a multiple of 1/256, has an exact square, and the rest of v^2 goes into the reduced argument. */
+DK_INLINE dk_f32 dk_gaussian_f32(dk_f32 v)
 {
-    const double x = (double)v;
-    return v < -40.0f ? -0.0f : (float)(0.5 * x * erfc(x * -0.70710678118654752440));
+    const dk_f32 x = dk_at_most_f32(dk_abs_f32(v), 14.5f);
+    const dk_f32 near = (x + 0x1.8p+15f) - 0x1.8p+15f;
+    const dk_f32 low = (near - x) * (near + x) * 0.5f;
+    const dk_f32 high = near * near * -0.5f;
+    const dk_f32 shifted = high * 1.442695f + DK_ROUND_TWO_F32;
+    const dk_f32 k = shifted - DK_ROUND_TWO_F32;
+    const dk_f32 r = ((high - k * 0x1.63p-1f) - k * -0x1.bd0106p-13f) + low;
+    const dk_bits_f32 bits = dk_to_bits_f32(shifted);
+    const dk_bits_f32 half = bits >> 1;
+    const dk_f32 p = dk_exp_tail_f32(r) + r + 1.0f;
+    return p * dk_power_of_two_f32(half) * dk_power_of_two_f32(bits - half);
+}
+
+/* exp(x^2 / 2) Phi(-x), Phi being the normal distribution, for 0 <= x <= 14.5f: P(t) / (1 + x). */
+DK_INLINE dk_f32 dk_normal_tail_f32(dk_f32 x)
+{
+    const dk_f32 t = (x - 4.0f) / (x + 4.0f);
+    dk_f32 p = dk_splat_f32(-0x1.7da5ep-17f);
+    p = p * t + -0x1.a11056p-14f;
+    p = p * t + -0x1.2f5b98p-14f;
+    p = p * t + 0x1.749afcp-11f;
+    p = p * t + -0x1.3078dcp-12f;
+    p = p * t + -0x1.483068p-8f;
+    p = p * t + 0x1.25de7ep-6f;
+    p = p * t + -0x1.07c23cp-5f;
+    p = p * t + 0x1.d496bp-6f;
+    p = p * t + 0x1.cabd28p-7f;
+    p = p * t + -0x1.8c18f2p-4f;
+    p = p * t + 0x1.e361eap-2f;
+    return p / (x + 1.0f);
+}
+
+/* v Phi(v). */
+DK_INLINE dk_f32 dk_gelu_f32(dk_f32 v)
+{
+    const dk_f32 x = dk_at_most_f32(dk_abs_f32(v), 14.5f);
+    const dk_f32 y = dk_gaussian_f32(x) * (x * dk_normal_tail_f32(x));
+    return dk_where_f32(dk_less_f32(v, dk_splat_f32(0)), -y, v - y);
+}
+
+/* The derivative of gelu: Phi(v) + v phi(v), distribution and density. */
+DK_INLINE dk_f32 dk_gelu_slope_f32(dk_f32 v)
+{
+    const dk_f32 x = dk_at_most_f32(dk_abs_f32(v), 14.5f);
+    const dk_f32 y = dk_gaussian_f32(x) * (dk_normal_tail_f32(x) - x * 0.3989423f);
+    return dk_where_f32(dk_less_f32(v, dk_splat_f32(0)), y, 1.0f - y);
+}
+
+/* The derivative of silu, s(v) (1 + v s(-v)) for s = sigmoid. With e = exp(-|v|) it is
+ * (1 + e (1 + v)) / (1 + e)^2 to the right, e (1 + v + e) / (1 + e)^2 to the left, where e is
+ * multiplied in parts: alone it may be subnormal. */
+DK_INLINE dk_f32 dk_silu_slope_f32(dk_f32 v)
+{
+    const dk_f32 x = dk_at_least_f32(dk_at_most_f32(v, 110.0f), -110.0f);
+    const dk_f32 down = -dk_abs_f32(x);
+    const dk_f32 shifted = down * 1.442695f + DK_ROUND_TWO_F32;
+    const dk_f32 k = shifted - DK_ROUND_TWO_F32;
+    const dk_f32 r = (down - k * 0x1.63p-1f) - k * -0x1.bd0106p-13f;
+    const dk_bits_f32 bits = dk_to_bits_f32(shifted);
+    const dk_bits_f32 half = bits >> 1;
+    const dk_f32 p = (dk_exp_tail_f32(r) + r + 1.0f) * dk_power_of_two_f32(half);
+    const dk_f32 rest = dk_power_of_two_f32(bits - half);
+    const dk_f32 e = p * rest;
+    const dk_f32 above = x + 1.0f;
+    const dk_f32 below = (e + 1.0f) * (e + 1.0f);
+    const dk_mask_f32 left = dk_less_f32(x, dk_splat_f32(0));
+    const dk_f32 y = dk_where_f32(left, (above + e) * p, above * e + 1.0f) / below;
+    return dk_where_f32(left, y * rest, y);
 }
 
 /* Lane by lane through libm. */
@@ -1043,16 +1131,6 @@ DK_INLINE dk_f32 dk_erf_f32(dk_f32 v)
     dk_store_f32(lanes, v);
     for (size_t i = 0; i < DK_LANES_F32; ++i) {
         lanes[i] = erff(lanes[i]);
-    }
-    return dk_load_f32(lanes);
-}
-
-DK_INLINE dk_f32 dk_gelu_f32(dk_f32 v)
-{
-    float lanes[DK_LANES_F32];
-    dk_store_f32(lanes, v);
-    for (size_t i = 0; i < DK_LANES_F32; ++i) {
-        lanes[i] = dk_gelu_lane_f32(lanes[i]);
     }
     return dk_load_f32(lanes);
 }
@@ -1158,19 +1236,85 @@ DK_INLINE dk_f32 dk_pow_f32(dk_f32 v, double exponent)
         return dk_sqrt_f32(v);
     }
     if (exponent == 1.5) {
-        return v * dk_sqrt_f32(v);
+        const dk_f32 low = dk_splat_f32(-DK_INFINITY_F32); /* pow is infinite there */
+        return dk_where_f32(dk_equal_f32(v, low), -low, v * dk_sqrt_f32(v));
     }
     if (exponent == -0.5) {
         return 1.0f / dk_sqrt_f32(v + 0); /* -0 + 0 is 0: a pole has no sign here */
     }
     if (exponent == -1.5) {
-        return 1.0f / dk_sqrt_f32(v + 0) / v; /* v to the 3/2 may be subnormal */
+        const dk_f32 low = dk_splat_f32(-DK_INFINITY_F32);
+        const dk_f32 u = v + 0; /* v to the 3/2 may be subnormal */
+        return dk_where_f32(dk_equal_f32(v, low), dk_splat_f32(0), 1.0f / dk_sqrt_f32(u) / u);
     }
     dk_store_f32(lanes, v);
     for (size_t i = 0; i < DK_LANES_F32; ++i) {
         lanes[i] = (float)pow((double)lanes[i], exponent);
     }
     return dk_load_f32(lanes);
+}
+
+/* f32: does the compiler do arithmetic as it is written? -------------------------------------- */
+
+/* The number with these bits, which the compiler cannot know. */
+DK_INLINE dk_f32 dk_given_f32(uint32_t bits)
+{
+    const dk_bits_f32 none = {0};
+    volatile uint32_t hidden = bits;
+    return dk_from_bits_f32(none + hidden);
+}
+
+/* Whether a lane of `value` is more than `ulp` units of the last place from the number with the bits
+ * `right`. Integers are compared, which no flag for floating-point numbers changes. */
+DK_INLINE int dk_is_off_f32(dk_f32 value, uint32_t right, uint32_t ulp)
+{
+    float lanes[DK_LANES_F32];
+    int off = 0;
+    dk_store_f32(lanes, value);
+    for (size_t i = 0; i < DK_LANES_F32; ++i) {
+        uint32_t bits;
+        memcpy(&bits, &lanes[i], sizeof bits);
+        off |= (bits > right ? bits - right : right - bits) > ulp;
+    }
+    return off;
+}
+
+/* 0 where it does, else the sum of 1: NaN and infinity, 2: signed zeros, 4: the order of sums,
+ * 8: quotients, 16: functions. */
+DK_FUNCTION int dk_self_test_f32(void)
+{
+    const uint32_t any_nan = 0x7fffffu >> 1;
+    const dk_f32 zero = dk_splat_f32(0);
+    const dk_f32 nan = dk_given_f32(0x7fc00000u);
+    const dk_f32 infinity = dk_given_f32(0x7f800000u);
+    const dk_f32 minus_zero = dk_given_f32(0x80000000u);
+    const dk_f32 three = dk_given_f32(0x40400000u);
+    const dk_f32 part = dk_given_f32(0x3f400000u);
+    int failed = 0;
+    failed |= dk_is_off_f32(dk_abs_f32(infinity - infinity), 0x7fc00000u, any_nan);
+    failed |= dk_is_off_f32(dk_abs_f32(nan * zero), 0x7fc00000u, any_nan);
+    failed |= dk_is_off_f32(dk_abs_f32(dk_tanh_f32(nan)), 0x7fc00000u, any_nan);
+    failed |= dk_is_off_f32(dk_where_f32(dk_not_equal_f32(nan, nan), part, zero), 0x3f400000u, 0);
+    failed |= dk_is_off_f32(dk_exp_f32(infinity), 0x7f800000u, 0);
+    failed |= dk_is_off_f32(dk_log_f32(infinity), 0x7f800000u, 0);
+    failed |= dk_is_off_f32(minus_zero + zero, 0, 0) << 1;
+    failed |= dk_is_off_f32(zero - (minus_zero + zero), 0, 0) << 1;
+    failed |= dk_is_off_f32((part + DK_ROUND_ONE_F32) - DK_ROUND_ONE_F32, 0x3f800000u, 0) << 2;
+    failed |= dk_is_off_f32(part - ((part + DK_ROUND_TWO_F32) - DK_ROUND_TWO_F32), 0xbe800000u, 0) << 2;
+    failed |= dk_is_off_f32(dk_given_f32(0x40a00000u) / three, 0x3fd55555u, 0) << 3;
+    failed |= dk_is_off_f32(dk_given_f32(0x40e00000u) / three, 0x40155555u, 0) << 3;
+    failed |= dk_is_off_f32(dk_given_f32(0x41200000u) / three, 0x40555555u, 0) << 3;
+    failed |= dk_is_off_f32(dk_given_f32(0x41600000u) / three, 0x40955555u, 0) << 3;
+    failed |= dk_is_off_f32(dk_given_f32(0x41880000u) / three, 0x40b55555u, 0) << 3;
+    failed |= dk_is_off_f32(dk_exp_f32(dk_given_f32(0x3f800000u)), 0x402df854u, 4) << 4;
+    failed |= dk_is_off_f32(dk_expm1_f32(dk_given_f32(0x3a800000u)), 0x3a801001u, 4) << 4;
+    failed |= dk_is_off_f32(dk_log_f32(dk_given_f32(0x40400000u)), 0x3f8c9f54u, 4) << 4;
+    failed |= dk_is_off_f32(dk_log1p_f32(dk_given_f32(0x3a800000u)), 0x3a7fe005u, 4) << 4;
+    failed |= dk_is_off_f32(dk_tanh_f32(dk_given_f32(0x3e800000u)), 0x3e7acbf5u, 4) << 4;
+    failed |= dk_is_off_f32(dk_tanh_f32(dk_given_f32(0x3fc00000u)), 0x3f67b7ccu, 4) << 4;
+    failed |= dk_is_off_f32(dk_sigmoid_f32(dk_given_f32(0xc1a00000u)), 0x310da433u, 4) << 4;
+    failed |= dk_is_off_f32(dk_softplus_f32(dk_given_f32(0xc1a00000u)), 0x310da433u, 4) << 4;
+    return failed;
 }
 
 /* f32: packed products ------------------------------------------------------------------ */
@@ -1192,6 +1336,7 @@ typedef struct dk_terms_f32 {
     size_t first_row;
     const float *panel;
     size_t panel_step;
+    int single; /* whether there is one row in all: a tile of one row may be the rest of many */
 } dk_terms_f32;
 
 /* out[r][v] = the sum, r < rows and v < vectors; added to what out holds where `adds`.
@@ -2077,9 +2222,9 @@ DK_FUNCTION void dk_multiply_f32_1(size_t rows, const dk_terms_f32 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f32(1, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f32(1, 1, 1, 0, terms, out, out_stride);
         }
         break;
@@ -2128,9 +2273,9 @@ DK_FUNCTION void dk_multiply_f32_2(size_t rows, const dk_terms_f32 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f32(2, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f32(1, 2, 1, 0, terms, out, out_stride);
         }
         break;
@@ -2179,9 +2324,9 @@ DK_FUNCTION void dk_multiply_f32_3(size_t rows, const dk_terms_f32 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f32(3, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f32(1, 3, 1, 0, terms, out, out_stride);
         }
         break;
@@ -2230,9 +2375,9 @@ DK_FUNCTION void dk_multiply_f32_4(size_t rows, const dk_terms_f32 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f32(4, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f32(1, 4, 1, 0, terms, out, out_stride);
         }
         break;
@@ -2281,9 +2426,9 @@ DK_FUNCTION void dk_multiply_f32_5(size_t rows, const dk_terms_f32 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f32(5, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f32(1, 5, 1, 0, terms, out, out_stride);
         }
         break;
@@ -2332,9 +2477,9 @@ DK_FUNCTION void dk_multiply_f32_6(size_t rows, const dk_terms_f32 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f32(6, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f32(1, 6, 1, 0, terms, out, out_stride);
         }
         break;
@@ -2395,7 +2540,8 @@ typedef struct dk_matrix_f32 {
  * read as they are, and `before` is NULL. before == NULL: all segments are contracted.
  * Otherwise those of the first `skip` elements were, for all rows and before the loop over time:
  * their sums, [row][block][gate][unit], are what the others are added to. The order of the sum is
- * the same either way. */
+ * the same either way, and it is that of several rows unless the call has a `single` one, whoever
+ * computes which of them. */
 typedef struct dk_product_f32 {
     const float *panel;
     size_t depth; /* of all segments together */
@@ -2408,6 +2554,7 @@ typedef struct dk_product_f32 {
     const dk_matrix_f32 *matrices;
     size_t start_count;
     const float *const *starts;
+    int single;
 } dk_product_f32;
 
 /* Lane j of the result is the sum of the lanes of vectors[j], which are overwritten: halves are
@@ -2521,7 +2668,7 @@ DK_INLINE dk_terms_f32 dk_terms_of_f32(const dk_product_f32 *product, size_t pas
 {
     const float *const panel = product->panel + past * (product->depth + 1);
     dk_terms_f32 terms = {panel, 0, product->segment_count, product->segments,
-                          first_row, panel + line, line};
+                          first_row, panel + line, line, product->single};
     if (product->before != NULL) {
         terms.start_stride = all;
         terms.start = product->before + first_row * all + past;
@@ -2727,7 +2874,7 @@ DK_INLINE void dk_outer_tile_f32(const size_t vectors, size_t depth, const float
 {
     const size_t step = vectors * DK_LANES_F32;
     const dk_segment_f32 segment = {left, 1, depth};
-    const dk_terms_f32 terms = {NULL, 0, 1, &segment, 0, right, step};
+    const dk_terms_f32 terms = {NULL, 0, 1, &segment, 0, right, step, 0};
     float sums[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F32];
     if (height >= DK_OUTER_ROWS && width >= step) {
         dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, &terms, out, out_stride);
@@ -3025,11 +3172,14 @@ DK_FUNCTION void dk_sum_width_f32(size_t rows, const float *source, size_t width
     }
 }
 
-/* *out += the sum of all elements of the rows that count. */
+/* *out += the sum of all elements of the rows that count: by the member that sums columns into a
+ * single element, since a sum may have terms of both kinds. */
 DK_FUNCTION void dk_sum_all_f32(size_t rows, const unsigned char *alive, const float *source, size_t width,
                               float *out, const dk_team *team)
 {
-    if (team != NULL && team->index != 0) {
+    size_t begin, end;
+    dk_range(1, team, &begin, &end);
+    if (begin == end) {
         return;
     }
     float total = 0;
@@ -3518,14 +3668,90 @@ DK_INLINE dk_f64 dk_logsigmoid_f64(dk_f64 v)
     return -dk_softplus_f64(-v);
 }
 
-/* As above; left of -1/4 in long double, which is exact enough where it is longer than double. */
-DK_INLINE double dk_gelu_lane_f64(double v)
+/* exp(-v^2 / 2). A rounded v^2 would be off by v^2 / 2 times as much in the end: `near`, v rounded to
+ * a multiple of 1/256, has an exact square, and the rest of v^2 goes into the reduced argument. */
+DK_INLINE dk_f64 dk_gaussian_f64(dk_f64 v)
 {
-    if (!(v <= -0.25)) {
-        return 0.5 * v * (1.0 + erf(v * 0.70710678118654752440));
-    }
-    const long double x = (long double)v;
-    return v < -40.0 ? -0.0 : (double)(0.5L * x * erfcl(x * -0.70710678118654752440084436210485L));
+    const dk_f64 x = dk_at_most_f64(dk_abs_f64(v), 39.0);
+    const dk_f64 near = (x + 0x1.8p+44) - 0x1.8p+44;
+    const dk_f64 low = (near - x) * (near + x) * 0.5;
+    const dk_f64 high = near * near * -0.5;
+    const dk_f64 shifted = high * 1.4426950408889634 + DK_ROUND_TWO_F64;
+    const dk_f64 k = shifted - DK_ROUND_TWO_F64;
+    const dk_f64 r = ((high - k * 0x1.62e42feep-1) - k * 0x1.a39ef35793c76p-33) + low;
+    const dk_bits_f64 bits = dk_to_bits_f64(shifted);
+    const dk_bits_f64 half = bits >> 1;
+    const dk_f64 p = dk_exp_tail_f64(r) + r + 1.0;
+    return p * dk_power_of_two_f64(half) * dk_power_of_two_f64(bits - half);
+}
+
+/* exp(x^2 / 2) Phi(-x), Phi being the normal distribution, for 0 <= x <= 39.0: P(t) / (1 + x). */
+DK_INLINE dk_f64 dk_normal_tail_f64(dk_f64 x)
+{
+    const dk_f64 t = (x - 6.0) / (x + 6.0);
+    dk_f64 p = dk_splat_f64(0x1.5da5b3996b9a1p-33);
+    p = p * t + 0x1.14993d462b1dfp-29;
+    p = p * t + 0x1.866814ffdaa21p-29;
+    p = p * t + -0x1.2232f2b0f05fbp-26;
+    p = p * t + -0x1.60a2490d519b7p-26;
+    p = p * t + 0x1.1f82bc8749506p-23;
+    p = p * t + 0x1.30d83421cb29cp-31;
+    p = p * t + -0x1.0c99c0dc11476p-20;
+    p = p * t + 0x1.de9cf7d8ce6b5p-20;
+    p = p * t + 0x1.2823dcfdd82dbp-18;
+    p = p * t + -0x1.ba21332b8636p-16;
+    p = p * t + 0x1.3d0bb0aaa7c27p-15;
+    p = p * t + 0x1.f52ce84eaafb5p-14;
+    p = p * t + -0x1.c79a7cb02c989p-11;
+    p = p * t + 0x1.80c84115b9f4dp-9;
+    p = p * t + -0x1.ceac1d89cceb2p-8;
+    p = p * t + 0x1.b212c026fd76ep-7;
+    p = p * t + -0x1.43da9f7398e16p-6;
+    p = p * t + 0x1.7227accaf7002p-6;
+    p = p * t + -0x1.08766e432d24cp-6;
+    p = p * t + -0x1.1e9d4130ee0b7p-8;
+    p = p * t + 0x1.46229bd017002p-5;
+    p = p * t + -0x1.5c438de6f0fe4p-4;
+    p = p * t + 0x1.d0568f5d76666p-2;
+    return p / (x + 1.0);
+}
+
+/* v Phi(v). */
+DK_INLINE dk_f64 dk_gelu_f64(dk_f64 v)
+{
+    const dk_f64 x = dk_at_most_f64(dk_abs_f64(v), 39.0);
+    const dk_f64 y = dk_gaussian_f64(x) * (x * dk_normal_tail_f64(x));
+    return dk_where_f64(dk_less_f64(v, dk_splat_f64(0)), -y, v - y);
+}
+
+/* The derivative of gelu: Phi(v) + v phi(v), distribution and density. */
+DK_INLINE dk_f64 dk_gelu_slope_f64(dk_f64 v)
+{
+    const dk_f64 x = dk_at_most_f64(dk_abs_f64(v), 39.0);
+    const dk_f64 y = dk_gaussian_f64(x) * (dk_normal_tail_f64(x) - x * 0.3989422804014327);
+    return dk_where_f64(dk_less_f64(v, dk_splat_f64(0)), y, 1.0 - y);
+}
+
+/* The derivative of silu, s(v) (1 + v s(-v)) for s = sigmoid. With e = exp(-|v|) it is
+ * (1 + e (1 + v)) / (1 + e)^2 to the right, e (1 + v + e) / (1 + e)^2 to the left, where e is
+ * multiplied in parts: alone it may be subnormal. */
+DK_INLINE dk_f64 dk_silu_slope_f64(dk_f64 v)
+{
+    const dk_f64 x = dk_at_least_f64(dk_at_most_f64(v, 754.0), -754.0);
+    const dk_f64 down = -dk_abs_f64(x);
+    const dk_f64 shifted = down * 1.4426950408889634 + DK_ROUND_TWO_F64;
+    const dk_f64 k = shifted - DK_ROUND_TWO_F64;
+    const dk_f64 r = (down - k * 0x1.62e42feep-1) - k * 0x1.a39ef35793c76p-33;
+    const dk_bits_f64 bits = dk_to_bits_f64(shifted);
+    const dk_bits_f64 half = bits >> 1;
+    const dk_f64 p = (dk_exp_tail_f64(r) + r + 1.0) * dk_power_of_two_f64(half);
+    const dk_f64 rest = dk_power_of_two_f64(bits - half);
+    const dk_f64 e = p * rest;
+    const dk_f64 above = x + 1.0;
+    const dk_f64 below = (e + 1.0) * (e + 1.0);
+    const dk_mask_f64 left = dk_less_f64(x, dk_splat_f64(0));
+    const dk_f64 y = dk_where_f64(left, (above + e) * p, above * e + 1.0) / below;
+    return dk_where_f64(left, y * rest, y);
 }
 
 /* Lane by lane through libm. */
@@ -3575,16 +3801,6 @@ DK_INLINE dk_f64 dk_erf_f64(dk_f64 v)
     dk_store_f64(lanes, v);
     for (size_t i = 0; i < DK_LANES_F64; ++i) {
         lanes[i] = erf(lanes[i]);
-    }
-    return dk_load_f64(lanes);
-}
-
-DK_INLINE dk_f64 dk_gelu_f64(dk_f64 v)
-{
-    double lanes[DK_LANES_F64];
-    dk_store_f64(lanes, v);
-    for (size_t i = 0; i < DK_LANES_F64; ++i) {
-        lanes[i] = dk_gelu_lane_f64(lanes[i]);
     }
     return dk_load_f64(lanes);
 }
@@ -3690,19 +3906,85 @@ DK_INLINE dk_f64 dk_pow_f64(dk_f64 v, double exponent)
         return dk_sqrt_f64(v);
     }
     if (exponent == 1.5) {
-        return v * dk_sqrt_f64(v);
+        const dk_f64 low = dk_splat_f64(-DK_INFINITY_F64); /* pow is infinite there */
+        return dk_where_f64(dk_equal_f64(v, low), -low, v * dk_sqrt_f64(v));
     }
     if (exponent == -0.5) {
         return 1.0 / dk_sqrt_f64(v + 0); /* -0 + 0 is 0: a pole has no sign here */
     }
     if (exponent == -1.5) {
-        return 1.0 / dk_sqrt_f64(v + 0) / v; /* v to the 3/2 may be subnormal */
+        const dk_f64 low = dk_splat_f64(-DK_INFINITY_F64);
+        const dk_f64 u = v + 0; /* v to the 3/2 may be subnormal */
+        return dk_where_f64(dk_equal_f64(v, low), dk_splat_f64(0), 1.0 / dk_sqrt_f64(u) / u);
     }
     dk_store_f64(lanes, v);
     for (size_t i = 0; i < DK_LANES_F64; ++i) {
         lanes[i] = pow(lanes[i], exponent);
     }
     return dk_load_f64(lanes);
+}
+
+/* f64: does the compiler do arithmetic as it is written? -------------------------------------- */
+
+/* The number with these bits, which the compiler cannot know. */
+DK_INLINE dk_f64 dk_given_f64(uint64_t bits)
+{
+    const dk_bits_f64 none = {0};
+    volatile uint64_t hidden = bits;
+    return dk_from_bits_f64(none + hidden);
+}
+
+/* Whether a lane of `value` is more than `ulp` units of the last place from the number with the bits
+ * `right`. Integers are compared, which no flag for floating-point numbers changes. */
+DK_INLINE int dk_is_off_f64(dk_f64 value, uint64_t right, uint64_t ulp)
+{
+    double lanes[DK_LANES_F64];
+    int off = 0;
+    dk_store_f64(lanes, value);
+    for (size_t i = 0; i < DK_LANES_F64; ++i) {
+        uint64_t bits;
+        memcpy(&bits, &lanes[i], sizeof bits);
+        off |= (bits > right ? bits - right : right - bits) > ulp;
+    }
+    return off;
+}
+
+/* 0 where it does, else the sum of 1: NaN and infinity, 2: signed zeros, 4: the order of sums,
+ * 8: quotients, 16: functions. */
+DK_FUNCTION int dk_self_test_f64(void)
+{
+    const uint64_t any_nan = UINT64_C(0xfffffffffffff) >> 1;
+    const dk_f64 zero = dk_splat_f64(0);
+    const dk_f64 nan = dk_given_f64(UINT64_C(0x7ff8000000000000));
+    const dk_f64 infinity = dk_given_f64(UINT64_C(0x7ff0000000000000));
+    const dk_f64 minus_zero = dk_given_f64(UINT64_C(0x8000000000000000));
+    const dk_f64 three = dk_given_f64(UINT64_C(0x4008000000000000));
+    const dk_f64 part = dk_given_f64(UINT64_C(0x3fe8000000000000));
+    int failed = 0;
+    failed |= dk_is_off_f64(dk_abs_f64(infinity - infinity), UINT64_C(0x7ff8000000000000), any_nan);
+    failed |= dk_is_off_f64(dk_abs_f64(nan * zero), UINT64_C(0x7ff8000000000000), any_nan);
+    failed |= dk_is_off_f64(dk_abs_f64(dk_tanh_f64(nan)), UINT64_C(0x7ff8000000000000), any_nan);
+    failed |= dk_is_off_f64(dk_where_f64(dk_not_equal_f64(nan, nan), part, zero), UINT64_C(0x3fe8000000000000), 0);
+    failed |= dk_is_off_f64(dk_exp_f64(infinity), UINT64_C(0x7ff0000000000000), 0);
+    failed |= dk_is_off_f64(dk_log_f64(infinity), UINT64_C(0x7ff0000000000000), 0);
+    failed |= dk_is_off_f64(minus_zero + zero, 0, 0) << 1;
+    failed |= dk_is_off_f64(zero - (minus_zero + zero), 0, 0) << 1;
+    failed |= dk_is_off_f64((part + DK_ROUND_ONE_F64) - DK_ROUND_ONE_F64, UINT64_C(0x3ff0000000000000), 0) << 2;
+    failed |= dk_is_off_f64(part - ((part + DK_ROUND_TWO_F64) - DK_ROUND_TWO_F64), UINT64_C(0xbfd0000000000000), 0) << 2;
+    failed |= dk_is_off_f64(dk_given_f64(UINT64_C(0x4014000000000000)) / three, UINT64_C(0x3ffaaaaaaaaaaaab), 0) << 3;
+    failed |= dk_is_off_f64(dk_given_f64(UINT64_C(0x401c000000000000)) / three, UINT64_C(0x4002aaaaaaaaaaab), 0) << 3;
+    failed |= dk_is_off_f64(dk_given_f64(UINT64_C(0x4024000000000000)) / three, UINT64_C(0x400aaaaaaaaaaaab), 0) << 3;
+    failed |= dk_is_off_f64(dk_given_f64(UINT64_C(0x402c000000000000)) / three, UINT64_C(0x4012aaaaaaaaaaab), 0) << 3;
+    failed |= dk_is_off_f64(dk_given_f64(UINT64_C(0x4031000000000000)) / three, UINT64_C(0x4016aaaaaaaaaaab), 0) << 3;
+    failed |= dk_is_off_f64(dk_exp_f64(dk_given_f64(UINT64_C(0x3ff0000000000000))), UINT64_C(0x4005bf0a8b145769), 4) << 4;
+    failed |= dk_is_off_f64(dk_expm1_f64(dk_given_f64(UINT64_C(0x3f50000000000000))), UINT64_C(0x3f5002002aad5577), 4) << 4;
+    failed |= dk_is_off_f64(dk_log_f64(dk_given_f64(UINT64_C(0x4008000000000000))), UINT64_C(0x3ff193ea7aad030b), 4) << 4;
+    failed |= dk_is_off_f64(dk_log1p_f64(dk_given_f64(UINT64_C(0x3f50000000000000))), UINT64_C(0x3f4ffc00aa8ab110), 4) << 4;
+    failed |= dk_is_off_f64(dk_tanh_f64(dk_given_f64(UINT64_C(0x3fd0000000000000))), UINT64_C(0x3fcf597ea69a1c86), 4) << 4;
+    failed |= dk_is_off_f64(dk_tanh_f64(dk_given_f64(UINT64_C(0x3ff8000000000000))), UINT64_C(0x3fecf6f9786df577), 4) << 4;
+    failed |= dk_is_off_f64(dk_sigmoid_f64(dk_given_f64(UINT64_C(0xc034000000000000))), UINT64_C(0x3e21b4865556b5d5), 4) << 4;
+    failed |= dk_is_off_f64(dk_softplus_f64(dk_given_f64(UINT64_C(0xc034000000000000))), UINT64_C(0x3e21b48655a5141e), 4) << 4;
+    return failed;
 }
 
 /* f64: packed products ------------------------------------------------------------------ */
@@ -3724,6 +4006,7 @@ typedef struct dk_terms_f64 {
     size_t first_row;
     const double *panel;
     size_t panel_step;
+    int single; /* whether there is one row in all: a tile of one row may be the rest of many */
 } dk_terms_f64;
 
 /* out[r][v] = the sum, r < rows and v < vectors; added to what out holds where `adds`.
@@ -4609,9 +4892,9 @@ DK_FUNCTION void dk_multiply_f64_1(size_t rows, const dk_terms_f64 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f64(1, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f64(1, 1, 1, 0, terms, out, out_stride);
         }
         break;
@@ -4660,9 +4943,9 @@ DK_FUNCTION void dk_multiply_f64_2(size_t rows, const dk_terms_f64 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f64(2, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f64(1, 2, 1, 0, terms, out, out_stride);
         }
         break;
@@ -4711,9 +4994,9 @@ DK_FUNCTION void dk_multiply_f64_3(size_t rows, const dk_terms_f64 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f64(3, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f64(1, 3, 1, 0, terms, out, out_stride);
         }
         break;
@@ -4762,9 +5045,9 @@ DK_FUNCTION void dk_multiply_f64_4(size_t rows, const dk_terms_f64 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f64(4, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f64(1, 4, 1, 0, terms, out, out_stride);
         }
         break;
@@ -4813,9 +5096,9 @@ DK_FUNCTION void dk_multiply_f64_5(size_t rows, const dk_terms_f64 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f64(5, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f64(1, 5, 1, 0, terms, out, out_stride);
         }
         break;
@@ -4864,9 +5147,9 @@ DK_FUNCTION void dk_multiply_f64_6(size_t rows, const dk_terms_f64 *terms,
 {
     switch (rows) {
     case 1:
-        if (terms->first_row == 0) {
+        if (terms->single) {
             dk_multiply_row_f64(6, terms, out);
-        } else { /* the last of several: summed as they are */
+        } else { /* one of several: summed as they are */
             dk_multiply_rows_f64(1, 6, 1, 0, terms, out, out_stride);
         }
         break;
@@ -4927,7 +5210,8 @@ typedef struct dk_matrix_f64 {
  * read as they are, and `before` is NULL. before == NULL: all segments are contracted.
  * Otherwise those of the first `skip` elements were, for all rows and before the loop over time:
  * their sums, [row][block][gate][unit], are what the others are added to. The order of the sum is
- * the same either way. */
+ * the same either way, and it is that of several rows unless the call has a `single` one, whoever
+ * computes which of them. */
 typedef struct dk_product_f64 {
     const double *panel;
     size_t depth; /* of all segments together */
@@ -4940,6 +5224,7 @@ typedef struct dk_product_f64 {
     const dk_matrix_f64 *matrices;
     size_t start_count;
     const double *const *starts;
+    int single;
 } dk_product_f64;
 
 /* Lane j of the result is the sum of the lanes of vectors[j], which are overwritten: halves are
@@ -5053,7 +5338,7 @@ DK_INLINE dk_terms_f64 dk_terms_of_f64(const dk_product_f64 *product, size_t pas
 {
     const double *const panel = product->panel + past * (product->depth + 1);
     dk_terms_f64 terms = {panel, 0, product->segment_count, product->segments,
-                          first_row, panel + line, line};
+                          first_row, panel + line, line, product->single};
     if (product->before != NULL) {
         terms.start_stride = all;
         terms.start = product->before + first_row * all + past;
@@ -5259,7 +5544,7 @@ DK_INLINE void dk_outer_tile_f64(const size_t vectors, size_t depth, const doubl
 {
     const size_t step = vectors * DK_LANES_F64;
     const dk_segment_f64 segment = {left, 1, depth};
-    const dk_terms_f64 terms = {NULL, 0, 1, &segment, 0, right, step};
+    const dk_terms_f64 terms = {NULL, 0, 1, &segment, 0, right, step, 0};
     double sums[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F64];
     if (height >= DK_OUTER_ROWS && width >= step) {
         dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, &terms, out, out_stride);
@@ -5557,11 +5842,14 @@ DK_FUNCTION void dk_sum_width_f64(size_t rows, const double *source, size_t widt
     }
 }
 
-/* *out += the sum of all elements of the rows that count. */
+/* *out += the sum of all elements of the rows that count: by the member that sums columns into a
+ * single element, since a sum may have terms of both kinds. */
 DK_FUNCTION void dk_sum_all_f64(size_t rows, const unsigned char *alive, const double *source, size_t width,
                               double *out, const dk_team *team)
 {
-    if (team != NULL && team->index != 0) {
+    size_t begin, end;
+    dk_range(1, team, &begin, &end);
+    if (begin == end) {
         return;
     }
     double total = 0;

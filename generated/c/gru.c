@@ -579,6 +579,7 @@ static void gru_f32_forward_before(const gru_f32_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -598,7 +599,7 @@ static void gru_f32_forward_before(const gru_f32_forward_call *call, size_t rows
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -623,6 +624,7 @@ static void gru_f32_forward_step(const gru_f32_forward_call *call, size_t rows, 
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[5];
         if (call->panel_2 == NULL) {
@@ -643,6 +645,7 @@ static void gru_f32_forward_step(const gru_f32_forward_call *call, size_t rows, 
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->H;
+        a.dk_product_3.single = sizes->B == 1;
         dk_matrix_f32 matrices_3[1];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1404,6 +1407,7 @@ static void gru_f32_backward_step(const gru_f32_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[3];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1445,6 +1449,7 @@ static void gru_f32_backward_after(const gru_f32_backward_call *call, size_t row
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[3];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1565,6 +1570,11 @@ dk_status gru_f32_backward(const gru_f32_backward_args *args, const dk_team *tea
 dk_status gru_f32_step(const gru_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : gru_f32_forward(args, team);
+}
+
+int gru_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status gru_f32_memory_needed(const gru_sizes *sizes, size_t threads, gru_memory *memory)
@@ -2138,6 +2148,7 @@ static void gru_f64_forward_before(const gru_f64_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2157,7 +2168,7 @@ static void gru_f64_forward_before(const gru_f64_forward_call *call, size_t rows
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2182,6 +2193,7 @@ static void gru_f64_forward_step(const gru_f64_forward_call *call, size_t rows, 
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[5];
         if (call->panel_2 == NULL) {
@@ -2202,6 +2214,7 @@ static void gru_f64_forward_step(const gru_f64_forward_call *call, size_t rows, 
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->H;
+        a.dk_product_3.single = sizes->B == 1;
         dk_matrix_f64 matrices_3[1];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -2963,6 +2976,7 @@ static void gru_f64_backward_step(const gru_f64_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[3];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3004,6 +3018,7 @@ static void gru_f64_backward_after(const gru_f64_backward_call *call, size_t row
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[3];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3124,6 +3139,11 @@ dk_status gru_f64_backward(const gru_f64_backward_args *args, const dk_team *tea
 dk_status gru_f64_step(const gru_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : gru_f64_forward(args, team);
+}
+
+int gru_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status gru_f64_memory_needed(const gru_sizes *sizes, size_t threads, gru_memory *memory)

@@ -501,14 +501,14 @@ static void gru_reset_before_f32_forward_before(const gru_reset_before_f32_forwa
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -533,6 +533,7 @@ static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[3];
         if (call->panel_1 == NULL) {
@@ -567,6 +568,7 @@ static void gru_reset_before_f32_forward_step(const gru_reset_before_f32_forward
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[2];
         const float *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -1399,6 +1401,7 @@ static void gru_reset_before_f32_backward_step(const gru_reset_before_f32_backwa
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1427,6 +1430,7 @@ static void gru_reset_before_f32_backward_step(const gru_reset_before_f32_backwa
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[2];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1476,6 +1480,7 @@ static void gru_reset_before_f32_backward_after(const gru_reset_before_f32_backw
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f32 matrices_3[3];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1605,6 +1610,11 @@ dk_status gru_reset_before_f32_backward(const gru_reset_before_f32_backward_args
 dk_status gru_reset_before_f32_step(const gru_reset_before_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : gru_reset_before_f32_forward(args, team);
+}
+
+int gru_reset_before_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status gru_reset_before_f32_memory_needed(const gru_reset_before_sizes *sizes, size_t threads, gru_reset_before_memory *memory)
@@ -2104,14 +2114,14 @@ static void gru_reset_before_f64_forward_before(const gru_reset_before_f64_forwa
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2136,6 +2146,7 @@ static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[3];
         if (call->panel_1 == NULL) {
@@ -2170,6 +2181,7 @@ static void gru_reset_before_f64_forward_step(const gru_reset_before_f64_forward
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[2];
         const double *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -3002,6 +3014,7 @@ static void gru_reset_before_f64_backward_step(const gru_reset_before_f64_backwa
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3030,6 +3043,7 @@ static void gru_reset_before_f64_backward_step(const gru_reset_before_f64_backwa
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[2];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3079,6 +3093,7 @@ static void gru_reset_before_f64_backward_after(const gru_reset_before_f64_backw
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f64 matrices_3[3];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -3208,6 +3223,11 @@ dk_status gru_reset_before_f64_backward(const gru_reset_before_f64_backward_args
 dk_status gru_reset_before_f64_step(const gru_reset_before_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : gru_reset_before_f64_forward(args, team);
+}
+
+int gru_reset_before_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status gru_reset_before_f64_memory_needed(const gru_reset_before_sizes *sizes, size_t threads, gru_reset_before_memory *memory)

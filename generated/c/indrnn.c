@@ -335,6 +335,7 @@ static void indrnn_f32_forward_before(const indrnn_f32_forward_call *call, size_
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -383,9 +384,8 @@ DK_INLINE void indrnn_f32_forward_steps_run(const indrnn_f32_forward_steps_array
     dk_f32 dk_fixed_1[DK_TOGETHER];
     dk_f32 dk_fixed_2[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f32(0)
+            : dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f32(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F32, dk_rest);
         dk_fixed_1[dk_v] = dk_load_cycle_f32(dk_a.b, dk_at, dk_a.dk_width, dk_rest);
         dk_fixed_2[dk_v] = dk_load_cycle_f32(dk_a.u, dk_at, dk_a.dk_width, dk_rest);
@@ -913,6 +913,7 @@ static void indrnn_f32_backward_after(const indrnn_f32_backward_call *call, size
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->I;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -975,9 +976,8 @@ DK_INLINE void indrnn_f32_backward_steps_run(const indrnn_f32_backward_steps_arr
     dk_f32 dk_now_1[DK_TOGETHER];
     dk_f32 dk_fixed_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f32(0)
+            : dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f32(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F32, dk_rest);
         dk_fixed_1[dk_v] = dk_load_cycle_f32(dk_a.u, dk_at, dk_a.dk_width, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F32, dk_a.dk_width);
@@ -1118,6 +1118,11 @@ dk_status indrnn_f32_backward(const indrnn_f32_backward_args *args, const dk_tea
 dk_status indrnn_f32_step(const indrnn_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : indrnn_f32_forward(args, team);
+}
+
+int indrnn_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status indrnn_f32_memory_needed(const indrnn_sizes *sizes, size_t threads, indrnn_memory *memory)
@@ -1459,6 +1464,7 @@ static void indrnn_f64_forward_before(const indrnn_f64_forward_call *call, size_
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1507,9 +1513,8 @@ DK_INLINE void indrnn_f64_forward_steps_run(const indrnn_f64_forward_steps_array
     dk_f64 dk_fixed_1[DK_TOGETHER];
     dk_f64 dk_fixed_2[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f64(0)
+            : dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f64(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F64, dk_rest);
         dk_fixed_1[dk_v] = dk_load_cycle_f64(dk_a.b, dk_at, dk_a.dk_width, dk_rest);
         dk_fixed_2[dk_v] = dk_load_cycle_f64(dk_a.u, dk_at, dk_a.dk_width, dk_rest);
@@ -2037,6 +2042,7 @@ static void indrnn_f64_backward_after(const indrnn_f64_backward_call *call, size
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->I;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2099,9 +2105,8 @@ DK_INLINE void indrnn_f64_backward_steps_run(const indrnn_f64_backward_steps_arr
     dk_f64 dk_now_1[DK_TOGETHER];
     dk_f64 dk_fixed_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f64(0)
+            : dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f64(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F64, dk_rest);
         dk_fixed_1[dk_v] = dk_load_cycle_f64(dk_a.u, dk_at, dk_a.dk_width, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F64, dk_a.dk_width);
@@ -2242,6 +2247,11 @@ dk_status indrnn_f64_backward(const indrnn_f64_backward_args *args, const dk_tea
 dk_status indrnn_f64_step(const indrnn_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : indrnn_f64_forward(args, team);
+}
+
+int indrnn_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status indrnn_f64_memory_needed(const indrnn_sizes *sizes, size_t threads, indrnn_memory *memory)

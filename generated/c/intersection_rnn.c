@@ -653,6 +653,7 @@ static void intersection_rnn_f32_forward_before(const intersection_rnn_f32_forwa
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -673,7 +674,7 @@ static void intersection_rnn_f32_forward_before(const intersection_rnn_f32_forwa
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -698,6 +699,7 @@ static void intersection_rnn_f32_forward_step(const intersection_rnn_f32_forward
         a.dk_product_2.skip = sizes->H;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[3];
         if (call->panel_2 == NULL) {
@@ -738,6 +740,7 @@ static void intersection_rnn_f32_forward_after(const intersection_rnn_f32_forwar
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->H;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f32 matrices_3[2];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1653,6 +1656,7 @@ static void intersection_rnn_f32_backward_before(const intersection_rnn_f32_back
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1670,6 +1674,7 @@ static void intersection_rnn_f32_backward_before(const intersection_rnn_f32_back
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1691,7 +1696,7 @@ static void intersection_rnn_f32_backward_before(const intersection_rnn_f32_back
             {dk_into_f32(call->at.d_a_z, row, local), sizes->H, sizes->H},
             {dk_into_f32(call->at.d_a_g_y, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f32 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_3, team);
     }
     dk_wait(team);
@@ -1728,6 +1733,7 @@ static void intersection_rnn_f32_backward_step(const intersection_rnn_f32_backwa
         a.dk_product_3.skip = sizes->H + sizes->H;
         a.dk_product_3.skipped_segments = 2;
         a.dk_product_3.units = sizes->H;
+        a.dk_product_3.single = sizes->B == 1;
         dk_matrix_f32 matrices_3[4];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1772,6 +1778,7 @@ static void intersection_rnn_f32_backward_after(const intersection_rnn_f32_backw
         a.dk_product_4.segments = a.dk_segments_4;
         a.dk_product_4.before = NULL;
         a.dk_product_4.units = sizes->H;
+        a.dk_product_4.single = rows == 1;
         dk_matrix_f32 matrices_4[2];
         const float *starts_4[1];
         if (call->panel_4 == NULL) {
@@ -1894,6 +1901,11 @@ dk_status intersection_rnn_f32_backward(const intersection_rnn_f32_backward_args
 dk_status intersection_rnn_f32_step(const intersection_rnn_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : intersection_rnn_f32_forward(args, team);
+}
+
+int intersection_rnn_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status intersection_rnn_f32_memory_needed(const intersection_rnn_sizes *sizes, size_t threads, intersection_rnn_memory *memory)
@@ -2537,6 +2549,7 @@ static void intersection_rnn_f64_forward_before(const intersection_rnn_f64_forwa
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2557,7 +2570,7 @@ static void intersection_rnn_f64_forward_before(const intersection_rnn_f64_forwa
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2582,6 +2595,7 @@ static void intersection_rnn_f64_forward_step(const intersection_rnn_f64_forward
         a.dk_product_2.skip = sizes->H;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[3];
         if (call->panel_2 == NULL) {
@@ -2622,6 +2636,7 @@ static void intersection_rnn_f64_forward_after(const intersection_rnn_f64_forwar
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->H;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f64 matrices_3[2];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -3537,6 +3552,7 @@ static void intersection_rnn_f64_backward_before(const intersection_rnn_f64_back
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3554,6 +3570,7 @@ static void intersection_rnn_f64_backward_before(const intersection_rnn_f64_back
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3575,7 +3592,7 @@ static void intersection_rnn_f64_backward_before(const intersection_rnn_f64_back
             {dk_into_f64(call->at.d_a_z, row, local), sizes->H, sizes->H},
             {dk_into_f64(call->at.d_a_g_y, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f64 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_3, sizes->H + sizes->H + sizes->H + sizes->H, 2, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_3, team);
     }
     dk_wait(team);
@@ -3612,6 +3629,7 @@ static void intersection_rnn_f64_backward_step(const intersection_rnn_f64_backwa
         a.dk_product_3.skip = sizes->H + sizes->H;
         a.dk_product_3.skipped_segments = 2;
         a.dk_product_3.units = sizes->H;
+        a.dk_product_3.single = sizes->B == 1;
         dk_matrix_f64 matrices_3[4];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -3656,6 +3674,7 @@ static void intersection_rnn_f64_backward_after(const intersection_rnn_f64_backw
         a.dk_product_4.segments = a.dk_segments_4;
         a.dk_product_4.before = NULL;
         a.dk_product_4.units = sizes->H;
+        a.dk_product_4.single = rows == 1;
         dk_matrix_f64 matrices_4[2];
         const double *starts_4[1];
         if (call->panel_4 == NULL) {
@@ -3778,6 +3797,11 @@ dk_status intersection_rnn_f64_backward(const intersection_rnn_f64_backward_args
 dk_status intersection_rnn_f64_step(const intersection_rnn_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : intersection_rnn_f64_forward(args, team);
+}
+
+int intersection_rnn_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status intersection_rnn_f64_memory_needed(const intersection_rnn_sizes *sizes, size_t threads, intersection_rnn_memory *memory)

@@ -181,6 +181,10 @@ typedef struct intersection_rnn_f32_backward_args {
     size_t more;
 } intersection_rnn_f32_backward_args;
 
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f32. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int intersection_rnn_f32_self_test(void);
+
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status intersection_rnn_f32_memory_needed(const intersection_rnn_sizes *sizes, size_t threads, intersection_rnn_memory *memory);
 
@@ -314,6 +318,10 @@ typedef struct intersection_rnn_f64_backward_args {
     size_t resume;
     size_t more;
 } intersection_rnn_f64_backward_args;
+
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f64. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int intersection_rnn_f64_self_test(void);
 
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status intersection_rnn_f64_memory_needed(const intersection_rnn_sizes *sizes, size_t threads, intersection_rnn_memory *memory);

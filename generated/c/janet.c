@@ -373,7 +373,7 @@ static void janet_f32_forward_before(const janet_f32_forward_call *call, size_t 
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -398,6 +398,7 @@ static void janet_f32_forward_step(const janet_f32_forward_call *call, size_t ro
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[3];
         if (call->panel_1 == NULL) {
@@ -1043,6 +1044,7 @@ static void janet_f32_backward_step(const janet_f32_backward_call *call, size_t 
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1081,6 +1083,7 @@ static void janet_f32_backward_after(const janet_f32_backward_call *call, size_t
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[2];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1190,6 +1193,11 @@ dk_status janet_f32_backward(const janet_f32_backward_args *args, const dk_team 
 dk_status janet_f32_step(const janet_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : janet_f32_forward(args, team);
+}
+
+int janet_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status janet_f32_memory_needed(const janet_sizes *sizes, size_t threads, janet_memory *memory)
@@ -1564,7 +1572,7 @@ static void janet_f64_forward_before(const janet_f64_forward_call *call, size_t 
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1589,6 +1597,7 @@ static void janet_f64_forward_step(const janet_f64_forward_call *call, size_t ro
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[3];
         if (call->panel_1 == NULL) {
@@ -2234,6 +2243,7 @@ static void janet_f64_backward_step(const janet_f64_backward_call *call, size_t 
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2272,6 +2282,7 @@ static void janet_f64_backward_after(const janet_f64_backward_call *call, size_t
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[2];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2381,6 +2392,11 @@ dk_status janet_f64_backward(const janet_f64_backward_args *args, const dk_team 
 dk_status janet_f64_step(const janet_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : janet_f64_forward(args, team);
+}
+
+int janet_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status janet_f64_memory_needed(const janet_sizes *sizes, size_t threads, janet_memory *memory)

@@ -469,7 +469,7 @@ static void lstm_f32_forward_before(const lstm_f32_forward_call *call, size_t ro
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -494,6 +494,7 @@ static void lstm_f32_forward_step(const lstm_f32_forward_call *call, size_t rows
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[8];
         const float *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -1286,6 +1287,7 @@ static void lstm_f32_backward_step(const lstm_f32_backward_call *call, size_t ro
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1328,6 +1330,7 @@ static void lstm_f32_backward_after(const lstm_f32_backward_call *call, size_t r
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1462,6 +1465,11 @@ dk_status lstm_f32_backward(const lstm_f32_backward_args *args, const dk_team *t
 dk_status lstm_f32_step(const lstm_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : lstm_f32_forward(args, team);
+}
+
+int lstm_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status lstm_f32_memory_needed(const lstm_sizes *sizes, size_t threads, lstm_memory *memory)
@@ -1924,7 +1932,7 @@ static void lstm_f64_forward_before(const lstm_f64_forward_call *call, size_t ro
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1949,6 +1957,7 @@ static void lstm_f64_forward_step(const lstm_f64_forward_call *call, size_t rows
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[8];
         const double *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -2741,6 +2750,7 @@ static void lstm_f64_backward_step(const lstm_f64_backward_call *call, size_t ro
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2783,6 +2793,7 @@ static void lstm_f64_backward_after(const lstm_f64_backward_call *call, size_t r
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2917,6 +2928,11 @@ dk_status lstm_f64_backward(const lstm_f64_backward_args *args, const dk_team *t
 dk_status lstm_f64_step(const lstm_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : lstm_f64_forward(args, team);
+}
+
+int lstm_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status lstm_f64_memory_needed(const lstm_sizes *sizes, size_t threads, lstm_memory *memory)

@@ -1567,6 +1567,7 @@ static void lstm_layer_norm_ba2016_f32_forward_before(const lstm_layer_norm_ba20
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1652,6 +1653,7 @@ static void lstm_layer_norm_ba2016_f32_forward_step(const lstm_layer_norm_ba2016
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1903,10 +1905,10 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_1_values lstm_layer_norm_ba20
     const dk_f32 d_tanh_arg = d_tanh_h_next * (1.0f - tanh_h_next * tanh_h_next);
     const dk_f32 d_gamma_c_of_tanh_arg = d_tanh_arg * layer_norm_c_next;
     const dk_f32 d_layer_norm_c_next = d_tanh_arg * gamma_c;
-    const dk_f32 d_variance_c_next_of_layer_norm_c_next = -0.5f * d_layer_norm_c_next * centred_c_next / dk_pow_f32(1e-05f + variance_c_next, 1.5);
+    const dk_f32 d_variance_c_next_of_layer_norm_c_next = -0.5f * d_layer_norm_c_next * centred_c_next * dk_pow_f32(1e-05f + variance_c_next, -1.5);
     const dk_f32 d_o = d_h_next * tanh_h_next;
     const dk_f32 d_a_o = d_o * o * (1.0f - o);
-    const dk_f32 d_sd_h_of_a_o = -d_a_o * gamma_h_o * (Uh_o - mean_h) / (sd_h * sd_h);
+    const dk_f32 d_sd_h_of_a_o = -d_a_o * gamma_h_o * dk_square_f32(1.0f / sd_h) * (Uh_o - mean_h);
     const dk_f32 d_mean_h_of_a_o = -d_a_o * gamma_h_o / sd_h;
     const lstm_layer_norm_ba2016_f32_backward_step_1_values dk_result = {i, f, g, centred_c_next, d_tanh_arg, d_gamma_c_of_tanh_arg, d_layer_norm_c_next, d_variance_c_next_of_layer_norm_c_next, d_a_o, d_sd_h_of_a_o, d_mean_h_of_a_o};
     return dk_result;
@@ -2166,15 +2168,15 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_step_7_values lstm_layer_norm_ba20
     const dk_f32 d_c_next = d_c_carry + d_centred_c_next + d_sum_c_next;
     const dk_f32 d_g = d_c_next * i;
     const dk_f32 d_a_g = d_g * (1.0f - g * g);
-    const dk_f32 d_sd_h_of_a_g = -d_a_g * gamma_h_g * (Uh_g - mean_h) / (sd_h * sd_h);
+    const dk_f32 d_sd_h_of_a_g = -d_a_g * gamma_h_g * dk_square_f32(1.0f / sd_h) * (Uh_g - mean_h);
     const dk_f32 d_mean_h_of_a_g = -d_a_g * gamma_h_g / sd_h;
     const dk_f32 d_f = d_c_next * c;
     const dk_f32 d_a_f = d_f * f * (1.0f - f);
-    const dk_f32 d_sd_h_of_a_f = -d_a_f * gamma_h_f * (Uh_f - mean_h) / (sd_h * sd_h);
+    const dk_f32 d_sd_h_of_a_f = -d_a_f * gamma_h_f * dk_square_f32(1.0f / sd_h) * (Uh_f - mean_h);
     const dk_f32 d_mean_h_of_a_f = -d_a_f * gamma_h_f / sd_h;
     const dk_f32 d_i = d_c_next * g;
     const dk_f32 d_a_i = d_i * i * (1.0f - i);
-    const dk_f32 d_sd_h_of_a_i = -d_a_i * gamma_h_i * (Uh_i - mean_h) / (sd_h * sd_h);
+    const dk_f32 d_sd_h_of_a_i = -d_a_i * gamma_h_i * dk_square_f32(1.0f / sd_h) * (Uh_i - mean_h);
     const dk_f32 d_mean_h_of_a_i = -d_a_i * gamma_h_i / sd_h;
     const dk_f32 d_c = d_c_next * f;
     const lstm_layer_norm_ba2016_f32_backward_step_7_values dk_result = {d_a_g, d_sd_h_of_a_g, d_mean_h_of_a_g, d_a_f, d_sd_h_of_a_f, d_mean_h_of_a_f, d_a_i, d_sd_h_of_a_i, d_mean_h_of_a_i, d_c};
@@ -2576,19 +2578,19 @@ DK_INLINE lstm_layer_norm_ba2016_f32_backward_after_1_values lstm_layer_norm_ba2
 {
     const dk_f32 d_gamma_h_o_of_a_o = d_a_o * (Uh_o - mean_h) / sd_h;
     const dk_f32 d_gamma_x_o_of_a_o = d_a_o * (Wx_o - mean_x) / sd_x;
-    const dk_f32 d_sd_x_of_a_o = -d_a_o * gamma_x_o * (Wx_o - mean_x) / (sd_x * sd_x);
+    const dk_f32 d_sd_x_of_a_o = -d_a_o * gamma_x_o * dk_square_f32(1.0f / sd_x) * (Wx_o - mean_x);
     const dk_f32 d_mean_x_of_a_o = -d_a_o * gamma_x_o / sd_x;
     const dk_f32 d_gamma_h_g_of_a_g = d_a_g * (Uh_g - mean_h) / sd_h;
     const dk_f32 d_gamma_x_g_of_a_g = d_a_g * (Wx_g - mean_x) / sd_x;
-    const dk_f32 d_sd_x_of_a_g = -d_a_g * gamma_x_g * (Wx_g - mean_x) / (sd_x * sd_x);
+    const dk_f32 d_sd_x_of_a_g = -d_a_g * gamma_x_g * dk_square_f32(1.0f / sd_x) * (Wx_g - mean_x);
     const dk_f32 d_mean_x_of_a_g = -d_a_g * gamma_x_g / sd_x;
     const dk_f32 d_gamma_h_f_of_a_f = d_a_f * (Uh_f - mean_h) / sd_h;
     const dk_f32 d_gamma_x_f_of_a_f = d_a_f * (Wx_f - mean_x) / sd_x;
-    const dk_f32 d_sd_x_of_a_f = -d_a_f * gamma_x_f * (Wx_f - mean_x) / (sd_x * sd_x);
+    const dk_f32 d_sd_x_of_a_f = -d_a_f * gamma_x_f * dk_square_f32(1.0f / sd_x) * (Wx_f - mean_x);
     const dk_f32 d_mean_x_of_a_f = -d_a_f * gamma_x_f / sd_x;
     const dk_f32 d_gamma_h_i_of_a_i = d_a_i * (Uh_i - mean_h) / sd_h;
     const dk_f32 d_gamma_x_i_of_a_i = d_a_i * (Wx_i - mean_x) / sd_x;
-    const dk_f32 d_sd_x_of_a_i = -d_a_i * gamma_x_i * (Wx_i - mean_x) / (sd_x * sd_x);
+    const dk_f32 d_sd_x_of_a_i = -d_a_i * gamma_x_i * dk_square_f32(1.0f / sd_x) * (Wx_i - mean_x);
     const dk_f32 d_mean_x_of_a_i = -d_a_i * gamma_x_i / sd_x;
     const lstm_layer_norm_ba2016_f32_backward_after_1_values dk_result = {d_gamma_h_o_of_a_o, d_gamma_x_o_of_a_o, d_sd_x_of_a_o, d_mean_x_of_a_o, d_gamma_h_g_of_a_g, d_gamma_x_g_of_a_g, d_sd_x_of_a_g, d_mean_x_of_a_g, d_gamma_h_f_of_a_f, d_gamma_x_f_of_a_f, d_sd_x_of_a_f, d_mean_x_of_a_f, d_gamma_h_i_of_a_i, d_gamma_x_i_of_a_i, d_sd_x_of_a_i, d_mean_x_of_a_i};
     return dk_result;
@@ -4423,6 +4425,7 @@ static void lstm_layer_norm_ba2016_f32_backward_step(const lstm_layer_norm_ba201
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -4628,6 +4631,7 @@ static void lstm_layer_norm_ba2016_f32_backward_after(const lstm_layer_norm_ba20
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -4753,6 +4757,11 @@ dk_status lstm_layer_norm_ba2016_f32_backward(const lstm_layer_norm_ba2016_f32_b
 dk_status lstm_layer_norm_ba2016_f32_step(const lstm_layer_norm_ba2016_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : lstm_layer_norm_ba2016_f32_forward(args, team);
+}
+
+int lstm_layer_norm_ba2016_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status lstm_layer_norm_ba2016_f32_memory_needed(const lstm_layer_norm_ba2016_sizes *sizes, size_t threads, lstm_layer_norm_ba2016_memory *memory)
@@ -6283,6 +6292,7 @@ static void lstm_layer_norm_ba2016_f64_forward_before(const lstm_layer_norm_ba20
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -6368,6 +6378,7 @@ static void lstm_layer_norm_ba2016_f64_forward_step(const lstm_layer_norm_ba2016
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -6619,10 +6630,10 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_1_values lstm_layer_norm_ba20
     const dk_f64 d_tanh_arg = d_tanh_h_next * (1.0 - tanh_h_next * tanh_h_next);
     const dk_f64 d_gamma_c_of_tanh_arg = d_tanh_arg * layer_norm_c_next;
     const dk_f64 d_layer_norm_c_next = d_tanh_arg * gamma_c;
-    const dk_f64 d_variance_c_next_of_layer_norm_c_next = -0.5 * d_layer_norm_c_next * centred_c_next / dk_pow_f64(1e-05 + variance_c_next, 1.5);
+    const dk_f64 d_variance_c_next_of_layer_norm_c_next = -0.5 * d_layer_norm_c_next * centred_c_next * dk_pow_f64(1e-05 + variance_c_next, -1.5);
     const dk_f64 d_o = d_h_next * tanh_h_next;
     const dk_f64 d_a_o = d_o * o * (1.0 - o);
-    const dk_f64 d_sd_h_of_a_o = -d_a_o * gamma_h_o * (Uh_o - mean_h) / (sd_h * sd_h);
+    const dk_f64 d_sd_h_of_a_o = -d_a_o * gamma_h_o * dk_square_f64(1.0 / sd_h) * (Uh_o - mean_h);
     const dk_f64 d_mean_h_of_a_o = -d_a_o * gamma_h_o / sd_h;
     const lstm_layer_norm_ba2016_f64_backward_step_1_values dk_result = {i, f, g, centred_c_next, d_tanh_arg, d_gamma_c_of_tanh_arg, d_layer_norm_c_next, d_variance_c_next_of_layer_norm_c_next, d_a_o, d_sd_h_of_a_o, d_mean_h_of_a_o};
     return dk_result;
@@ -6882,15 +6893,15 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_step_7_values lstm_layer_norm_ba20
     const dk_f64 d_c_next = d_c_carry + d_centred_c_next + d_sum_c_next;
     const dk_f64 d_g = d_c_next * i;
     const dk_f64 d_a_g = d_g * (1.0 - g * g);
-    const dk_f64 d_sd_h_of_a_g = -d_a_g * gamma_h_g * (Uh_g - mean_h) / (sd_h * sd_h);
+    const dk_f64 d_sd_h_of_a_g = -d_a_g * gamma_h_g * dk_square_f64(1.0 / sd_h) * (Uh_g - mean_h);
     const dk_f64 d_mean_h_of_a_g = -d_a_g * gamma_h_g / sd_h;
     const dk_f64 d_f = d_c_next * c;
     const dk_f64 d_a_f = d_f * f * (1.0 - f);
-    const dk_f64 d_sd_h_of_a_f = -d_a_f * gamma_h_f * (Uh_f - mean_h) / (sd_h * sd_h);
+    const dk_f64 d_sd_h_of_a_f = -d_a_f * gamma_h_f * dk_square_f64(1.0 / sd_h) * (Uh_f - mean_h);
     const dk_f64 d_mean_h_of_a_f = -d_a_f * gamma_h_f / sd_h;
     const dk_f64 d_i = d_c_next * g;
     const dk_f64 d_a_i = d_i * i * (1.0 - i);
-    const dk_f64 d_sd_h_of_a_i = -d_a_i * gamma_h_i * (Uh_i - mean_h) / (sd_h * sd_h);
+    const dk_f64 d_sd_h_of_a_i = -d_a_i * gamma_h_i * dk_square_f64(1.0 / sd_h) * (Uh_i - mean_h);
     const dk_f64 d_mean_h_of_a_i = -d_a_i * gamma_h_i / sd_h;
     const dk_f64 d_c = d_c_next * f;
     const lstm_layer_norm_ba2016_f64_backward_step_7_values dk_result = {d_a_g, d_sd_h_of_a_g, d_mean_h_of_a_g, d_a_f, d_sd_h_of_a_f, d_mean_h_of_a_f, d_a_i, d_sd_h_of_a_i, d_mean_h_of_a_i, d_c};
@@ -7292,19 +7303,19 @@ DK_INLINE lstm_layer_norm_ba2016_f64_backward_after_1_values lstm_layer_norm_ba2
 {
     const dk_f64 d_gamma_h_o_of_a_o = d_a_o * (Uh_o - mean_h) / sd_h;
     const dk_f64 d_gamma_x_o_of_a_o = d_a_o * (Wx_o - mean_x) / sd_x;
-    const dk_f64 d_sd_x_of_a_o = -d_a_o * gamma_x_o * (Wx_o - mean_x) / (sd_x * sd_x);
+    const dk_f64 d_sd_x_of_a_o = -d_a_o * gamma_x_o * dk_square_f64(1.0 / sd_x) * (Wx_o - mean_x);
     const dk_f64 d_mean_x_of_a_o = -d_a_o * gamma_x_o / sd_x;
     const dk_f64 d_gamma_h_g_of_a_g = d_a_g * (Uh_g - mean_h) / sd_h;
     const dk_f64 d_gamma_x_g_of_a_g = d_a_g * (Wx_g - mean_x) / sd_x;
-    const dk_f64 d_sd_x_of_a_g = -d_a_g * gamma_x_g * (Wx_g - mean_x) / (sd_x * sd_x);
+    const dk_f64 d_sd_x_of_a_g = -d_a_g * gamma_x_g * dk_square_f64(1.0 / sd_x) * (Wx_g - mean_x);
     const dk_f64 d_mean_x_of_a_g = -d_a_g * gamma_x_g / sd_x;
     const dk_f64 d_gamma_h_f_of_a_f = d_a_f * (Uh_f - mean_h) / sd_h;
     const dk_f64 d_gamma_x_f_of_a_f = d_a_f * (Wx_f - mean_x) / sd_x;
-    const dk_f64 d_sd_x_of_a_f = -d_a_f * gamma_x_f * (Wx_f - mean_x) / (sd_x * sd_x);
+    const dk_f64 d_sd_x_of_a_f = -d_a_f * gamma_x_f * dk_square_f64(1.0 / sd_x) * (Wx_f - mean_x);
     const dk_f64 d_mean_x_of_a_f = -d_a_f * gamma_x_f / sd_x;
     const dk_f64 d_gamma_h_i_of_a_i = d_a_i * (Uh_i - mean_h) / sd_h;
     const dk_f64 d_gamma_x_i_of_a_i = d_a_i * (Wx_i - mean_x) / sd_x;
-    const dk_f64 d_sd_x_of_a_i = -d_a_i * gamma_x_i * (Wx_i - mean_x) / (sd_x * sd_x);
+    const dk_f64 d_sd_x_of_a_i = -d_a_i * gamma_x_i * dk_square_f64(1.0 / sd_x) * (Wx_i - mean_x);
     const dk_f64 d_mean_x_of_a_i = -d_a_i * gamma_x_i / sd_x;
     const lstm_layer_norm_ba2016_f64_backward_after_1_values dk_result = {d_gamma_h_o_of_a_o, d_gamma_x_o_of_a_o, d_sd_x_of_a_o, d_mean_x_of_a_o, d_gamma_h_g_of_a_g, d_gamma_x_g_of_a_g, d_sd_x_of_a_g, d_mean_x_of_a_g, d_gamma_h_f_of_a_f, d_gamma_x_f_of_a_f, d_sd_x_of_a_f, d_mean_x_of_a_f, d_gamma_h_i_of_a_i, d_gamma_x_i_of_a_i, d_sd_x_of_a_i, d_mean_x_of_a_i};
     return dk_result;
@@ -9139,6 +9150,7 @@ static void lstm_layer_norm_ba2016_f64_backward_step(const lstm_layer_norm_ba201
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -9344,6 +9356,7 @@ static void lstm_layer_norm_ba2016_f64_backward_after(const lstm_layer_norm_ba20
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -9469,6 +9482,11 @@ dk_status lstm_layer_norm_ba2016_f64_backward(const lstm_layer_norm_ba2016_f64_b
 dk_status lstm_layer_norm_ba2016_f64_step(const lstm_layer_norm_ba2016_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : lstm_layer_norm_ba2016_f64_forward(args, team);
+}
+
+int lstm_layer_norm_ba2016_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status lstm_layer_norm_ba2016_f64_memory_needed(const lstm_layer_norm_ba2016_sizes *sizes, size_t threads, lstm_layer_norm_ba2016_memory *memory)

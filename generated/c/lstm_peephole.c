@@ -512,7 +512,7 @@ static void lstm_peephole_f32_forward_before(const lstm_peephole_f32_forward_cal
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -537,6 +537,7 @@ static void lstm_peephole_f32_forward_step(const lstm_peephole_f32_forward_call 
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[8];
         const float *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -1469,6 +1470,7 @@ static void lstm_peephole_f32_backward_step(const lstm_peephole_f32_backward_cal
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1525,6 +1527,7 @@ static void lstm_peephole_f32_backward_after(const lstm_peephole_f32_backward_ca
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1663,6 +1666,11 @@ dk_status lstm_peephole_f32_backward(const lstm_peephole_f32_backward_args *args
 dk_status lstm_peephole_f32_step(const lstm_peephole_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : lstm_peephole_f32_forward(args, team);
+}
+
+int lstm_peephole_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status lstm_peephole_f32_memory_needed(const lstm_peephole_sizes *sizes, size_t threads, lstm_peephole_memory *memory)
@@ -2164,7 +2172,7 @@ static void lstm_peephole_f64_forward_before(const lstm_peephole_f64_forward_cal
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -2189,6 +2197,7 @@ static void lstm_peephole_f64_forward_step(const lstm_peephole_f64_forward_call 
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[8];
         const double *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -3121,6 +3130,7 @@ static void lstm_peephole_f64_backward_step(const lstm_peephole_f64_backward_cal
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3177,6 +3187,7 @@ static void lstm_peephole_f64_backward_after(const lstm_peephole_f64_backward_ca
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3315,6 +3326,11 @@ dk_status lstm_peephole_f64_backward(const lstm_peephole_f64_backward_args *args
 dk_status lstm_peephole_f64_step(const lstm_peephole_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : lstm_peephole_f64_forward(args, team);
+}
+
+int lstm_peephole_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status lstm_peephole_f64_memory_needed(const lstm_peephole_sizes *sizes, size_t threads, lstm_peephole_memory *memory)

@@ -566,7 +566,7 @@ static void lstm_projection_f32_forward_before(const lstm_projection_f32_forward
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->P, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->P, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -591,6 +591,7 @@ static void lstm_projection_f32_forward_step(const lstm_projection_f32_forward_c
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[8];
         const float *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -625,6 +626,7 @@ static void lstm_projection_f32_forward_step(const lstm_projection_f32_forward_c
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->P;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1565,6 +1567,7 @@ static void lstm_projection_f32_backward_step(const lstm_projection_f32_backward
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1601,6 +1604,7 @@ static void lstm_projection_f32_backward_step(const lstm_projection_f32_backward
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->P;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1643,6 +1647,7 @@ static void lstm_projection_f32_backward_after(const lstm_projection_f32_backwar
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f32 matrices_3[4];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1780,6 +1785,11 @@ dk_status lstm_projection_f32_backward(const lstm_projection_f32_backward_args *
 dk_status lstm_projection_f32_step(const lstm_projection_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : lstm_projection_f32_forward(args, team);
+}
+
+int lstm_projection_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status lstm_projection_f32_memory_needed(const lstm_projection_sizes *sizes, size_t threads, lstm_projection_memory *memory)
@@ -2337,7 +2347,7 @@ static void lstm_projection_f64_forward_before(const lstm_projection_f64_forward
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->P, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->P, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -2362,6 +2372,7 @@ static void lstm_projection_f64_forward_step(const lstm_projection_f64_forward_c
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[8];
         const double *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -2396,6 +2407,7 @@ static void lstm_projection_f64_forward_step(const lstm_projection_f64_forward_c
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->P;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3336,6 +3348,7 @@ static void lstm_projection_f64_backward_step(const lstm_projection_f64_backward
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3372,6 +3385,7 @@ static void lstm_projection_f64_backward_step(const lstm_projection_f64_backward
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->P;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3414,6 +3428,7 @@ static void lstm_projection_f64_backward_after(const lstm_projection_f64_backwar
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f64 matrices_3[4];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -3551,6 +3566,11 @@ dk_status lstm_projection_f64_backward(const lstm_projection_f64_backward_args *
 dk_status lstm_projection_f64_step(const lstm_projection_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : lstm_projection_f64_forward(args, team);
+}
+
+int lstm_projection_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status lstm_projection_f64_memory_needed(const lstm_projection_sizes *sizes, size_t threads, lstm_projection_memory *memory)

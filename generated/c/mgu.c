@@ -462,14 +462,14 @@ static void mgu_f32_forward_before(const mgu_f32_forward_call *call, size_t rows
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -494,6 +494,7 @@ static void mgu_f32_forward_step(const mgu_f32_forward_call *call, size_t rows, 
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[2];
         if (call->panel_1 == NULL) {
@@ -527,6 +528,7 @@ static void mgu_f32_forward_step(const mgu_f32_forward_call *call, size_t rows, 
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[2];
         const float *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -1299,6 +1301,7 @@ static void mgu_f32_backward_step(const mgu_f32_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1329,6 +1332,7 @@ static void mgu_f32_backward_step(const mgu_f32_backward_call *call, size_t rows
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1374,6 +1378,7 @@ static void mgu_f32_backward_after(const mgu_f32_backward_call *call, size_t row
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f32 matrices_3[2];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1496,6 +1501,11 @@ dk_status mgu_f32_backward(const mgu_f32_backward_args *args, const dk_team *tea
 dk_status mgu_f32_step(const mgu_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : mgu_f32_forward(args, team);
+}
+
+int mgu_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status mgu_f32_memory_needed(const mgu_sizes *sizes, size_t threads, mgu_memory *memory)
@@ -1960,14 +1970,14 @@ static void mgu_f64_forward_before(const mgu_f64_forward_call *call, size_t rows
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -1992,6 +2002,7 @@ static void mgu_f64_forward_step(const mgu_f64_forward_call *call, size_t rows, 
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[2];
         if (call->panel_1 == NULL) {
@@ -2025,6 +2036,7 @@ static void mgu_f64_forward_step(const mgu_f64_forward_call *call, size_t rows, 
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[2];
         const double *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -2797,6 +2809,7 @@ static void mgu_f64_backward_step(const mgu_f64_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2827,6 +2840,7 @@ static void mgu_f64_backward_step(const mgu_f64_backward_call *call, size_t rows
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2872,6 +2886,7 @@ static void mgu_f64_backward_after(const mgu_f64_backward_call *call, size_t row
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f64 matrices_3[2];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -2994,6 +3009,11 @@ dk_status mgu_f64_backward(const mgu_f64_backward_args *args, const dk_team *tea
 dk_status mgu_f64_step(const mgu_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : mgu_f64_forward(args, team);
+}
+
+int mgu_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status mgu_f64_memory_needed(const mgu_sizes *sizes, size_t threads, mgu_memory *memory)

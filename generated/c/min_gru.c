@@ -363,6 +363,7 @@ static void min_gru_f32_forward_before(const min_gru_f32_forward_call *call, siz
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -410,9 +411,8 @@ DK_INLINE void min_gru_f32_forward_steps_run(const min_gru_f32_forward_steps_arr
     dk_f32 dk_left[DK_TOGETHER];
     dk_f32 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f32(0)
+            : dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f32(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F32, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F32, dk_a.dk_width);
     }
@@ -893,6 +893,7 @@ static void min_gru_f32_backward_after(const min_gru_f32_backward_call *call, si
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->I;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -960,9 +961,8 @@ DK_INLINE void min_gru_f32_backward_steps_run(const min_gru_f32_backward_steps_a
     dk_f32 dk_left[DK_TOGETHER];
     dk_f32 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f32(0)
+            : dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f32(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F32, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F32, dk_a.dk_width);
     }
@@ -1108,6 +1108,11 @@ dk_status min_gru_f32_backward(const min_gru_f32_backward_args *args, const dk_t
 dk_status min_gru_f32_step(const min_gru_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : min_gru_f32_forward(args, team);
+}
+
+int min_gru_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status min_gru_f32_memory_needed(const min_gru_sizes *sizes, size_t threads, min_gru_memory *memory)
@@ -1473,6 +1478,7 @@ static void min_gru_f64_forward_before(const min_gru_f64_forward_call *call, siz
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1520,9 +1526,8 @@ DK_INLINE void min_gru_f64_forward_steps_run(const min_gru_f64_forward_steps_arr
     dk_f64 dk_left[DK_TOGETHER];
     dk_f64 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f64(0)
+            : dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f64(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F64, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F64, dk_a.dk_width);
     }
@@ -2003,6 +2008,7 @@ static void min_gru_f64_backward_after(const min_gru_f64_backward_call *call, si
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->I;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2070,9 +2076,8 @@ DK_INLINE void min_gru_f64_backward_steps_run(const min_gru_f64_backward_steps_a
     dk_f64 dk_left[DK_TOGETHER];
     dk_f64 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f64(0)
+            : dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f64(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F64, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F64, dk_a.dk_width);
     }
@@ -2218,6 +2223,11 @@ dk_status min_gru_f64_backward(const min_gru_f64_backward_args *args, const dk_t
 dk_status min_gru_f64_step(const min_gru_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : min_gru_f64_forward(args, team);
+}
+
+int min_gru_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status min_gru_f64_memory_needed(const min_gru_sizes *sizes, size_t threads, min_gru_memory *memory)

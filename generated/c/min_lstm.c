@@ -399,6 +399,7 @@ static void min_lstm_f32_forward_before(const min_lstm_f32_forward_call *call, s
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[3];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -449,9 +450,8 @@ DK_INLINE void min_lstm_f32_forward_steps_run(const min_lstm_f32_forward_steps_a
     dk_f32 dk_left[DK_TOGETHER];
     dk_f32 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f32(0)
+            : dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f32(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F32, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F32, dk_a.dk_width);
     }
@@ -973,6 +973,7 @@ static void min_lstm_f32_backward_after(const min_lstm_f32_backward_call *call, 
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->I;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[3];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1048,9 +1049,8 @@ DK_INLINE void min_lstm_f32_backward_steps_run(const min_lstm_f32_backward_steps
     dk_f32 dk_left[DK_TOGETHER];
     dk_f32 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f32(0)
+            : dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f32(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F32, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F32, dk_a.dk_width);
     }
@@ -1068,9 +1068,9 @@ DK_INLINE void min_lstm_f32_backward_steps_run(const min_lstm_f32_backward_steps
             const dk_f32 h = dk_load_part_f32(dk_a.h + dk_here, dk_rest);
             const dk_f32 d_h_next = d_h_next_output + d_h_carry;
             const dk_f32 d_n = d_h_next * i / (i + f);
-            const dk_f32 d_i = d_h_next * (n / (i + f) - n * i / dk_square_f32(i + f) - f * h / dk_square_f32(i + f));
+            const dk_f32 d_i = d_h_next * (n / (i + f) - n * i * dk_square_f32(1.0f / (i + f)) - f * h * dk_square_f32(1.0f / (i + f)));
             const dk_f32 d_a_i = d_i * i * (1.0f - i);
-            const dk_f32 d_f = d_h_next * (h / (i + f) - n * i / dk_square_f32(i + f) - f * h / dk_square_f32(i + f));
+            const dk_f32 d_f = d_h_next * (h / (i + f) - n * i * dk_square_f32(1.0f / (i + f)) - f * h * dk_square_f32(1.0f / (i + f)));
             const dk_f32 d_a_f = d_f * f * (1.0f - f);
             const dk_f32 d_h = d_h_next * f / (i + f);
             dk_now_1[dk_v] = d_h;
@@ -1202,6 +1202,11 @@ dk_status min_lstm_f32_backward(const min_lstm_f32_backward_args *args, const dk
 dk_status min_lstm_f32_step(const min_lstm_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : min_lstm_f32_forward(args, team);
+}
+
+int min_lstm_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status min_lstm_f32_memory_needed(const min_lstm_sizes *sizes, size_t threads, min_lstm_memory *memory)
@@ -1600,6 +1605,7 @@ static void min_lstm_f64_forward_before(const min_lstm_f64_forward_call *call, s
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[3];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1650,9 +1656,8 @@ DK_INLINE void min_lstm_f64_forward_steps_run(const min_lstm_f64_forward_steps_a
     dk_f64 dk_left[DK_TOGETHER];
     dk_f64 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f64(0)
+            : dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f64(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F64, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F64, dk_a.dk_width);
     }
@@ -2174,6 +2179,7 @@ static void min_lstm_f64_backward_after(const min_lstm_f64_backward_call *call, 
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->I;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[3];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2249,9 +2255,8 @@ DK_INLINE void min_lstm_f64_backward_steps_run(const min_lstm_f64_backward_steps
     dk_f64 dk_left[DK_TOGETHER];
     dk_f64 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f64(0)
+            : dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f64(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F64, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F64, dk_a.dk_width);
     }
@@ -2269,9 +2274,9 @@ DK_INLINE void min_lstm_f64_backward_steps_run(const min_lstm_f64_backward_steps
             const dk_f64 h = dk_load_part_f64(dk_a.h + dk_here, dk_rest);
             const dk_f64 d_h_next = d_h_next_output + d_h_carry;
             const dk_f64 d_n = d_h_next * i / (i + f);
-            const dk_f64 d_i = d_h_next * (n / (i + f) - n * i / dk_square_f64(i + f) - f * h / dk_square_f64(i + f));
+            const dk_f64 d_i = d_h_next * (n / (i + f) - n * i * dk_square_f64(1.0 / (i + f)) - f * h * dk_square_f64(1.0 / (i + f)));
             const dk_f64 d_a_i = d_i * i * (1.0 - i);
-            const dk_f64 d_f = d_h_next * (h / (i + f) - n * i / dk_square_f64(i + f) - f * h / dk_square_f64(i + f));
+            const dk_f64 d_f = d_h_next * (h / (i + f) - n * i * dk_square_f64(1.0 / (i + f)) - f * h * dk_square_f64(1.0 / (i + f)));
             const dk_f64 d_a_f = d_f * f * (1.0 - f);
             const dk_f64 d_h = d_h_next * f / (i + f);
             dk_now_1[dk_v] = d_h;
@@ -2403,6 +2408,11 @@ dk_status min_lstm_f64_backward(const min_lstm_f64_backward_args *args, const dk
 dk_status min_lstm_f64_step(const min_lstm_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : min_lstm_f64_forward(args, team);
+}
+
+int min_lstm_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status min_lstm_f64_memory_needed(const min_lstm_sizes *sizes, size_t threads, min_lstm_memory *memory)

@@ -161,6 +161,10 @@ typedef struct min_lstm_f32_backward_args {
     size_t more;
 } min_lstm_f32_backward_args;
 
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f32. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int min_lstm_f32_self_test(void);
+
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status min_lstm_f32_memory_needed(const min_lstm_sizes *sizes, size_t threads, min_lstm_memory *memory);
 
@@ -282,6 +286,10 @@ typedef struct min_lstm_f64_backward_args {
     size_t resume;
     size_t more;
 } min_lstm_f64_backward_args;
+
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f64. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int min_lstm_f64_self_test(void);
 
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status min_lstm_f64_memory_needed(const min_lstm_sizes *sizes, size_t threads, min_lstm_memory *memory);

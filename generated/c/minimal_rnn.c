@@ -451,6 +451,7 @@ static void minimal_rnn_f32_forward_before(const minimal_rnn_f32_forward_call *c
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -471,7 +472,7 @@ static void minimal_rnn_f32_forward_before(const minimal_rnn_f32_forward_call *c
         const dk_segment_f32 segments[] = {
             {dk_into_f32(call->at.z, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -496,6 +497,7 @@ static void minimal_rnn_f32_forward_step(const minimal_rnn_f32_forward_call *cal
         a.dk_product_2.skip = sizes->H;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[2];
         const float *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -1197,6 +1199,7 @@ static void minimal_rnn_f32_backward_step(const minimal_rnn_f32_backward_call *c
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1232,6 +1235,7 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1277,6 +1281,7 @@ static void minimal_rnn_f32_backward_after(const minimal_rnn_f32_backward_call *
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f32 matrices_3[1];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1377,6 +1382,11 @@ dk_status minimal_rnn_f32_backward(const minimal_rnn_f32_backward_args *args, co
 dk_status minimal_rnn_f32_step(const minimal_rnn_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : minimal_rnn_f32_forward(args, team);
+}
+
+int minimal_rnn_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status minimal_rnn_f32_memory_needed(const minimal_rnn_sizes *sizes, size_t threads, minimal_rnn_memory *memory)
@@ -1831,6 +1841,7 @@ static void minimal_rnn_f64_forward_before(const minimal_rnn_f64_forward_call *c
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1851,7 +1862,7 @@ static void minimal_rnn_f64_forward_before(const minimal_rnn_f64_forward_call *c
         const dk_segment_f64 segments[] = {
             {dk_into_f64(call->at.z, row, local), sizes->H, sizes->H},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -1876,6 +1887,7 @@ static void minimal_rnn_f64_forward_step(const minimal_rnn_f64_forward_call *cal
         a.dk_product_2.skip = sizes->H;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[2];
         const double *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -2577,6 +2589,7 @@ static void minimal_rnn_f64_backward_step(const minimal_rnn_f64_backward_call *c
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2612,6 +2625,7 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2657,6 +2671,7 @@ static void minimal_rnn_f64_backward_after(const minimal_rnn_f64_backward_call *
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f64 matrices_3[1];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -2757,6 +2772,11 @@ dk_status minimal_rnn_f64_backward(const minimal_rnn_f64_backward_args *args, co
 dk_status minimal_rnn_f64_step(const minimal_rnn_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : minimal_rnn_f64_forward(args, team);
+}
+
+int minimal_rnn_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status minimal_rnn_f64_memory_needed(const minimal_rnn_sizes *sizes, size_t threads, minimal_rnn_memory *memory)

@@ -155,6 +155,10 @@ typedef struct minimal_rnn_f32_backward_args {
     size_t more;
 } minimal_rnn_f32_backward_args;
 
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f32. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int minimal_rnn_f32_self_test(void);
+
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status minimal_rnn_f32_memory_needed(const minimal_rnn_sizes *sizes, size_t threads, minimal_rnn_memory *memory);
 
@@ -274,6 +278,10 @@ typedef struct minimal_rnn_f64_backward_args {
     size_t resume;
     size_t more;
 } minimal_rnn_f64_backward_args;
+
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f64. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int minimal_rnn_f64_self_test(void);
 
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status minimal_rnn_f64_memory_needed(const minimal_rnn_sizes *sizes, size_t threads, minimal_rnn_memory *memory);

@@ -707,6 +707,7 @@ static void nas_f32_forward_before(const nas_f32_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -726,7 +727,7 @@ static void nas_f32_forward_before(const nas_f32_forward_call *call, size_t rows
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g7(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -751,6 +752,7 @@ static void nas_f32_forward_step(const nas_f32_forward_call *call, size_t rows, 
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[14];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -771,6 +773,7 @@ static void nas_f32_forward_step(const nas_f32_forward_call *call, size_t rows, 
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->H;
+        a.dk_product_3.single = sizes->B == 1;
         dk_matrix_f32 matrices_3[1];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1751,6 +1754,7 @@ static void nas_f32_backward_step(const nas_f32_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[8];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1805,6 +1809,7 @@ static void nas_f32_backward_after(const nas_f32_backward_call *call, size_t row
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[8];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1960,6 +1965,11 @@ dk_status nas_f32_backward(const nas_f32_backward_args *args, const dk_team *tea
 dk_status nas_f32_step(const nas_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : nas_f32_forward(args, team);
+}
+
+int nas_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status nas_f32_memory_needed(const nas_sizes *sizes, size_t threads, nas_memory *memory)
@@ -2646,6 +2656,7 @@ static void nas_f64_forward_before(const nas_f64_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2665,7 +2676,7 @@ static void nas_f64_forward_before(const nas_f64_forward_call *call, size_t rows
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g7(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2690,6 +2701,7 @@ static void nas_f64_forward_step(const nas_f64_forward_call *call, size_t rows, 
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[14];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2710,6 +2722,7 @@ static void nas_f64_forward_step(const nas_f64_forward_call *call, size_t rows, 
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->H;
+        a.dk_product_3.single = sizes->B == 1;
         dk_matrix_f64 matrices_3[1];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -3690,6 +3703,7 @@ static void nas_f64_backward_step(const nas_f64_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[8];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3744,6 +3758,7 @@ static void nas_f64_backward_after(const nas_f64_backward_call *call, size_t row
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[8];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3899,6 +3914,11 @@ dk_status nas_f64_backward(const nas_f64_backward_args *args, const dk_team *tea
 dk_status nas_f64_step(const nas_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : nas_f64_forward(args, team);
+}
+
+int nas_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status nas_f64_memory_needed(const nas_sizes *sizes, size_t threads, nas_memory *memory)

@@ -511,7 +511,7 @@ static void odyssey_f32_forward_before(const odyssey_f32_forward_call *call, siz
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -536,6 +536,7 @@ static void odyssey_f32_forward_step(const odyssey_f32_forward_call *call, size_
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[8];
         const float *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -1468,6 +1469,7 @@ static void odyssey_f32_backward_step(const odyssey_f32_backward_call *call, siz
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1524,6 +1526,7 @@ static void odyssey_f32_backward_after(const odyssey_f32_backward_call *call, si
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1662,6 +1665,11 @@ dk_status odyssey_f32_backward(const odyssey_f32_backward_args *args, const dk_t
 dk_status odyssey_f32_step(const odyssey_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_f32_forward(args, team);
+}
+
+int odyssey_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status odyssey_f32_memory_needed(const odyssey_sizes *sizes, size_t threads, odyssey_memory *memory)
@@ -2163,7 +2171,7 @@ static void odyssey_f64_forward_before(const odyssey_f64_forward_call *call, siz
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -2188,6 +2196,7 @@ static void odyssey_f64_forward_step(const odyssey_f64_forward_call *call, size_
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[8];
         const double *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -3120,6 +3129,7 @@ static void odyssey_f64_backward_step(const odyssey_f64_backward_call *call, siz
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3176,6 +3186,7 @@ static void odyssey_f64_backward_after(const odyssey_f64_backward_call *call, si
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3314,6 +3325,11 @@ dk_status odyssey_f64_backward(const odyssey_f64_backward_args *args, const dk_t
 dk_status odyssey_f64_step(const odyssey_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_f64_forward(args, team);
+}
+
+int odyssey_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status odyssey_f64_memory_needed(const odyssey_sizes *sizes, size_t threads, odyssey_memory *memory)

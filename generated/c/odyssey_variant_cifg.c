@@ -462,7 +462,7 @@ static void odyssey_variant_cifg_f32_forward_before(const odyssey_variant_cifg_f
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g3(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -487,6 +487,7 @@ static void odyssey_variant_cifg_f32_forward_step(const odyssey_variant_cifg_f32
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[6];
         const float *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -1326,6 +1327,7 @@ static void odyssey_variant_cifg_f32_backward_step(const odyssey_variant_cifg_f3
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[3];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1377,6 +1379,7 @@ static void odyssey_variant_cifg_f32_backward_after(const odyssey_variant_cifg_f
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[3];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1507,6 +1510,11 @@ dk_status odyssey_variant_cifg_f32_backward(const odyssey_variant_cifg_f32_backw
 dk_status odyssey_variant_cifg_f32_step(const odyssey_variant_cifg_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_variant_cifg_f32_forward(args, team);
+}
+
+int odyssey_variant_cifg_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status odyssey_variant_cifg_f32_memory_needed(const odyssey_variant_cifg_sizes *sizes, size_t threads, odyssey_variant_cifg_memory *memory)
@@ -1963,7 +1971,7 @@ static void odyssey_variant_cifg_f64_forward_before(const odyssey_variant_cifg_f
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g3(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1988,6 +1996,7 @@ static void odyssey_variant_cifg_f64_forward_step(const odyssey_variant_cifg_f64
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[6];
         const double *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -2827,6 +2836,7 @@ static void odyssey_variant_cifg_f64_backward_step(const odyssey_variant_cifg_f6
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[3];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2878,6 +2888,7 @@ static void odyssey_variant_cifg_f64_backward_after(const odyssey_variant_cifg_f
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[3];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3008,6 +3019,11 @@ dk_status odyssey_variant_cifg_f64_backward(const odyssey_variant_cifg_f64_backw
 dk_status odyssey_variant_cifg_f64_step(const odyssey_variant_cifg_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_variant_cifg_f64_forward(args, team);
+}
+
+int odyssey_variant_cifg_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status odyssey_variant_cifg_f64_memory_needed(const odyssey_variant_cifg_sizes *sizes, size_t threads, odyssey_variant_cifg_memory *memory)

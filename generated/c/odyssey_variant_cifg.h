@@ -178,6 +178,10 @@ typedef struct odyssey_variant_cifg_f32_backward_args {
     size_t more;
 } odyssey_variant_cifg_f32_backward_args;
 
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f32. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int odyssey_variant_cifg_f32_self_test(void);
+
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status odyssey_variant_cifg_f32_memory_needed(const odyssey_variant_cifg_sizes *sizes, size_t threads, odyssey_variant_cifg_memory *memory);
 
@@ -311,6 +315,10 @@ typedef struct odyssey_variant_cifg_f64_backward_args {
     size_t resume;
     size_t more;
 } odyssey_variant_cifg_f64_backward_args;
+
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f64. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int odyssey_variant_cifg_f64_self_test(void);
 
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status odyssey_variant_cifg_f64_memory_needed(const odyssey_variant_cifg_sizes *sizes, size_t threads, odyssey_variant_cifg_memory *memory);

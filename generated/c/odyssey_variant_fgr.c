@@ -646,14 +646,14 @@ static void odyssey_variant_fgr_f32_forward_before(const odyssey_variant_fgr_f32
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g3(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -678,6 +678,7 @@ static void odyssey_variant_fgr_f32_forward_step(const odyssey_variant_fgr_f32_f
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[15];
         const float *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -710,6 +711,7 @@ static void odyssey_variant_fgr_f32_forward_step(const odyssey_variant_fgr_f32_f
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[2];
         const float *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -1920,6 +1922,7 @@ static void odyssey_variant_fgr_f32_backward_step(const odyssey_variant_fgr_f32_
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[9];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1943,6 +1946,7 @@ static void odyssey_variant_fgr_f32_backward_step(const odyssey_variant_fgr_f32_
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2002,6 +2006,7 @@ static void odyssey_variant_fgr_f32_backward_after(const odyssey_variant_fgr_f32
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f32 matrices_3[4];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -2185,6 +2190,11 @@ dk_status odyssey_variant_fgr_f32_backward(const odyssey_variant_fgr_f32_backwar
 dk_status odyssey_variant_fgr_f32_step(const odyssey_variant_fgr_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_variant_fgr_f32_forward(args, team);
+}
+
+int odyssey_variant_fgr_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status odyssey_variant_fgr_f32_memory_needed(const odyssey_variant_fgr_sizes *sizes, size_t threads, odyssey_variant_fgr_memory *memory)
@@ -2812,14 +2822,14 @@ static void odyssey_variant_fgr_f64_forward_before(const odyssey_variant_fgr_f64
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H + sizes->H + sizes->H + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g3(&product, sizes->H, rows, call->before_1, team);
     }
     if (call->before_2 != NULL) {
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -2844,6 +2854,7 @@ static void odyssey_variant_fgr_f64_forward_step(const odyssey_variant_fgr_f64_f
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[15];
         const double *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -2876,6 +2887,7 @@ static void odyssey_variant_fgr_f64_forward_step(const odyssey_variant_fgr_f64_f
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[2];
         const double *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -4086,6 +4098,7 @@ static void odyssey_variant_fgr_f64_backward_step(const odyssey_variant_fgr_f64_
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[9];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -4109,6 +4122,7 @@ static void odyssey_variant_fgr_f64_backward_step(const odyssey_variant_fgr_f64_
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -4168,6 +4182,7 @@ static void odyssey_variant_fgr_f64_backward_after(const odyssey_variant_fgr_f64
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f64 matrices_3[4];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -4351,6 +4366,11 @@ dk_status odyssey_variant_fgr_f64_backward(const odyssey_variant_fgr_f64_backwar
 dk_status odyssey_variant_fgr_f64_step(const odyssey_variant_fgr_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_variant_fgr_f64_forward(args, team);
+}
+
+int odyssey_variant_fgr_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status odyssey_variant_fgr_f64_memory_needed(const odyssey_variant_fgr_sizes *sizes, size_t threads, odyssey_variant_fgr_memory *memory)

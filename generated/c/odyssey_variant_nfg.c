@@ -460,7 +460,7 @@ static void odyssey_variant_nfg_f32_forward_before(const odyssey_variant_nfg_f32
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g3(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -485,6 +485,7 @@ static void odyssey_variant_nfg_f32_forward_step(const odyssey_variant_nfg_f32_f
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[6];
         const float *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -1318,6 +1319,7 @@ static void odyssey_variant_nfg_f32_backward_step(const odyssey_variant_nfg_f32_
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[3];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1369,6 +1371,7 @@ static void odyssey_variant_nfg_f32_backward_after(const odyssey_variant_nfg_f32
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[3];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1499,6 +1502,11 @@ dk_status odyssey_variant_nfg_f32_backward(const odyssey_variant_nfg_f32_backwar
 dk_status odyssey_variant_nfg_f32_step(const odyssey_variant_nfg_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_variant_nfg_f32_forward(args, team);
+}
+
+int odyssey_variant_nfg_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status odyssey_variant_nfg_f32_memory_needed(const odyssey_variant_nfg_sizes *sizes, size_t threads, odyssey_variant_nfg_memory *memory)
@@ -1953,7 +1961,7 @@ static void odyssey_variant_nfg_f64_forward_before(const odyssey_variant_nfg_f64
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g3(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1978,6 +1986,7 @@ static void odyssey_variant_nfg_f64_forward_step(const odyssey_variant_nfg_f64_f
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[6];
         const double *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -2811,6 +2820,7 @@ static void odyssey_variant_nfg_f64_backward_step(const odyssey_variant_nfg_f64_
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[3];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2862,6 +2872,7 @@ static void odyssey_variant_nfg_f64_backward_after(const odyssey_variant_nfg_f64
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[3];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2992,6 +3003,11 @@ dk_status odyssey_variant_nfg_f64_backward(const odyssey_variant_nfg_f64_backwar
 dk_status odyssey_variant_nfg_f64_step(const odyssey_variant_nfg_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_variant_nfg_f64_forward(args, team);
+}
+
+int odyssey_variant_nfg_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status odyssey_variant_nfg_f64_memory_needed(const odyssey_variant_nfg_sizes *sizes, size_t threads, odyssey_variant_nfg_memory *memory)

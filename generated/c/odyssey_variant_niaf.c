@@ -510,7 +510,7 @@ static void odyssey_variant_niaf_f32_forward_before(const odyssey_variant_niaf_f
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -535,6 +535,7 @@ static void odyssey_variant_niaf_f32_forward_step(const odyssey_variant_niaf_f32
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[8];
         const float *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -1466,6 +1467,7 @@ static void odyssey_variant_niaf_f32_backward_step(const odyssey_variant_niaf_f3
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1522,6 +1524,7 @@ static void odyssey_variant_niaf_f32_backward_after(const odyssey_variant_niaf_f
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1660,6 +1663,11 @@ dk_status odyssey_variant_niaf_f32_backward(const odyssey_variant_niaf_f32_backw
 dk_status odyssey_variant_niaf_f32_step(const odyssey_variant_niaf_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_variant_niaf_f32_forward(args, team);
+}
+
+int odyssey_variant_niaf_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status odyssey_variant_niaf_f32_memory_needed(const odyssey_variant_niaf_sizes *sizes, size_t threads, odyssey_variant_niaf_memory *memory)
@@ -2160,7 +2168,7 @@ static void odyssey_variant_niaf_f64_forward_before(const odyssey_variant_niaf_f
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -2185,6 +2193,7 @@ static void odyssey_variant_niaf_f64_forward_step(const odyssey_variant_niaf_f64
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[8];
         const double *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -3116,6 +3125,7 @@ static void odyssey_variant_niaf_f64_backward_step(const odyssey_variant_niaf_f6
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3172,6 +3182,7 @@ static void odyssey_variant_niaf_f64_backward_after(const odyssey_variant_niaf_f
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3310,6 +3321,11 @@ dk_status odyssey_variant_niaf_f64_backward(const odyssey_variant_niaf_f64_backw
 dk_status odyssey_variant_niaf_f64_step(const odyssey_variant_niaf_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : odyssey_variant_niaf_f64_forward(args, team);
+}
+
+int odyssey_variant_niaf_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status odyssey_variant_niaf_f64_memory_needed(const odyssey_variant_niaf_sizes *sizes, size_t threads, odyssey_variant_niaf_memory *memory)

@@ -544,7 +544,7 @@ static void phased_lstm_f32_forward_before(const phased_lstm_f32_forward_call *c
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -569,6 +569,7 @@ static void phased_lstm_f32_forward_step(const phased_lstm_f32_forward_call *cal
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[8];
         const float *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -706,9 +707,9 @@ DK_INLINE phased_lstm_f32_backward_step_1_values phased_lstm_f32_backward_step_1
     const dk_f32 d_k = d_c_carry * (c_open - c) + d_h_next * (h_open - h);
     const dk_f32 d_where_k = d_k * dk_where_f32(dk_less_f32(cycle, 0.5f * ratio_on), dk_splat_f32(0.0f), dk_splat_f32(1.0f));
     const dk_f32 d_rising = d_k * dk_where_f32(dk_less_f32(cycle, 0.5f * ratio_on), dk_splat_f32(1.0f), dk_splat_f32(0.0f)) + dk_gated_f32(d_where_k, dk_where_f32(dk_less_f32(cycle, ratio_on), dk_splat_f32(-1.0f), dk_splat_f32(0.0f)));
-    const dk_f32 d_ratio_on_of_rising = dk_gated_f32(d_rising, -2.0f * cycle / (ratio_on * ratio_on));
+    const dk_f32 d_ratio_on_of_rising = dk_gated_f32(d_rising, -2.0f * cycle * dk_square_f32(1.0f / ratio_on));
     const dk_f32 d_cycle = dk_gated_f32(d_where_k, dk_where_f32(dk_less_f32(cycle, ratio_on), dk_splat_f32(0.0f), dk_splat_f32(0.001f))) + dk_gated_f32(d_rising, 2.0f / ratio_on);
-    const dk_f32 d_period_of_cycle = dk_gated_f32(d_cycle, -(shifted + stop_gradient_cycle) / (period * period));
+    const dk_f32 d_period_of_cycle = dk_gated_f32(d_cycle, -dk_square_f32(1.0f / period) * (shifted + stop_gradient_cycle));
     const dk_f32 d_stop_gradient_cycle = dk_gated_f32(d_cycle, 1.0f / period);
     const dk_f32 d_h_open = d_h_next * k;
     const dk_f32 d_tanh_c_open = d_h_open * o;
@@ -1568,6 +1569,7 @@ static void phased_lstm_f32_backward_step(const phased_lstm_f32_backward_call *c
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1620,6 +1622,7 @@ static void phased_lstm_f32_backward_after(const phased_lstm_f32_backward_call *
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[4];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1761,6 +1764,11 @@ dk_status phased_lstm_f32_backward(const phased_lstm_f32_backward_args *args, co
 dk_status phased_lstm_f32_step(const phased_lstm_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : phased_lstm_f32_forward(args, team);
+}
+
+int phased_lstm_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status phased_lstm_f32_memory_needed(const phased_lstm_sizes *sizes, size_t threads, phased_lstm_memory *memory)
@@ -2287,7 +2295,7 @@ static void phased_lstm_f64_forward_before(const phased_lstm_f64_forward_call *c
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g4(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -2312,6 +2320,7 @@ static void phased_lstm_f64_forward_step(const phased_lstm_f64_forward_call *cal
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[8];
         const double *starts_1[5];
         if (call->panel_1 == NULL) {
@@ -2449,9 +2458,9 @@ DK_INLINE phased_lstm_f64_backward_step_1_values phased_lstm_f64_backward_step_1
     const dk_f64 d_k = d_c_carry * (c_open - c) + d_h_next * (h_open - h);
     const dk_f64 d_where_k = d_k * dk_where_f64(dk_less_f64(cycle, 0.5 * ratio_on), dk_splat_f64(0.0), dk_splat_f64(1.0));
     const dk_f64 d_rising = d_k * dk_where_f64(dk_less_f64(cycle, 0.5 * ratio_on), dk_splat_f64(1.0), dk_splat_f64(0.0)) + dk_gated_f64(d_where_k, dk_where_f64(dk_less_f64(cycle, ratio_on), dk_splat_f64(-1.0), dk_splat_f64(0.0)));
-    const dk_f64 d_ratio_on_of_rising = dk_gated_f64(d_rising, -2.0 * cycle / (ratio_on * ratio_on));
+    const dk_f64 d_ratio_on_of_rising = dk_gated_f64(d_rising, -2.0 * cycle * dk_square_f64(1.0 / ratio_on));
     const dk_f64 d_cycle = dk_gated_f64(d_where_k, dk_where_f64(dk_less_f64(cycle, ratio_on), dk_splat_f64(0.0), dk_splat_f64(0.001))) + dk_gated_f64(d_rising, 2.0 / ratio_on);
-    const dk_f64 d_period_of_cycle = dk_gated_f64(d_cycle, -(shifted + stop_gradient_cycle) / (period * period));
+    const dk_f64 d_period_of_cycle = dk_gated_f64(d_cycle, -dk_square_f64(1.0 / period) * (shifted + stop_gradient_cycle));
     const dk_f64 d_stop_gradient_cycle = dk_gated_f64(d_cycle, 1.0 / period);
     const dk_f64 d_h_open = d_h_next * k;
     const dk_f64 d_tanh_c_open = d_h_open * o;
@@ -3311,6 +3320,7 @@ static void phased_lstm_f64_backward_step(const phased_lstm_f64_backward_call *c
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -3363,6 +3373,7 @@ static void phased_lstm_f64_backward_after(const phased_lstm_f64_backward_call *
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[4];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3504,6 +3515,11 @@ dk_status phased_lstm_f64_backward(const phased_lstm_f64_backward_args *args, co
 dk_status phased_lstm_f64_step(const phased_lstm_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : phased_lstm_f64_forward(args, team);
+}
+
+int phased_lstm_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status phased_lstm_f64_memory_needed(const phased_lstm_sizes *sizes, size_t threads, phased_lstm_memory *memory)

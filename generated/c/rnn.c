@@ -316,7 +316,7 @@ static void rnn_f32_forward_before(const rnn_f32_forward_call *call, size_t rows
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -341,6 +341,7 @@ static void rnn_f32_forward_step(const rnn_f32_forward_call *call, size_t rows, 
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[2];
         if (call->panel_1 == NULL) {
@@ -889,6 +890,7 @@ static void rnn_f32_backward_step(const rnn_f32_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -922,6 +924,7 @@ static void rnn_f32_backward_after(const rnn_f32_backward_call *call, size_t row
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1024,6 +1027,11 @@ dk_status rnn_f32_backward(const rnn_f32_backward_args *args, const dk_team *tea
 dk_status rnn_f32_step(const rnn_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : rnn_f32_forward(args, team);
+}
+
+int rnn_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status rnn_f32_memory_needed(const rnn_sizes *sizes, size_t threads, rnn_memory *memory)
@@ -1347,7 +1355,7 @@ static void rnn_f64_forward_before(const rnn_f64_forward_call *call, size_t rows
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1372,6 +1380,7 @@ static void rnn_f64_forward_step(const rnn_f64_forward_call *call, size_t rows, 
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[2];
         if (call->panel_1 == NULL) {
@@ -1920,6 +1929,7 @@ static void rnn_f64_backward_step(const rnn_f64_backward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1953,6 +1963,7 @@ static void rnn_f64_backward_after(const rnn_f64_backward_call *call, size_t row
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2055,6 +2066,11 @@ dk_status rnn_f64_backward(const rnn_f64_backward_args *args, const dk_team *tea
 dk_status rnn_f64_step(const rnn_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : rnn_f64_forward(args, team);
+}
+
+int rnn_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status rnn_f64_memory_needed(const rnn_sizes *sizes, size_t threads, rnn_memory *memory)

@@ -326,7 +326,7 @@ static void rnn_activation_relu_f32_forward_before(const rnn_activation_relu_f32
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -351,6 +351,7 @@ static void rnn_activation_relu_f32_forward_step(const rnn_activation_relu_f32_f
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[2];
         if (call->panel_1 == NULL) {
@@ -900,6 +901,7 @@ static void rnn_activation_relu_f32_backward_step(const rnn_activation_relu_f32_
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -933,6 +935,7 @@ static void rnn_activation_relu_f32_backward_after(const rnn_activation_relu_f32
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1035,6 +1038,11 @@ dk_status rnn_activation_relu_f32_backward(const rnn_activation_relu_f32_backwar
 dk_status rnn_activation_relu_f32_step(const rnn_activation_relu_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : rnn_activation_relu_f32_forward(args, team);
+}
+
+int rnn_activation_relu_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status rnn_activation_relu_f32_memory_needed(const rnn_activation_relu_sizes *sizes, size_t threads, rnn_activation_relu_memory *memory)
@@ -1368,7 +1376,7 @@ static void rnn_activation_relu_f64_forward_before(const rnn_activation_relu_f64
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1393,6 +1401,7 @@ static void rnn_activation_relu_f64_forward_step(const rnn_activation_relu_f64_f
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[2];
         if (call->panel_1 == NULL) {
@@ -1942,6 +1951,7 @@ static void rnn_activation_relu_f64_backward_step(const rnn_activation_relu_f64_
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1975,6 +1985,7 @@ static void rnn_activation_relu_f64_backward_after(const rnn_activation_relu_f64
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2077,6 +2088,11 @@ dk_status rnn_activation_relu_f64_backward(const rnn_activation_relu_f64_backwar
 dk_status rnn_activation_relu_f64_step(const rnn_activation_relu_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : rnn_activation_relu_f64_forward(args, team);
+}
+
+int rnn_activation_relu_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status rnn_activation_relu_f64_memory_needed(const rnn_activation_relu_sizes *sizes, size_t threads, rnn_activation_relu_memory *memory)

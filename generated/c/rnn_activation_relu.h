@@ -147,6 +147,10 @@ typedef struct rnn_activation_relu_f32_backward_args {
     size_t more;
 } rnn_activation_relu_f32_backward_args;
 
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f32. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int rnn_activation_relu_f32_self_test(void);
+
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status rnn_activation_relu_f32_memory_needed(const rnn_activation_relu_sizes *sizes, size_t threads, rnn_activation_relu_memory *memory);
 
@@ -262,6 +266,10 @@ typedef struct rnn_activation_relu_f64_backward_args {
     size_t resume;
     size_t more;
 } rnn_activation_relu_f64_backward_args;
+
+/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f64. A library that
+ * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
+int rnn_activation_relu_f64_self_test(void);
 
 /* The only source of buffer sizes. threads: members of the team that will call. */
 dk_status rnn_activation_relu_f64_memory_needed(const rnn_activation_relu_sizes *sizes, size_t threads, rnn_activation_relu_memory *memory);

@@ -477,7 +477,7 @@ static void slim_f32_forward_before(const slim_f32_forward_call *call, size_t ro
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -499,6 +499,7 @@ static void slim_f32_forward_step(const slim_f32_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[3];
         const float *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -519,6 +520,7 @@ static void slim_f32_forward_step(const slim_f32_forward_call *call, size_t rows
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f32 matrices_2[2];
         const float *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -1266,6 +1268,7 @@ static void slim_f32_backward_step(const slim_f32_backward_call *call, size_t ro
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1308,6 +1311,7 @@ static void slim_f32_backward_after(const slim_f32_backward_call *call, size_t r
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1430,6 +1434,11 @@ dk_status slim_f32_backward(const slim_f32_backward_args *args, const dk_team *t
 dk_status slim_f32_step(const slim_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : slim_f32_forward(args, team);
+}
+
+int slim_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status slim_f32_memory_needed(const slim_sizes *sizes, size_t threads, slim_memory *memory)
@@ -1903,7 +1912,7 @@ static void slim_f64_forward_before(const slim_f64_forward_call *call, size_t ro
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_2, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_2, team);
     }
     dk_wait(team);
@@ -1925,6 +1934,7 @@ static void slim_f64_forward_step(const slim_f64_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[3];
         const double *starts_1[4];
         if (call->panel_1 == NULL) {
@@ -1945,6 +1955,7 @@ static void slim_f64_forward_step(const slim_f64_forward_call *call, size_t rows
         a.dk_product_2.skip = sizes->I;
         a.dk_product_2.skipped_segments = 1;
         a.dk_product_2.units = sizes->H;
+        a.dk_product_2.single = sizes->B == 1;
         dk_matrix_f64 matrices_2[2];
         const double *starts_2[2];
         if (call->panel_2 == NULL) {
@@ -2692,6 +2703,7 @@ static void slim_f64_backward_step(const slim_f64_backward_call *call, size_t ro
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2734,6 +2746,7 @@ static void slim_f64_backward_after(const slim_f64_backward_call *call, size_t r
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2856,6 +2869,11 @@ dk_status slim_f64_backward(const slim_f64_backward_args *args, const dk_team *t
 dk_status slim_f64_step(const slim_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : slim_f64_forward(args, team);
+}
+
+int slim_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status slim_f64_memory_needed(const slim_sizes *sizes, size_t threads, slim_memory *memory)

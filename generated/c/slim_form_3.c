@@ -488,7 +488,7 @@ static void slim_form_3_f32_forward_before(const slim_form_3_f32_forward_call *c
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -513,6 +513,7 @@ static void slim_form_3_f32_forward_step(const slim_form_3_f32_forward_call *cal
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[2];
         if (call->panel_1 == NULL) {
@@ -1376,6 +1377,7 @@ static void slim_form_3_f32_backward_step(const slim_form_3_f32_backward_call *c
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1429,6 +1431,7 @@ static void slim_form_3_f32_backward_after(const slim_form_3_f32_backward_call *
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1552,6 +1555,11 @@ dk_status slim_form_3_f32_backward(const slim_form_3_f32_backward_args *args, co
 dk_status slim_form_3_f32_step(const slim_form_3_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : slim_form_3_f32_forward(args, team);
+}
+
+int slim_form_3_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status slim_form_3_f32_memory_needed(const slim_form_3_sizes *sizes, size_t threads, slim_form_3_memory *memory)
@@ -2037,7 +2045,7 @@ static void slim_form_3_f64_forward_before(const slim_form_3_f64_forward_call *c
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g1(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -2062,6 +2070,7 @@ static void slim_form_3_f64_forward_step(const slim_form_3_f64_forward_call *cal
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[2];
         if (call->panel_1 == NULL) {
@@ -2925,6 +2934,7 @@ static void slim_form_3_f64_backward_step(const slim_form_3_f64_backward_call *c
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2978,6 +2988,7 @@ static void slim_form_3_f64_backward_after(const slim_form_3_f64_backward_call *
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -3101,6 +3112,11 @@ dk_status slim_form_3_f64_backward(const slim_form_3_f64_backward_args *args, co
 dk_status slim_form_3_f64_step(const slim_form_3_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : slim_form_3_f64_forward(args, team);
+}
+
+int slim_form_3_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status slim_form_3_f64_memory_needed(const slim_form_3_sizes *sizes, size_t threads, slim_form_3_memory *memory)

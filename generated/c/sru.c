@@ -404,6 +404,7 @@ static void sru_f32_forward_before(const sru_f32_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -456,9 +457,8 @@ DK_INLINE void sru_f32_forward_steps_run(const sru_f32_forward_steps_arrays *dk_
     dk_f32 dk_left[DK_TOGETHER];
     dk_f32 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f32(0)
+            : dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f32(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F32, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F32, dk_a.dk_width);
     }
@@ -1201,6 +1201,7 @@ static void sru_f32_backward_before(const sru_f32_backward_call *call, size_t ro
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->I;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f32 matrices_1[1];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1218,6 +1219,7 @@ static void sru_f32_backward_before(const sru_f32_backward_call *call, size_t ro
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[1];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1252,6 +1254,7 @@ static void sru_f32_backward_after(const sru_f32_backward_call *call, size_t row
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f32 matrices_3[2];
         const float *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -1327,9 +1330,8 @@ DK_INLINE void sru_f32_backward_steps_run(const sru_f32_backward_steps_arrays *d
     dk_f32 dk_left[DK_TOGETHER];
     dk_f32 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f32(0)
+            : dk_load_left_f32(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f32(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F32, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F32, dk_a.dk_width);
     }
@@ -1481,6 +1483,11 @@ dk_status sru_f32_backward(const sru_f32_backward_args *args, const dk_team *tea
 dk_status sru_f32_step(const sru_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : sru_f32_forward(args, team);
+}
+
+int sru_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status sru_f32_memory_needed(const sru_sizes *sizes, size_t threads, sru_memory *memory)
@@ -1883,6 +1890,7 @@ static void sru_f64_forward_before(const sru_f64_forward_call *call, size_t rows
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1935,9 +1943,8 @@ DK_INLINE void sru_f64_forward_steps_run(const sru_f64_forward_steps_arrays *dk_
     dk_f64 dk_left[DK_TOGETHER];
     dk_f64 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f64(0)
+            : dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f64(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F64, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F64, dk_a.dk_width);
     }
@@ -2680,6 +2687,7 @@ static void sru_f64_backward_before(const sru_f64_backward_call *call, size_t ro
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->I;
+        a.dk_product_1.single = rows == 1;
         dk_matrix_f64 matrices_1[1];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2697,6 +2705,7 @@ static void sru_f64_backward_before(const sru_f64_backward_call *call, size_t ro
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[1];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2731,6 +2740,7 @@ static void sru_f64_backward_after(const sru_f64_backward_call *call, size_t row
         a.dk_product_3.segments = a.dk_segments_3;
         a.dk_product_3.before = NULL;
         a.dk_product_3.units = sizes->I;
+        a.dk_product_3.single = rows == 1;
         dk_matrix_f64 matrices_3[2];
         const double *starts_3[1];
         if (call->panel_3 == NULL) {
@@ -2806,9 +2816,8 @@ DK_INLINE void sru_f64_backward_steps_run(const sru_f64_backward_steps_arrays *d
     dk_f64 dk_left[DK_TOGETHER];
     dk_f64 dk_now_1[DK_TOGETHER];
     for (size_t dk_v = 0; dk_v < dk_vectors; ++dk_v) {
-        if (dk_a.dk_lengths != NULL) {
-            dk_left[dk_v] = dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
-        }
+        dk_left[dk_v] = dk_a.dk_lengths == NULL ? dk_splat_f64(0)
+            : dk_load_left_f64(dk_a.dk_lengths, dk_a.dk_first, dk_a.dk_steps, dk_at, dk_a.dk_width, dk_rest);
         dk_now_1[dk_v] = dk_load_part_f64(dk_a.dk_start_1 + dk_begin + dk_v * DK_LANES_F64, dk_rest);
         dk_at = dk_place_after(dk_at, DK_LANES_F64, dk_a.dk_width);
     }
@@ -2960,6 +2969,11 @@ dk_status sru_f64_backward(const sru_f64_backward_args *args, const dk_team *tea
 dk_status sru_f64_step(const sru_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : sru_f64_forward(args, team);
+}
+
+int sru_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status sru_f64_memory_needed(const sru_sizes *sizes, size_t threads, sru_memory *memory)

@@ -372,7 +372,7 @@ static void ugrnn_f32_forward_before(const ugrnn_f32_forward_call *call, size_t 
         const dk_segment_f32 segments[] = {
             {dk_from_f32(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f32 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f32_g2(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -397,6 +397,7 @@ static void ugrnn_f32_forward_step(const ugrnn_f32_forward_call *call, size_t ro
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[4];
         const float *starts_1[3];
         if (call->panel_1 == NULL) {
@@ -1028,6 +1029,7 @@ static void ugrnn_f32_backward_step(const ugrnn_f32_backward_call *call, size_t 
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f32 matrices_1[2];
         const float *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -1066,6 +1068,7 @@ static void ugrnn_f32_backward_after(const ugrnn_f32_backward_call *call, size_t
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f32 matrices_2[2];
         const float *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -1175,6 +1178,11 @@ dk_status ugrnn_f32_backward(const ugrnn_f32_backward_args *args, const dk_team 
 dk_status ugrnn_f32_step(const ugrnn_f32_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : ugrnn_f32_forward(args, team);
+}
+
+int ugrnn_f32_self_test(void)
+{
+    return dk_self_test_f32();
 }
 
 dk_status ugrnn_f32_memory_needed(const ugrnn_sizes *sizes, size_t threads, ugrnn_memory *memory)
@@ -1548,7 +1556,7 @@ static void ugrnn_f64_forward_before(const ugrnn_f64_forward_call *call, size_t 
         const dk_segment_f64 segments[] = {
             {dk_from_f64(call->at.x, row, local), sizes->I, sizes->I},
         };
-        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL};
+        const dk_product_f64 product = {call->panel_1, sizes->I + sizes->H, 1, segments, NULL, 0, 0, sizes->H, NULL, 0, NULL, rows == 1};
         dk_before_f64_g2(&product, sizes->H, rows, call->before_1, team);
     }
     dk_wait(team);
@@ -1573,6 +1581,7 @@ static void ugrnn_f64_forward_step(const ugrnn_f64_forward_call *call, size_t ro
         a.dk_product_1.skip = sizes->I;
         a.dk_product_1.skipped_segments = 1;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[4];
         const double *starts_1[3];
         if (call->panel_1 == NULL) {
@@ -2204,6 +2213,7 @@ static void ugrnn_f64_backward_step(const ugrnn_f64_backward_call *call, size_t 
         a.dk_product_1.segments = a.dk_segments_1;
         a.dk_product_1.before = NULL;
         a.dk_product_1.units = sizes->H;
+        a.dk_product_1.single = sizes->B == 1;
         dk_matrix_f64 matrices_1[2];
         const double *starts_1[1];
         if (call->panel_1 == NULL) {
@@ -2242,6 +2252,7 @@ static void ugrnn_f64_backward_after(const ugrnn_f64_backward_call *call, size_t
         a.dk_product_2.segments = a.dk_segments_2;
         a.dk_product_2.before = NULL;
         a.dk_product_2.units = sizes->I;
+        a.dk_product_2.single = rows == 1;
         dk_matrix_f64 matrices_2[2];
         const double *starts_2[1];
         if (call->panel_2 == NULL) {
@@ -2351,6 +2362,11 @@ dk_status ugrnn_f64_backward(const ugrnn_f64_backward_args *args, const dk_team 
 dk_status ugrnn_f64_step(const ugrnn_f64_forward_args *args, const dk_team *team)
 {
     return args == NULL ? DK_NULL_POINTER : args->sizes.T != 1 ? DK_BAD_SIZE : ugrnn_f64_forward(args, team);
+}
+
+int ugrnn_f64_self_test(void)
+{
+    return dk_self_test_f64();
 }
 
 dk_status ugrnn_f64_memory_needed(const ugrnn_sizes *sizes, size_t threads, ugrnn_memory *memory)

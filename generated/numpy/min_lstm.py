@@ -147,8 +147,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_factor_all = f_all / (i_all + f_all)
         d_h_offset_all = d_h_next_output_all
         d_n_factor_all = i_all / (i_all + f_all)
-        d_a_i_factor_all = i_all * (n_all / (i_all + f_all) - n_all * i_all / np.square(i_all + f_all) - f_all * h_all / np.square(i_all + f_all)) * (1.0 - i_all)
-        d_a_f_factor_all = f_all * (h_all / (i_all + f_all) - n_all * i_all / np.square(i_all + f_all) - f_all * h_all / np.square(i_all + f_all)) * (1.0 - f_all)
+        d_a_i_factor_all = i_all * (n_all / (i_all + f_all) - n_all * i_all * np.square(1.0 / (i_all + f_all)) - f_all * h_all * np.square(1.0 / (i_all + f_all))) * (1.0 - i_all)
+        d_a_f_factor_all = f_all * (h_all / (i_all + f_all) - n_all * i_all * np.square(1.0 / (i_all + f_all)) - f_all * h_all * np.square(1.0 / (i_all + f_all))) * (1.0 - f_all)
         if lengths is not None:
             d_h_factor_all = np.where(alive_all, d_h_factor_all, 1.0)
             d_h_offset_all = np.where(alive_all, d_h_offset_all, -0.0)

@@ -218,6 +218,21 @@ def test_a_target_that_cannot_be_built_here_is_never_good(
         assert json.loads(printed)["ok"] is False
 
 
+def test_an_edited_kernel_that_crashes_is_a_failed_row(
+    capsys: pytest.CaptureFixture[str], elman: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run(capsys, "generate", elman, "--out", str(out))[0] == 0
+    source = out / "c" / "elman.c"
+    text = source.read_text()
+    start = "    size_t rows = 0;\n"
+    assert start in text
+    source.write_text(text.replace(start, f"{start}    *(volatile int *)16 = 1;\n"))
+    status, report, err = run(capsys, "verify", elman, "--quick", "--files", str(out))
+    assert status == 1
+    assert "it crashed: SIGSEGV" in report and "Traceback" not in err
+
+
 def test_a_kernel_of_which_a_file_is_gone_is_not_good(
     capsys: pytest.CaptureFixture[str], elman: str, tmp_path: Path
 ) -> None:

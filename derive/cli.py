@@ -304,6 +304,48 @@ def _watch(file: str, target: str, out: str) -> int:
     return watch.run(file, target, out)
 
 
+@_derive.command("fuzz")
+@click.option("--minutes", type=float, metavar="N", help="For how long. [default: 1]")
+@click.option("--examples", type=click.IntRange(min=1), metavar="N", help="How many of each.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--what",
+    default="cells",
+    show_default=True,
+    metavar="W",
+    help="cells, texts, files, calls; with commas.",
+)
+@click.option(
+    "--target",
+    default=",".join(TARGETS),
+    show_default=True,
+    metavar="T",
+    help="What cells are run through, with commas.",
+)
+@click.option("--sanitize", is_flag=True, help="Build C with AddressSanitizer and UBSan.")
+@click.option("--keep-going", is_flag=True, help="After a fault as well.")
+@click.option(
+    "--first", type=click.IntRange(min=0), default=0, help="The chunk of 50 to begin with."
+)
+@click.option("--out", type=click.Path(dir_okay=False), help="A file for what failed.")
+def _fuzz(
+    minutes: float | None, examples: int | None, seed: int, what: str, target: str,
+    sanitize: bool, keep_going: bool, first: int, out: str | None,
+) -> int:  # fmt: skip
+    """Random cells through every target and oracle; print the smallest that fails.
+
+    Cells and calls are checked against an interpreter and, where it is installed, torch; texts,
+    files of weights and strange calls against what they may raise. Needs hypothesis. Exit status:
+    0 nothing failed, 1 something did.
+    """
+    from derive.commands import fuzz
+
+    return fuzz.run(
+        minutes, examples, seed, what, target, out,
+        first=first, sanitize=sanitize, keep_going=keep_going,
+    )  # fmt: skip
+
+
 @_derive.command("diff", epilog=_EPILOG)
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")

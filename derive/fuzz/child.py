@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 import select
 import subprocess
 import sys
@@ -133,6 +134,6 @@ def _read(process: subprocess.Popen[bytes], count: int) -> bytes:
 def _short(line: str) -> str:
     """A sanitizer's finding without addresses and lines of a file."""
     if "runtime error: " in line:
-        return line.partition("runtime error: ")[2]
+        return re.sub(r"0x[0-9a-f]+", "...", line.partition("runtime error: ")[2])
     words = line.partition("Sanitizer: ")[2].split()
     return words[0] if words else line

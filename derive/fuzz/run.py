@@ -6,7 +6,7 @@ Not here: the rooms, one for each thing that is fuzzed; how findings are printed
 (commands/fuzz.py).
 
 A chunk is one run of hypothesis with a seed of its own, `chunk_seed(seed, k)`, so that a finding
-can be had again without what came before it: `derive fuzz --seed S --from K --examples 50`.
+can be had again without what came before it: `derive fuzz --seed S --first K --examples 50`.
 """
 
 from __future__ import annotations
@@ -92,14 +92,20 @@ def fuzz(
     first: int = 0,
     keep_going: bool = False,
     shrink: bool = True,
-    tick: Callable[[Counter[str]], None] | None = None,
+    tick: Callable[[Counter[str], int], None] | None = None,
 ) -> Outcome:
     """Rooms take turns, a chunk each. seconds or examples: when to stop, the latter for each room;
-    first: the chunk to begin with; keep_going: after a finding as well."""
+    first: the chunk to begin with; keep_going: after a finding as well; tick: given the counts and
+    the number of chunks that ended, after each example."""
     if (seconds is None) == (examples is None):
         raise ArgumentError("give a number of seconds or a number of examples, one of the two")
     end = None if seconds is None else time.monotonic() + seconds
     outcome, chunk, left = Outcome(), first, examples
+    ended = 0
+
+    def told() -> None:
+        if tick is not None:
+            tick(_total(rooms), ended)
 
     def over() -> bool:
         return end is not None and time.monotonic() >= end
@@ -109,7 +115,9 @@ def fuzz(
         for what, room in rooms.items():
             if over():
                 break
-            found = _chunk(what, room, chunk_seed(seed, chunk), count, chunk, over, shrink, tick)
+            found = _chunk(what, room, chunk_seed(seed, chunk), count, chunk, over, shrink, told)
+            ended += 1
+            told()
             outcome.counts = _total(rooms)
             if found is not None:
                 outcome.findings.append(found)
@@ -121,6 +129,10 @@ def fuzz(
     return outcome
 
 
+class _Over(BaseException):
+    """The time is over: not an Exception, which hypothesis would shrink."""
+
+
 def _total(rooms: dict[str, Room]) -> Counter[str]:
     total: Counter[str] = Counter()
     for room in rooms.values():
@@ -130,7 +142,7 @@ def _total(rooms: dict[str, Room]) -> Counter[str]:
 
 def _chunk(
     what: str, room: Room, seed: int, count: int, chunk: int, over: Callable[[], bool],
-    shrink: bool, tick: Callable[[Counter[str]], None] | None,
+    shrink: bool, tick: Callable[[], None],
 ) -> Finding | None:  # fmt: skip
     """One run of hypothesis. Of the last failing example, which is the smallest, a Finding."""
     last: list[Finding] = []
@@ -138,7 +150,7 @@ def _chunk(
 
     def example(data: st.DataObject) -> None:
         if over() and not last:
-            return
+            raise _Over
         try:
             room.example(data)
         except Fault as found:
@@ -148,17 +160,18 @@ def _chunk(
                 Finding(what, found.kind, found.details, room.case(found), room.cell_text(), chunk)
             ]
             raise
-        if tick is not None:
-            tick(counted or room.counts)
+        tick()
 
     phases = _SETTINGS.phases if shrink else (Phase.generate,)
     settings = hypothesis.settings(_SETTINGS, max_examples=count, phases=phases)
     run: Any = hypothesis.seed(seed)(settings(hypothesis.given(st.data())(example)))
     try:
         run()
-    except Fault:
+    except (Fault, _Over):
         pass
     except hypothesis.errors.Flaky as error:
+        if not last and over():
+            return None  # an example that ended before it began is not what hypothesis remembers
         if not last:
             raise
         one = last[0]

@@ -1,0 +1,297 @@
+"""Fuzzing: two minutes of it with fixed seeds, and whether it would find anything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from derive import cli, pipeline
+from derive.errors import ArgumentError
+from derive.fuzz import cells_room, torch_cell
+from derive.fuzz.calls_room import replay
+from derive.fuzz.child import Child
+from derive.fuzz.fault import Fault
+from derive.fuzz.run import Finding, Outcome, fuzz, rooms_of
+
+
+def ran(what: str, targets: tuple[str, ...], seed: int, examples: int, **options: Any) -> Outcome:
+    rooms = rooms_of([what], targets, sanitize=options.pop("sanitize", False))
+    try:
+        return fuzz(rooms, seed=seed, examples=examples, **options)
+    finally:
+        for room in rooms.values():
+            room.close()
+
+
+def nothing_fails(outcome: Outcome, counted: str, least: int) -> None:
+    for found in outcome.findings:
+        pytest.fail(f"{found.kind}\n{found.details}\n{found.cell}\n{found.case}", pytrace=False)
+    assert outcome.counts[counted] >= least
+
+
+# --- two minutes of it ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(100, 105))
+def test_random_cells_are_right_in_numpy(seed: int) -> None:
+    nothing_fails(ran("cells", ("numpy",), seed, 50), "compared", 100)
+
+
+@pytest.mark.parametrize("seed", range(200, 204))
+def test_random_cells_are_right_in_c(seed: int) -> None:
+    nothing_fails(ran("cells", ("c",), seed, 10), "compared", 15)
+
+
+def test_random_cells_are_clean_in_c_under_sanitizers() -> None:
+    nothing_fails(ran("cells", ("c",), 300, 3, sanitize=True), "calls", 6)
+
+
+@pytest.mark.parametrize("seed", (400, 401))
+def test_damaged_texts_are_cells_or_errors(seed: int) -> None:
+    nothing_fails(ran("texts", (), seed, 150), "texts that are cells", 8)
+
+
+def test_damaged_files_are_read_or_errors() -> None:
+    nothing_fails(ran("files", (), 500, 150), "files", 150)
+
+
+@pytest.mark.parametrize("seed", (600, 601))
+def test_strange_calls_give_results_or_errors_and_the_same_in_both_targets(seed: int) -> None:
+    nothing_fails(ran("calls", (), seed, 40), "strange calls refused", 20)
+
+
+# --- would it find anything? ----------------------------------------------------------------
+
+
+def only_finding(outcome: Outcome) -> Finding:
+    (found,) = outcome.findings
+    return found
+
+
+@pytest.fixture
+def damaged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Replaces words of generated text, wherever they are."""
+    emit = pipeline.emit
+
+    def damage(target: str, old: str, new: str) -> None:
+        def damaged_text(cell: Any, given: str = "c") -> dict[str, str]:
+            files = emit(cell, given)
+            if given != target:
+                return files
+            return {path: text.replace(old, new) for path, text in files.items()}
+
+        monkeypatch.setattr(pipeline, "emit", damaged_text)
+
+    yield damage
+
+
+def test_a_wrong_function_of_numpy_is_found_and_shrunk_to_a_cell_that_needs_it(
+    damaged: Callable[..., None],
+) -> None:
+    damaged("numpy", "np.tanh(", "1.001 * np.tanh(")
+    found = only_finding(ran("cells", ("numpy",), 1, 50))
+    assert found.kind in ("numpy: wrong output", "numpy: wrong last state", "numpy: wrong gradient")
+    assert "tanh(" in found.cell and len(found.cell.splitlines()) <= 6, found.cell
+    assert "wanted" in found.details and "kernel = derive.compile(cell, 'numpy'" in found.case
+
+
+def test_the_snippet_of_a_finding_runs(damaged: Callable[..., None], tmp_path: Path) -> None:
+    damaged("numpy", "np.tanh(", "1.001 * np.tanh(")
+    found = only_finding(ran("cells", ("numpy",), 2, 50, shrink=False))
+    path = tmp_path / "snippet.py"
+    path.write_text(found.case)
+    subprocess.run([sys.executable, str(path)], check=True, capture_output=True)
+
+
+def test_a_call_that_kills_the_process_is_reported_with_its_cell(
+    damaged: Callable[..., None],
+) -> None:
+    damaged("c", "return DK_OK;", "return *(volatile int *)8, DK_OK;")
+    found = only_finding(ran("cells", ("c",), 3, 10, shrink=False))
+    assert found.kind == "c: the process dies" and "exit status -11" in found.details
+    assert found.cell.startswith("cell fuzzed")
+
+
+def test_a_write_past_an_array_is_found_by_the_sanitizer(damaged: Callable[..., None]) -> None:
+    damaged("c", "return DK_OK;", "return ((char *)malloc(8))[8] = 1, DK_OK;")
+    found = only_finding(ran("cells", ("c",), 4, 10, shrink=False, sanitize=True))
+    assert found.kind.startswith("c: a sanitizer speaks: store to address ... with insufficient")
+
+
+def test_text_that_does_not_compile_is_a_finding(damaged: Callable[..., None]) -> None:
+    damaged("c", "return DK_OK;", "return DK_FINE;")
+    assert only_finding(ran("cells", ("c",), 5, 5, shrink=False)).kind == "c: the compiler refuses"
+
+
+def test_an_exception_of_the_emitter_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def emit(cell: Any, target: str) -> dict[str, str]:
+        raise KeyError("d_b")
+
+    monkeypatch.setattr(pipeline, "emit", emit)
+    found = only_finding(ran("cells", ("numpy",), 6, 5, shrink=False))
+    assert found.kind == "numpy: generating raises KeyError" and "d_b" in found.details
+
+
+def test_torch_is_an_oracle_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its functions are others, it disagrees with the interpreter."""
+    functions = torch_cell._FUNCTIONS
+    monkeypatch.setitem(functions, "tanh", functions["sigmoid"])
+    found = only_finding(ran("cells", ("numpy",), 7, 50, shrink=False))
+    assert found.kind == "torch disagrees with the interpreter"
+
+
+def test_a_wrong_derivative_is_found_by_the_complex_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    from derive import scalar
+
+    rule = scalar.RULES["tanh"]
+    wrong = (lambda v, y: 1 - y**3,)
+    rules = {**scalar.RULES, "tanh": type(rule)(rule.head, wrong, rule.analytic, rule.public)}
+    monkeypatch.setattr(scalar, "RULES", rules)
+    monkeypatch.setattr(cells_room, "_has_torch", lambda: False)
+    outcome = ran("cells", ("numpy",), 8, 50, shrink=False)
+    assert only_finding(outcome).kind == "the derived gradient is wrong"
+
+
+def test_a_parser_that_lets_an_exception_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from derive.language import words
+
+    def fails(*_: Any) -> None:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(words._Scan, "attribute", fails)
+    found = only_finding(ran("texts", (), 9, 300, shrink=False))
+    assert found.kind == "parsing raises IndexError" and "Cell.parse(" in found.case
+
+
+def test_a_target_of_its_own_opinion_is_found(damaged: Callable[..., None]) -> None:
+    damaged("numpy", "np.tanh(", "1.001 * np.tanh(")
+    found = only_finding(ran("calls", (), 10, 40, shrink=False))
+    assert found.kind.endswith("the targets differ")
+    with pytest.raises(Fault, match="the targets differ"):
+        exec(found.case, {"replay": replay})
+
+
+def test_a_child_that_dies_is_started_again() -> None:
+    child = Child("child")
+    try:
+        with pytest.raises(Fault, match="the process dies"):
+            child.ask({"kind": "no such kind"})
+        answer = child.ask({"kind": "file", "form": "npz", "data": b""})
+        assert answer["error"] is None and answer["refused"] == "ArgumentError"
+    finally:
+        child.close()
+
+
+def test_one_seed_gives_the_same_cells() -> None:
+    texts = []
+    for _ in range(2):
+        seen: list[str] = []
+        room = rooms_of(["texts"], ())["texts"]
+        example = room.example
+
+        def noted(data: Any, example: Any = example, room: Any = room, seen: Any = seen) -> None:
+            example(data)
+            seen.append(room.cell_text())
+
+        room.example = noted  # type: ignore[method-assign]
+        fuzz({"texts": room}, seed=11, examples=20)
+        texts.append(seen)
+    assert texts[0] == texts[1] and len(set(texts[0])) > 10
+
+
+# --- the command ----------------------------------------------------------------------------
+
+
+def test_the_command_says_what_ran(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.status(["fuzz", "--what", "texts", "--examples", "10", "--seed", "3"]) == 0
+    said = capfd.readouterr()
+    assert said.out.startswith("10 texts") and said.out.endswith("nothing failed (seed 3)\n")
+    assert "fuzzing 1/1 10 texts" in said.err
+
+
+def test_the_command_stops_after_its_minutes(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.status(["fuzz", "--what", "texts", "--minutes", "0.02"]) == 0
+    assert "nothing failed" in capfd.readouterr().out
+
+
+def test_the_command_prints_and_writes_what_failed(
+    damaged: Callable[..., None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    damaged("numpy", "np.tanh(", "1.001 * np.tanh(")
+    path = tmp_path / "found.txt"
+    words = ["fuzz", "--target", "numpy", "--examples", "50", "--seed", "1", "--out", str(path)]
+    assert cli.status(words) == 1
+    said = capfd.readouterr().out
+    for text in (said, path.read_text()):
+        assert text.startswith("FAILED cells: numpy: wrong") and "    cell fuzzed\n" in text
+        assert "again: derive fuzz --what cells --seed 1 --first 0 --examples 50" in text
+    assert "1 FAILED (seed 1)" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--what", "cell"], "--what has no 'cell'"),
+        (["--what", ","], "--what names nothing"),
+        (["--target", "rust"], "--target has no 'rust'"),
+        (["--minutes", "0"], "--minutes must be more than 0"),
+        (["--minutes", "nan"], "--minutes must be more than 0"),
+        (["--minutes", "1", "--examples", "1"], "not both"),
+    ],
+)
+def test_wrong_use_is_told(words: list[str], said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.status(["fuzz", *words]) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_limits_are_one_of_two() -> None:
+    with pytest.raises(ArgumentError, match="one of the two"):
+        fuzz({}, seed=0)
+    with pytest.raises(ArgumentError, match="unknown 'cell'"):
+        rooms_of(["cell"], ())
+
+
+def test_without_hypothesis_the_command_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "derive.fuzz.run")
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    assert cli.status(["fuzz"]) == 2
+    assert 'pip install "derive-kernels[fuzz]"' in capfd.readouterr().err
+
+
+def test_without_a_compiler_c_is_an_error_and_numpy_runs(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CC", "/nonexistent")
+    assert cli.status(["fuzz", "--examples", "1"]) == 2
+    assert "cannot be run" in capfd.readouterr().err
+    assert cli.status(["fuzz", "--examples", "1", "--target", "numpy"]) == 0
+
+
+def test_a_compiler_without_sanitizers_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    compiler = tmp_path / "cc"
+    compiler.write_text(f'#!/bin/sh\ncase "$1" in -print*) echo "libasan.so";; *) '
+                        f'exec {shutil.which("cc")} "$@";; esac\n')  # fmt: skip
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    assert cli.status(["fuzz", "--examples", "1", "--target", "c", "--sanitize"]) == 2
+    assert "has no libasan.so" in capfd.readouterr().err
+
+
+def test_hypothesis_leaves_nothing_in_the_folder_of_the_user(tmp_path: Path) -> None:
+    code = (
+        "import sys; from derive import cli; "
+        'sys.exit(cli.status(["fuzz", "--what", "texts", "--examples", "5"]))'
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    assert json.dumps([path.name for path in tmp_path.iterdir()]) == "[]"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from derive import pipeline
 from derive.cell import Cell
 from derive.fuzz.fault import Fault, fault
+from derive.fuzz.running import plain
 from derive.fuzz.strange import METHODS, VALUES, B, T, Turn, good
 from derive.fuzz.worker import Worker
 
@@ -56,7 +57,8 @@ class CallsRoom:
         files = {target: pipeline.emit(cell, target) for target in ("numpy", "c")}
         path = self._worker.compiled(files["c"], "float64")
         answer = self._worker.child.ask({
-            "kind": "turns", "path": str(path), "signature": signature, "turns": turns, **files,
+            "kind": "turns", "path": str(path), "signature": plain(signature), "turns": turns,
+            **files,
         })  # fmt: skip
         for turn, (used, fresh) in zip(turns, answer["outcomes"], strict=True):
             self.counts["strange calls"] += 1
@@ -83,7 +85,7 @@ def replay(text: str, turns: list[Turn]) -> None:
     files = {target: pipeline.emit(cell, target) for target in ("numpy", "c")}
     library = compile_library(files["c"], defines=("DK_ONLY_F64",))
     signature = pipeline.signature(cell)
-    answer = play({"signature": signature, "turns": turns, **files}, library)
+    answer = play({"signature": plain(signature), "turns": turns, **files}, library)
     for turn, (used, fresh) in zip(turns, answer["outcomes"], strict=True):
         print(turn, used, fresh, sep="\n")
         _judge(turn, used, fresh)

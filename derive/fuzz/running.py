@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from derive.kernel import Kernel
+from derive.signature import Signature
 
 Arrays = Mapping[str, Any]
 
@@ -61,6 +62,12 @@ class Results:
     def all(self) -> dict[str, Any]:
         groups = (("output", self.outputs), ("state", self.states), ("d", self.gradients))
         return {f"{word} {name}": a for word, group in groups for name, a in group.items()}
+
+
+def plain(signature: Signature) -> dict[str, Any]:
+    """What `Signature(**...)` makes a signature of: it goes from one process to another."""
+    groups = ("params", "inputs", "states", "outputs")
+    return {"name": signature.name, **{name: dict(getattr(signature, name)) for name in groups}}
 
 
 def run(kernel: Kernel, plan: Plan, given: Given) -> Results:

@@ -21,9 +21,10 @@ def _call(question: Answer) -> Answer:
     """A call of a compiled kernel: {"results": Results or None, "error": (class, text) or None}."""
     from derive.fuzz.running import run
     from derive.kernel import Kernel
+    from derive.signature import Signature
     from derive.target_c import CBackend
 
-    plan, signature = question["plan"], question["signature"]
+    plan, signature = question["plan"], Signature(**question["signature"])
     try:
         backend = CBackend(
             question["files"], signature, plan.dtype, plan.threads, team=plan.threads,

@@ -88,7 +88,7 @@ VALUES: Mapping[str, Callable[..., Any]] = {
 
 def play(question: Mapping[str, Any], library: ctypes.CDLL) -> dict[str, Any]:
     """{"outcomes": for each turn those of either target, by used kernels and by fresh ones}."""
-    signature: Signature = question["signature"]
+    signature = Signature(**question["signature"])
     backends: dict[str, Backend] = {
         "numpy": NumpyBackend(question["numpy"], signature),
         "c": CBackend(question["c"], signature, "float64", library=library),

@@ -21,7 +21,7 @@ from derive.build import Compiler, find_compiler
 from derive.errors import BuildError
 from derive.fuzz.child import Child
 from derive.fuzz.fault import fault
-from derive.fuzz.running import Given, Plan, Results
+from derive.fuzz.running import Given, Plan, Results, plain
 from derive.signature import Signature
 
 #: As the kernels are built for users, but quicker to build.
@@ -56,7 +56,7 @@ class Worker:
         """A call of a kernel of generated C."""
         answer = self.child.ask({
             "kind": "call", "path": str(self.compiled(files, plan.dtype)), "files": dict(files),
-            "signature": signature, "plan": plan, "given": given,
+            "signature": plain(signature), "plan": plan, "given": given,
         })  # fmt: skip
         if answer["error"] is not None:
             name, text = answer["error"]

@@ -6,6 +6,7 @@ Not here: how cells and calls are drawn (grammar.py, calls.py), what is right (t
 
 from __future__ import annotations
 
+import linecache
 from collections import Counter
 from collections.abc import Sequence
 
@@ -46,6 +47,8 @@ class CellsRoom:
             kernels.append(OfC(cell, self._worker))
         dtype = data.draw(st.sampled_from(("float64", "float64", "float64", "float32")))
         self.counts["cells"] += 1
+        if self.counts["cells"] % 100 == 0:
+            linecache.clearcache()  # a generated module leaves its lines there, for tracebacks
         for _ in range(_CALLS):
             call = data.draw(calls(cell, dtype))
             self._case = (text, cell, call)

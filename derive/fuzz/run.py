@@ -11,11 +11,12 @@ can be had again without what came before it: `derive fuzz --seed S --first K --
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
+from hypothesis.internal.conjecture import providers
 
 from derive.errors import ArgumentError
 from derive.fuzz.fault import Fault
@@ -166,7 +168,8 @@ def _chunk(
     settings = hypothesis.settings(_SETTINGS, max_examples=count, phases=phases)
     run: Any = hypothesis.seed(seed)(settings(hypothesis.given(st.data())(example)))
     try:
-        run()
+        with _same_everywhere():
+            run()
     except (Fault, _Over):
         pass
     except hypothesis.errors.Flaky as error:
@@ -181,6 +184,24 @@ def _chunk(
         room.counts.clear()
         room.counts.update(counted)
     return last[0] if last else None
+
+
+@contextlib.contextmanager
+def _same_everywhere() -> Iterator[None]:
+    """Hypothesis also draws numbers and words that it finds in the modules loaded so far, so that
+    one seed would mean other cells after another import. While this runs it finds none."""
+    find = getattr(providers, "_get_local_constants", None)
+    if find is None:  # of another version, which has no such thing or another name for it
+        yield
+        return
+    nothing = type(find())()
+    setattr(providers, find.__name__, lambda: nothing)
+    providers.CONSTANTS_CACHE.cache.clear()
+    try:
+        yield
+    finally:
+        setattr(providers, find.__name__, find)
+        providers.CONSTANTS_CACHE.cache.clear()
 
 
 def rooms_of(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis.internal.conjecture import providers
 
 from derive import cli, pipeline
 from derive.errors import ArgumentError
@@ -19,6 +20,7 @@ from derive.fuzz.calls_room import replay
 from derive.fuzz.child import Child
 from derive.fuzz.fault import Fault
 from derive.fuzz.run import Finding, Outcome, fuzz, rooms_of
+from derive.fuzz.texts_room import TextsRoom
 
 
 def ran(what: str, targets: tuple[str, ...], seed: int, examples: int, **options: Any) -> Outcome:
@@ -189,7 +191,7 @@ def test_a_child_that_dies_is_started_again() -> None:
         child.close()
 
 
-def test_one_seed_gives_the_same_cells() -> None:
+def test_one_seed_gives_the_same_texts() -> None:
     texts = []
     for _ in range(2):
         seen: list[str] = []
@@ -204,6 +206,18 @@ def test_one_seed_gives_the_same_cells() -> None:
         fuzz({"texts": room}, seed=11, examples=20)
         texts.append(seen)
     assert texts[0] == texts[1] and len(set(texts[0])) > 10
+
+
+def test_what_is_drawn_does_not_depend_on_what_is_loaded() -> None:
+    """Hypothesis has found numbers in the modules of derive, and none of them is drawn."""
+    found = []
+
+    class Room(TextsRoom):
+        def example(self, data: Any) -> None:
+            found.append(len(providers._get_local_constants()))
+
+    fuzz({"texts": Room()}, seed=12, examples=3)
+    assert len(providers._get_local_constants()) > 0 and set(found) == {0}
 
 
 # --- the command ----------------------------------------------------------------------------

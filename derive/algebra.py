@@ -99,6 +99,10 @@ def _numpy_sigmoid(v: Any) -> Any:
 
 
 def _numpy_log1p(v: Any) -> Any:
+    if np.iscomplexobj(v):
+        # As for erf below; NumPy's own of a small complex number is right in absolute terms only.
+        re, im = np.real(v), np.imag(v)
+        return np.log1p(re) + 1j * im / (1.0 + re)
     return np.log1p(v)
 
 

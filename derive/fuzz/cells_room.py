@@ -52,7 +52,7 @@ class CellsRoom:
         for _ in range(_CALLS):
             call = data.draw(calls(cell, dtype))
             self._case = (text, cell, call)
-            compared = check(cell, text, call, kernels, self._torch)
+            compared = check(cell, text, call, kernels, torch=self._torch, poles=drawn.poles)
             self.counts["calls"] += 1
             self.counts["compared"] += compared
 

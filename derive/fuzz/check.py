@@ -52,10 +52,12 @@ def emitted(cell: Cell, target: str) -> dict[str, str]:
         raise fault(kind, _last_lines(error)) from error
 
 
-def check(cell: Cell, text: str, call: Call, kernels: Sequence[OfNumpy | OfC], torch: bool) -> bool:
+def check(
+    cell: Cell, text: str, call: Call, kernels: Sequence[OfNumpy | OfC], *, torch: bool, poles: bool
+) -> bool:
     """Whether numbers could be compared.  Fault where anything is wrong."""
     try:
-        expected = expect(cell, text, call, torch)
+        expected = expect(cell, text, call, torch=torch, poles=poles)
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise fault(f"the interpreter raises {type(error).__name__}", _last_lines(error)) from error
     given = _given(cell, call, expected)

@@ -49,11 +49,12 @@ _DOCS = ("A cell.", "x = 1 # no comment here", "h' = (unclosed", "Ünïcödé, \
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """declared: the text with every parameter declared; inferred: with some of them left out."""
+    """declared: the text with every parameter declared; inferred: with some of them left out;
+    poles: whether something may be at a pole, or beyond, outside a branch that is not taken."""
 
-    name: str
     declared: str
     inferred: str
+    poles: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class _Maker:
         self.consts: list[str] = []
         self.taken: set[str] = set()
         self.params: list[tuple[str, str]] = []  # name, declaration
+        self.poles = False
 
     # --- draws
 
@@ -256,6 +258,7 @@ class _Maker:
         of = self.pick(("exp({})", "sqrt({})", "log({})", "1 / ({})", "log1p({})", "exp(({}) * 9)"))
         if not inner.array:
             return inner
+        self.poles = self.poles or not of.startswith("exp")
         text = of.format(inner.text)
         return _Part(text if text[-1] == ")" and text[0] != "1" else f"({text})", inner.width,
                      False, True)  # fmt: skip
@@ -345,8 +348,7 @@ def cells(draw: st.DrawFn) -> Drawn:
     declarations = maker.declare()
     body = maker.define()
     outputs = maker.outputs()
-    name = "fuzzed"
-    head = [f"cell {name}"]
+    head = ["cell fuzzed"]
     if maker.chance(6):
         head.append(f"doc {maker.pick(_DOCS)}")
     if maker.chance(5):
@@ -358,4 +360,4 @@ def cells(draw: st.DrawFn) -> Drawn:
     def text(own: list[str]) -> str:
         return "\n".join([*head, *declarations, *own, *body, *outputs, ""])
 
-    return Drawn(name, text(params), text(shown))
+    return Drawn(text(params), text(shown), maker.poles)

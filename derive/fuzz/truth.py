@@ -34,8 +34,9 @@ from derive.verify.truth import ROUNDOFF
 
 #: Numbers from this size on may leave the range of float32 when they are squared.
 _LARGE_IN_FLOAT32 = 1e18
-#: Slopes beyond these are not compared: the imaginary part of a complex step is 2^100 times less.
-_SMALL, _LARGE = 1e-200, 1e200
+#: Slopes beyond these are not compared: the imaginary part of a complex step is 2^100 times less,
+#: and where it has grown to some 1e-10 it is a step no more, but a distance.
+_SMALL, _LARGE = 1e-200, 1e12
 #: From this size on a complex step may stand at a pole: the step to the power of -0.1.
 _POLE = 2.0**10
 #: Roundoffs of the largest number of a call that torch may be off by besides.
@@ -102,8 +103,9 @@ def _derived(cell: Cell) -> _Derived:
     return _known[key]
 
 
-def expect(cell: Cell, text: str, call: Call, torch: bool) -> Expected:
-    """torch: whether the cell is evaluated by torch too.  Fault where the oracles disagree."""
+def expect(cell: Cell, text: str, call: Call, *, torch: bool, poles: bool) -> Expected:
+    """torch: whether the cell is evaluated by torch too; poles: whether it may be at one, where
+    gradients are compared only if nothing is infinite or 0.  Fault where the oracles disagree."""
     step, derived, point = cell.step, _derived(cell), point_of(cell, call)
     with np.errstate(all="ignore"):
         bounded = run(step, point, BOUNDED)
@@ -111,6 +113,8 @@ def expect(cell: Cell, text: str, call: Call, torch: bool) -> Expected:
         plain = run(step, point)
         errors = backpropagate(derived.backward, point, bounded, BOUNDED)
         elements = backpropagate(derived.backward, point, plain)
+        # The slope of NaN is nothing to agree upon, nor is 0 times that of sqrt(v) at 0.
+        smooth = _finite(plain) and not (poles and _touches(plain))
         clearance = -1.0 if close.unsure else close.clearance
         keys = dict(zip(step.outputs, cell.output_keys, strict=True))
         arrays = {}
@@ -120,16 +124,16 @@ def expect(cell: Cell, text: str, call: Call, torch: bool) -> Expected:
             arrays[f"state {name}"] = (np.asarray(plain.states[name]), bounded.states[name].error)
         for name, element in elements.items():
             error = errors[name].error
-            if not _finite(plain):  # the slope of NaN is nothing to agree upon
+            if not smooth:
                 error = np.full(np.shape(error), np.inf)
             arrays[f"d {name}"] = (np.asarray(element), error)
         expected = Expected(point, arrays, clearance, _largest(bounded, errors))
         if expected.compared("float64"):
             # A complex logarithm or root of a negative number is finite, and means nothing; nor
             # does the side of infinity that a complex step beside it takes.
-            if not close.exact and _finite(plain) and _known_sides(derived.kinks, point, plain):
+            if not close.exact and smooth and _known_sides(derived.kinks, point, plain):
                 _check_slopes(cell, call, point, expected)
-            if torch:
+            if torch and _finite(plain):  # NaN - NaN is NaN, and v - v is 0
                 _check_torch(cell, text, expected)
     return expected
 
@@ -148,6 +152,15 @@ def _output(
 def _finite(plain: Result) -> bool:
     arrays = (*plain.outputs.values(), *plain.states.values())
     return all(np.isfinite(array).all() for array in arrays)
+
+
+def _touches(plain: Result) -> bool:
+    """Whether any number is 0, infinite or NaN; also where no step was taken."""
+    return not plain.moments or not all(
+        (np.isfinite(array) & (np.asarray(array) != 0)).all()
+        for moment in plain.moments
+        for array in moment.values.values()
+    )
 
 
 def _known_sides(kinks: Sequence[Kink], point: Point, plain: Result) -> bool:
@@ -180,7 +193,8 @@ def _check_slopes(cell: Cell, call: Call, point: Point, expected: Expected) -> N
         # is, says that a branch that is not taken leaks.
         # At a pole, sqrt(v) at 0, a complex step gives a large number and no slope.
         at_a_pole = not np.isfinite(along) and abs(wanted) > _POLE
-        if at_a_pole or not abs(wanted) < _LARGE or (np.isfinite(along) and not np.isfinite(limit)):
+        too_large = not abs(wanted) < _LARGE or abs(along) > _LARGE
+        if at_a_pole or too_large or (np.isfinite(along) and not np.isfinite(limit)):
             continue
         if not abs(along - wanted) <= limit:
             raise fault(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import mpmath
@@ -76,6 +77,13 @@ def test_a_complex_step_gives_the_slope_of_every_function(name: str) -> None:
                 wanted = float(mpmath.diff(precise, mpmath.mpf(args[at][j]), h="1e-20"))
             size = 1e-13 * abs(wanted) + 1e-15 * max(1, abs(args[at][j]))
             assert abs(slope - wanted) <= size, (name, args[at][j])
+
+
+@pytest.mark.parametrize("at", [1e-18, -1e-10, 1e-5, -0.5, 3.0])
+def test_log1p_of_a_complex_step_is_right_in_relative_terms(at: float) -> None:
+    stepped = NUMPY.functions["log1p"](np.array([at + 2.0**-100 * 1j]))
+    assert abs(stepped.real[0] / math.log1p(at) - 1) < 1e-15
+    assert abs(stepped.imag[0] * 2.0**100 * (1 + at) - 1) < 1e-15
 
 
 def test_stop_gradient_hides_from_the_complex_step() -> None:

@@ -18,7 +18,7 @@ from derive.cell import Cell
 from derive.fuzz.running import Plan
 from derive.verify.reference import Point
 
-_WIDTHS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100, 130)
+_WIDTHS = (1, 2, 3, 4, 5, 0, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100, 130)
 _ROWS = (1, 2, 3, 4, 5, 0, 8, 9, 15, 16, 17, 33, 64, 65, 193)
 _STEPS = (1, 2, 3, 5, 0, 4, 7, 16, 17, 33)
 #: A call may have so many numbers in all, and so many steps times equations: the reference is slow.
@@ -68,13 +68,13 @@ def calls(draw: st.DrawFn, cell: Cell, dtype: str = "float64") -> Call:
             return there
         return tuple(name for name in there if draw(st.booleans()))
 
-    few = pick((5, 9, len(_WIDTHS)))
+    few = pick((5, 10, len(_WIDTHS)))
     dims = cell.step.program.dims()
     sizes = {dim: pick(_WIDTHS[:few]) for dim in dims}
     if len(sizes) > 1 and pick((False, False, True)):
         sizes = dict.fromkeys(sizes, next(iter(sizes.values())))
-    rows = pick(_ROWS[: 5 if few > 9 else len(_ROWS)])
-    steps = pick(_STEPS if few <= 9 else _STEPS[:6])
+    rows = pick(_ROWS[: 5 if few > 10 else len(_ROWS)])
+    steps = pick(_STEPS if few <= 10 else _STEPS[:6])
     equations = len(cell.step.program.equations)
     if steps * equations > _MOST_TURNS or _numbers(cell, sizes, steps, rows) > _MOST_NUMBERS:
         steps = min(steps, 3)

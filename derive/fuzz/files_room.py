@@ -163,7 +163,7 @@ def _arrays(draw: st.DrawFn) -> dict[str, Any]:
             arrays[name] = np.ones(draw(st.sampled_from(shapes)), np.float32)
         elif kind == "dtype":
             dtype = draw(st.sampled_from(("O", "U3", "c8", "i8", "f2", "M8[s]", "?")))
-            arrays[name] = np.zeros(np.shape(array), dtype)
+            arrays[name] = np.zeros(array.shape if isinstance(array, np.ndarray) else (2,), dtype)
         elif kind == "value":
             arrays[name] = draw(st.sampled_from((None, 3, "x", [], [[1], [2, 3]], {}, np.nan)))
         elif kind == "add":

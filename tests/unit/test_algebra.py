@@ -14,7 +14,7 @@ from derive.algebra import MPMATH, NUMPY, Algebra
 from derive.cell import Cell
 from derive.differentiate import forward, reverse
 from derive.program import Program, interpret
-from derive.verify.rounding import _INNER_SIZE, BOUNDED
+from derive.verify.rounding import INNER_SIZE, BOUNDED
 
 STEP = 2.0**-100
 
@@ -50,7 +50,7 @@ def test_numpy_and_mpmath_agree(name: str) -> None:
         got = NUMPY.functions[name](*args)
     size = abs(wanted)
     if name in ("gelu", "gelu_slope", "gaussian", "silu_slope"):  # these round v^2, or subtract
-        size = np.maximum(size, _INNER_SIZE[name](args[0]))
+        size = np.maximum(size, INNER_SIZE[name](args[0]))
     assert np.all(abs(got - wanted) <= 1e-15 * size)
 
 

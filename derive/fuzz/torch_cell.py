@@ -106,7 +106,7 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
         matrix, vectors = ctx.saved_tensors
         terms = d[..., :, None] * vectors[..., None, :]
         terms = torch.where(d[..., :, None] == 0, torch.zeros_like(terms), terms)
-        return terms.reshape(-1, *matrix.shape).sum(0), d @ matrix
+        return terms.sum(tuple(range(terms.ndim - 2))) if terms.ndim > 2 else terms, d @ matrix
 
 
 def _elementwise(function: Callable[..., Any], *args: Any) -> Any:

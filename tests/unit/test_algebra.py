@@ -14,7 +14,7 @@ from derive.algebra import MPMATH, NUMPY, Algebra
 from derive.cell import Cell
 from derive.differentiate import forward, reverse
 from derive.program import Program, interpret
-from derive.verify.rounding import INNER_SIZE, BOUNDED
+from derive.verify.rounding import BOUNDED, INNER_SIZE
 
 STEP = 2.0**-100
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from derive.cli import TARGETS
 from derive.commands import console
 from derive.errors import ArgumentError
 
@@ -38,6 +37,7 @@ def run(
 ) -> int:
     try:
         from derive.fuzz.run import WHAT, rooms_of
+        from derive.pipeline import TARGETS
     except ImportError as error:
         if error.name != "hypothesis":
             raise

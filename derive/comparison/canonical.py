@@ -74,6 +74,17 @@ def canonical(step: Step, meaning: Meaning | None = None) -> Canonical:
     )
 
 
+def identities(step: Step, meaning: Meaning) -> list[tuple[str, tuple[str, ...]]]:
+    """Of each array that is not simply written out: the identities that its form takes."""
+    walk, needed, found = _Walk(step, meaning, sloped=False), _needed(step), []
+    for equation in step.program.equations:
+        with polynomial.explained() as said:
+            walk.add(equation, needed=False)
+        if said and equation.out in needed:
+            found.append((equation.out, tuple(said)))
+    return found
+
+
 def canonical_of_nexts(step: Step, meaning: Meaning, nexts: Mapping[str, Poly]) -> tuple[Poly, ...]:
     """Outputs, in which arrays that hold next values stand for themselves, as `nexts` says."""
     walk = _Walk(step, meaning, sloped=False)

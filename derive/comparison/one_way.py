@@ -7,7 +7,7 @@ independent check (check.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache, cached_property
 from itertools import islice
@@ -16,7 +16,7 @@ import sympy
 
 from derive import polynomial, scalar
 from derive.cell import Cell
-from derive.comparison.canonical import Meaning, deep_atoms, reduced
+from derive.comparison.canonical import Meaning, canonical, deep_atoms, identities, reduced
 from derive.comparison.links import links
 from derive.comparison.matching import GaveUp, Kinked, Link, Search, Side
 from derive.comparison.matrices import Factor, Matrix
@@ -28,6 +28,8 @@ from derive.program import Map
 FORM_STEPS, STEPS = 40_000, 60_000
 #: Steps for the gradients under one map.
 SLOPE_STEPS = 60_000
+#: A form that is longer as text is told by its number of terms.
+LONGEST = 240
 #: So many links are tried.
 LINKS = 60
 
@@ -181,7 +183,7 @@ def as_map(
         gradients,
         ties,
         outside,
-        _steps(source, target, link, params),
+        _steps(source, target, a, b, link, meaning, gradients),
     )
 
 
@@ -233,12 +235,45 @@ def _where(difference: Poly) -> str:
 
 
 def _steps(
-    source: Cell, target: Cell, link: Link, params: Mapping[str, Matrix | Poly]
+    source: Cell, target: Cell, a: Side, b: Side, link: Link, meaning: Meaning, gradients: str
 ) -> tuple[str, ...]:
-    lines = []
+    """The proof: what stands for what, the identities used line by line, the form in the end."""
+    lines: list[str] = []
+    try:
+        lines += _told(source, target, a, b, link, meaning)
+    except polynomial.TooLarge:
+        lines.append("the forms are the same; they are too long to be told line by line")
+    if gradients == "equal":
+        lines.append(
+            "gradients: all functions are analytic"
+            if smooth(source) and smooth(target)
+            else "gradients: functions with kinks stand as they are, so it holds for any"
+            if polynomial.is_opaque()
+            else "gradients: the forms of all directional derivatives are the same as well"
+        )
+    return tuple(lines)
+
+
+def _told(
+    source: Cell, target: Cell, a: Side, b: Side, link: Link, meaning: Meaning
+) -> Iterator[str]:
+    search = Search(a, b, link)
     for state, value in link.states.items():
         if not is_simple(state, value):
-            lines.append(f"state {state} of {target.name} as {text_of(value)} of {source.name}")
+            yield f"state {state} of {target.name} is {text_of(value)} of {source.name}"
     for state, value in link.through.items():
-        lines.append(f"state {state} of {source.name} as {text_of(value)} of {target.name}")
-    return tuple(lines)
+        yield f"state {state} of {source.name} is {text_of(value)} of {target.name}"
+    for cell, side, own in ((source, a, Meaning(search.own)), (target, b, search.whole(meaning))):
+        for out, said in identities(side.step, own):
+            yield f"{cell.name}, {out}: {'; '.join(said)}"
+    form = canonical(b.step, search.whole(meaning))
+    for what, (mine, theirs) in zip(_named(b, link), search.pairs(form), strict=True):
+        text = text_of(theirs)
+        text = text if len(text) <= LONGEST else f"{len(theirs.terms)} terms"
+        how = "" if mine == theirs else ", tanh by exponentials and over one denominator"
+        yield f"with the map, {what} is in both cells{how}: {text}"
+
+
+def _named(b: Side, link: Link) -> list[str]:
+    states = link.through or dict.fromkeys(b.step.states)
+    return [*(f"the next {state}" for state in states), *(f"output {n}" for n in b.step.outputs)]

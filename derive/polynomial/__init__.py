@@ -32,6 +32,7 @@ from derive.polynomial.terms import Poly as Poly
 from derive.polynomial.terms import TooLarge as TooLarge
 from derive.polynomial.terms import budget as budget
 from derive.polynomial.terms import constant as constant
+from derive.polynomial.terms import explained as explained
 from derive.polynomial.terms import is_opaque as is_opaque
 from derive.polynomial.terms import mono_key as mono_key
 from derive.polynomial.terms import of as of

@@ -23,6 +23,7 @@ from derive.polynomial.terms import (
     constant,
     is_opaque,
     of,
+    say,
     single,
 )
 
@@ -31,6 +32,8 @@ def function(name: str, *args: Poly) -> Poly:
     """A function of `derive.scalar` in terms of the few."""
     if name in KINKED and is_opaque():
         return of(Atom("function", name, args, all(arg.scalar for arg in args)))
+    if name in SAID:
+        say(SAID[name])
     rule = FORMS.get(name)
     return basic(name, *args) if rule is None else rule(*args)
 
@@ -86,6 +89,28 @@ def _elu(a: Poly) -> Poly:
 def _clip(a: Poly, lo: Poly, hi: Poly) -> Poly:
     return lo + function("relu", a - lo) - function("relu", a - hi)
 
+
+#: What the forms say, for readers of a proof.
+SAID: Mapping[str, str] = {
+    "sigmoid": "sigmoid(a) is (1 + tanh(a / 2)) / 2",
+    "hard_sigmoid": "hard_sigmoid(a) is a / 6 + 1 / 2 between 0 and 1",
+    "hard_tanh": "hard_tanh(a) is a between -1 and 1",
+    "clip": "clip(a, lo, hi) is lo + relu(a - lo) - relu(a - hi)",
+    "silu": "silu(a) is a * sigmoid(a)",
+    "gelu": "gelu(a) is a * (1 + erf(a / sqrt(2))) / 2",
+    "relu": "relu(a) is a where a > 0, else 0",
+    "leaky_relu": "leaky_relu(a) is a where a > 0, else a / 100",
+    "abs": "abs(a) is a where a > 0, else -a",
+    "softsign": "softsign(a) is a / (1 + abs(a))",
+    "elu": "elu(a) is a where a > 0, else exp(a) - 1",
+    "softplus": "softplus(a) is a / 2 + log(2 cosh(a / 2))",
+    "logsigmoid": "logsigmoid(a) is a / 2 - log(2 cosh(a / 2))",
+    "maximum": "maximum(a, b) is a where a - b > 0, else b",
+    "minimum": "minimum(a, b) is b where a - b > 0, else a",
+    "where": "where(c, a, b) is b + c * (a - b)",
+    "expm1": "expm1(a) is exp(a) - 1",
+    "log1p": "log1p(a) is log(1 + a)",
+}
 
 #: Functions that a convention differentiates somewhere.
 KINKED = frozenset(

@@ -19,7 +19,7 @@ from fractions import Fraction
 
 from derive.polynomial.bounds import bounds
 from derive.polynomial.squares import root_of_positive
-from derive.polynomial.terms import ONE, ZERO, Atom, Mono, Poly, heaviest, of, single, spend
+from derive.polynomial.terms import ONE, ZERO, Atom, Mono, Poly, heaviest, of, say, single, spend
 
 
 def positive(a: Poly) -> Poly:
@@ -30,6 +30,7 @@ def positive(a: Poly) -> Poly:
         return cases
     within = bounds(a)
     if within.positive or within.not_positive:
+        say("tanh and erf stay inside (-1, 1), sin and cos within, exp above 0")
         return ONE if within.positive else ZERO
     if within.lo == 0 or root_of_positive(a) is not None:
         return ONE - zero(a)

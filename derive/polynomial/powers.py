@@ -29,6 +29,7 @@ from derive.polynomial.terms import (
     is_opaque,
     mono_key,
     of,
+    say,
     single,
 )
 
@@ -105,11 +106,13 @@ def power(base: Poly, exponent: Fraction) -> Poly:
             result = result * part
         return result
     if exponent.denominator == 1 and (found := _two_exponentials(base)) is not None:
-        factor, u, v = found  # 1 / (exp(u) + exp(v)) is exp(-u) sigmoid(u - v)
+        say("1 / (exp(u) + exp(v)) is exp(-u) * sigmoid(u - v)")
+        factor, u, v = found
         own = power(factor, Fraction(-1)) * exp(u.times(Fraction(-1))) * sigmoid(u - v)
         return power(own, -exponent)
     if exponent.denominator == 1 and (one := _one_and_tanh(base)) is not None:
-        factor, u = one  # 1 / (1 + tanh(u)) is (1 + exp(-2 u)) / 2
+        say("1 / (1 + tanh(u)) is (1 + exp(-2 u)) / 2")
+        factor, u = one
         own = power(factor, Fraction(-1)) * (ONE + exp(u.times(Fraction(-2)))).times(HALF)
         return power(own, -exponent)
     if exponent.denominator == 1 and len(base.terms) > 1:
@@ -146,6 +149,7 @@ def _root(base: Poly) -> Poly | None:
     root = square_root(base)
     if root is None:
         return None
+    say("sqrt(a * a) is abs(a)")
     within = bounds(root)
     if within.positive or within.lo == 0:
         return root

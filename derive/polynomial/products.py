@@ -29,6 +29,7 @@ from derive.polynomial.terms import (
     constant,
     heaviest,
     of,
+    say,
     single,
     spend,
 )
@@ -83,6 +84,7 @@ def _reduced(mono: Mono) -> Poly:
 
 def _waves(waves: list[tuple[Atom, int]], mono: Mono) -> Poly:
     """Of two sines or cosines the sum of single ones, times the rest."""
+    say("a product of two sines or cosines is half a sum of one each")
     one, other = (waves[0][0], waves[0][0]) if waves[0][1] > 1 else (waves[0][0], waves[1][0])
     powers = dict(mono)
     for atom in (one, other):
@@ -121,6 +123,7 @@ def _turns(a: Poly, exponent: Poly) -> int:
 
 def _without_turn(atom: Atom, other: Atom, turns: int, mono: Mono) -> Poly:
     """exp(e) tanh(a), where e holds 2 a once more than it should, or once less."""
+    say("exp(2 a) * tanh(a) is exp(2 a) - 1 - tanh(a)")
     (a,), (e,) = atom.args, other.args
     left = ((x, n - (x == atom)) for x, n in mono if x != other)
     rest = single(tuple((x, n) for x, n in left if n))

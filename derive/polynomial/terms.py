@@ -74,6 +74,26 @@ def is_opaque() -> bool:
     return _opaque.get()
 
 
+_said: ContextVar[dict[str, None] | None] = ContextVar("identities used", default=None)
+
+
+@contextmanager
+def explained() -> Iterator[dict[str, None]]:
+    """Within it the identities that are used are collected, each once."""
+    found: dict[str, None] = {}
+    token = _said.set(found)
+    try:
+        yield found
+    finally:
+        _said.reset(token)
+
+
+def say(identity: str) -> None:
+    said = _said.get()
+    if said is not None:
+        said.setdefault(identity)
+
+
 def spend(steps: int = 1) -> None:
     left = _left.get()
     if left is not None:

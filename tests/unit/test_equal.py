@@ -416,3 +416,13 @@ def test_undecided_has_a_status_of_its_own(monkeypatch, capsys) -> None:
         monkeypatch.setattr(f"derive.comparison.equal.{name}", lambda *_: None)
     assert cli.status(["equal", "janet", "janet"]) == 3
     assert capsys.readouterr().out.startswith("undecided:")
+
+
+def test_a_proof_is_a_list_of_steps() -> None:
+    found = equal(cell("state_1"), cell("state_1"))
+    assert found.forward is not None
+    steps = found.forward.steps
+    assert any(step.startswith("with the map, output h_next") for step in steps)
+    gates = equal(cells.gru(), cells.gru(keeps="candidate")).forward
+    assert gates is not None and "gru, z: sigmoid(a) is (1 + tanh(a / 2)) / 2" in gates.steps
+    assert gates.steps[-1] == "gradients: all functions are analytic"

@@ -147,7 +147,7 @@ class Arguments:
 
     def _call(self, params: Any, x: Any, state: Any, lengths: Any, inputs: Group) -> Call:
         kept_params: Mapping[str, Array]
-        if isinstance(params, Packed):
+        if type(params) is Packed:
             axes, kept_params = self._packed(params)
         else:
             axes = Axes()

@@ -14,13 +14,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from derive.cell import Cell
-from derive.errors import ArgumentError, DeriveError
+from derive.conversion import kind_text
+from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
 from derive.language import text
 from derive.language.expression import (
     Binary,
@@ -79,20 +81,31 @@ def _chain(node: Node, operator: str) -> list[Node]:
 
 def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], cell: Cell) -> None:
     """Write `arrays`; the ending of the path says in which format."""
-    shown = os.fspath(path)
-    if shown.endswith(".npz"):
-        with open(path, "wb") as file:
-            np.savez(file, **{KEY: np.array(digest(cell))}, **arrays)  # type: ignore[arg-type]
-    elif shown.endswith(".safetensors"):
-        plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        _safetensors().save_file(plain, shown, metadata={KEY: digest(cell)})
-    else:
+    shown = _shown(path)
+    kind = os.path.splitext(shown)[1]
+    if kind not in (".npz", ".safetensors"):
         raise _ending(shown)
+    package = _safetensors() if kind == ".safetensors" else None
+    part = f"{shown}.{os.getpid()}.part"  # what was there stays until all is written
+    try:
+        if package is None:
+            with open(part, "wb") as file:
+                np.savez(file, **{KEY: np.array(digest(cell))}, **arrays)  # type: ignore[arg-type]
+        else:
+            plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            package.save_file(plain, part, metadata={KEY: digest(cell)})
+        os.replace(part, shown)
+    except Exception as error:
+        with suppress(OSError):
+            os.unlink(part)
+        raise ArgumentError(
+            f"{shown} cannot be written", facts=(f"{type(error).__name__}: {error}",)
+        ) from error
 
 
 def load(path: str | os.PathLike[str], cell: Cell) -> Arrays:
     """The arrays of a file; ArgumentError unless it was written for these equations."""
-    shown = os.fspath(path)
+    shown = _shown(path)
     if not shown.endswith((".npz", ".safetensors")):
         raise _ending(shown)
     try:
@@ -115,6 +128,15 @@ def load(path: str | os.PathLike[str], cell: Cell) -> Arrays:
             hint="load it with the cell it was saved with",
         )
     return arrays
+
+
+def _shown(path: Any) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise ArgumentTypeError(
+            f"path must be a path, not {kind_text(path)}", hint='"weights.npz"'
+        ) from None
 
 
 def _read_npz(path: str) -> tuple[str, Arrays]:

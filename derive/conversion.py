@@ -7,6 +7,7 @@ Not here: which arrays a call needs, and whether their shapes agree (arguments.p
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Iterable
@@ -43,14 +44,15 @@ def to_array(value: Any, label: str, dtype: np.dtype[Any]) -> Array:
                 facts=(f"it was given as {kind_text(value)}",),
                 hint=CONVERSIONS.get(array.dtype.kind, f"np.asarray(..., dtype=np.{dtype})"),
             )
-        return _copied(array, label, dtype)
+        return copied(array, label, dtype)
     flags = array.flags
     if flags.c_contiguous and flags.aligned:
         return array
-    return _copied(array, label, dtype)
+    return copied(array, label, dtype)
 
 
-def _copied(array: Array, label: str, dtype: np.dtype[Any]) -> Array:
+def copied(array: Array, label: str, dtype: np.dtype[Any]) -> Array:
+    """C-contiguous, of `dtype`; ArgumentError where there is no room for it."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # too large a number is infinite
             return np.array(array, dtype=dtype, order="C")
@@ -145,6 +147,17 @@ def to_width(value: Any, label: str) -> int:
     return to_count(value, label, most=MOST)
 
 
+def to_generator(seed: Any) -> np.random.Generator:
+    """A generator from None, an integer or a generator."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(
+            f"seed is an integer or a numpy.random.Generator, not {kind_text(seed)}",
+            facts=(str(error),),
+        ) from error
+
+
 def zeros(shape: tuple[int, ...], dtype: Any, label: str) -> Array:
     """Zeros; ArgumentError where the machine has no room for so many."""
     try:
@@ -153,11 +166,18 @@ def zeros(shape: tuple[int, ...], dtype: Any, label: str) -> Array:
         raise no_room(label, shape, error) from error
 
 
-def no_room(label: str, shape: tuple[int, ...], error: Exception) -> ArgumentError:
+def no_room(label: str, shape: tuple[int, ...], error: Exception | None = None) -> ArgumentError:
+    facts = () if error is None else (f"{type(error).__name__}: {error}",)
     return ArgumentError(
         f"{label} does not fit into memory",
-        facts=(f"its shape is {shape_text(shape)}", f"{type(error).__name__}: {error}"),
+        facts=(f"its shape is {shape_text(shape)}", *facts),
     )
+
+
+def check_room(label: str, shape: tuple[int, ...], itemsize: int) -> None:
+    """ArgumentError for an array that no machine has room for."""
+    if math.prod(shape) * itemsize > MOST:
+        raise no_room(label, shape)
 
 
 # --- Words for messages ---------------------------------------------------------------------

@@ -30,6 +30,11 @@ def fingerprint(arrays: tuple[Array, ...], large: int = _LARGE) -> bytes:
     return b"".join(parts)  # type: ignore[arg-type]
 
 
+def is_small(array: Array) -> bool:
+    """Whether an array is its own fingerprint, so that joining them is all there is to do."""
+    return array.nbytes < _LARGE
+
+
 def small_fingerprint(arrays: tuple[Array, ...]) -> bytes:
     """It takes about ten times as long, and needs next to no memory."""
     return fingerprint(arrays, _NOT_TINY)

@@ -16,7 +16,7 @@ import numpy as np
 
 from derive.arguments import Arguments
 from derive.backend import Backend
-from derive.conversion import MOST, kind_text, no_room, to_count, to_flag, zeros
+from derive.conversion import MOST, check_room, kind_text, no_room, to_count, to_flag, zeros
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.fingerprint import Look, fingerprint, small_fingerprint
 from derive.packed import Packed
@@ -163,7 +163,7 @@ class Kernel:
                 facts=(f"it was made by {run._kernel!r}", f"this is {self!r}"),
                 hint="call backward of the kernel whose forward made the run",
             )
-        if not run.training:
+        if not run._training:
             raise ArgumentError(
                 "the run kept nothing that backward needs",
                 facts=("it was made with training=False",),
@@ -181,7 +181,7 @@ class Kernel:
             params, inputs = self._repeats.named(params, inputs)
             saved, seen = run._ready.parts(saved)
             look = run._ready.fingerprint
-        sizes = run.sizes
+        sizes = run._sizes
         d_out, d_last = self._arguments.of_backward(sizes, d_outputs, d_states)
         if not (sizes.steps and sizes.rows):
             return self._gradients_of_nothing(run, d_last)
@@ -212,7 +212,7 @@ class Kernel:
         rows: how many sequences run side by side. state: {name: [rows, width]}, zeros where left
         out. named: lengths of dimensions that no parameter tells, as in `init`.
         """
-        packed = params if isinstance(params, Packed) else self.pack(params)
+        packed = params if type(params) is Packed else self.pack(params)
         call, axes = self._arguments.of_stream(packed, rows, state, named)
         sizes, signature = call.sizes, self.signature
 
@@ -252,6 +252,9 @@ class Kernel:
         for name, length in (*counts.items(), *lengths.items()):
             if length == 0:
                 raise ArgumentError(f"{name} = 0, so there is nothing to measure", hint=f"{name}=1")
+        for name, width in (*self.signature.inputs.items(), *self.signature.outputs.items()):
+            length = width if isinstance(width, int) else lengths[width]
+            check_room(name, (counts["T"], counts["B"], length), self.dtype.itemsize)
         from derive.tuning import tune
 
         found = tune(self, Sizes(counts["T"], counts["B"], {dim: lengths[dim] for dim in dims}))
@@ -346,7 +349,7 @@ def _nothing() -> None:
 
 def _watched(params: Mapping[str, Array], inputs: Arrays) -> tuple[Array, ...]:
     """What a run refers to and a caller may write into."""
-    if isinstance(params, Packed):
+    if type(params) is Packed:
         return tuple(inputs.values())
     return (*params.values(), *inputs.values())
 

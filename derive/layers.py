@@ -24,12 +24,24 @@ import numpy as np
 from derive import checkpoint
 from derive.cell import Cell
 from derive.compose import masked
-from derive.conversion import closest, kind_text, shape_text, to_array, to_count, to_flag
+from derive.conversion import (
+    closest,
+    kind_text,
+    read,
+    shape_text,
+    to_array,
+    to_count,
+    to_flag,
+    to_generator,
+)
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.layer_sizes import dims_of, sizes_of_layers
 from derive.run import Gradients
-from derive.sequence import Sequence, kernel_of, run_sequence, using
+from derive.sequence import PAST_END, Sequence, kernel_of, run_sequence, unknown_past_end, using
 from derive.signature import Array, Arrays
+
+#: More are a slip, and would take long to tell.
+_MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,18 +92,24 @@ class RNN:
                 facts=(f"inputs: {', '.join(cell.inputs) or 'none'}",),
             )
         self.cell = cell
-        self.num_layers = to_count(num_layers, "num_layers")
+        self.num_layers = to_count(num_layers, "num_layers", most=_MOST_LAYERS)
         if not self.num_layers:
             raise ArgumentError("num_layers must be positive", hint="num_layers=1")
         self.bidirectional = to_flag(bidirectional, "bidirectional")
         self.batch_first = to_flag(batch_first, "batch_first")
         self.dropout = _probability(dropout)
         self.past_end = past_end
-        self._using = target, threads
-        kernel = kernel_of(cell, np.dtype(dtype).name, target, threads)
+        if past_end not in PAST_END:
+            raise unknown_past_end(past_end)
+        if not isinstance(target, str | None):
+            raise ArgumentTypeError(
+                f"target is 'c', 'numpy' or None, not {kind_text(target)}", hint='target="c"'
+            )
+        self._using = target, to_count(threads, "threads", least=1)
+        kernel = kernel_of(cell, _name_of(dtype), *self._using)
         self.dtype = kernel.dtype
         self._x, self._key = next(iter(cell.inputs)), next(iter(cell.outputs))
-        self._random = np.random.default_rng(seed)
+        self._random = to_generator(seed)
         self._sizes = sizes_of_layers(cell, sizes, self.num_layers, self.directions)
         self._params: list[Arrays] = []
         for layer, _ in self._places():
@@ -122,6 +140,11 @@ class RNN:
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Set some or all parameters; they are copied."""
+        if not isinstance(params, Mapping):
+            raise ArgumentTypeError(
+                f"params must be a mapping from names to arrays, not {kind_text(params)}",
+                hint="rnn.set_params({name: array})",
+            )
         own = self.params
         new = {}
         for name, value in params.items():
@@ -180,7 +203,7 @@ class RNN:
         training = to_flag(training, "training")
         array = self._swapped(self._array_of_x(x, 3))
         if resets is not None:
-            resets = self._swapped(np.asarray(resets))
+            resets = self._swapped(read(resets, "resets"))
         rows = array.shape[1]
         start = self._states_given(state, rows)
         sequences: list[Sequence] = []
@@ -284,7 +307,14 @@ class RNN:
             return
         state = {name: array.copy() for name, array in self.state.items()}
         for array in state.values():
-            array[:, rows] = 0
+            try:
+                array[:, read(rows, "rows")] = 0
+            except IndexError as error:
+                raise ArgumentError(
+                    f"rows are none of the {array.shape[1]} rows of the state",
+                    facts=(str(error),),
+                    hint="rnn.reset_state([0])",
+                ) from error
         self.state = state
 
     # --- places, widths, shapes --------------------------------------------------------------
@@ -365,6 +395,14 @@ class RNN:
 
 def _suffixed(name: str, place: tuple[int, int]) -> str:
     return f"{name}_l{place[0]}{'_reverse' if place[1] else ''}"
+
+
+def _name_of(dtype: Any) -> str:
+    """compile() says what is wrong with it."""
+    try:
+        return str(np.dtype(dtype).name)
+    except (TypeError, ValueError):
+        return repr(dtype)
 
 
 def _probability(value: Any) -> float:

@@ -10,7 +10,7 @@ be exchanged, and what is read out of it lies in memory that NumPy itself calls 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, final
 
 import numpy as np
 
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from derive.axes import Axes
 
 
+@final
 class Packed(Mapping[str, Array]):
-    """Made by `Kernel.pack`; stands for `params` in every call of that kernel."""
+    """Made by `Kernel.pack`; stands for `params` in every call of that kernel.
+
+    Ask `type(params) is Packed`: isinstance takes 0.2 us, because Mapping is an abstract base.
+    """
 
     __slots__ = ("_arrays", "_axes", "_owner", "_panels", "_values")
 

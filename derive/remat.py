@@ -53,7 +53,7 @@ class Remat:
     def packed(self, sizes: Sizes, params: Mapping[str, Array]) -> Mapping[str, Array]:
         """Parameters copied and packed once for all pieces: they are needed again after the
         call, and short pieces would be run without packing, which sums in another order."""
-        if isinstance(params, Packed) or len(self._pieces(sizes, None, False)) == 1:
+        if type(params) is Packed or len(self._pieces(sizes, None, False)) == 1:
             return params
         arrays = {name: array.copy() for name, array in params.items()}
         return Packed(arrays, None, Axes(), self.backend.pack(sizes, arrays))

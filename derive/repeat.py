@@ -108,13 +108,13 @@ class Repeats:
         d_last = self._no_states if d_states is None else _values(d_states, self._states)
         if d_out is None or d_last is None:
             return None
-        if isinstance(params, Packed):
+        if type(params) is Packed:
             return ready.backward(params._values, params._panels, inputs, saved, d_out, d_last)
         return ready.backward(params, None, inputs, saved, d_out, d_last)
 
     def named(self, params: Packed | Values, inputs: Values) -> tuple[Mapping[str, Array], Arrays]:
         """Parameters and inputs by name, as a call that is no repeated one keeps them."""
-        by_name = params if isinstance(params, Packed) else _named(self._params, params)
+        by_name = params if type(params) is Packed else _named(self._params, params)
         return by_name, _named(self._inputs, inputs)
 
 

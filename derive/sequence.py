@@ -34,7 +34,7 @@ import numpy as np
 
 from derive.cell import Cell
 from derive.compose import held, restarted, running_on
-from derive.conversion import axes_text, closest, dtype_text, shape_text, to_lengths
+from derive.conversion import axes_text, closest, dtype_text, read, shape_text, to_array, to_lengths
 from derive.errors import ArgumentError, ArgumentTypeError, BuildError
 from derive.kernel import Kernel
 from derive.pipeline import compile as compile_cell
@@ -129,7 +129,7 @@ class Sequence:
         """Gradients of params, inputs and initial states, by the names of the given cell."""
         plan, order = self._plan, self._order
         d_out = {
-            plan.outputs[key]: None if d is None else _permuted(np.asarray(d), order)
+            plan.outputs[key]: d if d is None or order is None else self._ordered(key, d)
             for key, d in (d_outputs or {}).items()
         }
         d_last = {plan.ends.get(name, name): d for name, d in (d_states or {}).items()}
@@ -148,6 +148,17 @@ class Sequence:
         }
         return Gradients(grads.params, inputs, states)
 
+    def _ordered(self, key: str, d: Any) -> Array:
+        """A cotangent in the order in which its rows ran."""
+        array = to_array(d, f"cotangent of output {key}", self._kernel.dtype)
+        if array.shape != self.outputs[key].shape:
+            raise ArgumentError(
+                f"cotangent of output {key} has the wrong shape",
+                facts=(f"the output is {shape_text(self.outputs[key].shape)}, "
+                       f"given {shape_text(array.shape)}",),
+            )  # fmt: skip
+        return _permuted(array, self._order)
+
 
 def run_sequence(
     cell: Cell,
@@ -165,10 +176,7 @@ def run_sequence(
 ) -> Sequence:
     """All steps of all rows in one call of the fused kernel; shapes as Kernel.forward's."""
     if past_end not in PAST_END:
-        raise ArgumentError(
-            f"past_end is {' or '.join(map(repr, PAST_END))}, not {past_end!r}",
-            hint=closest(past_end, PAST_END),
-        )
+        raise unknown_past_end(past_end)
     if lengths is None:
         past_end = "zero"
     chosen = plan(cell, past_end, resets is not None)
@@ -188,7 +196,10 @@ def run_sequence(
             inputs[chosen.inputs["alive"]] = alive[:, :, None].astype(dtype)
             if reverse and past_end == "computed":
                 order, reverse = _by_row_reversed(sizes, lengths), False
-                inputs = {n: _permuted(np.asarray(array), order) for n, array in inputs.items()}
+                inputs = {
+                    n: _permuted(to_array(array, f"input {n}", kernel.dtype), order)
+                    for n, array in inputs.items()
+                }
     start |= {end: start[name] for name, end in chosen.ends.items() if name in start}
     run = kernel.forward(
         params,
@@ -204,12 +215,16 @@ def run_sequence(
     return Sequence(outputs, states, chosen, kernel, run, order)
 
 
+def unknown_past_end(given: Any) -> ArgumentError:
+    return ArgumentError(
+        f"past_end is {' or '.join(map(repr, PAST_END))}, not {given!r}",
+        hint=closest(given, PAST_END),
+    )
+
+
 def to_resets(value: Any, sizes: Sizes, lengths: Array | None, reverse: bool) -> Array:
     """[T, B] booleans, where a row starts afresh in the order in which it runs."""
-    try:
-        flags = np.asarray(value)
-    except ValueError as error:
-        raise ArgumentError("resets cannot be read as an array", facts=(str(error),)) from error
+    flags = read(value, "resets")
     if flags.dtype.kind not in "biu" or (flags.dtype.kind != "b" and np.any(flags > 1)):
         raise ArgumentTypeError(
             f"resets must hold booleans, not {dtype_text(flags)}",

@@ -158,7 +158,7 @@ class CBackend:
         if not direct.usable():
             return None
         memory, own, dtype = self._memory(sizes), self._signature, self._dtype
-        packed = isinstance(params, Packed)
+        packed = type(params) is Packed
         team = 1 if self._pool is None else self.team(sizes, params)
         outputs = Fresh(self._shapes(sizes, own.outputs, None if step else sizes.steps), dtype)
         states = Fresh(self._shapes(sizes, own.states), dtype)
@@ -440,11 +440,11 @@ class Panels(NamedTuple):
 
 def _panels(params: Mapping[str, Array], which: int) -> Array | None:
     """Packed matrices for the forward (0) or backward (1) pass, where the caller packed them."""
-    return params._panels[which] if isinstance(params, Packed) else None
+    return params._panels[which] if type(params) is Packed else None
 
 
 def _addresses(group: Mapping[str, Array | None]) -> Mapping[str, int]:
-    if isinstance(group, Packed):
+    if type(group) is Packed:
         packed: Mapping[str, int] = group._panels.addresses
         return packed
     return {name: address(array) for name, array in group.items()}

@@ -96,6 +96,7 @@ All take, as keywords:
 - `return_pullback=True`: one more value, `pullback(d_outputs, d_state)`, which gives
   `(inputs, initial_state, variables)`, gradients in the structures and layouts of what they are
   gradients of. What is None is zero. It may be called any number of times.
+  Variables may be changed before it; inputs that are written into are an error.
 - `past_end`: what happens past a row's length. A backward direction starts at the row's last
   step.
 

@@ -109,6 +109,11 @@ class RealView:
     saved: tuple[BufferView, ...]
     passes: tuple[PassFileView, ...]
 
+    @property
+    def matrices(self) -> int:
+        """At least as many as are in the panels of a pass."""
+        return max(sum(len(group.panels) + group.gates for group in p.groups) for p in self.passes)
+
 
 def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
     """The files of a cell; the header is the same for every cell."""
@@ -132,6 +137,7 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         "T": steps,
         "B": rows,
         "dims": tuple(dims.values()),
+        "fixed_widths": _fixed_widths(cell),
         "gate_counts": gates,
         "reals": reals,
     }
@@ -224,6 +230,13 @@ def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
         StructView("d_outputs", "Cotangents of the outputs; NULL: zeros.", "const ", outputs),
     )  # fmt: skip
     return tuple(struct for struct in found if struct.fields)
+
+
+def _fixed_widths(cell: Cell) -> int:
+    """The sum of all widths that are numbers."""
+    groups = cell.params, cell.inputs, cell.states, cell.outputs
+    shapes = (shape for group in groups for shape in group.values())
+    return sum(width for shape in shapes for width in shape if isinstance(width, int))
 
 
 def _pass(

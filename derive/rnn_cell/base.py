@@ -15,7 +15,20 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.conversion import closest, shape_text, to_array, to_count
+from derive.conversion import (
+    MOST,
+    check_room,
+    closest,
+    kind_text,
+    no_room,
+    read,
+    shape_text,
+    to_array,
+    to_count,
+    to_generator,
+    to_width,
+    zeros,
+)
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.layout import Variable, pack, unpack
 from derive.rnn_cell.masks import Mask
@@ -111,9 +124,10 @@ class RNNCell:
 
     def zero_state(self, batch_size: int, dtype: Any = np.float32) -> Any:
         """Zeros [batch_size, size] in the structure of `state_size`."""
-        rows, kind = to_count(batch_size, "batch_size"), float_dtype(dtype)
+        rows, kind = to_count(batch_size, "batch_size", most=MOST), float_dtype(dtype)
         template, widths = self.state_layout()
-        return built(template, {n: np.zeros((rows, width), kind) for n, width in widths.items()})
+        arrays = {n: zeros((rows, width), kind, f"state {n}") for n, width in widths.items()}
+        return built(template, arrays)
 
     # --- variables ---------------------------------------------------------------------------
 
@@ -129,11 +143,15 @@ class RNNCell:
         sizes = self._wiring.with_input_widths(widths)
         kind = self._dtype if dtype is None else float_dtype(dtype)
         kind = np.dtype(np.float32) if kind is None else kind
-        random = np.random.default_rng(seed)
+        random = to_generator(seed)
         values: Arrays = {}
         for variable in self._wiring.variables:
             shape = variable.shape(self._wiring.cell.params, sizes)
-            values[variable.name] = variable.draw(shape, random, values)
+            check_room(f"variable {variable.name}", shape, np.dtype(np.float64).itemsize)
+            try:
+                values[variable.name] = variable.draw(shape, random, values)
+            except MemoryError as error:
+                raise no_room(f"variable {variable.name}", shape, error) from error
         self._values = {name: array.astype(kind) for name, array in values.items()}
         self._sizes = sizes
 
@@ -149,6 +167,11 @@ class RNNCell:
         A cell that is not built yet is built for the input width that the arrays tell. Arrays
         are copied and keep their dtype where it is float32 or float64.
         """
+        if not isinstance(values, Mapping | None):
+            raise ArgumentTypeError(
+                f"values must be a mapping from names to arrays, not {kind_text(values)}",
+                hint="cell.set_variables({name: array})",
+            )
         given: dict[str, Any] = {}
         for key, value in {**(values or {}), **named}.items():
             given[self._known(key)] = value
@@ -217,7 +240,7 @@ class RNNCell:
             dims = [wiring.cell.params[row[0]] for row in variable.table]
             unknown = [d[1] for d in dims if len(d) == 2 and d[1] not in sizes and d[1] != 1]
             if variable.name in given and len(unknown) == 1 and isinstance(unknown[0], str):
-                rows = np.shape(given[variable.name])[0]
+                rows = len(np.atleast_1d(read(given[variable.name], f"variable {variable.name}")))
                 sizes[unknown[0]] = rows - sum(
                     wiring.length(d[1]) for d in dims if d[1] != unknown[0]
                 )
@@ -235,10 +258,10 @@ class RNNCell:
                 )
             return tuple(self.wiring.length(dim) for dim in dims)
         if isinstance(given, (tuple, list)):
-            widths = tuple(to_count(width, "input_width") for width in given[-len(dims) :])
+            widths = tuple(to_width(width, "input_width") for width in given[-len(dims) :])
         else:  # of the last input; what stands before it has a width of its own
             fixed = tuple(dim for dim in dims[:-1] if isinstance(dim, int))
-            widths = (*fixed, to_count(given, "input_width"))
+            widths = (*fixed, to_width(given, "input_width"))
         if len(widths) != len(dims):
             raise ArgumentError(
                 f"{self.name} has {len(dims)} inputs, {len(widths)} widths were given"

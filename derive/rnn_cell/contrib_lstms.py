@@ -16,11 +16,12 @@ import numpy as np
 from derive import cells
 from derive.cell import Cell
 from derive.compose import masked, with_epsilon
+from derive.conversion import to_generator
 from derive.errors import ArgumentError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.core_cells import activation_of, lstm_variables, lstm_wiring, units
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
-from derive.rnn_cell.masks import Mask, generator_of, probability
+from derive.rnn_cell.masks import Mask, probability
 from derive.rnn_cell.structure import LSTMStateTuple
 from derive.signature import Array
 
@@ -122,7 +123,7 @@ class LayerNormBasicLSTMCell(RNNCell):
         if keep < 1:
             dropped = masked(cell, ["g"])
             cell = dropped.cell
-            masks[dropped.added["g"]] = Mask(keep, generator_of(dropout_prob_seed), False)
+            masks[dropped.added["g"]] = Mask(keep, to_generator(dropout_prob_seed), False)
         wiring = lstm_wiring(cell, variables, num_units, None, True)
         super().__init__(replace(wiring, masks=masks), dtype=dtype)
 

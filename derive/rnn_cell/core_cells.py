@@ -15,7 +15,7 @@ from typing import Any
 from derive import cells
 from derive.cell import Cell
 from derive.compose import without
-from derive.conversion import to_count
+from derive.conversion import MOST, to_count
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
@@ -204,7 +204,7 @@ def lstm_wiring(
 
 
 def units(value: Any, name: str = "num_units") -> int:
-    count = to_count(value, name)
+    count = to_count(value, name, most=MOST)
     if count == 0:
         raise ArgumentError(f"{name} must be positive", hint=f"{name}=4")
     return count

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from derive.conversion import to_array
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell, dtype_of
 from derive.rnn_cell.running import Pulled, run_direction, swapped, swapped_flags, time_major_of
@@ -251,7 +252,7 @@ def static_rnn(
         d = None
         if d_outputs is not None:
             d = np.stack(
-                [np.zeros_like(y) if d_y is None else np.asarray(d_y)
+                [np.zeros_like(y) if d_y is None else to_array(d_y, "d_outputs", y.dtype)
                  for y, d_y in zip(outputs, d_outputs, strict=True)]
             )  # fmt: skip
         pulled = result[2](d, d_state)

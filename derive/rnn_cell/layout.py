@@ -92,7 +92,8 @@ def unpack(
             for name in row:
                 right = left + _length(params[name][0], sizes)
                 part = array[start:below, left:right].T if matrix else array[left:right]
-                found[name] = part
+                # Copies, so that a run does not notice when variables are written into.
+                found[name] = np.array(part, order="C")
                 left = right
             start = below
     return found

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.conversion import axes_text, shape_text
+from derive.conversion import axes_text, read, shape_text
 from derive.errors import ArgumentError
 from derive.signature import Array
 
@@ -24,13 +24,13 @@ def linear(args: Any, output_size: int, kernel: Any, bias: Any = None) -> Array:
     parts = list(args) if isinstance(args, (list, tuple)) else [args]
     if not parts:
         raise ArgumentError("`args` must be specified")
-    arrays = [np.asarray(part) for part in parts]
+    arrays = [read(part, "args") for part in parts]
     for array in arrays:
         if array.ndim != 2:
             raise ArgumentError(
                 "linear is expecting 2D arguments", facts=(f"given {shape_text(array.shape)}",)
             )
-    matrix = np.asarray(kernel)
+    matrix = read(kernel, "kernel")
     wanted = (sum(array.shape[1] for array in arrays), int(output_size))
     if matrix.shape != wanted:
         raise ArgumentError(
@@ -40,7 +40,7 @@ def linear(args: Any, output_size: int, kernel: Any, bias: Any = None) -> Array:
     result: Array = np.concatenate(arrays, axis=1) @ matrix
     if bias is None:
         return result
-    shift = np.asarray(bias)
+    shift = read(bias, "bias")
     if shift.shape != (int(output_size),):
         raise ArgumentError(
             "bias has the wrong shape",

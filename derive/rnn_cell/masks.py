@@ -53,16 +53,6 @@ class Mask:
         return kept / self.keep_prob if self.keep_prob else kept
 
 
-def generator_of(seed: Any) -> np.random.Generator:
-    """A generator from None, an integer or a generator."""
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise ArgumentTypeError(
-            f"seed is an integer or a numpy.random.Generator, not {kind_text(seed)}"
-        ) from error
-
-
 def probability(value: Any, name: str) -> float:
     try:
         keep = float(value)

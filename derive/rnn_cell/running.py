@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derive.conversion import shape_text
-from derive.errors import ArgumentError
+from derive.conversion import copied, kind_text, read, shape_text
+from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell
 from derive.rnn_cell.structure import built, flattened
 from derive.run import Gradients
@@ -82,6 +82,11 @@ def run_direction(
     x: Any = inputs
     sequences: list[Sequence] = []
     last: Arrays = {}
+    if not isinstance(masks, Mapping | None):
+        raise ArgumentTypeError(
+            f"masks must be a mapping from names to arrays, not {kind_text(masks)}",
+            hint="masks=draw_masks(cell, steps, rows)",
+        )
     given = dict(masks or {})
     for path, layer in cell.layers:
         arrays, prefix = layer.named_inputs(x, kind), _prefix(path)
@@ -144,10 +149,7 @@ def time_major_of(cell: RNNCell, inputs: Any, kind: str, swap: bool) -> Any:
 
 
 def _one_time_major(part: Any, swap: bool) -> Array:
-    try:
-        array = np.asarray(part)
-    except ValueError as error:
-        raise ArgumentError("inputs cannot be read as an array", facts=(str(error),)) from error
+    array = read(part, "inputs")
     if array.ndim != 3:
         raise ArgumentError(
             "inputs have the wrong shape",
@@ -160,12 +162,12 @@ def _one_time_major(part: Any, swap: bool) -> Array:
     return result
 
 
-def swapped(array: Any, swap: bool) -> Any:
+def swapped(array: Any, swap: bool, label: str = "d_outputs") -> Any:
     if array is None or not swap:
         return array
-    array = np.asarray(array)
-    return np.ascontiguousarray(np.swapaxes(array, 0, 1)) if array.ndim > 1 else array
+    array = read(array, label)
+    return copied(np.swapaxes(array, 0, 1), label, array.dtype) if array.ndim > 1 else array
 
 
 def swapped_flags(resets: Any, swap: bool) -> Any:
-    return None if resets is None else swapped(np.asarray(resets), swap)
+    return None if resets is None else swapped(read(resets, "resets"), swap)

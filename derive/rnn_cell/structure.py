@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derive.conversion import kind_text, shape_text
+from derive.conversion import kind_text, read, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import Array, Arrays
 
@@ -95,10 +95,7 @@ def flattened(
 
 
 def _split(template: Joined, value: Any, widths: Mapping[str, int], what: str) -> Arrays:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ArgumentError(f"{what} cannot be read as an array", facts=(str(error),)) from error
+    array = read(value, what)
     names = tuple(leaves(template))
     total = sum(widths[name] for name in names)
     if array.ndim != 2 or array.shape[-1] != total:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from derive.compose import masked, shortened, stacked
-from derive.conversion import kind_text
+from derive.conversion import kind_text, to_generator
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable
-from derive.rnn_cell.masks import Mask, generator_of, probability
+from derive.rnn_cell.masks import Mask, probability
 from derive.rnn_cell.structure import (
     Joined,
     LSTMStateTuple,
@@ -127,7 +127,7 @@ class MultiRNNCell(RNNCell):
 
     def build(self, input_width: Any = None, *, dtype: Any = None, seed: Any = None) -> None:
         """Build the layers from below; each reads what the one below puts out."""
-        random = generator_of(seed)
+        random = to_generator(seed)
         for cell in self._cells:
             cell.build(input_width, dtype=dtype, seed=random)
             input_width = cell.output_size
@@ -249,7 +249,7 @@ class DropoutWrapper(_Wrapper):
             "output": probability(output_keep_prob, "output_keep_prob"),
         }
         self._variational = bool(variational_recurrent)
-        self._random = generator_of(seed)
+        self._random = to_generator(seed)
         self._visitor = dropout_state_filter_visitor or _all_but_c
         self._masks: dict[str, Mask] = {}
         self._wired: tuple[Wiring, Wiring] | None = None

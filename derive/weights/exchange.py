@@ -7,6 +7,7 @@ Not here: the tables (systems.py), what is exact (transfer.py).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.conversion import kind_text, shape_text
+from derive.conversion import kind_text, read, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.signature import Arrays
 from derive.weights.blocks import Entry, Lengths, dims_of, join, lengths_of, split
 from derive.weights.compare import compare, layout_of, misfit
+from derive.weights.kinds import converted, kinship
 from derive.weights.options import check_cell, is_model, options_of, system_of
 from derive.weights.scope import global_arrays, local_arrays
 from derive.weights.suggest import fit, renamed
@@ -44,8 +46,10 @@ def load(
     - onnx: direction ("forward" or "reverse"), input_forget and linear_before_reset (0 or 1;
       left out, as the cell has it), node (the name of one in a file of several).
 
-    Arrays keep their dtype; the result shares no memory with them. ArgumentError where the
-    cell is a wrong one, with a hint which one fits, and where the function would change.
+    Arrays keep their dtype; the result shares no memory with them. UserWarning where one holds
+    NaN or infinity. ArgumentError where the cell is a wrong one, with a hint which one fits,
+    where its equations are not proved to be those of its kind, and where the function would
+    change.
     """
     check_cell(cell)
     system = system_of(source)
@@ -57,9 +61,20 @@ def load(
         arrays = node.weights
         chosen |= {key: value for key, value in node.flags.items() if chosen[key] is None}
     found = local_arrays(system, arrays, prefix, chosen)
-    traits = traits_of(cell)
-    layout = layout_of(system, cell, traits, chosen, found)
-    return load_layout(system, layout, cell, traits, renamed(layout, found), chosen)
+    _mention_nan(found)
+    kin = kinship(cell, traits_of(cell))
+    own, traits = kin.reference, kin.traits
+    layout = layout_of(system, own, traits, chosen, found)
+    params = load_layout(system, layout, own, traits, renamed(layout, found), chosen)
+    return params if kin.backward is None else converted(kin.backward, own, cell, params)
+
+
+def _mention_nan(arrays: Arrays) -> None:
+    """A warning that names the arrays in which something is no number."""
+    strange = [n for n, a in arrays.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]
+    if strange:
+        text = f"NaN or infinity in {', '.join(strange)}: taken over as it is"
+        warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def save(
@@ -93,9 +108,13 @@ def save(
             f"params must be a mapping from names to arrays, not {kind_text(params)}",
             facts=(f"{cell.name} has the parameters {', '.join(cell.params)}",),
         )
-    traits = traits_of(cell)
-    layout = layout_of(system, cell, traits, chosen, None)
+    kin = kinship(cell, traits_of(cell))
+    traits = kin.traits
+    layout = layout_of(system, kin.reference, traits, chosen, None)
     values, lengths = _checked(cell, params)
+    if kin.forward is not None:
+        values = converted(kin.forward, cell, kin.reference, values)
+        cell = kin.reference
     entries = [e for e in layout.entries if _is_saved(e, traits, chosen)]
     for feature in ("peephole", "projection"):
         if getattr(traits, feature) and not any(e.feature == feature for e in entries):
@@ -173,14 +192,14 @@ def _checked(cell: Cell, params: Mapping[str, Any]) -> tuple[Arrays, Lengths]:
             f"{what} of {cell.name}" if missing_ else f"{what} of {cell.name}'s parameters",
             facts=(f"{cell.name} has the parameters {', '.join(cell.params)}",),
         )
-    read = {name: np.asarray(params[name]) for name in cell.params}
-    if any(array.dtype.kind not in "fiub" for array in read.values()):
+    found = {name: read(params[name], f"parameter {name}") for name in cell.params}
+    if any(array.dtype.kind not in "fiub" for array in found.values()):
         raise ArgumentTypeError("params must hold real numbers")
     entries = [
-        Entry(name, ((name,),), feature="projection" if name == "W_p" else "") for name in read
+        Entry(name, ((name,),), feature="projection" if name == "W_p" else "") for name in found
     ]
-    shapes = {name: array.shape for name, array in read.items()}
-    lengths = lengths_of(entries, shapes, "W_p" in read)
+    shapes = {name: array.shape for name, array in found.items()}
+    lengths = lengths_of(entries, shapes, "W_p" in found)
     if lengths is None or not _as_declared(cell, lengths):
         raise ArgumentError(
             f"the parameters of {cell.name} have shapes that do not fit each other",
@@ -188,7 +207,7 @@ def _checked(cell: Cell, params: Mapping[str, Any]) -> tuple[Arrays, Lengths]:
                 f"{e.name} is {e.axes_text()}, given {shape_text(shapes[e.name])}" for e in entries
             ),
         )
-    return read, lengths
+    return found, lengths
 
 
 def _as_declared(cell: Cell, lengths: Lengths) -> bool:

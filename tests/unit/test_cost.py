@@ -22,7 +22,8 @@ from derive.plan import Phase, Plan
 from derive.program import Map, Matmul, Program, Sum, interpret
 
 TRANSCENDENTAL = set(
-    "sigmoid tanh exp log log1p expm1 sin cos erf softplus logsigmoid elu selu gelu silu".split()
+    "sigmoid tanh exp log log1p expm1 sin cos erf softplus logsigmoid elu selu gelu silu "
+    "gaussian gelu_slope silu_slope".split()
 )
 PARTS = {
     Phase.ONCE: Part.CALL,

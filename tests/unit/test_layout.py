@@ -37,13 +37,14 @@ ORDER = """
     signature conversion axes packed arguments pieces stream fingerprint backend remat loading
     build choice records tuned repeat run kernel target_numpy direct fresh target_c pipeline
     bench.measure tuning
-    checkpoint layer_sizes sequence rnn_cell layers weights
+    checkpoint layer_sizes sequence rnn_cell layers
     machine verify inspect generate
     comparison.matrices comparison.tangents comparison.canonical comparison.parameter_map
     comparison.constraints comparison.same comparison.matching comparison.links
     comparison.widths comparison.fits comparison.guess comparison.balls comparison.rank
     comparison.one_way comparison.numbers comparison.check comparison.equal comparison.known
     comparison.compare comparison.flow comparison
+    weights
     bench watch fuzz
     commands cli __main__
 """.split()

@@ -1,0 +1,92 @@
+"""Weights look at equations: what the parameters' names promise is proved, or refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import derive
+from derive import weights
+from derive.errors import ArgumentError
+
+LSTM = (
+    "cell mine\ninput x: I\nstate h: H, c: H\n"
+    "i = sigmoid(W_i @ x + U_i @ h + b_i)\nf = sigmoid(W_f @ x + U_f @ h + b_f)\n"
+    "g = tanh(W_g @ x + U_g @ h + b_g)\no = sigmoid(W_o @ x + U_o @ h + b_o)\n"
+    "c' = f * c + i * g\nh' = o * tanh(c')\noutput h'\n"
+)
+SAME = {
+    "i and f exchanged": ("f * c + i * g", "i * c + f * g"),
+    "a sign": ("W_i @ x", "-(W_i @ x)"),
+    "a transposed matrix": ("U_i @ h", "U_i.T @ h"),
+    "a number in i": ("+ b_i)", "+ b_i + 1)"),
+    "a number in f": ("+ b_f)", "+ b_f + 1)"),
+    "twice a bias": ("+ b_f)", "+ 2 * b_f)"),
+    "a gate by tanh": (
+        "sigmoid(W_o @ x + U_o @ h + b_o)",
+        "(1 + tanh(W_o @ x + U_o @ h + b_o)) / 2",
+    ),
+}
+OTHER = {
+    "the forget gate outside": ("f * c + i * g", "f * (c + i * g)", "c_next"),
+    "tanh of the old c": ("tanh(c')", "tanh(c)", "h_next"),
+    "twice the output": ("o * tanh(c')", "2 * o * tanh(c')", "h_next"),
+}
+
+
+def arrays() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(3)
+    shapes = {"weight_ih_l0": (12, 2), "weight_hh_l0": (12, 3), "bias_ih_l0": (12,)}
+    shapes["bias_hh_l0"] = (12,)
+    return {name: random.normal(size=shape) for name, shape in shapes.items()}
+
+
+def output(cell: derive.Cell, params: dict[str, np.ndarray]) -> np.ndarray:
+    x = np.random.default_rng(4).normal(size=(5, 2, 2))
+    return derive.compile(cell, target="numpy", dtype="float64").forward(params, x).output
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_cell_that_equals_an_lstm_takes_its_weights_by_the_map(name: str) -> None:
+    plain, mine = derive.Cell.parse(LSTM), derive.Cell.parse(LSTM.replace(*SAME[name]))
+    wanted = output(plain, weights.load(plain, "pytorch", arrays()))
+    params = weights.load(mine, "pytorch", arrays())
+    assert np.abs(output(mine, params) - wanted).max() < 1e-14
+    back = weights.save(mine, "pytorch", params)
+    again = weights.load(plain, "pytorch", back)
+    assert np.abs(output(plain, again) - wanted).max() < 1e-14
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_cell_that_is_none_is_refused_with_the_line_that_differs(name: str) -> None:
+    old, new, line = OTHER[name]
+    mine = derive.Cell.parse(LSTM.replace(old, new))
+    with pytest.raises(ArgumentError, match=f"(?s)not proved to be one.*{line}"):
+        weights.load(mine, "pytorch", arrays())
+
+
+def test_an_rnn_of_another_function_is_refused() -> None:
+    mine = derive.Cell.parse(
+        "cell mine\ninput x: I\nstate h: H\nh' = 2 * tanh(W @ x + U @ h + b)\noutput h'\n"
+    )
+    with pytest.raises(ArgumentError, match=r"(?s)simple RNN.*2 \* tanh"):
+        weights.save(mine, "pytorch", {"W": np.ones((3, 2)), "U": np.eye(3), "b": np.ones(3)})
+
+
+def test_a_number_added_in_f_is_a_forget_bias() -> None:
+    mine = derive.Cell.parse(LSTM.replace("+ b_f)", "+ b_f + 1)"))
+    kernel = {"kernel": np.ones((5, 12)), "bias": np.zeros(12)}
+    assert not weights.load(mine, "tensorflow", kernel)["b_f"].any()
+    assert (weights.load(mine, "tensorflow", kernel, forget_bias=0.0)["b_f"] == -1).all()
+
+
+def test_nan_in_arrays_is_mentioned() -> None:
+    given = arrays()
+    given["bias_ih_l0"][0] = np.nan
+    with pytest.warns(UserWarning, match="NaN or infinity in bias_ih"):
+        weights.load(derive.cells.lstm(), "pytorch", given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weights.load(derive.cells.lstm(), "pytorch", arrays())

@@ -35,7 +35,7 @@ from rich.table import Table
 from training import Adam, Array, clip_by_norm, cross_entropy
 
 import derive
-from derive.catalogue.spec import from_spec
+from derive.cells import from_spec
 
 HERE = Path(__file__).resolve().parent
 CELLS = ("lstm", str(HERE / "janet.cell"))

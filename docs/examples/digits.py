@@ -33,7 +33,7 @@ from rich.table import Table
 from training import Adam, Array, clip_by_norm, cross_entropy
 
 import derive
-from derive.catalogue.spec import from_spec
+from derive.cells import from_spec
 
 CLASSES = 10
 ROWS = 8

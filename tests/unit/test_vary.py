@@ -319,5 +319,5 @@ def test_a_definition_with_two_functions_says_which_to_name() -> None:
 
 
 def test_definitions_that_need_each_other_are_called_a_circle() -> None:
-    with pytest.raises(derive.CellError, match="'i' and 'f' form a circle"):
+    with pytest.raises(CellError, match="'i' and 'f' form a circle"):
         derive.cells.lstm().vary(i="1 - f", f="1 - i")

@@ -35,6 +35,13 @@ DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status cfn_f32_check_sizes(const cfn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 8, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct cfn_f32_kept {
     size_t theta;
@@ -214,8 +221,7 @@ typedef struct cfn_f32_forward_layout {
 static dk_status cfn_f32_forward_lay_out(const cfn_sizes *sizes, size_t threads, int training, cfn_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = cfn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -257,17 +263,6 @@ typedef struct cfn_f32_forward_call {
 
 static dk_status cfn_f32_forward_check(const cfn_f32_forward_args *args)
 {
-    const cfn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_t == NULL) {
         return DK_NULL_POINTER;
     }
@@ -301,7 +296,7 @@ static dk_status cfn_f32_forward_check(const cfn_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status cfn_f32_forward_prepare(const cfn_f32_forward_args *args, const dk_team *team, cfn_f32_forward_call *call)
@@ -323,6 +318,10 @@ static dk_status cfn_f32_forward_prepare(const cfn_f32_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -595,13 +594,14 @@ dk_status cfn_f32_forward(const cfn_f32_forward_args *args, const dk_team *team)
         return status;
     }
     const cfn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = cfn_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     cfn_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         cfn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -824,8 +824,7 @@ typedef struct cfn_f32_backward_layout {
 static dk_status cfn_f32_backward_lay_out(const cfn_sizes *sizes, size_t threads, int training, cfn_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = cfn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -886,17 +885,6 @@ typedef struct cfn_f32_backward_call {
 
 static dk_status cfn_f32_backward_check(const cfn_f32_backward_args *args)
 {
-    const cfn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_t == NULL) {
         return DK_NULL_POINTER;
     }
@@ -954,7 +942,7 @@ static dk_status cfn_f32_backward_check(const cfn_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status cfn_f32_backward_prepare(const cfn_f32_backward_args *args, const dk_team *team, cfn_f32_backward_call *call)
@@ -976,6 +964,10 @@ static dk_status cfn_f32_backward_prepare(const cfn_f32_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1328,6 +1320,7 @@ dk_status cfn_f32_backward(const cfn_f32_backward_args *args, const dk_team *tea
         return status;
     }
     const cfn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = cfn_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1336,8 +1329,8 @@ dk_status cfn_f32_backward(const cfn_f32_backward_args *args, const dk_team *tea
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         cfn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1363,16 +1356,19 @@ dk_status cfn_f32_memory_needed(const cfn_sizes *sizes, size_t threads, cfn_memo
     cfn_f32_kept kept;
     cfn_f32_forward_layout forward, inference;
     cfn_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = cfn_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : cfn_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : cfn_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : cfn_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : cfn_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1391,6 +1387,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status cfn_f64_check_sizes(const cfn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 8, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct cfn_f64_kept {
@@ -1571,8 +1574,7 @@ typedef struct cfn_f64_forward_layout {
 static dk_status cfn_f64_forward_lay_out(const cfn_sizes *sizes, size_t threads, int training, cfn_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = cfn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1614,17 +1616,6 @@ typedef struct cfn_f64_forward_call {
 
 static dk_status cfn_f64_forward_check(const cfn_f64_forward_args *args)
 {
-    const cfn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_t == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1658,7 +1649,7 @@ static dk_status cfn_f64_forward_check(const cfn_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status cfn_f64_forward_prepare(const cfn_f64_forward_args *args, const dk_team *team, cfn_f64_forward_call *call)
@@ -1680,6 +1671,10 @@ static dk_status cfn_f64_forward_prepare(const cfn_f64_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1952,13 +1947,14 @@ dk_status cfn_f64_forward(const cfn_f64_forward_args *args, const dk_team *team)
         return status;
     }
     const cfn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = cfn_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     cfn_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         cfn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2181,8 +2177,7 @@ typedef struct cfn_f64_backward_layout {
 static dk_status cfn_f64_backward_lay_out(const cfn_sizes *sizes, size_t threads, int training, cfn_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = cfn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2243,17 +2238,6 @@ typedef struct cfn_f64_backward_call {
 
 static dk_status cfn_f64_backward_check(const cfn_f64_backward_args *args)
 {
-    const cfn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_t == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2311,7 +2295,7 @@ static dk_status cfn_f64_backward_check(const cfn_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status cfn_f64_backward_prepare(const cfn_f64_backward_args *args, const dk_team *team, cfn_f64_backward_call *call)
@@ -2333,6 +2317,10 @@ static dk_status cfn_f64_backward_prepare(const cfn_f64_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2685,6 +2673,7 @@ dk_status cfn_f64_backward(const cfn_f64_backward_args *args, const dk_team *tea
         return status;
     }
     const cfn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = cfn_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2693,8 +2682,8 @@ dk_status cfn_f64_backward(const cfn_f64_backward_args *args, const dk_team *tea
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         cfn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2720,16 +2709,19 @@ dk_status cfn_f64_memory_needed(const cfn_sizes *sizes, size_t threads, cfn_memo
     cfn_f64_kept kept;
     cfn_f64_forward_layout forward, inference;
     cfn_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = cfn_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : cfn_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : cfn_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : cfn_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : cfn_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -40,6 +40,13 @@ DK_DEFINE_GROUP(f32, g3, 3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status cifg_f32_check_sizes(const cifg_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct cifg_f32_kept {
     size_t f;
@@ -171,8 +178,7 @@ typedef struct cifg_f32_forward_layout {
 static dk_status cifg_f32_forward_lay_out(const cifg_sizes *sizes, size_t threads, int training, cifg_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = cifg_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -215,17 +221,6 @@ typedef struct cifg_f32_forward_call {
 
 static dk_status cifg_f32_forward_check(const cifg_f32_forward_args *args)
 {
-    const cifg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -268,7 +263,7 @@ static dk_status cifg_f32_forward_check(const cifg_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status cifg_f32_forward_prepare(const cifg_f32_forward_args *args, const dk_team *team, cifg_f32_forward_call *call)
@@ -290,6 +285,10 @@ static dk_status cifg_f32_forward_prepare(const cifg_f32_forward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -544,13 +543,14 @@ dk_status cifg_f32_forward(const cifg_f32_forward_args *args, const dk_team *tea
         return status;
     }
     const cifg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = cifg_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     cifg_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         cifg_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -776,8 +776,7 @@ typedef struct cifg_f32_backward_layout {
 static dk_status cifg_f32_backward_lay_out(const cifg_sizes *sizes, size_t threads, int training, cifg_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = cifg_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -843,17 +842,6 @@ typedef struct cifg_f32_backward_call {
 
 static dk_status cifg_f32_backward_check(const cifg_f32_backward_args *args)
 {
-    const cifg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -926,7 +914,7 @@ static dk_status cifg_f32_backward_check(const cifg_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status cifg_f32_backward_prepare(const cifg_f32_backward_args *args, const dk_team *team, cifg_f32_backward_call *call)
@@ -948,6 +936,10 @@ static dk_status cifg_f32_backward_prepare(const cifg_f32_backward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1334,6 +1326,7 @@ dk_status cifg_f32_backward(const cifg_f32_backward_args *args, const dk_team *t
         return status;
     }
     const cifg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = cifg_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1344,8 +1337,8 @@ dk_status cifg_f32_backward(const cifg_f32_backward_args *args, const dk_team *t
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         cifg_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1372,16 +1365,19 @@ dk_status cifg_f32_memory_needed(const cifg_sizes *sizes, size_t threads, cifg_m
     cifg_f32_kept kept;
     cifg_f32_forward_layout forward, inference;
     cifg_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = cifg_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : cifg_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : cifg_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : cifg_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : cifg_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1400,6 +1396,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g3, 3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status cifg_f64_check_sizes(const cifg_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct cifg_f64_kept {
@@ -1532,8 +1535,7 @@ typedef struct cifg_f64_forward_layout {
 static dk_status cifg_f64_forward_lay_out(const cifg_sizes *sizes, size_t threads, int training, cifg_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = cifg_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1576,17 +1578,6 @@ typedef struct cifg_f64_forward_call {
 
 static dk_status cifg_f64_forward_check(const cifg_f64_forward_args *args)
 {
-    const cifg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1629,7 +1620,7 @@ static dk_status cifg_f64_forward_check(const cifg_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status cifg_f64_forward_prepare(const cifg_f64_forward_args *args, const dk_team *team, cifg_f64_forward_call *call)
@@ -1651,6 +1642,10 @@ static dk_status cifg_f64_forward_prepare(const cifg_f64_forward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1905,13 +1900,14 @@ dk_status cifg_f64_forward(const cifg_f64_forward_args *args, const dk_team *tea
         return status;
     }
     const cifg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = cifg_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     cifg_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         cifg_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2137,8 +2133,7 @@ typedef struct cifg_f64_backward_layout {
 static dk_status cifg_f64_backward_lay_out(const cifg_sizes *sizes, size_t threads, int training, cifg_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = cifg_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2204,17 +2199,6 @@ typedef struct cifg_f64_backward_call {
 
 static dk_status cifg_f64_backward_check(const cifg_f64_backward_args *args)
 {
-    const cifg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2287,7 +2271,7 @@ static dk_status cifg_f64_backward_check(const cifg_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status cifg_f64_backward_prepare(const cifg_f64_backward_args *args, const dk_team *team, cifg_f64_backward_call *call)
@@ -2309,6 +2293,10 @@ static dk_status cifg_f64_backward_prepare(const cifg_f64_backward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2695,6 +2683,7 @@ dk_status cifg_f64_backward(const cifg_f64_backward_args *args, const dk_team *t
         return status;
     }
     const cifg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = cifg_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2705,8 +2694,8 @@ dk_status cifg_f64_backward(const cifg_f64_backward_args *args, const dk_team *t
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         cifg_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2733,16 +2722,19 @@ dk_status cifg_f64_memory_needed(const cifg_sizes *sizes, size_t threads, cifg_m
     cifg_f64_kept kept;
     cifg_f64_forward_layout forward, inference;
     cifg_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = cifg_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : cifg_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : cifg_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : cifg_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : cifg_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -140,7 +140,7 @@
 typedef enum dk_status {
     DK_OK = 0,
     DK_NULL_POINTER, /* a required pointer is NULL */
-    DK_BAD_SIZE,     /* a size is zero where it may not be, or sizes contradict each other */
+    DK_BAD_SIZE,     /* one step with T other than 1 */
     DK_BAD_LENGTH,   /* the length of a row exceeds the number of steps */
     DK_TOO_SMALL,    /* a buffer is smaller than its query function says */
     DK_OVERFLOW      /* a product of sizes does not fit in size_t */
@@ -164,6 +164,26 @@ DK_INLINE dk_status dk_add_sizes(size_t a, size_t b, size_t *sum)
     }
     *sum = a + b;
     return DK_OK;
+}
+
+/* DK_OVERFLOW unless every number of elements that follows from these sizes can be counted in bytes:
+ * of arrays [T, B, width], of panels of up to `matrices` matrices, of scratch. widths: all together.
+ * In doubles, which do not overflow; 64 of whatever it is leave room for rounding, theirs and up to
+ * whole blocks. */
+DK_INLINE dk_status dk_check_sizes(size_t steps, size_t rows, double widths, size_t matrices, size_t threads,
+                                   size_t bytes)
+{
+    const double most = (double)(SIZE_MAX / 4 / bytes);
+    const double all = widths + 64;
+    const int fits = ((double)steps + 2) * ((double)rows + 2) * all < most &&
+                     all * all * (double)matrices < most && (double)threads * 65536 < most;
+    return fits ? DK_OK : DK_OVERFLOW;
+}
+
+/* DK_OVERFLOW where so many elements have more bytes than an array may have. */
+DK_INLINE dk_status dk_check_bytes(size_t count, size_t bytes)
+{
+    return count > SIZE_MAX / 2 / bytes ? DK_OVERFLOW : DK_OK;
 }
 
 /* Team ----------------------------------------------------------------------------- */

@@ -42,6 +42,13 @@ DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status gru_f32_check_sizes(const gru_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 10, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct gru_f32_kept {
     size_t r;
@@ -250,8 +257,7 @@ typedef struct gru_f32_forward_layout {
 static dk_status gru_f32_forward_lay_out(const gru_sizes *sizes, size_t threads, int training, gru_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = gru_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -299,17 +305,6 @@ typedef struct gru_f32_forward_call {
 
 static dk_status gru_f32_forward_check(const gru_f32_forward_args *args)
 {
-    const gru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_r == NULL) {
         return DK_NULL_POINTER;
     }
@@ -358,7 +353,7 @@ static dk_status gru_f32_forward_check(const gru_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status gru_f32_forward_prepare(const gru_f32_forward_args *args, const dk_team *team, gru_f32_forward_call *call)
@@ -380,6 +375,10 @@ static dk_status gru_f32_forward_prepare(const gru_f32_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -721,13 +720,14 @@ dk_status gru_f32_forward(const gru_f32_forward_args *args, const dk_team *team)
         return status;
     }
     const gru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = gru_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     gru_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         gru_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -953,8 +953,7 @@ typedef struct gru_f32_backward_layout {
 static dk_status gru_f32_backward_lay_out(const gru_sizes *sizes, size_t threads, int training, gru_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = gru_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1022,17 +1021,6 @@ typedef struct gru_f32_backward_call {
 
 static dk_status gru_f32_backward_check(const gru_f32_backward_args *args)
 {
-    const gru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_r == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1120,7 +1108,7 @@ static dk_status gru_f32_backward_check(const gru_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status gru_f32_backward_prepare(const gru_f32_backward_args *args, const dk_team *team, gru_f32_backward_call *call)
@@ -1142,6 +1130,10 @@ static dk_status gru_f32_backward_prepare(const gru_f32_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1547,6 +1539,7 @@ dk_status gru_f32_backward(const gru_f32_backward_args *args, const dk_team *tea
         return status;
     }
     const gru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = gru_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1555,8 +1548,8 @@ dk_status gru_f32_backward(const gru_f32_backward_args *args, const dk_team *tea
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         gru_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1582,16 +1575,19 @@ dk_status gru_f32_memory_needed(const gru_sizes *sizes, size_t threads, gru_memo
     gru_f32_kept kept;
     gru_f32_forward_layout forward, inference;
     gru_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = gru_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : gru_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : gru_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : gru_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : gru_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1610,6 +1606,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status gru_f64_check_sizes(const gru_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 10, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct gru_f64_kept {
@@ -1819,8 +1822,7 @@ typedef struct gru_f64_forward_layout {
 static dk_status gru_f64_forward_lay_out(const gru_sizes *sizes, size_t threads, int training, gru_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = gru_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1868,17 +1870,6 @@ typedef struct gru_f64_forward_call {
 
 static dk_status gru_f64_forward_check(const gru_f64_forward_args *args)
 {
-    const gru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_r == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1927,7 +1918,7 @@ static dk_status gru_f64_forward_check(const gru_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status gru_f64_forward_prepare(const gru_f64_forward_args *args, const dk_team *team, gru_f64_forward_call *call)
@@ -1949,6 +1940,10 @@ static dk_status gru_f64_forward_prepare(const gru_f64_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2290,13 +2285,14 @@ dk_status gru_f64_forward(const gru_f64_forward_args *args, const dk_team *team)
         return status;
     }
     const gru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = gru_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     gru_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         gru_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2522,8 +2518,7 @@ typedef struct gru_f64_backward_layout {
 static dk_status gru_f64_backward_lay_out(const gru_sizes *sizes, size_t threads, int training, gru_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = gru_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2591,17 +2586,6 @@ typedef struct gru_f64_backward_call {
 
 static dk_status gru_f64_backward_check(const gru_f64_backward_args *args)
 {
-    const gru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_r == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2689,7 +2673,7 @@ static dk_status gru_f64_backward_check(const gru_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status gru_f64_backward_prepare(const gru_f64_backward_args *args, const dk_team *team, gru_f64_backward_call *call)
@@ -2711,6 +2695,10 @@ static dk_status gru_f64_backward_prepare(const gru_f64_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3116,6 +3104,7 @@ dk_status gru_f64_backward(const gru_f64_backward_args *args, const dk_team *tea
         return status;
     }
     const gru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = gru_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3124,8 +3113,8 @@ dk_status gru_f64_backward(const gru_f64_backward_args *args, const dk_team *tea
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         gru_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3151,16 +3140,19 @@ dk_status gru_f64_memory_needed(const gru_sizes *sizes, size_t threads, gru_memo
     gru_f64_kept kept;
     gru_f64_forward_layout forward, inference;
     gru_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = gru_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : gru_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : gru_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : gru_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : gru_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

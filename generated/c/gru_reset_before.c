@@ -38,6 +38,13 @@ DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status gru_reset_before_f32_check_sizes(const gru_reset_before_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct gru_reset_before_f32_kept {
     size_t r;
@@ -224,8 +231,7 @@ typedef struct gru_reset_before_f32_forward_layout {
 static dk_status gru_reset_before_f32_forward_lay_out(const gru_reset_before_sizes *sizes, size_t threads, int training, gru_reset_before_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = gru_reset_before_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -271,17 +277,6 @@ typedef struct gru_reset_before_f32_forward_call {
 
 static dk_status gru_reset_before_f32_forward_check(const gru_reset_before_f32_forward_args *args)
 {
-    const gru_reset_before_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_r == NULL) {
         return DK_NULL_POINTER;
     }
@@ -321,7 +316,7 @@ static dk_status gru_reset_before_f32_forward_check(const gru_reset_before_f32_f
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status gru_reset_before_f32_forward_prepare(const gru_reset_before_f32_forward_args *args, const dk_team *team, gru_reset_before_f32_forward_call *call)
@@ -343,6 +338,10 @@ static dk_status gru_reset_before_f32_forward_prepare(const gru_reset_before_f32
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -642,13 +641,14 @@ dk_status gru_reset_before_f32_forward(const gru_reset_before_f32_forward_args *
         return status;
     }
     const gru_reset_before_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = gru_reset_before_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     gru_reset_before_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         gru_reset_before_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -978,8 +978,7 @@ typedef struct gru_reset_before_f32_backward_layout {
 static dk_status gru_reset_before_f32_backward_lay_out(const gru_reset_before_sizes *sizes, size_t threads, int training, gru_reset_before_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = gru_reset_before_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1046,17 +1045,6 @@ typedef struct gru_reset_before_f32_backward_call {
 
 static dk_status gru_reset_before_f32_backward_check(const gru_reset_before_f32_backward_args *args)
 {
-    const gru_reset_before_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_r == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1126,7 +1114,7 @@ static dk_status gru_reset_before_f32_backward_check(const gru_reset_before_f32_
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status gru_reset_before_f32_backward_prepare(const gru_reset_before_f32_backward_args *args, const dk_team *team, gru_reset_before_f32_backward_call *call)
@@ -1148,6 +1136,10 @@ static dk_status gru_reset_before_f32_backward_prepare(const gru_reset_before_f3
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1587,6 +1579,7 @@ dk_status gru_reset_before_f32_backward(const gru_reset_before_f32_backward_args
         return status;
     }
     const gru_reset_before_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = gru_reset_before_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1595,8 +1588,8 @@ dk_status gru_reset_before_f32_backward(const gru_reset_before_f32_backward_args
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         gru_reset_before_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1622,16 +1615,19 @@ dk_status gru_reset_before_f32_memory_needed(const gru_reset_before_sizes *sizes
     gru_reset_before_f32_kept kept;
     gru_reset_before_f32_forward_layout forward, inference;
     gru_reset_before_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = gru_reset_before_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : gru_reset_before_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : gru_reset_before_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : gru_reset_before_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : gru_reset_before_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1650,6 +1646,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status gru_reset_before_f64_check_sizes(const gru_reset_before_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct gru_reset_before_f64_kept {
@@ -1837,8 +1840,7 @@ typedef struct gru_reset_before_f64_forward_layout {
 static dk_status gru_reset_before_f64_forward_lay_out(const gru_reset_before_sizes *sizes, size_t threads, int training, gru_reset_before_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = gru_reset_before_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1884,17 +1886,6 @@ typedef struct gru_reset_before_f64_forward_call {
 
 static dk_status gru_reset_before_f64_forward_check(const gru_reset_before_f64_forward_args *args)
 {
-    const gru_reset_before_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_r == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1934,7 +1925,7 @@ static dk_status gru_reset_before_f64_forward_check(const gru_reset_before_f64_f
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status gru_reset_before_f64_forward_prepare(const gru_reset_before_f64_forward_args *args, const dk_team *team, gru_reset_before_f64_forward_call *call)
@@ -1956,6 +1947,10 @@ static dk_status gru_reset_before_f64_forward_prepare(const gru_reset_before_f64
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2255,13 +2250,14 @@ dk_status gru_reset_before_f64_forward(const gru_reset_before_f64_forward_args *
         return status;
     }
     const gru_reset_before_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = gru_reset_before_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     gru_reset_before_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         gru_reset_before_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2591,8 +2587,7 @@ typedef struct gru_reset_before_f64_backward_layout {
 static dk_status gru_reset_before_f64_backward_lay_out(const gru_reset_before_sizes *sizes, size_t threads, int training, gru_reset_before_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = gru_reset_before_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2659,17 +2654,6 @@ typedef struct gru_reset_before_f64_backward_call {
 
 static dk_status gru_reset_before_f64_backward_check(const gru_reset_before_f64_backward_args *args)
 {
-    const gru_reset_before_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_r == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2739,7 +2723,7 @@ static dk_status gru_reset_before_f64_backward_check(const gru_reset_before_f64_
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status gru_reset_before_f64_backward_prepare(const gru_reset_before_f64_backward_args *args, const dk_team *team, gru_reset_before_f64_backward_call *call)
@@ -2761,6 +2745,10 @@ static dk_status gru_reset_before_f64_backward_prepare(const gru_reset_before_f6
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3200,6 +3188,7 @@ dk_status gru_reset_before_f64_backward(const gru_reset_before_f64_backward_args
         return status;
     }
     const gru_reset_before_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = gru_reset_before_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3208,8 +3197,8 @@ dk_status gru_reset_before_f64_backward(const gru_reset_before_f64_backward_args
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         gru_reset_before_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3235,16 +3224,19 @@ dk_status gru_reset_before_f64_memory_needed(const gru_reset_before_sizes *sizes
     gru_reset_before_f64_kept kept;
     gru_reset_before_f64_forward_layout forward, inference;
     gru_reset_before_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = gru_reset_before_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : gru_reset_before_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : gru_reset_before_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : gru_reset_before_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : gru_reset_before_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -29,6 +29,13 @@ DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status indrnn_f32_check_sizes(const indrnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 2, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct indrnn_f32_kept {
     size_t a_h;
@@ -120,8 +127,7 @@ typedef struct indrnn_f32_forward_layout {
 static dk_status indrnn_f32_forward_lay_out(const indrnn_sizes *sizes, size_t threads, int training, indrnn_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = indrnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -160,17 +166,6 @@ typedef struct indrnn_f32_forward_call {
 
 static dk_status indrnn_f32_forward_check(const indrnn_f32_forward_args *args)
 {
-    const indrnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -192,7 +187,7 @@ static dk_status indrnn_f32_forward_check(const indrnn_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status indrnn_f32_forward_prepare(const indrnn_f32_forward_args *args, const dk_team *team, indrnn_f32_forward_call *call)
@@ -214,6 +209,10 @@ static dk_status indrnn_f32_forward_prepare(const indrnn_f32_forward_args *args,
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -504,13 +503,14 @@ dk_status indrnn_f32_forward(const indrnn_f32_forward_args *args, const dk_team 
         return status;
     }
     const indrnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = indrnn_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     indrnn_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         indrnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -644,8 +644,7 @@ typedef struct indrnn_f32_backward_layout {
 static dk_status indrnn_f32_backward_lay_out(const indrnn_sizes *sizes, size_t threads, int training, indrnn_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = indrnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -693,17 +692,6 @@ typedef struct indrnn_f32_backward_call {
 
 static dk_status indrnn_f32_backward_check(const indrnn_f32_backward_args *args)
 {
-    const indrnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -737,7 +725,7 @@ static dk_status indrnn_f32_backward_check(const indrnn_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status indrnn_f32_backward_prepare(const indrnn_f32_backward_args *args, const dk_team *team, indrnn_f32_backward_call *call)
@@ -759,6 +747,10 @@ static dk_status indrnn_f32_backward_prepare(const indrnn_f32_backward_args *arg
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1095,6 +1087,7 @@ dk_status indrnn_f32_backward(const indrnn_f32_backward_args *args, const dk_tea
         return status;
     }
     const indrnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = indrnn_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1103,8 +1096,8 @@ dk_status indrnn_f32_backward(const indrnn_f32_backward_args *args, const dk_tea
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         indrnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1130,16 +1123,19 @@ dk_status indrnn_f32_memory_needed(const indrnn_sizes *sizes, size_t threads, in
     indrnn_f32_kept kept;
     indrnn_f32_forward_layout forward, inference;
     indrnn_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = indrnn_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : indrnn_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : indrnn_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : indrnn_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : indrnn_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1157,6 +1153,13 @@ dk_status indrnn_f32_memory_needed(const indrnn_sizes *sizes, size_t threads, in
 DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status indrnn_f64_check_sizes(const indrnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 2, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct indrnn_f64_kept {
@@ -1249,8 +1252,7 @@ typedef struct indrnn_f64_forward_layout {
 static dk_status indrnn_f64_forward_lay_out(const indrnn_sizes *sizes, size_t threads, int training, indrnn_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = indrnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1289,17 +1291,6 @@ typedef struct indrnn_f64_forward_call {
 
 static dk_status indrnn_f64_forward_check(const indrnn_f64_forward_args *args)
 {
-    const indrnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1321,7 +1312,7 @@ static dk_status indrnn_f64_forward_check(const indrnn_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status indrnn_f64_forward_prepare(const indrnn_f64_forward_args *args, const dk_team *team, indrnn_f64_forward_call *call)
@@ -1343,6 +1334,10 @@ static dk_status indrnn_f64_forward_prepare(const indrnn_f64_forward_args *args,
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1633,13 +1628,14 @@ dk_status indrnn_f64_forward(const indrnn_f64_forward_args *args, const dk_team 
         return status;
     }
     const indrnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = indrnn_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     indrnn_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         indrnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1773,8 +1769,7 @@ typedef struct indrnn_f64_backward_layout {
 static dk_status indrnn_f64_backward_lay_out(const indrnn_sizes *sizes, size_t threads, int training, indrnn_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = indrnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1822,17 +1817,6 @@ typedef struct indrnn_f64_backward_call {
 
 static dk_status indrnn_f64_backward_check(const indrnn_f64_backward_args *args)
 {
-    const indrnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1866,7 +1850,7 @@ static dk_status indrnn_f64_backward_check(const indrnn_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status indrnn_f64_backward_prepare(const indrnn_f64_backward_args *args, const dk_team *team, indrnn_f64_backward_call *call)
@@ -1888,6 +1872,10 @@ static dk_status indrnn_f64_backward_prepare(const indrnn_f64_backward_args *arg
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2224,6 +2212,7 @@ dk_status indrnn_f64_backward(const indrnn_f64_backward_args *args, const dk_tea
         return status;
     }
     const indrnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = indrnn_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2232,8 +2221,8 @@ dk_status indrnn_f64_backward(const indrnn_f64_backward_args *args, const dk_tea
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         indrnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2259,16 +2248,19 @@ dk_status indrnn_f64_memory_needed(const indrnn_sizes *sizes, size_t threads, in
     indrnn_f64_kept kept;
     indrnn_f64_forward_layout forward, inference;
     indrnn_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = indrnn_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : indrnn_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : indrnn_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : indrnn_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : indrnn_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -46,6 +46,13 @@ DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status intersection_rnn_f32_check_sizes(const intersection_rnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 14, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct intersection_rnn_f32_kept {
     size_t g_h;
@@ -317,8 +324,7 @@ typedef struct intersection_rnn_f32_forward_layout {
 static dk_status intersection_rnn_f32_forward_lay_out(const intersection_rnn_sizes *sizes, size_t threads, int training, intersection_rnn_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = intersection_rnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -370,14 +376,6 @@ typedef struct intersection_rnn_f32_forward_call {
 
 static dk_status intersection_rnn_f32_forward_check(const intersection_rnn_f32_forward_args *args)
 {
-    const intersection_rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_gh == NULL) {
         return DK_NULL_POINTER;
     }
@@ -426,7 +424,7 @@ static dk_status intersection_rnn_f32_forward_check(const intersection_rnn_f32_f
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status intersection_rnn_f32_forward_prepare(const intersection_rnn_f32_forward_args *args, const dk_team *team, intersection_rnn_f32_forward_call *call)
@@ -448,6 +446,10 @@ static dk_status intersection_rnn_f32_forward_prepare(const intersection_rnn_f32
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -815,13 +817,14 @@ dk_status intersection_rnn_f32_forward(const intersection_rnn_f32_forward_args *
         return status;
     }
     const intersection_rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = intersection_rnn_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     intersection_rnn_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         intersection_rnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1168,8 +1171,7 @@ typedef struct intersection_rnn_f32_backward_layout {
 static dk_status intersection_rnn_f32_backward_lay_out(const intersection_rnn_sizes *sizes, size_t threads, int training, intersection_rnn_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = intersection_rnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1244,14 +1246,6 @@ typedef struct intersection_rnn_f32_backward_call {
 
 static dk_status intersection_rnn_f32_backward_check(const intersection_rnn_f32_backward_args *args)
 {
-    const intersection_rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_gh == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1339,7 +1333,7 @@ static dk_status intersection_rnn_f32_backward_check(const intersection_rnn_f32_
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f32_backward_args *args, const dk_team *team, intersection_rnn_f32_backward_call *call)
@@ -1361,6 +1355,10 @@ static dk_status intersection_rnn_f32_backward_prepare(const intersection_rnn_f3
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1878,6 +1876,7 @@ dk_status intersection_rnn_f32_backward(const intersection_rnn_f32_backward_args
         return status;
     }
     const intersection_rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = intersection_rnn_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1886,8 +1885,8 @@ dk_status intersection_rnn_f32_backward(const intersection_rnn_f32_backward_args
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         intersection_rnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1913,16 +1912,19 @@ dk_status intersection_rnn_f32_memory_needed(const intersection_rnn_sizes *sizes
     intersection_rnn_f32_kept kept;
     intersection_rnn_f32_forward_layout forward, inference;
     intersection_rnn_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = intersection_rnn_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : intersection_rnn_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : intersection_rnn_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : intersection_rnn_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : intersection_rnn_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1941,6 +1943,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status intersection_rnn_f64_check_sizes(const intersection_rnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 14, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct intersection_rnn_f64_kept {
@@ -2213,8 +2222,7 @@ typedef struct intersection_rnn_f64_forward_layout {
 static dk_status intersection_rnn_f64_forward_lay_out(const intersection_rnn_sizes *sizes, size_t threads, int training, intersection_rnn_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = intersection_rnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2266,14 +2274,6 @@ typedef struct intersection_rnn_f64_forward_call {
 
 static dk_status intersection_rnn_f64_forward_check(const intersection_rnn_f64_forward_args *args)
 {
-    const intersection_rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_gh == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2322,7 +2322,7 @@ static dk_status intersection_rnn_f64_forward_check(const intersection_rnn_f64_f
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status intersection_rnn_f64_forward_prepare(const intersection_rnn_f64_forward_args *args, const dk_team *team, intersection_rnn_f64_forward_call *call)
@@ -2344,6 +2344,10 @@ static dk_status intersection_rnn_f64_forward_prepare(const intersection_rnn_f64
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2711,13 +2715,14 @@ dk_status intersection_rnn_f64_forward(const intersection_rnn_f64_forward_args *
         return status;
     }
     const intersection_rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = intersection_rnn_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     intersection_rnn_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         intersection_rnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -3064,8 +3069,7 @@ typedef struct intersection_rnn_f64_backward_layout {
 static dk_status intersection_rnn_f64_backward_lay_out(const intersection_rnn_sizes *sizes, size_t threads, int training, intersection_rnn_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = intersection_rnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -3140,14 +3144,6 @@ typedef struct intersection_rnn_f64_backward_call {
 
 static dk_status intersection_rnn_f64_backward_check(const intersection_rnn_f64_backward_args *args)
 {
-    const intersection_rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_gh == NULL) {
         return DK_NULL_POINTER;
     }
@@ -3235,7 +3231,7 @@ static dk_status intersection_rnn_f64_backward_check(const intersection_rnn_f64_
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f64_backward_args *args, const dk_team *team, intersection_rnn_f64_backward_call *call)
@@ -3257,6 +3253,10 @@ static dk_status intersection_rnn_f64_backward_prepare(const intersection_rnn_f6
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3774,6 +3774,7 @@ dk_status intersection_rnn_f64_backward(const intersection_rnn_f64_backward_args
         return status;
     }
     const intersection_rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = intersection_rnn_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3782,8 +3783,8 @@ dk_status intersection_rnn_f64_backward(const intersection_rnn_f64_backward_args
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         intersection_rnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3809,16 +3810,19 @@ dk_status intersection_rnn_f64_memory_needed(const intersection_rnn_sizes *sizes
     intersection_rnn_f64_kept kept;
     intersection_rnn_f64_forward_layout forward, inference;
     intersection_rnn_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = intersection_rnn_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : intersection_rnn_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : intersection_rnn_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : intersection_rnn_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : intersection_rnn_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -35,6 +35,13 @@ DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status janet_f32_check_sizes(const janet_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct janet_f32_kept {
     size_t a;
@@ -149,8 +156,7 @@ typedef struct janet_f32_forward_layout {
 static dk_status janet_f32_forward_lay_out(const janet_sizes *sizes, size_t threads, int training, janet_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = janet_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -188,17 +194,6 @@ typedef struct janet_f32_forward_call {
 
 static dk_status janet_f32_forward_check(const janet_f32_forward_args *args)
 {
-    const janet_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -229,7 +224,7 @@ static dk_status janet_f32_forward_check(const janet_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status janet_f32_forward_prepare(const janet_f32_forward_args *args, const dk_team *team, janet_f32_forward_call *call)
@@ -251,6 +246,10 @@ static dk_status janet_f32_forward_prepare(const janet_f32_forward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -472,13 +471,14 @@ dk_status janet_f32_forward(const janet_f32_forward_args *args, const dk_team *t
         return status;
     }
     const janet_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = janet_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     janet_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         janet_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -697,8 +697,7 @@ typedef struct janet_f32_backward_layout {
 static dk_status janet_f32_backward_lay_out(const janet_sizes *sizes, size_t threads, int training, janet_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = janet_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -755,17 +754,6 @@ typedef struct janet_f32_backward_call {
 
 static dk_status janet_f32_backward_check(const janet_f32_backward_args *args)
 {
-    const janet_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -817,7 +805,7 @@ static dk_status janet_f32_backward_check(const janet_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status janet_f32_backward_prepare(const janet_f32_backward_args *args, const dk_team *team, janet_f32_backward_call *call)
@@ -839,6 +827,10 @@ static dk_status janet_f32_backward_prepare(const janet_f32_backward_args *args,
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1170,6 +1162,7 @@ dk_status janet_f32_backward(const janet_f32_backward_args *args, const dk_team 
         return status;
     }
     const janet_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = janet_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1178,8 +1171,8 @@ dk_status janet_f32_backward(const janet_f32_backward_args *args, const dk_team 
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         janet_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1205,16 +1198,19 @@ dk_status janet_f32_memory_needed(const janet_sizes *sizes, size_t threads, jane
     janet_f32_kept kept;
     janet_f32_forward_layout forward, inference;
     janet_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = janet_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : janet_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : janet_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : janet_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : janet_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1233,6 +1229,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status janet_f64_check_sizes(const janet_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct janet_f64_kept {
@@ -1348,8 +1351,7 @@ typedef struct janet_f64_forward_layout {
 static dk_status janet_f64_forward_lay_out(const janet_sizes *sizes, size_t threads, int training, janet_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = janet_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1387,17 +1389,6 @@ typedef struct janet_f64_forward_call {
 
 static dk_status janet_f64_forward_check(const janet_f64_forward_args *args)
 {
-    const janet_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1428,7 +1419,7 @@ static dk_status janet_f64_forward_check(const janet_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status janet_f64_forward_prepare(const janet_f64_forward_args *args, const dk_team *team, janet_f64_forward_call *call)
@@ -1450,6 +1441,10 @@ static dk_status janet_f64_forward_prepare(const janet_f64_forward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1671,13 +1666,14 @@ dk_status janet_f64_forward(const janet_f64_forward_args *args, const dk_team *t
         return status;
     }
     const janet_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = janet_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     janet_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         janet_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1896,8 +1892,7 @@ typedef struct janet_f64_backward_layout {
 static dk_status janet_f64_backward_lay_out(const janet_sizes *sizes, size_t threads, int training, janet_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = janet_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1954,17 +1949,6 @@ typedef struct janet_f64_backward_call {
 
 static dk_status janet_f64_backward_check(const janet_f64_backward_args *args)
 {
-    const janet_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2016,7 +2000,7 @@ static dk_status janet_f64_backward_check(const janet_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status janet_f64_backward_prepare(const janet_f64_backward_args *args, const dk_team *team, janet_f64_backward_call *call)
@@ -2038,6 +2022,10 @@ static dk_status janet_f64_backward_prepare(const janet_f64_backward_args *args,
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2369,6 +2357,7 @@ dk_status janet_f64_backward(const janet_f64_backward_args *args, const dk_team 
         return status;
     }
     const janet_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = janet_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2377,8 +2366,8 @@ dk_status janet_f64_backward(const janet_f64_backward_args *args, const dk_team 
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         janet_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2404,16 +2393,19 @@ dk_status janet_f64_memory_needed(const janet_sizes *sizes, size_t threads, jane
     janet_f64_kept kept;
     janet_f64_forward_layout forward, inference;
     janet_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = janet_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : janet_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : janet_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : janet_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : janet_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

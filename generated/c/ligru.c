@@ -34,6 +34,13 @@ DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status ligru_f32_check_sizes(const ligru_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct ligru_f32_kept {
     size_t z;
@@ -146,8 +153,7 @@ typedef struct ligru_f32_forward_layout {
 static dk_status ligru_f32_forward_lay_out(const ligru_sizes *sizes, size_t threads, int training, ligru_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = ligru_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -185,17 +191,6 @@ typedef struct ligru_f32_forward_call {
 
 static dk_status ligru_f32_forward_check(const ligru_f32_forward_args *args)
 {
-    const ligru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_z == NULL) {
         return DK_NULL_POINTER;
     }
@@ -226,7 +221,7 @@ static dk_status ligru_f32_forward_check(const ligru_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status ligru_f32_forward_prepare(const ligru_f32_forward_args *args, const dk_team *team, ligru_f32_forward_call *call)
@@ -248,6 +243,10 @@ static dk_status ligru_f32_forward_prepare(const ligru_f32_forward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -469,13 +468,14 @@ dk_status ligru_f32_forward(const ligru_f32_forward_args *args, const dk_team *t
         return status;
     }
     const ligru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = ligru_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     ligru_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         ligru_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -688,8 +688,7 @@ typedef struct ligru_f32_backward_layout {
 static dk_status ligru_f32_backward_lay_out(const ligru_sizes *sizes, size_t threads, int training, ligru_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = ligru_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -744,17 +743,6 @@ typedef struct ligru_f32_backward_call {
 
 static dk_status ligru_f32_backward_check(const ligru_f32_backward_args *args)
 {
-    const ligru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_z == NULL) {
         return DK_NULL_POINTER;
     }
@@ -806,7 +794,7 @@ static dk_status ligru_f32_backward_check(const ligru_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status ligru_f32_backward_prepare(const ligru_f32_backward_args *args, const dk_team *team, ligru_f32_backward_call *call)
@@ -828,6 +816,10 @@ static dk_status ligru_f32_backward_prepare(const ligru_f32_backward_args *args,
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1155,6 +1147,7 @@ dk_status ligru_f32_backward(const ligru_f32_backward_args *args, const dk_team 
         return status;
     }
     const ligru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = ligru_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1163,8 +1156,8 @@ dk_status ligru_f32_backward(const ligru_f32_backward_args *args, const dk_team 
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         ligru_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1190,16 +1183,19 @@ dk_status ligru_f32_memory_needed(const ligru_sizes *sizes, size_t threads, ligr
     ligru_f32_kept kept;
     ligru_f32_forward_layout forward, inference;
     ligru_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = ligru_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : ligru_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : ligru_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : ligru_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : ligru_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1218,6 +1214,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status ligru_f64_check_sizes(const ligru_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct ligru_f64_kept {
@@ -1331,8 +1334,7 @@ typedef struct ligru_f64_forward_layout {
 static dk_status ligru_f64_forward_lay_out(const ligru_sizes *sizes, size_t threads, int training, ligru_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = ligru_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1370,17 +1372,6 @@ typedef struct ligru_f64_forward_call {
 
 static dk_status ligru_f64_forward_check(const ligru_f64_forward_args *args)
 {
-    const ligru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_z == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1411,7 +1402,7 @@ static dk_status ligru_f64_forward_check(const ligru_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status ligru_f64_forward_prepare(const ligru_f64_forward_args *args, const dk_team *team, ligru_f64_forward_call *call)
@@ -1433,6 +1424,10 @@ static dk_status ligru_f64_forward_prepare(const ligru_f64_forward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1654,13 +1649,14 @@ dk_status ligru_f64_forward(const ligru_f64_forward_args *args, const dk_team *t
         return status;
     }
     const ligru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = ligru_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     ligru_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         ligru_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1873,8 +1869,7 @@ typedef struct ligru_f64_backward_layout {
 static dk_status ligru_f64_backward_lay_out(const ligru_sizes *sizes, size_t threads, int training, ligru_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = ligru_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1929,17 +1924,6 @@ typedef struct ligru_f64_backward_call {
 
 static dk_status ligru_f64_backward_check(const ligru_f64_backward_args *args)
 {
-    const ligru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_z == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1991,7 +1975,7 @@ static dk_status ligru_f64_backward_check(const ligru_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status ligru_f64_backward_prepare(const ligru_f64_backward_args *args, const dk_team *team, ligru_f64_backward_call *call)
@@ -2013,6 +1997,10 @@ static dk_status ligru_f64_backward_prepare(const ligru_f64_backward_args *args,
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2340,6 +2328,7 @@ dk_status ligru_f64_backward(const ligru_f64_backward_args *args, const dk_team 
         return status;
     }
     const ligru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = ligru_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2348,8 +2337,8 @@ dk_status ligru_f64_backward(const ligru_f64_backward_args *args, const dk_team 
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         ligru_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2375,16 +2364,19 @@ dk_status ligru_f64_memory_needed(const ligru_sizes *sizes, size_t threads, ligr
     ligru_f64_kept kept;
     ligru_f64_forward_layout forward, inference;
     ligru_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = ligru_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : ligru_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : ligru_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : ligru_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : ligru_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -73,6 +73,13 @@ DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status lstm_layer_norm_ba2016_f32_check_sizes(const lstm_layer_norm_ba2016_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 16, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct lstm_layer_norm_ba2016_f32_kept {
     size_t Wx_i;
@@ -946,8 +953,7 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_layout {
 static dk_status lstm_layer_norm_ba2016_f32_forward_lay_out(const lstm_layer_norm_ba2016_sizes *sizes, size_t threads, int training, lstm_layer_norm_ba2016_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_layer_norm_ba2016_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1087,17 +1093,6 @@ typedef struct lstm_layer_norm_ba2016_f32_forward_call {
 
 static dk_status lstm_layer_norm_ba2016_f32_forward_check(const lstm_layer_norm_ba2016_f32_forward_args *args)
 {
-    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1179,7 +1174,7 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_check(const lstm_layer_norm_
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_layer_norm_ba2016_f32_forward_prepare(const lstm_layer_norm_ba2016_f32_forward_args *args, const dk_team *team, lstm_layer_norm_ba2016_f32_forward_call *call)
@@ -1201,6 +1196,10 @@ static dk_status lstm_layer_norm_ba2016_f32_forward_prepare(const lstm_layer_nor
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1859,13 +1858,14 @@ dk_status lstm_layer_norm_ba2016_f32_forward(const lstm_layer_norm_ba2016_f32_fo
         return status;
     }
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_layer_norm_ba2016_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     lstm_layer_norm_ba2016_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         lstm_layer_norm_ba2016_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -3119,8 +3119,7 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_layout {
 static dk_status lstm_layer_norm_ba2016_f32_backward_lay_out(const lstm_layer_norm_ba2016_sizes *sizes, size_t threads, int training, lstm_layer_norm_ba2016_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_layer_norm_ba2016_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -3394,17 +3393,6 @@ typedef struct lstm_layer_norm_ba2016_f32_backward_call {
 
 static dk_status lstm_layer_norm_ba2016_f32_backward_check(const lstm_layer_norm_ba2016_f32_backward_args *args)
 {
-    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -3555,7 +3543,7 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_check(const lstm_layer_norm
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_norm_ba2016_f32_backward_args *args, const dk_team *team, lstm_layer_norm_ba2016_f32_backward_call *call)
@@ -3577,6 +3565,10 @@ static dk_status lstm_layer_norm_ba2016_f32_backward_prepare(const lstm_layer_no
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -4731,6 +4723,7 @@ dk_status lstm_layer_norm_ba2016_f32_backward(const lstm_layer_norm_ba2016_f32_b
         return status;
     }
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_layer_norm_ba2016_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -4741,8 +4734,8 @@ dk_status lstm_layer_norm_ba2016_f32_backward(const lstm_layer_norm_ba2016_f32_b
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_layer_norm_ba2016_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -4769,16 +4762,19 @@ dk_status lstm_layer_norm_ba2016_f32_memory_needed(const lstm_layer_norm_ba2016_
     lstm_layer_norm_ba2016_f32_kept kept;
     lstm_layer_norm_ba2016_f32_forward_layout forward, inference;
     lstm_layer_norm_ba2016_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = lstm_layer_norm_ba2016_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : lstm_layer_norm_ba2016_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : lstm_layer_norm_ba2016_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : lstm_layer_norm_ba2016_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : lstm_layer_norm_ba2016_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -4797,6 +4793,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status lstm_layer_norm_ba2016_f64_check_sizes(const lstm_layer_norm_ba2016_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 16, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct lstm_layer_norm_ba2016_f64_kept {
@@ -5671,8 +5674,7 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_layout {
 static dk_status lstm_layer_norm_ba2016_f64_forward_lay_out(const lstm_layer_norm_ba2016_sizes *sizes, size_t threads, int training, lstm_layer_norm_ba2016_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_layer_norm_ba2016_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -5812,17 +5814,6 @@ typedef struct lstm_layer_norm_ba2016_f64_forward_call {
 
 static dk_status lstm_layer_norm_ba2016_f64_forward_check(const lstm_layer_norm_ba2016_f64_forward_args *args)
 {
-    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -5904,7 +5895,7 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_check(const lstm_layer_norm_
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_layer_norm_ba2016_f64_forward_prepare(const lstm_layer_norm_ba2016_f64_forward_args *args, const dk_team *team, lstm_layer_norm_ba2016_f64_forward_call *call)
@@ -5926,6 +5917,10 @@ static dk_status lstm_layer_norm_ba2016_f64_forward_prepare(const lstm_layer_nor
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -6584,13 +6579,14 @@ dk_status lstm_layer_norm_ba2016_f64_forward(const lstm_layer_norm_ba2016_f64_fo
         return status;
     }
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_layer_norm_ba2016_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     lstm_layer_norm_ba2016_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         lstm_layer_norm_ba2016_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -7844,8 +7840,7 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_layout {
 static dk_status lstm_layer_norm_ba2016_f64_backward_lay_out(const lstm_layer_norm_ba2016_sizes *sizes, size_t threads, int training, lstm_layer_norm_ba2016_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_layer_norm_ba2016_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -8119,17 +8114,6 @@ typedef struct lstm_layer_norm_ba2016_f64_backward_call {
 
 static dk_status lstm_layer_norm_ba2016_f64_backward_check(const lstm_layer_norm_ba2016_f64_backward_args *args)
 {
-    const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -8280,7 +8264,7 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_check(const lstm_layer_norm
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_norm_ba2016_f64_backward_args *args, const dk_team *team, lstm_layer_norm_ba2016_f64_backward_call *call)
@@ -8302,6 +8286,10 @@ static dk_status lstm_layer_norm_ba2016_f64_backward_prepare(const lstm_layer_no
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -9456,6 +9444,7 @@ dk_status lstm_layer_norm_ba2016_f64_backward(const lstm_layer_norm_ba2016_f64_b
         return status;
     }
     const lstm_layer_norm_ba2016_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_layer_norm_ba2016_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -9466,8 +9455,8 @@ dk_status lstm_layer_norm_ba2016_f64_backward(const lstm_layer_norm_ba2016_f64_b
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_layer_norm_ba2016_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -9494,16 +9483,19 @@ dk_status lstm_layer_norm_ba2016_f64_memory_needed(const lstm_layer_norm_ba2016_
     lstm_layer_norm_ba2016_f64_kept kept;
     lstm_layer_norm_ba2016_f64_forward_layout forward, inference;
     lstm_layer_norm_ba2016_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = lstm_layer_norm_ba2016_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : lstm_layer_norm_ba2016_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : lstm_layer_norm_ba2016_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : lstm_layer_norm_ba2016_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : lstm_layer_norm_ba2016_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

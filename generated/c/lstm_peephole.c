@@ -47,6 +47,13 @@ DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status lstm_peephole_f32_check_sizes(const lstm_peephole_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct lstm_peephole_f32_kept {
     size_t i;
@@ -194,8 +201,7 @@ typedef struct lstm_peephole_f32_forward_layout {
 static dk_status lstm_peephole_f32_forward_lay_out(const lstm_peephole_sizes *sizes, size_t threads, int training, lstm_peephole_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_peephole_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -242,17 +248,6 @@ typedef struct lstm_peephole_f32_forward_call {
 
 static dk_status lstm_peephole_f32_forward_check(const lstm_peephole_f32_forward_args *args)
 {
-    const lstm_peephole_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -313,7 +308,7 @@ static dk_status lstm_peephole_f32_forward_check(const lstm_peephole_f32_forward
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_peephole_f32_forward_prepare(const lstm_peephole_f32_forward_args *args, const dk_team *team, lstm_peephole_f32_forward_call *call)
@@ -335,6 +330,10 @@ static dk_status lstm_peephole_f32_forward_prepare(const lstm_peephole_f32_forwa
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -626,13 +625,14 @@ dk_status lstm_peephole_f32_forward(const lstm_peephole_f32_forward_args *args, 
         return status;
     }
     const lstm_peephole_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_peephole_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     lstm_peephole_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         lstm_peephole_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -927,8 +927,7 @@ typedef struct lstm_peephole_f32_backward_layout {
 static dk_status lstm_peephole_f32_backward_lay_out(const lstm_peephole_sizes *sizes, size_t threads, int training, lstm_peephole_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_peephole_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1012,17 +1011,6 @@ typedef struct lstm_peephole_f32_backward_call {
 
 static dk_status lstm_peephole_f32_backward_check(const lstm_peephole_f32_backward_args *args)
 {
-    const lstm_peephole_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1131,7 +1119,7 @@ static dk_status lstm_peephole_f32_backward_check(const lstm_peephole_f32_backwa
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_peephole_f32_backward_prepare(const lstm_peephole_f32_backward_args *args, const dk_team *team, lstm_peephole_f32_backward_call *call)
@@ -1153,6 +1141,10 @@ static dk_status lstm_peephole_f32_backward_prepare(const lstm_peephole_f32_back
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1640,6 +1632,7 @@ dk_status lstm_peephole_f32_backward(const lstm_peephole_f32_backward_args *args
         return status;
     }
     const lstm_peephole_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_peephole_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1650,8 +1643,8 @@ dk_status lstm_peephole_f32_backward(const lstm_peephole_f32_backward_args *args
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_peephole_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1678,16 +1671,19 @@ dk_status lstm_peephole_f32_memory_needed(const lstm_peephole_sizes *sizes, size
     lstm_peephole_f32_kept kept;
     lstm_peephole_f32_forward_layout forward, inference;
     lstm_peephole_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = lstm_peephole_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : lstm_peephole_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : lstm_peephole_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : lstm_peephole_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : lstm_peephole_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1706,6 +1702,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status lstm_peephole_f64_check_sizes(const lstm_peephole_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct lstm_peephole_f64_kept {
@@ -1854,8 +1857,7 @@ typedef struct lstm_peephole_f64_forward_layout {
 static dk_status lstm_peephole_f64_forward_lay_out(const lstm_peephole_sizes *sizes, size_t threads, int training, lstm_peephole_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_peephole_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1902,17 +1904,6 @@ typedef struct lstm_peephole_f64_forward_call {
 
 static dk_status lstm_peephole_f64_forward_check(const lstm_peephole_f64_forward_args *args)
 {
-    const lstm_peephole_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1973,7 +1964,7 @@ static dk_status lstm_peephole_f64_forward_check(const lstm_peephole_f64_forward
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_peephole_f64_forward_prepare(const lstm_peephole_f64_forward_args *args, const dk_team *team, lstm_peephole_f64_forward_call *call)
@@ -1995,6 +1986,10 @@ static dk_status lstm_peephole_f64_forward_prepare(const lstm_peephole_f64_forwa
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2286,13 +2281,14 @@ dk_status lstm_peephole_f64_forward(const lstm_peephole_f64_forward_args *args, 
         return status;
     }
     const lstm_peephole_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_peephole_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     lstm_peephole_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         lstm_peephole_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2587,8 +2583,7 @@ typedef struct lstm_peephole_f64_backward_layout {
 static dk_status lstm_peephole_f64_backward_lay_out(const lstm_peephole_sizes *sizes, size_t threads, int training, lstm_peephole_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_peephole_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2672,17 +2667,6 @@ typedef struct lstm_peephole_f64_backward_call {
 
 static dk_status lstm_peephole_f64_backward_check(const lstm_peephole_f64_backward_args *args)
 {
-    const lstm_peephole_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2791,7 +2775,7 @@ static dk_status lstm_peephole_f64_backward_check(const lstm_peephole_f64_backwa
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_peephole_f64_backward_prepare(const lstm_peephole_f64_backward_args *args, const dk_team *team, lstm_peephole_f64_backward_call *call)
@@ -2813,6 +2797,10 @@ static dk_status lstm_peephole_f64_backward_prepare(const lstm_peephole_f64_back
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3300,6 +3288,7 @@ dk_status lstm_peephole_f64_backward(const lstm_peephole_f64_backward_args *args
         return status;
     }
     const lstm_peephole_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_peephole_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3310,8 +3299,8 @@ dk_status lstm_peephole_f64_backward(const lstm_peephole_f64_backward_args *args
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_peephole_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3338,16 +3327,19 @@ dk_status lstm_peephole_f64_memory_needed(const lstm_peephole_sizes *sizes, size
     lstm_peephole_f64_kept kept;
     lstm_peephole_f64_forward_layout forward, inference;
     lstm_peephole_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = lstm_peephole_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : lstm_peephole_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : lstm_peephole_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : lstm_peephole_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : lstm_peephole_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

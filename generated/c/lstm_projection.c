@@ -45,6 +45,13 @@ DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status lstm_projection_f32_check_sizes(const lstm_projection_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I + (double)sizes->P;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 14, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct lstm_projection_f32_kept {
     size_t i;
@@ -244,8 +251,7 @@ typedef struct lstm_projection_f32_forward_layout {
 static dk_status lstm_projection_f32_forward_lay_out(const lstm_projection_sizes *sizes, size_t threads, int training, lstm_projection_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_projection_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -293,20 +299,6 @@ typedef struct lstm_projection_f32_forward_call {
 
 static dk_status lstm_projection_f32_forward_check(const lstm_projection_f32_forward_args *args)
 {
-    const lstm_projection_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->P == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -361,7 +353,7 @@ static dk_status lstm_projection_f32_forward_check(const lstm_projection_f32_for
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_projection_f32_forward_prepare(const lstm_projection_f32_forward_args *args, const dk_team *team, lstm_projection_f32_forward_call *call)
@@ -383,6 +375,10 @@ static dk_status lstm_projection_f32_forward_prepare(const lstm_projection_f32_f
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -703,13 +699,14 @@ dk_status lstm_projection_f32_forward(const lstm_projection_f32_forward_args *ar
         return status;
     }
     const lstm_projection_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_projection_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     lstm_projection_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         lstm_projection_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1045,8 +1042,7 @@ typedef struct lstm_projection_f32_backward_layout {
 static dk_status lstm_projection_f32_backward_lay_out(const lstm_projection_sizes *sizes, size_t threads, int training, lstm_projection_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_projection_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1127,20 +1123,6 @@ typedef struct lstm_projection_f32_backward_call {
 
 static dk_status lstm_projection_f32_backward_check(const lstm_projection_f32_backward_args *args)
 {
-    const lstm_projection_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->P == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1237,7 +1219,7 @@ static dk_status lstm_projection_f32_backward_check(const lstm_projection_f32_ba
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_projection_f32_backward_prepare(const lstm_projection_f32_backward_args *args, const dk_team *team, lstm_projection_f32_backward_call *call)
@@ -1259,6 +1241,10 @@ static dk_status lstm_projection_f32_backward_prepare(const lstm_projection_f32_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1759,6 +1745,7 @@ dk_status lstm_projection_f32_backward(const lstm_projection_f32_backward_args *
         return status;
     }
     const lstm_projection_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_projection_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1769,8 +1756,8 @@ dk_status lstm_projection_f32_backward(const lstm_projection_f32_backward_args *
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_projection_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1797,16 +1784,19 @@ dk_status lstm_projection_f32_memory_needed(const lstm_projection_sizes *sizes, 
     lstm_projection_f32_kept kept;
     lstm_projection_f32_forward_layout forward, inference;
     lstm_projection_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = lstm_projection_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : lstm_projection_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : lstm_projection_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : lstm_projection_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : lstm_projection_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1825,6 +1815,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status lstm_projection_f64_check_sizes(const lstm_projection_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I + (double)sizes->P;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 14, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct lstm_projection_f64_kept {
@@ -2025,8 +2022,7 @@ typedef struct lstm_projection_f64_forward_layout {
 static dk_status lstm_projection_f64_forward_lay_out(const lstm_projection_sizes *sizes, size_t threads, int training, lstm_projection_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_projection_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2074,20 +2070,6 @@ typedef struct lstm_projection_f64_forward_call {
 
 static dk_status lstm_projection_f64_forward_check(const lstm_projection_f64_forward_args *args)
 {
-    const lstm_projection_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->P == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2142,7 +2124,7 @@ static dk_status lstm_projection_f64_forward_check(const lstm_projection_f64_for
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_projection_f64_forward_prepare(const lstm_projection_f64_forward_args *args, const dk_team *team, lstm_projection_f64_forward_call *call)
@@ -2164,6 +2146,10 @@ static dk_status lstm_projection_f64_forward_prepare(const lstm_projection_f64_f
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2484,13 +2470,14 @@ dk_status lstm_projection_f64_forward(const lstm_projection_f64_forward_args *ar
         return status;
     }
     const lstm_projection_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_projection_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     lstm_projection_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         lstm_projection_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2826,8 +2813,7 @@ typedef struct lstm_projection_f64_backward_layout {
 static dk_status lstm_projection_f64_backward_lay_out(const lstm_projection_sizes *sizes, size_t threads, int training, lstm_projection_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = lstm_projection_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2908,20 +2894,6 @@ typedef struct lstm_projection_f64_backward_call {
 
 static dk_status lstm_projection_f64_backward_check(const lstm_projection_f64_backward_args *args)
 {
-    const lstm_projection_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->P == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -3018,7 +2990,7 @@ static dk_status lstm_projection_f64_backward_check(const lstm_projection_f64_ba
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status lstm_projection_f64_backward_prepare(const lstm_projection_f64_backward_args *args, const dk_team *team, lstm_projection_f64_backward_call *call)
@@ -3040,6 +3012,10 @@ static dk_status lstm_projection_f64_backward_prepare(const lstm_projection_f64_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3540,6 +3516,7 @@ dk_status lstm_projection_f64_backward(const lstm_projection_f64_backward_args *
         return status;
     }
     const lstm_projection_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = lstm_projection_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3550,8 +3527,8 @@ dk_status lstm_projection_f64_backward(const lstm_projection_f64_backward_args *
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         lstm_projection_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3578,16 +3555,19 @@ dk_status lstm_projection_f64_memory_needed(const lstm_projection_sizes *sizes, 
     lstm_projection_f64_kept kept;
     lstm_projection_f64_forward_layout forward, inference;
     lstm_projection_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = lstm_projection_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : lstm_projection_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : lstm_projection_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : lstm_projection_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : lstm_projection_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -33,6 +33,13 @@ DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status mgu_f32_check_sizes(const mgu_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 7, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct mgu_f32_kept {
     size_t f;
@@ -210,8 +217,7 @@ typedef struct mgu_f32_forward_layout {
 static dk_status mgu_f32_forward_lay_out(const mgu_sizes *sizes, size_t threads, int training, mgu_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = mgu_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -256,17 +262,6 @@ typedef struct mgu_f32_forward_call {
 
 static dk_status mgu_f32_forward_check(const mgu_f32_forward_args *args)
 {
-    const mgu_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -297,7 +292,7 @@ static dk_status mgu_f32_forward_check(const mgu_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status mgu_f32_forward_prepare(const mgu_f32_forward_args *args, const dk_team *team, mgu_f32_forward_call *call)
@@ -319,6 +314,10 @@ static dk_status mgu_f32_forward_prepare(const mgu_f32_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -602,13 +601,14 @@ dk_status mgu_f32_forward(const mgu_f32_forward_args *args, const dk_team *team)
         return status;
     }
     const mgu_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = mgu_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     mgu_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         mgu_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -933,8 +933,7 @@ typedef struct mgu_f32_backward_layout {
 static dk_status mgu_f32_backward_lay_out(const mgu_sizes *sizes, size_t threads, int training, mgu_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = mgu_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -995,17 +994,6 @@ typedef struct mgu_f32_backward_call {
 
 static dk_status mgu_f32_backward_check(const mgu_f32_backward_args *args)
 {
-    const mgu_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1057,7 +1045,7 @@ static dk_status mgu_f32_backward_check(const mgu_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status mgu_f32_backward_prepare(const mgu_f32_backward_args *args, const dk_team *team, mgu_f32_backward_call *call)
@@ -1079,6 +1067,10 @@ static dk_status mgu_f32_backward_prepare(const mgu_f32_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1478,6 +1470,7 @@ dk_status mgu_f32_backward(const mgu_f32_backward_args *args, const dk_team *tea
         return status;
     }
     const mgu_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = mgu_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1486,8 +1479,8 @@ dk_status mgu_f32_backward(const mgu_f32_backward_args *args, const dk_team *tea
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         mgu_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1513,16 +1506,19 @@ dk_status mgu_f32_memory_needed(const mgu_sizes *sizes, size_t threads, mgu_memo
     mgu_f32_kept kept;
     mgu_f32_forward_layout forward, inference;
     mgu_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = mgu_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : mgu_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : mgu_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : mgu_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : mgu_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1540,6 +1536,13 @@ dk_status mgu_f32_memory_needed(const mgu_sizes *sizes, size_t threads, mgu_memo
 DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status mgu_f64_check_sizes(const mgu_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 7, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct mgu_f64_kept {
@@ -1718,8 +1721,7 @@ typedef struct mgu_f64_forward_layout {
 static dk_status mgu_f64_forward_lay_out(const mgu_sizes *sizes, size_t threads, int training, mgu_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = mgu_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1764,17 +1766,6 @@ typedef struct mgu_f64_forward_call {
 
 static dk_status mgu_f64_forward_check(const mgu_f64_forward_args *args)
 {
-    const mgu_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1805,7 +1796,7 @@ static dk_status mgu_f64_forward_check(const mgu_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status mgu_f64_forward_prepare(const mgu_f64_forward_args *args, const dk_team *team, mgu_f64_forward_call *call)
@@ -1827,6 +1818,10 @@ static dk_status mgu_f64_forward_prepare(const mgu_f64_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2110,13 +2105,14 @@ dk_status mgu_f64_forward(const mgu_f64_forward_args *args, const dk_team *team)
         return status;
     }
     const mgu_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = mgu_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     mgu_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         mgu_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2441,8 +2437,7 @@ typedef struct mgu_f64_backward_layout {
 static dk_status mgu_f64_backward_lay_out(const mgu_sizes *sizes, size_t threads, int training, mgu_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = mgu_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2503,17 +2498,6 @@ typedef struct mgu_f64_backward_call {
 
 static dk_status mgu_f64_backward_check(const mgu_f64_backward_args *args)
 {
-    const mgu_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2565,7 +2549,7 @@ static dk_status mgu_f64_backward_check(const mgu_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status mgu_f64_backward_prepare(const mgu_f64_backward_args *args, const dk_team *team, mgu_f64_backward_call *call)
@@ -2587,6 +2571,10 @@ static dk_status mgu_f64_backward_prepare(const mgu_f64_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2986,6 +2974,7 @@ dk_status mgu_f64_backward(const mgu_f64_backward_args *args, const dk_team *tea
         return status;
     }
     const mgu_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = mgu_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2994,8 +2983,8 @@ dk_status mgu_f64_backward(const mgu_f64_backward_args *args, const dk_team *tea
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         mgu_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3021,16 +3010,19 @@ dk_status mgu_f64_memory_needed(const mgu_sizes *sizes, size_t threads, mgu_memo
     mgu_f64_kept kept;
     mgu_f64_forward_layout forward, inference;
     mgu_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = mgu_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : mgu_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : mgu_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : mgu_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : mgu_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -34,6 +34,13 @@ DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status min_gru_f32_check_sizes(const min_gru_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct min_gru_f32_kept {
     size_t z;
@@ -140,8 +147,7 @@ typedef struct min_gru_f32_forward_layout {
 static dk_status min_gru_f32_forward_lay_out(const min_gru_sizes *sizes, size_t threads, int training, min_gru_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = min_gru_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -181,17 +187,6 @@ typedef struct min_gru_f32_forward_call {
 
 static dk_status min_gru_f32_forward_check(const min_gru_f32_forward_args *args)
 {
-    const min_gru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_z == NULL) {
         return DK_NULL_POINTER;
     }
@@ -216,7 +211,7 @@ static dk_status min_gru_f32_forward_check(const min_gru_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status min_gru_f32_forward_prepare(const min_gru_f32_forward_args *args, const dk_team *team, min_gru_f32_forward_call *call)
@@ -238,6 +233,10 @@ static dk_status min_gru_f32_forward_prepare(const min_gru_f32_forward_args *arg
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -522,13 +521,14 @@ dk_status min_gru_f32_forward(const min_gru_f32_forward_args *args, const dk_tea
         return status;
     }
     const min_gru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = min_gru_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     min_gru_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         min_gru_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -618,8 +618,7 @@ typedef struct min_gru_f32_backward_layout {
 static dk_status min_gru_f32_backward_lay_out(const min_gru_sizes *sizes, size_t threads, int training, min_gru_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = min_gru_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -668,17 +667,6 @@ typedef struct min_gru_f32_backward_call {
 
 static dk_status min_gru_f32_backward_check(const min_gru_f32_backward_args *args)
 {
-    const min_gru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_z == NULL) {
         return DK_NULL_POINTER;
     }
@@ -718,7 +706,7 @@ static dk_status min_gru_f32_backward_check(const min_gru_f32_backward_args *arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status min_gru_f32_backward_prepare(const min_gru_f32_backward_args *args, const dk_team *team, min_gru_f32_backward_call *call)
@@ -740,6 +728,10 @@ static dk_status min_gru_f32_backward_prepare(const min_gru_f32_backward_args *a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1085,6 +1077,7 @@ dk_status min_gru_f32_backward(const min_gru_f32_backward_args *args, const dk_t
         return status;
     }
     const min_gru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = min_gru_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1093,8 +1086,8 @@ dk_status min_gru_f32_backward(const min_gru_f32_backward_args *args, const dk_t
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         min_gru_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1120,16 +1113,19 @@ dk_status min_gru_f32_memory_needed(const min_gru_sizes *sizes, size_t threads, 
     min_gru_f32_kept kept;
     min_gru_f32_forward_layout forward, inference;
     min_gru_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = min_gru_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : min_gru_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : min_gru_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : min_gru_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : min_gru_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1148,6 +1144,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status min_gru_f64_check_sizes(const min_gru_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct min_gru_f64_kept {
@@ -1255,8 +1258,7 @@ typedef struct min_gru_f64_forward_layout {
 static dk_status min_gru_f64_forward_lay_out(const min_gru_sizes *sizes, size_t threads, int training, min_gru_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = min_gru_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1296,17 +1298,6 @@ typedef struct min_gru_f64_forward_call {
 
 static dk_status min_gru_f64_forward_check(const min_gru_f64_forward_args *args)
 {
-    const min_gru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_z == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1331,7 +1322,7 @@ static dk_status min_gru_f64_forward_check(const min_gru_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status min_gru_f64_forward_prepare(const min_gru_f64_forward_args *args, const dk_team *team, min_gru_f64_forward_call *call)
@@ -1353,6 +1344,10 @@ static dk_status min_gru_f64_forward_prepare(const min_gru_f64_forward_args *arg
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1637,13 +1632,14 @@ dk_status min_gru_f64_forward(const min_gru_f64_forward_args *args, const dk_tea
         return status;
     }
     const min_gru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = min_gru_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     min_gru_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         min_gru_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1733,8 +1729,7 @@ typedef struct min_gru_f64_backward_layout {
 static dk_status min_gru_f64_backward_lay_out(const min_gru_sizes *sizes, size_t threads, int training, min_gru_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = min_gru_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1783,17 +1778,6 @@ typedef struct min_gru_f64_backward_call {
 
 static dk_status min_gru_f64_backward_check(const min_gru_f64_backward_args *args)
 {
-    const min_gru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_z == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1833,7 +1817,7 @@ static dk_status min_gru_f64_backward_check(const min_gru_f64_backward_args *arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status min_gru_f64_backward_prepare(const min_gru_f64_backward_args *args, const dk_team *team, min_gru_f64_backward_call *call)
@@ -1855,6 +1839,10 @@ static dk_status min_gru_f64_backward_prepare(const min_gru_f64_backward_args *a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2200,6 +2188,7 @@ dk_status min_gru_f64_backward(const min_gru_f64_backward_args *args, const dk_t
         return status;
     }
     const min_gru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = min_gru_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2208,8 +2197,8 @@ dk_status min_gru_f64_backward(const min_gru_f64_backward_args *args, const dk_t
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         min_gru_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2235,16 +2224,19 @@ dk_status min_gru_f64_memory_needed(const min_gru_sizes *sizes, size_t threads, 
     min_gru_f64_kept kept;
     min_gru_f64_forward_layout forward, inference;
     min_gru_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = min_gru_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : min_gru_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : min_gru_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : min_gru_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : min_gru_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -37,6 +37,13 @@ DK_DEFINE_GROUP(f32, g3, 3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status min_lstm_f32_check_sizes(const min_lstm_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct min_lstm_f32_kept {
     size_t f;
@@ -154,8 +161,7 @@ typedef struct min_lstm_f32_forward_layout {
 static dk_status min_lstm_f32_forward_lay_out(const min_lstm_sizes *sizes, size_t threads, int training, min_lstm_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = min_lstm_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -198,17 +204,6 @@ typedef struct min_lstm_f32_forward_call {
 
 static dk_status min_lstm_f32_forward_check(const min_lstm_f32_forward_args *args)
 {
-    const min_lstm_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -239,7 +234,7 @@ static dk_status min_lstm_f32_forward_check(const min_lstm_f32_forward_args *arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status min_lstm_f32_forward_prepare(const min_lstm_f32_forward_args *args, const dk_team *team, min_lstm_f32_forward_call *call)
@@ -261,6 +256,10 @@ static dk_status min_lstm_f32_forward_prepare(const min_lstm_f32_forward_args *a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -563,13 +562,14 @@ dk_status min_lstm_f32_forward(const min_lstm_f32_forward_args *args, const dk_t
         return status;
     }
     const min_lstm_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = min_lstm_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     min_lstm_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         min_lstm_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -660,8 +660,7 @@ typedef struct min_lstm_f32_backward_layout {
 static dk_status min_lstm_f32_backward_lay_out(const min_lstm_sizes *sizes, size_t threads, int training, min_lstm_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = min_lstm_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -715,17 +714,6 @@ typedef struct min_lstm_f32_backward_call {
 
 static dk_status min_lstm_f32_backward_check(const min_lstm_f32_backward_args *args)
 {
-    const min_lstm_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -777,7 +765,7 @@ static dk_status min_lstm_f32_backward_check(const min_lstm_f32_backward_args *a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status min_lstm_f32_backward_prepare(const min_lstm_f32_backward_args *args, const dk_team *team, min_lstm_f32_backward_call *call)
@@ -799,6 +787,10 @@ static dk_status min_lstm_f32_backward_prepare(const min_lstm_f32_backward_args 
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1179,6 +1171,7 @@ dk_status min_lstm_f32_backward(const min_lstm_f32_backward_args *args, const dk
         return status;
     }
     const min_lstm_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = min_lstm_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1187,8 +1180,8 @@ dk_status min_lstm_f32_backward(const min_lstm_f32_backward_args *args, const dk
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         min_lstm_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1214,16 +1207,19 @@ dk_status min_lstm_f32_memory_needed(const min_lstm_sizes *sizes, size_t threads
     min_lstm_f32_kept kept;
     min_lstm_f32_forward_layout forward, inference;
     min_lstm_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = min_lstm_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : min_lstm_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : min_lstm_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : min_lstm_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : min_lstm_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1242,6 +1238,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g3, 3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status min_lstm_f64_check_sizes(const min_lstm_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct min_lstm_f64_kept {
@@ -1360,8 +1363,7 @@ typedef struct min_lstm_f64_forward_layout {
 static dk_status min_lstm_f64_forward_lay_out(const min_lstm_sizes *sizes, size_t threads, int training, min_lstm_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = min_lstm_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1404,17 +1406,6 @@ typedef struct min_lstm_f64_forward_call {
 
 static dk_status min_lstm_f64_forward_check(const min_lstm_f64_forward_args *args)
 {
-    const min_lstm_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1445,7 +1436,7 @@ static dk_status min_lstm_f64_forward_check(const min_lstm_f64_forward_args *arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status min_lstm_f64_forward_prepare(const min_lstm_f64_forward_args *args, const dk_team *team, min_lstm_f64_forward_call *call)
@@ -1467,6 +1458,10 @@ static dk_status min_lstm_f64_forward_prepare(const min_lstm_f64_forward_args *a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1769,13 +1764,14 @@ dk_status min_lstm_f64_forward(const min_lstm_f64_forward_args *args, const dk_t
         return status;
     }
     const min_lstm_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = min_lstm_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     min_lstm_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         min_lstm_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1866,8 +1862,7 @@ typedef struct min_lstm_f64_backward_layout {
 static dk_status min_lstm_f64_backward_lay_out(const min_lstm_sizes *sizes, size_t threads, int training, min_lstm_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = min_lstm_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1921,17 +1916,6 @@ typedef struct min_lstm_f64_backward_call {
 
 static dk_status min_lstm_f64_backward_check(const min_lstm_f64_backward_args *args)
 {
-    const min_lstm_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1983,7 +1967,7 @@ static dk_status min_lstm_f64_backward_check(const min_lstm_f64_backward_args *a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status min_lstm_f64_backward_prepare(const min_lstm_f64_backward_args *args, const dk_team *team, min_lstm_f64_backward_call *call)
@@ -2005,6 +1989,10 @@ static dk_status min_lstm_f64_backward_prepare(const min_lstm_f64_backward_args 
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2385,6 +2373,7 @@ dk_status min_lstm_f64_backward(const min_lstm_f64_backward_args *args, const dk
         return status;
     }
     const min_lstm_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = min_lstm_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2393,8 +2382,8 @@ dk_status min_lstm_f64_backward(const min_lstm_f64_backward_args *args, const dk
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         min_lstm_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2420,16 +2409,19 @@ dk_status min_lstm_f64_memory_needed(const min_lstm_sizes *sizes, size_t threads
     min_lstm_f64_kept kept;
     min_lstm_f64_forward_layout forward, inference;
     min_lstm_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = min_lstm_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : min_lstm_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : min_lstm_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : min_lstm_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : min_lstm_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

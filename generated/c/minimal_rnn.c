@@ -32,6 +32,13 @@ DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status minimal_rnn_f32_check_sizes(const minimal_rnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct minimal_rnn_f32_kept {
     size_t z;
@@ -205,8 +212,7 @@ typedef struct minimal_rnn_f32_forward_layout {
 static dk_status minimal_rnn_f32_forward_lay_out(const minimal_rnn_sizes *sizes, size_t threads, int training, minimal_rnn_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = minimal_rnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -248,17 +254,6 @@ typedef struct minimal_rnn_f32_forward_call {
 
 static dk_status minimal_rnn_f32_forward_check(const minimal_rnn_f32_forward_args *args)
 {
-    const minimal_rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_x == NULL) {
         return DK_NULL_POINTER;
     }
@@ -286,7 +281,7 @@ static dk_status minimal_rnn_f32_forward_check(const minimal_rnn_f32_forward_arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status minimal_rnn_f32_forward_prepare(const minimal_rnn_f32_forward_args *args, const dk_team *team, minimal_rnn_f32_forward_call *call)
@@ -308,6 +303,10 @@ static dk_status minimal_rnn_f32_forward_prepare(const minimal_rnn_f32_forward_a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -571,13 +570,14 @@ dk_status minimal_rnn_f32_forward(const minimal_rnn_f32_forward_args *args, cons
         return status;
     }
     const minimal_rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = minimal_rnn_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     minimal_rnn_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         minimal_rnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -855,8 +855,7 @@ typedef struct minimal_rnn_f32_backward_layout {
 static dk_status minimal_rnn_f32_backward_lay_out(const minimal_rnn_sizes *sizes, size_t threads, int training, minimal_rnn_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = minimal_rnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -912,17 +911,6 @@ typedef struct minimal_rnn_f32_backward_call {
 
 static dk_status minimal_rnn_f32_backward_check(const minimal_rnn_f32_backward_args *args)
 {
-    const minimal_rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_x == NULL) {
         return DK_NULL_POINTER;
     }
@@ -968,7 +956,7 @@ static dk_status minimal_rnn_f32_backward_check(const minimal_rnn_f32_backward_a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status minimal_rnn_f32_backward_prepare(const minimal_rnn_f32_backward_args *args, const dk_team *team, minimal_rnn_f32_backward_call *call)
@@ -990,6 +978,10 @@ static dk_status minimal_rnn_f32_backward_prepare(const minimal_rnn_f32_backward
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1359,6 +1351,7 @@ dk_status minimal_rnn_f32_backward(const minimal_rnn_f32_backward_args *args, co
         return status;
     }
     const minimal_rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = minimal_rnn_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1367,8 +1360,8 @@ dk_status minimal_rnn_f32_backward(const minimal_rnn_f32_backward_args *args, co
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         minimal_rnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1394,16 +1387,19 @@ dk_status minimal_rnn_f32_memory_needed(const minimal_rnn_sizes *sizes, size_t t
     minimal_rnn_f32_kept kept;
     minimal_rnn_f32_forward_layout forward, inference;
     minimal_rnn_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = minimal_rnn_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : minimal_rnn_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : minimal_rnn_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : minimal_rnn_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : minimal_rnn_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1421,6 +1417,13 @@ dk_status minimal_rnn_f32_memory_needed(const minimal_rnn_sizes *sizes, size_t t
 DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status minimal_rnn_f64_check_sizes(const minimal_rnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct minimal_rnn_f64_kept {
@@ -1595,8 +1598,7 @@ typedef struct minimal_rnn_f64_forward_layout {
 static dk_status minimal_rnn_f64_forward_lay_out(const minimal_rnn_sizes *sizes, size_t threads, int training, minimal_rnn_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = minimal_rnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1638,17 +1640,6 @@ typedef struct minimal_rnn_f64_forward_call {
 
 static dk_status minimal_rnn_f64_forward_check(const minimal_rnn_f64_forward_args *args)
 {
-    const minimal_rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_x == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1676,7 +1667,7 @@ static dk_status minimal_rnn_f64_forward_check(const minimal_rnn_f64_forward_arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status minimal_rnn_f64_forward_prepare(const minimal_rnn_f64_forward_args *args, const dk_team *team, minimal_rnn_f64_forward_call *call)
@@ -1698,6 +1689,10 @@ static dk_status minimal_rnn_f64_forward_prepare(const minimal_rnn_f64_forward_a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1961,13 +1956,14 @@ dk_status minimal_rnn_f64_forward(const minimal_rnn_f64_forward_args *args, cons
         return status;
     }
     const minimal_rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = minimal_rnn_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     minimal_rnn_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         minimal_rnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2245,8 +2241,7 @@ typedef struct minimal_rnn_f64_backward_layout {
 static dk_status minimal_rnn_f64_backward_lay_out(const minimal_rnn_sizes *sizes, size_t threads, int training, minimal_rnn_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = minimal_rnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2302,17 +2297,6 @@ typedef struct minimal_rnn_f64_backward_call {
 
 static dk_status minimal_rnn_f64_backward_check(const minimal_rnn_f64_backward_args *args)
 {
-    const minimal_rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_x == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2358,7 +2342,7 @@ static dk_status minimal_rnn_f64_backward_check(const minimal_rnn_f64_backward_a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status minimal_rnn_f64_backward_prepare(const minimal_rnn_f64_backward_args *args, const dk_team *team, minimal_rnn_f64_backward_call *call)
@@ -2380,6 +2364,10 @@ static dk_status minimal_rnn_f64_backward_prepare(const minimal_rnn_f64_backward
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2749,6 +2737,7 @@ dk_status minimal_rnn_f64_backward(const minimal_rnn_f64_backward_args *args, co
         return status;
     }
     const minimal_rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = minimal_rnn_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2757,8 +2746,8 @@ dk_status minimal_rnn_f64_backward(const minimal_rnn_f64_backward_args *args, co
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         minimal_rnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2784,16 +2773,19 @@ dk_status minimal_rnn_f64_memory_needed(const minimal_rnn_sizes *sizes, size_t t
     minimal_rnn_f64_kept kept;
     minimal_rnn_f64_forward_layout forward, inference;
     minimal_rnn_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = minimal_rnn_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : minimal_rnn_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : minimal_rnn_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : minimal_rnn_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : minimal_rnn_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

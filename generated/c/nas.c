@@ -57,6 +57,13 @@ DK_DEFINE_GROUP(f32, g7, 7, wide)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status nas_f32_check_sizes(const nas_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 25, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct nas_f32_kept {
     size_t a_0;
@@ -326,8 +333,7 @@ typedef struct nas_f32_forward_layout {
 static dk_status nas_f32_forward_lay_out(const nas_sizes *sizes, size_t threads, int training, nas_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = nas_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -381,17 +387,6 @@ typedef struct nas_f32_forward_call {
 
 static dk_status nas_f32_forward_check(const nas_f32_forward_args *args)
 {
-    const nas_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_0 == NULL) {
         return DK_NULL_POINTER;
     }
@@ -455,7 +450,7 @@ static dk_status nas_f32_forward_check(const nas_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status nas_f32_forward_prepare(const nas_f32_forward_args *args, const dk_team *team, nas_f32_forward_call *call)
@@ -477,6 +472,10 @@ static dk_status nas_f32_forward_prepare(const nas_f32_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -861,13 +860,14 @@ dk_status nas_f32_forward(const nas_f32_forward_args *args, const dk_team *team)
         return status;
     }
     const nas_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = nas_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     nas_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         nas_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1159,8 +1159,7 @@ typedef struct nas_f32_backward_layout {
 static dk_status nas_f32_backward_lay_out(const nas_sizes *sizes, size_t threads, int training, nas_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = nas_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1252,17 +1251,6 @@ typedef struct nas_f32_backward_call {
 
 static dk_status nas_f32_backward_check(const nas_f32_backward_args *args)
 {
-    const nas_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_0 == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1377,7 +1365,7 @@ static dk_status nas_f32_backward_check(const nas_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status nas_f32_backward_prepare(const nas_f32_backward_args *args, const dk_team *team, nas_f32_backward_call *call)
@@ -1399,6 +1387,10 @@ static dk_status nas_f32_backward_prepare(const nas_f32_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1939,6 +1931,7 @@ dk_status nas_f32_backward(const nas_f32_backward_args *args, const dk_team *tea
         return status;
     }
     const nas_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = nas_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1949,8 +1942,8 @@ dk_status nas_f32_backward(const nas_f32_backward_args *args, const dk_team *tea
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         nas_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1977,16 +1970,19 @@ dk_status nas_f32_memory_needed(const nas_sizes *sizes, size_t threads, nas_memo
     nas_f32_kept kept;
     nas_f32_forward_layout forward, inference;
     nas_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = nas_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : nas_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : nas_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : nas_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : nas_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -2005,6 +2001,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g7, 7, wide)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status nas_f64_check_sizes(const nas_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 25, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct nas_f64_kept {
@@ -2275,8 +2278,7 @@ typedef struct nas_f64_forward_layout {
 static dk_status nas_f64_forward_lay_out(const nas_sizes *sizes, size_t threads, int training, nas_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = nas_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2330,17 +2332,6 @@ typedef struct nas_f64_forward_call {
 
 static dk_status nas_f64_forward_check(const nas_f64_forward_args *args)
 {
-    const nas_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_0 == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2404,7 +2395,7 @@ static dk_status nas_f64_forward_check(const nas_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status nas_f64_forward_prepare(const nas_f64_forward_args *args, const dk_team *team, nas_f64_forward_call *call)
@@ -2426,6 +2417,10 @@ static dk_status nas_f64_forward_prepare(const nas_f64_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2810,13 +2805,14 @@ dk_status nas_f64_forward(const nas_f64_forward_args *args, const dk_team *team)
         return status;
     }
     const nas_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = nas_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     nas_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         nas_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -3108,8 +3104,7 @@ typedef struct nas_f64_backward_layout {
 static dk_status nas_f64_backward_lay_out(const nas_sizes *sizes, size_t threads, int training, nas_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = nas_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -3201,17 +3196,6 @@ typedef struct nas_f64_backward_call {
 
 static dk_status nas_f64_backward_check(const nas_f64_backward_args *args)
 {
-    const nas_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_0 == NULL) {
         return DK_NULL_POINTER;
     }
@@ -3326,7 +3310,7 @@ static dk_status nas_f64_backward_check(const nas_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status nas_f64_backward_prepare(const nas_f64_backward_args *args, const dk_team *team, nas_f64_backward_call *call)
@@ -3348,6 +3332,10 @@ static dk_status nas_f64_backward_prepare(const nas_f64_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3888,6 +3876,7 @@ dk_status nas_f64_backward(const nas_f64_backward_args *args, const dk_team *tea
         return status;
     }
     const nas_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = nas_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3898,8 +3887,8 @@ dk_status nas_f64_backward(const nas_f64_backward_args *args, const dk_team *tea
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         nas_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3926,16 +3915,19 @@ dk_status nas_f64_memory_needed(const nas_sizes *sizes, size_t threads, nas_memo
     nas_f64_kept kept;
     nas_f64_forward_layout forward, inference;
     nas_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = nas_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : nas_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : nas_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : nas_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : nas_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

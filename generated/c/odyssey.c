@@ -46,6 +46,13 @@ DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_f32_check_sizes(const odyssey_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_f32_kept {
     size_t i;
@@ -193,8 +200,7 @@ typedef struct odyssey_f32_forward_layout {
 static dk_status odyssey_f32_forward_lay_out(const odyssey_sizes *sizes, size_t threads, int training, odyssey_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -241,17 +247,6 @@ typedef struct odyssey_f32_forward_call {
 
 static dk_status odyssey_f32_forward_check(const odyssey_f32_forward_args *args)
 {
-    const odyssey_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -312,7 +307,7 @@ static dk_status odyssey_f32_forward_check(const odyssey_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_f32_forward_prepare(const odyssey_f32_forward_args *args, const dk_team *team, odyssey_f32_forward_call *call)
@@ -334,6 +329,10 @@ static dk_status odyssey_f32_forward_prepare(const odyssey_f32_forward_args *arg
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -625,13 +624,14 @@ dk_status odyssey_f32_forward(const odyssey_f32_forward_args *args, const dk_tea
         return status;
     }
     const odyssey_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -926,8 +926,7 @@ typedef struct odyssey_f32_backward_layout {
 static dk_status odyssey_f32_backward_lay_out(const odyssey_sizes *sizes, size_t threads, int training, odyssey_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1011,17 +1010,6 @@ typedef struct odyssey_f32_backward_call {
 
 static dk_status odyssey_f32_backward_check(const odyssey_f32_backward_args *args)
 {
-    const odyssey_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1130,7 +1118,7 @@ static dk_status odyssey_f32_backward_check(const odyssey_f32_backward_args *arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_f32_backward_prepare(const odyssey_f32_backward_args *args, const dk_team *team, odyssey_f32_backward_call *call)
@@ -1152,6 +1140,10 @@ static dk_status odyssey_f32_backward_prepare(const odyssey_f32_backward_args *a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1639,6 +1631,7 @@ dk_status odyssey_f32_backward(const odyssey_f32_backward_args *args, const dk_t
         return status;
     }
     const odyssey_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1649,8 +1642,8 @@ dk_status odyssey_f32_backward(const odyssey_f32_backward_args *args, const dk_t
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1677,16 +1670,19 @@ dk_status odyssey_f32_memory_needed(const odyssey_sizes *sizes, size_t threads, 
     odyssey_f32_kept kept;
     odyssey_f32_forward_layout forward, inference;
     odyssey_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1705,6 +1701,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_f64_check_sizes(const odyssey_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_f64_kept {
@@ -1853,8 +1856,7 @@ typedef struct odyssey_f64_forward_layout {
 static dk_status odyssey_f64_forward_lay_out(const odyssey_sizes *sizes, size_t threads, int training, odyssey_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1901,17 +1903,6 @@ typedef struct odyssey_f64_forward_call {
 
 static dk_status odyssey_f64_forward_check(const odyssey_f64_forward_args *args)
 {
-    const odyssey_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1972,7 +1963,7 @@ static dk_status odyssey_f64_forward_check(const odyssey_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_f64_forward_prepare(const odyssey_f64_forward_args *args, const dk_team *team, odyssey_f64_forward_call *call)
@@ -1994,6 +1985,10 @@ static dk_status odyssey_f64_forward_prepare(const odyssey_f64_forward_args *arg
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2285,13 +2280,14 @@ dk_status odyssey_f64_forward(const odyssey_f64_forward_args *args, const dk_tea
         return status;
     }
     const odyssey_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2586,8 +2582,7 @@ typedef struct odyssey_f64_backward_layout {
 static dk_status odyssey_f64_backward_lay_out(const odyssey_sizes *sizes, size_t threads, int training, odyssey_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2671,17 +2666,6 @@ typedef struct odyssey_f64_backward_call {
 
 static dk_status odyssey_f64_backward_check(const odyssey_f64_backward_args *args)
 {
-    const odyssey_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2790,7 +2774,7 @@ static dk_status odyssey_f64_backward_check(const odyssey_f64_backward_args *arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_f64_backward_prepare(const odyssey_f64_backward_args *args, const dk_team *team, odyssey_f64_backward_call *call)
@@ -2812,6 +2796,10 @@ static dk_status odyssey_f64_backward_prepare(const odyssey_f64_backward_args *a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3299,6 +3287,7 @@ dk_status odyssey_f64_backward(const odyssey_f64_backward_args *args, const dk_t
         return status;
     }
     const odyssey_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3309,8 +3298,8 @@ dk_status odyssey_f64_backward(const odyssey_f64_backward_args *args, const dk_t
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3337,16 +3326,19 @@ dk_status odyssey_f64_memory_needed(const odyssey_sizes *sizes, size_t threads, 
     odyssey_f64_kept kept;
     odyssey_f64_forward_layout forward, inference;
     odyssey_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

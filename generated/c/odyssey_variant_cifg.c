@@ -42,6 +42,13 @@ DK_DEFINE_GROUP(f32, g3, 3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_cifg_f32_check_sizes(const odyssey_variant_cifg_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_cifg_f32_kept {
     size_t i;
@@ -179,8 +186,7 @@ typedef struct odyssey_variant_cifg_f32_forward_layout {
 static dk_status odyssey_variant_cifg_f32_forward_lay_out(const odyssey_variant_cifg_sizes *sizes, size_t threads, int training, odyssey_variant_cifg_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_cifg_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -225,17 +231,6 @@ typedef struct odyssey_variant_cifg_f32_forward_call {
 
 static dk_status odyssey_variant_cifg_f32_forward_check(const odyssey_variant_cifg_f32_forward_args *args)
 {
-    const odyssey_variant_cifg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -284,7 +279,7 @@ static dk_status odyssey_variant_cifg_f32_forward_check(const odyssey_variant_ci
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_cifg_f32_forward_prepare(const odyssey_variant_cifg_f32_forward_args *args, const dk_team *team, odyssey_variant_cifg_f32_forward_call *call)
@@ -306,6 +301,10 @@ static dk_status odyssey_variant_cifg_f32_forward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -574,13 +573,14 @@ dk_status odyssey_variant_cifg_f32_forward(const odyssey_variant_cifg_f32_forwar
         return status;
     }
     const odyssey_variant_cifg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_cifg_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_cifg_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_cifg_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -863,8 +863,7 @@ typedef struct odyssey_variant_cifg_f32_backward_layout {
 static dk_status odyssey_variant_cifg_f32_backward_lay_out(const odyssey_variant_cifg_sizes *sizes, size_t threads, int training, odyssey_variant_cifg_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_cifg_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -938,17 +937,6 @@ typedef struct odyssey_variant_cifg_f32_backward_call {
 
 static dk_status odyssey_variant_cifg_f32_backward_check(const odyssey_variant_cifg_f32_backward_args *args)
 {
-    const odyssey_variant_cifg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1033,7 +1021,7 @@ static dk_status odyssey_variant_cifg_f32_backward_check(const odyssey_variant_c
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_cifg_f32_backward_prepare(const odyssey_variant_cifg_f32_backward_args *args, const dk_team *team, odyssey_variant_cifg_f32_backward_call *call)
@@ -1055,6 +1043,10 @@ static dk_status odyssey_variant_cifg_f32_backward_prepare(const odyssey_variant
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1484,6 +1476,7 @@ dk_status odyssey_variant_cifg_f32_backward(const odyssey_variant_cifg_f32_backw
         return status;
     }
     const odyssey_variant_cifg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_cifg_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1494,8 +1487,8 @@ dk_status odyssey_variant_cifg_f32_backward(const odyssey_variant_cifg_f32_backw
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_cifg_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1522,16 +1515,19 @@ dk_status odyssey_variant_cifg_f32_memory_needed(const odyssey_variant_cifg_size
     odyssey_variant_cifg_f32_kept kept;
     odyssey_variant_cifg_f32_forward_layout forward, inference;
     odyssey_variant_cifg_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_cifg_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_cifg_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_cifg_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_cifg_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_cifg_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1550,6 +1546,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g3, 3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_cifg_f64_check_sizes(const odyssey_variant_cifg_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_cifg_f64_kept {
@@ -1688,8 +1691,7 @@ typedef struct odyssey_variant_cifg_f64_forward_layout {
 static dk_status odyssey_variant_cifg_f64_forward_lay_out(const odyssey_variant_cifg_sizes *sizes, size_t threads, int training, odyssey_variant_cifg_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_cifg_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1734,17 +1736,6 @@ typedef struct odyssey_variant_cifg_f64_forward_call {
 
 static dk_status odyssey_variant_cifg_f64_forward_check(const odyssey_variant_cifg_f64_forward_args *args)
 {
-    const odyssey_variant_cifg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1793,7 +1784,7 @@ static dk_status odyssey_variant_cifg_f64_forward_check(const odyssey_variant_ci
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_cifg_f64_forward_prepare(const odyssey_variant_cifg_f64_forward_args *args, const dk_team *team, odyssey_variant_cifg_f64_forward_call *call)
@@ -1815,6 +1806,10 @@ static dk_status odyssey_variant_cifg_f64_forward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2083,13 +2078,14 @@ dk_status odyssey_variant_cifg_f64_forward(const odyssey_variant_cifg_f64_forwar
         return status;
     }
     const odyssey_variant_cifg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_cifg_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_cifg_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_cifg_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2372,8 +2368,7 @@ typedef struct odyssey_variant_cifg_f64_backward_layout {
 static dk_status odyssey_variant_cifg_f64_backward_lay_out(const odyssey_variant_cifg_sizes *sizes, size_t threads, int training, odyssey_variant_cifg_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_cifg_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2447,17 +2442,6 @@ typedef struct odyssey_variant_cifg_f64_backward_call {
 
 static dk_status odyssey_variant_cifg_f64_backward_check(const odyssey_variant_cifg_f64_backward_args *args)
 {
-    const odyssey_variant_cifg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2542,7 +2526,7 @@ static dk_status odyssey_variant_cifg_f64_backward_check(const odyssey_variant_c
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_cifg_f64_backward_prepare(const odyssey_variant_cifg_f64_backward_args *args, const dk_team *team, odyssey_variant_cifg_f64_backward_call *call)
@@ -2564,6 +2548,10 @@ static dk_status odyssey_variant_cifg_f64_backward_prepare(const odyssey_variant
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2993,6 +2981,7 @@ dk_status odyssey_variant_cifg_f64_backward(const odyssey_variant_cifg_f64_backw
         return status;
     }
     const odyssey_variant_cifg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_cifg_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3003,8 +2992,8 @@ dk_status odyssey_variant_cifg_f64_backward(const odyssey_variant_cifg_f64_backw
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_cifg_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3031,16 +3020,19 @@ dk_status odyssey_variant_cifg_f64_memory_needed(const odyssey_variant_cifg_size
     odyssey_variant_cifg_f64_kept kept;
     odyssey_variant_cifg_f64_forward_layout forward, inference;
     odyssey_variant_cifg_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_cifg_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_cifg_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_cifg_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_cifg_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_cifg_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

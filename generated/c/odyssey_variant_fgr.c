@@ -55,6 +55,13 @@ DK_DEFINE_GROUP(f32, g3, 3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_fgr_f32_check_sizes(const odyssey_variant_fgr_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 22, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_fgr_f32_kept {
     size_t g;
@@ -213,8 +220,7 @@ typedef struct odyssey_variant_fgr_f32_forward_layout {
 static dk_status odyssey_variant_fgr_f32_forward_lay_out(const odyssey_variant_fgr_sizes *sizes, size_t threads, int training, odyssey_variant_fgr_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_fgr_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -274,17 +280,6 @@ typedef struct odyssey_variant_fgr_f32_forward_call {
 
 static dk_status odyssey_variant_fgr_f32_forward_check(const odyssey_variant_fgr_f32_forward_args *args)
 {
-    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -381,7 +376,7 @@ static dk_status odyssey_variant_fgr_f32_forward_check(const odyssey_variant_fgr
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_fgr_f32_forward_prepare(const odyssey_variant_fgr_f32_forward_args *args, const dk_team *team, odyssey_variant_fgr_f32_forward_call *call)
@@ -403,6 +398,10 @@ static dk_status odyssey_variant_fgr_f32_forward_prepare(const odyssey_variant_f
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -827,13 +826,14 @@ dk_status odyssey_variant_fgr_f32_forward(const odyssey_variant_fgr_f32_forward_
         return status;
     }
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_fgr_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_fgr_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_fgr_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1165,8 +1165,7 @@ typedef struct odyssey_variant_fgr_f32_backward_layout {
 static dk_status odyssey_variant_fgr_f32_backward_lay_out(const odyssey_variant_fgr_sizes *sizes, size_t threads, int training, odyssey_variant_fgr_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_fgr_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1279,17 +1278,6 @@ typedef struct odyssey_variant_fgr_f32_backward_call {
 
 static dk_status odyssey_variant_fgr_f32_backward_check(const odyssey_variant_fgr_f32_backward_args *args)
 {
-    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1461,7 +1449,7 @@ static dk_status odyssey_variant_fgr_f32_backward_check(const odyssey_variant_fg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_fgr_f32_backward_prepare(const odyssey_variant_fgr_f32_backward_args *args, const dk_team *team, odyssey_variant_fgr_f32_backward_call *call)
@@ -1483,6 +1471,10 @@ static dk_status odyssey_variant_fgr_f32_backward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2155,6 +2147,7 @@ dk_status odyssey_variant_fgr_f32_backward(const odyssey_variant_fgr_f32_backwar
         return status;
     }
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_fgr_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2171,8 +2164,8 @@ dk_status odyssey_variant_fgr_f32_backward(const odyssey_variant_fgr_f32_backwar
     dk_copy_f32(call.at.d_o_carry.at, call.latest_5, call.own_rows * sizes->H, call.step_team);
     call.latest_5 = call.at.d_o_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_fgr_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2202,16 +2195,19 @@ dk_status odyssey_variant_fgr_f32_memory_needed(const odyssey_variant_fgr_sizes 
     odyssey_variant_fgr_f32_kept kept;
     odyssey_variant_fgr_f32_forward_layout forward, inference;
     odyssey_variant_fgr_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_fgr_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_fgr_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_fgr_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_fgr_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_fgr_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -2230,6 +2226,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g3, 3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_fgr_f64_check_sizes(const odyssey_variant_fgr_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 22, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_fgr_f64_kept {
@@ -2389,8 +2392,7 @@ typedef struct odyssey_variant_fgr_f64_forward_layout {
 static dk_status odyssey_variant_fgr_f64_forward_lay_out(const odyssey_variant_fgr_sizes *sizes, size_t threads, int training, odyssey_variant_fgr_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_fgr_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2450,17 +2452,6 @@ typedef struct odyssey_variant_fgr_f64_forward_call {
 
 static dk_status odyssey_variant_fgr_f64_forward_check(const odyssey_variant_fgr_f64_forward_args *args)
 {
-    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2557,7 +2548,7 @@ static dk_status odyssey_variant_fgr_f64_forward_check(const odyssey_variant_fgr
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_fgr_f64_forward_prepare(const odyssey_variant_fgr_f64_forward_args *args, const dk_team *team, odyssey_variant_fgr_f64_forward_call *call)
@@ -2579,6 +2570,10 @@ static dk_status odyssey_variant_fgr_f64_forward_prepare(const odyssey_variant_f
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3003,13 +2998,14 @@ dk_status odyssey_variant_fgr_f64_forward(const odyssey_variant_fgr_f64_forward_
         return status;
     }
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_fgr_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_fgr_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_fgr_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -3341,8 +3337,7 @@ typedef struct odyssey_variant_fgr_f64_backward_layout {
 static dk_status odyssey_variant_fgr_f64_backward_lay_out(const odyssey_variant_fgr_sizes *sizes, size_t threads, int training, odyssey_variant_fgr_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_fgr_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -3455,17 +3450,6 @@ typedef struct odyssey_variant_fgr_f64_backward_call {
 
 static dk_status odyssey_variant_fgr_f64_backward_check(const odyssey_variant_fgr_f64_backward_args *args)
 {
-    const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -3637,7 +3621,7 @@ static dk_status odyssey_variant_fgr_f64_backward_check(const odyssey_variant_fg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_fgr_f64_backward_prepare(const odyssey_variant_fgr_f64_backward_args *args, const dk_team *team, odyssey_variant_fgr_f64_backward_call *call)
@@ -3659,6 +3643,10 @@ static dk_status odyssey_variant_fgr_f64_backward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -4331,6 +4319,7 @@ dk_status odyssey_variant_fgr_f64_backward(const odyssey_variant_fgr_f64_backwar
         return status;
     }
     const odyssey_variant_fgr_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_fgr_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -4347,8 +4336,8 @@ dk_status odyssey_variant_fgr_f64_backward(const odyssey_variant_fgr_f64_backwar
     dk_copy_f64(call.at.d_o_carry.at, call.latest_5, call.own_rows * sizes->H, call.step_team);
     call.latest_5 = call.at.d_o_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_fgr_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -4378,16 +4367,19 @@ dk_status odyssey_variant_fgr_f64_memory_needed(const odyssey_variant_fgr_sizes 
     odyssey_variant_fgr_f64_kept kept;
     odyssey_variant_fgr_f64_forward_layout forward, inference;
     odyssey_variant_fgr_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_fgr_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_fgr_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_fgr_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_fgr_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_fgr_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -42,6 +42,13 @@ DK_DEFINE_GROUP(f32, g3, 3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_nfg_f32_check_sizes(const odyssey_variant_nfg_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_nfg_f32_kept {
     size_t i;
@@ -177,8 +184,7 @@ typedef struct odyssey_variant_nfg_f32_forward_layout {
 static dk_status odyssey_variant_nfg_f32_forward_lay_out(const odyssey_variant_nfg_sizes *sizes, size_t threads, int training, odyssey_variant_nfg_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_nfg_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -223,17 +229,6 @@ typedef struct odyssey_variant_nfg_f32_forward_call {
 
 static dk_status odyssey_variant_nfg_f32_forward_check(const odyssey_variant_nfg_f32_forward_args *args)
 {
-    const odyssey_variant_nfg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -282,7 +277,7 @@ static dk_status odyssey_variant_nfg_f32_forward_check(const odyssey_variant_nfg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_nfg_f32_forward_prepare(const odyssey_variant_nfg_f32_forward_args *args, const dk_team *team, odyssey_variant_nfg_f32_forward_call *call)
@@ -304,6 +299,10 @@ static dk_status odyssey_variant_nfg_f32_forward_prepare(const odyssey_variant_n
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -572,13 +571,14 @@ dk_status odyssey_variant_nfg_f32_forward(const odyssey_variant_nfg_f32_forward_
         return status;
     }
     const odyssey_variant_nfg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_nfg_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_nfg_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_nfg_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -856,8 +856,7 @@ typedef struct odyssey_variant_nfg_f32_backward_layout {
 static dk_status odyssey_variant_nfg_f32_backward_lay_out(const odyssey_variant_nfg_sizes *sizes, size_t threads, int training, odyssey_variant_nfg_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_nfg_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -931,17 +930,6 @@ typedef struct odyssey_variant_nfg_f32_backward_call {
 
 static dk_status odyssey_variant_nfg_f32_backward_check(const odyssey_variant_nfg_f32_backward_args *args)
 {
-    const odyssey_variant_nfg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1026,7 +1014,7 @@ static dk_status odyssey_variant_nfg_f32_backward_check(const odyssey_variant_nf
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_nfg_f32_backward_prepare(const odyssey_variant_nfg_f32_backward_args *args, const dk_team *team, odyssey_variant_nfg_f32_backward_call *call)
@@ -1048,6 +1036,10 @@ static dk_status odyssey_variant_nfg_f32_backward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1476,6 +1468,7 @@ dk_status odyssey_variant_nfg_f32_backward(const odyssey_variant_nfg_f32_backwar
         return status;
     }
     const odyssey_variant_nfg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_nfg_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1486,8 +1479,8 @@ dk_status odyssey_variant_nfg_f32_backward(const odyssey_variant_nfg_f32_backwar
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_nfg_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1514,16 +1507,19 @@ dk_status odyssey_variant_nfg_f32_memory_needed(const odyssey_variant_nfg_sizes 
     odyssey_variant_nfg_f32_kept kept;
     odyssey_variant_nfg_f32_forward_layout forward, inference;
     odyssey_variant_nfg_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_nfg_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_nfg_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_nfg_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_nfg_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_nfg_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1542,6 +1538,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g3, 3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_nfg_f64_check_sizes(const odyssey_variant_nfg_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_nfg_f64_kept {
@@ -1678,8 +1681,7 @@ typedef struct odyssey_variant_nfg_f64_forward_layout {
 static dk_status odyssey_variant_nfg_f64_forward_lay_out(const odyssey_variant_nfg_sizes *sizes, size_t threads, int training, odyssey_variant_nfg_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_nfg_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1724,17 +1726,6 @@ typedef struct odyssey_variant_nfg_f64_forward_call {
 
 static dk_status odyssey_variant_nfg_f64_forward_check(const odyssey_variant_nfg_f64_forward_args *args)
 {
-    const odyssey_variant_nfg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1783,7 +1774,7 @@ static dk_status odyssey_variant_nfg_f64_forward_check(const odyssey_variant_nfg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_nfg_f64_forward_prepare(const odyssey_variant_nfg_f64_forward_args *args, const dk_team *team, odyssey_variant_nfg_f64_forward_call *call)
@@ -1805,6 +1796,10 @@ static dk_status odyssey_variant_nfg_f64_forward_prepare(const odyssey_variant_n
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2073,13 +2068,14 @@ dk_status odyssey_variant_nfg_f64_forward(const odyssey_variant_nfg_f64_forward_
         return status;
     }
     const odyssey_variant_nfg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_nfg_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_nfg_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_nfg_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2357,8 +2353,7 @@ typedef struct odyssey_variant_nfg_f64_backward_layout {
 static dk_status odyssey_variant_nfg_f64_backward_lay_out(const odyssey_variant_nfg_sizes *sizes, size_t threads, int training, odyssey_variant_nfg_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_nfg_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2432,17 +2427,6 @@ typedef struct odyssey_variant_nfg_f64_backward_call {
 
 static dk_status odyssey_variant_nfg_f64_backward_check(const odyssey_variant_nfg_f64_backward_args *args)
 {
-    const odyssey_variant_nfg_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2527,7 +2511,7 @@ static dk_status odyssey_variant_nfg_f64_backward_check(const odyssey_variant_nf
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_nfg_f64_backward_prepare(const odyssey_variant_nfg_f64_backward_args *args, const dk_team *team, odyssey_variant_nfg_f64_backward_call *call)
@@ -2549,6 +2533,10 @@ static dk_status odyssey_variant_nfg_f64_backward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2977,6 +2965,7 @@ dk_status odyssey_variant_nfg_f64_backward(const odyssey_variant_nfg_f64_backwar
         return status;
     }
     const odyssey_variant_nfg_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_nfg_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2987,8 +2976,8 @@ dk_status odyssey_variant_nfg_f64_backward(const odyssey_variant_nfg_f64_backwar
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_nfg_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3015,16 +3004,19 @@ dk_status odyssey_variant_nfg_f64_memory_needed(const odyssey_variant_nfg_sizes 
     odyssey_variant_nfg_f64_kept kept;
     odyssey_variant_nfg_f64_forward_layout forward, inference;
     odyssey_variant_nfg_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_nfg_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_nfg_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_nfg_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_nfg_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_nfg_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -42,6 +42,13 @@ DK_DEFINE_GROUP(f32, g3, 3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_nig_f32_check_sizes(const odyssey_variant_nig_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_nig_f32_kept {
     size_t f;
@@ -177,8 +184,7 @@ typedef struct odyssey_variant_nig_f32_forward_layout {
 static dk_status odyssey_variant_nig_f32_forward_lay_out(const odyssey_variant_nig_sizes *sizes, size_t threads, int training, odyssey_variant_nig_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_nig_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -223,17 +229,6 @@ typedef struct odyssey_variant_nig_f32_forward_call {
 
 static dk_status odyssey_variant_nig_f32_forward_check(const odyssey_variant_nig_f32_forward_args *args)
 {
-    const odyssey_variant_nig_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -282,7 +277,7 @@ static dk_status odyssey_variant_nig_f32_forward_check(const odyssey_variant_nig
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_nig_f32_forward_prepare(const odyssey_variant_nig_f32_forward_args *args, const dk_team *team, odyssey_variant_nig_f32_forward_call *call)
@@ -304,6 +299,10 @@ static dk_status odyssey_variant_nig_f32_forward_prepare(const odyssey_variant_n
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -572,13 +571,14 @@ dk_status odyssey_variant_nig_f32_forward(const odyssey_variant_nig_f32_forward_
         return status;
     }
     const odyssey_variant_nig_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_nig_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_nig_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_nig_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -857,8 +857,7 @@ typedef struct odyssey_variant_nig_f32_backward_layout {
 static dk_status odyssey_variant_nig_f32_backward_lay_out(const odyssey_variant_nig_sizes *sizes, size_t threads, int training, odyssey_variant_nig_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_nig_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -932,17 +931,6 @@ typedef struct odyssey_variant_nig_f32_backward_call {
 
 static dk_status odyssey_variant_nig_f32_backward_check(const odyssey_variant_nig_f32_backward_args *args)
 {
-    const odyssey_variant_nig_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1027,7 +1015,7 @@ static dk_status odyssey_variant_nig_f32_backward_check(const odyssey_variant_ni
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_nig_f32_backward_prepare(const odyssey_variant_nig_f32_backward_args *args, const dk_team *team, odyssey_variant_nig_f32_backward_call *call)
@@ -1049,6 +1037,10 @@ static dk_status odyssey_variant_nig_f32_backward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1478,6 +1470,7 @@ dk_status odyssey_variant_nig_f32_backward(const odyssey_variant_nig_f32_backwar
         return status;
     }
     const odyssey_variant_nig_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_nig_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1488,8 +1481,8 @@ dk_status odyssey_variant_nig_f32_backward(const odyssey_variant_nig_f32_backwar
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_nig_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1516,16 +1509,19 @@ dk_status odyssey_variant_nig_f32_memory_needed(const odyssey_variant_nig_sizes 
     odyssey_variant_nig_f32_kept kept;
     odyssey_variant_nig_f32_forward_layout forward, inference;
     odyssey_variant_nig_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_nig_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_nig_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_nig_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_nig_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_nig_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1544,6 +1540,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g3, 3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_nig_f64_check_sizes(const odyssey_variant_nig_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_nig_f64_kept {
@@ -1680,8 +1683,7 @@ typedef struct odyssey_variant_nig_f64_forward_layout {
 static dk_status odyssey_variant_nig_f64_forward_lay_out(const odyssey_variant_nig_sizes *sizes, size_t threads, int training, odyssey_variant_nig_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_nig_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1726,17 +1728,6 @@ typedef struct odyssey_variant_nig_f64_forward_call {
 
 static dk_status odyssey_variant_nig_f64_forward_check(const odyssey_variant_nig_f64_forward_args *args)
 {
-    const odyssey_variant_nig_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1785,7 +1776,7 @@ static dk_status odyssey_variant_nig_f64_forward_check(const odyssey_variant_nig
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_nig_f64_forward_prepare(const odyssey_variant_nig_f64_forward_args *args, const dk_team *team, odyssey_variant_nig_f64_forward_call *call)
@@ -1807,6 +1798,10 @@ static dk_status odyssey_variant_nig_f64_forward_prepare(const odyssey_variant_n
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2075,13 +2070,14 @@ dk_status odyssey_variant_nig_f64_forward(const odyssey_variant_nig_f64_forward_
         return status;
     }
     const odyssey_variant_nig_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_nig_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_nig_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_nig_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2360,8 +2356,7 @@ typedef struct odyssey_variant_nig_f64_backward_layout {
 static dk_status odyssey_variant_nig_f64_backward_lay_out(const odyssey_variant_nig_sizes *sizes, size_t threads, int training, odyssey_variant_nig_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_nig_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2435,17 +2430,6 @@ typedef struct odyssey_variant_nig_f64_backward_call {
 
 static dk_status odyssey_variant_nig_f64_backward_check(const odyssey_variant_nig_f64_backward_args *args)
 {
-    const odyssey_variant_nig_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_f == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2530,7 +2514,7 @@ static dk_status odyssey_variant_nig_f64_backward_check(const odyssey_variant_ni
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_nig_f64_backward_prepare(const odyssey_variant_nig_f64_backward_args *args, const dk_team *team, odyssey_variant_nig_f64_backward_call *call)
@@ -2552,6 +2536,10 @@ static dk_status odyssey_variant_nig_f64_backward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2981,6 +2969,7 @@ dk_status odyssey_variant_nig_f64_backward(const odyssey_variant_nig_f64_backwar
         return status;
     }
     const odyssey_variant_nig_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_nig_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2991,8 +2980,8 @@ dk_status odyssey_variant_nig_f64_backward(const odyssey_variant_nig_f64_backwar
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_nig_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3019,16 +3008,19 @@ dk_status odyssey_variant_nig_f64_memory_needed(const odyssey_variant_nig_sizes 
     odyssey_variant_nig_f64_kept kept;
     odyssey_variant_nig_f64_forward_layout forward, inference;
     odyssey_variant_nig_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_nig_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_nig_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_nig_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_nig_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_nig_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -46,6 +46,13 @@ DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_noaf_f32_check_sizes(const odyssey_variant_noaf_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_noaf_f32_kept {
     size_t i;
@@ -192,8 +199,7 @@ typedef struct odyssey_variant_noaf_f32_forward_layout {
 static dk_status odyssey_variant_noaf_f32_forward_lay_out(const odyssey_variant_noaf_sizes *sizes, size_t threads, int training, odyssey_variant_noaf_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_noaf_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -240,17 +246,6 @@ typedef struct odyssey_variant_noaf_f32_forward_call {
 
 static dk_status odyssey_variant_noaf_f32_forward_check(const odyssey_variant_noaf_f32_forward_args *args)
 {
-    const odyssey_variant_noaf_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -311,7 +306,7 @@ static dk_status odyssey_variant_noaf_f32_forward_check(const odyssey_variant_no
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_noaf_f32_forward_prepare(const odyssey_variant_noaf_f32_forward_args *args, const dk_team *team, odyssey_variant_noaf_f32_forward_call *call)
@@ -333,6 +328,10 @@ static dk_status odyssey_variant_noaf_f32_forward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -624,13 +623,14 @@ dk_status odyssey_variant_noaf_f32_forward(const odyssey_variant_noaf_f32_forwar
         return status;
     }
     const odyssey_variant_noaf_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_noaf_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_noaf_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_noaf_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -923,8 +923,7 @@ typedef struct odyssey_variant_noaf_f32_backward_layout {
 static dk_status odyssey_variant_noaf_f32_backward_lay_out(const odyssey_variant_noaf_sizes *sizes, size_t threads, int training, odyssey_variant_noaf_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_noaf_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1008,17 +1007,6 @@ typedef struct odyssey_variant_noaf_f32_backward_call {
 
 static dk_status odyssey_variant_noaf_f32_backward_check(const odyssey_variant_noaf_f32_backward_args *args)
 {
-    const odyssey_variant_noaf_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1127,7 +1115,7 @@ static dk_status odyssey_variant_noaf_f32_backward_check(const odyssey_variant_n
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_noaf_f32_backward_prepare(const odyssey_variant_noaf_f32_backward_args *args, const dk_team *team, odyssey_variant_noaf_f32_backward_call *call)
@@ -1149,6 +1137,10 @@ static dk_status odyssey_variant_noaf_f32_backward_prepare(const odyssey_variant
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1636,6 +1628,7 @@ dk_status odyssey_variant_noaf_f32_backward(const odyssey_variant_noaf_f32_backw
         return status;
     }
     const odyssey_variant_noaf_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_noaf_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1646,8 +1639,8 @@ dk_status odyssey_variant_noaf_f32_backward(const odyssey_variant_noaf_f32_backw
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_noaf_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1674,16 +1667,19 @@ dk_status odyssey_variant_noaf_f32_memory_needed(const odyssey_variant_noaf_size
     odyssey_variant_noaf_f32_kept kept;
     odyssey_variant_noaf_f32_forward_layout forward, inference;
     odyssey_variant_noaf_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_noaf_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_noaf_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_noaf_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_noaf_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_noaf_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1702,6 +1698,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_noaf_f64_check_sizes(const odyssey_variant_noaf_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_noaf_f64_kept {
@@ -1849,8 +1852,7 @@ typedef struct odyssey_variant_noaf_f64_forward_layout {
 static dk_status odyssey_variant_noaf_f64_forward_lay_out(const odyssey_variant_noaf_sizes *sizes, size_t threads, int training, odyssey_variant_noaf_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_noaf_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1897,17 +1899,6 @@ typedef struct odyssey_variant_noaf_f64_forward_call {
 
 static dk_status odyssey_variant_noaf_f64_forward_check(const odyssey_variant_noaf_f64_forward_args *args)
 {
-    const odyssey_variant_noaf_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1968,7 +1959,7 @@ static dk_status odyssey_variant_noaf_f64_forward_check(const odyssey_variant_no
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_noaf_f64_forward_prepare(const odyssey_variant_noaf_f64_forward_args *args, const dk_team *team, odyssey_variant_noaf_f64_forward_call *call)
@@ -1990,6 +1981,10 @@ static dk_status odyssey_variant_noaf_f64_forward_prepare(const odyssey_variant_
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2281,13 +2276,14 @@ dk_status odyssey_variant_noaf_f64_forward(const odyssey_variant_noaf_f64_forwar
         return status;
     }
     const odyssey_variant_noaf_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_noaf_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_noaf_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_noaf_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2580,8 +2576,7 @@ typedef struct odyssey_variant_noaf_f64_backward_layout {
 static dk_status odyssey_variant_noaf_f64_backward_lay_out(const odyssey_variant_noaf_sizes *sizes, size_t threads, int training, odyssey_variant_noaf_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_noaf_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2665,17 +2660,6 @@ typedef struct odyssey_variant_noaf_f64_backward_call {
 
 static dk_status odyssey_variant_noaf_f64_backward_check(const odyssey_variant_noaf_f64_backward_args *args)
 {
-    const odyssey_variant_noaf_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2784,7 +2768,7 @@ static dk_status odyssey_variant_noaf_f64_backward_check(const odyssey_variant_n
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_noaf_f64_backward_prepare(const odyssey_variant_noaf_f64_backward_args *args, const dk_team *team, odyssey_variant_noaf_f64_backward_call *call)
@@ -2806,6 +2790,10 @@ static dk_status odyssey_variant_noaf_f64_backward_prepare(const odyssey_variant
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3293,6 +3281,7 @@ dk_status odyssey_variant_noaf_f64_backward(const odyssey_variant_noaf_f64_backw
         return status;
     }
     const odyssey_variant_noaf_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_noaf_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3303,8 +3292,8 @@ dk_status odyssey_variant_noaf_f64_backward(const odyssey_variant_noaf_f64_backw
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_noaf_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3331,16 +3320,19 @@ dk_status odyssey_variant_noaf_f64_memory_needed(const odyssey_variant_noaf_size
     odyssey_variant_noaf_f64_kept kept;
     odyssey_variant_noaf_f64_forward_layout forward, inference;
     odyssey_variant_noaf_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_noaf_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_noaf_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_noaf_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_noaf_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_noaf_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

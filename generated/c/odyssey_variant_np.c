@@ -43,6 +43,13 @@ DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_np_f32_check_sizes(const odyssey_variant_np_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_np_f32_kept {
     size_t i;
@@ -181,8 +188,7 @@ typedef struct odyssey_variant_np_f32_forward_layout {
 static dk_status odyssey_variant_np_f32_forward_lay_out(const odyssey_variant_np_sizes *sizes, size_t threads, int training, odyssey_variant_np_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_np_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -226,17 +232,6 @@ typedef struct odyssey_variant_np_f32_forward_call {
 
 static dk_status odyssey_variant_np_f32_forward_check(const odyssey_variant_np_f32_forward_args *args)
 {
-    const odyssey_variant_np_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -288,7 +283,7 @@ static dk_status odyssey_variant_np_f32_forward_check(const odyssey_variant_np_f
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_np_f32_forward_prepare(const odyssey_variant_np_f32_forward_args *args, const dk_team *team, odyssey_variant_np_f32_forward_call *call)
@@ -310,6 +305,10 @@ static dk_status odyssey_variant_np_f32_forward_prepare(const odyssey_variant_np
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -580,13 +579,14 @@ dk_status odyssey_variant_np_f32_forward(const odyssey_variant_np_f32_forward_ar
         return status;
     }
     const odyssey_variant_np_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_np_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_np_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_np_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -816,8 +816,7 @@ typedef struct odyssey_variant_np_f32_backward_layout {
 static dk_status odyssey_variant_np_f32_backward_lay_out(const odyssey_variant_np_sizes *sizes, size_t threads, int training, odyssey_variant_np_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_np_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -889,17 +888,6 @@ typedef struct odyssey_variant_np_f32_backward_call {
 
 static dk_status odyssey_variant_np_f32_backward_check(const odyssey_variant_np_f32_backward_args *args)
 {
-    const odyssey_variant_np_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -990,7 +978,7 @@ static dk_status odyssey_variant_np_f32_backward_check(const odyssey_variant_np_
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_np_f32_backward_prepare(const odyssey_variant_np_f32_backward_args *args, const dk_team *team, odyssey_variant_np_f32_backward_call *call)
@@ -1012,6 +1000,10 @@ static dk_status odyssey_variant_np_f32_backward_prepare(const odyssey_variant_n
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1439,6 +1431,7 @@ dk_status odyssey_variant_np_f32_backward(const odyssey_variant_np_f32_backward_
         return status;
     }
     const odyssey_variant_np_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_np_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1449,8 +1442,8 @@ dk_status odyssey_variant_np_f32_backward(const odyssey_variant_np_f32_backward_
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_np_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1477,16 +1470,19 @@ dk_status odyssey_variant_np_f32_memory_needed(const odyssey_variant_np_sizes *s
     odyssey_variant_np_f32_kept kept;
     odyssey_variant_np_f32_forward_layout forward, inference;
     odyssey_variant_np_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_np_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_np_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_np_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_np_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_np_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1505,6 +1501,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status odyssey_variant_np_f64_check_sizes(const odyssey_variant_np_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct odyssey_variant_np_f64_kept {
@@ -1644,8 +1647,7 @@ typedef struct odyssey_variant_np_f64_forward_layout {
 static dk_status odyssey_variant_np_f64_forward_lay_out(const odyssey_variant_np_sizes *sizes, size_t threads, int training, odyssey_variant_np_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_np_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1689,17 +1691,6 @@ typedef struct odyssey_variant_np_f64_forward_call {
 
 static dk_status odyssey_variant_np_f64_forward_check(const odyssey_variant_np_f64_forward_args *args)
 {
-    const odyssey_variant_np_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1751,7 +1742,7 @@ static dk_status odyssey_variant_np_f64_forward_check(const odyssey_variant_np_f
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_np_f64_forward_prepare(const odyssey_variant_np_f64_forward_args *args, const dk_team *team, odyssey_variant_np_f64_forward_call *call)
@@ -1773,6 +1764,10 @@ static dk_status odyssey_variant_np_f64_forward_prepare(const odyssey_variant_np
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2043,13 +2038,14 @@ dk_status odyssey_variant_np_f64_forward(const odyssey_variant_np_f64_forward_ar
         return status;
     }
     const odyssey_variant_np_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_np_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     odyssey_variant_np_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         odyssey_variant_np_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2279,8 +2275,7 @@ typedef struct odyssey_variant_np_f64_backward_layout {
 static dk_status odyssey_variant_np_f64_backward_lay_out(const odyssey_variant_np_sizes *sizes, size_t threads, int training, odyssey_variant_np_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = odyssey_variant_np_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2352,17 +2347,6 @@ typedef struct odyssey_variant_np_f64_backward_call {
 
 static dk_status odyssey_variant_np_f64_backward_check(const odyssey_variant_np_f64_backward_args *args)
 {
-    const odyssey_variant_np_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2453,7 +2437,7 @@ static dk_status odyssey_variant_np_f64_backward_check(const odyssey_variant_np_
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status odyssey_variant_np_f64_backward_prepare(const odyssey_variant_np_f64_backward_args *args, const dk_team *team, odyssey_variant_np_f64_backward_call *call)
@@ -2475,6 +2459,10 @@ static dk_status odyssey_variant_np_f64_backward_prepare(const odyssey_variant_n
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2902,6 +2890,7 @@ dk_status odyssey_variant_np_f64_backward(const odyssey_variant_np_f64_backward_
         return status;
     }
     const odyssey_variant_np_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = odyssey_variant_np_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2912,8 +2901,8 @@ dk_status odyssey_variant_np_f64_backward(const odyssey_variant_np_f64_backward_
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         odyssey_variant_np_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2940,16 +2929,19 @@ dk_status odyssey_variant_np_f64_memory_needed(const odyssey_variant_np_sizes *s
     odyssey_variant_np_f64_kept kept;
     odyssey_variant_np_f64_forward_layout forward, inference;
     odyssey_variant_np_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = odyssey_variant_np_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : odyssey_variant_np_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : odyssey_variant_np_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : odyssey_variant_np_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : odyssey_variant_np_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

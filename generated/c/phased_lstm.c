@@ -54,6 +54,13 @@ DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status phased_lstm_f32_check_sizes(const phased_lstm_sizes *sizes, size_t threads)
+{
+    const double widths = 1.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct phased_lstm_f32_kept {
     size_t i;
@@ -219,8 +226,7 @@ typedef struct phased_lstm_f32_forward_layout {
 static dk_status phased_lstm_f32_forward_lay_out(const phased_lstm_sizes *sizes, size_t threads, int training, phased_lstm_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = phased_lstm_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -268,17 +274,6 @@ typedef struct phased_lstm_f32_forward_call {
 
 static dk_status phased_lstm_f32_forward_check(const phased_lstm_f32_forward_args *args)
 {
-    const phased_lstm_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -342,7 +337,7 @@ static dk_status phased_lstm_f32_forward_check(const phased_lstm_f32_forward_arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status phased_lstm_f32_forward_prepare(const phased_lstm_f32_forward_args *args, const dk_team *team, phased_lstm_f32_forward_call *call)
@@ -364,6 +359,10 @@ static dk_status phased_lstm_f32_forward_prepare(const phased_lstm_f32_forward_a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -660,13 +659,14 @@ dk_status phased_lstm_f32_forward(const phased_lstm_f32_forward_args *args, cons
         return status;
     }
     const phased_lstm_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = phased_lstm_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     phased_lstm_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         phased_lstm_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -995,8 +995,7 @@ typedef struct phased_lstm_f32_backward_layout {
 static dk_status phased_lstm_f32_backward_lay_out(const phased_lstm_sizes *sizes, size_t threads, int training, phased_lstm_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = phased_lstm_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1087,17 +1086,6 @@ typedef struct phased_lstm_f32_backward_call {
 
 static dk_status phased_lstm_f32_backward_check(const phased_lstm_f32_backward_args *args)
 {
-    const phased_lstm_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1212,7 +1200,7 @@ static dk_status phased_lstm_f32_backward_check(const phased_lstm_f32_backward_a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status phased_lstm_f32_backward_prepare(const phased_lstm_f32_backward_args *args, const dk_team *team, phased_lstm_f32_backward_call *call)
@@ -1234,6 +1222,10 @@ static dk_status phased_lstm_f32_backward_prepare(const phased_lstm_f32_backward
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1738,6 +1730,7 @@ dk_status phased_lstm_f32_backward(const phased_lstm_f32_backward_args *args, co
         return status;
     }
     const phased_lstm_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = phased_lstm_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1748,8 +1741,8 @@ dk_status phased_lstm_f32_backward(const phased_lstm_f32_backward_args *args, co
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         phased_lstm_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1776,16 +1769,19 @@ dk_status phased_lstm_f32_memory_needed(const phased_lstm_sizes *sizes, size_t t
     phased_lstm_f32_kept kept;
     phased_lstm_f32_forward_layout forward, inference;
     phased_lstm_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = phased_lstm_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : phased_lstm_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : phased_lstm_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : phased_lstm_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : phased_lstm_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1804,6 +1800,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status phased_lstm_f64_check_sizes(const phased_lstm_sizes *sizes, size_t threads)
+{
+    const double widths = 1.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 12, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct phased_lstm_f64_kept {
@@ -1970,8 +1973,7 @@ typedef struct phased_lstm_f64_forward_layout {
 static dk_status phased_lstm_f64_forward_lay_out(const phased_lstm_sizes *sizes, size_t threads, int training, phased_lstm_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = phased_lstm_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2019,17 +2021,6 @@ typedef struct phased_lstm_f64_forward_call {
 
 static dk_status phased_lstm_f64_forward_check(const phased_lstm_f64_forward_args *args)
 {
-    const phased_lstm_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2093,7 +2084,7 @@ static dk_status phased_lstm_f64_forward_check(const phased_lstm_f64_forward_arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status phased_lstm_f64_forward_prepare(const phased_lstm_f64_forward_args *args, const dk_team *team, phased_lstm_f64_forward_call *call)
@@ -2115,6 +2106,10 @@ static dk_status phased_lstm_f64_forward_prepare(const phased_lstm_f64_forward_a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2411,13 +2406,14 @@ dk_status phased_lstm_f64_forward(const phased_lstm_f64_forward_args *args, cons
         return status;
     }
     const phased_lstm_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = phased_lstm_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     phased_lstm_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         phased_lstm_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2746,8 +2742,7 @@ typedef struct phased_lstm_f64_backward_layout {
 static dk_status phased_lstm_f64_backward_lay_out(const phased_lstm_sizes *sizes, size_t threads, int training, phased_lstm_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = phased_lstm_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2838,17 +2833,6 @@ typedef struct phased_lstm_f64_backward_call {
 
 static dk_status phased_lstm_f64_backward_check(const phased_lstm_f64_backward_args *args)
 {
-    const phased_lstm_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_i == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2963,7 +2947,7 @@ static dk_status phased_lstm_f64_backward_check(const phased_lstm_f64_backward_a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status phased_lstm_f64_backward_prepare(const phased_lstm_f64_backward_args *args, const dk_team *team, phased_lstm_f64_backward_call *call)
@@ -2985,6 +2969,10 @@ static dk_status phased_lstm_f64_backward_prepare(const phased_lstm_f64_backward
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -3489,6 +3477,7 @@ dk_status phased_lstm_f64_backward(const phased_lstm_f64_backward_args *args, co
         return status;
     }
     const phased_lstm_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = phased_lstm_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3499,8 +3488,8 @@ dk_status phased_lstm_f64_backward(const phased_lstm_f64_backward_args *args, co
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         phased_lstm_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3527,16 +3516,19 @@ dk_status phased_lstm_f64_memory_needed(const phased_lstm_sizes *sizes, size_t t
     phased_lstm_f64_kept kept;
     phased_lstm_f64_forward_layout forward, inference;
     phased_lstm_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = phased_lstm_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : phased_lstm_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : phased_lstm_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : phased_lstm_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : phased_lstm_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

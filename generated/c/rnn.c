@@ -28,6 +28,13 @@ DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status rnn_f32_check_sizes(const rnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct rnn_f32_kept {
     size_t h_history;
@@ -121,8 +128,7 @@ typedef struct rnn_f32_forward_layout {
 static dk_status rnn_f32_forward_lay_out(const rnn_sizes *sizes, size_t threads, int training, rnn_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = rnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -158,17 +164,6 @@ typedef struct rnn_f32_forward_call {
 
 static dk_status rnn_f32_forward_check(const rnn_f32_forward_args *args)
 {
-    const rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -190,7 +185,7 @@ static dk_status rnn_f32_forward_check(const rnn_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status rnn_f32_forward_prepare(const rnn_f32_forward_args *args, const dk_team *team, rnn_f32_forward_call *call)
@@ -212,6 +207,10 @@ static dk_status rnn_f32_forward_prepare(const rnn_f32_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -412,13 +411,14 @@ dk_status rnn_f32_forward(const rnn_f32_forward_args *args, const dk_team *team)
         return status;
     }
     const rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = rnn_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     rnn_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         rnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -611,8 +611,7 @@ typedef struct rnn_f32_backward_layout {
 static dk_status rnn_f32_backward_lay_out(const rnn_sizes *sizes, size_t threads, int training, rnn_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = rnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -659,17 +658,6 @@ typedef struct rnn_f32_backward_call {
 
 static dk_status rnn_f32_backward_check(const rnn_f32_backward_args *args)
 {
-    const rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -703,7 +691,7 @@ static dk_status rnn_f32_backward_check(const rnn_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status rnn_f32_backward_prepare(const rnn_f32_backward_args *args, const dk_team *team, rnn_f32_backward_call *call)
@@ -725,6 +713,10 @@ static dk_status rnn_f32_backward_prepare(const rnn_f32_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1004,6 +996,7 @@ dk_status rnn_f32_backward(const rnn_f32_backward_args *args, const dk_team *tea
         return status;
     }
     const rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = rnn_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1012,8 +1005,8 @@ dk_status rnn_f32_backward(const rnn_f32_backward_args *args, const dk_team *tea
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         rnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1039,16 +1032,19 @@ dk_status rnn_f32_memory_needed(const rnn_sizes *sizes, size_t threads, rnn_memo
     rnn_f32_kept kept;
     rnn_f32_forward_layout forward, inference;
     rnn_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = rnn_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : rnn_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : rnn_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : rnn_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : rnn_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1066,6 +1062,13 @@ dk_status rnn_f32_memory_needed(const rnn_sizes *sizes, size_t threads, rnn_memo
 DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status rnn_f64_check_sizes(const rnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct rnn_f64_kept {
@@ -1160,8 +1163,7 @@ typedef struct rnn_f64_forward_layout {
 static dk_status rnn_f64_forward_lay_out(const rnn_sizes *sizes, size_t threads, int training, rnn_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = rnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1197,17 +1199,6 @@ typedef struct rnn_f64_forward_call {
 
 static dk_status rnn_f64_forward_check(const rnn_f64_forward_args *args)
 {
-    const rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1229,7 +1220,7 @@ static dk_status rnn_f64_forward_check(const rnn_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status rnn_f64_forward_prepare(const rnn_f64_forward_args *args, const dk_team *team, rnn_f64_forward_call *call)
@@ -1251,6 +1242,10 @@ static dk_status rnn_f64_forward_prepare(const rnn_f64_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1451,13 +1446,14 @@ dk_status rnn_f64_forward(const rnn_f64_forward_args *args, const dk_team *team)
         return status;
     }
     const rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = rnn_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     rnn_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         rnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1650,8 +1646,7 @@ typedef struct rnn_f64_backward_layout {
 static dk_status rnn_f64_backward_lay_out(const rnn_sizes *sizes, size_t threads, int training, rnn_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = rnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1698,17 +1693,6 @@ typedef struct rnn_f64_backward_call {
 
 static dk_status rnn_f64_backward_check(const rnn_f64_backward_args *args)
 {
-    const rnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1742,7 +1726,7 @@ static dk_status rnn_f64_backward_check(const rnn_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status rnn_f64_backward_prepare(const rnn_f64_backward_args *args, const dk_team *team, rnn_f64_backward_call *call)
@@ -1764,6 +1748,10 @@ static dk_status rnn_f64_backward_prepare(const rnn_f64_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2043,6 +2031,7 @@ dk_status rnn_f64_backward(const rnn_f64_backward_args *args, const dk_team *tea
         return status;
     }
     const rnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = rnn_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2051,8 +2040,8 @@ dk_status rnn_f64_backward(const rnn_f64_backward_args *args, const dk_team *tea
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         rnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2078,16 +2067,19 @@ dk_status rnn_f64_memory_needed(const rnn_sizes *sizes, size_t threads, rnn_memo
     rnn_f64_kept kept;
     rnn_f64_forward_layout forward, inference;
     rnn_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = rnn_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : rnn_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : rnn_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : rnn_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : rnn_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -28,6 +28,13 @@ DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status rnn_activation_relu_f32_check_sizes(const rnn_activation_relu_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct rnn_activation_relu_f32_kept {
     size_t a_h;
@@ -127,8 +134,7 @@ typedef struct rnn_activation_relu_f32_forward_layout {
 static dk_status rnn_activation_relu_f32_forward_lay_out(const rnn_activation_relu_sizes *sizes, size_t threads, int training, rnn_activation_relu_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = rnn_activation_relu_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -165,17 +171,6 @@ typedef struct rnn_activation_relu_f32_forward_call {
 
 static dk_status rnn_activation_relu_f32_forward_check(const rnn_activation_relu_f32_forward_args *args)
 {
-    const rnn_activation_relu_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -197,7 +192,7 @@ static dk_status rnn_activation_relu_f32_forward_check(const rnn_activation_relu
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status rnn_activation_relu_f32_forward_prepare(const rnn_activation_relu_f32_forward_args *args, const dk_team *team, rnn_activation_relu_f32_forward_call *call)
@@ -219,6 +214,10 @@ static dk_status rnn_activation_relu_f32_forward_prepare(const rnn_activation_re
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -423,13 +422,14 @@ dk_status rnn_activation_relu_f32_forward(const rnn_activation_relu_f32_forward_
         return status;
     }
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = rnn_activation_relu_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     rnn_activation_relu_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         rnn_activation_relu_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -622,8 +622,7 @@ typedef struct rnn_activation_relu_f32_backward_layout {
 static dk_status rnn_activation_relu_f32_backward_lay_out(const rnn_activation_relu_sizes *sizes, size_t threads, int training, rnn_activation_relu_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = rnn_activation_relu_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -670,17 +669,6 @@ typedef struct rnn_activation_relu_f32_backward_call {
 
 static dk_status rnn_activation_relu_f32_backward_check(const rnn_activation_relu_f32_backward_args *args)
 {
-    const rnn_activation_relu_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -714,7 +702,7 @@ static dk_status rnn_activation_relu_f32_backward_check(const rnn_activation_rel
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status rnn_activation_relu_f32_backward_prepare(const rnn_activation_relu_f32_backward_args *args, const dk_team *team, rnn_activation_relu_f32_backward_call *call)
@@ -736,6 +724,10 @@ static dk_status rnn_activation_relu_f32_backward_prepare(const rnn_activation_r
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1015,6 +1007,7 @@ dk_status rnn_activation_relu_f32_backward(const rnn_activation_relu_f32_backwar
         return status;
     }
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = rnn_activation_relu_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1023,8 +1016,8 @@ dk_status rnn_activation_relu_f32_backward(const rnn_activation_relu_f32_backwar
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         rnn_activation_relu_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1050,16 +1043,19 @@ dk_status rnn_activation_relu_f32_memory_needed(const rnn_activation_relu_sizes 
     rnn_activation_relu_f32_kept kept;
     rnn_activation_relu_f32_forward_layout forward, inference;
     rnn_activation_relu_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = rnn_activation_relu_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : rnn_activation_relu_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : rnn_activation_relu_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : rnn_activation_relu_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : rnn_activation_relu_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1077,6 +1073,13 @@ dk_status rnn_activation_relu_f32_memory_needed(const rnn_activation_relu_sizes 
 DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status rnn_activation_relu_f64_check_sizes(const rnn_activation_relu_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct rnn_activation_relu_f64_kept {
@@ -1177,8 +1180,7 @@ typedef struct rnn_activation_relu_f64_forward_layout {
 static dk_status rnn_activation_relu_f64_forward_lay_out(const rnn_activation_relu_sizes *sizes, size_t threads, int training, rnn_activation_relu_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = rnn_activation_relu_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1215,17 +1217,6 @@ typedef struct rnn_activation_relu_f64_forward_call {
 
 static dk_status rnn_activation_relu_f64_forward_check(const rnn_activation_relu_f64_forward_args *args)
 {
-    const rnn_activation_relu_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1247,7 +1238,7 @@ static dk_status rnn_activation_relu_f64_forward_check(const rnn_activation_relu
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status rnn_activation_relu_f64_forward_prepare(const rnn_activation_relu_f64_forward_args *args, const dk_team *team, rnn_activation_relu_f64_forward_call *call)
@@ -1269,6 +1260,10 @@ static dk_status rnn_activation_relu_f64_forward_prepare(const rnn_activation_re
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1473,13 +1468,14 @@ dk_status rnn_activation_relu_f64_forward(const rnn_activation_relu_f64_forward_
         return status;
     }
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = rnn_activation_relu_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     rnn_activation_relu_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         rnn_activation_relu_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1672,8 +1668,7 @@ typedef struct rnn_activation_relu_f64_backward_layout {
 static dk_status rnn_activation_relu_f64_backward_lay_out(const rnn_activation_relu_sizes *sizes, size_t threads, int training, rnn_activation_relu_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = rnn_activation_relu_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1720,17 +1715,6 @@ typedef struct rnn_activation_relu_f64_backward_call {
 
 static dk_status rnn_activation_relu_f64_backward_check(const rnn_activation_relu_f64_backward_args *args)
 {
-    const rnn_activation_relu_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1764,7 +1748,7 @@ static dk_status rnn_activation_relu_f64_backward_check(const rnn_activation_rel
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status rnn_activation_relu_f64_backward_prepare(const rnn_activation_relu_f64_backward_args *args, const dk_team *team, rnn_activation_relu_f64_backward_call *call)
@@ -1786,6 +1770,10 @@ static dk_status rnn_activation_relu_f64_backward_prepare(const rnn_activation_r
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2065,6 +2053,7 @@ dk_status rnn_activation_relu_f64_backward(const rnn_activation_relu_f64_backwar
         return status;
     }
     const rnn_activation_relu_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = rnn_activation_relu_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2073,8 +2062,8 @@ dk_status rnn_activation_relu_f64_backward(const rnn_activation_relu_f64_backwar
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         rnn_activation_relu_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2100,16 +2089,19 @@ dk_status rnn_activation_relu_f64_memory_needed(const rnn_activation_relu_sizes 
     rnn_activation_relu_f64_kept kept;
     rnn_activation_relu_f64_forward_layout forward, inference;
     rnn_activation_relu_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = rnn_activation_relu_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : rnn_activation_relu_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : rnn_activation_relu_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : rnn_activation_relu_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : rnn_activation_relu_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -40,6 +40,13 @@ DK_DEFINE_GROUP(f32, g3, 3, 3)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status slim_f32_check_sizes(const slim_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct slim_f32_kept {
     size_t i;
@@ -191,8 +198,7 @@ typedef struct slim_f32_forward_layout {
 static dk_status slim_f32_forward_lay_out(const slim_sizes *sizes, size_t threads, int training, slim_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -238,17 +244,6 @@ typedef struct slim_f32_forward_call {
 
 static dk_status slim_f32_forward_check(const slim_f32_forward_args *args)
 {
-    const slim_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -291,7 +286,7 @@ static dk_status slim_f32_forward_check(const slim_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_f32_forward_prepare(const slim_f32_forward_args *args, const dk_team *team, slim_f32_forward_call *call)
@@ -313,6 +308,10 @@ static dk_status slim_f32_forward_prepare(const slim_f32_forward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -606,13 +605,14 @@ dk_status slim_f32_forward(const slim_f32_forward_args *args, const dk_team *tea
         return status;
     }
     const slim_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     slim_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         slim_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -842,8 +842,7 @@ typedef struct slim_f32_backward_layout {
 static dk_status slim_f32_backward_lay_out(const slim_sizes *sizes, size_t threads, int training, slim_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -912,17 +911,6 @@ typedef struct slim_f32_backward_call {
 
 static dk_status slim_f32_backward_check(const slim_f32_backward_args *args)
 {
-    const slim_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -995,7 +983,7 @@ static dk_status slim_f32_backward_check(const slim_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_f32_backward_prepare(const slim_f32_backward_args *args, const dk_team *team, slim_f32_backward_call *call)
@@ -1017,6 +1005,10 @@ static dk_status slim_f32_backward_prepare(const slim_f32_backward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1408,6 +1400,7 @@ dk_status slim_f32_backward(const slim_f32_backward_args *args, const dk_team *t
         return status;
     }
     const slim_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1418,8 +1411,8 @@ dk_status slim_f32_backward(const slim_f32_backward_args *args, const dk_team *t
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         slim_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1446,16 +1439,19 @@ dk_status slim_f32_memory_needed(const slim_sizes *sizes, size_t threads, slim_m
     slim_f32_kept kept;
     slim_f32_forward_layout forward, inference;
     slim_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = slim_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : slim_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : slim_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : slim_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : slim_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1474,6 +1470,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g3, 3, 3)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status slim_f64_check_sizes(const slim_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 9, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct slim_f64_kept {
@@ -1626,8 +1629,7 @@ typedef struct slim_f64_forward_layout {
 static dk_status slim_f64_forward_lay_out(const slim_sizes *sizes, size_t threads, int training, slim_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1673,17 +1675,6 @@ typedef struct slim_f64_forward_call {
 
 static dk_status slim_f64_forward_check(const slim_f64_forward_args *args)
 {
-    const slim_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1726,7 +1717,7 @@ static dk_status slim_f64_forward_check(const slim_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_f64_forward_prepare(const slim_f64_forward_args *args, const dk_team *team, slim_f64_forward_call *call)
@@ -1748,6 +1739,10 @@ static dk_status slim_f64_forward_prepare(const slim_f64_forward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2041,13 +2036,14 @@ dk_status slim_f64_forward(const slim_f64_forward_args *args, const dk_team *tea
         return status;
     }
     const slim_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     slim_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         slim_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2277,8 +2273,7 @@ typedef struct slim_f64_backward_layout {
 static dk_status slim_f64_backward_lay_out(const slim_sizes *sizes, size_t threads, int training, slim_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2347,17 +2342,6 @@ typedef struct slim_f64_backward_call {
 
 static dk_status slim_f64_backward_check(const slim_f64_backward_args *args)
 {
-    const slim_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2430,7 +2414,7 @@ static dk_status slim_f64_backward_check(const slim_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_f64_backward_prepare(const slim_f64_backward_args *args, const dk_team *team, slim_f64_backward_call *call)
@@ -2452,6 +2436,10 @@ static dk_status slim_f64_backward_prepare(const slim_f64_backward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2843,6 +2831,7 @@ dk_status slim_f64_backward(const slim_f64_backward_args *args, const dk_team *t
         return status;
     }
     const slim_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2853,8 +2842,8 @@ dk_status slim_f64_backward(const slim_f64_backward_args *args, const dk_team *t
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         slim_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2881,16 +2870,19 @@ dk_status slim_f64_memory_needed(const slim_sizes *sizes, size_t threads, slim_m
     slim_f64_kept kept;
     slim_f64_forward_layout forward, inference;
     slim_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = slim_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : slim_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : slim_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : slim_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : slim_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

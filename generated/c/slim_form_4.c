@@ -36,6 +36,13 @@ DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status slim_form_4_f32_check_sizes(const slim_form_4_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct slim_form_4_f32_kept {
     size_t g;
@@ -164,8 +171,7 @@ typedef struct slim_form_4_f32_forward_layout {
 static dk_status slim_form_4_f32_forward_lay_out(const slim_form_4_sizes *sizes, size_t threads, int training, slim_form_4_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_form_4_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -209,17 +215,6 @@ typedef struct slim_form_4_f32_forward_call {
 
 static dk_status slim_form_4_f32_forward_check(const slim_form_4_f32_forward_args *args)
 {
-    const slim_form_4_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -253,7 +248,7 @@ static dk_status slim_form_4_f32_forward_check(const slim_form_4_f32_forward_arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_form_4_f32_forward_prepare(const slim_form_4_f32_forward_args *args, const dk_team *team, slim_form_4_f32_forward_call *call)
@@ -275,6 +270,10 @@ static dk_status slim_form_4_f32_forward_prepare(const slim_form_4_f32_forward_a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -519,13 +518,14 @@ dk_status slim_form_4_f32_forward(const slim_form_4_f32_forward_args *args, cons
         return status;
     }
     const slim_form_4_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_form_4_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     slim_form_4_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         slim_form_4_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -791,8 +791,7 @@ typedef struct slim_form_4_f32_backward_layout {
 static dk_status slim_form_4_f32_backward_lay_out(const slim_form_4_sizes *sizes, size_t threads, int training, slim_form_4_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_form_4_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -864,17 +863,6 @@ typedef struct slim_form_4_f32_backward_call {
 
 static dk_status slim_form_4_f32_backward_check(const slim_form_4_f32_backward_args *args)
 {
-    const slim_form_4_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -929,7 +917,7 @@ static dk_status slim_form_4_f32_backward_check(const slim_form_4_f32_backward_a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_form_4_f32_backward_prepare(const slim_form_4_f32_backward_args *args, const dk_team *team, slim_form_4_f32_backward_call *call)
@@ -951,6 +939,10 @@ static dk_status slim_form_4_f32_backward_prepare(const slim_form_4_f32_backward
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1322,6 +1314,7 @@ dk_status slim_form_4_f32_backward(const slim_form_4_f32_backward_args *args, co
         return status;
     }
     const slim_form_4_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_form_4_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1332,8 +1325,8 @@ dk_status slim_form_4_f32_backward(const slim_form_4_f32_backward_args *args, co
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         slim_form_4_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1360,16 +1353,19 @@ dk_status slim_form_4_f32_memory_needed(const slim_form_4_sizes *sizes, size_t t
     slim_form_4_f32_kept kept;
     slim_form_4_f32_forward_layout forward, inference;
     slim_form_4_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = slim_form_4_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : slim_form_4_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : slim_form_4_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : slim_form_4_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : slim_form_4_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1387,6 +1383,13 @@ dk_status slim_form_4_f32_memory_needed(const slim_form_4_sizes *sizes, size_t t
 DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status slim_form_4_f64_check_sizes(const slim_form_4_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct slim_form_4_f64_kept {
@@ -1516,8 +1519,7 @@ typedef struct slim_form_4_f64_forward_layout {
 static dk_status slim_form_4_f64_forward_lay_out(const slim_form_4_sizes *sizes, size_t threads, int training, slim_form_4_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_form_4_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1561,17 +1563,6 @@ typedef struct slim_form_4_f64_forward_call {
 
 static dk_status slim_form_4_f64_forward_check(const slim_form_4_f64_forward_args *args)
 {
-    const slim_form_4_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1605,7 +1596,7 @@ static dk_status slim_form_4_f64_forward_check(const slim_form_4_f64_forward_arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_form_4_f64_forward_prepare(const slim_form_4_f64_forward_args *args, const dk_team *team, slim_form_4_f64_forward_call *call)
@@ -1627,6 +1618,10 @@ static dk_status slim_form_4_f64_forward_prepare(const slim_form_4_f64_forward_a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1871,13 +1866,14 @@ dk_status slim_form_4_f64_forward(const slim_form_4_f64_forward_args *args, cons
         return status;
     }
     const slim_form_4_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_form_4_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     slim_form_4_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         slim_form_4_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2143,8 +2139,7 @@ typedef struct slim_form_4_f64_backward_layout {
 static dk_status slim_form_4_f64_backward_lay_out(const slim_form_4_sizes *sizes, size_t threads, int training, slim_form_4_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_form_4_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2216,17 +2211,6 @@ typedef struct slim_form_4_f64_backward_call {
 
 static dk_status slim_form_4_f64_backward_check(const slim_form_4_f64_backward_args *args)
 {
-    const slim_form_4_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2281,7 +2265,7 @@ static dk_status slim_form_4_f64_backward_check(const slim_form_4_f64_backward_a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_form_4_f64_backward_prepare(const slim_form_4_f64_backward_args *args, const dk_team *team, slim_form_4_f64_backward_call *call)
@@ -2303,6 +2287,10 @@ static dk_status slim_form_4_f64_backward_prepare(const slim_form_4_f64_backward
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2674,6 +2662,7 @@ dk_status slim_form_4_f64_backward(const slim_form_4_f64_backward_args *args, co
         return status;
     }
     const slim_form_4_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_form_4_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2684,8 +2673,8 @@ dk_status slim_form_4_f64_backward(const slim_form_4_f64_backward_args *args, co
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         slim_form_4_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2712,16 +2701,19 @@ dk_status slim_form_4_f64_memory_needed(const slim_form_4_sizes *sizes, size_t t
     slim_form_4_f64_kept kept;
     slim_form_4_f64_forward_layout forward, inference;
     slim_form_4_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = slim_form_4_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : slim_form_4_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : slim_form_4_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : slim_form_4_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : slim_form_4_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

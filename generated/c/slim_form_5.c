@@ -39,6 +39,13 @@ DK_DEFINE_GROUP(f32, g1, 1, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status slim_form_5_f32_check_sizes(const slim_form_5_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct slim_form_5_f32_kept {
     size_t g;
@@ -173,8 +180,7 @@ typedef struct slim_form_5_f32_forward_layout {
 static dk_status slim_form_5_f32_forward_lay_out(const slim_form_5_sizes *sizes, size_t threads, int training, slim_form_5_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_form_5_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -221,17 +227,6 @@ typedef struct slim_form_5_f32_forward_call {
 
 static dk_status slim_form_5_f32_forward_check(const slim_form_5_f32_forward_args *args)
 {
-    const slim_form_5_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -274,7 +269,7 @@ static dk_status slim_form_5_f32_forward_check(const slim_form_5_f32_forward_arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_args *args, const dk_team *team, slim_form_5_f32_forward_call *call)
@@ -296,6 +291,10 @@ static dk_status slim_form_5_f32_forward_prepare(const slim_form_5_f32_forward_a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -561,13 +560,14 @@ dk_status slim_form_5_f32_forward(const slim_form_5_f32_forward_args *args, cons
         return status;
     }
     const slim_form_5_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_form_5_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     slim_form_5_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         slim_form_5_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -884,8 +884,7 @@ typedef struct slim_form_5_f32_backward_layout {
 static dk_status slim_form_5_f32_backward_lay_out(const slim_form_5_sizes *sizes, size_t threads, int training, slim_form_5_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_form_5_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -963,17 +962,6 @@ typedef struct slim_form_5_f32_backward_call {
 
 static dk_status slim_form_5_f32_backward_check(const slim_form_5_f32_backward_args *args)
 {
-    const slim_form_5_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1046,7 +1034,7 @@ static dk_status slim_form_5_f32_backward_check(const slim_form_5_f32_backward_a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_form_5_f32_backward_prepare(const slim_form_5_f32_backward_args *args, const dk_team *team, slim_form_5_f32_backward_call *call)
@@ -1068,6 +1056,10 @@ static dk_status slim_form_5_f32_backward_prepare(const slim_form_5_f32_backward
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1486,6 +1478,7 @@ dk_status slim_form_5_f32_backward(const slim_form_5_f32_backward_args *args, co
         return status;
     }
     const slim_form_5_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_form_5_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1496,8 +1489,8 @@ dk_status slim_form_5_f32_backward(const slim_form_5_f32_backward_args *args, co
     dk_copy_f32(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         slim_form_5_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1524,16 +1517,19 @@ dk_status slim_form_5_f32_memory_needed(const slim_form_5_sizes *sizes, size_t t
     slim_form_5_f32_kept kept;
     slim_form_5_f32_forward_layout forward, inference;
     slim_form_5_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = slim_form_5_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : slim_form_5_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : slim_form_5_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : slim_form_5_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : slim_form_5_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1551,6 +1547,13 @@ dk_status slim_form_5_f32_memory_needed(const slim_form_5_sizes *sizes, size_t t
 DK_DEFINE_GROUP(f64, g1, 1, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status slim_form_5_f64_check_sizes(const slim_form_5_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 4, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct slim_form_5_f64_kept {
@@ -1686,8 +1689,7 @@ typedef struct slim_form_5_f64_forward_layout {
 static dk_status slim_form_5_f64_forward_lay_out(const slim_form_5_sizes *sizes, size_t threads, int training, slim_form_5_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_form_5_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1734,17 +1736,6 @@ typedef struct slim_form_5_f64_forward_call {
 
 static dk_status slim_form_5_f64_forward_check(const slim_form_5_f64_forward_args *args)
 {
-    const slim_form_5_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1787,7 +1778,7 @@ static dk_status slim_form_5_f64_forward_check(const slim_form_5_f64_forward_arg
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_args *args, const dk_team *team, slim_form_5_f64_forward_call *call)
@@ -1809,6 +1800,10 @@ static dk_status slim_form_5_f64_forward_prepare(const slim_form_5_f64_forward_a
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2074,13 +2069,14 @@ dk_status slim_form_5_f64_forward(const slim_form_5_f64_forward_args *args, cons
         return status;
     }
     const slim_form_5_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_form_5_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     slim_form_5_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         slim_form_5_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2397,8 +2393,7 @@ typedef struct slim_form_5_f64_backward_layout {
 static dk_status slim_form_5_f64_backward_lay_out(const slim_form_5_sizes *sizes, size_t threads, int training, slim_form_5_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = slim_form_5_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2476,17 +2471,6 @@ typedef struct slim_form_5_f64_backward_call {
 
 static dk_status slim_form_5_f64_backward_check(const slim_form_5_f64_backward_args *args)
 {
-    const slim_form_5_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2559,7 +2543,7 @@ static dk_status slim_form_5_f64_backward_check(const slim_form_5_f64_backward_a
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status slim_form_5_f64_backward_prepare(const slim_form_5_f64_backward_args *args, const dk_team *team, slim_form_5_f64_backward_call *call)
@@ -2581,6 +2565,10 @@ static dk_status slim_form_5_f64_backward_prepare(const slim_form_5_f64_backward
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2999,6 +2987,7 @@ dk_status slim_form_5_f64_backward(const slim_form_5_f64_backward_args *args, co
         return status;
     }
     const slim_form_5_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = slim_form_5_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -3009,8 +2998,8 @@ dk_status slim_form_5_f64_backward(const slim_form_5_f64_backward_args *args, co
     dk_copy_f64(call.at.d_c_carry.at, call.latest_2, call.own_rows * sizes->H, call.step_team);
     call.latest_2 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         slim_form_5_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -3037,16 +3026,19 @@ dk_status slim_form_5_f64_memory_needed(const slim_form_5_sizes *sizes, size_t t
     slim_form_5_f64_kept kept;
     slim_form_5_f64_forward_layout forward, inference;
     slim_form_5_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = slim_form_5_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : slim_form_5_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : slim_form_5_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : slim_form_5_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : slim_form_5_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

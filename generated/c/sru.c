@@ -38,6 +38,13 @@ DK_DEFINE_GROUP(f32, g4, 4, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status sru_f32_check_sizes(const sru_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 8, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct sru_f32_kept {
     size_t f;
@@ -157,8 +164,7 @@ typedef struct sru_f32_forward_layout {
 static dk_status sru_f32_forward_lay_out(const sru_sizes *sizes, size_t threads, int training, sru_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = sru_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -202,17 +208,6 @@ typedef struct sru_f32_forward_call {
 
 static dk_status sru_f32_forward_check(const sru_f32_forward_args *args)
 {
-    const sru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -243,7 +238,7 @@ static dk_status sru_f32_forward_check(const sru_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status sru_f32_forward_prepare(const sru_f32_forward_args *args, const dk_team *team, sru_f32_forward_call *call)
@@ -265,6 +260,10 @@ static dk_status sru_f32_forward_prepare(const sru_f32_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -574,13 +573,14 @@ dk_status sru_f32_forward(const sru_f32_forward_args *args, const dk_team *team)
         return status;
     }
     const sru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = sru_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     sru_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         sru_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -808,8 +808,7 @@ typedef struct sru_f32_backward_layout {
 static dk_status sru_f32_backward_lay_out(const sru_sizes *sizes, size_t threads, int training, sru_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = sru_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -877,17 +876,6 @@ typedef struct sru_f32_backward_call {
 
 static dk_status sru_f32_backward_check(const sru_f32_backward_args *args)
 {
-    const sru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -939,7 +927,7 @@ static dk_status sru_f32_backward_check(const sru_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status sru_f32_backward_prepare(const sru_f32_backward_args *args, const dk_team *team, sru_f32_backward_call *call)
@@ -961,6 +949,10 @@ static dk_status sru_f32_backward_prepare(const sru_f32_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1460,6 +1452,7 @@ dk_status sru_f32_backward(const sru_f32_backward_args *args, const dk_team *tea
         return status;
     }
     const sru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = sru_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1468,8 +1461,8 @@ dk_status sru_f32_backward(const sru_f32_backward_args *args, const dk_team *tea
     dk_copy_f32(call.at.d_c_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         sru_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1495,16 +1488,19 @@ dk_status sru_f32_memory_needed(const sru_sizes *sizes, size_t threads, sru_memo
     sru_f32_kept kept;
     sru_f32_forward_layout forward, inference;
     sru_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = sru_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : sru_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : sru_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : sru_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : sru_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1523,6 +1519,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g4, 4, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status sru_f64_check_sizes(const sru_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 8, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct sru_f64_kept {
@@ -1643,8 +1646,7 @@ typedef struct sru_f64_forward_layout {
 static dk_status sru_f64_forward_lay_out(const sru_sizes *sizes, size_t threads, int training, sru_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = sru_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1688,17 +1690,6 @@ typedef struct sru_f64_forward_call {
 
 static dk_status sru_f64_forward_check(const sru_f64_forward_args *args)
 {
-    const sru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1729,7 +1720,7 @@ static dk_status sru_f64_forward_check(const sru_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status sru_f64_forward_prepare(const sru_f64_forward_args *args, const dk_team *team, sru_f64_forward_call *call)
@@ -1751,6 +1742,10 @@ static dk_status sru_f64_forward_prepare(const sru_f64_forward_args *args, const
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2060,13 +2055,14 @@ dk_status sru_f64_forward(const sru_f64_forward_args *args, const dk_team *team)
         return status;
     }
     const sru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = sru_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     sru_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         sru_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -2294,8 +2290,7 @@ typedef struct sru_f64_backward_layout {
 static dk_status sru_f64_backward_lay_out(const sru_sizes *sizes, size_t threads, int training, sru_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = sru_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -2363,17 +2358,6 @@ typedef struct sru_f64_backward_call {
 
 static dk_status sru_f64_backward_check(const sru_f64_backward_args *args)
 {
-    const sru_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -2425,7 +2409,7 @@ static dk_status sru_f64_backward_check(const sru_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status sru_f64_backward_prepare(const sru_f64_backward_args *args, const dk_team *team, sru_f64_backward_call *call)
@@ -2447,6 +2431,10 @@ static dk_status sru_f64_backward_prepare(const sru_f64_backward_args *args, con
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2946,6 +2934,7 @@ dk_status sru_f64_backward(const sru_f64_backward_args *args, const dk_team *tea
         return status;
     }
     const sru_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = sru_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2954,8 +2943,8 @@ dk_status sru_f64_backward(const sru_f64_backward_args *args, const dk_team *tea
     dk_copy_f64(call.at.d_c_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_c_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         sru_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2981,16 +2970,19 @@ dk_status sru_f64_memory_needed(const sru_sizes *sizes, size_t threads, sru_memo
     sru_f64_kept kept;
     sru_f64_forward_layout forward, inference;
     sru_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = sru_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : sru_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : sru_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : sru_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : sru_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -35,6 +35,13 @@ DK_DEFINE_GROUP(f32, g2, 2, 4)
 
 /* ---- float ---------------------------------------------------------------------------- */
 
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status ugrnn_f32_check_sizes(const ugrnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(float));
+}
+
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct ugrnn_f32_kept {
     size_t g;
@@ -148,8 +155,7 @@ typedef struct ugrnn_f32_forward_layout {
 static dk_status ugrnn_f32_forward_lay_out(const ugrnn_sizes *sizes, size_t threads, int training, ugrnn_f32_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = ugrnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -187,17 +193,6 @@ typedef struct ugrnn_f32_forward_call {
 
 static dk_status ugrnn_f32_forward_check(const ugrnn_f32_forward_args *args)
 {
-    const ugrnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -228,7 +223,7 @@ static dk_status ugrnn_f32_forward_check(const ugrnn_f32_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status ugrnn_f32_forward_prepare(const ugrnn_f32_forward_args *args, const dk_team *team, ugrnn_f32_forward_call *call)
@@ -250,6 +245,10 @@ static dk_status ugrnn_f32_forward_prepare(const ugrnn_f32_forward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -471,13 +470,14 @@ dk_status ugrnn_f32_forward(const ugrnn_f32_forward_args *args, const dk_team *t
         return status;
     }
     const ugrnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = ugrnn_f32_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     ugrnn_f32_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         ugrnn_f32_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -688,8 +688,7 @@ typedef struct ugrnn_f32_backward_layout {
 static dk_status ugrnn_f32_backward_lay_out(const ugrnn_sizes *sizes, size_t threads, int training, ugrnn_f32_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = ugrnn_f32_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -744,17 +743,6 @@ typedef struct ugrnn_f32_backward_call {
 
 static dk_status ugrnn_f32_backward_check(const ugrnn_f32_backward_args *args)
 {
-    const ugrnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -806,7 +794,7 @@ static dk_status ugrnn_f32_backward_check(const ugrnn_f32_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status ugrnn_f32_backward_prepare(const ugrnn_f32_backward_args *args, const dk_team *team, ugrnn_f32_backward_call *call)
@@ -828,6 +816,10 @@ static dk_status ugrnn_f32_backward_prepare(const ugrnn_f32_backward_args *args,
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1155,6 +1147,7 @@ dk_status ugrnn_f32_backward(const ugrnn_f32_backward_args *args, const dk_team 
         return status;
     }
     const ugrnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = ugrnn_f32_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -1163,8 +1156,8 @@ dk_status ugrnn_f32_backward(const ugrnn_f32_backward_args *args, const dk_team 
     dk_copy_f32(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         ugrnn_f32_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -1190,16 +1183,19 @@ dk_status ugrnn_f32_memory_needed(const ugrnn_sizes *sizes, size_t threads, ugrn
     ugrnn_f32_kept kept;
     ugrnn_f32_forward_layout forward, inference;
     ugrnn_f32_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = ugrnn_f32_check_sizes(sizes, threads);
     status = status != DK_OK ? status : ugrnn_f32_keep(sizes, &kept);
     status = status != DK_OK ? status : ugrnn_f32_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : ugrnn_f32_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : ugrnn_f32_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(float));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(float));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;
@@ -1218,6 +1214,13 @@ DK_DEFINE_GROUP(f64, g1, 1, 4)
 DK_DEFINE_GROUP(f64, g2, 2, 4)
 
 /* ---- double ---------------------------------------------------------------------------- */
+
+/* DK_OVERFLOW unless all that is counted in a call can be. */
+static dk_status ugrnn_f64_check_sizes(const ugrnn_sizes *sizes, size_t threads)
+{
+    const double widths = 0.0 + (double)sizes->H + (double)sizes->I;
+    return dk_check_sizes(sizes->T, sizes->B, widths, 6, threads, sizeof(double));
+}
 
 /* Offsets in what is saved for the backward pass, in elements. */
 typedef struct ugrnn_f64_kept {
@@ -1332,8 +1335,7 @@ typedef struct ugrnn_f64_forward_layout {
 static dk_status ugrnn_f64_forward_lay_out(const ugrnn_sizes *sizes, size_t threads, int training, ugrnn_f64_forward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = ugrnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1371,17 +1373,6 @@ typedef struct ugrnn_f64_forward_call {
 
 static dk_status ugrnn_f64_forward_check(const ugrnn_f64_forward_args *args)
 {
-    const ugrnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1412,7 +1403,7 @@ static dk_status ugrnn_f64_forward_check(const ugrnn_f64_forward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status ugrnn_f64_forward_prepare(const ugrnn_f64_forward_args *args, const dk_team *team, ugrnn_f64_forward_call *call)
@@ -1434,6 +1425,10 @@ static dk_status ugrnn_f64_forward_prepare(const ugrnn_f64_forward_args *args, c
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -1655,13 +1650,14 @@ dk_status ugrnn_f64_forward(const ugrnn_f64_forward_args *args, const dk_team *t
         return status;
     }
     const ugrnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = ugrnn_f64_forward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
     }
     ugrnn_f64_forward_start(&call, team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t steps = rest < call.chunk_steps ? rest : call.chunk_steps;
         ugrnn_f64_forward_chunk(&call, call.reverse ? rest - steps : done, steps, team);
         done += steps;
@@ -1872,8 +1868,7 @@ typedef struct ugrnn_f64_backward_layout {
 static dk_status ugrnn_f64_backward_lay_out(const ugrnn_sizes *sizes, size_t threads, int training, ugrnn_f64_backward_layout *at)
 {
     const size_t chunk_rows = dk_chunk_steps(sizes->T, sizes->B) * sizes->B;
-    dk_status status = DK_OK;
-    (void)threads;
+    dk_status status = ugrnn_f64_check_sizes(sizes, threads);
     (void)training;
     at->dk_total = 0;
     at->dk_packed = 0;
@@ -1928,17 +1923,6 @@ typedef struct ugrnn_f64_backward_call {
 
 static dk_status ugrnn_f64_backward_check(const ugrnn_f64_backward_args *args)
 {
-    const ugrnn_sizes *const sizes = &args->sizes;
-    size_t rows = 0;
-    if (sizes->H == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->I == 0) {
-        return DK_BAD_SIZE;
-    }
-    if (sizes->T == SIZE_MAX || dk_multiply_sizes(sizes->T + 1, sizes->B, &rows) != DK_OK) {
-        return DK_OVERFLOW;
-    }
     if (args->params.W_g == NULL) {
         return DK_NULL_POINTER;
     }
@@ -1990,7 +1974,7 @@ static dk_status ugrnn_f64_backward_check(const ugrnn_f64_backward_args *args)
     if (args->workspace == NULL) {
         return DK_NULL_POINTER;
     }
-    return dk_check_lengths(args->lengths, sizes->B, sizes->T);
+    return DK_OK;
 }
 
 static dk_status ugrnn_f64_backward_prepare(const ugrnn_f64_backward_args *args, const dk_team *team, ugrnn_f64_backward_call *call)
@@ -2012,6 +1996,10 @@ static dk_status ugrnn_f64_backward_prepare(const ugrnn_f64_backward_args *args,
     }
     if (args->workspace_count < at.dk_total || (training && args->saved_count < kept.dk_total)) {
         return DK_TOO_SMALL;
+    }
+    status = dk_check_lengths(args->lengths, sizes->B, sizes->T); /* of rows that there are */
+    if (status != DK_OK) {
+        return status;
     }
     (void)plain;
     call->args = args;
@@ -2339,6 +2327,7 @@ dk_status ugrnn_f64_backward(const ugrnn_f64_backward_args *args, const dk_team 
         return status;
     }
     const ugrnn_sizes *const sizes = &args->sizes;
+    const size_t all = sizes->B == 0 ? 0 : sizes->T; /* steps that anything happens in */
     status = ugrnn_f64_backward_prepare(args, team, &call);
     if (status != DK_OK) {
         return status;
@@ -2347,8 +2336,8 @@ dk_status ugrnn_f64_backward(const ugrnn_f64_backward_args *args, const dk_team 
     dk_copy_f64(call.at.d_h_carry.at, call.latest_1, call.own_rows * sizes->H, call.step_team);
     call.latest_1 = call.at.d_h_carry.at;
     dk_wait(team);
-    while (done < sizes->T) {
-        const size_t rest = sizes->T - done;
+    while (done < all) {
+        const size_t rest = all - done;
         const size_t over = rest % call.chunk_steps; /* the chunks of the forward pass */
         const size_t steps = over == 0 ? call.chunk_steps : over;
         ugrnn_f64_backward_chunk(&call, !call.reverse ? rest - steps : done, steps, team);
@@ -2374,16 +2363,19 @@ dk_status ugrnn_f64_memory_needed(const ugrnn_sizes *sizes, size_t threads, ugrn
     ugrnn_f64_kept kept;
     ugrnn_f64_forward_layout forward, inference;
     ugrnn_f64_backward_layout backward;
-    size_t rows = 0;
     dk_status status = DK_NULL_POINTER;
     if (sizes == NULL || memory == NULL) {
         return status;
     }
-    status = sizes->T == SIZE_MAX ? DK_OVERFLOW : dk_multiply_sizes(sizes->T + 1, sizes->B, &rows);
+    status = ugrnn_f64_check_sizes(sizes, threads);
     status = status != DK_OK ? status : ugrnn_f64_keep(sizes, &kept);
     status = status != DK_OK ? status : ugrnn_f64_forward_lay_out(sizes, threads, 1, &forward);
     status = status != DK_OK ? status : ugrnn_f64_forward_lay_out(sizes, threads, 0, &inference);
     status = status != DK_OK ? status : ugrnn_f64_backward_lay_out(sizes, threads, 1, &backward);
+    status = status != DK_OK ? status : dk_check_bytes(kept.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(forward.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(inference.dk_total, sizeof(double));
+    status = status != DK_OK ? status : dk_check_bytes(backward.dk_total, sizeof(double));
     if (status == DK_OK) {
         memory->saved = kept.dk_total;
         memory->forward = forward.dk_total;

@@ -40,6 +40,8 @@ from derive.program import Dim, Step
 #: Functions of B that are tried as one of A, over all ways to go on, and the settings of
 #: parameters that multiply each other.
 MAX_NODES, MAX_SETTINGS = 1500, 24
+#: Steps of the budget that one of them takes, whatever is rewritten for it.
+OF_NODE = 15
 
 
 class GaveUp(Exception):
@@ -207,6 +209,7 @@ class Search:
 
     def search(self, k: int, assigned: Mapping[Atom, Poly], found: Constraints) -> Meaning | None:
         self.nodes += 1
+        polynomial.spend(OF_NODE)
         if self.nodes > MAX_NODES:
             raise GaveUp
         if k == len(self.tasks):

@@ -38,6 +38,7 @@ from derive.polynomial.terms import mono_key as mono_key
 from derive.polynomial.terms import of as of
 from derive.polynomial.terms import opaque as opaque
 from derive.polynomial.terms import single as single
+from derive.polynomial.terms import spend as spend
 
 # Polynomials multiply by these rules, and the rules multiply polynomials. Without this line
 # there is no product at all, never one that is not in normal form.

@@ -116,7 +116,7 @@ class Kernel:
             ready, given, given_inputs, (outputs, states, saved) = found
             return Run(
                 outputs, states, ready.sizes, None, reverse, training, None,
-                self, given, given_inputs, saved, ready=ready,
+                self, given, given_inputs, saved, None, ready,
             )  # fmt: skip
         reverse = to_flag(reverse, "reverse")
         training = to_flag(training, "training")

@@ -13,6 +13,34 @@
     blocks = derive.flow.jacobian(cell)        # how gradients flow
 
 SymPy is imported when a name that needs it is first used, so `import derive` is quick.
+
+The rooms of the package, from the ground up; a room uses only rooms above it in this list:
+
+    errors.py         every message that a user can meet
+    display.py        what a notebook shows of an object, drawn by what is handed down
+    symbolic/         SymPy: scalar functions, products and sums, evaluation, printing
+    program/          one step as equations of three kinds; its interpreter, the oracle
+    build/            compilers, caches, libraries, templates; no SymPy
+    language/         text and SymPy to a checked declaration and its step, and back; variants
+    derivative/       a Program to a Program that computes its derivative
+    kernel/           running a compiled cell; NumPy and ctypes, no SymPy
+    schedule/         when each equation runs, what is saved, what is fused
+    catalogue/        published cells, one file a family
+    cell.py           Cell: what users hold
+    cells.py          derive.cells: one function a family
+    emit/             a Schedule to texts: numpy/, c/, and python/ and onnx/ for other libraries
+    machine/          what this machine can do
+    pipeline.py       the arrows from a Cell to a Kernel
+    layers/           stacks, directions, sequences that end and start afresh
+    verification/     whether a derivative and its kernels are right
+    inspect/          facts about a cell, and text, LaTeX, HTML and JSON of them
+    rnn_cell/         TensorFlow's names
+    comparison/       whether two cells are the same, and what differs
+    weights/          files and names of other libraries
+    bench/            times, beside other libraries
+    fuzz/             random cells, calls, texts and files
+    cli/              the command line
+    __main__.py       python -m derive
 """
 
 from __future__ import annotations
@@ -28,19 +56,19 @@ if TYPE_CHECKING:
     from derive import cells as cells
     from derive import layers as layers
     from derive import rnn_cell as rnn_cell
-    from derive import scalar as functions  # noqa: F401
     from derive import weights as weights
     from derive.cell import Cell as Cell
-    from derive.comparison import flow as flow
-    from derive.comparison.compare import diff as diff
+    from derive.comparison.diff import diff as diff
     from derive.comparison.equal import equal as equal
     from derive.errors import DeriveError as DeriveError
-    from derive.heads import arrays as arrays
+    from derive.inspect import gradient_flow as flow  # noqa: F401
     from derive.pipeline import compile as compile
     from derive.pipeline import differentiate as differentiate
     from derive.pipeline import emit as emit
     from derive.pipeline import load as load
-    from derive.verify import verify as verify
+    from derive.symbolic import functions  # noqa: F401
+    from derive.symbolic.heads import arrays as arrays
+    from derive.verification import verify as verify
 
 __version__ = "0.1.0"
 
@@ -48,19 +76,19 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Cell": ("derive.cell", "Cell"),
     "DeriveError": ("derive.errors", "DeriveError"),
-    "arrays": ("derive.heads", "arrays"),
+    "arrays": ("derive.symbolic.heads", "arrays"),
     "cells": ("derive.cells", ""),
     "compile": ("derive.pipeline", "compile"),
-    "diff": ("derive.comparison.compare", "diff"),
+    "diff": ("derive.comparison.diff", "diff"),
     "differentiate": ("derive.pipeline", "differentiate"),
     "emit": ("derive.pipeline", "emit"),
     "equal": ("derive.comparison.equal", "equal"),
-    "functions": ("derive.scalar", ""),
-    "flow": ("derive.comparison.flow", ""),
+    "functions": ("derive.symbolic.functions", ""),
+    "flow": ("derive.inspect.gradient_flow", ""),
     "layers": ("derive.layers", ""),
     "load": ("derive.pipeline", "load"),
     "rnn_cell": ("derive.rnn_cell", ""),
-    "verify": ("derive.verify", "verify"),
+    "verify": ("derive.verification", "verify"),
     "weights": ("derive.weights", ""),
 }
 
@@ -86,7 +114,7 @@ class _Package(types.ModuleType):
     """`derive.verify` is the function, also once the submodule of that name is loaded.
 
     The import system binds a submodule to its package when it is first loaded; for a public
-    name that binding is dropped. `from derive.verify import ...` finds the submodule as ever.
+    name that binding is dropped. `from derive.verification import ...` finds the submodule as ever.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

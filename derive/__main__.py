@@ -4,7 +4,7 @@ In: the command line.  Out: its exit status.
 Not here: anything else (cli.py).
 """
 
-from derive.cli import main
+from derive.cli.main import main
 
 if __name__ == "__main__":
     main()

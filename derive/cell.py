@@ -1,7 +1,7 @@
 """Cell: one recurrent cell, checked. The public object that everything else starts from.
 
 In: `.cell` text, or SymPy equations.  Out: an immutable Cell; CellError otherwise.
-Not here: reading (text.py), checking (shapes.py), derivatives (differentiate.py).
+Not here: reading (parse_text.py), checking (shapes.py), derivatives (gradient.py).
 
 There is one way in, and it is text: SymPy objects are written out as text first, so both
 give the very same cell.
@@ -24,7 +24,7 @@ from derive.language.declaration import Declaration, Dim
 from derive.language.declare import Declarations, Equations
 from derive.language.variant import vary
 from derive.program import Step
-from derive.scalar import Expr
+from derive.symbolic.functions import Expr
 
 
 class Cell(Displayed):

@@ -17,11 +17,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from derive.backend import Backend
 from derive.cell import Cell
-from derive.choice import Choice
-from derive.conversion import kind_text, to_count
-from derive.differentiate import Gradient, reverse_step
+from derive.derivative import Gradient, reverse_step
 from derive.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -30,9 +27,12 @@ from derive.errors import (
     ProgramError,
 )
 from derive.kernel import Kernel
+from derive.kernel.backend import Backend
+from derive.kernel.convert import kind_text, to_count
+from derive.kernel.signature import Signature
+from derive.kernel.tune.options import Choice
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
-from derive.signature import Signature
 
 TARGETS = ("numpy", "c")
 DTYPES = ("float32", "float64")
@@ -119,14 +119,14 @@ def emit(cell: Cell, target: str = "c") -> dict[str, str]:
 
 @_by_text
 def _emit_numpy(cell: Cell) -> Mapping[str, str]:
-    from derive.emit.numpy_file import numpy_files
+    from derive.emit.numpy.files import numpy_files
 
     return numpy_files(cell, schedule(cell))
 
 
 @_by_text
 def _emit_c(cell: Cell) -> Mapping[str, str]:
-    from derive.emit.c_file import c_files
+    from derive.emit.c.files import c_files
 
     return c_files(cell, schedule(cell))
 
@@ -154,7 +154,7 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
     text = emit(cell, target)
     if target != "c":
         return Kernel(signature(cell), backend(cell, target, text, name), name, target=target)
-    from derive.target_c import looks
+    from derive.kernel.c_backend import looks
 
     made = _c_backend(cell, text, name, threads)
     return Kernel(signature(cell), made, name, target=target, looks=looks(name))
@@ -169,13 +169,13 @@ def backend(cell: Cell, target: str, files: Mapping[str, str], dtype: str) -> Ba
 
 
 def _numpy_backend(cell: Cell, files: Mapping[str, str], dtype: str) -> Backend:
-    from derive.target_numpy import NumpyBackend
+    from derive.kernel.numpy_backend import NumpyBackend
 
     return NumpyBackend(files, signature(cell))
 
 
 def _plain_c_backend(cell: Cell, files: Mapping[str, str], dtype: str) -> Backend:
-    from derive.target_c import CBackend
+    from derive.kernel.c_backend import CBackend
 
     return CBackend(files, signature(cell), dtype)
 
@@ -184,9 +184,9 @@ _BACKENDS = {"numpy": _numpy_backend, "c": _plain_c_backend}
 
 
 def _c_backend(cell: Cell, text: Mapping[str, str], dtype: str, threads: int) -> Backend:
-    from derive.build import FLAGS
-    from derive.target_c import CBackend
-    from derive.tuned import TunedBackend
+    from derive.build.library import FLAGS
+    from derive.kernel.c_backend import CBackend
+    from derive.kernel.tune.backend import TunedBackend
 
     own, plans = signature(cell), (schedule(cell).forward, schedule(cell).backward)
     elementwise = all(plan.elementwise for plan in plans)

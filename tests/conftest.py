@@ -15,11 +15,11 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import hints  # noqa: E402
 
 from derive.errors import CellError  # noqa: E402
-from derive.language import shapes, text  # noqa: E402
+from derive.language import check_shapes, parse_text  # noqa: E402
 
-_check, _parse = shapes.check, text.parse
+_check, _parse = check_shapes.check, parse_text.parse
 _recorder = hints.Recorder()
-_recorder.install(text, shapes)
+_recorder.install(parse_text, check_shapes)
 
 
 def _error_of(source: str) -> CellError | None:

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 import derive
-from derive import target_c
-from derive.build import FLAGS, compile_library
-from derive.choice import Choice
-from derive.emit.render import environment
-from derive.kernel import Kernel
-from derive.signature import Sizes
+from derive.build.library import FLAGS, compile_library
+from derive.build.templates import environment
+from derive.kernel import Kernel, c_backend
+from derive.kernel.signature import Sizes
+from derive.kernel.tune.options import Choice
 
 DELAYS = Path(__file__).with_name("c") / "pool_delays.h"
 #: As many threads as processors hide what a worker without work does: 3 and 4 have some.
@@ -34,7 +33,7 @@ STEPS, INPUTS, UNITS = 48, 64, 96
 
 
 def pool(files: Mapping[str, str]) -> Any:
-    """The pool of derive.target_c with delays at every step of its protocol."""
+    """The pool of derive.kernel.c_backend with delays at every step of its protocol."""
     shared = {path: text for path, text in files.items() if path.endswith("derive_kernels.h")}
     shared["c/pool.c"] = environment().get_template("c/pool.c.j2").render()
     return compile_library(shared, flags=(*FLAGS, "-include", str(DELAYS))).derive_pool_run
@@ -42,7 +41,7 @@ def pool(files: Mapping[str, str]) -> Any:
 
 def kernels() -> list[Kernel]:
     """GRUs of 2, 2, 3, 1 and 4 threads, and one of 4 that was tuned to use 3."""
-    target_c._pool = pool
+    c_backend._pool = pool
     cell = derive.cells.gru()
     found = [derive.compile(cell, threads=count) for count in (*TEAMS, 4)]
     tuned: Any = found[-1]._backend

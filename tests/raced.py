@@ -20,7 +20,7 @@ from strange_cells import CELLS
 from derive import cells, pipeline
 from derive.cell import Cell
 from derive.errors import CellError
-from derive.signature import Sizes
+from derive.kernel.signature import Sizes
 
 DRIVER = Path(__file__).with_name("c") / "raced.c"
 #: Vectors that the sanitizer can see, rather than instructions; chunks of few steps; quick to

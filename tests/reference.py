@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.differentiate import reverse_step
+from derive.derivative import reverse_step
 from derive.program import Step, interpret
 
 Arrays = dict[str, Any]

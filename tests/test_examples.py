@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import derive
-from derive.cli import status
+from derive.cli.main import status
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 sys.path.append(str(EXAMPLES))

@@ -25,7 +25,7 @@ import numpy as np
 
 from derive.bench.peers.numpy_loop import loop_contestant
 from derive.bench.task import D_PARAM, Results, Task
-from derive.signature import Arrays
+from derive.kernel.signature import Arrays
 
 UNIT = 2.0**-24
 SAFETY = 8.0

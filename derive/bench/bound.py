@@ -2,7 +2,7 @@
 
 In: the Cost of a cell, its Schedule, a Task's sizes, and measured rates.
 Out: operations and seconds.
-Not here: measuring (derive/machine), counting (inspect/cost.py).
+Not here: measuring (derive/machine), counting (inspect/facts/cost.py).
 
     max(multiply-adds / peak + activations / rate, bytes of weights / bandwidth)
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from derive.bench.shapes import Shape
 from derive.bench.task import Task
-from derive.inspect.cost import PARTS_IN_TIME, Part, Work, at, cost
+from derive.inspect.facts.cost import PARTS_IN_TIME, Part, Work, at, cost
 from derive.machine.probe import Machine
 from derive.pipeline import schedule
 from derive.program import Layout, Matmul

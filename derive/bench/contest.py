@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from derive.bench.agree import allowed, worst
 from derive.bench.bound import Bound, bound
 from derive.bench.host import Entrant, Failed, First, Host
-from derive.bench.measure import Effort, Times, interleaved
 from derive.bench.record import Record
 from derive.bench.task import MODES, Results, Task
+from derive.kernel.tune.clock import Effort, Times, interleaved
 from derive.machine.probe import Machine
 
 _BYTES = {"float32": 4, "float64": 8}

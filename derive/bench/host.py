@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from derive.bench.measure import Clock
 from derive.bench.peers import Peer
 from derive.bench.shapes import Shape
 from derive.bench.task import MODES, Contestant, Results, task_of
 from derive.cell import Cell
 from derive.cells import from_spec
+from derive.kernel.tune.clock import Clock
 
 #: A cell that a peer runs before the first that is measured: what its libraries load and set up on
 #: first use is no memory of a call. A closed list has the second.

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from derive.bench import measure
 from derive.bench.contest import contest, rated
 from derive.bench.record import Record, Report
 from derive.bench.shapes import Shape
 from derive.bench.task import task_of
 from derive.bench.worker import Remote
 from derive.cell import Cell
+from derive.kernel.tune import clock
 from derive.machine.probe import load_average, probe
 
 #: Packages whose versions belong to a report.
@@ -73,7 +73,7 @@ def report(orders: list[Order], tick: Callable[[str], None]) -> Report:
 def _contests(
     order: Order, hosts: list[Remote], tick: Callable[[str], None]
 ) -> tuple[list[Record], dict[str, Any]]:
-    effort = measure.QUICK if order.quick else measure.FULL
+    effort = clock.QUICK if order.quick else clock.FULL
     samples = effort.least
     machine = probe(order.threads, samples)
     found = []

@@ -19,7 +19,7 @@ import numpy as np
 
 from derive.bench.shapes import Shape
 from derive.cell import Cell
-from derive.signature import Array, Arrays, Dim
+from derive.kernel.signature import Array, Arrays, Dim
 
 OUTPUT, D_PARAM, D_INPUT, D_STATE = "output", "d_param", "d_input", "d_state"
 

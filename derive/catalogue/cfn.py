@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from sympy import Eq
 
 from derive.catalogue.option import Activation, Draft, family, function_of, stacked
-from derive.heads import arrays
-from derive.scalar import sigmoid
+from derive.symbolic.functions import sigmoid
+from derive.symbolic.heads import arrays
 
 
 @family

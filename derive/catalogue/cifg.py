@@ -14,7 +14,7 @@ from sympy import Eq
 
 from derive.catalogue.option import Activation, Draft, family, function_of, stacked
 from derive.errors import ArgumentError
-from derive.heads import arrays
+from derive.symbolic.heads import arrays
 
 
 @family

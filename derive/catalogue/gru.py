@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from sympy import Eq
 
 from derive.catalogue.option import Activation, Draft, family, function_of, stacked
-from derive.heads import arrays
+from derive.symbolic.heads import arrays
 
 
 @family

@@ -11,8 +11,8 @@ from typing import Annotated
 from sympy import Eq
 
 from derive.catalogue.option import Draft, family, stacked
-from derive.heads import arrays
-from derive.scalar import sigmoid, tanh
+from derive.symbolic.functions import sigmoid, tanh
+from derive.symbolic.heads import arrays
 
 
 @family

@@ -38,8 +38,8 @@ from sympy import Eq, Rational, sqrt
 
 from derive.catalogue.option import Activation, Draft, family, function_of, stacked
 from derive.errors import ArgumentError
-from derive.heads import ArraySymbol, arrays, layer_norm, mean
-from derive.scalar import LAYER_NORM_EPSILON, clip
+from derive.symbolic.functions import LAYER_NORM_EPSILON, clip
+from derive.symbolic.heads import ArraySymbol, arrays, layer_norm, mean
 
 Function = Callable[[Any], Any]
 LayerNorm = Literal["ba2016", "fastrnns", "tensorflow", "supercell"]

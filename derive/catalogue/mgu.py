@@ -10,8 +10,8 @@ from __future__ import annotations
 from sympy import Eq
 
 from derive.catalogue.option import Draft, family, stacked
-from derive.heads import arrays
-from derive.scalar import sigmoid, tanh
+from derive.symbolic.functions import sigmoid, tanh
+from derive.symbolic.heads import arrays
 
 
 @family

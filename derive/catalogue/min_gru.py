@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from sympy import Eq
 
 from derive.catalogue.option import Draft, family, stacked
-from derive.heads import arrays
-from derive.scalar import HALF, less, sigmoid, where
+from derive.symbolic.functions import HALF, less, sigmoid, where
+from derive.symbolic.heads import arrays
 
 
 def positive(v: Any) -> Any:

@@ -15,8 +15,8 @@ from sympy import Eq
 
 from derive.catalogue.min_gru import positive
 from derive.catalogue.option import Draft, family, stacked
-from derive.heads import arrays
-from derive.scalar import exp, sigmoid, softplus
+from derive.symbolic.functions import exp, sigmoid, softplus
+from derive.symbolic.heads import arrays
 
 
 @family

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from sympy import Eq
 
 from derive.catalogue.option import Draft, family, stacked
-from derive.heads import arrays
-from derive.scalar import relu, sigmoid, tanh
+from derive.symbolic.functions import relu, sigmoid, tanh
+from derive.symbolic.heads import arrays
 
 #: Branch k has W_ and U_ of this number.
 GATES = "0 1 2 3 4 5 6 7"

@@ -26,10 +26,10 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import sympy
 
-from derive import scalar
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.language.checked import Checked
 from derive.language.declare import from_equations
+from derive.symbolic import functions
 
 Value = bool | int | float | str | None
 Kind = type[Any]
@@ -268,7 +268,7 @@ def function_of(activation: Value) -> Callable[[Any], Any]:
         return lambda v: v
     if activation == "sqrt":
         return cast(Callable[[Any], Any], sympy.sqrt)
-    return cast(Callable[[Any], Any], scalar.RULES[str(activation)].head)
+    return cast(Callable[[Any], Any], functions.RULES[str(activation)].head)
 
 
 def stacked(shapes: Mapping[str, tuple[str, ...]], gates: str) -> dict[str, tuple[str, ...]]:

@@ -13,8 +13,8 @@ from typing import Annotated
 from sympy import Eq
 
 from derive.catalogue.option import Draft, family, stacked
-from derive.heads import arrays
-from derive.scalar import floor, less, sigmoid, stop_gradient, tanh, where
+from derive.symbolic.functions import floor, less, sigmoid, stop_gradient, tanh, where
+from derive.symbolic.heads import arrays
 
 
 @family

@@ -12,7 +12,7 @@ from typing import Annotated
 from sympy import Eq
 
 from derive.catalogue.option import Activation, Draft, family, function_of
-from derive.heads import arrays
+from derive.symbolic.heads import arrays
 
 
 @family

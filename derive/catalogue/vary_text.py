@@ -2,7 +2,7 @@
 
 In: the statements of a text whose first is such a line.  Out: a Declaration, that of the
 variant: nothing in it tells where it came from.
-Not here: what a change does (vary.py), ordinary text (text.py).
+Not here: what a change does (vary.py), ordinary text (parse_text.py).
 
     vary  lstm:peephole=true: i = 1, o = z, remove p_f, tanh = relu
     cell  my_variant
@@ -28,13 +28,13 @@ from pathlib import Path
 
 from derive.catalogue.spec import from_spec
 from derive.errors import ArgumentError, CellError, DeriveError
-from derive.language import declare, reader, text
+from derive.language import declare, parse_expression, parse_text
 from derive.language.checked import Checked
-from derive.language.expression import Name, to_text
 from derive.language.names import next_of
+from derive.language.tokens import Statement
+from derive.language.tree import Name, to_text
 from derive.language.variant import vary_terms
 from derive.language.variant.vary import vary
-from derive.language.words import Statement
 
 #: Empty lines and comments may come before.
 _FIRST = re.compile(r"\ufeff?(?:[ \t]*(?:#[^\n]*)?(?:\r\n|\r|\n))*[ \t]*vary[ \t]+(?!=)", re.ASCII)
@@ -59,7 +59,7 @@ def is_variant(source: str) -> bool:
 
 def read(source: str, file: str) -> Checked:
     """The variant that the text describes."""
-    statements = text.statements(source, file)
+    statements = parse_text.statements(source, file)
     return _read(next(statements), statements)
 
 
@@ -82,7 +82,7 @@ def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
     rename: dict[str, str] = {}
     consts: dict[str, str] = {}
     words: dict[str, list[str]] = {"remove": [], "state": []}
-    items = [item for item in text.items(first, end + 1) if item[0] < item[1]]
+    items = [item for item in parse_text.items(first, end + 1) if item[0] < item[1]]
     if not items:
         raise first.error("nothing is changed", end, _EXAMPLE)
     for begin, stop in items:
@@ -95,7 +95,7 @@ def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
             continue
         if const := _CONST.match(part):
             key, _, _ = part[const.end() :].partition("=")
-            given = reader.read(first, first.text.index("=", begin) + 1, stop)
+            given = parse_expression.read(first, first.text.index("=", begin) + 1, stop)
             consts[key.strip()] = to_text(given)
             continue
         found = _CHANGE.match(part)
@@ -113,7 +113,7 @@ def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
             else:
                 activation[target] = value
             continue
-        node = reader.read(first, begin + found.end(), stop)
+        node = parse_expression.read(first, begin + found.end(), stop)
         if isinstance(node, Name) and _alike(base, target, node.name):
             tie[target] = node.name
         else:

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from derive import scalar
-from derive.algebra import NUMPY, Algebra
+from derive.symbolic import functions
+from derive.symbolic.evaluate import NUMPY, Algebra
 
 #: A unit of roundoff, and what outweighs the rounding of the radius itself.
 U, MORE, TINY = 2.0**-53, 1 + 2.0**-30, 1e-290
@@ -85,7 +85,7 @@ def total(value: Ball, axis: int) -> Ball:
     return Ball(value.mid.sum(axis=axis), rad * MORE + TINY)
 
 
-def _number(expr: scalar.Expr) -> Ball:
+def _number(expr: functions.Expr) -> Ball:
     value = float(expr)
     return Ball(value, 2 * U * abs(value))
 
@@ -95,7 +95,7 @@ def _broadcast(value: Any, shape: tuple[int, ...]) -> Ball:
     return Ball(np.broadcast_to(value.mid, shape), np.broadcast_to(value.rad, shape))
 
 
-def _power(base: Any, exponent: scalar.Expr) -> Ball:
+def _power(base: Any, exponent: functions.Expr) -> Ball:
     base = lift(base)
     if exponent.is_Integer and 0 < int(exponent) < 64:
         result: Ball = base

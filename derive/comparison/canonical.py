@@ -2,16 +2,16 @@
 
 In: a cell's Step, and what its inputs, states and parameters stand for.  Out: `Canonical`; its
 `Slopes`, the same for directional derivatives.
-Not here: the algebra (polynomial/), the comparison of two cells (equal.py, compare.py).
+Not here: the algebra (comparison/polynomial/), the comparison of two cells (equal.py, diff.py).
 
 Two steps that compute the same up to the order of terms, the names of intermediates and the
-identities of polynomial/ have the same canonical form. The converse does not hold: that two
-forms differ proves nothing.
+identities of comparison/polynomial/ have the same canonical form. The converse does not hold: that
+two forms differ proves nothing.
 
-Identities of polynomial/ hold wherever both sides are numbers. Where a step is a number is told
-apart from them, by `domain`: forms that are 0 just where no logarithm, root or quotient leaves
-the numbers. Slopes follow the conventions of the derived gradient at kinks (scalar.RULES), so
-two steps with equal slopes have equal gradients, at ties as well.
+Identities of comparison/polynomial/ hold wherever both sides are numbers. Where a step is a number
+is told apart from them, by `domain`: forms that are 0 just where no logarithm, root or quotient
+leaves the numbers. Slopes follow the conventions of the derived gradient at kinks
+(symbolic/functions.py), so two steps with equal slopes have equal gradients, at ties as well.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from fractions import Fraction
 
 import sympy
 
-from derive import polynomial, scalar
+from derive.comparison import polynomial
 from derive.comparison.matrices import Matrix, apply, named
+from derive.comparison.polynomial import ONE, ZERO, Atom, Poly, constant, of, total
 from derive.comparison.tangents import tangent_of, tangent_of_matrix
-from derive.polynomial import ONE, ZERO, Atom, Poly, constant, of, total
-from derive.program import Array, Dim, Layout, Map, Matmul, Step, Sum
+from derive.program import Array, Layout, Map, Matmul, Step, Sum
+from derive.program.program import Dim
+from derive.symbolic import functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,22 +169,22 @@ class _Walk:
         if self.sloped:
             self.slopes[equation.out] = slope
 
-    def slope(self, expr: scalar.Expr) -> Poly:
+    def slope(self, expr: functions.Expr) -> Poly:
         result = ZERO
         for symbol in sorted(expr.free_symbols, key=lambda each: each.name):
-            if scalar.is_size(symbol) or not self.slopes[symbol.name].terms:
+            if functions.is_size(symbol) or not self.slopes[symbol.name].terms:
                 continue
-            partial = scalar.partial(expr, symbol)
+            partial = functions.partial(expr, symbol)
             if partial != 0:
                 self.leaves(partial, ONE)
                 result += self.expr(partial) * self.slopes[symbol.name]
         return result
 
-    def leaves(self, expr: scalar.Expr, where: Poly) -> None:
+    def leaves(self, expr: functions.Expr, where: Poly) -> None:
         """Notes where `expr` is no number, as long as `where` is 1."""
         if not expr.args or not where.terms:
             return
-        if isinstance(expr, scalar.where):
+        if isinstance(expr, functions.where):
             condition = self.expr(expr.args[0])
             self.leaves(expr.args[0], where)
             self.leaves(expr.args[1], where * condition)
@@ -191,7 +193,7 @@ class _Walk:
         for arg in expr.args:
             self.leaves(arg, where)
         outside = ZERO
-        if isinstance(expr, sympy.Pow) and not isinstance(expr, scalar.exp):
+        if isinstance(expr, sympy.Pow) and not isinstance(expr, functions.exp):
             base, exponent = expr.args
             if exponent.is_Integer and exponent > 0:
                 return
@@ -203,9 +205,9 @@ class _Walk:
                 if exponent > 0:
                     steep = where * polynomial.function("zero", inner)
                     self.steep |= {steep: None} if steep.terms else {}
-        elif isinstance(expr, (scalar.log, scalar.log1p)):
+        elif isinstance(expr, (functions.log, functions.log1p)):
             inner = self.expr(expr.args[0])
-            inner = inner if isinstance(expr, scalar.log) else inner + ONE
+            inner = inner if isinstance(expr, functions.log) else inner + ONE
             outside = ONE - polynomial.function("positive", inner)
         outside = outside * where
         if outside.terms:
@@ -215,9 +217,9 @@ class _Walk:
         found = dim if isinstance(dim, int) else self.meaning.sizes.get(dim, dim)
         return constant(found) if isinstance(found, int) else of(Atom("size", found, (), True))
 
-    def expr(self, expr: scalar.Expr) -> Poly:
+    def expr(self, expr: functions.Expr) -> Poly:
         if expr.is_Symbol:
-            if scalar.is_size(expr):
+            if functions.is_size(expr):
                 return self.size(expr.name.strip("|"))
             return self.values[expr.name]
         if expr.is_Rational:
@@ -230,12 +232,12 @@ class _Walk:
                 part = self.expr(arg)
                 result = result + part if expr.is_Add else result * part
             return result
-        if isinstance(expr, sympy.Pow) and not isinstance(expr, scalar.exp):
+        if isinstance(expr, sympy.Pow) and not isinstance(expr, functions.exp):
             base, exponent = expr.args
             if exponent.is_Rational:
                 return polynomial.power(self.expr(base), Fraction(int(exponent.p), int(exponent.q)))
             return of(Atom("power", str(exponent), (self.expr(base),)))
-        name = scalar.NAME_OF_HEAD[scalar.rule_of(expr).head]
+        name = functions.NAME_OF_HEAD[functions.rule_of(expr).head]
         return polynomial.function(name, *map(self.expr, expr.args))
 
 

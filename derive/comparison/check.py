@@ -2,8 +2,8 @@
 
 In: two Cells and a map between them.  Out: a `Check`: how far apart they are, and where.
 Not here: how the map was found or proved. This file shares no rule with the prover: the map is
-data that is evaluated, the cells are run by the interpreter (verify/reference.py) and their
-derived gradients by interpretation (verify/through_time.py).
+data that is evaluated, the cells are run by the interpreter (verification/reference.py) and their
+derived gradients by interpretation (verification/through_time.py).
 
 Points: widths 1 to 7, equal ones among them; ordinary numbers, zeros, small integers that meet
 in ties, numbers up to 10^4, states at zero and elsewhere. Each is computed in float64. Where the
@@ -21,13 +21,13 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from derive.algebra import NUMPY, Algebra
 from derive.cell import Cell
 from derive.comparison.numbers import TOLERANT, polynomial_in_numbers, value_in_numbers
 from derive.comparison.parameter_map import ParameterMap
-from derive.differentiate import reverse_step
-from derive.verify.reference import Point, run
-from derive.verify.through_time import Backward, backpropagate, backward_of
+from derive.derivative import reverse_step
+from derive.symbolic.evaluate import NUMPY, Algebra
+from derive.verification.reference import Point, run
+from derive.verification.through_time import Backward, backpropagate, backward_of
 
 Arrays = dict[str, Any]
 

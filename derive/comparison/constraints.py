@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from derive import polynomial
+from derive.comparison import polynomial
 from derive.comparison.canonical import Meaning, deep_atoms
 from derive.comparison.matrices import Chain, Factor, Matrix, Misfit, fits, width_of
-from derive.polynomial import Atom, Mono, Poly, single
-from derive.program import Array, Dim, Step
+from derive.comparison.polynomial import Atom, Mono, Poly, single
+from derive.program import Array, Step
+from derive.program.program import Dim
 
 Unknown = tuple[str, str]  # kind ("vector" or "matrix"), name
 #: What is known of A: a product of parameters as a vector, or as a matrix.

@@ -1,7 +1,7 @@
 """Two cells -> whether they compute the same, with the parameter map or a counter-example.
 
 In: two Cells.  Out: a `Verdict`.
-Not here: a map in one direction (one_way.py), its independent check (check.py), the proof by
+Not here: a map in one direction (one_direction.py), its independent check (check.py), the proof by
 dimension (rank.py), fits (fits.py).
 
 | verdict                     | means                                                         |
@@ -26,14 +26,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from derive import polynomial
 from derive.cell import Cell
-from derive.comparison import guess
+from derive.comparison import map_from_fit, polynomial
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.check import Apart, Check, check
 from derive.comparison.constraints import only_params
 from derive.comparison.fits import NEAR, Distance, nearest
-from derive.comparison.one_way import Sides, inverse, proved, searched
+from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
 from derive.comparison.rank import Rank, excludes
 
@@ -209,7 +208,7 @@ class Comparing:
         best = fits.best
         self.done(f"fits of {target.name} to {source.name}")
         if rank is None and not fits.evidence and best is not None and best.relative < NEAR:
-            meaning = guess.meaning(source, target, best)
+            meaning = map_from_fit.meaning(source, target, best)
             if meaning is not None:
                 self.take(k, proved(self.pair(k), meaning))
                 if self.maps[k] is not None:

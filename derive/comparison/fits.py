@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from derive.algebra import NUMPY
 from derive.cell import Cell
 from derive.comparison.widths import lengths, paired, shape_of
 from derive.program import Layout, Map, Program, Sum
+from derive.symbolic.evaluate import NUMPY
 
 Arrays = dict[str, Any]
 Sizes = Mapping[str, int]

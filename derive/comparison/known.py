@@ -1,8 +1,8 @@
 """One cell against the catalogue: which known cells it equals, contains or is contained in.
 
 In: a Cell.  Out: `Relation`s, each with its map, proved and checked.
-Not here: the proof of one pair (one_way.py, check.py). Nothing is said of cells for which no map
-was found.
+Not here: the proof of one pair (one_direction.py, check.py). Nothing is said of cells for which no
+map was found.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from derive import cells
 from derive.cell import Cell
 from derive.comparison.check import KINDS, check
 from derive.comparison.equal import mismatch, narrow
-from derive.comparison.one_way import Sides, inverse, proved, searched
+from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
 
 

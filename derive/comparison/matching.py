@@ -3,7 +3,7 @@
 In: two Steps, and how states and inputs of B go with those of A.  Out: a `Meaning` of B's
 parameters under which B's canonical form is A's, or None. It is checked by comparing the two
 forms, so a map that is found is a proof.
-Not here: what is done with it (one_way.py); the linear equations (constraints.py).
+Not here: what is done with it (one_direction.py); the linear equations (constraints.py).
 
 Searched are maps in which each parameter of B is a sum of numbers times products of parameters
 of A: permuted, negated, scaled, shifted, merged, tied, transposed, zero, diag(s) @ W, U @ V.
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, permutations, product
 
-from derive import polynomial
+from derive.comparison import polynomial
 from derive.comparison.canonical import (
     Canonical,
     Meaning,
@@ -32,10 +32,11 @@ from derive.comparison.canonical import (
 )
 from derive.comparison.constraints import Constraints, equate, is_scalar, known
 from derive.comparison.matrices import Matrix
+from derive.comparison.polynomial import ONE, ZERO, Atom, Poly, of
 from derive.comparison.same import Zero, same
 from derive.comparison.tangents import Kinked, tangent_of
-from derive.polynomial import ONE, ZERO, Atom, Poly, of
-from derive.program import Dim, Step
+from derive.program import Step
+from derive.program.program import Dim
 
 #: Functions of B that are tried as one of A, over all ways to go on, and the settings of
 #: parameters that multiply each other.

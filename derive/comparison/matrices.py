@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from derive.polynomial import ZERO, Atom, Mono, Poly, mono_key, of, single, split
-from derive.program import Array, Dim
+from derive.comparison.polynomial import ZERO, Atom, Mono, Poly, mono_key, of, single, split
+from derive.program import Array
+from derive.program.program import Dim
 
 
 @dataclass(frozen=True, slots=True)

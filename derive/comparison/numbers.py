@@ -2,7 +2,7 @@
 
 In: what a parameter or a state is told by, and arrays.  Out: arrays.
 Not here: what is compared (check.py). A polynomial is read as data, term by term; no rule of
-polynomial/ is applied.
+comparison/polynomial/ is applied.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from derive import scalar
-from derive.algebra import MPMATH, Algebra
 from derive.comparison.matrices import Matrix
-from derive.polynomial import Atom, Poly, single
+from derive.comparison.polynomial import Atom, Poly, single
+from derive.symbolic import functions
+from derive.symbolic.evaluate import MPMATH, Algebra
 
 Arrays = Mapping[str, Any]
 
@@ -84,7 +84,7 @@ def _atom(atom: Atom, arrays: Arrays, sizes: Mapping[str, int], algebra: Algebra
     if atom.kind == "exp":
         return algebra.functions["exp"](args[0])
     if atom.kind == "power":
-        return algebra.power(args[0], scalar.number(atom.name))
+        return algebra.power(args[0], functions.number(atom.name))
     own = _FUNCTIONS.get(atom.name)
     return algebra.functions[atom.name](*args) if own is None else own(algebra, *args)
 

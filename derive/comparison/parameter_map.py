@@ -1,7 +1,7 @@
 """What a parameter map is: every parameter of one cell told by another's, and the states.
 
 In: what a search found.  Out: the map as data, and as text.
-Not here: how a map is found (one_way.py), whether it holds (check.py).
+Not here: how a map is found (one_direction.py), whether it holds (check.py).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from derive.comparison.matrices import Chain, Factor, Matrix
-from derive.polynomial import Atom, Poly, single
-from derive.program import Dim
+from derive.comparison.polynomial import Atom, Poly, single
+from derive.program.program import Dim
 
 Value = Poly | Matrix
 

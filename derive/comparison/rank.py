@@ -1,7 +1,7 @@
 """How many dimensions the functions of a cell fill: a proof that another cannot compute them.
 
 In: two Cells.  Out: a `Rank` that proves that one cannot compute the other, or None.
-Not here: fits (fits.py), maps (one_way.py), what follows (equal.py).
+Not here: fits (fits.py), maps (one_direction.py), what follows (equal.py).
 
 The outputs on fixed inputs are a function of the parameters, smooth but for kinks. Where its
 Jacobian has r independent rows, the outputs fill an r-dimensional piece; those of a cell with q
@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from derive import scalar
 from derive.cell import Cell
 from derive.comparison.balls import BALLS, Ball, Open, lift, matmul, total
 from derive.comparison.widths import lengths, paired, shape_of
 from derive.program import Layout, Map, Matmul, Program, Step, Sum
+from derive.symbolic import functions
 
 ROWS, STEPS = 12, 4
 #: Widths at which a proof is tried, smallest first; and points for each.
@@ -208,7 +208,7 @@ class _Forward:
             if isinstance(equation, Map):
                 value = BALLS.evaluate(equation.expr, self.values, self.sizes)
                 for name in moving:
-                    partial = scalar.partial(equation.expr, scalar.symbol(name))
+                    partial = functions.partial(equation.expr, functions.symbol(name))
                     if partial != 0:
                         factor = lift(BALLS.evaluate(partial, self.values, self.sizes))
                         part = self._spread(self.tangents[name], name, out.per_row) * factor

@@ -1,7 +1,7 @@
 """Whether two polynomials are the same function, beyond having one canonical form.
 
 In: two polynomials.  Out: True only if they are; False tells nothing.
-Not here: canonical forms (polynomial/).
+Not here: canonical forms (comparison/polynomial/).
 
 Functions are compared by their arguments, so that what is equal inside counts as equal outside.
 Then tanh is written by exponentials, everything is brought over one denominator, and the
@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from derive import polynomial
-from derive.algebra import NUMPY
-from derive.polynomial import ONE, ZERO, Atom, Mono, Poly, constant, of, single
+from derive.comparison import polynomial
+from derive.comparison.polynomial import ONE, ZERO, Atom, Mono, Poly, constant, of, single
+from derive.symbolic.evaluate import NUMPY
 
 #: Steps for one pair; most pairs that are not the same are told apart at once.
 STEPS = 20_000

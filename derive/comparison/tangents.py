@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-from derive import polynomial
+from derive.comparison import polynomial
 from derive.comparison.matrices import Chain, Factor, Matrix, apply, named
-from derive.polynomial import ONE, ZERO, Atom, Poly, of, single, split, total
+from derive.comparison.polynomial import ONE, ZERO, Atom, Poly, of, single, split, total
 
 
 class Kinked(Exception):

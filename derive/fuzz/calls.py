@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from derive.cell import Cell
 from derive.fuzz.running import Plan
-from derive.verify.reference import Point
+from derive.verification.reference import Point
 
 _WIDTHS = (1, 2, 3, 4, 5, 0, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100, 130)
 _ROWS = (1, 2, 3, 4, 5, 0, 8, 9, 15, 16, 17, 33, 64, 65, 193)

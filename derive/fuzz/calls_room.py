@@ -81,7 +81,7 @@ class CallsRoom:
 
 def replay(text: str, turns: list[Turn]) -> None:
     """The turns in this very process: it dies where they kill one."""
-    from derive.build import compile_library
+    from derive.build.library import compile_library
     from derive.fuzz.strange import play
 
     cell = _cell(text)

@@ -86,7 +86,7 @@ class OfNumpy:
     name = "numpy"
 
     def __init__(self, cell: Cell) -> None:
-        from derive.target_numpy import NumpyBackend
+        from derive.kernel.numpy_backend import NumpyBackend
 
         files = emitted(cell, "numpy")
         self._signature = pipeline.signature(cell)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 import derive
-from derive import checkpoint
 from derive.cell import Cell
+from derive.layers import checkpoint
 
 #: Of each form: the ending of its file, and the package that has to be there.
 FORMS = {

@@ -3,7 +3,7 @@
 In: what to fuzz, a seed, a limit.  Out: findings, each shrunk to the smallest case that fails, and
 counts of what ran.
 Not here: the rooms, one for each thing that is fuzzed; how findings are printed
-(commands/fuzz.py).
+(cli/fuzz.py).
 
 A chunk is one run of hypothesis with a seed of its own, `chunk_seed(seed, k)`, so that a finding
 can be had again without what came before it: `derive fuzz --seed S --first K --examples 50`.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from derive.kernel import Kernel
-from derive.signature import Signature
+from derive.kernel.signature import Signature
 
 Arrays = Mapping[str, Any]
 

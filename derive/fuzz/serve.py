@@ -21,8 +21,8 @@ def _call(question: Answer) -> Answer:
     """A call of a compiled kernel: {"results": Results or None, "error": (class, text) or None}."""
     from derive.fuzz.running import run
     from derive.kernel import Kernel
-    from derive.signature import Signature
-    from derive.target_c import CBackend
+    from derive.kernel.c_backend import CBackend
+    from derive.kernel.signature import Signature
 
     plan, signature = question["plan"], Signature(**question["signature"])
     try:

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from derive.backend import Backend
 from derive.errors import DeriveError
 from derive.kernel import Kernel
-from derive.signature import Signature
-from derive.target_c import CBackend
-from derive.target_numpy import NumpyBackend
+from derive.kernel.backend import Backend
+from derive.kernel.c_backend import CBackend
+from derive.kernel.numpy_backend import NumpyBackend
+from derive.kernel.signature import Signature
 
 T, B = 3, 2
 SIZES = {"I": 3, "H": 4, "P": 2}

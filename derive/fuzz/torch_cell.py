@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from derive.verify.reference import Point
+from derive.verification.reference import Point
 
 LAYER_NORM_EPSILON = 1e-5
 

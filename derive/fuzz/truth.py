@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 
 from derive import pipeline
-from derive.algebra import NUMPY
 from derive.cell import Cell
 from derive.fuzz.calls import Call, point_of
 from derive.fuzz.fault import Fault, fault
-from derive.simplify import constants
-from derive.verify.kinks import Kink, closeness, kinks_of
-from derive.verify.points import Random
-from derive.verify.reference import Point, Result, run, slope
-from derive.verify.report import SAFETY
-from derive.verify.rounding import BOUNDED
-from derive.verify.through_time import Backward, backpropagate, backward_of
-from derive.verify.truth import ROUNDOFF
+from derive.program.simplify import constants
+from derive.symbolic.evaluate import NUMPY
+from derive.verification.kinks import Kink, closeness, kinks_of
+from derive.verification.points import Random
+from derive.verification.reference import Point, Result, run, slope
+from derive.verification.report import SAFETY
+from derive.verification.rounding import BOUNDED
+from derive.verification.through_time import Backward, backpropagate, backward_of
+from derive.verification.truth import ROUNDOFF
 
 #: Numbers from this size on may leave the range of float32 when they are squared.
 _LARGE_IN_FLOAT32 = 1e18

@@ -17,12 +17,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from derive.build import Compiler, find_compiler
+from derive.build.library import Compiler, find_compiler
 from derive.errors import BuildError
 from derive.fuzz.child import Child
 from derive.fuzz.fault import fault
 from derive.fuzz.running import Given, Plan, Results, plain
-from derive.signature import Signature
+from derive.kernel.signature import Signature
 
 #: As the kernels are built for users, but quicker to build.
 _FLAGS = (

@@ -19,9 +19,9 @@ from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
-    from derive.inspect.roofline import Shape
+    from derive.inspect.facts.roofline import Shape
     from derive.machine.probe import Machine
-    from derive.verify.report import Report
+    from derive.verification.report import Report
 
 #: Stage -> what it shows. The order is that of the pipeline.
 STAGES: Mapping[str, str] = {
@@ -45,10 +45,10 @@ ALL = "all"
 
 #: Format -> module.
 FORMATS: Mapping[str, str] = {
-    "text": "derive.inspect.as_text",
-    "latex": "derive.inspect.as_latex",
-    "json": "derive.inspect.as_json",
-    "html": "derive.inspect.as_html",
+    "text": "derive.inspect.text.report",
+    "latex": "derive.inspect.latex.report",
+    "json": "derive.inspect.json",
+    "html": "derive.inspect.html.report",
 }
 
 
@@ -69,8 +69,8 @@ def show(
     """
     if format not in FORMATS:
         raise ArgumentError(f"unknown format {format!r}", facts=(f"known: {', '.join(FORMATS)}",))
-    from derive.inspect.cost import widths
-    from derive.inspect.view import View
+    from derive.inspect.facts.cost import widths
+    from derive.inspect.facts.view import View
 
     known = widths(cell)
     for name in sizes or {}:

@@ -1,7 +1,7 @@
 """What a notebook shows of a Cell, a Gradient, a Schedule and a Report.
 
 In: one of the four.  Out: a fragment of HTML, or LaTeX that MathJax and pdflatex both take.
-Not here: the parts (html_parts.py), layout (templates/html).
+Not here: the parts (parts.py), layout (templates/html).
 
 The classes reach these functions by name when a notebook asks, so that a program without one
 loads none of this.
@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from derive.cell import Cell
-from derive.differentiate import Gradient
-from derive.inspect.as_html import cell_data, fragment, gradient_data, graph_data
-from derive.inspect.derivation import Line, derivation
-from derive.inspect.html_parts import schedule_picture
-from derive.inspect.latex_layout import aligned, escape
-from derive.inspect.loops import loops
-from derive.inspect.verdicts import verification
-from derive.inspect.view import USUAL_WIDTH, View
+from derive.derivative import Gradient
+from derive.inspect.facts.derivation import Line, derivation
+from derive.inspect.facts.schedule_summary import loops
+from derive.inspect.facts.verdicts import verification
+from derive.inspect.facts.view import USUAL_WIDTH, View
+from derive.inspect.html.parts import schedule_picture
+from derive.inspect.html.report import cell_data, fragment, gradient_data, graph_data
+from derive.inspect.latex.layout import aligned, escape
 from derive.schedule import Schedule
-from derive.verify.report import Report
+from derive.verification.report import Report
 
 
 def html(shown: Any) -> str:

@@ -1,7 +1,7 @@
 """Checked: a declaration without mistakes, with all that is known of it.
 
-In: what shapes.py found.  Out: an immutable record, which `Cell` shows to users.
-Not here: the check (shapes.py), reading (text.py).
+In: what check_shapes.py found.  Out: an immutable record, which `Cell` shows to users.
+Not here: the check (check_shapes.py), reading (parse_text.py).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 import sympy
 
-from derive.language import text
+from derive.language import parse_text
 from derive.language.declaration import Declaration, Declared, Dim
 from derive.program import Step
-from derive.scalar import Expr
+from derive.symbolic.functions import Expr
 
 Shape = tuple[Dim, ...]
 
@@ -66,7 +66,7 @@ class Checked:
 
     def to_text(self) -> str:
         """Canonical `.cell` text."""
-        return text.to_text(self.declaration)
+        return parse_text.to_text(self.declaration)
 
 
 def _shapes(group: Iterable[Declared]) -> Mapping[str, Shape]:

@@ -1,7 +1,7 @@
 """Exact, bounded arithmetic on the constants of a cell.
 
 In: expressions without arrays.  Out: rationals.
-Not here: expressions over arrays (lower.py, symbols.py).
+Not here: expressions over arrays (lower.py, to_sympy.py).
 
 A text is data from anywhere, so no constant may take long: a value has to fit a double, and
 one that is irrational, or whose fraction grows too long, is kept to 40 digits.
@@ -16,10 +16,9 @@ from typing import Any
 import mpmath
 import sympy
 
-from derive import scalar
-from derive.algebra import MPMATH
 from derive.errors import CellError, Place
-from derive.language.expression import (
+from derive.language.parse_expression import usage
+from derive.language.tree import (
     Binary,
     Call,
     Compare,
@@ -30,7 +29,8 @@ from derive.language.expression import (
     names_of,
     to_text,
 )
-from derive.language.reader import usage
+from derive.symbolic import functions
+from derive.symbolic.evaluate import MPMATH
 
 DIGITS = 40
 MAX_BITS = 4096
@@ -49,7 +49,7 @@ class NotConstant(Exception):
         self.name = name
 
 
-def evaluate(node: Node, consts: Mapping[str, scalar.Expr]) -> scalar.Expr:
+def evaluate(node: Node, consts: Mapping[str, functions.Expr]) -> functions.Expr:
     """The rational that `node` denotes. NotConstant if it holds a name outside `consts`."""
     if isinstance(node, Number):
         return number(node)
@@ -67,9 +67,9 @@ def evaluate(node: Node, consts: Mapping[str, scalar.Expr]) -> scalar.Expr:
         assert isinstance(condition, Compare)
         sides = evaluate(condition.left, consts), evaluate(condition.right, consts)
         return evaluate(chosen if COMPARE[condition.operator](*sides) else other, consts)
-    if isinstance(node, Call) and node.function in scalar.REDUCTIONS:
+    if isinstance(node, Call) and node.function in functions.REDUCTIONS:
         value = evaluate(node.args[0], consts)
-        return scalar.ZERO if node.function == "layer_norm" else value
+        return functions.ZERO if node.function == "layer_norm" else value
     if isinstance(node, Call):
         args = [evaluate(arg, consts) for arg in node.args]
         if node.function == "clip" and args[1] > args[2]:
@@ -91,16 +91,16 @@ COMPARE: Mapping[str, Any] = {
 }
 
 
-def number(node: Number) -> scalar.Expr:
+def number(node: Number) -> functions.Expr:
     mantissa, _, exponent = node.text.lower().partition("e")
     if len(exponent) > 5 or abs(int(exponent or "0")) > _MAX_TENS:
         if not mantissa.strip("0."):
-            return scalar.ZERO
+            return functions.ZERO
         raise _beyond(node.text, node.place)
-    return bounded(scalar.number(node.text), node.place, node.text)
+    return bounded(functions.number(node.text), node.place, node.text)
 
 
-def bounded(value: scalar.Expr, place: Place, shown: str | None = None) -> scalar.Expr:
+def bounded(value: functions.Expr, place: Place, shown: str | None = None) -> functions.Expr:
     """`value`, if a double can hold it; shortened if its fraction is very long."""
     magnitude = abs(value)
     if magnitude > _LARGEST or 0 < magnitude < _SMALLEST:
@@ -108,16 +108,16 @@ def bounded(value: scalar.Expr, place: Place, shown: str | None = None) -> scala
     return _shorten(value) if bits(value) > MAX_BITS else value
 
 
-def bits(value: scalar.Expr) -> int:
+def bits(value: functions.Expr) -> int:
     """How long the fraction of a rational is."""
     return int(value.p).bit_length() + int(value.q).bit_length()
 
 
-def apply(function: str, args: list[scalar.Expr], place: Place) -> scalar.Expr:
+def apply(function: str, args: list[functions.Expr], place: Place) -> functions.Expr:
     """An elementwise function of numbers."""
     shown = f"{function}({', '.join(map(_short, args))})"
     if function == "sqrt" and args[0] >= 0:
-        return bounded(power(args[0], scalar.HALF, place), place)
+        return bounded(power(args[0], functions.HALF, place), place)
     with mpmath.workdps(DIGITS + 20):
         value = _FUNCTIONS[function](*map(MPMATH.number, args))
         if not isinstance(value, mpmath.mpf) or not mpmath.isfinite(value):
@@ -128,7 +128,7 @@ def apply(function: str, args: list[scalar.Expr], place: Place) -> scalar.Expr:
 _FUNCTIONS: Mapping[str, Any] = {**MPMATH.functions, "sqrt": mpmath.sqrt}
 
 
-def check_line(expr: scalar.Expr, place: Place) -> None:
+def check_line(expr: functions.Expr, place: Place) -> None:
     """One line of a Program holds only numbers that fit a double, after multiplying out."""
     strange = expr.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo, sympy.I)
     assert not strange, f"{expr}: divisions and roots are checked where they are made"
@@ -136,7 +136,7 @@ def check_line(expr: scalar.Expr, place: Place) -> None:
         bounded(value, place)
 
 
-def check_power(base: scalar.Expr, exponent: scalar.Expr, place: Place) -> None:
+def check_power(base: functions.Expr, exponent: functions.Expr, place: Place) -> None:
     """Refuses ((9 * v)**1000)**1000 before SymPy multiplies it out."""
     if base == 0 and exponent < 0:
         raise CellError("this divides by zero", place=place)
@@ -145,7 +145,7 @@ def check_power(base: scalar.Expr, exponent: scalar.Expr, place: Place) -> None:
         raise CellError("this multiplies out to a very large number", place=place)
 
 
-def upside_down(node: Call, low: scalar.Expr, high: scalar.Expr) -> CellError:
+def upside_down(node: Call, low: functions.Expr, high: functions.Expr) -> CellError:
     return CellError(
         "the lower bound of 'clip' lies above the upper one",
         place=node.args[1].place,
@@ -154,13 +154,13 @@ def upside_down(node: Call, low: scalar.Expr, high: scalar.Expr) -> CellError:
     )
 
 
-def _divide(a: scalar.Expr, b: scalar.Expr, place: Place) -> scalar.Expr:
+def _divide(a: functions.Expr, b: functions.Expr, place: Place) -> functions.Expr:
     if b == 0:
         raise CellError("this divides by zero", place=place)
     return a / b
 
 
-def power(base: scalar.Expr, exponent: scalar.Expr, place: Place) -> scalar.Expr:
+def power(base: functions.Expr, exponent: functions.Expr, place: Place) -> functions.Expr:
     if base == 0 and exponent < 0:
         raise CellError("this divides by zero", place=place)
     if exponent.is_Integer:
@@ -189,14 +189,14 @@ _ARITHMETIC: Mapping[str, Any] = {
 }
 
 
-def _rational(value: Any) -> scalar.Expr:
+def _rational(value: Any) -> functions.Expr:
     if value and abs(mpmath.log10(abs(value))) > _MAX_TENS:
         # Out of range by far: any number out of range will do for the error that follows.
         return _LARGEST * 10 if abs(value) > 1 else _SMALLEST / 10
-    return scalar.number(mpmath.nstr(value, DIGITS))
+    return functions.number(mpmath.nstr(value, DIGITS))
 
 
-def _shorten(value: scalar.Expr) -> scalar.Expr:
+def _shorten(value: functions.Expr) -> functions.Expr:
     with mpmath.workdps(DIGITS + 20):
         return _rational(MPMATH.number(value))
 
@@ -205,7 +205,7 @@ def _beyond(shown: str, place: Place) -> CellError:
     return CellError(f"{shown} is beyond what a double holds", place=place)
 
 
-def _short(value: scalar.Expr) -> str:
+def _short(value: functions.Expr) -> str:
     """A rational for a message, in at most a dozen characters."""
     if value.is_Integer and abs(value) < 10**9:
         return str(value)

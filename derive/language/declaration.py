@@ -1,7 +1,7 @@
 """Declaration: what a `.cell` text says, before anybody has asked whether it makes sense.
 
 In: the statements of a text.  Out: one immutable object, in the author's order.
-Not here: reading (text.py, reader.py), names, shapes and meaning (shapes.py).
+Not here: reading (parse_text.py, parse_expression.py), names, shapes and meaning (check_shapes.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from derive.errors import Place
-from derive.language.expression import Node
+from derive.language.tree import Node
 
 Dim = str | int
 

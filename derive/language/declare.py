@@ -1,7 +1,7 @@
 """Text, or SymPy equations and declarations, to a Checked cell.
 
 In: `.cell` text; or a name, equations and what is declared.  Out: a Checked cell; CellError.
-Not here: reading (text.py), checking (shapes.py), SymPy's expressions (from_sympy.py).
+Not here: reading (parse_text.py), checking (check_shapes.py), SymPy's expressions (from_sympy.py).
 
 There is one way in, and it is text: SymPy objects are written out as text first, so both give
 the very same cell.
@@ -15,7 +15,7 @@ from typing import Any
 import sympy
 
 from derive.errors import ArgumentTypeError, CellError, Place
-from derive.language import from_sympy, names, shapes, text
+from derive.language import check_shapes, from_sympy, names, parse_text
 from derive.language.checked import Checked
 from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 
@@ -26,14 +26,14 @@ Declarations = Mapping[str, Any] | Iterable[str]
 def from_text(source: str, file: str) -> Checked:
     """The cell that `.cell` text describes; `file` is its name in error messages."""
     try:
-        return shapes.check(text.parse(source, file))
+        return check_shapes.check(parse_text.parse(source, file))
     except (RecursionError, MemoryError):
         raise _too_deep(file) from None
 
 
 def from_declaration(declaration: Declaration, file: str) -> Checked:
     """A declaration that was put together, by way of its text: places are those of the text."""
-    return from_text(text.to_text(declaration), file)
+    return from_text(parse_text.to_text(declaration), file)
 
 
 def from_equations(
@@ -70,7 +70,7 @@ def from_equations(
             outputs=tuple(Output(_name(output), _NOWHERE) for output in outputs),
             place=_NOWHERE,
         )
-        written = text.to_text(declaration)
+        written = parse_text.to_text(declaration)
     except (RecursionError, MemoryError):
         raise _too_deep("<sympy>") from None
     return from_text(written, "<sympy>")

@@ -1,7 +1,7 @@
 """Functions of other languages that a cell's text has under another name, or as an expression.
 
 In: the name of an unknown function and the texts of its arguments.  Out: what to type instead.
-Not here: the functions there are (scalar.py), the message (reader.py).
+Not here: the functions there are (functions.py), the message (parse_expression.py).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from derive import scalar
+from derive.symbolic import functions
 
 #: All functions by name, as lines of a message.
-KNOWN = tuple(textwrap.wrap("the functions are " + ", ".join(scalar.PUBLIC_FUNCTIONS), 96))
+KNOWN = tuple(textwrap.wrap("the functions are " + ", ".join(functions.PUBLIC_FUNCTIONS), 96))
 
 #: The same function under the name it has here; arguments stay.
 _RENAMED = {

@@ -2,7 +2,7 @@
 
 In: a SymPy expression over symbols, and the order in which its names should be read.
 Out: a `Node`.
-Not here: the other way round (symbols.py), shapes.
+Not here: the other way round (to_sympy.py), shapes.
 
 SymPy sorts the terms of a sum and the factors of a product by name. A reader wants
 `W_i @ x + U_i @ h + b_i` and `f * c`: gates first, then matrices, in declared order.
@@ -15,21 +15,12 @@ from typing import Any
 
 import sympy
 
-from derive import scalar
 from derive.errors import CellError, Place
-from derive.heads import matmul, transpose
 from derive.language import constants, names
-from derive.language.expression import (
-    Binary,
-    Call,
-    Compare,
-    Name,
-    Negative,
-    Node,
-    Number,
-    Transpose,
-)
-from derive.language.symbols import OWN_HEADS
+from derive.language.to_sympy import OWN_HEADS
+from derive.language.tree import Binary, Call, Compare, Name, Negative, Node, Number, Transpose
+from derive.symbolic import functions
+from derive.symbolic.heads import matmul, transpose
 
 _NOWHERE = Place("<sympy>", 1, 1, "")
 
@@ -40,14 +31,14 @@ _RELATIONS: Mapping[Any, str] = {
     sympy.GreaterThan: ">=",
     sympy.Equality: "==",
     sympy.Unequality: "!=",
-    scalar.less: "<",
-    scalar.less_equal: "<=",
-    scalar.equal: "==",
-    scalar.not_equal: "!=",
+    functions.less: "<",
+    functions.less_equal: "<=",
+    functions.equal: "==",
+    functions.not_equal: "!=",
 }
 
 _NAMES: Mapping[Any, str] = {
-    **{rule.head: name for name, rule in scalar.RULES.items() if rule.public},
+    **{rule.head: name for name, rule in functions.RULES.items() if rule.public},
     **{head: name for name, head in OWN_HEADS.items()},
 }
 
@@ -117,7 +108,7 @@ class _Reader:
             return Binary("@", self.read(expr.args[0]), self.read(expr.args[1]), _NOWHERE)
         if isinstance(expr, transpose) and isinstance(expr.args[0], sympy.Symbol):
             return Transpose(Name(expr.args[0].name, _NOWHERE), _NOWHERE)
-        if isinstance(expr, scalar.where):
+        if isinstance(expr, functions.where):
             condition, chosen, other = expr.args
             return Call(
                 "where", (self.condition(condition), self.read(chosen), self.read(other)), _NOWHERE
@@ -154,7 +145,7 @@ class _Reader:
         return Negative(result, _NOWHERE) if coefficient < 0 else result
 
     def power(self, base: Any, exponent: Any) -> Node:
-        if exponent == scalar.HALF:
+        if exponent == functions.HALF:
             return Call("sqrt", (self.read(base),), _NOWHERE)
         if exponent.is_Rational and exponent < 0:
             one = Number("1", _NOWHERE)

@@ -25,7 +25,6 @@ from typing import cast
 
 import sympy
 
-from derive import scalar
 from derive.errors import CellError
 from derive.language import names
 from derive.language.constants import (
@@ -38,16 +37,7 @@ from derive.language.constants import (
     power,
 )
 from derive.language.declaration import Declaration, Definition, Dim
-from derive.language.expression import (
-    Binary,
-    Call,
-    Compare,
-    Name,
-    Negative,
-    Node,
-    Transpose,
-    children,
-)
+from derive.language.tree import Binary, Call, Compare, Name, Negative, Node, Transpose, children
 from derive.program import (
     Array,
     Equation,
@@ -61,18 +51,19 @@ from derive.program import (
     check,
     names_in,
 )
-from derive.scalar import Expr
+from derive.symbolic import functions
+from derive.symbolic.functions import Expr
 
 Shapes = Mapping[str, tuple[Dim, ...]]
 
-#: a OP b as one of the four comparisons of scalar.py; True where the sides change places.
+#: a OP b as one of the four comparisons of functions.py; True where the sides change places.
 COMPARISONS = {
-    "<": (scalar.less, False),
-    "<=": (scalar.less_equal, False),
-    ">": (scalar.less, True),
-    ">=": (scalar.less_equal, True),
-    "==": (scalar.equal, False),
-    "!=": (scalar.not_equal, False),
+    "<": (functions.less, False),
+    "<=": (functions.less_equal, False),
+    ">": (functions.less, True),
+    ">=": (functions.less_equal, True),
+    "==": (functions.equal, False),
+    "!=": (functions.not_equal, False),
 }
 
 
@@ -143,7 +134,7 @@ class _Lines:
         if array.per_row:
             return name
         out = self.namer(f"{name}_rows")
-        self.add(Map(out, scalar.symbol(name)), array.width, per_row=True)
+        self.add(Map(out, functions.symbol(name)), array.width, per_row=True)
         return out
 
     # --- one definition
@@ -199,7 +190,7 @@ class _Lines:
         except NotConstant:
             pass
         if isinstance(node, Name):
-            return scalar.symbol(node.name)
+            return functions.symbol(node.name)
         if isinstance(node, Negative):
             return -self.expr(node.operand)
         if isinstance(node, Call):
@@ -226,11 +217,11 @@ class _Lines:
         """base ** (p/q), a line of its own: inside a larger expression SymPy would turn
         sqrt(v**2) into |v|. A negative power is one over the positive one for a root alone:
         v**1.5 may overflow where v**-1.5 is a number."""
-        function = "sqrt" if abs(exponent) == scalar.HALF else "power"
+        function = "sqrt" if abs(exponent) == functions.HALF else "power"
         argument = self.argument(base, function, whole)
         if argument.is_number:
             return power(argument, exponent, base.place)
-        inverse = exponent == -scalar.HALF
+        inverse = exponent == -functions.HALF
         root = cast(Expr, argument ** (abs(exponent) if inverse else exponent))
         value = self.value(function, root, whole and not inverse)
         return 1 / value if inverse else value
@@ -241,13 +232,13 @@ class _Lines:
         if node.function == "where":
             return self.where(node, whole)
         if node.function == "sqrt":
-            return self.root(node.args[0], scalar.HALF, whole)
+            return self.root(node.args[0], functions.HALF, whole)
         free = node.args[:1] if node.function == "clip" else node.args
         args = [self.argument(arg, node.function, whole and len(free) == 1) for arg in free]
         args += [evaluate(arg, self.consts) for arg in node.args[len(free) :]]
         if all(arg.is_number for arg in args):
             return apply(node.function, args, node.place)
-        expr = cast(Expr, scalar.RULES[node.function].head(*args))
+        expr = cast(Expr, functions.RULES[node.function].head(*args))
         return self.value(node.function, expr, whole)
 
     def argument(self, node: Node, function: str, whole: bool) -> Expr:
@@ -256,7 +247,7 @@ class _Lines:
         if expr.is_Symbol or expr.is_number:
             return expr
         wanted = f"a_{self.target.removesuffix(names.NEXT)}" if whole else f"{function}_arg"
-        return scalar.symbol(self.argument_array(expr, self.width(node), wanted))
+        return functions.symbol(self.argument_array(expr, self.width(node), wanted))
 
     def argument_array(self, expr: Expr, width: Dim, wanted: str) -> str:
         name = self.array(expr, width, wanted)
@@ -273,7 +264,7 @@ class _Lines:
         operands = names_in(expr)
         simple = len(operands) == 1 and operands[0] not in self.unnamed
         wanted = f"{function}_{operands[0] if simple else self.target}"
-        return scalar.symbol(self.array(expr, width, wanted))
+        return functions.symbol(self.array(expr, width, wanted))
 
     def array(self, expr: Expr, width: Dim, wanted: str) -> str:
         """The array that holds `expr`: one there is, or a new one."""
@@ -293,7 +284,7 @@ class _Lines:
             taken = COMPARE[condition.operator](left, right)
             return self.expr(chosen if taken else other)
         test = head(right, left) if swap else head(left, right)
-        expr = cast(Expr, scalar.where(test, self.expr(chosen), self.expr(other)))
+        expr = cast(Expr, functions.where(test, self.expr(chosen), self.expr(other)))
         return self.value("where", expr, whole)
 
     # --- products and sums
@@ -321,19 +312,19 @@ class _Lines:
             per_row = self.arrays[vector].per_row
             self.add(Matmul(out, matrix, vector, layout), self.width(node), per_row)
             self.known[key] = out
-        return scalar.symbol(self.known[key])
+        return functions.symbol(self.known[key])
 
     def total(self, source: str, own: str | None = None, per_row: bool = False) -> Expr:
         array = self.arrays[source]
         if array.width == 1:
-            return scalar.symbol(source)
+            return functions.symbol(source)
         key = ("sum", source)
         if key not in self.known:
             fits = own is not None and (array.per_row or not per_row)
             out = own if own is not None and fits else self.namer(f"sum_{source}")
             self.add(Sum(out, source), 1, array.per_row)
             self.known[key] = out
-        return scalar.symbol(self.known[key])
+        return functions.symbol(self.known[key])
 
     def sum(self, node: Call, whole: bool) -> Expr:
         return self.total(self.operand(node.args[0], "sum_arg"))
@@ -345,27 +336,27 @@ class _Lines:
 
     def mean_of(self, source: str) -> Expr:
         width = self.arrays[source].width
-        return self.total(source) if width == 1 else self.total(source) / scalar.size(width)
+        return self.total(source) if width == 1 else self.total(source) / functions.size(width)
 
     def named(self, expr: Expr, wanted: str) -> Expr:
-        return scalar.symbol(self.array(expr, 1, wanted))
+        return functions.symbol(self.array(expr, 1, wanted))
 
     def layer_norm(self, node: Call, whole: bool) -> Expr:
         source = self.operand(node.args[0], f"layer_norm_arg_{self.target}")
         width = self.arrays[source].width
         if width == 1:
-            return scalar.ZERO
+            return functions.ZERO
         of = self.target if source in self.unnamed else source
         mean = self.named(self.mean_of(source), f"mean_{of}")
-        centred = self.array(scalar.symbol(source) - mean, width, f"centred_{of}")
-        square = self.array(scalar.symbol(centred) ** 2, width, f"square_{of}")
+        centred = self.array(functions.symbol(source) - mean, width, f"centred_{of}")
+        square = self.array(functions.symbol(centred) ** 2, width, f"square_{of}")
         variance = self.named(self.mean_of(square), f"variance_{of}")
-        root = sympy.Pow(variance + scalar.LAYER_NORM_EPSILON, -scalar.HALF)
-        expr = scalar.symbol(centred) * root
+        root = sympy.Pow(variance + functions.LAYER_NORM_EPSILON, -functions.HALF)
+        expr = functions.symbol(centred) * root
         per_row = self.arrays[source].per_row
         if whole and (expr, width, per_row) not in self.known:
             return expr
-        return scalar.symbol(self.array(expr, width, f"layer_norm_{of}"))
+        return functions.symbol(self.array(expr, width, f"layer_norm_{of}"))
 
     # --- widths and numbers
 

@@ -1,7 +1,7 @@
 """Which names a cell may use, and which two names are probably the same one misspelt.
 
 In: a word of the user's.  Out: the reason why it cannot be a name, or None; likely slips.
-Not here: whether a name is defined, or twice (shapes.py).
+Not here: whether a name is defined, or twice (check_shapes.py).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import keyword
 import re
 from collections.abc import Iterable
 
-from derive import scalar
+from derive.symbolic import functions
 
 #: C11. Those that begin with an underscore are no names anyway.
 _C_KEYWORDS = """
@@ -50,7 +50,7 @@ def fault(word: str) -> tuple[str, str | None] | None:
     for language, words in (("Python", PYTHON_KEYWORDS), ("C", C_KEYWORDS)):
         if word in words:
             return f"'{word}' is a reserved word of {language}", f"{word.lower()}_"
-    if word in scalar.PUBLIC_FUNCTIONS:
+    if word in functions.PUBLIC_FUNCTIONS:
         return f"'{word}' is a function, so nothing else can have this name", f"{word}_"
     return None
 

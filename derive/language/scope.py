@@ -1,7 +1,8 @@
 """Scope: what is known of the names of a cell, and the mistakes found on the way.
 
-In: nothing; resolve.py and uses.py fill it.  Out: kinds, places, parameters, constants.
-Not here: widths (shapes.py).
+In: nothing; resolve_names.py and resolve_uses.py fill it.  Out: kinds, places, parameters,
+constants.
+Not here: widths (check_shapes.py).
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from derive import scalar
 from derive.errors import CellError, Place
 from derive.language import names
 from derive.language.declaration import Declaration, Dim
-from derive.language.expression import Call, Name, Node, name_to_text, quote, to_text
+from derive.language.tree import Call, Name, Node, name_to_text, quote, to_text
+from derive.symbolic import functions
 
 
 class Kind(enum.Enum):
@@ -46,7 +47,7 @@ class Scope:
     places: dict[str, Place] = field(default_factory=dict)
     params: list[str] = field(default_factory=list)
     shapes: dict[str, tuple[Dim, ...]] = field(default_factory=dict)
-    consts: dict[str, scalar.Expr] = field(default_factory=dict)
+    consts: dict[str, functions.Expr] = field(default_factory=dict)
     matrix_uses: dict[str, Use] = field(default_factory=dict)
     vector_uses: dict[str, Use] = field(default_factory=dict)
     uses: dict[str, int] = field(default_factory=dict)

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from derive.build import FLAGS, cache_folder, key_of
+from derive.build.library import FLAGS, cache_folder, key_of
 from derive.errors import ArgumentError
 from derive.machine.probe import Machine, probe, sources
 

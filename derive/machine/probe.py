@@ -1,7 +1,7 @@
 """What the machine can do: multiply-adds, reading from each cache, activations.
 
 In: how many threads.  Out: `Machine`, rates in operations, bytes and elements a second.
-Not here: what a cell needs of them (inspect/roofline.py, bench/bound.py). The loops are in
+Not here: what a cell needs of them (inspect/facts/roofline.py, bench/bound.py). The loops are in
 probe.c, built like a kernel.
 """
 
@@ -107,7 +107,7 @@ def load_average() -> float | None:
 
 def sources() -> dict[str, str]:
     """The C text of the loops, {path: text}."""
-    from derive.emit.header import render_header
+    from derive.emit.c.shared_header import render_header
 
     text = files("derive.machine").joinpath("probe.c").read_text(encoding="utf-8")
     return {"probe.c": text, "derive_kernels.h": render_header()}
@@ -135,7 +135,7 @@ def caches(
 
 
 def _library() -> ctypes.CDLL:
-    from derive.build import compile_library
+    from derive.build.library import compile_library
 
     return compile_library(sources())
 

@@ -16,11 +16,12 @@
 - masks.py          dropout masks
 - linear.py         the product that all of TensorFlow's cells begin with
 
-Not here: equations (derive/cells/), their rewriting (compose.py), kernels.
+Not here: equations (derive/catalogue/), their rewriting (compose.py), kernels.
 """
 
 from __future__ import annotations
 
+from derive.layers.sequence import using
 from derive.rnn_cell.base import RNNCell
 from derive.rnn_cell.contrib_cells import (
     CFNCell,
@@ -55,7 +56,6 @@ from derive.rnn_cell.linear import linear
 from derive.rnn_cell.running import Pulled, draw_masks
 from derive.rnn_cell.structure import LSTMStateTuple
 from derive.rnn_cell.wrappers import DropoutWrapper, MultiRNNCell, ResidualWrapper
-from derive.sequence import using
 
 __all__ = [
     "BasicLSTMCell",

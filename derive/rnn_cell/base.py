@@ -2,7 +2,7 @@
 
 In: a `Wiring`: the Cell, and TensorFlow's names and structures for its arrays.
 Out: state_size, output_size, zero_state, build, variables, set_variables, and one step.
-Not here: equations (derive/cells/), the classes (core_cells.py, contrib_cells.py, wrappers.py),
+Not here: equations (derive/catalogue/), the classes (core_cells.py, contrib_cells.py, wrappers.py),
 whole sequences (drivers.py).
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.conversion import (
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import (
     MOST,
     check_room,
     closest,
@@ -29,12 +30,11 @@ from derive.conversion import (
     to_width,
     zeros,
 )
-from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.signature import Array, Arrays, Dim
+from derive.layers.sequence import kernel_for
 from derive.rnn_cell.layout import Variable, pack, unpack
 from derive.rnn_cell.masks import Mask
 from derive.rnn_cell.structure import Template, built, flattened, leaves, sizes_of
-from derive.sequence import kernel_for
-from derive.signature import Array, Arrays, Dim
 
 #: Parts of TensorFlow's names that say where a variable stands, not which one it is; those
 #: that end in _cell besides.

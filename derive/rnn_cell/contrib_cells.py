@@ -1,7 +1,7 @@
 """The cells of tf.contrib.rnn that are no LSTMs, and JANET.
 
 In: TensorFlow's arguments.  Out: an RNNCell whose equations are the catalogue's.
-Not here: equations (derive/cells/); only which options they are, and what TensorFlow calls
+Not here: equations (derive/catalogue/); only which options they are, and what TensorFlow calls
 their parameters.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 from derive import cells
 from derive.cell import Cell
 from derive.errors import ArgumentError
+from derive.kernel.signature import Array
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.core_cells import activation_of, units
 from derive.rnn_cell.layout import (
@@ -25,7 +26,6 @@ from derive.rnn_cell.layout import (
     initializer_of,
     uniform,
 )
-from derive.signature import Array
 
 _ZEROS = constant(0.0)
 

@@ -1,7 +1,7 @@
 """The LSTMs of tf.contrib.rnn: coupled gates, layer normalisation, phases, and NAS.
 
 In: TensorFlow's arguments.  Out: an RNNCell whose equations are the catalogue's.
-Not here: equations (derive/cells/); only which options they are, and what TensorFlow calls
+Not here: equations (derive/catalogue/); only which options they are, and what TensorFlow calls
 their parameters.
 """
 
@@ -15,15 +15,15 @@ import numpy as np
 
 from derive import cells
 from derive.cell import Cell
-from derive.compose import masked, with_epsilon
-from derive.conversion import to_generator
 from derive.errors import ArgumentError
+from derive.kernel.convert import to_generator
+from derive.kernel.signature import Array
+from derive.layers.compose import masked, with_epsilon
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.core_cells import activation_of, lstm_variables, lstm_wiring, units
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
 from derive.rnn_cell.masks import Mask, probability
 from derive.rnn_cell.structure import LSTMStateTuple
-from derive.signature import Array
 
 #: The epsilon of tf.contrib.layers.layer_norm.
 EPSILON = 1e-12

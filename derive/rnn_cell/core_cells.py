@@ -1,7 +1,7 @@
 """The cells of tf.nn.rnn_cell, and those that take over cuDNN's weights.
 
 In: TensorFlow's arguments.  Out: an RNNCell whose equations are the catalogue's.
-Not here: equations (derive/cells/); only which options they are, and what TensorFlow calls
+Not here: equations (derive/catalogue/); only which options they are, and what TensorFlow calls
 their parameters.
 
 `reuse` and `name` are accepted where TensorFlow has them; there are no variable scopes here,
@@ -14,9 +14,9 @@ from typing import Any
 
 from derive import cells
 from derive.cell import Cell
-from derive.compose import without
-from derive.conversion import MOST, to_count
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import MOST, to_count
+from derive.layers.compose import without
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
 from derive.rnn_cell.structure import Joined, LSTMStateTuple, Template
@@ -211,7 +211,7 @@ def units(value: Any, name: str = "num_units") -> int:
 
 
 def activation_of(given: Any, default: str = "tanh") -> str:
-    """An activation by its name: None, "relu", np.tanh, jax.nn.relu, derive.scalar.relu, ..."""
+    """An activation by its name: None, "relu", np.tanh, jax.nn.relu, derive.functions.relu, ..."""
     if given is None:
         return default
     name = given if isinstance(given, str) else getattr(given, "__name__", None)

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.conversion import to_array
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import to_array
 from derive.rnn_cell.base import RNNCell, dtype_of
 from derive.rnn_cell.running import Pulled, run_direction, swapped, swapped_flags, time_major_of
 

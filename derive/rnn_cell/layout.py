@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.conversion import shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.signature import Array, Arrays, Dim
+from derive.kernel.convert import shape_text
+from derive.kernel.signature import Array, Arrays, Dim
 
 Table = tuple[tuple[str, ...], ...]
 Shapes = Mapping[str, tuple[Dim, ...]]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.conversion import axes_text, read, shape_text
 from derive.errors import ArgumentError
-from derive.signature import Array
+from derive.kernel.convert import axes_text, read, shape_text
+from derive.kernel.signature import Array
 
 
 def linear(args: Any, output_size: int, kernel: Any, bias: Any = None) -> Array:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.conversion import kind_text
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.signature import Array
+from derive.kernel.convert import kind_text
+from derive.kernel.signature import Array
 
 
 class Mask:

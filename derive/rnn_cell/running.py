@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derive.conversion import copied, kind_text, read, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel import Gradients
+from derive.kernel.convert import copied, kind_text, read, shape_text
+from derive.kernel.signature import Array, Arrays
+from derive.layers.sequence import Sequence, run_sequence
 from derive.rnn_cell.base import RNNCell
 from derive.rnn_cell.structure import built, flattened
-from derive.run import Gradients
-from derive.sequence import Sequence, run_sequence
-from derive.signature import Array, Arrays
 
 
 class Pulled(NamedTuple):

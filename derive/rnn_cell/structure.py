@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from derive.conversion import kind_text, read, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.signature import Array, Arrays
+from derive.kernel.convert import kind_text, read, shape_text
+from derive.kernel.signature import Array, Arrays
 
 
 class LSTMStateTuple(NamedTuple):

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from derive.compose import masked, shortened, stacked
-from derive.conversion import kind_text, to_generator
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import kind_text, to_generator
+from derive.kernel.signature import Array, Arrays, Dim
+from derive.layers.compose import masked, shortened, stacked
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable
 from derive.rnn_cell.masks import Mask, probability
@@ -32,7 +33,6 @@ from derive.rnn_cell.structure import (
     renamed,
     sizes_of,
 )
-from derive.signature import Array, Arrays, Dim
 
 
 class MultiRNNCell(RNNCell):
@@ -291,7 +291,7 @@ class ResidualWrapper(_Wrapper):
         if residual_fn is not None:
             raise ArgumentError(
                 "a residual_fn is a function of arrays, and equations are needed here",
-                hint="derive.compose.shortened adds an input to an output",
+                hint="derive.layers.compose.shortened adds an input to an output",
             )
         if len(cell.wiring.inputs) > 1:
             raise ArgumentError(f"{cell.name} has two inputs, and the output is one array")

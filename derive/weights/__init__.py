@@ -15,7 +15,7 @@ exactly is refused, with the reason.
 | traits.py      | which conventions a cell follows, from its equations               |
 | blocks.py      | arrays as blocks of parameters: shapes, splitting, joining         |
 | systems.py     | the tables                                                         |
-| scope.py       | names: prefixes, layers, nested trees                              |
+| name_scopes.py       | names: prefixes, layers, nested trees                              |
 | transfer.py    | from one convention to another, where that is exact                |
 | suggest.py     | which catalogue cell given arrays belong to                        |
 | onnx_nodes.py  | reading an ONNX node                                               |

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from derive.signature import Array, Arrays
+from derive.kernel.signature import Array, Arrays
 
 Grid = tuple[tuple[str, ...], ...]
 Lengths = dict[str, int]

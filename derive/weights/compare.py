@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.conversion import shape_text
 from derive.errors import ArgumentError
-from derive.signature import Arrays
+from derive.kernel.convert import shape_text
+from derive.kernel.signature import Arrays
 from derive.weights.blocks import dims_of
-from derive.weights.scope import missing
+from derive.weights.name_scopes import missing
 from derive.weights.suggest import fit, fitting, renamed
 from derive.weights.systems import Layout, System
 from derive.weights.traits import TITLES, Traits

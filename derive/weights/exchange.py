@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.conversion import kind_text, read, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.signature import Arrays
+from derive.kernel.convert import kind_text, read, shape_text
+from derive.kernel.signature import Arrays
 from derive.weights.blocks import Entry, Lengths, dims_of, join, lengths_of, split
 from derive.weights.compare import compare, layout_of, misfit
 from derive.weights.kinds import converted, kinship
+from derive.weights.name_scopes import global_arrays, local_arrays
 from derive.weights.options import check_cell, is_model, options_of, system_of
-from derive.weights.scope import global_arrays, local_arrays
 from derive.weights.suggest import fit, renamed
 from derive.weights.systems import Layout, System
 from derive.weights.traits import Traits, mirrored, traits_of

@@ -23,18 +23,20 @@ from typing import Any
 import numpy as np
 import sympy
 
-from derive import cells, scalar
-from derive.algebra import NUMPY
+from derive import cells
 from derive.cell import Cell
-from derive.comparison.compare import diff
+from derive.comparison.diff import diff
 from derive.comparison.equal import narrow
 from derive.comparison.numbers import value_in_numbers
-from derive.comparison.one_way import Sides, by_names, inverse, proved, searched
+from derive.comparison.one_direction import Sides, by_names, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
+from derive.comparison.polynomial import Atom, Poly, of
 from derive.errors import ArgumentError
-from derive.polynomial import Atom, Poly, of
-from derive.program import Dim, Map
-from derive.signature import Arrays
+from derive.kernel.signature import Arrays
+from derive.program import Map
+from derive.program.program import Dim
+from derive.symbolic import functions
+from derive.symbolic.evaluate import NUMPY
 from derive.weights.traits import TITLES, Traits
 
 APOSTROPHE = "'"
@@ -174,8 +176,8 @@ def _functions(cell: Cell) -> tuple[list[str], list[tuple[str, str]]]:
         if not isinstance(equation, Map):
             continue
         for node in sympy.preorder_traversal(equation.expr):
-            name = scalar.NAME_OF_HEAD.get(node.func)
-            if name in scalar.PUBLIC_FUNCTIONS and len(node.args) == 1:
+            name = functions.NAME_OF_HEAD.get(node.func)
+            if name in functions.PUBLIC_FUNCTIONS and len(node.args) == 1:
                 unary.setdefault(name)
             elif name == "clip" and node.args[1] == -node.args[2]:
                 bounds.setdefault(str(node.args[2]))

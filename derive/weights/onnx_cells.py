@@ -31,8 +31,7 @@ from sympy import Eq
 from derive import cells
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.heads import arrays
-from derive.scalar import (
+from derive.symbolic.functions import (
     clip,
     expm1,
     less,
@@ -43,6 +42,7 @@ from derive.scalar import (
     tanh,
     where,
 )
+from derive.symbolic.heads import arrays
 from derive.weights.onnx_nodes import Node
 
 

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.conversion import kind_text, shape_text
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel import Kernel
-from derive.run import Run
-from derive.sequence import kernel_for
-from derive.signature import Array, Arrays
+from derive.kernel import Kernel, Run
+from derive.kernel.convert import kind_text, shape_text
+from derive.kernel.signature import Array, Arrays
+from derive.layers.sequence import kernel_for
 from derive.weights.exchange import load_layout
 from derive.weights.onnx_cells import cell_of
 from derive.weights.onnx_nodes import Node, as_layout, read_node

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from derive.conversion import closest, kind_text
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
-from derive.signature import Array, Arrays
+from derive.kernel.convert import closest, kind_text
+from derive.kernel.signature import Array, Arrays
 
 OPERATORS = ("RNN", "GRU", "LSTM")
 #: Inputs in their order; the LSTM has two more.

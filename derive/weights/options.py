@@ -1,7 +1,7 @@
 """Options of load and save: which there are is in the tables, what they may be is here.
 
 In: what a caller gave.  Out: a System and its options, complete; an error where one is wrong.
-Not here: arrays (scope.py) and parameters (exchange.py).
+Not here: arrays (name_scopes.py) and parameters (exchange.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.conversion import closest, kind_text
 from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import closest, kind_text
 from derive.weights.systems import SYSTEMS, System
 
 

@@ -6,7 +6,7 @@ Not here: what is done with a cell that fits (exchange.py).
 
 from __future__ import annotations
 
-from derive.signature import Arrays
+from derive.kernel.signature import Arrays
 from derive.weights.blocks import Lengths, lengths_of
 from derive.weights.systems import Layout, System
 

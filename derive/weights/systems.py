@@ -2,7 +2,7 @@
 
 In: nothing.  Out: SYSTEMS, one `System` a name. Every order of gates, orientation and stacking
 is here and only here, and both directions read it.
-Not here: how blocks are cut (blocks.py), names around them (scope.py).
+Not here: how blocks are cut (blocks.py), names around them (name_scopes.py).
 
 Parameters go by the catalogue's names; a second bias, which goes with the recurrent product,
 is b_hk. Gates: LSTM i f g o, with g the candidate (TensorFlow's j, Keras's and ONNX's c);

@@ -17,8 +17,8 @@ import numpy as np
 
 from derive.cell import Cell
 from derive.errors import ArgumentError
+from derive.kernel.signature import Array, Arrays
 from derive.program import interpret
-from derive.signature import Array, Arrays
 
 #: Parameters that a cell must have to be of a kind; the LSTM also W_i or W_f.
 _KINDS: Mapping[str, tuple[str, ...]] = {

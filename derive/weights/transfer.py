@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from derive.errors import ArgumentError
-from derive.signature import Arrays
+from derive.kernel.signature import Arrays
 from derive.weights.blocks import Lengths, dims_of
 
 _MIRROR = {"i": "f", "f": "i"}

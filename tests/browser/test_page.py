@@ -20,8 +20,8 @@ import derive
 from derive import pipeline
 from derive.inspect import show
 from derive.machine.probe import Machine
-from derive.verify.report import Report
-from derive.verify.report import measured as row
+from derive.verification.report import Report
+from derive.verification.report import measured as row
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

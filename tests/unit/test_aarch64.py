@@ -16,12 +16,12 @@ from strange_cells import CELLS
 from test_c_header import ONLY_C, WARNINGS
 
 from derive import cells, pipeline
-from derive.build import FLAGS, NATIVE
+from derive.build.library import FLAGS, NATIVE
 from derive.cell import Cell
-from derive.emit.header import render_header
+from derive.emit.c.shared_header import render_header
 from derive.kernel import Kernel
-from derive.signature import Array, Arrays, Signature, Sizes
-from derive.verify import ulp
+from derive.kernel.signature import Array, Arrays, Signature, Sizes
+from derive.verification import ulp
 
 COMPILER, EMULATOR = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
 MISSING = [
@@ -52,7 +52,7 @@ Word = int | tuple[int, Array | int]
 
 
 class Emulated:
-    """The compiled functions of one cell in one dtype; a `derive.kernel.Backend`."""
+    """The compiled functions of one cell in one dtype; a `derive.kernel.kernel.Backend`."""
 
     def __init__(self, folder: Path, cell: Cell, dtype: str, bits: int | None) -> None:
         self.signature: Signature = pipeline.signature(cell)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from derive.scalar import RULES
-from derive.verify import accuracy
-from derive.verify.ulp import REALS
+from derive.symbolic.functions import RULES
+from derive.verification import accuracy
+from derive.verification.ulp import REALS
 
 TARGETS = accuracy.TARGETS if shutil.which("cc") else ("numpy",)
 Results = dict[tuple[str, str], np.ndarray]

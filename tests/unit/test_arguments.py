@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from derive.arguments import Arguments
-from derive.conversion import to_array, to_lengths
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
-from derive.signature import Signature, Sizes
+from derive.kernel.arguments import Arguments
+from derive.kernel.convert import to_array, to_lengths
+from derive.kernel.signature import Signature, Sizes
 
 LSTM = Signature(
     name="lstm",

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 import derive
-from derive.bench import agree, measure, names
+from derive.bench import agree
 from derive.bench.bound import bound
 from derive.bench.contest import contest, rated
 from derive.bench.host import Local
-from derive.bench.loop import Style, loop_text
 from derive.bench.peers import PEERS, peer
 from derive.bench.peers.closed import known
 from derive.bench.record import SCHEMA, Record, Report
@@ -25,12 +24,15 @@ from derive.bench.shapes import DEFAULT, QUICK, Shape, shapes_of
 from derive.bench.table import markdown, seconds_text, tables
 from derive.bench.task import MODES, Contestant, Task, task_of
 from derive.bench.worker import environment
-from derive.cli import status
-from derive.commands.select import cell_of
+from derive.cli.main import status
+from derive.cli.select import cell_of
+from derive.emit.python import names
+from derive.emit.python.loop import Style, loop_text
 from derive.errors import ArgumentError
+from derive.kernel.tune import clock
 from derive.machine.probe import Machine
 from derive.pipeline import schedule
-from derive.scalar import RULES
+from derive.symbolic.functions import RULES
 
 SHAPE = Shape(5, 3, 7, 13)
 
@@ -207,7 +209,7 @@ def test_a_wrong_contestant_gets_no_time() -> None:
             return [Contestant("wrong", right.infer, right.train, read)]
 
     records, _ = contest(
-        "janet", task("janet"), [Local([Wrong(), peer("numpy_loop")])], measure.QUICK
+        "janet", task("janet"), [Local([Wrong(), peer("numpy_loop")])], clock.QUICK
     )
     assert [(r.contestant, r.mode, r.agrees) for r in records] == [
         ("wrong", "infer", True), ("NumPy loop", "infer", True),
@@ -272,8 +274,8 @@ def test_contestants_take_turns_in_both_orders() -> None:
         calls.append(name)
         return seconds, 2 * seconds
 
-    effort = measure.Effort(seconds=0, least=2, most=2)
-    times = measure.interleaved([lambda: turn("a", 1.0), lambda: turn("b", 3.0)], effort)
+    effort = clock.Effort(seconds=0, least=2, most=2)
+    times = clock.interleaved([lambda: turn("a", 1.0), lambda: turn("b", 3.0)], effort)
     assert [(one.rounds, one.median, one.processors) for one in times] == [(2, 1, 2), (2, 3, 2)]
     assert calls == ["a", "b", "b", "a"]
 
@@ -358,7 +360,7 @@ def test_environment_is_left_as_it_was() -> None:
 
 @pytest.fixture
 def report() -> Iterator[Report]:
-    records, need = contest("janet", task("janet"), [Local([peer("numpy_loop")])], measure.QUICK)
+    records, need = contest("janet", task("janet"), [Local([peer("numpy_loop")])], clock.QUICK)
     records = [rated(record, need, MACHINE) for record in records]
     yield Report(tuple(records), (), {"JAX scan": "jax is not installed"}, {}, (0.5, 1.0), 2.0)
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from derive.bench import measure
 from derive.bench.contest import contest
 from derive.bench.host import Failed, Local
 from derive.bench.peers import peer
@@ -24,7 +23,8 @@ from derive.bench.shapes import DEFAULT, Shape
 from derive.bench.table import tables
 from derive.bench.task import Contestant, Task, task_of
 from derive.bench.worker import Remote
-from derive.commands.select import cell_of
+from derive.cli.select import cell_of
+from derive.kernel.tune import clock
 
 SHAPE = Shape(5, 3, 7, 13)
 JANET = cell_of("janet")
@@ -62,7 +62,7 @@ def test_who_fails_is_named_with_the_reason() -> None:
             raise ValueError("not this one")
 
     hosts = [Local([Only(complain), Refuses(complain)]), Local([peer("numpy_loop")])]
-    records, _ = contest("janet", task_of(JANET, SHAPE, 1), hosts, measure.QUICK, ["infer"])
+    records, _ = contest("janet", task_of(JANET, SHAPE, 1), hosts, clock.QUICK, ["infer"])
     assert [(r.contestant, r.agrees, r.failure) for r in records] == [
         ("refuses", False, "ValueError: not this one"),
         ("only", False, "RuntimeError: out of luck"),
@@ -90,7 +90,7 @@ def test_who_fails_while_it_is_timed_has_no_time() -> None:
             return [Contestant("tires", work, None, loop.read)]
 
     (record,), _ = contest(
-        "janet", task_of(JANET, SHAPE, 1), [Local([Tires(work)])], measure.QUICK, ["infer"]
+        "janet", task_of(JANET, SHAPE, 1), [Local([Tires(work)])], clock.QUICK, ["infer"]
     )
     assert (record.seconds, record.agrees) == (None, False)
     assert record.failure == "RuntimeError: out of luck"

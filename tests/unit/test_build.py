@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from derive import build
+from derive.build import library as build
 from derive.errors import BuildError, ToolchainError
 
 SOURCES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import derive
-from derive.signature import Signature
+from derive.kernel.signature import Signature
 
 COMMAND = [
     *("gcc", "-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),

@@ -17,9 +17,9 @@ from test_c_target import WAYS, kernel_of, poisoned  # noqa: F401 - a fixture
 
 from derive import cells, pipeline
 from derive.cell import Cell
-from derive.signature import Sizes
-from derive.target_c import CBackend
-from derive.tuned import TunedBackend
+from derive.kernel.c_backend import CBackend
+from derive.kernel.signature import Sizes
+from derive.kernel.tune.backend import TunedBackend
 
 SPECS = ("min_gru", "min_lstm", "sru", "indrnn:activation=tanh")
 TEXTS = ("alone", "alone_mean", "one_wide", "noparams", "wnan", "narrow_next")

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from derive.emit.header import render_header
-from derive.scalar import RULES
-from derive.verify import ulp
-from derive.verify.ulp import EXACT, SELU_ALPHA, SELU_SCALE
+from derive.emit.c.shared_header import render_header
+from derive.symbolic.functions import RULES
+from derive.verification import ulp
+from derive.verification.ulp import EXACT, SELU_ALPHA, SELU_SCALE
 
 HERE = Path(__file__).parents[1] / "c"
 FUNCTIONS = Path(ulp.__file__).with_name("functions.c")

@@ -10,11 +10,11 @@ from test_dataflow import MIXED
 
 from derive import cells, pipeline
 from derive.cell import Cell
-from derive.emit.c_early import with_early_products
-from derive.emit.c_lifetimes import check_memory
-from derive.emit.c_memory import Memory, SlotView, backward_memory, forward_memory
+from derive.emit.c.early_products import with_early_products
+from derive.emit.c.lifetimes import check_memory
+from derive.emit.c.memory import Memory, SlotView, backward_memory, forward_memory
 from derive.errors import ProgramError
-from derive.plan import Plan
+from derive.schedule.plan import Plan
 
 
 def backward_of(cell: Cell) -> tuple[Plan, Memory]:

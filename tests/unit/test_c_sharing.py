@@ -16,9 +16,9 @@ from strange_cells import CELLS
 
 from derive import cells, pipeline
 from derive.cell import Cell
-from derive.emit import c_file
 from derive.emit.banner import banner
-from derive.emit.c_file import PassFileView, courses
+from derive.emit.c import files
+from derive.emit.c.files import PassFileView, courses
 from derive.emit.c_sharing import (
     ALL,
     FIRST,
@@ -42,7 +42,7 @@ SPREAD = ("lstm:layer_norm=ba2016", "gru:reset=before", "nas", "min_gru", "phase
 
 def passes(cell: Cell) -> tuple[PassFileView, ...]:
     schedule = pipeline.schedule(cell)
-    return c_file.real_views(cell, schedule, banner(cell, schedule))[0].passes
+    return files.real_views(cell, schedule, banner(cell, schedule))[0].passes
 
 
 def some_cells() -> Iterator[Cell]:

@@ -10,11 +10,11 @@ from cases import LENGTHS, ROWS, STEPS, check_agreement, forward, make
 from strange_cells import CELLS
 
 from derive import cells, pipeline
-from derive.build import FLAGS
+from derive.build.library import FLAGS
 from derive.cell import Cell
 from derive.errors import CellError
 from derive.kernel import Kernel
-from derive.target_c import CBackend
+from derive.kernel.c_backend import CBackend
 
 #: Past a vector, past a block of units, and odd; the longest sum is about four times that of
 #: the standard sizes.
@@ -77,7 +77,7 @@ def test_results_do_not_depend_on_threads_or_training(
     rows: int, spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for bound in ("_SHARED_STEP", "_SHARED_CALL", "_SHARED_CHUNK"):  # however little work there is
-        monkeypatch.setattr(f"derive.target_c.{bound}", 0)
+        monkeypatch.setattr(f"derive.kernel.c_backend.{bound}", 0)
     cell = cells.from_spec(spec)
     alone, together = (kernel_of(cell, "float32", threads=count) for count in (1, 3))
     random = np.random.default_rng(rows)
@@ -111,7 +111,7 @@ def test_bits_do_not_depend_on_threads_at_any_vector_width(
     bits: int, share: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for bound in ("_SHARED_STEP", "_SHARED_CALL", "_SHORT_CALL"):
-        monkeypatch.setattr(f"derive.target_c.{bound}", 0)
+        monkeypatch.setattr(f"derive.kernel.c_backend.{bound}", 0)
     cell = cells.from_spec("lstm:layer_norm=ba2016")
     flags = (*SHARES[share], f"-DDK_VECTOR_BITS={bits}", "-DDK_EARLY_ROWS=8", "-Wno-psabi")
     kernels = [kernel_of(cell, "float32", *flags, threads=count) for count in (1, 2, 3)]

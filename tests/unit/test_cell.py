@@ -15,11 +15,11 @@ import sympy
 from sympy import Eq
 
 import derive
-from derive import scalar
 from derive.cell import Cell
 from derive.errors import ArgumentTypeError, CellError, DeriveError
-from derive.heads import arrays, layer_norm, matmul, mean, total, transpose
 from derive.program import Map, Matmul, interpret
+from derive.symbolic import functions
+from derive.symbolic.heads import arrays, layer_norm, matmul, mean, total, transpose
 
 JANET = """\
 cell   janet
@@ -95,12 +95,12 @@ def test_key_of_a_bare_state_is_its_name() -> None:
 
 
 def test_equations_keep_the_authors_names() -> None:
-    h, h_next, g, a, beta = map(scalar.symbol, ["h", "h_next", "g", "a", "beta"])
+    h, h_next, g, a, beta = map(functions.symbol, ["h", "h_next", "g", "a", "beta"])
     equations = Cell.parse(JANET).equations
     assert [str(eq.lhs) for eq in equations] == ["a", "g", "h_next"]
-    wanted = scalar.sigmoid(a) * h + (1 - scalar.sigmoid(a - beta)) * g
+    wanted = functions.sigmoid(a) * h + (1 - functions.sigmoid(a - beta)) * g
     assert equations[2] == Eq(h_next, wanted)
-    w_f, x = scalar.symbol("W_f"), scalar.symbol("x")
+    w_f, x = functions.symbol("W_f"), functions.symbol("x")
     assert matmul(w_f, x) in equations[0].rhs.args
 
 
@@ -250,9 +250,9 @@ def test_plain_symbols_and_a_mapping_do_as_well() -> None:
             sympy.Piecewise((h, h > 1), (x, h >= 0), (h * x, sympy.Ne(h, x)), (0, True)),
             "where(h > 1, h, where(h >= 0, x, where(h != x, h * x, 0)))",
         ),
-        (scalar.where(scalar.less_equal(h, x), 1, h), "where(h <= x, 1, h)"),
-        (scalar.clip(h, -1, sympy.Rational(1, 2)), "clip(h, -1, 0.5)"),
-        (scalar.gelu(h) * scalar.stop_gradient(x), "gelu(h) * stop_gradient(x)"),
+        (functions.where(functions.less_equal(h, x), 1, h), "where(h <= x, 1, h)"),
+        (functions.clip(h, -1, sympy.Rational(1, 2)), "clip(h, -1, 0.5)"),
+        (functions.gelu(h) * functions.stop_gradient(x), "gelu(h) * stop_gradient(x)"),
         (total(h) + mean(x) + layer_norm(h), "layer_norm(h) + mean(x) + sum(h)"),
         (matmul(U, h * x) + matmul(transpose(U), h), "U @ (h * x) + U.T @ h"),
         (U.T @ (U @ h + h), "U.T @ (U @ h + h)"),
@@ -340,7 +340,7 @@ def test_sympy_that_is_no_cell_is_refused(arguments: dict[str, Any], message: st
 def test_deep_sympy_is_refused_cleanly() -> None:
     deep: Any = h
     for _ in range(400):
-        deep = scalar.sigmoid(deep)
+        deep = functions.sigmoid(deep)
     with pytest.raises(CellError):
         Cell("c", {"h_next": deep}, states=["h"])
 

@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 
 import derive
-from derive import cells, scalar
+from derive import cells
 from derive.catalogue.option import Activation, Option, to_text
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
 from derive.language import names
 from derive.program import interpret
+from derive.symbolic import functions
 
 B, SIZES = 3, {"I": 4, "H": 5, "P": 2}
 # Sums of ten products of numbers below 2, divided by deviations above 0.1, in float64: some
@@ -454,7 +455,7 @@ def test_every_activation_is_the_function_of_its_name(activation: str) -> None:
 
 
 def test_the_activations_are_the_elementwise_functions_of_one_argument_and_identity() -> None:
-    unary = {name for name, rule in scalar.RULES.items() if rule.public and rule.arity == 1}
+    unary = {name for name, rule in functions.RULES.items() if rule.public and rule.arity == 1}
     assert set(typing.get_args(Activation)) == unary | {"sqrt", "identity"} == set(BY_HAND)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from derive import cli
+from derive.cli import main
 
 ELMAN = """cell elman
 input  x: I
@@ -23,7 +23,7 @@ output h'
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    status = cli.status(arguments)
+    status = main.status(arguments)
     captured = capsys.readouterr()
     return status, captured.out, captured.err
 
@@ -282,7 +282,7 @@ def test_a_reader_who_stops_early_sees_no_traceback() -> None:
 def test_a_broken_derivative_is_no_wrong_use(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from derive.commands import catalogue
+    from derive.cli import catalogue
     from derive.errors import ProgramError, VerificationError
 
     for error in (ProgramError("a"), VerificationError("b")):

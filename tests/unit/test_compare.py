@@ -6,8 +6,8 @@ import json
 import time
 
 import derive
-from derive import cli
-from derive.comparison.compare import Change, diff, structure
+from derive.cli import main
+from derive.comparison.diff import Change, diff, structure
 
 cells = derive.cells
 HEAD = "cell a\ninput x: I\nstate h: H\n"
@@ -129,7 +129,7 @@ def test_every_entry_is_no_change_from_itself_and_one_from_others() -> None:
 
 
 def test_forms_that_grow_beyond_use_are_compared_as_they_stand(monkeypatch) -> None:
-    monkeypatch.setattr("derive.polynomial.terms.MAX_TERMS", 1)
+    monkeypatch.setattr("derive.comparison.polynomial.terms.MAX_TERMS", 1)
     assert not changes(ONE, ONE)
     assert changes(ONE, ONE.replace("tanh(", "relu("))
 
@@ -138,12 +138,12 @@ def test_the_command_tells_and_says_so_by_its_status(tmp_path, capsys) -> None:
     old, new = tmp_path / "old.cell", tmp_path / "new.cell"
     old.write_text(ONE)
     new.write_text(REWRITTEN)
-    assert cli.status(["diff", str(old), str(new)]) == 0
+    assert main.status(["diff", str(old), str(new)]) == 0
     out = capsys.readouterr().out
     assert out.startswith("two versions of a: nothing changed") and "z as keep" in out
-    assert cli.status(["diff", "lstm", "cifg"]) == 1
+    assert main.status(["diff", "lstm", "cifg"]) == 1
     out = capsys.readouterr().out
     assert "  - i = sigmoid(W_i @ x + U_i @ h + b_i)\n  + i = 1 - f\n" in out
-    assert cli.status(["diff", "lstm", "cifg", "--json"]) == 1
+    assert main.status(["diff", "lstm", "cifg", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["changed"] and found["equations"][0]["after"] == "1 - f"

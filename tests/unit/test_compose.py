@@ -9,7 +9,7 @@ import pytest
 from strange_cells import CELLS
 
 import derive
-from derive import compose
+from derive.layers import compose
 
 SIZES = {"I": 3, "H": 4, "P": 2, "T": 3, "B": 4, "np": 2}
 STEPS, ROWS = 3, 2

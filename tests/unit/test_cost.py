@@ -15,11 +15,12 @@ import pytest
 from strange_cells import CELLS as STRANGE
 
 import derive
-from derive import pipeline, scalar
-from derive.algebra import Algebra
-from derive.inspect.cost import Part, Work, at, cost, depth
-from derive.plan import Phase, Plan
+from derive import pipeline
+from derive.inspect.facts.cost import Part, Work, at, cost, depth
 from derive.program import Map, Matmul, Program, Sum, interpret
+from derive.schedule.plan import Phase, Plan
+from derive.symbolic import functions
+from derive.symbolic.evaluate import Algebra
 
 TRANSCENDENTAL = set(
     "sigmoid tanh exp log log1p expm1 sin cos erf softplus logsigmoid elu selu gelu silu "
@@ -105,7 +106,7 @@ class Number:
         whole = abs(exponent)
         if whole.is_Integer:
             self.ledger.elementwise += int(whole) - 1
-        elif whole == scalar.HALF:
+        elif whole == functions.HALF:
             self.ledger.elementwise += 1
         else:
             self.ledger.transcendental += 1
@@ -145,7 +146,7 @@ def counting(ledger: Ledger) -> Algebra:
             ledger, constant=expr not in (*SIZES.values(), OTHER), sign=expr == -1
         ),
         power=lambda base, exponent: np.frompyfunc(lambda n: n.power(exponent), 1, 1)(base),
-        functions={name: function(name) for name in scalar.RULES},
+        functions={name: function(name) for name in functions.RULES},
         sum=total,
         matmul=matmul,
     )

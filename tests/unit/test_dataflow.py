@@ -9,12 +9,12 @@ import pytest
 
 from derive import cells, pipeline
 from derive.cell import Cell
-from derive.dataflow import check, outs
-from derive.emit.c_early import with_early_products
+from derive.emit.c.early_products import with_early_products
 from derive.errors import ProgramError
-from derive.plan import Accumulator, Kind, Phase, Plan, Stage
 from derive.program import Array, Map, Matmul
-from derive.scalar import symbol
+from derive.schedule.dataflow import check, outs
+from derive.schedule.plan import Accumulator, Kind, Phase, Plan, Stage
+from derive.symbolic.functions import symbol
 
 #: What depends on parameters alone, in two places; a parameter with terms per row and without.
 MIXED = """cell mixed

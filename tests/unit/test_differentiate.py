@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 import derive
-from derive import scalar
-from derive.algebra import MPMATH
-from derive.differentiate import forward, reverse, reverse_step
+from derive.derivative import forward, reverse, reverse_step
 from derive.program import Array, Layout, Map, Matmul, Program, Sum, check, interpret, prune
-from derive.simplify import simplify
+from derive.program.simplify import simplify
+from derive.symbolic import functions
+from derive.symbolic.evaluate import MPMATH
 
-A, B, C = (scalar.symbol(name) for name in "abc")
+A, B, C = (functions.symbol(name) for name in "abc")
 STEP = 2.0**-100
 
-ELEMENTWISE = {name: rule for name, rule in scalar.RULES.items() if name != "stop_gradient"}
+ELEMENTWISE = {name: rule for name, rule in functions.RULES.items() if name != "stop_gradient"}
 
 
 def vector(name: str, width: Any = 1, per_row: bool = True) -> Array:
@@ -68,13 +68,13 @@ def arguments(name: str, arity: int, k: int) -> list[float]:
 
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_the_derivative_of_every_function_agrees_with_mpmath(name: str) -> None:
-    rule = scalar.RULES[name]
+    rule = functions.RULES[name]
     for k in range(8):
         values = arguments(name, rule.arity, k)
         for at in range(rule.arity):
             if (name == "clip" and at) or (name == "where" and at == 0):
                 continue  # bounds are constants, conditions have no gradient
-            constants = [scalar.number(repr(value)) for value in values]
+            constants = [functions.number(repr(value)) for value in values]
             expr = rule.head(*constants[:at], A, *constants[at + 1 :])
             got = pull(single(expr), {"a": [[values[at]]]}, np.ones((1, 1)), 1)
 
@@ -88,7 +88,7 @@ def test_the_derivative_of_every_function_agrees_with_mpmath(name: str) -> None:
 
 @pytest.mark.parametrize("exponent", ["2", "-1", "-2", "0.5", "1.5", "3"])
 def test_powers_have_their_derivative(exponent: str) -> None:
-    p = scalar.number(exponent)
+    p = functions.number(exponent)
     got = pull(single(A**p), {"a": [[1.7]]}, np.ones((1, 1)), 1)["a"].item()
     assert got == pytest.approx(float(p) * 1.7 ** (float(p) - 1), rel=1e-14)
 
@@ -96,21 +96,21 @@ def test_powers_have_their_derivative(exponent: str) -> None:
 @pytest.mark.parametrize(
     ("expr", "a", "slope"),
     [
-        (scalar.relu(A), 0, 0),
-        (scalar.absolute(A), 0, 0),
-        (scalar.sign(A), 3, 0),
-        (scalar.floor(A), 3, 0),
-        (scalar.clip(A, scalar.number("-2"), scalar.number("3")), -2, 1),
-        (scalar.clip(A, scalar.number("-2"), scalar.number("3")), 3, 1),
-        (scalar.clip(A, scalar.number("-2"), scalar.number("3")), 3.0001, 0),
-        (scalar.maximum(A, scalar.ONE), 1, 0.5),
-        (scalar.minimum(A, scalar.ONE), 1, 0.5),
-        (scalar.hard_tanh(A), 1, 0),
-        (scalar.hard_tanh(A), -1, 0),
-        (scalar.hard_sigmoid(A), 3, 0),
-        (scalar.hard_sigmoid(A), -3, 0),
-        (scalar.stop_gradient(A), 2, 0),
-        (A * scalar.stop_gradient(A), 2, 2),
+        (functions.relu(A), 0, 0),
+        (functions.absolute(A), 0, 0),
+        (functions.sign(A), 3, 0),
+        (functions.floor(A), 3, 0),
+        (functions.clip(A, functions.number("-2"), functions.number("3")), -2, 1),
+        (functions.clip(A, functions.number("-2"), functions.number("3")), 3, 1),
+        (functions.clip(A, functions.number("-2"), functions.number("3")), 3.0001, 0),
+        (functions.maximum(A, functions.ONE), 1, 0.5),
+        (functions.minimum(A, functions.ONE), 1, 0.5),
+        (functions.hard_tanh(A), 1, 0),
+        (functions.hard_tanh(A), -1, 0),
+        (functions.hard_sigmoid(A), 3, 0),
+        (functions.hard_sigmoid(A), -3, 0),
+        (functions.stop_gradient(A), 2, 0),
+        (A * functions.stop_gradient(A), 2, 2),
     ],
 )
 def test_gradients_on_kinks_follow_the_contract(expr: Any, a: float, slope: float) -> None:
@@ -124,13 +124,13 @@ def test_gradients_on_kinks_follow_the_contract(expr: Any, a: float, slope: floa
 
 def branch(*middle: Any, chosen: str, arrays: tuple[Array, ...]) -> Program:
     """y = where(0 < m, chosen, a), with `middle` in between."""
-    last = Map("y", scalar.where(scalar.less(scalar.ZERO, scalar.symbol("m")),
-                                 scalar.symbol(chosen), A))  # fmt: skip
+    last = Map("y", functions.where(functions.less(functions.ZERO, functions.symbol("m")),
+                                 functions.symbol(chosen), A))  # fmt: skip
     inputs = tuple(array.name for array in arrays[: len(arrays) - len(middle)])
     return check(Program((*arrays, vector("y", "H")), inputs, (*middle, last), ("y",)))
 
 
-ROOT = Map("root", A**scalar.HALF)
+ROOT = Map("root", A**functions.HALF)
 NAMED = branch(ROOT, chosen="root", arrays=(vector("a", "H"), vector("m"), vector("root", "H")))
 THROUGH_PRODUCT = branch(
     ROOT, Matmul("p", "M", "root", Layout.NORMAL), chosen="p",
@@ -199,10 +199,10 @@ def everything() -> Program:
         Array("O", ("H", "H"), False), vector("r", "H"), vector("t", "H", False), vector("y", "H"),
         vector("u", 1, False), vector("v", "H", False), Array("Q", ("H", "H"), False),
     )  # fmt: skip
-    p, q, m, r, t, b, s, k, u, v = (scalar.symbol(n) for n in "pqmrtbskuv")
+    p, q, m, r, t, b, s, k, u, v = (functions.symbol(n) for n in "pqmrtbskuv")
     equations = (
         Matmul("p", "W", "x", Layout.NORMAL),
-        Map("q", scalar.tanh(p * s + b) * k),
+        Map("q", functions.tanh(p * s + b) * k),
         Sum("m", "q"),
         Matmul("O", "q", "x", Layout.OUTER),
         Matmul("r", "W", "q", Layout.TRANSPOSED),
@@ -210,7 +210,7 @@ def everything() -> Program:
         Sum("u", "b"),
         Map("v", t * u + b),
         Matmul("Q", "v", "b", Layout.OUTER),
-        Map("y", r**2 / (1 + m**2) + t * scalar.sigmoid(q) + u * v),
+        Map("y", r**2 / (1 + m**2) + t * functions.sigmoid(q) + u * v),
     )
     return check(Program(arrays, ("W", "b", "s", "x", "k"), equations, ("y", "O", "Q", "m")))
 
@@ -386,5 +386,5 @@ def test_differentiating_twice_gives_the_same_text() -> None:
 
 
 def test_an_exponent_that_is_an_array_is_refused() -> None:
-    with pytest.raises(scalar.UnknownNode, match="exponent must be constant"):
+    with pytest.raises(functions.UnknownNode, match="exponent must be constant"):
         reverse(single(A**B))

@@ -404,7 +404,7 @@ def test_arrays_of_layers_and_rnn_cells_are_looked_at_like_those_of_kernels() ->
             )[2](v),
         ),
     }
-    with derive.sequence.using("numpy"):
+    with derive.layers.sequence.using("numpy"):
         for door, (shape, call) in doors.items():
             for name, (bad, kind) in BAD.items():
                 if name in ("too wide", "too narrow", "no width") and "state" not in door:

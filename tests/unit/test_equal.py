@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import derive
-from derive import cli, polynomial
-from derive.algebra import NUMPY
+from derive.cli import main
+from derive.comparison import polynomial
 from derive.comparison.equal import Verdict, equal
-from derive.polynomial import ONE, ZERO, Atom, constant, exp, function, of, power
-from derive.polynomial.functions import FORMS
-from derive.scalar import RULES
+from derive.comparison.polynomial import ONE, ZERO, Atom, constant, exp, function, of, power
+from derive.comparison.polynomial.functions import FORMS
+from derive.symbolic.evaluate import NUMPY
+from derive.symbolic.functions import RULES
 
 cells = derive.cells
 parse = derive.Cell.parse
@@ -240,7 +241,7 @@ def test_a_product_of_two_unknown_matrices_is_not_guessed() -> None:
 
 
 def test_a_form_that_grows_beyond_use_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("derive.polynomial.terms.MAX_TERMS", 2)
+    monkeypatch.setattr("derive.comparison.polynomial.terms.MAX_TERMS", 2)
     verdict = equal(cell("leaky"), cell("leaky_2"))
     assert verdict.status == "undecided" and any("too large" in note for note in verdict.notes)
 
@@ -389,23 +390,23 @@ def value(form: polynomial.Poly, arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def test_the_command_prints_the_map_and_says_how_it_went(capsys) -> None:
-    assert cli.status(["equal", "janet:beta=0", "ugrnn:forget_bias=2"]) == 0
+    assert main.status(["equal", "janet:beta=0", "ugrnn:forget_bias=2"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("equal (proved): janet_beta_0 and ugrnn_forget_bias_2 compute the same")
     assert "b_g = b_f - 2" in out and "confirmed" in out
-    assert cli.status(["equal", "cifg", "lstm"]) == 1
+    assert main.status(["equal", "cifg", "lstm"]) == 1
     assert capsys.readouterr().out.startswith("sub-case (proved): cifg is lstm with parameters")
-    assert cli.status(["equal", "janet", "ugrnn"]) == 1
+    assert main.status(["equal", "janet", "ugrnn"]) == 1
     assert "instead of" in capsys.readouterr().out
 
 
 def test_the_command_writes_json(capsys, tmp_path) -> None:
     path = tmp_path / "star.cell"
     path.write_text(cell("star").to_text())
-    assert cli.status(["equal", str(path), str(path), "--json"]) == 0
+    assert main.status(["equal", str(path), str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["status"] == "equal" and found["maps"][0]["params"]["U"]["text"] == "U"
-    assert cli.status(["equal", "janet", "ugrnn", "--json"]) == 1
+    assert main.status(["equal", "janet", "ugrnn", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     example = found["counter_examples"][0]
     assert np.shape(example["params"]["W_f"]) == (1, 1) and example["relative"] > 0.01
@@ -414,7 +415,7 @@ def test_the_command_writes_json(capsys, tmp_path) -> None:
 def test_undecided_has_a_status_of_its_own(monkeypatch, capsys) -> None:
     for name in ("searched", "proved"):
         monkeypatch.setattr(f"derive.comparison.equal.{name}", lambda *_: None)
-    assert cli.status(["equal", "janet", "janet"]) == 3
+    assert main.status(["equal", "janet", "janet"]) == 3
     assert capsys.readouterr().out.startswith("undecided:")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import derive
-from derive import cli
+from derive.cli import main
 from derive.comparison.equal import equal
 from derive.errors import ProgramError
 
@@ -68,7 +68,7 @@ def test_random_pairs_are_called_equal_only_if_they_are(seed: int) -> None:
 
 
 def test_what_exceeds_the_budget_of_rewriting_is_undecided(monkeypatch) -> None:
-    monkeypatch.setattr("derive.comparison.one_way.FORM_STEPS", 3)
+    monkeypatch.setattr("derive.comparison.one_direction.FORM_STEPS", 3)
     found = verdict(EQUAL["maximum the other way round"])
     assert found.status == "undecided" and any("too large" in note for note in found.notes)
 
@@ -87,7 +87,7 @@ def test_a_failure_inside_a_comparison_is_no_verdict(monkeypatch, capsys) -> Non
         raise ProgramError("a rule is broken")
 
     monkeypatch.setattr("derive.comparison.equal.searched", fail)
-    assert cli.status(["equal", "rnn", "rnn"]) == 2
+    assert main.status(["equal", "rnn", "rnn"]) == 2
     assert "a rule is broken" in capsys.readouterr().err
 
 
@@ -96,7 +96,7 @@ def test_ctrl_c_tells_what_was_found(monkeypatch, capsys) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("derive.comparison.equal.excludes", stop)
-    assert cli.status(["equal", "cifg", "lstm"]) == 130
+    assert main.status(["equal", "cifg", "lstm"]) == 130
     printed = capsys.readouterr()
     assert "interrupted" in printed.err and "lstm computes cifg with" in printed.out
 
@@ -108,6 +108,6 @@ def test_known_names_the_cells_of_the_catalogue(tmp_path, capsys, monkeypatch) -
         "cell mine\ninput x: I\nstate h: H\nk = 1 - sigmoid(A @ x + B @ h - 2)\n"
         "h' = h + k * (tanh(C @ x + D @ h + e) - h)\noutput h'\n".replace("- 2)", "- d)")
     )
-    assert cli.status(["equal", str(path), "--known"]) == 0
+    assert main.status(["equal", str(path), "--known"]) == 0
     assert "mine equals ugrnn" in capsys.readouterr().out
-    assert cli.status(["equal", "rnn", "rnn", "--known"]) == 2
+    assert main.status(["equal", "rnn", "rnn", "--known"]) == 2

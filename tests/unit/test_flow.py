@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import derive
-from derive import cli
-from derive.comparison import flow
+from derive.cli import main
 from derive.errors import ArgumentError
+from derive.inspect import gradient_flow
 from derive.program import interpret
 
 cells = derive.cells
@@ -18,8 +18,8 @@ SIZES = {"I": 3, "H": 4, "P": 2, "R": 2}
 HEAD = "cell a\ninput x: I\nstate h: H\n"
 
 
-def blocks(cell: derive.Cell) -> dict[str, flow.Block]:
-    return {block.name: block for block in flow.jacobian(cell)}
+def blocks(cell: derive.Cell) -> dict[str, gradient_flow.Block]:
+    return {block.name: block for block in gradient_flow.jacobian(cell)}
 
 
 def test_the_cell_state_of_lstm_is_carried_by_the_forget_gate_alone() -> None:
@@ -100,7 +100,7 @@ def test_a_chain_through_another_state_width_is_not_of_low_rank() -> None:
 @pytest.mark.parametrize("name", ["rnn", "lstm_projection", "gru", "janet", "min_lstm"])
 def test_the_measured_jacobian_is_that_of_differences(name: str) -> None:
     cell = cells.from_spec(name)
-    params, inputs = flow.draw(cell, SIZES, 3, seed=4)
+    params, inputs = gradient_flow.draw(cell, SIZES, 3, seed=4)
     kernel = derive.compile(cell, target="numpy", dtype="float64")
 
     def after(flat: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ def test_the_measured_jacobian_is_that_of_differences(name: str) -> None:
     units = sum(SIZES[width] for (width,) in cell.states.values())
     step = 1e-6 * np.eye(units)
     jacobian = np.array([(after(row) - after(-row)) / 2e-6 for row in step]).T
-    found = flow.measure(cell, params, inputs)
+    found = gradient_flow.measure(cell, params, inputs)
     assert found.product[-1] == pytest.approx(np.linalg.norm(jacobian, 2), rel=1e-6)
     assert found.step.shape == found.product.shape == (3,)
     assert found.product[0] == found.step[0]
@@ -123,69 +123,73 @@ def test_the_measured_jacobian_is_that_of_differences(name: str) -> None:
 def test_a_forget_bias_and_chrono_initialisation_keep_gradients() -> None:
     norms = []
     for cell in (cells.lstm(), cells.lstm(forget_bias=1)):
-        params, inputs = flow.draw(cell, SIZES, 60)
-        norms.append(flow.measure(cell, params, inputs).product[-1])
+        params, inputs = gradient_flow.draw(cell, SIZES, 60)
+        norms.append(gradient_flow.measure(cell, params, inputs).product[-1])
     cell = cells.lstm()
-    params, inputs = flow.draw(cell, SIZES, 60)
-    kept = flow.measure(cell, flow.chrono(params, 60, input_="b_i"), inputs).product[-1]
+    params, inputs = gradient_flow.draw(cell, SIZES, 60)
+    kept = gradient_flow.measure(
+        cell, gradient_flow.chrono(params, 60, input_="b_i"), inputs
+    ).product[-1]
     assert norms[0] < norms[1] / 10 and norms[1] < kept and kept > 0.1
 
 
 def test_a_single_input_may_be_an_array_and_states_may_be_given() -> None:
     cell = derive.Cell.parse(HEAD + "h' = h * h + W @ x\noutput h'")
     params = {"W": np.zeros((4, 3))}
-    found = flow.measure(cell, params, np.zeros((1, 3)), {"h": np.array([1.0, 2, 0, 0])})
+    found = gradient_flow.measure(cell, params, np.zeros((1, 3)), {"h": np.array([1.0, 2, 0, 0])})
     assert found.product[0] == 4.0 and found.blocks["h_D_h"][0] == 4.0
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
     cell = cells.rnn()
-    params, _ = flow.draw(cell, SIZES, 2)
+    params, _ = gradient_flow.draw(cell, SIZES, 2)
     with pytest.raises(ArgumentError, match=r"has shape \[T, width\]"):
-        flow.measure(cell, params, np.zeros(3))
+        gradient_flow.measure(cell, params, np.zeros(3))
     with pytest.raises(ArgumentError, match="width 5 for I"):
-        flow.measure(cell, params, np.zeros((2, 5)))
+        gradient_flow.measure(cell, params, np.zeros((2, 5)))
     with pytest.raises(ArgumentError, match="has no inputs"):
-        flow.measure(derive.Cell.parse("cell a\nstate h: H\nh' = U @ h\noutput h'"), {}, {})
+        gradient_flow.measure(
+            derive.Cell.parse("cell a\nstate h: H\nh' = U @ h\noutput h'"), {}, {}
+        )
     with pytest.raises(ArgumentError, match="there is no parameter 'b_f'"):
-        flow.chrono(params, 10)
+        gradient_flow.chrono(params, 10)
     lone = derive.Cell.parse(HEAD + "h' = h * 0.5\noutput h'")
     with pytest.raises(ArgumentError, match="nothing tells the width H"):
-        flow.measure(lone, {}, np.zeros((2, 3)))
+        gradient_flow.measure(lone, {}, np.zeros((2, 3)))
 
 
 def test_the_command_prints_blocks_and_norms(capsys) -> None:
-    assert cli.status(["flow", "lstm", "rnn", "--steps", "12", "--size", "H=6"]) == 0
+    assert main.status(["flow", "lstm", "rnn", "--steps", "12", "--size", "H=6"]) == 0
     out = capsys.readouterr().out
     assert "  diagonal  c_D_c = diag(f)\n" in out and "t = 12" in out
     arguments = ["flow", "lstm", "--steps", "12", "--size", "H=6", "--json"]
-    assert cli.status(arguments) == 0
+    assert main.status(arguments) == 0
     plain = json.loads(capsys.readouterr().out)["cells"][0]
     assert len(plain["product_norms"]) == 12 and plain["jacobian"][3]["kind"] == "diagonal"
-    assert cli.status([*arguments, "--chrono", "b_f"]) == 0
+    assert main.status([*arguments, "--chrono", "b_f"]) == 0
     same, kept = json.loads(capsys.readouterr().out)["cells"]
     assert same == plain and (kept["name"], kept["cell"]) == ("lstm, chrono", "lstm")
     assert kept["product_norms"][-1] > plain["product_norms"][-1]
 
 
 def test_a_width_or_a_bias_that_no_cell_has_is_wrong_use(capsys) -> None:
-    assert cli.status(["flow", "rnn", "--size", "Q=3"]) == 2
+    assert main.status(["flow", "rnn", "--size", "Q=3"]) == 2
     assert "no width is called Q" in capsys.readouterr().err
-    assert cli.status(["flow", "rnn", "--chrono", "b_f"]) == 2
+    assert main.status(["flow", "rnn", "--chrono", "b_f"]) == 2
     assert "no parameter is called 'b_f'" in capsys.readouterr().err
-    assert cli.status(["flow", "lstm", "--chrono", "b_f", "--steps", "2"]) == 2
+    assert main.status(["flow", "lstm", "--chrono", "b_f", "--steps", "2"]) == 2
     assert "needs 3 steps" in capsys.readouterr().err
 
 
 def test_a_picture_without_matplotlib_is_refused(monkeypatch, capsys, tmp_path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     arguments = ["flow", "rnn", "--steps", "2", "--size", "H=2"]
-    assert cli.status([*arguments, "--plot", str(tmp_path / "flow.png")]) == 2
+    assert main.status([*arguments, "--plot", str(tmp_path / "flow.png")]) == 2
     assert "a picture needs matplotlib" in capsys.readouterr().err
 
 
 def test_a_picture_is_drawn(tmp_path) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "flow.svg"
-    assert cli.status(["flow", "rnn", "gru", "--steps", "3", "--plot", str(path)]) == 0
+    assert main.status(["flow", "rnn", "gru", "--steps", "3", "--plot", str(path)]) == 0
     assert "<svg" in path.read_text()

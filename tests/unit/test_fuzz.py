@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from hypothesis.internal.conjecture import providers
 
-from derive import cli, pipeline
+from derive import pipeline
+from derive.cli import main
 from derive.errors import ArgumentError
 from derive.fuzz import cells_room, torch_cell
 from derive.fuzz.calls_room import replay
@@ -150,7 +151,7 @@ def test_torch_is_an_oracle_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_wrong_derivative_is_found_by_the_complex_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    from derive import scalar
+    from derive.symbolic import functions as scalar
 
     rule = scalar.RULES["tanh"]
     wrong = (lambda v, y: 1 - y**3,)
@@ -162,7 +163,7 @@ def test_a_wrong_derivative_is_found_by_the_complex_step(monkeypatch: pytest.Mon
 
 
 def test_a_parser_that_lets_an_exception_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from derive.language import words
+    from derive.language import tokens as words
 
     def fails(*_: Any) -> None:
         raise IndexError("list index out of range")
@@ -224,14 +225,14 @@ def test_what_is_drawn_does_not_depend_on_what_is_loaded() -> None:
 
 
 def test_the_command_says_what_ran(capfd: pytest.CaptureFixture[str]) -> None:
-    assert cli.status(["fuzz", "--what", "texts", "--examples", "10", "--seed", "3"]) == 0
+    assert main.status(["fuzz", "--what", "texts", "--examples", "10", "--seed", "3"]) == 0
     said = capfd.readouterr()
     assert said.out.startswith("10 texts") and said.out.endswith("nothing failed (seed 3)\n")
     assert "fuzzing 1/1 10 texts" in said.err
 
 
 def test_the_command_stops_after_its_minutes(capfd: pytest.CaptureFixture[str]) -> None:
-    assert cli.status(["fuzz", "--what", "texts", "--minutes", "0.02"]) == 0
+    assert main.status(["fuzz", "--what", "texts", "--minutes", "0.02"]) == 0
     assert "nothing failed" in capfd.readouterr().out
 
 
@@ -241,7 +242,7 @@ def test_the_command_prints_and_writes_what_failed(
     damaged("numpy", "np.tanh(", "1.001 * np.tanh(")
     path = tmp_path / "found.txt"
     words = ["fuzz", "--target", "numpy", "--examples", "50", "--seed", "1", "--out", str(path)]
-    assert cli.status(words) == 1
+    assert main.status(words) == 1
     said = capfd.readouterr().out
     for text in (said, path.read_text()):
         assert text.startswith("FAILED cells: numpy: wrong") and "    cell fuzzed\n" in text
@@ -261,7 +262,7 @@ def test_the_command_prints_and_writes_what_failed(
     ],
 )
 def test_wrong_use_is_told(words: list[str], said: str, capfd: pytest.CaptureFixture[str]) -> None:
-    assert cli.status(["fuzz", *words]) == 2
+    assert main.status(["fuzz", *words]) == 2
     assert said in capfd.readouterr().err
 
 
@@ -277,7 +278,7 @@ def test_without_hypothesis_the_command_says_how_to_get_it(
 ) -> None:
     monkeypatch.delitem(sys.modules, "derive.fuzz.run")
     monkeypatch.setitem(sys.modules, "hypothesis", None)
-    assert cli.status(["fuzz"]) == 2
+    assert main.status(["fuzz"]) == 2
     assert 'pip install "derive-kernels[fuzz]"' in capfd.readouterr().err
 
 
@@ -285,9 +286,9 @@ def test_without_a_compiler_c_is_an_error_and_numpy_runs(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CC", "/nonexistent")
-    assert cli.status(["fuzz", "--examples", "1"]) == 2
+    assert main.status(["fuzz", "--examples", "1"]) == 2
     assert "cannot be run" in capfd.readouterr().err
-    assert cli.status(["fuzz", "--examples", "1", "--target", "numpy"]) == 0
+    assert main.status(["fuzz", "--examples", "1", "--target", "numpy"]) == 0
 
 
 def test_a_compiler_without_sanitizers_is_told(
@@ -298,7 +299,7 @@ def test_a_compiler_without_sanitizers_is_told(
                         f'exec {shutil.which("cc")} "$@";; esac\n')  # fmt: skip
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
-    assert cli.status(["fuzz", "--examples", "1", "--target", "c", "--sanitize"]) == 2
+    assert main.status(["fuzz", "--examples", "1", "--target", "c", "--sanitize"]) == 2
     assert "has no libasan.so" in capfd.readouterr().err
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 import derive
-from derive import generate as module
 from derive import pipeline
-from derive.cli import status
+from derive.cli import generated_files as module
+from derive.cli.generated_files import MANIFEST, generate, on_disk
+from derive.cli.main import status
 from derive.errors import (
     ArgumentError,
     CellError,
@@ -25,8 +26,7 @@ from derive.errors import (
     ToolchainError,
     VerificationError,
 )
-from derive.generate import MANIFEST, generate, on_disk
-from derive.verify import Report, Row
+from derive.verification import Report, Row
 
 ELMAN = "cell elman\ninput x: I\nstate h: H\nh' = tanh(W @ x + U @ h + b)\noutput h'\n"
 OTHER = ELMAN.replace("elman", "other").replace("tanh", "relu")

@@ -11,9 +11,10 @@ import hints
 import pytest
 
 import derive
-from derive import cli
+from derive.cli import main
 from derive.errors import CellError
-from derive.language import shapes, text
+from derive.language import check_shapes
+from derive.language import parse_text as text
 
 BASE = "cell   c\ninput  x: I\nstate  h: H\n"
 END = "\noutput h'\n"
@@ -21,7 +22,7 @@ END = "\noutput h'\n"
 
 def error_of(source: str) -> CellError | None:
     try:
-        shapes.check(text.parse(source, "my.cell"))
+        check_shapes.check(text.parse(source, "my.cell"))
     except CellError as error:
         return error
     return None
@@ -143,7 +144,7 @@ def test_every_command_names_the_inferred_parameters(
     path = tmp_path / "small.cell"
     path.write_text(SMALL)
     words = [*before.split(), str(path), *after.format(tmp_path).split()]
-    assert cli.status(words) == ("diff" in before)
+    assert main.status(words) == ("diff" in before)
     said = capfd.readouterr().err.splitlines()
     assert said.count("small: inferred parameters U: H x H, decya: H") == 1
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import derive
-from derive import direct, rnn_cell, sequence
+from derive import rnn_cell
 from derive.errors import ArgumentError, DeriveError
-from derive.fingerprint import fingerprint, small_fingerprint
-from derive.kernel import Kernel
-from derive.run import Gradients, Run
+from derive.kernel import Gradients, Kernel, Run
+from derive.kernel.fast import native_call
+from derive.kernel.fingerprint import fingerprint, small_fingerprint
+from derive.layers import sequence
 
 TEXTS = {
     # The width of a state is no parameter's, nor an input's.
@@ -327,8 +328,8 @@ def test_a_pullback_gives_the_gradients_of_what_ran_or_refuses(
 
 
 def looks() -> list[Callable[..., bytes]]:
-    compiled = [lambda arrays: direct.fingerprint(arrays, arrays[0].dtype)]
-    return [fingerprint, small_fingerprint, *(compiled if direct.usable() else [])]
+    compiled = [lambda arrays: native_call.fingerprint(arrays, arrays[0].dtype)]
+    return [fingerprint, small_fingerprint, *(compiled if native_call.usable() else [])]
 
 
 @pytest.mark.parametrize("elements", [0, 1, 3, 15, 16, 17, 31, 32, 33, 64, 100, 1000, 70_000])

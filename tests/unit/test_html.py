@@ -16,18 +16,18 @@ from test_inspect import EVERY, ambiguous, at_a_point, cell_called, evaluate
 
 import derive
 from derive import pipeline
-from derive.cli import FAILED, GOOD, WRONG_USE, status
+from derive.cli.main import FAILED, GOOD, WRONG_USE, status
 from derive.inspect import show
-from derive.inspect.chain import Chain, Link
-from derive.inspect.cost import depth
-from derive.inspect.graph import Role, graph
-from derive.inspect.layered import layered
-from derive.inspect.mathml import Parts, math, parts
-from derive.inspect.notation import TEXT, Order, write
-from derive.inspect.view import View
-from derive.scalar import less as less_than
-from derive.scalar import number, symbol, where
-from derive.verify.report import Report, measured, not_run
+from derive.inspect.facts.chain_rule import Chain, Link
+from derive.inspect.facts.cost import depth
+from derive.inspect.facts.data_flow import Role, graph
+from derive.inspect.facts.graph_layout import layered
+from derive.inspect.facts.notation import TEXT, Order, write
+from derive.inspect.facts.view import View
+from derive.inspect.html.mathml import Parts, math, parts
+from derive.symbolic.functions import less as less_than
+from derive.symbolic.functions import number, symbol, where
+from derive.verification.report import Report, measured, not_run
 
 PAGES = ("rnn", "lstm", "gru_reset_before", "lstm_layer_norm_ba2016", "min_gru")
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -388,7 +388,7 @@ def test_only_pages_open_in_a_browser() -> None:
 def test_every_format_shows_the_verification(
     format_: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("derive.commands.show._verified", lambda cell: _REPORT)
+    monkeypatch.setattr("derive.cli.show._verified", lambda cell: _REPORT)
     command = ["show", "rnn", "--stage", "cell", "--format", format_, "--verify"]
     assert status(command) == FAILED
     text = capsys.readouterr().out
@@ -403,6 +403,6 @@ def test_every_format_shows_the_verification(
 def test_verify_puts_the_result_on_the_page_and_in_the_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("derive.commands.show._verified", lambda cell: _REPORT)
+    monkeypatch.setattr("derive.cli.show._verified", lambda cell: _REPORT)
     assert status(["show", "rnn", "--format", "html", "--verify"]) == FAILED
     assert "1 of 3 checks FAILED" in capsys.readouterr().out

@@ -13,15 +13,15 @@ from sympy import pi, sqrt
 
 import derive
 from derive import pipeline
-from derive.algebra import NUMPY
 from derive.errors import ArgumentError
 from derive.inspect import FORMATS, STAGES, chosen_stages, show
-from derive.inspect.cost import Part, at, cost, operations, polynomial
-from derive.inspect.latex_notation import LATEX, latex_name
-from derive.inspect.notation import TEXT, Order, order_in, write
-from derive.inspect.view import View
+from derive.inspect.facts.cost import Part, at, cost, operations, polynomial
+from derive.inspect.facts.notation import TEXT, Order, order_in, write
+from derive.inspect.facts.view import View
+from derive.inspect.latex.notation import LATEX, latex_name
 from derive.program import interpret
-from derive.scalar import exp, sigmoid, symbol, where
+from derive.symbolic.evaluate import NUMPY
+from derive.symbolic.functions import exp, sigmoid, symbol, where
 
 LSTM = """cell lstm
 input  x: I

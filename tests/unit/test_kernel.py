@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
-from derive.kernel import Kernel
-from derive.run import Run
-from derive.signature import Signature, Sizes
+from derive.kernel import Kernel, Run
+from derive.kernel.signature import Signature, Sizes
 
 # A named dimension may be called like an axis of time or rows.
 ELMAN = Signature(
@@ -331,7 +330,7 @@ def test_kernels_work_in_several_threads_at_once() -> None:
 
 
 def test_import_needs_no_sympy() -> None:
-    code = "import sys, derive.kernel, derive.arguments; sys.exit('sympy' in sys.modules)"
+    code = "import sys, derive.kernel, derive.kernel.arguments; sys.exit('sympy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -12,10 +12,10 @@ from strange_cells import CELLS as STRANGE
 
 import derive
 from derive.inspect import ALL, show
-from derive.inspect.folding import folded, latex_width
-from derive.inspect.latex_layout import escape, verbatim
+from derive.inspect.latex.layout import escape, verbatim
+from derive.inspect.text.line_breaking import folded, latex_width
 from derive.machine.probe import Machine
-from derive.verify.report import Report, measured, not_run
+from derive.verification.report import Report, measured, not_run
 
 PDFLATEX = shutil.which("pdflatex")
 needs_latex = pytest.mark.skipif(PDFLATEX is None, reason="no pdflatex on this machine")

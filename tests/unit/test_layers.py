@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import derive
-from derive import checkpoint
-from derive.layers import RNN
+from derive.layers import checkpoint
+from derive.layers.rnn import RNN
 
 T, B, I, H = 5, 3, 4, 3  # noqa: E741
 LENGTHS = [5, 2, 3]

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -18,74 +18,68 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "derive"
 TEMPLATES = ROOT / "templates"
 
-#: Each module or folder of derive/ imports only what stands before it, wherever in its text
-#: the import is. `derive` itself holds the public names and loads them when they are used.
-ORDER = """
-    errors display scalar
-    polynomial.terms polynomial.bounds polynomial.squares polynomial.piecewise
-    polynomial.powers polynomial.functions polynomial.products polynomial
-    algebra program heads
-    language.names language.expression language.declaration language.words language.foreign
-    language.reader language.scope language.infer language.constants language.text language.uses
-    language.checked language.lower
-    language.resolve language.symbols language.from_sympy language.shapes language.declare
-    language.variant language
-    catalogue cell cells compose
-    simplify formulas differentiate
-    plan dataflow phases stages saved schedule
-    emit
-    signature conversion axes packed arguments pieces stream fingerprint backend remat loading
-    build choice records tuned repeat run kernel target_numpy direct fresh target_c pipeline
-    bench.measure tuning
-    checkpoint layer_sizes sequence rnn_cell layers
-    machine verify inspect generate
-    comparison.matrices comparison.tangents comparison.canonical comparison.parameter_map
-    comparison.constraints comparison.same comparison.matching comparison.links
-    comparison.widths comparison.fits comparison.guess comparison.balls comparison.rank
-    comparison.one_way comparison.numbers comparison.check comparison.equal comparison.known
-    comparison.compare comparison.flow comparison
-    weights
-    bench watch fuzz
-    commands cli __main__
-""".split()
-
-#: Imports inside functions that go the other way, each for a reason.
-BACKWARDS = {
-    ("kernel", "tuning"),  # kernel.tune(...) is a method
-}
+#: The rooms of derive/, from the ground up: a room imports from itself and from those before it.
+#: `derive` itself holds the public names, and hands down how objects are drawn.
+ORDER = (
+    "errors",
+    "display",
+    "symbolic",
+    "program",
+    "build",
+    "language",
+    "derivative",
+    "kernel",
+    "schedule",
+    "catalogue",
+    "cell",
+    "cells",
+    "emit",
+    "machine",
+    "pipeline",
+    "layers",
+    "verification",
+    "inspect",
+    "rnn_cell",
+    "comparison",
+    "weights",
+    "bench",
+    "fuzz",
+    "cli",
+    "__main__",
+)
 
 #: A package that takes long to load, or that is another world: the modules that may import it.
 HOMES = {
-    "jinja2": {"derive.emit.render"},
-    "click": {"derive.cli"},
-    "rich": {"derive.commands.console"},
-    "subprocess": {"derive.build", "derive.bench", "derive.fuzz"},
+    "jinja2": {"derive.build.templates"},
+    "click": {"derive.cli.main"},
+    "rich": {"derive.cli.console"},
+    "subprocess": {"derive.build.library", "derive.bench", "derive.fuzz"},
     "ctypes": {
-        "derive.build",
-        "derive.direct",
-        "derive.fresh",
-        "derive.loading",
-        "derive.target_c",
+        "derive.build.library",
+        "derive.kernel.fast.native_call",
+        "derive.kernel.buffers",
+        "derive.build.loading",
+        "derive.kernel.c_backend",
         "derive.machine",
         "derive.bench",
         "derive.fuzz",
-        "derive.verify.ulp",
+        "derive.verification.ulp",
     },
-    "platformdirs": {"derive.build"},
+    "platformdirs": {"derive.build.library"},
     "hypothesis": {"derive.fuzz"},
     "mpmath": {
-        "derive.algebra",
+        "derive.symbolic.evaluate",
         "derive.comparison.check",
         "derive.comparison.numbers",
         "derive.language.constants",
-        "derive.simplify",
-        "derive.verify",
+        "derive.program.simplify",
+        "derive.verification",
     },
 }
 
 #: What a program that only runs kernels loads, and what the command line loads for its help.
-WITHOUT_SYMPY = ("arguments", "kernel", "build", "target_numpy", "target_c", "errors")
-WITHOUT_NUMPY = ("errors", "cli", "inspect", "commands.console", "commands.select")
+WITHOUT_SYMPY = ("kernel", "kernel.numpy_backend", "kernel.c_backend", "build.library", "errors")
+WITHOUT_NUMPY = ("errors", "cli.main", "inspect", "cli.console", "cli.select")
 
 TOP = {"pyproject.toml", "README.md", "derive", "templates", "generated", "tests", "docs"}
 
@@ -97,18 +91,14 @@ def modules() -> dict[str, Path]:
     return dict(zip((name.removesuffix(".__init__") for name in dotted), paths, strict=True))
 
 
-def imports(path: Path, *, everywhere: bool = True) -> Iterator[str]:
-    """Dotted names that a file imports, not counting what only a type checker sees.
-
-    everywhere: also those inside functions.
-    """
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names that a file imports, by statement or by string, wherever in it; not counting
+    what only a type checker sees."""
     tree = ast.parse(path.read_text())
-    skipped = (ast.If,) if everywhere else (ast.If, ast.FunctionDef)
     hidden = {
         id(node)
         for branch in ast.walk(tree)
-        if isinstance(branch, skipped)
-        if not isinstance(branch, ast.If) or ast.unparse(branch.test) == "TYPE_CHECKING"
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
         for node in ast.walk(branch)
     }
     for node in ast.walk(tree):
@@ -119,35 +109,61 @@ def imports(path: Path, *, everywhere: bool = True) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call):
+            yield from by_string(node)
 
 
-def own_imports(module: str, *, everywhere: bool = True) -> set[str]:
-    """Which rows of ORDER a module imports from."""
-    found = set()
-    for name in imports(modules()[module], everywhere=everywhere):
-        parts = name.split(".")
-        if parts[0] == "derive" and len(parts) > 1 and f"derive.{parts[1]}" in modules():
-            found.add(row(parts))
-    return found
+def by_string(call: ast.Call) -> Iterator[str]:
+    """What `import_module("derive.x.y")` or `__import__` names, as far as it is written out."""
+    function = ast.unparse(call.func).rpartition(".")[2]
+    if function in ("import_module", "__import__") and call.args:
+        name = call.args[0]
+        if isinstance(name, ast.JoinedStr):
+            name = name.values[0]
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            yield name.value.rstrip(".")
 
 
-def row(parts: Sequence[str]) -> str:
-    """The row of ORDER that a dotted name belongs to: of the module itself, or its folder."""
-    inner = ".".join(parts[1:3])
-    return inner if inner in ORDER else parts[1]
+def rooms_used(path: Path) -> set[str]:
+    """The rooms that a file imports from; public names count as rooms of their own name."""
+    parts = (name.split(".") for name in imports(path))
+    return {part[1] for part in parts if part[0] == "derive" and len(part) > 1} & set(ORDER)
 
 
-def test_every_module_has_its_place_in_the_order() -> None:
-    assert {row(name.split(".")) for name in modules() if "." in name} <= set(ORDER)
+def room_of(name: str) -> str:
+    return name.split(".")[1]
+
+
+def test_every_module_has_a_room() -> None:
+    assert {room_of(name) for name in modules() if "." in name} == set(ORDER)
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if "." in name])
 def test_imports_go_one_way(name: str) -> None:
-    own = row(name.split("."))
-    before = set(ORDER[: ORDER.index(own) + 1])
-    assert own_imports(name, everywhere=False) - before == set()
-    excused = {target for source, target in BACKWARDS if source == own}
-    assert own_imports(name) - before - excused == set()
+    before = set(ORDER[: ORDER.index(room_of(name)) + 1])
+    assert rooms_used(modules()[name]) - before == set()
+
+
+def test_an_import_by_string_counts(tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(
+        "import importlib\nimportlib.import_module('derive.cli.main')\n"
+        "__import__('derive.bench')\nimportlib.import_module(f'derive.fuzz.{path}')\n"
+    )
+    assert rooms_used(path) == {"cli", "bench", "fuzz"}
+
+
+def listed_rooms(text: str) -> list[str]:
+    """The rooms of a listing: lines that begin with a folder or a file."""
+    found = re.findall(r"^ *(\w+)(?:/|\.py)  +\S", text, re.MULTILINE)
+    return [name for name in found if name in ORDER]
+
+
+def test_the_listings_show_the_rooms_in_order() -> None:
+    docstring = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text()))
+    assert listed_rooms(docstring or "") == list(ORDER)
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    assert listed_rooms(page) == list(ORDER)
 
 
 @pytest.mark.parametrize("package", HOMES)
@@ -203,9 +219,9 @@ def test_a_generated_c_kernel_runs_without_sympy(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 import numpy as np
-from derive.signature import Signature
+from derive.kernel.signature import Signature
 from derive.kernel import Kernel
-from derive.target_c import CBackend
+from derive.kernel.c_backend import CBackend
 folder = Path({str(tmp_path)!r})
 files = {{str(p.relative_to(folder)): p.read_text() for p in folder.glob("c/*")}}
 signature = Signature(name={found.name!r}, {arguments})

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import derive
-from derive import build
-from derive.emit.header import render_header
+from derive.build import library as build
+from derive.build.loading import BROKEN, load
+from derive.emit.c.shared_header import render_header
 from derive.errors import BuildError
-from derive.loading import BROKEN, load
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 #: Each with what it breaks, as numbers of lines of BROKEN.
@@ -76,7 +76,7 @@ def test_a_flag_that_breaks_arithmetic_is_an_error_that_names_it(
 def test_a_library_from_the_cache_is_tested_too(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = COMPILERS[-1]
     header = without_refusal(render_header())
-    monkeypatch.setattr(import_module("derive.emit.c_file"), "render_header", lambda: header)
+    monkeypatch.setattr(import_module("derive.emit.c.files"), "render_header", lambda: header)
     monkeypatch.setenv("CC", f"{compiler} -freciprocal-math")
     with pytest.raises(BuildError, match="arithmetic"):
         derive.compile(CELL, target="c")

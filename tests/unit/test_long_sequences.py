@@ -8,12 +8,12 @@ from __future__ import annotations
 import pytest
 
 import derive
-from derive.inspect.cost import at, cost
+from derive.inspect.facts.cost import at, cost
 from derive.kernel import Kernel
+from derive.kernel.c_backend import CBackend
+from derive.kernel.signature import Sizes
+from derive.kernel.tune.backend import TunedBackend
 from derive.pipeline import schedule
-from derive.signature import Sizes
-from derive.target_c import CBackend
-from derive.tuned import TunedBackend
 
 STEPS = (20_000, 60_000, 100_000)
 MIB = 2**20

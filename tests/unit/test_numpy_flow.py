@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from derive import cells, pipeline
-from derive.emit.numpy_flow import Fill, Flow, check_flow, flow_of
-from derive.emit.numpy_view import _fast
+from derive.emit.numpy.flow import Fill, Flow, check_flow, flow_of
+from derive.emit.numpy.module import _fast
 from derive.errors import ProgramError
 
 

@@ -1,4 +1,5 @@
-"""derive.emit.numpy_* and derive.target_numpy, against a plain run of `interpret` through time."""
+"""derive.emit.numpy_* and derive.kernel.numpy_backend, against a plain run of `interpret` through
+time."""
 
 from __future__ import annotations
 
@@ -17,11 +18,12 @@ from cases import LENGTHS, ROWS, STEPS, Case, by_array, check_agreement, forward
 from strange_cells import CELLS
 
 import derive.pipeline as pipeline
-from derive import cells, target_numpy
+from derive import cells
 from derive.cell import Cell
-from derive.emit.numpy_functions import COMPARISONS, HELPERS, NUMPY
-from derive.scalar import RULES
-from derive.target_numpy import load
+from derive.emit.numpy.helpers import COMPARISONS, HELPERS, NUMPY
+from derive.kernel import numpy_backend
+from derive.kernel.numpy_backend import load
+from derive.symbolic.functions import RULES
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +45,7 @@ def test_forward_and_backward_agree_with_the_interpreter(case: Case, dtype: str)
 
 
 def test_sequences_longer_than_a_chunk_agree(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_numpy, "CHUNK_ROWS", 2 * ROWS)
+    monkeypatch.setattr(numpy_backend, "CHUNK_ROWS", 2 * ROWS)
     check_agreement(pipeline.compile(case.cell, "numpy", "float64"), case)
 
 
@@ -296,7 +298,7 @@ FUNCTIONS = load(
 @pytest.mark.parametrize("name", OF_ONE)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_helpers_are_accurate_over_the_whole_range(name: str, dtype: Any) -> None:
-    from derive.algebra import MPMATH
+    from derive.symbolic.evaluate import MPMATH
 
     parts = np.linspace(-20, 20, 401), np.linspace(-1, 1, 101), [-300, -80, 80, 300]
     grid = np.concatenate(parts)

@@ -17,10 +17,10 @@ pytest.importorskip("hatchling")
 
 _TRY = """
 import pathlib, derive
-from derive.emit import render
+from derive.build import templates
 root = pathlib.Path(derive.__file__).parent
 print(root)
-print(render.environment().loader.searchpath[0])
+print(templates.environment().loader.searchpath[0])
 files = {**derive.emit(derive.cells.rnn(), "numpy"), **derive.emit(derive.cells.rnn(), "c")}
 print(len(files))
 """
@@ -105,7 +105,7 @@ def test_an_editable_install_finds_the_templates_beside_it(tmp_path: Path) -> No
 def test_the_command_is_installed_under_its_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (entry,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        assert "derive = derive.cli:main" in archive.read(entry).decode()
+        assert "derive = derive.cli.main:main" in archive.read(entry).decode()
 
 
 # --- types ----------------------------------------------------------------------------------

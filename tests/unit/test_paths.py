@@ -10,17 +10,17 @@ import pytest
 from edited_texts import EDITS, Edit
 
 import derive
-from derive.emit.header import render_header
+from derive.emit.c.shared_header import render_header
 from derive.emit.limits import LIMITS, limit, low_defines
 from derive.kernel import Kernel
 from derive.pipeline import differentiate, emit, signature
-from derive.verify import verify_files
-from derive.verify.covering import covering
-from derive.verify.expected import MARGIN, Maker
-from derive.verify.fences import Fence, FencedC, PoisonedNumpy
-from derive.verify.kinks import kinks_of
-from derive.verify.paths import TEAMS, Paths, Place, Way, Ways, places
-from derive.verify.through_time import backward_of
+from derive.verification import verify_files
+from derive.verification.covering import covering
+from derive.verification.expected import MARGIN, Maker
+from derive.verification.fences import Fence, FencedC, PoisonedNumpy
+from derive.verification.kinks import kinks_of
+from derive.verification.paths import TEAMS, Paths, Place, Way, Ways, places
+from derive.verification.through_time import backward_of
 
 JANET = derive.cells.janet()
 

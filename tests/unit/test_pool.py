@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 import derive
-from derive.emit.header import render_header
-from derive.emit.render import environment
-from derive.signature import Sizes
-from derive.target_c import _pool
+from derive.build.templates import environment
+from derive.emit.c.shared_header import render_header
+from derive.kernel.c_backend import _pool
+from derive.kernel.signature import Sizes
 
 TASK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t))
 #: Longer than any worker spins.

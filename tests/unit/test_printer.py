@@ -1,4 +1,4 @@
-"""derive.emit.printer: golden lines, and random expressions evaluated as printed."""
+"""derive.symbolic.printer: golden lines, and random expressions evaluated as printed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import sympy
 
-from derive import scalar
-from derive.algebra import NUMPY
-from derive.emit.printer import Syntax, print_expression, print_terms, shortest
+from derive.symbolic import functions
+from derive.symbolic.evaluate import NUMPY
+from derive.symbolic.printer import Syntax, print_expression, print_terms, shortest
 
-A, B, C, D = map(scalar.symbol, "abcd")
-SIZE = scalar.size("H")
+A, B, C, D = map(functions.symbol, "abcd")
+SIZE = functions.size("H")
 ORDER = {name: k for k, name in enumerate("dcba")}
 
 PYTHON = Syntax(
@@ -23,7 +23,7 @@ PYTHON = Syntax(
     whole=lambda value: shortest(value, np.float64),
     name=lambda name: name,
     size=lambda dim: dim,
-    functions={name: name for name in (*scalar.RULES, "sqrt", "square")},
+    functions={name: name for name in (*functions.RULES, "sqrt", "square")},
     comparisons={
         "less": "{0} < {1}",
         "less_equal": "{0} <= {1}",
@@ -74,21 +74,21 @@ def text_of(expr: Any) -> str:
         (A / SIZE, "a / H"),
         (A * SIZE ** Fraction(-1, 2), "a / H**0.5"),
         (A / 3, "0.3333333333333333 * a"),
-        (scalar.exp(-A), "exp(-a)"),
-        (1 / scalar.exp(A), "exp(-a)"),
-        (B * scalar.exp(-A), "b * exp(-a)"),
-        (scalar.sigmoid(A) * (1 - scalar.sigmoid(A)), "(1.0 - sigmoid(a)) * sigmoid(a)"),
-        (scalar.where(scalar.less(A, B), C, D), "where(a < b, c, d)"),
-        (scalar.where(scalar.less(0, A), 1, 0), "where(a > 0.0, real(1.0), 0.0)"),
-        (scalar.where(scalar.less(0, A), 1, B), "where(a > 0.0, 1.0, b)"),
-        (scalar.where(scalar.less(0, A), 1 / SIZE, 0), "where(a > 0.0, real(1.0 / H), 0.0)"),
+        (functions.exp(-A), "exp(-a)"),
+        (1 / functions.exp(A), "exp(-a)"),
+        (B * functions.exp(-A), "b * exp(-a)"),
+        (functions.sigmoid(A) * (1 - functions.sigmoid(A)), "(1.0 - sigmoid(a)) * sigmoid(a)"),
+        (functions.where(functions.less(A, B), C, D), "where(a < b, c, d)"),
+        (functions.where(functions.less(0, A), 1, 0), "where(a > 0.0, real(1.0), 0.0)"),
+        (functions.where(functions.less(0, A), 1, B), "where(a > 0.0, 1.0, b)"),
+        (functions.where(functions.less(0, A), 1 / SIZE, 0), "where(a > 0.0, real(1.0 / H), 0.0)"),
         (
-            scalar.where(scalar.less(A, B), 1, scalar.where(scalar.equal(A, B), 0, 1)),
+            functions.where(functions.less(A, B), 1, functions.where(functions.equal(A, B), 0, 1)),
             "where(a < b, 1.0, where(a == b, real(0.0), 1.0))",
         ),
-        (scalar.stop_gradient(A + B) * C, "c * (b + a)"),
-        (scalar.number("0.1") + scalar.number("0.2"), "0.3"),
-        (scalar.number("1e-5") * A, "1e-05 * a"),
+        (functions.stop_gradient(A + B) * C, "c * (b + a)"),
+        (functions.number("0.1") + functions.number("0.2"), "0.3"),
+        (functions.number("1e-5") * A, "1e-05 * a"),
     ],
 )
 def test_golden_lines(expr: Any, wanted: str) -> None:
@@ -96,14 +96,14 @@ def test_golden_lines(expr: Any, wanted: str) -> None:
 
 
 def test_the_order_is_that_of_the_reader() -> None:
-    gate, cell = scalar.symbol("f"), scalar.symbol("c")
+    gate, cell = functions.symbol("f"), functions.symbol("c")
     order = {"f": 0, "i": 1, "g": 2, "c": 3}
-    expr = gate * cell + scalar.symbol("i") * scalar.symbol("g")
+    expr = gate * cell + functions.symbol("i") * functions.symbol("g")
     assert print_expression(expr, PYTHON, order) == "f * c + i * g"
 
 
 def test_terms_join_to_the_expression() -> None:
-    expr = A - B * C - 2 * D + scalar.exp(A)
+    expr = A - B * C - 2 * D + functions.exp(A)
     terms = print_terms(expr, PYTHON, ORDER)
     assert " ".join(terms) == text_of(expr)
     assert len(terms) == 4
@@ -146,15 +146,16 @@ def expression(source: random.Random, depth: int) -> Any:
     if kind == 6:
         return (part() ** 2 + sympy.Rational(1, 2)) ** sympy.Rational(source.randint(-5, 5), 2)
     if kind == 7:
-        return scalar.where(source.choice([scalar.less, scalar.not_equal])(part(True), part()),
+        relation = source.choice([functions.less, functions.not_equal])
+        return functions.where(relation(part(True), part()),
                             part(), part())  # fmt: skip
     if kind == 8:
         return part() ** source.choice([2, 3, 4])
-    return scalar.RULES[source.choice(_UNARY)].head(scalar.sigmoid(part(True)))
+    return functions.RULES[source.choice(_UNARY)].head(functions.sigmoid(part(True)))
 
 
 NAMESPACE: dict[str, Any] = {
-    **{name: NUMPY.functions[name] for name in scalar.RULES if name in NUMPY.functions},
+    **{name: NUMPY.functions[name] for name in functions.RULES if name in NUMPY.functions},
     "sqrt": np.sqrt,
     "square": np.square,
     "power": np.power,

@@ -14,13 +14,13 @@ from cases import check_agreement, make
 from strange_cells import CELLS
 
 import derive
-from derive import cells, pipeline, target_numpy
-from derive.build import FLAGS
+from derive import cells, pipeline
+from derive.build.library import FLAGS
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.kernel import Kernel
-from derive.remat import kept_every
-from derive.target_c import CBackend
+from derive.kernel import Kernel, numpy_backend
+from derive.kernel.c_backend import CBackend
+from derive.kernel.remat import kept_every
 
 #: Chunks of so few rows that short sequences have many pieces.
 CHUNK_ROWS = 8
@@ -42,7 +42,7 @@ def cell_of(name: str) -> Cell:
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(target_numpy, "CHUNK_ROWS", CHUNK_ROWS)
+    monkeypatch.setattr(numpy_backend, "CHUNK_ROWS", CHUNK_ROWS)
 
 
 def kernel_of(cell: Cell, target: str, dtype: str, threads: int = 1) -> Kernel:
@@ -132,7 +132,7 @@ def test_every_length_and_batch_gives_the_same_bits(name: str, target: str, dtyp
 @pytest.mark.parametrize("name", ["lstm", "slim:form=3", "min_gru"])
 def test_threads_give_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for bound in ("_SHARED_STEP", "_SHARED_CALL", "_SHARED_CHUNK"):  # however little work there is
-        monkeypatch.setattr(f"derive.target_c.{bound}", 0)
+        monkeypatch.setattr(f"derive.kernel.c_backend.{bound}", 0)
     cell = cell_of(name)
     alone, together = (kernel_of(cell, "c", "float32", threads) for threads in (1, 2))
     for rows in (1, 3, 33):

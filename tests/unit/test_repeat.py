@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 import derive
-from derive import direct
-from derive.direct import Direct, Place
 from derive.errors import DeriveError
-from derive.kernel import Kernel
-from derive.run import Gradients, Run
-from derive.target_c import CBackend
+from derive.kernel import Gradients, Kernel, Run
+from derive.kernel.c_backend import CBackend
+from derive.kernel.fast import native_call
+from derive.kernel.fast.native_call import Direct, Place
 
 TWO = """
 cell two
@@ -149,7 +148,7 @@ def test_without_direct_calls_all_is_the_same(
 ) -> None:
     params, x, state = arrays(lstm)
     quick = [every_bit(lstm.forward(params, x, state)) for _ in range(3)]
-    monkeypatch.setattr(direct, "usable", lambda: False)
+    monkeypatch.setattr(native_call, "usable", lambda: False)
     other = KERNELS["lstm"]()
     looks.clear()
     assert [every_bit(other.forward(params, x, state)) for _ in range(3)] == quick
@@ -309,15 +308,15 @@ def test_tuning_forgets_how_calls_were_made(lstm: Kernel, looks: list[str]) -> N
 
 
 def test_a_trial_that_reads_something_else_is_noticed() -> None:
-    read = direct._library().derive_direct_words
-    assert direct._reads_arrays(read)
+    read = native_call._library().derive_direct_words
+    assert native_call._reads_arrays(read)
 
     def one_word_on(plan: bytes, given: tuple[Any, ...], words: int) -> int:
         return read(plan, (*given[1:], given[0]), words)
 
-    assert not direct._reads_arrays(one_word_on)
-    assert not direct._reads_arrays(lambda *_: 0)
-    assert not direct._reads_arrays(lambda *_: 1)
+    assert not native_call._reads_arrays(one_word_on)
+    assert not native_call._reads_arrays(lambda *_: 0)
+    assert not native_call._reads_arrays(lambda *_: 1)
 
 
 def test_calls_that_need_conversions_make_one_plan(

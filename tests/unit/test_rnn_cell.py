@@ -456,7 +456,7 @@ def test_wrong_inputs_and_states_are_refused() -> None:
 
 def test_activations_may_be_functions_by_their_names() -> None:
     assert rnn_cell.GRUCell(2, np.tanh).wiring.cell == rnn_cell.GRUCell(2).wiring.cell
-    relu = rnn_cell.BasicRNNCell(2, derive.scalar.relu).wiring.cell
+    relu = rnn_cell.BasicRNNCell(2, derive.symbolic.functions.relu).wiring.cell
     assert relu == rnn_cell.BasicRNNCell(2, "relu").wiring.cell
     linear = rnn_cell.BasicRNNCell(2, "linear").wiring.cell
     assert linear == rnn_cell.BasicRNNCell(2, "identity").wiring.cell

@@ -12,11 +12,11 @@ from derive import pipeline
 from derive.bench.bound import bound
 from derive.bench.shapes import Shape
 from derive.bench.task import task_of
-from derive.cli import GOOD, WRONG_USE, status
+from derive.cli.main import GOOD, WRONG_USE, status
 from derive.errors import ArgumentError
 from derive.inspect import show
-from derive.inspect.cost import Part, cost, polynomial
-from derive.inspect.roofline import (
+from derive.inspect.facts.cost import Part, cost, polynomial
+from derive.inspect.facts.roofline import (
     ACTIVATIONS,
     BANDWIDTH,
     MULTIPLY_ADDS,

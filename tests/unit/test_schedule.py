@@ -6,8 +6,8 @@ import pytest
 
 from derive import cells, pipeline
 from derive.cell import Cell
-from derive.plan import Kind, Phase, Plan, Stage
 from derive.schedule import Schedule
+from derive.schedule.plan import Kind, Phase, Plan, Stage
 
 
 def of(spec: str) -> Schedule:

@@ -1,4 +1,5 @@
-"""derive.sequence: kernels, targets and what is refused. Values are in test_rnn_cell_sequences."""
+"""derive.layers.sequence: kernels, targets and what is refused. Values are in
+test_rnn_cell_sequences."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 
 import derive
-from derive import sequence
 from derive.errors import BuildError
-from derive.sequence import kernel_for, run_sequence, using
+from derive.layers import sequence
+from derive.layers.sequence import kernel_for, run_sequence, using
 
 CELL = derive.cells.gru()
 

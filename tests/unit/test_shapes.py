@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from derive.errors import CellError, CellErrors
-from derive.language import shapes, text
-from derive.language.shapes import Checked
+from derive.language import check_shapes, parse_text
+from derive.language.check_shapes import Checked
 
 BASE = "cell   c\ninput  x: I\nstate  h: H\n"
 
@@ -722,7 +722,7 @@ my.cell:4:6: log(0) is no real number
 
 
 def check(source: str) -> Checked:
-    return shapes.check(text.parse(source, file="my.cell"))
+    return check_shapes.check(parse_text.parse(source, file="my.cell"))
 
 
 @pytest.mark.parametrize("case", ERRORS)
@@ -813,7 +813,7 @@ def test_ambiguous_shapes_are_listed_up_to_a_limit() -> None:
     body = "".join(f"y{k} = W{k} @ h\n" for k in range(100))
     with pytest.raises(CellErrors) as caught:
         check(f"{BASE}{body}h' = h\noutput h'")
-    assert len(caught.value.errors) == shapes.MAX_AMBIGUOUS
+    assert len(caught.value.errors) == check_shapes.MAX_AMBIGUOUS
 
 
 def test_hint_gives_way_to_names_in_use() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import derive
-from derive import scalar
-from derive.differentiate import reverse_step
+from derive.derivative import reverse_step
 from derive.program import Array, Layout, Map, Matmul, Program, Sum, check, interpret, prune
-from derive.simplify import PASSES, constants, copies, repeats, simplify
+from derive.program.simplify import PASSES, constants, copies, repeats, simplify
+from derive.symbolic import functions
 
-A, B = scalar.symbol("a"), scalar.symbol("b")
+A, B = functions.symbol("a"), functions.symbol("b")
 
 
 def program(*equations: Any, outputs: tuple[str, ...], shapes: dict[str, Any] | None = None) -> Any:
@@ -34,10 +34,10 @@ def outs(simplified: Program) -> dict[str, Any]:
 def test_zeros_reach_products_and_sums() -> None:
     simplified = constants(
         program(
-            Map("z", scalar.ZERO),
+            Map("z", functions.ZERO),
             Matmul("p", "M", "z", Layout.NORMAL),
             Sum("s", "p"),
-            Map("y", A + scalar.symbol("p") * B + scalar.symbol("s")),
+            Map("y", A + functions.symbol("p") * B + functions.symbol("s")),
             outputs=("y",),
             shapes={"s": (1,)},
         )
@@ -46,11 +46,11 @@ def test_zeros_reach_products_and_sums() -> None:
 
 
 def test_a_zero_in_gated_and_where_is_folded() -> None:
-    z = scalar.symbol("z")
+    z = functions.symbol("z")
     simplified = constants(
         program(
-            Map("z", scalar.ZERO),
-            Map("y", scalar.gated(z, A) + scalar.gated(A, z) + scalar.where(A, z, z)),
+            Map("z", functions.ZERO),
+            Map("y", functions.gated(z, A) + functions.gated(A, z) + functions.where(A, z, z)),
             outputs=("y",),
         )
     )
@@ -58,9 +58,9 @@ def test_a_zero_in_gated_and_where_is_folded() -> None:
 
 
 def test_zero_times_an_infinite_function_of_zero_is_left_alone() -> None:
-    z = scalar.symbol("z")
+    z = functions.symbol("z")
     simplified = constants(
-        program(Map("z", scalar.ZERO), Map("y", scalar.exp(z) * A), outputs=("y",))
+        program(Map("z", functions.ZERO), Map("y", functions.exp(z) * A), outputs=("y",))
     )
     assert outs(simplified)["y"] == A
 
@@ -68,8 +68,8 @@ def test_zero_times_an_infinite_function_of_zero_is_left_alone() -> None:
 def test_copies_are_read_through_and_outputs_keep_their_names() -> None:
     simplified = copies(
         program(
-            Map("c", A), Map("d", scalar.symbol("c")), Map("y", scalar.symbol("d") + B),
-            Map("z", scalar.symbol("d")), outputs=("y", "z"),
+            Map("c", A), Map("d", functions.symbol("c")), Map("y", functions.symbol("d") + B),
+            Map("z", functions.symbol("d")), outputs=("y", "z"),
         )
     )  # fmt: skip
     assert outs(simplified) == {"y": A + B, "z": A}
@@ -78,7 +78,7 @@ def test_copies_are_read_through_and_outputs_keep_their_names() -> None:
 
 def test_a_copy_that_broadcasts_is_no_copy() -> None:
     simplified = copies(
-        program(Sum("s", "a"), Map("w", scalar.symbol("s")), Map("y", scalar.symbol("w") * B),
+        program(Sum("s", "a"), Map("w", functions.symbol("s")), Map("y", functions.symbol("w") * B),
                 outputs=("y",), shapes={"s": (1,)})
     )  # fmt: skip
     assert "w" in simplified.table()
@@ -89,12 +89,12 @@ def test_repeats_are_computed_once() -> None:
         program(
             Matmul("p", "M", "a", Layout.NORMAL), Matmul("q", "M", "a", Layout.NORMAL),
             Matmul("r", "M", "a", Layout.TRANSPOSED),
-            Map("y", scalar.symbol("p") + 2 * scalar.symbol("q") + scalar.symbol("r")),
+            Map("y", functions.symbol("p") + 2 * functions.symbol("q") + functions.symbol("r")),
             outputs=("y",),
         )
     )  # fmt: skip
     assert [e.out for e in simplified.equations] == ["p", "r", "y"]
-    assert outs(simplified)["y"] == 3 * scalar.symbol("p") + scalar.symbol("r")
+    assert outs(simplified)["y"] == 3 * functions.symbol("p") + functions.symbol("r")
 
 
 def test_two_outputs_that_are_equal_stay_two() -> None:

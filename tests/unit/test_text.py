@@ -9,9 +9,10 @@ import re
 import pytest
 
 from derive.errors import CellError
-from derive.language import expression, text
-from derive.language.expression import Binary, Call, Name, Negative, Node, Number, Transpose
-from derive.scalar import PUBLIC_FUNCTIONS
+from derive.language import parse_text
+from derive.language import tree as expression
+from derive.language.tree import Binary, Call, Name, Negative, Node, Number, Transpose
+from derive.symbolic.functions import PUBLIC_FUNCTIONS
 
 BASE = "cell   c\ninput  x: I\nstate  h: H\n"
 
@@ -661,12 +662,12 @@ my.cell:4:78: this nests deeper than 60 levels, or has more than 200 terms
 def test_message_about(case: str) -> None:
     source, message = ERRORS[case]
     with pytest.raises(CellError) as caught:
-        text.parse(source, file="my.cell")
+        parse_text.parse(source, file="my.cell")
     assert str(caught.value) + "\n" == message
 
 
 def expr(source: str) -> Node:
-    return text.parse(f"{BASE}y = {source}").definitions[0].expr
+    return parse_text.parse(f"{BASE}y = {source}").definitions[0].expr
 
 
 def printed(source: str) -> str:
@@ -774,11 +775,11 @@ output h', c, a
 
 
 def test_canonical_text_is_stable() -> None:
-    assert text.to_text(text.parse(FULL)) == FULL
+    assert parse_text.to_text(parse_text.parse(FULL)) == FULL
 
 
 def test_doc_keeps_its_lines_and_takes_no_part_in_equality_of_nodes() -> None:
-    doc = text.parse(FULL).doc
+    doc = parse_text.parse(FULL).doc
     assert doc == "One of each.   # this is not a comment\n\nIt goes on, with \u00e9 and \u2202."
 
 
@@ -799,19 +800,19 @@ def test_doc_keeps_its_lines_and_takes_no_part_in_equality_of_nodes() -> None:
     ],
 )
 def test_layout_does_not_count(variant: str) -> None:
-    assert text.to_text(text.parse(variant)) == FULL
+    assert parse_text.to_text(parse_text.parse(variant)) == FULL
 
 
 def test_matrix_may_have_numbers_and_the_letter_x_as_widths() -> None:
-    shapes = [p.shape for p in text.parse(f"{BASE}param W: 3 x H, V: x x x, U: 2 x 2").params]
+    shapes = [p.shape for p in parse_text.parse(f"{BASE}param W: 3 x H, V: x x x, U: 2 x 2").params]
     assert shapes == [(3, "H"), ("x", "x"), (2, 2)]
 
 
 @pytest.mark.parametrize("word", ["input", "state", "param", "cell", "doc", "output"])
 def test_words_that_begin_declarations_are_names_too(word: str) -> None:
-    parsed = text.parse(f"{BASE}{word} = h + 1\nh' = {word}\noutput {word}\n")
+    parsed = parse_text.parse(f"{BASE}{word} = h + 1\nh' = {word}\noutput {word}\n")
     assert parsed.definitions[0].target == word
-    assert text.parse(text.to_text(parsed)) == parsed
+    assert parse_text.parse(parse_text.to_text(parsed)) == parsed
 
 
 @pytest.mark.parametrize(
@@ -821,14 +822,14 @@ def test_every_other_name_is_legal(name: str) -> None:
     assert expr(f"{name} + 1") == Binary("+", Name(name, NOWHERE), Number("1", NOWHERE), NOWHERE)
 
 
-NOWHERE = text.parse("cell c").place
+NOWHERE = parse_text.parse("cell c").place
 
 
 def test_places_are_columns_of_the_users_text() -> None:
     source = f"{BASE}y = (h' +\n\th' * tanh(\n   x) @ z)"
     place = {
         node.name: node.place
-        for node in expression.walk(text.parse(source).definitions[0].expr)
+        for node in expression.walk(parse_text.parse(source).definitions[0].expr)
         if isinstance(node, Name)
     }
     assert (place["x"].line, place["x"].column) == (6, 4)
@@ -877,7 +878,7 @@ def test_every_function_can_be_written(function: str) -> None:
 )
 def test_hostile_text_is_refused_cleanly(source: str) -> None:
     with pytest.raises(CellError):
-        text.parse(BASE + source)
+        parse_text.parse(BASE + source)
 
 
 def test_random_rubbish_is_read_or_refused_cleanly() -> None:
@@ -887,8 +888,8 @@ def test_random_rubbish_is_read_or_refused_cleanly() -> None:
     for _ in range(3000):
         body = "".join(rng.choice(pieces) for _ in range(rng.randrange(25)))
         try:
-            parsed = text.parse(BASE + body)
+            parsed = parse_text.parse(BASE + body)
         except CellError as error:
             assert re.match(r"<text>:\d+:\d+: ", str(error))
         else:
-            assert text.parse(text.to_text(parsed)) == parsed
+            assert parse_text.parse(parse_text.to_text(parsed)) == parsed

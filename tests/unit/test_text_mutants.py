@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 import derive
-from derive import cli
+from derive.cli import main
 from derive.errors import VerificationError
-from derive.verify import edits_c, session, text_mutants, wide_calls
-from derive.verify.apart import Ended, apart
-from derive.verify.edits import Edit, drawn, possible
-from derive.verify.mutants import Fate
-from derive.verify.text_mutants import Outcome, Task, edits_of, outcome
+from derive.verification import edits_c, session, text_mutants, wide_calls
+from derive.verification.apart import Ended, apart
+from derive.verification.edits import Edit, drawn, possible
+from derive.verification.mutants import Fate
+from derive.verification.text_mutants import Outcome, Task, edits_of, outcome
 
 CELL = derive.Cell.parse(
     "cell small\ninput x: I\nstate h: H\nf = sigmoid(W @ x + v * h + b)\n"
@@ -251,7 +251,7 @@ def run(
         return Outcome(edit, edit.where(files), edit.diff(files), fate, "gradient, numpy float64")
 
     monkeypatch.setattr(text_mutants, "outcome", one)
-    return cli.status(["verify", str(path), "--jobs", "1", *words]), tried
+    return main.status(["verify", str(path), "--jobs", "1", *words]), tried
 
 
 def test_the_command_counts_fates_and_shows_what_survived(
@@ -288,5 +288,5 @@ def test_the_command_takes_two_hundred_edits_where_no_number_is_given(
 
 
 def test_the_command_wants_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.status(["verify", "--mutate-text", "7"]) == 2
+    assert main.status(["verify", "--mutate-text", "7"]) == 2
     assert "hint: derive verify lstm --mutate-text 7" in capsys.readouterr().err

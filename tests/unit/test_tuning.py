@@ -17,17 +17,18 @@ import numpy as np
 import pytest
 
 import derive
-from derive import cells, pipeline, records, tuning
-from derive.build import FLAGS
+from derive import cells, pipeline
+from derive.build.library import FLAGS
 from derive.cell import Cell
-from derive.choice import QUESTIONS, Choice, alternatives, choice_of
-from derive.cli import status
+from derive.cli.main import status
 from derive.errors import ArgumentError, ArgumentTypeError, BuildError
 from derive.kernel import Kernel
-from derive.signature import Sizes
-from derive.target_c import CBackend
-from derive.tuned import TunedBackend
-from derive.tuning import Contestant, tune
+from derive.kernel.c_backend import CBackend
+from derive.kernel.signature import Sizes
+from derive.kernel.tune import search, store
+from derive.kernel.tune.backend import TunedBackend
+from derive.kernel.tune.options import QUESTIONS, Choice, alternatives, choice_of
+from derive.kernel.tune.search import Contestant, tune
 
 #: Quick to compile.
 QUICK = (*FLAGS, "-O1")
@@ -230,7 +231,7 @@ def sizes_of(steps: int = 12, rows: int = 9) -> Sizes:
     return Sizes(steps, rows, {"H": 8, "I": 5})
 
 
-def run(speed: Speed, kernel: Kernel | None = None, sizes: Sizes | None = None) -> tuning.Tuning:
+def run(speed: Speed, kernel: Kernel | None = None, sizes: Sizes | None = None) -> search.Tuning:
     kernel = kernel or kernel_of(cells.from_spec("rnn"))
     return tune(kernel, sizes or sizes_of(), measure=fake(speed))
 
@@ -271,7 +272,7 @@ def test_a_winner_is_faster_by_a_margin_and_slower_in_nothing(
 def test_chance_does_not_win(rounds: int, below: int, sure: bool) -> None:
     """P(X >= 16 of 20) = 0.6 %, P(X >= 15) = 2.1 %; P(X >= 22 of 31) = 1.5 %."""
     ratios = [0.9] * below + [1.1] * (rounds - below)
-    assert tuning._is_sure(ratios) == sure
+    assert search._is_sure(ratios) == sure
 
 
 def test_an_alternative_that_cannot_be_compiled_is_left_out(
@@ -294,7 +295,7 @@ def test_an_alternative_that_cannot_be_compiled_is_left_out(
 
 
 def test_long_calls_are_measured_with_fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "_LONG", 0.0)
+    monkeypatch.setattr(search, "_LONG", 0.0)
     found = run(lambda chosen, training: 1.0, sizes=sizes_of(steps=1000))
     assert found.steps == 4 * (192 // 9)
     assert found.sizes.steps == 1000
@@ -407,7 +408,7 @@ def test_another_process_uses_the_winner_without_measuring() -> None:
 import sys, derive
 (one,) = derive.compile(derive.cells.rnn()).tuned
 print(one)
-assert "derive.tuning" not in sys.modules
+assert "derive.kernel.tune.search" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == f"{kernel.tuned[0]}\n", done.stderr
@@ -468,10 +469,10 @@ def test_the_key_depends_on_text_dtype_threads_and_processors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def key(text: str = "a", dtype: str = "float32", threads: int = 2) -> str:
-        return records.key_of({"a.c": text}, FLAGS, dtype, threads)
+        return store.key_of({"a.c": text}, FLAGS, dtype, threads)
 
     keys = {key(), key("b"), key(dtype="float64"), key(threads=3)}
-    monkeypatch.setattr(records, "_processors", lambda: 77)
+    monkeypatch.setattr(store, "_processors", lambda: 77)
     assert len(keys | {key()}) == 5
 
 
@@ -479,7 +480,7 @@ def test_the_key_depends_on_text_dtype_threads_and_processors(
 
 
 def test_sizes_are_named_as_in_init(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "_EFFORT", tuning.Effort(seconds=0, least=1, most=1))
+    monkeypatch.setattr(search, "_EFFORT", search.Effort(seconds=0, least=1, most=1))
     kernel = kernel_of(cells.from_spec("rnn"))
     found = kernel.tune(I=5, H=8, B=9, T=12)  # in any order
     assert list(found.sizes.dims.items()) == [("H", 8), ("I", 5)]

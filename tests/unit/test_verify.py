@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 import derive
-from derive import build, pipeline, scalar
-from derive.differentiate import Gradient
+from derive import pipeline
+from derive.build import library
+from derive.derivative import Gradient
 from derive.errors import ArgumentError, ToolchainError
 from derive.pipeline import differentiate, emit
 from derive.program import Layout, Map, Matmul, Sum, check
-from derive.verify import Report, Row, verify, verify_files, verify_program
-from derive.verify import mutants as m
-from derive.verify.kinks import kinks_of
-from derive.verify.points import find, on_kinks, small_sizes
-from derive.verify.reference import difference, run, slope
-from derive.verify.report import compared, measured, not_run
-from derive.verify.sizes import LENGTHS, cases
+from derive.symbolic import functions
+from derive.verification import Report, Row, verify, verify_files, verify_program
+from derive.verification import mutants as m
+from derive.verification.kinks import kinks_of
+from derive.verification.points import find, on_kinks, small_sizes
+from derive.verification.reference import difference, run, slope
+from derive.verification.report import compared, measured, not_run
+from derive.verification.sizes import LENGTHS, cases
 
 CELLS = {
     "lstm": """
@@ -130,12 +132,12 @@ def wrong(gradient: Gradient, out: str, change: Any) -> Gradient:
     ("out", "change"),
     [
         ("d_n", lambda e: Map(e.out, -e.expr)),
-        ("d_h", lambda e: Map(e.out, e.expr * scalar.number("1.01"))),
-        ("d_z", lambda e: Map(e.out, scalar.ZERO)),
+        ("d_h", lambda e: Map(e.out, e.expr * functions.number("1.01"))),
+        ("d_z", lambda e: Map(e.out, functions.ZERO)),
         ("d_U_z", lambda e: replace(e, left=e.right, right=e.left)),
         ("d_W_n", lambda e: replace(e, left="d_a_r")),
         ("d_b_n", lambda e: Sum(e.out, "d_a_z")),
-        ("d_a_z", lambda e: Map(e.out, e.expr * (1 + scalar.number("1e-10")))),
+        ("d_a_z", lambda e: Map(e.out, e.expr * (1 + functions.number("1e-10")))),
     ],
 )
 def test_a_wrong_gradient_fails_the_gradient_check(out: str, change: Any) -> None:
@@ -168,7 +170,7 @@ def test_an_equivalent_mutant_is_told_from_a_survivor() -> None:
     truth = _truth(gradient)
     same = wrong(gradient, "d_h", lambda e: Map(e.out, e.expr * 1 + 0))
     renamed = wrong(gradient, "d_W_n", lambda e: Matmul(e.out, e.left, "x", Layout.OUTER))
-    other = wrong(gradient, "d_h", lambda e: Map(e.out, e.expr * scalar.number("1.000001")))
+    other = wrong(gradient, "d_h", lambda e: Map(e.out, e.expr * functions.number("1.000001")))
     assert m.is_equivalent(gradient, same, truth, 0)
     assert m.is_equivalent(gradient, renamed, truth, 0)
     assert not m.is_equivalent(gradient, other, truth, 0)
@@ -181,8 +183,8 @@ def test_a_mutant_that_survives_fails_the_report() -> None:
 
 
 def _truth(gradient: Gradient) -> Any:
-    from derive.verify.through_time import backward_of
-    from derive.verify.truth import establish
+    from derive.verification.through_time import backward_of
+    from derive.verification.truth import establish
 
     found = find(gradient.step, (), small_sizes(gradient.step), 2, 2, seed=(0, 1))
     return establish(found, backward_of(gradient), (0, 2))
@@ -282,7 +284,7 @@ def test_without_a_compiler_the_report_is_not_ok_and_says_what_was_not_built(
     def none() -> None:
         raise ToolchainError("no C compiler was found")
 
-    monkeypatch.setattr(build, "find_compiler", none)
+    monkeypatch.setattr(library, "find_compiler", none)
     report = verify(cell_of("no_params"), quick=True)
     assert not report.ok and not report.failed and not report.not_run
     assert [row.where for row in report.not_built] == ["c float32", "c float64"]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import derive
-from derive.algebra import NUMPY
 from derive.kernel import Kernel
+from derive.kernel.signature import Sizes
 from derive.pipeline import differentiate, signature
 from derive.program import interpret
-from derive.signature import Sizes
-from derive.verify import Report, verify
+from derive.symbolic.evaluate import NUMPY
+from derive.verification import Report, verify
 
 GRU = """
 cell gru

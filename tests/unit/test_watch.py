@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import derive
-from derive import cli, watch
+from derive.cli import main, watched_file
 from derive.errors import CellError, VerificationError
 
 TEXT = "cell a\ninput x: I\nstate h: H\nh' = tanh(W @ x + u * h)\noutput h'\n"
@@ -35,10 +35,10 @@ class Saves:
             self.path.write_text(text)
 
 
-def rounds(path: Path, texts: list[str | None], work=lambda cell: None) -> list[watch.Round]:
+def rounds(path: Path, texts: list[str | None], work=lambda cell: None) -> list[watched_file.Round]:
     found = []
     with pytest.raises(KeyboardInterrupt):
-        for each in watch.rounds(path, work, Saves(path, texts)):
+        for each in watched_file.rounds(path, work, Saves(path, texts)):
             found.append(each)
     return found
 
@@ -84,10 +84,12 @@ def test_the_command_writes_files_tells_changes_and_ends_quietly(
     path = tmp_path / "a.cell"
     path.write_text(TEXT)
     made = []
-    monkeypatch.setattr("derive.generate.generate", lambda cells, *a, **k: made.append(cells[0]))
-    monkeypatch.setattr(watch.time, "sleep", Saves(path, [TEXT.replace("tanh", "sin")]))
-    monkeypatch.setattr(watch.rounds, "__defaults__", (watch.time.sleep,))
-    assert cli.status(["watch", str(path)]) == 0
+    monkeypatch.setattr(
+        "derive.cli.generated_files.generate", lambda cells, *a, **k: made.append(cells[0])
+    )
+    monkeypatch.setattr(watched_file.time, "sleep", Saves(path, [TEXT.replace("tanh", "sin")]))
+    monkeypatch.setattr(watched_file.rounds, "__defaults__", (watched_file.time.sleep,))
+    assert main.status(["watch", str(path)]) == 0
     out, err = capsys.readouterr()
     assert [cell.name for cell in made] == ["a", "a"]
     assert "+ h_next = sin(W @ x + u * h)" in out and "no longer watched" in err

@@ -256,7 +256,7 @@ def test_keras_gru(after, bias, keeps):
 
 def test_keras_gru_merges_what_can_be_merged():
     """A cell whose candidate alone has two biases, as TensorFlow's CudnnCompatibleGRUCell."""
-    from derive.compose import without
+    from derive.layers.compose import without
 
     a = keras_arrays(3, 2, 3 * H)
     cell = without(cells.gru(), ["b_hr", "b_hz"])

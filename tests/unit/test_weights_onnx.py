@@ -9,7 +9,7 @@ import pytest
 
 import derive
 from derive import cells, weights
-from derive.sequence import using
+from derive.layers.sequence import using
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from derive.bench.loop import Style, loop_text
-from derive.bench.names import meanings
 from derive.bench.peers import not_installed
 from derive.bench.task import Contestant, Results, Task, named
+from derive.emit.python.loop import Style, loop_text
+from derive.emit.python.names import meanings
+from derive.kernel.numpy_backend import load
 from derive.pipeline import schedule
-from derive.target_numpy import load
 
 NAME = "JAX scan"
 

@@ -19,7 +19,7 @@ from derive.bench.peers import onednn_library as dnnl
 from derive.bench.peers.closed import Known, known
 from derive.bench.task import Contestant, Results, Task, named
 from derive.errors import BuildError
-from derive.signature import Array
+from derive.kernel.signature import Array
 
 NAME = "oneDNN"
 

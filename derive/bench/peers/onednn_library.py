@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from derive.errors import BuildError
-from derive.signature import Array
+from derive.kernel.signature import Array
 
 #: A path to libdnnl, where it is not found by itself.
 VARIABLE = "DERIVE_ONEDNN"

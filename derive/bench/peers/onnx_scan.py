@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from derive.bench.loop import Style, loop_text
-from derive.bench.onnx_graph import Conflict, Tracer
 from derive.bench.peers import not_installed
 from derive.bench.peers.closed import known
 from derive.bench.peers.onnx_session import session
 from derive.bench.task import Contestant, Results, Task, named
+from derive.emit.onnx.graph import Conflict, Tracer
+from derive.emit.python.loop import Style, loop_text
+from derive.kernel.numpy_backend import load
 from derive.pipeline import schedule
-from derive.target_numpy import load
 
 NAME = "ONNX Scan"
 

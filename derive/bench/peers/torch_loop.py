@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from derive.bench.loop import Style, loop_text
-from derive.bench.names import meanings
 from derive.bench.peers import not_installed
 from derive.bench.task import Contestant, Results, Task, named
+from derive.emit.python.loop import Style, loop_text
+from derive.emit.python.names import meanings
+from derive.kernel.numpy_backend import load
 from derive.pipeline import schedule
-from derive.target_numpy import load
 
 NAME = "PyTorch loop"
 

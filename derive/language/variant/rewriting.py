@@ -14,7 +14,7 @@ from derive.errors import Place
 from derive.language import declare
 from derive.language.checked import Checked
 from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
-from derive.language.expression import (
+from derive.language.tree import (
     Binary,
     Call,
     Compare,

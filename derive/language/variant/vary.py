@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from derive.errors import ArgumentError, ArgumentTypeError, CellError, Place
-from derive.language import declare, from_sympy, names, reader
+from derive.language import declare, from_sympy, names, parse_expression
 from derive.language.checked import Checked
 from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
-from derive.language.expression import Name, Node, Number, names_of
 from derive.language.names import NEXT, closest, next_of
+from derive.language.tokens import Source, Statement
+from derive.language.tree import Name, Node, Number, names_of
 from derive.language.variant import vary_terms
 from derive.language.variant.rewriting import substituted
-from derive.language.words import Source, Statement
 
 NOWHERE = Place("<varied>", 1, 1, "")
 
@@ -111,7 +111,7 @@ def _read(target: str, value: Any) -> Node:
     statement = Statement(Source(f"<{target}>", (value,)), 1, value)
     if not value.strip():
         raise ArgumentError(f"'{target}' is replaced by nothing", hint=f"remove='{target}'")
-    return reader.read(statement, 0, len(value))
+    return parse_expression.read(statement, 0, len(value))
 
 
 class _Draft:
@@ -332,7 +332,7 @@ class _Draft:
         return [target for target in self.equations if target not in nexts]
 
     def _text(self, node: Node) -> str:
-        from derive.language.expression import to_text
+        from derive.language.tree import to_text
 
         return to_text(node, frozenset(self.states))
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from derive import scalar
 from derive.errors import ArgumentError, Place
-from derive.language.expression import (
+from derive.language.tree import (
     Binary,
     Call,
     Compare,
@@ -22,10 +21,11 @@ from derive.language.expression import (
     Transpose,
     walk,
 )
+from derive.symbolic import functions
 
 #: The functions of one argument that may stand for each other.
 FUNCTIONS: tuple[str, ...] = (
-    *(name for name, rule in scalar.RULES.items() if rule.public and rule.arity == 1),
+    *(name for name, rule in functions.RULES.items() if rule.public and rule.arity == 1),
     "sqrt",
 )
 _NOWHERE = Place("<varied>", 1, 1, "")

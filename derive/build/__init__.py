@@ -1,0 +1,1 @@
+"""Compilers and files: texts become libraries, templates become texts. No SymPy."""

@@ -1,0 +1,386 @@
+"""The command line: commands, options and help. Click lives here.
+
+In: the words of a command line.  Out: an exit status: 0 good, 1 a check failed, 2 wrong use.
+Not here: what the commands do (cli/). Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from derive import __version__
+from derive.inspect import ALL, FORMATS, STAGES, USUAL
+
+GOOD, FAILED, WRONG_USE = 0, 1, 2
+
+TARGETS = ("numpy", "c")
+DTYPES = ("float32", "float64")
+
+_EPILOG = (
+    "CELL is an entry of the catalogue, with options (lstm, lstm:peephole=true,forget_bias=1), "
+    "or a path to a .cell file."
+)
+
+_TARGET = click.option(
+    "--target",
+    default=",".join(TARGETS),
+    show_default=True,
+    metavar="T",
+    help="Which targets, with commas.",
+)
+
+_JOBS = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many cells at a time. [default: one a processor]",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `derive` command."""
+    sys.exit(status(arguments))
+
+
+def status(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; every mistake of the user's ends as text on standard error."""
+    from derive.errors import DeriveError, ProgramError, VerificationError
+
+    try:
+        code = _derive.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="derive",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return code or GOOD
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USE
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads it: no second complaint
+        return GOOD
+    except (VerificationError, ProgramError) as error:
+        click.echo(str(error), err=True)
+        return FAILED
+    except DeriveError as error:
+        click.echo(str(error), err=True)
+        return WRONG_USE
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
+@click.version_option(__version__, prog_name="derive", message="%(prog)s %(version)s")
+def _derive() -> None:
+    """Recurrent cells from equations: derived gradients, generated and verified kernels."""
+
+
+@_derive.command("list")
+def _list() -> int:
+    """The catalogue: every entry, with its options."""
+    from derive.cli import catalogue
+
+    return catalogue.run()
+
+
+def _stages_help() -> str:
+    width = max(map(len, STAGES))
+    return "\n".join(f"  {name.ljust(width)}  {what}" for name, what in STAGES.items())
+
+
+@_derive.command(
+    "show",
+    help="One cell: its equations, derived gradient, schedule and cost.\n\n"
+    f"\b\nStages:\n{_stages_help()}\n  {ALL.ljust(max(map(len, STAGES)))}  all of them",
+    epilog=_EPILOG,
+)
+@click.argument("cell")
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    metavar="S",
+    help=f"What to show, several with commas. [default: {','.join(USUAL)}; html: numpy,c too]",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(tuple(FORMATS)),
+    default="text",
+    show_default=True,
+    help="How to show it.",
+)
+@click.option("--size", "sizes", multiple=True, metavar="H=256", help="A width, for the cost.")
+@click.option(
+    "--shapes",
+    multiple=True,
+    metavar="T,B,I,H",
+    help="What binds at this shape on this machine, for the cost; may be repeated.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="With --shapes.")
+@click.option("--measure", is_flag=True, help="With --shapes: measure the machine again.")
+@click.option("--verify", is_flag=True, help="Run the quick checks and show their results too.")
+@click.option("--open", "open_", is_flag=True, help="With html: write a file, open a browser.")
+def _show(
+    cell: str,
+    stages: tuple[str, ...],
+    format_: str,
+    sizes: tuple[str, ...],
+    verify: bool,
+    open_: bool,
+    shapes: tuple[str, ...],
+    threads: int,
+    measure: bool,
+) -> int:
+    from derive.cli import show
+
+    return show.run(
+        cell, stages, format_, sizes,
+        verify=verify, open_=open_, shapes=shapes, threads=threads, measure=measure,
+    )  # fmt: skip
+
+
+@_derive.command("generate", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, metavar="[CELL ...]")
+@_TARGET
+@click.option(
+    "--out",
+    default="generated",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="The folder for the files.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; compare with what is there.")
+@_JOBS
+def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: int | None) -> int:
+    """Derive, emit, compile and verify; then write the files.
+
+    Without CELL: the whole catalogue. Nothing is written if a verification fails.
+    """
+    from derive.cli import generate
+
+    return generate.run(cells, target, out, check, jobs)
+
+
+@_derive.command("verify", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, metavar="[CELL ...]")
+@_TARGET
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+@click.option(
+    "--files",
+    default="generated",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="A folder of generated files: those edited since are checked as they stand.",
+)
+@click.option("--quick", is_flag=True, help="Fewer points and sizes, a sample of the mutants.")
+@click.option(
+    "--functions",
+    is_flag=True,
+    help="Functions and derivatives alone, in ulp.",
+)
+@click.option(
+    "--mutate-text",
+    "edits",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=200,
+    metavar="[N]",
+    help="Edit the generated text in N places, one at a time: is each noticed? [N: 200]",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@_JOBS
+def _verify(
+    cells: tuple[str, ...], target: str, as_json: bool, files: str, quick: bool, functions: bool,
+    edits: int | None, seed: int, jobs: int | None,
+) -> int:  # fmt: skip
+    """Derive, emit and compile, and check the kernels against independent references.
+
+    Without CELL: the whole catalogue.
+    """
+    from derive.cli import mutate, verify
+
+    if functions:
+        return verify.functions(as_json)
+    if edits is not None:
+        return mutate.run(cells, target, edits, seed, as_json, jobs)
+    return verify.run(cells, target, as_json, files, quick, seed, jobs)
+
+
+@_derive.command("bench", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, metavar="[CELL ...]")
+@click.option("--shapes", multiple=True, metavar="T,B,I,H", help="A shape; may be repeated.")
+@click.option("--threads", default="", metavar="N,M", help="Numbers of threads. [default: 1,2]")
+@click.option("--peers", default="", metavar="P,Q", help="Who takes part. [default: everybody]")
+@click.option("--modes", default="", metavar="M", help="infer, train. [default: both]")
+@click.option("--compile", "compile_", is_flag=True, help="torch.compile too; takes minutes.")
+@click.option("--together", is_flag=True, help="Everybody in one process, spinning threads too.")
+@click.option("--quick", is_flag=True, help="Tiny shapes, few rounds: try everything out.")
+@click.option("--tool", is_flag=True, help="The speed of derive itself, not of its kernels.")
+@click.option("--plot", metavar="FILE", help="Draw the fractions of the bound. Needs matplotlib.")
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def _bench(cells: tuple[str, ...], **options: Any) -> int:
+    """Measure the kernels against every peer that is installed, on the same work.
+
+    Without CELL: the cells and shapes that the project's figures are about.
+    """
+    from derive.cli import bench
+
+    return bench.run(cells, **options)
+
+
+@_derive.command("tune", epilog=_EPILOG)
+@click.argument("cell")
+@click.option("--shapes", multiple=True, metavar="T,B,I,H", help="A shape; may be repeated.")
+@click.option("--threads", default="1", metavar="N,M", help="Numbers of threads. [default: 1]")
+@click.option(
+    "--dtype",
+    type=click.Choice(DTYPES),
+    default=DTYPES[0],
+    show_default=True,
+    help="Of the kernel.",
+)
+@click.option("--forget", is_flag=True, help="Forget what was found for CELL.")
+@click.option("--json", "as_json", is_flag=True, help="What was tried and found as JSON.")
+def _tune(
+    cell: str, shapes: tuple[str, ...], threads: str, dtype: str, forget: bool, as_json: bool
+) -> int:
+    """Find the fastest way to run a C kernel here, and remember it.
+
+    All ways give the same bits. Kernels of the same cell, dtype and number of threads that are
+    compiled later use what was found.
+    """
+    from derive.cli import tune
+
+    return tune.run(cell, shapes, threads, dtype, forget, as_json)
+
+
+@_derive.command("flow", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, required=True, metavar="CELL ...")
+@click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--size", "sizes", multiple=True, metavar="H=32", help="A width. [default: 32]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--chrono", metavar="NAME", help="The forget bias to initialise for --steps steps.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="A picture; needs matplotlib.")
+@click.option("--json", "as_json", is_flag=True, help="Blocks and norms as JSON.")
+def _flow(
+    cells: tuple[str, ...],
+    steps: int,
+    sizes: tuple[str, ...],
+    seed: int,
+    chrono: str | None,
+    plot: str | None,
+    as_json: bool,
+) -> int:
+    """How gradients flow: the Jacobian of one step, and its products over time."""
+    from derive.cli import flow
+
+    return flow.run(cells, steps, sizes, seed, chrono, plot, as_json)
+
+
+@_derive.command("watch", epilog=_EPILOG)
+@click.argument("file", type=click.Path(dir_okay=False))
+@_TARGET
+@click.option(
+    "--out",
+    default="generated",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="The folder for the files.",
+)
+def _watch(file: str, target: str, out: str) -> int:
+    """On each save of a .cell file: generate, verify, and tell what changed. Ctrl-C ends it."""
+    from derive.cli import watch
+
+    return watch.run(file, target, out)
+
+
+@_derive.command("fuzz")
+@click.option("--minutes", type=float, metavar="N", help="For how long. [default: 1]")
+@click.option("--examples", type=click.IntRange(min=1), metavar="N", help="How many of each.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--what",
+    default="cells",
+    show_default=True,
+    metavar="W",
+    help="cells, texts, files, calls; with commas.",
+)
+@click.option(
+    "--target",
+    default=",".join(TARGETS),
+    show_default=True,
+    metavar="T",
+    help="What cells are run through, with commas.",
+)
+@click.option("--sanitize", is_flag=True, help="Build C with AddressSanitizer and UBSan.")
+@click.option("--keep-going", is_flag=True, help="After a fault as well.")
+@click.option(
+    "--first", type=click.IntRange(min=0), default=0, help="The chunk of 50 to begin with."
+)
+@click.option("--out", type=click.Path(dir_okay=False), help="A file for what failed.")
+def _fuzz(
+    minutes: float | None, examples: int | None, seed: int, what: str, target: str,
+    sanitize: bool, keep_going: bool, first: int, out: str | None,
+) -> int:  # fmt: skip
+    """Random cells through every target and oracle; print the smallest that fails.
+
+    Cells and calls are checked against an interpreter and, where it is installed, torch; texts,
+    files of weights and strange calls against what they may raise. Needs hypothesis. Exit status:
+    0 nothing failed, 1 something did.
+    """
+    from derive.cli import fuzz
+
+    return fuzz.run(
+        minutes, examples, seed, what, target, out,
+        first=first, sanitize=sanitize, keep_going=keep_going,
+    )  # fmt: skip
+
+
+@_derive.command("diff", epilog=_EPILOG)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="The changes as JSON.")
+def _diff(a: str, b: str, as_json: bool) -> int:
+    """What changed from one cell to another: equations, gradient, parameters, cost.
+
+    Names of intermediates and the order of terms are no change. Exit status: 0 nothing
+    changed, 1 something did.
+    """
+    from derive.cli import diff
+
+    return diff.run(a, b, as_json)
+
+
+@_derive.command("equal", epilog=_EPILOG)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="[B]", required=False)
+@click.option("--known", is_flag=True, help="Compare A with every cell of the catalogue.")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON.")
+def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
+    """Whether two cells compute the same, and how their parameters correspond.
+
+    Prints the parameter map with its proof, or a counter-example with numbers. Exit status: 0
+    equal, 1 decided otherwise (equal in values only, a sub-case, not equal), 3 undecided.
+
+    With --known and one cell: which cells of the catalogue it equals, contains or is contained
+    in. Exit status: 0 it equals one, 1 none.
+    """
+    from derive.cli import equal
+
+    if known == (b is not None):
+        raise click.UsageError("give two cells, or one cell with --known")
+    return equal.run_known(a, as_json) if b is None else equal.run(a, b, as_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""`derive verify`: every check of every given cell.
+
+In: CELLs, a folder of generated files.  Out: a table, or JSON, on standard output.
+Not here: the checks (verification/).
+
+Files of a cell that lie in the folder and differ from what would be generated now are checked
+as they stand: whoever edits a kernel by hand learns whether it is still right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from derive.cli import console, many, report
+from derive.cli.select import cells_of, targets_of
+
+if TYPE_CHECKING:
+    from derive.cell import Cell
+    from derive.verification import Report
+
+_Item = tuple["Cell", tuple[str, ...], str, bool, int]
+
+
+def run(
+    texts: Sequence[str], targets: str, as_json: bool, folder: str, quick: bool, seed: int,
+    jobs: int | None,
+) -> int:  # fmt: skip
+    chosen = targets_of(targets)
+    items = [(cell, chosen, folder, quick, seed) for cell in cells_of(texts)]
+    found = many.each("verifying", _verified, items, lambda item: item[0].name, jobs)
+    reports = [one for pair in found for one in pair]
+    ok = all(one.ok for one in reports)
+    if as_json:
+        data = {"ok": ok, "reports": [one.as_dict() for one in reports]}
+        console.result(json.dumps(data, indent=2))
+        return report.status(reports)
+    if len(reports) > 1:
+        console.result(report.summary(reports))
+    for one in reports:
+        if len(reports) == 1 or not one.ok:
+            console.result(("\n" if len(reports) > 1 else "") + one.text())
+    return report.status(reports)
+
+
+#: Processor time of files that were edited: they may never end.
+_SECONDS = 900.0
+
+
+def _as_they_stand(cell: Cell, files: Mapping[str, str], quick: bool, seed: int) -> Report:
+    """The report about edited files, which may crash the process that runs them."""
+    from derive.verification import Report, Row, verify_files
+    from derive.verification.apart import Ended, apart
+
+    work = partial(verify_files, cell, files, quick=quick, seed=seed)
+    try:
+        return apart(work, seconds=_SECONDS)
+    except Ended as end:
+        why = f"the process that ran the files gave no result: {end}"
+        row = Row("call", "files", float("inf"), 0.0, False, why)
+        return Report(cell.name, seed, (row,))
+
+
+def functions(as_json: bool) -> int:
+    """The largest error of each elementwise function of the header, at every vector width, and of
+    each function and derivative as kernels of both targets compute it."""
+    from derive.verification import accuracy, ulp
+
+    count = (len(ulp.EXACT) + len(accuracy.TEXTS)) * len(ulp.REALS)
+    with console.progress("measuring", count) as tick:
+        found = ulp.figures(tick=tick)
+        in_kernels = accuracy.figures(tick=tick)
+    ok = all(f.error <= ulp.allowed(f.function) for f in found) and all(f.ok for f in in_kernels)
+    if as_json:
+        data = {
+            "ok": ok,
+            "allowed": {name: ulp.allowed(name) for name in ulp.EXACT},
+            "functions": [f.as_dict() for f in found],
+            "allowed_in_kernels": accuracy.ALLOWED,
+            "in_kernels": [f.as_dict() for f in in_kernels],
+        }
+        console.result(json.dumps(data, indent=2))
+    else:
+        console.result(f"{ulp.text(found)}\n\n{accuracy.text(in_kernels)}")
+    return 0 if ok else 1
+
+
+def _verified(item: _Item) -> tuple[Report, ...]:
+    from dataclasses import replace
+
+    from derive.cli.generated_files import emitted, on_disk
+    from derive.verification import verify
+
+    cell, targets, folder, quick, seed = item
+    reports = [verify(cell, targets=targets, quick=quick, seed=seed)]
+    there = on_disk(cell, folder)
+    if there is not None:
+        there = {path: text for path, text in there.items() if path.partition("/")[0] in targets}
+        targets = tuple(dict.fromkeys(path.partition("/")[0] for path in there))
+        wanted = emitted(cell, targets)
+        if there != wanted:
+            changed = [path for path in wanted if there.get(path) != wanted[path]]
+            edited = _as_they_stand(cell, there, quick, seed)
+            note = f"as it stands in {folder}, which differs in {', '.join(changed)}"
+            reports.append(
+                replace(edited, name=f"{cell.name} ({folder})", notes=(*edited.notes, note))
+            )
+    return tuple(reports)

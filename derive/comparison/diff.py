@@ -1,0 +1,321 @@
+"""Two cells -> what changed: in meaning, never in text.
+
+In: two Cells, or two versions of one.  Out: a `Comparison`.
+Not here: whether the two compute the same under a parameter map (equal.py); how it is printed
+(cli/diff.py).
+
+Intermediates that are called differently and compute the same are one; those that only one of
+the two cells has are written out where they are used; terms are brought into canonical order.
+What is left is a change. A line whose inputs alone changed is none, and where nothing changed
+there is no change of cost either, although another way to write a step may cost a little more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import sympy
+
+from derive.cell import Cell
+from derive.comparison import canonical, polynomial
+from derive.comparison.matrices import apply, named
+from derive.comparison.polynomial import Atom, Poly, of
+from derive.inspect.facts.cost import Part
+from derive.inspect.facts.cost import polynomial as as_formula
+from derive.inspect.facts.derivation import Line
+from derive.inspect.facts.notation import TEXT, write
+from derive.inspect.facts.view import View
+from derive.program import Map, formulas
+from derive.schedule.phases import leading_to, reached_from
+from derive.symbolic import functions, heads
+
+#: Steps of rewriting for the forms of two cells, and for one line.
+STEPS, OF_LINE = 60_000, 6_000
+#: A line of more terms is compared as a whole, and not written out in others.
+LARGE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """before or after is None where one of the two has no such thing."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """renamed: {intermediate of a: what b calls it}. The rest are changes."""
+
+    a: str
+    b: str
+    renamed: Mapping[str, str]
+    arrays: tuple[Change, ...]
+    equations: tuple[Change, ...]
+    gradient: tuple[Change, ...]
+    cost: tuple[Change, ...]
+    structure: Change | None
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        return bool(self.arrays or self.equations or self.gradient or self.cost or self.structure)
+
+
+def diff(a: Cell, b: Cell) -> Comparison:
+    """What changed from `a` to `b`, in meaning: two cells, or two versions of one.
+
+        found = derive.diff(derive.cells.lstm(), derive.cells.cifg())
+        bool(found)                                   # whether anything changed
+        [change.name for change in found.equations]   # ["i"]
+        found.arrays, found.gradient, found.cost      # each a tuple of Change
+        found.structure                               # a Change, or None
+
+    Other names of intermediates, another order of terms and factors, and definitions written
+    out or drawn together are no change.
+    """
+    views = View(a), View(b)
+    inner: dict[str, str] = {}
+    renamed: dict[str, str] = {}  # without forms an intermediate of another name is a change
+    for opaque in (False, True):
+        try:
+            with polynomial.budget(STEPS), polynomial.opaque(opaque):
+                forms = canonical.canonical(a.step), canonical.canonical(b.step)
+                renamed = _renamed(a, b, forms)
+                inner = _same_arrays(forms)
+            break
+        except polynomial.TooLarge:
+            continue
+    arrays = tuple(_arrays(a, b))
+    nexts = {n for cell in (a, b) for n in cell.step.next_states}
+    equations = tuple(_lines(_equations(views[0]), _equations(views[1]), renamed, nexts))
+    gradient: tuple[Change, ...] = ()
+    if arrays or equations:
+        # The same step has the same gradient, whatever its intermediates are.
+        inner |= renamed
+        carried = {f"d_{old}": f"d_{new}" for old, new in inner.items()} | inner
+        own = {f"d_{n}" for c in (a, b) for n in (*c.params, *c.inputs, *c.states)}
+        gradient = tuple(_lines(_gradient(views[0]), _gradient(views[1]), carried, own))
+    changed = bool(arrays or equations)
+    before, after = (structure(a), structure(b)) if changed else ("", "")
+    return Comparison(
+        a.name,
+        b.name,
+        renamed,
+        arrays,
+        equations,
+        gradient,
+        tuple(_costs(*views)) if changed else (),
+        None if before == after else Change("structure", before, after),
+    )
+
+
+def structure(cell: Cell) -> str:
+    """linear: the next state is affine in the state, unit by unit, with coefficients free of it;
+    diagonal: each unit of a next state sees its own unit of the states alone; mixing: more."""
+    step = cell.step
+    if not step.states:
+        return "stateless"
+    if View(cell).schedule.forward.linear:
+        return "linear"
+    moving = set(reached_from(step.program, set(step.states)))
+    needed = leading_to(step.program, set(step.next_states))
+    mixes = any(
+        not isinstance(e, Map) and e.out in needed and moving.intersection(e.operands)
+        for e in step.program.equations
+    )
+    return "mixing" if mixes else "diagonal"
+
+
+# --- arrays ---------------------------------------------------------------------------------
+
+
+def _arrays(a: Cell, b: Cell) -> Iterable[Change]:
+    for kind in ("inputs", "states", "params", "outputs"):
+        one, other = getattr(a, kind), getattr(b, kind)
+        for name in dict.fromkeys((*one, *other)):
+            before, after = one.get(name), other.get(name)
+            if before != after:
+                label = f"{kind.removesuffix('s')} {name}"
+                yield Change(label, _shape(before), _shape(after))
+    for name in dict.fromkeys((*a.consts, *b.consts)):
+        value, new = a.consts.get(name), b.consts.get(name)
+        if value != new and (name in a.consts) == (name in b.consts):
+            yield Change(f"const {name}", str(value), str(new))
+
+
+def _shape(shape: tuple[Any, ...] | None) -> str | None:
+    return None if shape is None else " x ".join(map(str, shape))
+
+
+# --- lines ----------------------------------------------------------------------------------
+
+#: name -> (its value, its text)
+Lines = Mapping[str, tuple[functions.Expr, str]]
+
+
+def _equations(view: View) -> Lines:
+    consts = {functions.symbol(name): value for name, value in view.cell.consts.items()}
+    texts = {}
+    for line in view.cell.to_text().splitlines():
+        name, sign, value = line.partition(" = ")
+        if sign and len(name.split()) == 1:
+            texts[name.strip().replace("'", "_next")] = value
+    return {e.lhs.name: (e.rhs.xreplace(consts), texts[e.lhs.name]) for e in view.cell.equations}
+
+
+def _gradient(view: View) -> Lines:
+    found = view.derivation
+    lines: tuple[Line, ...] = (*found.where, *found.gradient)
+    return {line.name: (line.value, write(line.value, TEXT, line.order)) for line in lines}
+
+
+def _renamed(
+    a: Cell, b: Cell, forms: tuple[canonical.Canonical, canonical.Canonical]
+) -> dict[str, str]:
+    """Definitions of a and of b that compute the same under two names, exchanged ones too."""
+    mine = [e.lhs.name for e in a.equations]
+    theirs = [e.lhs.name for e in b.equations]
+    one, other = (
+        {n: form.arrays[n].key for n in names}
+        for form, names in zip(forms, (mine, theirs), strict=True)
+    )
+    fixed = {n for n in mine if n in other and one[n] == other[n]}
+    fixed |= {*a.step.next_states, *b.step.next_states}
+    known = {other[name]: name for name in reversed(theirs) if name not in fixed}
+    found: dict[str, str] = {}
+    for name in mine:
+        new = known.get(one[name])
+        if name not in fixed and new is not None and new not in found.values():
+            found[name] = new
+    # A name that another definition takes over is free: what it stood for must have one too.
+    while taken := [n for n in found.values() if n in mine and n not in found and n not in fixed]:
+        found = {old: new for old, new in found.items() if new not in taken}
+    return found
+
+
+def _same_arrays(forms: tuple[canonical.Canonical, canonical.Canonical]) -> dict[str, str]:
+    """Arrays that nobody named, called after what they stand in: the same ones of a and of b."""
+    mine, theirs = (form.arrays for form in forms)
+    known = {value.key: name for name, value in theirs.items() if name not in mine}
+    keys = ((name, value.key) for name, value in mine.items() if name not in theirs)
+    found: dict[str, str] = {}
+    for name, key in keys:
+        if key in known and known[key] not in found.values():
+            found[name] = known[key]
+    return found
+
+
+def _lines(
+    before: Lines, after: Lines, renamed: Mapping[str, str], always: Container[str] = ()
+) -> Iterable[Change]:
+    """Lines whose canonical forms differ, and those of one cell alone that these refer to.
+
+    always: lines that count by themselves: next values, gradients of parameters.
+    """
+    old = {renamed.get(name, name): line for name, line in before.items()}
+    common = set(old) & set(after)
+    mine, theirs = _canonical(before, renamed, common), _canonical(after, {}, common)
+    told = {name for name in common if mine[name] != theirs[name]}
+    told |= {name for name in (*old, *after) if name not in common and name in always}
+    grown = True
+    while grown:
+        read = [lines[name][0] for lines in (old, after) for name in told if name in lines]
+        names = {symbol.name for value in read for symbol in value.free_symbols}
+        new = {renamed.get(name, name) for name in names} - common - told
+        grown = bool(new := new & {*old, *after})
+        told |= new
+    for name in dict.fromkeys((*after, *old)):
+        if name in told:
+            yield Change(
+                name,
+                old[name][1] if name in old else None,
+                after[name][1] if name in after else None,
+            )
+
+
+def _canonical(lines: Lines, renamed: Mapping[str, str], common: set[str]) -> dict[str, str]:
+    """The canonical form of each common line; the others are written out in it."""
+    known: dict[str, Poly] = {}
+    result = {}
+    for name, (value, _) in lines.items():
+        own = renamed.get(name, name)
+        form = of(Atom("function", str(value)))
+        for opaque in (False, True):
+            try:
+                with polynomial.budget(OF_LINE), polynomial.opaque(opaque):
+                    form = _form(value, renamed, known)
+                break
+            except polynomial.TooLarge:
+                continue
+        if own in common:
+            result[own] = form.key
+        elif len(form.terms) > LARGE:
+            known[name] = of(Atom("function", form.key))
+        else:
+            known[name] = form
+    return result
+
+
+def _form(expr: Any, renamed: Mapping[str, str], known: Mapping[str, Poly]) -> Poly:
+    def walk(part: Any) -> Poly:
+        if part.is_Symbol:
+            name = part.name
+            return known.get(name) or of(Atom("array", renamed.get(name, name)))
+        if part.is_Rational:
+            return polynomial.constant(Fraction(int(part.p), int(part.q)))
+        if part.is_Add or part.is_Mul:
+            result = polynomial.ZERO if part.is_Add else polynomial.ONE
+            for arg in part.args:
+                result = result + walk(arg) if part.is_Add else result * walk(arg)
+            return result
+        if isinstance(part, sympy.Pow) and not isinstance(part, functions.exp):
+            base, exponent = part.args
+            if exponent.is_Rational:
+                return polynomial.power(walk(base), Fraction(int(exponent.p), int(exponent.q)))
+            return of(Atom("power", str(exponent), (walk(base),)))
+        if isinstance(part, heads.matmul):
+            return apply(named(str(part.args[0])), False, walk(part.args[1]))
+        args = [walk(arg) for arg in part.args]
+        if not args:
+            return of(Atom("function", str(part)))
+        name = functions.NAME_OF_HEAD.get(part.func)
+        if name is not None:
+            return polynomial.function(name, *args)
+        linear = isinstance(part, (heads.total, heads.mean, formulas.sum_rows))
+        if not linear:
+            return of(Atom("function", type(part).__name__, tuple(args)))
+        total = polynomial.ZERO
+        for mono, c in args[0].terms.items():
+            total += of(Atom("function", type(part).__name__, (polynomial.single(mono),))).times(c)
+        return total
+
+    return walk(expr)
+
+
+# --- cost -----------------------------------------------------------------------------------
+
+
+def _costs(a: View, b: View) -> Iterable[Change]:
+    before, after = _figures(a), _figures(b)
+    for name in dict.fromkeys((*before, *after)):
+        one, other = before.get(name, "0"), after.get(name, "0")
+        if one != other:
+            yield Change(name, one, other)
+
+
+def _figures(view: View) -> dict[str, str]:
+    found = view.cost
+    figures = {
+        "parameters": found.parameters,
+        "bytes saved per step and row, float32": 4 * found.saved,
+    }
+    for name, parts in (("forward", found.forward), ("backward", found.backward)):
+        for part in Part:
+            for what in ("multiply_adds", "elementwise", "transcendental"):
+                label = f"{name}, {part.value}: {what.replace('_', '-')}"
+                figures[label] = getattr(parts[part], what)
+    return {name: as_formula(value) for name, value in figures.items() if value != 0}

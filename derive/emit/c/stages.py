@@ -1,0 +1,417 @@
+"""Plan -> plain data for the C templates: stages of one pass in one real type.
+
+In: a Plan and its Memory.  Out: names, printed lines and pointers, all strings and numbers.
+Not here: the layout of the files (templates/c), where arrays live (memory.py), products and
+functions (the shared header).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from derive.emit.c.early_products import early_vectors
+from derive.emit.c.memory import Memory
+from derive.emit.c.syntax import Real, syntax
+from derive.emit.c_sharing import (
+    Access,
+    Course,
+    Work,
+    columns,
+    elements,
+    parts,
+    reads,
+    with_meetings,
+    writes,
+)
+from derive.emit.reading_order import rank
+from derive.errors import ProgramError
+from derive.program import Layout, Map, Matmul, Sum
+from derive.program.program import Dim
+from derive.schedule import Phase, Plan
+from derive.schedule.schedule import Accumulator, Group, Kind, Stage
+from derive.symbolic.printer import print_expression
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentView:
+    """One vector that a group contracts: the field that points to it, its width, and its slot."""
+
+    text: str
+    depth: str
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class PanelView:
+    """The matrix of a gate and a segment."""
+
+    matrix: str
+    unit_stride: str
+    k_stride: str
+    depth: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """A stacked product. panels: the matrix of every gate and segment. starts: what the sum of
+    every gate begins with, `start_count` vectors each, filled up with NULL. early: the leading
+    segments, which are known before the loop."""
+
+    number: int
+    gates: int
+    segments: tuple[SegmentView, ...]
+    panels: tuple[PanelView, ...]
+    starts: tuple[str, ...]
+    start_count: int
+    depth: str
+    early: tuple[SegmentView, ...]
+    early_depth: str
+
+
+@dataclass(frozen=True, slots=True)
+class FactorView:
+    """An operand of outer products: the field that points to it, and its width."""
+
+    text: str
+    width: str
+
+
+@dataclass(frozen=True, slots=True)
+class OuterView:
+    """An outer product: the places of its factors among all, and what it is added to."""
+
+    left: int
+    right: int
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutersView:
+    """All outer products of a stage, their factors without repetition."""
+
+    alive: str
+    lefts: tuple[FactorView, ...]
+    rights: tuple[FactorView, ...]
+    products: tuple[OuterView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadView:
+    """A parameter of the unit function: its name, how a vector of it is read, and from where."""
+
+    name: str
+    text: str
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreView:
+    """A result of the unit function and the slot it is written to."""
+
+    name: str
+    slot: str
+    may_be_null: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """One stage: a unit function, a function over rows and units, and its call.
+
+    note: the equations in plain text.  read_slots, write_slots: fields of its arrays.
+    read_texts, write_texts: how the call fills them.  many_rows: those of a chunk of steps.
+    outers, sum_texts: a stage of sums.  work: what members do between meetings, in this order.
+    """
+
+    name: str
+    title: str
+    kind: str
+    note: tuple[str, ...]
+    width: str
+    block: str
+    rows: str
+    many_rows: bool
+    groups: tuple[GroupView, ...]
+    loads: tuple[LoadView, ...]
+    size_loads: tuple[LoadView, ...]
+    lines: tuple[tuple[str, str], ...]
+    results: tuple[str, ...]
+    stores: tuple[StoreView, ...]
+    read_slots: tuple[str, ...]
+    write_slots: tuple[str, ...]
+    read_texts: tuple[tuple[str, str], ...]
+    write_texts: tuple[tuple[str, str], ...]
+    outers: OutersView | None
+    sum_texts: tuple[str, ...]
+    work: Course
+
+
+def stage_views(
+    name: str,
+    plan: Plan,
+    memory: Memory,
+    real: Real,
+    notes: Mapping[str, str],
+) -> dict[str, tuple[StageView, ...]]:
+    """The stages of one pass by phase: once, before, step, after, last.
+
+    name: what its functions are called.  notes: {array: its equation in plain text}.
+    """
+    writer = _Writer(name, plan, memory, real, notes)
+    return {
+        phase.name.lower(): tuple(writer.stage(phase, k, s) for k, s in enumerate(stages, 1))
+        for phase, stages in plan.phases
+    }
+
+
+class _Writer:
+    def __init__(
+        self, name: str, plan: Plan, memory: Memory, real: Real, notes: Mapping[str, str]
+    ) -> None:
+        self.name = name
+        self.plan = plan
+        self.memory = memory
+        self.real = real
+        self.notes = notes
+        self.tag = real.tag
+        self.table = plan.program.table()
+        self.c = memory.names
+        self.kind_of = {slot.name: slot.kind for slot in memory.slots}
+        self.groups = 0
+        cotangents = [a.name for a in plan.program.arrays if a.name.startswith("d_")]
+        self.order = rank(plan.program, cotangents)
+        self.syntax = syntax(real, self.c, memory.size_names)
+
+    def dim(self, dim: Dim) -> str:
+        return self.memory.dim(dim)
+
+    def stage(self, phase: Phase, number: int, stage: Stage) -> StageView:
+        label = phase.name.lower()
+        fused = stage.kind is Kind.FUSED
+        first_group = self.groups + 1
+        groups = tuple(self._group(phase, group) for group in stage.groups)
+        loads = [
+            LoadView(self.c[accumulator.out], self._from_accumulator(g, k), "")
+            for g, group in enumerate(stage.groups, first_group)
+            for k, accumulator in enumerate(group.accumulators)
+        ]
+        own = tuple(a.out for group in stage.groups for a in group.accumulators)
+        loads += [self._load(name, stage) for name in stage.loads if name not in own]
+        sizes = [
+            LoadView(
+                self.memory.size_names[dim],
+                f"dk_splat_{self.tag}(a->dk_{self.memory.size_names[dim]})",
+                self.dim(dim),
+            )
+            for dim in self._sizes(stage.maps)
+        ]
+        stores = self._stores(stage) if fused else ()
+        read = tuple(dict.fromkeys(load.slot for load in loads if load.slot))
+        written = tuple(store.slot for store in stores)
+        full_name = f"{self.name}_{label}_{number}"
+        outers, outer_work = self._outers(phase, stage.sums)
+        sums = [pair for a in stage.sums for pair in self._sums(phase, a)]
+        calls = tuple(with_meetings(sums, "dk_wait(team);"))
+        own_work = (self._fused(full_name, stage, written),) if fused else ()
+        return StageView(
+            name=full_name,
+            title=f"{phase.value.capitalize()}, stage {number}: {stage.kind.value}.",
+            kind="fused" if fused else "sums",
+            note=tuple(
+                self.notes[n] for n in (*own, *(m.out for m in stage.maps)) if n in self.notes
+            ),
+            width=" * ".join(self.dim(dim) for dim in stage.shape) or "1",
+            block=self._extreme("block", groups, ">"),
+            rows=self._extreme("rows", groups, "<"),
+            many_rows=phase in (Phase.BEFORE, Phase.AFTER),
+            groups=groups,
+            loads=(*loads, *sizes),
+            size_loads=tuple(sizes),
+            lines=tuple(
+                (self.c[m.out], print_expression(m.expr, self.syntax, self.order))
+                for m in stage.maps
+            ),
+            results=tuple(dict.fromkeys(store.name for store in stores)),
+            stores=stores,
+            read_slots=read,
+            write_slots=written,
+            read_texts=tuple((slot, self._pointer(slot)) for slot in read),
+            write_texts=tuple((slot, self._pointer(slot)) for slot in written),
+            outers=outers,
+            sum_texts=tuple(text for text, _ in calls),
+            work=(*own_work, *outer_work, *(work for _, work in calls), None),
+        )
+
+    def _fused(self, name: str, stage: Stage, written: Sequence[str]) -> Work:
+        """Members share units or rows; products read whole rows, and a number for each row is
+        read by all."""
+        read = self.memory.read
+        vectors = [read[vector] for group in stage.groups for vector in group.vectors]
+        found = [reads(slot) for slot in ("panels", *vectors)]
+        for array in (self.table[load] for load in stage.loads):
+            if array.name in read:
+                own = array.per_row and array.shape == stage.shape
+                found.append(
+                    reads(read[array.name], parts(name)) if own else reads(read[array.name])
+                )
+        found += [writes(slot, parts(name)) for slot in written]
+        return Work(name, tuple(found))
+
+    def _extreme(self, constant: str, groups: Sequence[GroupView], than: str) -> str:
+        """The largest (smallest) of a constant over the groups of a stage, as C text."""
+        text = ""
+        for gates in dict.fromkeys(group.gates for group in groups):
+            name = f"(int)dk_{constant}_{self.tag}_g{gates}"
+            text = f"({text} {than} {name} ? {text} : {name})" if text else name
+        return text
+
+    def _from_accumulator(self, group: int, k: int) -> str:
+        return f"dk_load_{self.tag}(acc_{group} + {k} * stride_{group})"
+
+    def _pointer(self, slot: str) -> str:
+        reader = "from" if self.kind_of[slot] == "source" else "into"
+        return f"dk_{reader}_{self.tag}(call->at.{slot}, row, local)"
+
+    def _sizes(self, maps: Sequence[Map]) -> list[str]:
+        found: dict[str, None] = {}
+        for equation in maps:
+            for symbol in sorted(equation.expr.free_symbols, key=str):
+                dim = symbol.name.strip("|")
+                if symbol.name.startswith("|"):
+                    found.setdefault(dim)
+        return list(found)
+
+    def _load(self, name: str, stage: Stage) -> LoadView:
+        array, slot = self.table[name], self.memory.read[name]
+        if array.shape != stage.shape:
+            text = f"dk_splat_{self.tag}(a->{slot}[{'row' if array.per_row else '0'}])"
+        else:
+            text = (
+                f"dk_load_part_{self.tag}(a->{slot} + {'place' if array.per_row else 'unit'}, rest)"
+            )
+        return LoadView(self.c[name], text, slot)
+
+    def _stores(self, stage: Stage) -> tuple[StoreView, ...]:
+        return tuple(
+            StoreView(self.c[name], slot, slot in self.memory.nullable)
+            for name in stage.stores
+            for slot in self.memory.stores[name]
+        )
+
+    def _group(self, phase: Phase, group: Group) -> GroupView:
+        self.groups += 1
+        vectors = group.vectors
+        depths = [self.dim(self.table[name].width) for name in vectors]
+        segments = tuple(
+            SegmentView(self._pointer(self.memory.read[name]), depth, self.memory.read[name])
+            for name, depth in zip(vectors, depths, strict=True)
+        )
+        panels = []
+        for accumulator in group.accumulators:
+            for term, depth in zip(accumulator.terms, depths, strict=True):
+                assert isinstance(term, Matmul)
+                panels.append(self._panel(term, depth))
+        start_count = max(len(accumulator.starts) for accumulator in group.accumulators)
+        starts = tuple(
+            self.memory.params[accumulator.starts[k]] if k < len(accumulator.starts) else "NULL"
+            for accumulator in group.accumulators
+            for k in range(start_count)
+        )
+        early = early_vectors(self.plan, group) if phase is Phase.STEP else 0
+        return GroupView(
+            number=self.groups,
+            gates=len(group.accumulators),
+            segments=segments,
+            panels=tuple(panels),
+            starts=starts,
+            start_count=start_count,
+            depth=" + ".join(depths),
+            early=segments[:early],
+            early_depth=" + ".join(depths[:early]),
+        )
+
+    def _panel(self, term: Matmul, depth: str) -> PanelView:
+        if term.left not in self.memory.params:
+            raise ProgramError(f"{term}: the C target multiplies with parameters only")
+        columns = self.dim(self.table[term.left].shape[1])
+        strides = (columns, "1") if term.layout is Layout.NORMAL else ("1", columns)
+        return PanelView(self.memory.params[term.left], *strides, depth)
+
+    def _sums(self, phase: Phase, accumulator: Accumulator) -> list[tuple[str, Work]]:
+        """Every term into one place, and from there to the others."""
+        nullable = self.memory.nullable
+        slots = sorted(self.memory.stores[accumulator.out], key=lambda slot: slot in nullable)
+        first, *others = (self._pointer(slot) for slot in slots)
+        found = [
+            self._sum(phase, slots[0], accumulator, term)
+            for term in accumulator.terms
+            if isinstance(term, Sum)
+        ]
+        if slots[0] in nullable:
+            found = [(f"if ({first} != NULL) {{ {text} }}", work) for text, work in found]
+        for slot, other in zip(slots[1:], others, strict=True):
+            copy = f"dk_copy_{self.tag}({other}, {first}, rows, team);"
+            text = f"if ({other} != NULL) {{ {copy} }}" if slot in nullable else copy
+            cut = elements("rows")
+            found.append((text, Work("dk_copy", (reads(slots[0], cut), writes(slot, cut)))))
+        return found
+
+    def _outers(
+        self, phase: Phase, sums: Sequence[Accumulator]
+    ) -> tuple[OutersView | None, Course]:
+        """The outer products of a stage; every factor is packed once for all of them."""
+        lefts: dict[str, FactorView] = {}
+        rights: dict[str, FactorView] = {}
+        products = []
+        added: list[Access] = []
+        for accumulator in sums:
+            slot = self._first_slot(accumulator.out)
+            out = self._pointer(slot)
+            for term in accumulator.terms:
+                if isinstance(term, Matmul):
+                    for side, name in ((lefts, term.left), (rights, term.right)):
+                        width = self.dim(self.table[name].width)
+                        side[name] = FactorView(self._pointer(self.memory.read[name]), width)
+                    places = [*lefts].index(term.left), [*rights].index(term.right)
+                    products.append(OuterView(*places, out))
+                    added.append(writes(slot, parts(f"outer products of {lefts[term.left].width}")))
+        if not products:
+            return None, ()
+        factors = tuple(lefts.values()), tuple(rights.values())
+        sources = tuple(reads(self.memory.read[name]) for name in (*lefts, *rights))
+        packing = (*sources, reads("alive"), writes("scratch", parts("packing")))
+        course = (
+            Work("packing of factors", packing),
+            None,
+            Work("dk_add_outers", (*sources, reads("alive"), reads("scratch"), *added)),
+            None,
+        )
+        return OutersView(_alive(phase), *factors, tuple(products)), course
+
+    def _first_slot(self, name: str) -> str:
+        """Where an accumulator is summed up: a place that is always there, if it has one."""
+        return min(self.memory.stores[name], key=lambda slot: slot in self.memory.nullable)
+
+    def _sum(
+        self, phase: Phase, slot: str, accumulator: Accumulator, term: Sum
+    ) -> tuple[str, Work]:
+        """The call for one term, which adds its sum to what the accumulator holds, and its work.
+        Sums over rows into one place are cut alike: a place that two terms share has one owner."""
+        alive = _alive(phase)
+        source, target = self.table[term.source], self.table[accumulator.out]
+        width = " * ".join(self.dim(dim) for dim in source.shape)
+        read_slot = self.memory.read[term.source]
+        read, out = self._pointer(read_slot), self._pointer(slot)
+        if source.per_row == target.per_row:
+            cut = elements("rows")
+            work = Work("dk_sum_width", (reads(read_slot, cut), writes(slot, cut)))
+            return f"dk_sum_width_{self.tag}(rows, {read}, {width}, {out}, team);", work
+        form = "columns" if source.shape == target.shape else "all"
+        own = columns(" * ".join(self.dim(dim) for dim in target.shape))
+        work = Work(f"dk_sum_{form}", (reads(read_slot), reads("alive"), writes(slot, own)))
+        return f"dk_sum_{form}_{self.tag}(rows, {alive}, {read}, {width}, {out}, team);", work
+
+
+def _alive(phase: Phase) -> str:
+    """The rows that count in a sum over rows."""
+    return "dk_alive_at(call->alive, local)" if phase is Phase.AFTER else "NULL"

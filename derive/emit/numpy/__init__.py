@@ -1,0 +1,1 @@
+"""Schedule -> a NumPy module."""

@@ -1,0 +1,237 @@
+"""What the functions of a NumPy module have in common: their parts as plain data, and how a
+function finds its arguments, its memory and its loop.
+
+In: a Schedule and one of its Flows.  Out: a `Writer`, which collects the lines of one function.
+Not here: what forward, backward and step do (module.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+from derive.emit.numpy.flow import Flow, fresh, outs
+from derive.emit.numpy.lines import WIDTH, Lines, Names
+from derive.program.program import Dim
+from derive.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A pass over time: what is allocated, the head of the `for`, and its body in order.
+    `kept` is what is allocated and stored for backward alone."""
+
+    allocate: tuple[str, ...]
+    allocate_kept: tuple[str, ...]
+    order: str
+    body: tuple[str, ...]
+    freeze: tuple[str, ...]
+    store: tuple[str, ...]
+    store_kept: tuple[str, ...]
+    carry: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A dictionary that a function returns. `condition` guards its entries."""
+
+    name: str
+    entries: tuple[tuple[str, str], ...]
+    condition: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    signature: str
+    doc: str
+    unpack: tuple[str, ...]
+    before: tuple[str, ...]
+    loop: Loop | None
+    after: tuple[str, ...]
+    clean: tuple[str, ...]
+    sums: tuple[str, ...]
+    results: tuple[Result, ...]
+
+
+class Writer:
+    """One function in the making."""
+
+    def __init__(
+        self, schedule: Schedule, flow: Flow, comments: Mapping[str, str], taken: Iterable[str]
+    ) -> None:
+        # Names of all functions of the module, so that its own are called the same in each.
+        plans = (schedule.forward, schedule.backward)
+        given = (a.name for p in plans for a in p.program.arrays)
+        names = Names(dict.fromkeys((*given, *taken)))
+        self.schedule = schedule
+        self.step = schedule.split.gradient.step
+        self.flow = flow
+        self.lines = Lines(names, flow, comments)
+        self.names = names
+        self.own = names.own
+        self.in_loop = tuple(outs(self.flow.step))
+        self.fresh = fresh(self.flow)
+        self.states_asked: dict[str, None] = {}
+
+    def has_ambiguous_names(self) -> bool:
+        """Names that linters warn of, E741."""
+        mentions = self.lines.mentions
+        names = (*mentions.steps, *mentions.shared, *map(self.names.size, mentions.dims))
+        return not {"I", "O", "l"}.isdisjoint((*names, *self.in_loop, *self.step.states))
+
+    def write_once(self) -> list[str]:
+        return self.lines.write(self.flow.once, for_all=False)
+
+    def loads(self) -> list[str]:
+        """`x = x_all[t]` for what the loop reads and does not make itself."""
+        made = {*self.in_loop, *(name for name, _ in self.flow.carried)}
+        names = [name for name in self.lines.mentions.steps if name not in made]
+        return [f"{name} = {self.lines.all(name)}[{self.own.t}]" for name in names]
+
+    def memory(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Allocation and storing of arrays of the loop for all steps."""
+        lines, own = self.lines, self.own
+        allocate, store = [], []
+        for name in names:
+            shape = f"({own.T}, {own.B}, {lines.width(name)})"
+            allocate.append(f"{lines.all(name)} = {self.empty(shape)}")
+            if name not in self.flow.filled:
+                store.append(f"{lines.all(name)}[{own.t}] = {name}")
+        return allocate, store
+
+    def empty(self, shape: str) -> str:
+        return f"{self.own.np}.empty({shape}, {self.lines.own('real')})"
+
+    def stored(self) -> list[str]:
+        """What the loop makes and later phases read."""
+        later = set(outs(self.flow.after))
+        alls = self.lines.mentions.alls
+        made = [name for name in self.in_loop if name in alls and name not in later]
+        return [*self.flow.filled, *made]
+
+    def masked(self, name: str) -> str:
+        """An array for all steps that leaves the function: 0 where a row is not alive."""
+        text = self.lines.all(name)
+        where = f"{self.own.np}.where({self.lines.own('alive_all')}, {text}, 0.0)"
+        if name in self.fresh:
+            return f"{text} if {self.own.lengths} is None else {where}"
+        if self.flow.scan and name == self.flow.scan.after:
+            alone = f"{text}.copy() if {self.own.training} else {text}"
+            return f"({alone}) if {self.own.lengths} is None else {where}"
+        return f"{text}.copy() if {self.own.lengths} is None else {where}"
+
+    def alive(self) -> list[str]:
+        own = self.own
+        if "alive_all" not in self.lines.mentions.own:
+            return []
+        steps = f"{own.np}.arange({own.T})[:, None, None]"
+        return [
+            f"if {own.lengths} is not None:",
+            f"    {own.alive_all} = {steps} < {own.lengths}[:, None]",
+        ]
+
+    def freeze(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
+        """A row that is not alive hands on what it was given."""
+        alive = self.own.alive
+        lines = [f"{new} = {self.own.np}.where({alive}, {new}, {old})" for old, new in pairs]
+        if lines:
+            self.lines.own("alive_all")
+        return lines
+
+    def scan(self, down: str, body: Iterable[str]) -> list[str]:
+        """The call that stands for the loop, and what follows from it for all steps. `down` says
+        whether the last step comes first."""
+        found, lines, own = self.flow.scan, self.lines, self.own
+        if found is None:
+            return []
+        factor, offset = lines.all(found.factor), lines.all(found.offset)
+        alive, history = lines.own("alive_all"), self.names.history(found.state)
+        late, early = f"{history}[1:]", f"{history}[:-1]"
+        note = lines.comments.get(found.after)
+        views = {found.state: (late, early), found.after: (early, late)}
+        return [
+            f"if {own.lengths} is not None:",
+            f"    {factor} = {own.np}.where({alive}, {factor}, 1.0)",
+            f"    {offset} = {own.np}.where({alive}, {offset}, -0.0)",
+            *([f"# {note}"] if note else []),
+            f"{history} = {lines.own('scan')}"
+            f"({factor}, {offset}, {found.state}, {down}, {found.inside})",
+            *(
+                f"{lines.all(name)} = {backwards} if {down} else {forwards}"
+                for name, (backwards, forwards) in views.items()
+                if name in lines.mentions.alls
+            ),
+            f"{found.state} = {history}[0 if {down} else {own.T}]",
+            *self.memory(self.flow.filled)[0],
+            *body,
+        ]
+
+    def unpack(self, places: Mapping[str, str], states: str) -> list[str]:
+        """Parameters, arrays for all steps, sizes and the dtype: what the lines mention."""
+        mentions, own = self.lines.mentions, self.own
+        found = [
+            f'{name} = {own.params}["{name}"]'
+            for name in self.step.params
+            if name in mentions.shared
+        ]
+        found += [
+            f"{self.names.all(name)} = {place}"
+            for name, place in places.items()
+            if name in mentions.alls
+        ]
+        sizes = [f"{self.names.size(dim)} = {self._source(states, dim)}" for dim in mentions.dims]
+        if "real" in mentions.own:
+            sizes.append(f"{own.real} = {self._source(states)}")
+        return sizes + found
+
+    def _source(self, states: str, dim: Dim | None = None) -> str:
+        """Where a size can be read off, or the dtype."""
+        table = self.step.program.table()
+        kinds = (
+            (self.step.params, self.own.params),
+            (self.step.inputs, self.own.inputs),
+            (self.step.states, states),
+        )
+        for names, place in kinds:
+            for name in names:
+                shape = table[name].shape
+                if dim is not None and dim not in shape:
+                    continue
+                if names is self.step.states:
+                    self.states_asked.setdefault(name)
+                array = f'{place}["{name}"]'
+                if dim is None:
+                    return f"{array}.dtype.type"
+                return f"{array}.shape[{shape.index(dim) - len(shape)}]"
+        raise AssertionError(f"no array tells {dim or 'the dtype'}")
+
+
+def fit(lines: Iterable[str], indent: int) -> tuple[str, ...]:
+    """Lines that cannot be broken are left alone by formatters and linters."""
+    return tuple(
+        f"{line}  # noqa: E501  # fmt: skip" if len(line) > WIDTH - indent else line
+        for line in lines
+    )
+
+
+def signature(
+    own: SimpleNamespace,
+    name: str,
+    counts: Iterable[str],
+    arrays: Iterable[str],
+    results: int,
+    *rest: str,
+) -> str:
+    """`def NAME(T: int, ..., params: Arrays, ..., rest) -> tuple[Arrays, ...]:`"""
+    parts = [f"{getattr(own, count)}: int" for count in counts]
+    parts += [f"{getattr(own, name)}: {own.Arrays}" for name in arrays]
+    returned = ", ".join([own.Arrays] * results)
+    return f"def {name}({', '.join([*parts, *rest])}) -> tuple[{returned}]:"
+
+
+def carry(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Simultaneous: a next value may be another state's old one."""
+    pairs = tuple(pairs)
+    olds, news = ", ".join(old for old, _ in pairs), ", ".join(new for _, new in pairs)
+    return (f"{olds} = {news}",) if pairs else ()

@@ -1,0 +1,1 @@
+"""A cell as an ONNX graph."""

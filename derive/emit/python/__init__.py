@@ -1,0 +1,1 @@
+"""A cell's step as a loop in Python, for other libraries to trace."""

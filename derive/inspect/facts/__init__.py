@@ -1,0 +1,1 @@
+"""What there is to say of a cell, as plain data: no format is known here."""

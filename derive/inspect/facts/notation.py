@@ -1,0 +1,275 @@
+"""SymPy expression -> one line that a person reads, in any notation; and as text.
+
+In: an expression of a cell, of a Program or of a Gradient, and an order of names.
+Out: text with no more parentheses than precedence asks for.
+Not here: LaTeX and MathML (notation.py, mathml.py), lines that go on (line_breaking.py), lines
+of generated code (symbolic/printer.py), which know nothing of matrices.
+
+Text is written as an author of `.cell` files writes it. SymPy sorts terms and factors
+alphabetically; `Order` puts them back: as in the author's own line, else by rank of names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import sympy
+
+from derive.program import formulas
+from derive.symbolic import functions, heads
+from derive.symbolic.functions import Expr
+
+#: What binds tighter has the larger number. In `.cell` text a * (W @ x) needs its parentheses.
+COMPARISON, SUM, TERM, PRODUCT, POWER, ATOM = range(6)
+Written = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Name -> its place in reading order; names that are not in it come last, alphabetically.
+
+    names_first: a factor that is a name stands before a call, and a call before a sum.
+    products: places that count in a term that multiplies by a matrix and holds one of these
+    names; such terms stand behind the others.
+    """
+
+    places: Mapping[str, int]
+    names_first: bool = False
+    products: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How one format writes names, numbers and the operations that differ between formats."""
+
+    name: Callable[[str], str]
+    size: Callable[[str], str]
+    number: Callable[[Expr], Written]
+    times: Callable[[Sequence[str]], str]
+    over: Callable[[str, str], Written]
+    bare_quotient: bool  # whether the parts of a quotient need no parentheses
+    power: Callable[[str, str], Written]
+    root: Callable[[str], str]
+    function: Callable[[str, Sequence[str]], str]
+    group: Callable[[str], str]
+    product: Callable[[str, str], str]
+    transposed: Callable[[str], str]
+    outer: Callable[[str, str], str]
+    comparison: Mapping[str, str]
+
+
+def write(expr: Expr, notation: Notation, order: Order) -> str:
+    return _Writer(notation, order).text(expr, SUM)
+
+
+def order_in(line: str) -> Order:
+    """The order in which names first appear in a line of text; h' counts as h_next."""
+    found: dict[str, int] = {}
+    for word in re.findall(r"[A-Za-z]\w*'?", line):
+        found.setdefault(word.replace("'", "_next"), len(found))
+    return Order(found)
+
+
+class _Writer:
+    def __init__(self, notation: Notation, order: Order) -> None:
+        self.to = notation
+        self.order = order
+
+    def text(self, expr: Expr, least: int) -> str:
+        text, precedence = self.write(expr)
+        return self.to.group(text) if precedence < least else text
+
+    def write(self, expr: Expr) -> Written:
+        if isinstance(expr, sympy.Symbol):
+            if functions.is_size(expr):
+                return self.to.size(expr.name.strip("|")), ATOM
+            return self.to.name(expr.name), ATOM
+        if functions.is_constant(expr):
+            return self.to.number(expr)
+        if expr.is_Add:
+            return self.sum(expr), SUM
+        if expr.is_Mul:
+            return self.product(expr)
+        if isinstance(expr, sympy.Pow) and not isinstance(expr, functions.exp):
+            return self.power(expr)
+        return self.call(expr)
+
+    # --- arithmetic ------------------------------------------------------------------------
+
+    def sum(self, expr: Expr) -> str:
+        terms = sorted(_args(expr), key=self.term_key)
+        text = self.text(terms[0], SUM)
+        for term in terms[1:]:
+            sign, term = (" - ", -term) if _is_negative(term) else (" + ", term)
+            text += sign + self.text(term, TERM)
+        return text
+
+    def product(self, expr: Expr) -> Written:
+        if _is_negative(expr):
+            return "-" + self.text(-expr, PRODUCT), SUM
+        coefficient, factors = expr.as_coeff_Mul()
+        parts = []
+        for factor in sympy.Mul.make_args(factors):
+            common, rest = _common(factor)
+            coefficient *= common
+            parts.append(rest)
+        parts.sort(key=self.factor_key)
+        above = [part for part in parts if not _is_divisor(part)]
+        below = [1 / part for part in parts if _is_divisor(part)]
+        if coefficient.is_Rational and coefficient.q != 1 and not is_decimal(coefficient):
+            below.insert(0, sympy.Integer(coefficient.q))
+            coefficient = sympy.Integer(coefficient.p)
+        if coefficient != 1 or not above:
+            above.insert(0, coefficient)
+        if not below:
+            return self.times(above), PRODUCT
+        if self.to.bare_quotient:
+            return self.to.over(self.bare(above), self.bare(below))
+        divisor = self.text(below[0], POWER) if len(below) == 1 else f"({self.times(below)})"
+        return self.to.over(self.times(above), divisor)
+
+    def times(self, factors: Sequence[Expr]) -> str:
+        return self.to.times([self.text(factor, PRODUCT) for factor in factors])
+
+    def bare(self, factors: Sequence[Expr]) -> str:
+        return self.text(factors[0], SUM) if len(factors) == 1 else self.times(factors)
+
+    def power(self, expr: Expr) -> Written:
+        base, exponent = _args(expr)
+        if _is_divisor(expr):
+            if self.to.bare_quotient:
+                return self.to.over("1", self.text(1 / expr, SUM))
+            return self.to.over("1", self.text(1 / expr, POWER))
+        if exponent == functions.HALF:
+            return self.to.root(self.text(base, SUM)), ATOM
+        return self.to.power(self.text(base, ATOM), self.text(exponent, ATOM))
+
+    # --- functions -------------------------------------------------------------------------
+
+    def call(self, expr: Expr) -> Written:
+        args = _args(expr)
+        if isinstance(expr, heads.matmul):
+            matrix, vector = args
+            return self.to.product(self.text(matrix, ATOM), self.text(vector, ATOM)), TERM
+        if isinstance(expr, heads.transpose):
+            return self.to.transposed(self.text(args[0], ATOM)), ATOM
+        if isinstance(expr, formulas.outer):
+            return self.to.outer(*(self.text(arg, PRODUCT) for arg in args)), ATOM
+        name = function_name(expr)
+        if name in self.to.comparison:
+            sides = [self.text(arg, SUM) for arg in args]
+            return self.to.comparison[name].format(*sides), COMPARISON
+        return self.to.function(name, [self.text(arg, COMPARISON) for arg in args]), ATOM
+
+    # --- order -----------------------------------------------------------------------------
+
+    def key(self, expr: Expr) -> tuple[list[int], str]:
+        last = len(self.order.places)
+        names = {s.name for s in expr.free_symbols if not functions.is_size(s)}
+        places = sorted(self.order.places.get(name, last) for name in names) or [last + 1]
+        return places, str(expr)
+
+    def term_key(self, term: Expr) -> tuple[bool, bool, list[int], str]:
+        """A sum does not begin with a minus if it can help it."""
+        places, text = self.key(term)
+        if self.order.products and term.has(heads.matmul):
+            late = sorted(
+                self.order.products[symbol.name]
+                for symbol in term.free_symbols
+                if symbol.name in self.order.products
+            )
+            if late:
+                return _is_negative(term), True, late, text
+        return _is_negative(term), False, places, text
+
+    def factor_key(self, factor: Expr) -> tuple[int, int, list[int], str]:
+        places, text = self.key(factor)
+        kind = 0 if isinstance(factor, sympy.Symbol) else 2 if factor.is_Add else 1
+        return kind if self.order.names_first else 0, places[0], [kind, *places], text
+
+
+#: Names of functions that are one word in the name of an array: layer_norm_c.
+_WORDS = tuple(name for name in functions.PUBLIC_FUNCTIONS if "_" in name)
+
+
+def words(name: str) -> list[str]:
+    """The parts of a name, between underscores."""
+    for word in _WORDS:
+        if name.startswith(f"{word}_"):
+            return [word.replace("_", ""), *name[len(word) + 1 :].split("_")]
+    return name.split("_")
+
+
+def function_name(expr: Expr) -> str:
+    """What a function is called in `.cell` text."""
+    own = {heads.total: "sum", heads.mean: "mean", heads.layer_norm: "layer_norm"}
+    own[formulas.sum_rows] = "sum_rows"
+    return own.get(expr.func) or functions.NAME_OF_HEAD[functions.rule_of(expr).head]
+
+
+def _args(expr: Expr) -> tuple[Expr, ...]:
+    return cast(tuple[Expr, ...], expr.args)
+
+
+def _common(factor: Expr) -> tuple[Expr, Expr]:
+    """2 and a - b of the factor 2 a - 2 b, which SymPy multiplies out."""
+    common, rest = factor.primitive() if factor.is_Add else (functions.ONE, factor)
+    return (common, rest) if common.is_Integer else (functions.ONE, factor)
+
+
+def _is_negative(term: Expr) -> bool:
+    return bool(term.as_coeff_Mul()[0].is_negative)
+
+
+def _is_divisor(factor: Expr) -> bool:
+    if not isinstance(factor, sympy.Pow) or isinstance(factor, functions.exp):
+        return False
+    return bool(factor.exp.is_number and factor.exp.is_negative)
+
+
+def is_decimal(value: Expr) -> bool:
+    """Whether a rational ends as a decimal within a few places and is no simple fraction."""
+    denominator = int(value.q)
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1 and value.q not in (2, 4)
+
+
+# --- text -----------------------------------------------------------------------------------
+
+_SIGNS = {"less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!="}
+
+
+def decimal(value: Expr) -> str:
+    """A number as one types it: exact where it ends as a decimal, else as a double."""
+    if value.is_Integer:
+        return str(value)
+    return repr(float(value))
+
+
+def _text_number(value: Expr) -> Written:
+    if value.is_Rational and not value.is_Integer and not is_decimal(value):
+        return f"{value.p} / {value.q}", PRODUCT if value > 0 else SUM
+    return decimal(value), ATOM if value.is_nonnegative else SUM
+
+
+TEXT = Notation(
+    name=str,
+    size=lambda dim: f"|{dim}|",
+    number=_text_number,
+    times=" * ".join,
+    over=lambda above, below: (f"{above} / {below}", PRODUCT),
+    bare_quotient=False,
+    power=lambda base, exponent: (f"{base}**{exponent}", POWER),
+    root=lambda inner: f"sqrt({inner})",
+    function=lambda name, args: f"{name}({', '.join(args)})",
+    group=lambda inner: f"({inner})",
+    product=lambda matrix, vector: f"{matrix} @ {vector}",
+    transposed=lambda matrix: f"{matrix}.T",
+    outer=lambda a, b: f"outer({a}, {b})",
+    comparison={name: f"{{0}} {sign} {{1}}" for name, sign in _SIGNS.items()},
+)

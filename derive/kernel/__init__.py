@@ -1,0 +1,14 @@
+"""Running a compiled cell: NumPy and ctypes, no SymPy.
+
+signature, convert, arguments       what is given, checked and converted
+backend                             what a target must offer
+buffers, chunks, remat, stream      memory, long sequences, single steps
+kernel                              Kernel, Run, Gradients
+numpy_backend, c_backend            the two targets
+fast/                               calls that are repeated
+tune/                               the fastest way to run that keeps the bits
+"""
+
+from derive.kernel.kernel import Kernel as Kernel
+from derive.kernel.run import Gradients as Gradients
+from derive.kernel.run import Run as Run

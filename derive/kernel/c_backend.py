@@ -1,0 +1,460 @@
+"""The C target: generated C text -> a compiled Backend.
+
+In: the files of `emit(cell, "c")`, a Signature, a dtype, a number of threads.
+Out: a `CBackend`, which hands pointers to the compiled functions.
+Not here: finding and running the compiler (build.py), checking arguments (arguments.py).
+SymPy is not imported.
+
+Every field of the argument structures in NAME.h is one machine word, a size or a pointer, so a
+call is an array of words in the order of the header.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from derive.build.library import FLAGS, compile_library, find_compiler
+from derive.build.loading import check_arithmetic
+from derive.errors import ArgumentError, BuildError
+from derive.kernel.backend import Ready, Values
+from derive.kernel.buffers import Fresh, address, empty
+from derive.kernel.chunks import Sums
+from derive.kernel.fast import native_call
+from derive.kernel.fast.native_call import FINGERPRINT, Direct, Place, Watched
+from derive.kernel.fingerprint import Look, fingerprint, small_fingerprint
+from derive.kernel.packed import Packed
+from derive.kernel.signature import Array, Arrays, Signature, Sizes
+from derive.kernel.stream import Turn
+
+_TAGS = {"float32": "f32", "float64": "f64"}
+_STATUS = ("ok", "null pointer", "bad size", "bad length", "buffer too small", "overflow")
+#: A workspace of up to this many bytes stays with its thread for the next call.
+_KEPT_WORKSPACE = 1 << 26
+
+#: Sizes whose buffers are looked up instead of computed.
+_REMEMBERED = 256
+#: Multiply-adds from which a second thread helps: of one step where threads meet in each, of one
+#: call where each takes rows of its own, at least so many, through all steps (DK_ROWS_EACH).
+_SHARED_STEP = 1 << 15
+_SHARED_CALL = 1 << 21
+_ROWS_EACH = 8
+#: The same of a chunk of steps, where no step needs a meeting, and its rows (DK_CHUNK_ROWS).
+_SHARED_CHUNK = 1 << 20
+_CHUNK_ROWS = 192
+#: And of a call that may be shared at all, and of one worth waking sleeping threads for, which
+#: takes some 50 us.
+_SHORT_CALL = 1 << 18
+_WAKING_CALL = 1 << 21
+
+_Word = ctypes.c_size_t
+Places: TypeAlias = dict[str, Place]
+#: A number, or the place of an array whose address comes with each call.
+Word: TypeAlias = int | Place
+
+
+class CBackend:
+    """The compiled functions of one cell in one dtype; `derive.kernel.backend.Backend`."""
+
+    def __init__(
+        self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
+        flags: Sequence[str] = FLAGS, *, elementwise: bool = False, team: int | None = None,
+        library: ctypes.CDLL | None = None,
+    ) -> None:  # fmt: skip
+        """elementwise: threads meet once a chunk of steps, not in every step.  team: how many of
+        the threads take part; None: all where that pays.  library: what `files` were compiled to,
+        where somebody has done so already."""
+        if library is None:
+            only = f"DK_ONLY_{_TAGS[dtype].upper()}"
+            library = compile_library(files, flags=flags, defines=(only,))
+        prefix = f"{signature.name}_{_TAGS[dtype]}"
+        check_arithmetic(library, f"{prefix}_self_test", " ".join(find_compiler().command))
+        self._signature = signature
+        self._dtype = np.dtype(dtype)
+        self._threads = threads
+        self._elementwise = elementwise
+        self._team = team
+        self._forward = library[f"{prefix}_forward"]
+        self._backward = library[f"{prefix}_backward"]
+        self._step = library[f"{prefix}_step"]
+        self._packers = library[f"{prefix}_forward_pack"], library[f"{prefix}_backward_pack"]
+        self._memory_needed = library[f"{prefix}_memory_needed"]
+        self._dims = signature.dims()
+        self._local = threading.local()
+        self._needed: dict[tuple[int, ...], _Memory] = {}
+        self._pool = self._runner(files) if threads > 1 else None
+
+    # --- Backend ----------------------------------------------------------------------------
+
+    def forward(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays,
+        lengths: Array | None, reverse: bool, training: bool,
+    ) -> tuple[Arrays, Arrays, Any]:  # fmt: skip
+        memory = self._memory(sizes)
+        outputs = self._fresh(sizes, self._signature.outputs, sizes.steps)
+        last = self._fresh(sizes, self._signature.states)
+        saved = self._empty((memory.saved,)) if training else None
+        self._run(
+            self._forward, sizes, lengths, reverse,
+            (params, inputs, states, outputs, last), _panels(params, 0),
+            saved, max(memory.saved, 1),
+            self._workspace(memory.forward if training else memory.inference),
+        )  # fmt: skip
+        return outputs, last, saved
+
+    def backward(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, saved: Any,
+        lengths: Array | None, reverse: bool,
+        d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
+        sums: Sums | None = None,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        memory = self._memory(sizes)
+        words = (0, 0)
+        fresh = {name: self._empty(array.shape) for name, array in params.items()}
+        if sums is None:
+            d_params, workspace = fresh, self._workspace(memory.backward)
+        else:
+            words = int(sums.kept is not None), int(not sums.last)
+            if sums.kept is None:  # a workspace that no other call writes into
+                longest = self._memory(replace(sizes, steps=sums.steps))
+                sums.kept = fresh, self._empty((max(longest.backward, 1),))
+            d_params, workspace = sums.kept
+        d_inputs = {name: self._empty(array.shape) for name, array in inputs.items()}
+        d_first = self._fresh(sizes, self._signature.states)
+        self._run(
+            self._backward, sizes, lengths, reverse,
+            (params, inputs, d_outputs, d_states, d_params, d_inputs, d_first),
+            _panels(params, 1), saved, memory.saved, workspace, words,
+        )  # fmt: skip
+        return d_params, d_inputs, d_first
+
+    def chunk_steps(self, sizes: Sizes) -> int:
+        return int(self._memory(sizes).chunk_steps)
+
+    def step(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        memory = self._memory(sizes)
+        outputs = self._fresh(sizes, self._signature.outputs)
+        last = self._fresh(sizes, self._signature.states)
+        self._run(
+            self._step, sizes, None, False, (params, inputs, states, outputs, last),
+            _panels(params, 0), None, 0, self._workspace(memory.inference),
+        )  # fmt: skip
+        return outputs, last
+
+    def ready(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays,
+        reverse: bool, training: bool, step: bool,
+    ) -> Ready | None:  # fmt: skip
+        if not native_call.usable():
+            return None
+        memory, own, dtype = self._memory(sizes), self._signature, self._dtype
+        packed = type(params) is Packed
+        team = 1 if self._pool is None else self.team(sizes, params)
+        outputs = Fresh(self._shapes(sizes, own.outputs, None if step else sizes.steps), dtype)
+        states = Fresh(self._shapes(sizes, own.states), dtype)
+        likes = Fresh({name: array.shape for name, array in params.items()}, dtype)
+        x = Fresh({name: array.shape for name, array in inputs.items()}, dtype)
+        watched = range(len(params) if packed else 0, len(params) + len(inputs))
+        # Behind what is saved lie the fingerprints of what backward reads besides.
+        whole = memory.saved + len(watched) * (FINGERPRINT // dtype.itemsize)
+        kept = Fresh({"saved": (whole,)} if training else {}, dtype)
+        running = memory.forward if training else memory.inference
+
+        def call(
+            function: Any, groups: Sequence[Places], panels: int, saved: Place | None, count: int,
+            workspace: int, *rest: int,
+        ) -> Direct:  # fmt: skip
+            place = Place((panels,)) if packed else None
+            buffers = ((place, panels if packed else 0), (saved, count), (Place(None), workspace))
+            words = self._words(sizes, None, reverse, groups, buffers, rest)
+            look = None
+            if saved is not None:
+                offset = memory.saved * dtype.itemsize
+                at = next(at for at, word in enumerate(words) if word is saved)
+                look = Watched(watched, at, offset, function is self._backward)
+            patient = self._patient(sizes, params)
+            return Direct(function, words, dtype, self._pool, team, patient, look)
+
+        run_forward = call(
+            self._step if step else self._forward,
+            (likes.places(), x.places(), states.places(own.optional_states()), outputs.places(),
+             states.places()),
+            memory.forward_packed, kept.places().get("saved"), max(memory.saved, 1), running,
+        )  # fmt: skip
+        run_backward = call(
+            self._backward,
+            (likes.places(), x.places(), outputs.places(own.outputs), states.places(own.states),
+             likes.places(), x.places(), states.places()),
+            memory.backward_packed, Place((whole,)), memory.saved, memory.backward, 0, 0,
+        )  # fmt: skip
+
+        def forward(
+            params: Values, panels: Any, inputs: Values, first: Values
+        ) -> tuple[Arrays, Arrays, Any] | None:
+            out, last, saved = outputs.arrays(), states.arrays(), kept.arrays()
+            status = run_forward((
+                *params, *inputs, *first, *out.values(), *last.values(),
+                *(panels[:1] if packed else ()), *saved.values(), self._workspace(running),
+            ))  # fmt: skip
+            if status is None:
+                return None
+            self._check(status)
+            return out, last, saved.get("saved")
+
+        def backward(
+            params: Values, panels: Any, inputs: Values, saved: Any, d_out: Values, d_last: Values
+        ) -> tuple[Arrays, Arrays, Arrays] | None:
+            d_params, d_inputs, d_first = likes.arrays(), x.arrays(), states.arrays()
+            status = run_backward((
+                *params, *inputs, *d_out, *d_last,
+                *d_params.values(), *d_inputs.values(), *d_first.values(),
+                *(panels[1:2] if packed else ()), saved, self._workspace(memory.backward),
+            ))  # fmt: skip
+            if status is None:
+                return None
+            self._check(status)
+            return d_params, d_inputs, d_first
+
+        def parts(saved: Array) -> tuple[Array, bytes]:
+            return saved, saved[memory.saved :].tobytes()
+
+        return Ready(sizes, forward, backward, parts, partial(native_call.fingerprint, dtype=dtype))
+
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Panels:
+        """The matrices of both passes in panels, for many calls with the same parameters."""
+        memory = self._memory(sizes)
+        panels = []
+        addresses = _addresses(params)
+        for function, count in zip(
+            self._packers, (memory.forward_packed, memory.backward_packed), strict=True
+        ):
+            packed = self._empty((max(count, 1),))
+            words = [*self._size_words(sizes), 0, 0, *addresses.values()]
+            args = _in_memory(words)  # pack reads no further
+            self._check(function(args, ctypes.c_void_p(address(packed)), _Word(packed.size)))
+            panels.append(packed)
+        return Panels(panels[0], panels[1], addresses)
+
+    def turns(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, outputs: Arrays,
+        states: tuple[Arrays, Arrays],
+    ) -> tuple[Turn, Turn]:  # fmt: skip
+        workspace = self._empty((max(self._memory(sizes).inference, 1),))
+
+        def turn(first: Arrays, last: Arrays) -> Turn:
+            args = self._arguments(
+                sizes, None, False, (params, inputs, first, outputs, last),
+                _panels(params, 0), None, 0, workspace,
+            )  # fmt: skip
+            call, check = partial(self._step, args, None), self._check
+            kept = (params, inputs, outputs, states, workspace)  # the addresses are theirs
+
+            def run(_: object = kept) -> None:
+                status = call()
+                if status:
+                    check(status)
+
+            return run
+
+        return turn(*states), turn(*reversed(states))
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def _size_words(self, sizes: Sizes) -> list[int]:
+        return [sizes.steps, sizes.rows, *(sizes.dims[dim] for dim in self._dims)]
+
+    def _memory(self, sizes: Sizes) -> _Memory:
+        words = self._size_words(sizes)
+        known = self._needed.get(tuple(words))
+        if known is not None:
+            return known
+        given = (_Word * len(words))(*words)
+        memory = _Memory()
+        status = self._memory_needed(given, _Word(self._threads), ctypes.byref(memory))
+        self._check(status)
+        if len(self._needed) < _REMEMBERED:
+            self._needed[tuple(words)] = memory
+        return memory
+
+    def _shapes(
+        self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None
+    ) -> dict[str, tuple[int, ...]]:
+        before = (sizes.rows,) if steps is None else (steps, sizes.rows)
+        return {name: (*before, sizes.width(width)) for name, width in widths.items()}
+
+    def _fresh(self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None) -> Arrays:
+        return Fresh(self._shapes(sizes, widths, steps), self._dtype).arrays()
+
+    def _runner(self, files: Mapping[str, str]) -> Any:
+        """What runs a function on a team; `verify` has members take turns."""
+        return _pool(files)
+
+    def _empty(self, shape: tuple[int, ...]) -> Array:
+        """Memory that a compiled function writes; `verify` fences it in."""
+        return empty(shape, self._dtype)
+
+    def _run(
+        self, function: Any, sizes: Sizes, lengths: Array | None, reverse: bool,
+        groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
+        saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        args = self._arguments(
+            sizes, lengths, reverse, groups, panels, saved, saved_count, workspace, rest
+        )
+        team = 1 if self._pool is None else self.team(sizes, groups[0])
+        if self._pool is None or team == 1:
+            self._check(function(args, None))
+        else:
+            patient = self._patient(sizes, groups[0])
+            self._check(self._pool(function, args, _Word(team), _Word(patient)))
+
+    def _arguments(
+        self, sizes: Sizes, lengths: Array | None, reverse: bool,
+        groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
+        saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
+    ) -> bytes:  # fmt: skip
+        addresses = [_addresses(group) for group in groups]
+        buffers = (
+            (address(panels), 0 if panels is None else panels.size),
+            (address(saved), saved_count),
+            (address(workspace), workspace.size),
+        )
+        return _in_memory(self._words(sizes, lengths, reverse, addresses, buffers, rest))
+
+    def _words(
+        self, sizes: Sizes, lengths: Array | None, reverse: bool,
+        groups: Sequence[Mapping[str, Word]], buffers: Sequence[tuple[Word | None, int]],
+        rest: Sequence[int],
+    ) -> list[Any]:  # fmt: skip
+        """An argument structure in the order of the header: arrays by name, buffers and how many
+        elements they have, and `rest`."""
+        words: list[Word | None] = [*self._size_words(sizes), address(lengths), int(reverse)]
+        for group in groups:
+            words += group.values()
+        for buffer in buffers:
+            words += buffer
+        return [0 if word is None else word for word in (*words, *rest)]
+
+    def team(self, sizes: Sizes, params: Mapping[str, Array | None]) -> int:
+        """How many threads take part in a call."""
+        if self._team is not None:
+            return self._team
+        return self._threads if self._threads > 1 and self._pays(sizes, params) else 1
+
+    def _patient(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
+        """Whether a call is long enough to wait until its threads are awake; one whose threads were
+        chosen for it is."""
+        return self._team is not None or sizes.steps * sizes.rows * _count(params) >= _WAKING_CALL
+
+    def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
+        """Whether there is work enough to share."""
+        count = _count(params)
+        step = sizes.rows * count
+        if self._elementwise:
+            return min(sizes.steps * sizes.rows, _CHUNK_ROWS) * count >= _SHARED_CHUNK
+        if sizes.rows // self._threads >= _ROWS_EACH:
+            return sizes.steps * step >= _SHARED_CALL
+        return step >= _SHARED_STEP and sizes.steps * step >= _SHORT_CALL
+
+    def _workspace(self, count: int) -> Array:
+        kept: Array | None = getattr(self._local, "workspace", None)
+        if kept is None or kept.size < count:
+            kept = self._empty((max(count, 1),))
+            if kept.nbytes <= _KEPT_WORKSPACE:
+                self._local.workspace = kept
+        return kept
+
+    def _check(self, status: int) -> None:
+        if status:
+            meaning = _STATUS[status] if 0 < status < len(_STATUS) else str(status)
+            if meaning == "overflow":
+                raise ArgumentError(
+                    f"these sizes are too large for {self._signature.name}",
+                    facts=("the buffers of such a call have more bytes than can be counted",),
+                )
+            raise BuildError(f"{self._signature.name}: the compiled kernel refused: {meaning}")
+
+
+def _count(params: Mapping[str, Array | None]) -> int:
+    """Elements of the parameters, nearly all of them in matrices: multiply-adds a row and step."""
+    return sum(array.size for array in params.values() if array is not None)
+
+
+def _pool(files: Mapping[str, str]) -> Any:
+    """The thread pool."""
+    from derive.build.templates import environment  # one thread needs no template
+
+    text = environment().get_template("c/pool.c.j2").render()
+    return beside_header(files, "pool.c", text).derive_pool_run
+
+
+def beside_header(files: Mapping[str, str], name: str, text: str) -> ctypes.CDLL:
+    """A file of C compiled beside the shared header of a cell."""
+    shared = {path: text for path, text in files.items() if path.endswith("derive_kernels.h")}
+    folder = next(iter(shared)).rpartition("/")[0]
+    return compile_library({**shared, f"{folder}/{name}": text})
+
+
+def looks(dtype: str) -> tuple[Look, Look]:
+    """Fingerprints in compiled code, which need neither time nor memory."""
+    kind = np.dtype(dtype)
+
+    def compiled(arrays: tuple[Array, ...], otherwise: Look) -> bytes:
+        return native_call.fingerprint(arrays, kind) if native_call.usable() else otherwise(arrays)
+
+    return partial(compiled, otherwise=fingerprint), partial(compiled, otherwise=small_fingerprint)
+
+
+class _Memory(ctypes.Structure):
+    """NAME_memory: elements of each buffer, and steps of a chunk."""
+
+    _fields_ = (
+        ("saved", _Word),
+        ("forward", _Word),
+        ("inference", _Word),
+        ("backward", _Word),
+        ("forward_packed", _Word),
+        ("backward_packed", _Word),
+        ("chunk_steps", _Word),
+    )
+
+
+class Panels(NamedTuple):
+    """What `pack` makes: matrices for each pass, and the addresses of all parameters, which take
+    long to ask for where nothing may be written."""
+
+    forward: Array
+    backward: Array
+    addresses: Mapping[str, int]
+
+
+def _panels(params: Mapping[str, Array], which: int) -> Array | None:
+    """Packed matrices for the forward (0) or backward (1) pass, where the caller packed them."""
+    return params._panels[which] if type(params) is Packed else None
+
+
+def _addresses(group: Mapping[str, Array | None]) -> Mapping[str, int]:
+    if type(group) is Packed:
+        packed: Mapping[str, int] = group._panels.addresses
+        return packed
+    return {name: address(array) for name, array in group.items()}
+
+
+@functools.cache
+def _format(count: int) -> struct.Struct:
+    return struct.Struct(f"{count}N")
+
+
+def _in_memory(words: Sequence[int]) -> bytes:
+    """Machine words in a row, which ctypes hands over as a pointer."""
+    return _format(len(words)).pack(*words)

@@ -1,0 +1,1 @@
+"""Calls that are repeated: checked once, then handed to the machine code directly."""

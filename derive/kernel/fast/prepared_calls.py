@@ -1,0 +1,144 @@
+"""Calls with shapes that were seen before: nothing is converted, and nothing explained.
+
+In: the arguments of a call, and a Backend.  Out: its results, or None, and then the call has to be
+looked at thoroughly (arguments.py, kernel.py), which raises the errors.
+Not here: how arrays are compared with what is expected of them (native_call.py).
+
+Names are compared here, shapes and dtypes by the backend. The second call of a kind makes the
+plan that all later ones follow. A plan has the sizes of that call, so it serves only calls whose
+arrays determine those sizes: a state may be left out where parameters and inputs tell its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from derive.kernel.arguments import Arguments, Call
+from derive.kernel.backend import Backend, Ready, Values
+from derive.kernel.packed import Packed
+from derive.kernel.signature import Array, Arrays
+
+#: Kinds of calls whose plans are kept.
+_REMEMBERED = 256
+
+
+class Repeats:
+    """The kinds of calls that one kernel has seen."""
+
+    __slots__ = ("_arguments", "_inputs", "_no_states", "_outputs", "_params", "_seen", "_states")
+
+    def __init__(self, arguments: Arguments) -> None:
+        signature = arguments.signature
+        self._arguments = arguments
+        self._params = tuple(signature.params)
+        self._inputs = tuple(signature.inputs)
+        self._states = tuple(signature.states)
+        self._outputs = tuple(signature.outputs)
+        self._no_states: Values = (None,) * len(self._states)
+        self._seen: dict[object, Ready | None] = {}
+
+    def forget(self) -> None:
+        self._seen.clear()
+
+    def forward(
+        self, params: Any, x: Any, state: Any, reverse: Any, training: Any, step: bool = False
+    ) -> tuple[Ready, Packed | Values, Values, tuple[Arrays, Arrays, Any]] | None:
+        """A call like one before: what made it, parameters, inputs, and results."""
+        inputs = _values(x, self._inputs)
+        if not inputs:
+            return None
+        # 1 and np.True_ are found under True, so they are not looked up.
+        if reverse.__class__ is not bool or training.__class__ is not bool:
+            return None
+        packed = type(params) is Packed
+        if packed:
+            if params._owner is not self._arguments:
+                return None
+            given, panels = params._values, params._panels
+        else:
+            given, panels = _values(params, self._params), None
+            if given is None:
+                return None
+        ready = self._seen.get((_shape(inputs), _shape(given), packed, reverse, training, step))
+        if ready is None:
+            return None
+        first = self._no_states if state is None else _values(state, self._states)
+        if first is None:
+            return None
+        results = ready.forward(given, panels, inputs, first)
+        if results is None:
+            return None
+        return ready, params if packed else given, inputs, results
+
+    def saw(
+        self, backend: Backend, call: Call, reverse: bool, training: bool, step: bool = False
+    ) -> None:
+        """A call without lengths that was looked at thoroughly, and ran."""
+        if not call.inputs:
+            return
+        shapes = _shape(tuple(call.inputs.values())), _shape(tuple(call.params.values()))
+        key = (*shapes, type(call.params) is Packed, reverse, training, step)
+        if key not in self._seen:
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
+            self._seen[key] = None
+            return
+        known = self._seen[key]
+        if known is None or known.sizes != call.sizes:  # else the arrays had to be converted
+            self._seen[key] = backend.ready(
+                call.sizes, call.params, call.inputs, reverse, training, step
+            )
+
+    def backward(
+        self,
+        ready: Ready,
+        params: Packed | Values,
+        inputs: Values,
+        saved: Any,
+        d_outputs: Any,
+        d_states: Any,
+    ) -> tuple[Arrays, Arrays, Arrays] | None:
+        """Gradients of a call that was like one before."""
+        d_out = (
+            (None,) * len(self._outputs) if d_outputs is None else _values(d_outputs, self._outputs)
+        )
+        d_last = self._no_states if d_states is None else _values(d_states, self._states)
+        if d_out is None or d_last is None:
+            return None
+        if type(params) is Packed:
+            return ready.backward(params._values, params._panels, inputs, saved, d_out, d_last)
+        return ready.backward(params, None, inputs, saved, d_out, d_last)
+
+    def named(self, params: Packed | Values, inputs: Values) -> tuple[Mapping[str, Array], Arrays]:
+        """Parameters and inputs by name, as a call that is no repeated one keeps them."""
+        by_name = params if type(params) is Packed else _named(self._params, params)
+        return by_name, _named(self._inputs, inputs)
+
+
+def _values(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """What a dictionary with just these names holds, or the only array; None for all else.
+
+    A subclass may invent entries that it is asked for, and would have them from then on.
+    """
+    if type(given) is dict:
+        if len(given) != len(names):
+            return None
+        try:
+            return tuple([given[name] for name in names])
+        except KeyError:
+            return None
+    if type(given) is np.ndarray and len(names) == 1:
+        return (given,)
+    return None
+
+
+def _shape(arrays: Values) -> tuple[int, ...] | None:
+    """The shape of the first; most other shapes follow from it."""
+    return arrays[0].shape if arrays and type(arrays[0]) is np.ndarray else None
+
+
+def _named(names: tuple[str, ...], values: Values) -> Arrays:
+    return {name: a for name, a in zip(names, values, strict=True) if a is not None}

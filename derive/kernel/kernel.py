@@ -1,0 +1,374 @@
+"""Kernel: a compiled cell, called with arrays; the same for every target.
+
+In: a Signature and a Backend.  Out: `Kernel` with init, forward, backward and step.
+Not here: what they return (run.py), checking and converting arguments (arguments.py), generating
+and building the code behind a Backend. SymPy is not imported.
+
+Shapes are written with T time steps, B batch rows, and a width for each array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.arguments import Arguments
+from derive.kernel.backend import Backend
+from derive.kernel.convert import MOST, check_room, kind_text, no_room, to_count, to_flag, zeros
+from derive.kernel.fast.prepared_calls import Repeats
+from derive.kernel.fingerprint import Look, fingerprint, small_fingerprint
+from derive.kernel.packed import Packed
+from derive.kernel.remat import Remat, to_remat
+from derive.kernel.run import Gradients, Run
+from derive.kernel.signature import Array, Arrays, Signature, Sizes
+from derive.kernel.stream import Stream, Turn
+
+if TYPE_CHECKING:
+    from derive.kernel.tune.backend import Tuned
+    from derive.kernel.tune.search import Tuning
+
+
+class Kernel:
+    """A compiled cell. Safe to call from several threads at once; nothing but `tune` changes it.
+
+    Wherever arrays are asked for, any array-like of the right shape and a real dtype is
+    accepted; a bare array stands for the only input, output or state, a mapping from names is
+    always accepted. Results are fresh arrays of the kernel's dtype. Wrong names, shapes and
+    values raise ArgumentError (a ValueError), wrong types and dtypes ArgumentTypeError
+    (a TypeError), before anything is computed.
+    """
+
+    __slots__ = (
+        "_arguments", "_backend", "_looks", "_repeats", "dtype", "name", "signature", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        signature: Signature,
+        backend: Backend,
+        dtype: Any,
+        *,
+        target: str = "",
+        looks: tuple[Look, Look] = (fingerprint, small_fingerprint),
+    ) -> None:
+        """looks: fingerprints that take little time, and those that take little memory."""
+        self.signature = signature
+        self.name = signature.name
+        self.dtype = np.dtype(dtype)
+        self.target = target
+        self._backend = backend
+        self._looks = looks
+        self._arguments = Arguments(signature, self.dtype)
+        self._repeats = Repeats(self._arguments)
+
+    def __repr__(self) -> str:
+        return f"<Kernel {' '.join(filter(None, (self.name, self.target, str(self.dtype))))}>"
+
+    def init(
+        self, sizes: Mapping[str, int] | None = None, /, *, seed: int = 0, **named: int
+    ) -> Arrays:
+        """Parameters to start training from: `kernel.init(I=5, H=4, seed=0)`.
+
+        Matrices are uniform in +-sqrt(6 / (rows + columns)) (Glorot & Bengio 2010, eq. 16),
+        vectors uniform in +-1 / sqrt(width), PyTorch's rule for biases. Drawn in float64, in
+        declared order, then rounded: one seed gives the same parameters for every target and,
+        up to rounding, every dtype. A dimension called `seed` goes into the mapping `sizes`.
+        """
+        needed = [axis for shape in self.signature.params.values() for axis in shape]
+        lengths = self._lengths("init(", sizes, named, needed)
+        random = np.random.Generator(np.random.PCG64(to_count(seed, "seed")))
+        params = {}
+        for name, axes in self.signature.params.items():
+            shape = tuple(axis if isinstance(axis, int) else lengths[axis] for axis in axes)
+            squared = 6 / max(sum(shape), 1) if len(shape) == 2 else 1 / max(shape[0], 1)
+            try:
+                values = (2 * random.random(shape) - 1) * np.sqrt(squared)
+                params[name] = values.astype(self.dtype)
+            except (MemoryError, ValueError) as error:
+                raise no_room(f"parameter {name}", shape, error) from error
+        return params
+
+    def forward(
+        self,
+        params: Mapping[str, Any],
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reverse: bool = False,
+        training: bool = True,
+        remat: str | None = None,
+    ) -> Run:
+        """All steps of all rows.
+
+        x: [T, B, I], or {input name: array}; of a cell without inputs an empty [T, B, 0].
+        state: {name: [B, width]}, zeros where left out.
+        lengths: [B] integers in 0..T; past its end a row puts out 0 and keeps its states.
+        reverse: each row runs its own steps last to first; outputs stay at their time.
+        training: keep what `backward` needs.
+        remat: "time" keeps but the states before each of about sqrt(T) pieces of the sequence.
+        `backward` then runs every piece forward again; the gradient is the same to the bit.
+        """
+        plain = lengths is None and remat is None
+        if plain and (found := self._repeats.forward(params, x, state, reverse, training)):
+            ready, given, given_inputs, (outputs, states, saved) = found
+            return Run(
+                outputs, states, ready.sizes, None, reverse, training, None,
+                self, given, given_inputs, saved, None, ready,
+            )  # fmt: skip
+        reverse = to_flag(reverse, "reverse")
+        training = to_flag(training, "training")
+        remat = to_remat(remat)
+        call = self._arguments.of_forward(params, x, state, lengths)
+        sizes, kept_params = call.sizes, call.params
+        saved = seen = None
+        if sizes.steps and sizes.rows:
+            rest = call.inputs, call.states, call.lengths, reverse
+            if training and remat:
+                backend = Remat(self._backend)
+                kept_params = backend.packed(sizes, kept_params)
+                outputs, states, saved = backend.forward(sizes, kept_params, *rest)
+            else:
+                outputs, states, saved = self._backend.forward(sizes, kept_params, *rest, training)
+                if plain:
+                    self._repeats.saw(self._backend, call, reverse, training)
+            if training:
+                look = self._looks[remat is not None]
+                seen = look(_watched(kept_params, call.inputs))
+        else:
+            outputs = self._empty(sizes, self.signature.outputs)
+            states = {name: array.copy() for name, array in call.states.items()}
+        return Run(
+            outputs, states, sizes, call.lengths, reverse, training, remat,
+            self, kept_params, call.inputs, saved if training else None, seen,
+        )  # fmt: skip
+
+    def backward(self, run: Run, d_outputs: Any = None, d_states: Any = None) -> Gradients:
+        """Gradients of a scalar loss, given its gradients with respect to a run's results.
+
+        d_outputs: {output name: [T, B, width]}; d_states: {state name: [B, width]}, with
+        respect to the last states. Left out means zero. Where nothing ran (T = 0 or B = 0) the
+        gradients of parameters are zero and d_states is the gradient of the initial states.
+        """
+        if not isinstance(run, Run):
+            raise ArgumentTypeError(
+                f"run must be what forward returned, not {kind_text(run)}",
+                hint="run = kernel.forward(params, x)",
+            )
+        if run._kernel is not self:
+            raise ArgumentError(
+                "the run is of another kernel",
+                facts=(f"it was made by {run._kernel!r}", f"this is {self!r}"),
+                hint="call backward of the kernel whose forward made the run",
+            )
+        if not run._training:
+            raise ArgumentError(
+                "the run kept nothing that backward needs",
+                facts=("it was made with training=False",),
+                hint="kernel.forward(..., training=True)",
+            )
+        if run._ready is not None:
+            found = self._repeats.backward(
+                run._ready, run._params, run._inputs, run._saved, d_outputs, d_states
+            )
+            if found is not None:
+                return Gradients(*found)
+        params, inputs, saved, seen = run._params, run._inputs, run._saved, run._seen or b""
+        look = self._looks[run._remat is not None]
+        if run._ready is not None:
+            params, inputs = self._repeats.named(params, inputs)
+            saved, seen = run._ready.parts(saved)
+            look = run._ready.fingerprint
+        sizes = run._sizes
+        d_out, d_last = self._arguments.of_backward(sizes, d_outputs, d_states)
+        if not (sizes.steps and sizes.rows):
+            return self._gradients_of_nothing(run, d_last)
+        watched = _watched(params, inputs)
+        if look(watched) != seen:
+            raise _changed(params, inputs, watched, seen, look)
+        backend = Remat(self._backend) if run.remat else self._backend
+        return Gradients(
+            *backend.backward(
+                sizes, params, inputs, saved, run._lengths, run.reverse, d_out, d_last
+            )
+        )
+
+    def pack(self, params: Mapping[str, Any]) -> Packed:
+        """Parameters checked, copied and packed once: stands for `params` in every call.
+
+        Worth it where many short calls share their parameters. Changing the arrays given
+        afterwards changes nothing.
+        """
+        sizes, arrays, axes = self._arguments.pack(params)
+        return Packed(arrays, self._arguments, axes, self._backend.pack(sizes, arrays))
+
+    def stream(
+        self, params: Mapping[str, Any], rows: int = 1, state: Any = None, **named: int
+    ) -> Stream:
+        """A cell that is fed one step at a time and keeps its states: `output = stream(x_t)`.
+
+        rows: how many sequences run side by side. state: {name: [rows, width]}, zeros where left
+        out. named: lengths of dimensions that no parameter tells, as in `init`.
+        """
+        packed = params if type(params) is Packed else self.pack(params)
+        call, axes = self._arguments.of_stream(packed, rows, state, named)
+        sizes, signature = call.sizes, self.signature
+
+        def fresh(widths: Mapping[str, str | int], label: str) -> Arrays:
+            shapes = {name: (sizes.rows, sizes.width(width)) for name, width in widths.items()}
+            return {n: zeros(s, self.dtype, f"{label} {n}") for n, s in shapes.items()}
+
+        outputs = fresh(signature.outputs, "output")
+        states = {n: a.copy() for n, a in call.states.items()}, fresh(signature.states, "state")
+        turns: tuple[Turn, Turn] = _nothing, _nothing
+        if sizes.rows:
+            turns = self._backend.turns(sizes, packed, call.inputs, outputs, states)
+        return Stream(call.inputs, outputs, states, turns, self._arguments, axes)
+
+    def tune(
+        self,
+        sizes: Mapping[str, int] | None = None,
+        /,
+        *,
+        T: int | None = None,
+        B: int | None = None,
+        **named: int,
+    ) -> Tuning:
+        """Measures alternatives for calls of T steps and B rows, and uses the fastest from then on.
+
+            print(kernel.tune(T=100, B=32, I=128, H=128))
+
+        All of them give the same bits, so nothing changes but the time. The winner serves calls
+        with the same rows and widths and half to twice as many steps. It is remembered in the
+        cache of compiled kernels: kernels of the same cell, dtype and threads that are compiled
+        later, in any process, use it as well. Takes seconds, and compiles some alternatives.
+        Dimensions called T or B go into the mapping `sizes`.
+        """
+        dims = self.signature.dims()
+        lengths = self._lengths("tune(T=100, B=32, ", sizes, named, dims)
+        counts = {"T": to_count(T, "T", most=MOST), "B": to_count(B, "B", most=MOST)}
+        for name, length in (*counts.items(), *lengths.items()):
+            if length == 0:
+                raise ArgumentError(f"{name} = 0, so there is nothing to measure", hint=f"{name}=1")
+        for name, width in (*self.signature.inputs.items(), *self.signature.outputs.items()):
+            length = width if isinstance(width, int) else lengths[width]
+            check_room(name, (counts["T"], counts["B"], length), self.dtype.itemsize)
+        from derive.kernel.tune.search import tune
+
+        found = tune(self, Sizes(counts["T"], counts["B"], {dim: lengths[dim] for dim in dims}))
+        self._repeats.forget()  # they call what was best until now
+        return found
+
+    @property
+    def tuned(self) -> tuple[Tuned, ...]:
+        """The winners in use, those found in earlier processes included."""
+        from derive.kernel.tune.backend import tuned
+
+        return tuned(self._backend)
+
+    def untune(self) -> None:
+        """Forgets what `tune` found for any sizes, in the cache as well."""
+        from derive.kernel.tune.backend import untune
+
+        untune(self._backend)
+        self._repeats.forget()
+
+    def step(
+        self, params: Mapping[str, Any], x_t: Any, state: Any = None
+    ) -> tuple[Array | Arrays, Arrays]:
+        """One step: `output, state = kernel.step(params, x_t, state)`.
+
+        x_t: [B, I], or {input name: array}; of a cell without inputs None.  output: [B, width],
+        or {name: array} where the cell has several.  state: {name: [B, width]}.
+        """
+        if found := self._repeats.forward(params, x_t, state, False, False, step=True):
+            outputs, states, _ = found[3]
+            return (next(iter(outputs.values())) if len(outputs) == 1 else outputs), states
+        call = self._arguments.of_step(params, x_t, state)
+        if call.sizes.rows:
+            outputs, states = self._backend.step(call.sizes, call.params, call.inputs, call.states)
+            self._repeats.saw(self._backend, call, False, False, step=True)
+        else:
+            widths = self.signature.outputs.items()
+            outputs = {n: zeros((0, call.sizes.width(w)), self.dtype, n) for n, w in widths}
+            states = {name: array.copy() for name, array in call.states.items()}
+        if len(outputs) == 1:
+            return next(iter(outputs.values())), states
+        return outputs, states
+
+    def _lengths(
+        self,
+        call: str,
+        sizes: Mapping[str, Any] | None,
+        named: Mapping[str, Any],
+        axes: Iterable[str | int],
+    ) -> dict[str, int]:
+        """Lengths of dimensions, those of `axes` at least; call: the beginning of a good one."""
+        if not isinstance(sizes, Mapping | None):
+            raise ArgumentTypeError(
+                f"sizes must be a mapping from dimensions to lengths, not {kind_text(sizes)}",
+                hint=f"kernel.{call}H=4)",
+            )
+        given = {**(sizes or {}), **named}
+        lengths = self._arguments.lengths(given)
+        needed = list(dict.fromkeys(axis for axis in axes if isinstance(axis, str)))
+        if missing := [name for name in needed if name not in given]:
+            names = ", ".join(missing)
+            example = ", ".join(f"{name}={given.get(name, 4)}" for name in needed)
+            raise ArgumentError(
+                f"{call.partition('(')[0]} needs the length of {names}",
+                facts=(f"{self.name} takes {', '.join(needed)}",),
+                hint=f"kernel.{call}{example})",
+            )
+        return lengths
+
+    def _empty(self, sizes: Sizes, widths: Mapping[str, str | int]) -> Arrays:
+        """Zeros [T, B, width] for each name."""
+        return {
+            name: zeros((sizes.steps, sizes.rows, sizes.width(width)), self.dtype, name)
+            for name, width in widths.items()
+        }
+
+    def _gradients_of_nothing(self, run: Run, d_last: Mapping[str, Array | None]) -> Gradients:
+        """T = 0 or B = 0: the last states are the initial ones, and nothing else took part."""
+        d_states = {}
+        for name, width in self.signature.states.items():
+            d_state = d_last[name]
+            if d_state is None:
+                d_state = np.zeros((run.sizes.rows, run.sizes.width(width)), self.dtype)
+            d_states[name] = d_state.copy()
+        d_params = {name: np.zeros_like(array) for name, array in run._params.items()}
+        return Gradients(d_params, self._empty(run.sizes, self.signature.inputs), d_states)
+
+
+def _nothing() -> None:
+    """A step of no rows."""
+
+
+def _watched(params: Mapping[str, Array], inputs: Arrays) -> tuple[Array, ...]:
+    """What a run refers to and a caller may write into."""
+    if type(params) is Packed:
+        return tuple(inputs.values())
+    return (*params.values(), *inputs.values())
+
+
+def _changed(
+    params: Mapping[str, Array], inputs: Arrays, watched: tuple[Array, ...], seen: bytes, look: Look
+) -> ArgumentError:
+    """Which array backward does not find as forward saw it."""
+    names = [f"parameter {name}" for name in params] + [f"input {name}" for name in inputs]
+    pairs = zip(names[-len(watched) :], watched, strict=True)
+    changed = "an array"
+    for name, array in pairs:
+        now = look((array,))
+        if not seen.startswith(now):
+            changed = name
+            break
+        seen = seen[len(now) :]
+    return ArgumentError(
+        f"{changed} was written into between forward and backward",
+        facts=("gradients of what forward saw need it as it was",),
+        hint="call backward first, or give forward a copy of it",
+    )

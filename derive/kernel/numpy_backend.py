@@ -1,0 +1,231 @@
+"""The NumPy target: generated text, run as a module.
+
+In: the one file of `emit(cell, "numpy")`.  Out: a Backend of a Kernel.
+Not here: how the text is made (emit/numpy/module.py), checked arguments (kernel.py). SymPy is
+not imported, and nothing is written to disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import linecache
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import PurePosixPath
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from derive.kernel import chunks
+from derive.kernel.backend import Ready, Values
+from derive.kernel.chunks import Piece, Sums
+from derive.kernel.convert import AS_IT_IS
+from derive.kernel.fingerprint import fingerprint, is_small
+from derive.kernel.packed import Packed
+from derive.kernel.signature import Array, Arrays, Signature, Sizes
+from derive.kernel.stream import Turn
+
+#: Rows that are worked on and summed together: enough to keep a call's own cost small.
+CHUNK_ROWS = 1024
+
+
+def load(text: str, path: str) -> ModuleType:
+    """The text as a module of its own; tracebacks show its lines."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    file = f"<generated {path} {digest}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    module = ModuleType(PurePosixPath(path).stem)
+    module.__file__ = file
+    exec(compile(text, file, "exec"), module.__dict__)
+    return module
+
+
+@functools.cache
+def _keep_freed_memory() -> None:
+    """glibc hands an array of some megabytes back to the system as soon as it is freed, until a
+    program has freed a larger one; then it keeps up to twice as much. The arrays of a sequence
+    come and go with every call, and asking the system for them again took up to a third of the
+    time. So a larger one, of 31 MiB that nobody touches, comes and goes first."""
+    np.empty(31 << 20, np.uint8)
+
+
+class NumpyBackend:
+    """Implements derive.kernel.backend.Backend; holds no state but the loaded functions."""
+
+    __slots__ = ("_backward", "_forward", "_signature", "_step")
+
+    def __init__(self, files: Mapping[str, str], signature: Signature) -> None:
+        _keep_freed_memory()
+        self._signature = signature
+        ((path, text),) = files.items()
+        module = load(text, path)
+        self._forward = module.forward
+        self._backward = module.backward
+        self._step = module.step
+
+    def forward(
+        self,
+        sizes: Sizes,
+        params: Mapping[str, Array],
+        inputs: Arrays,
+        states: Arrays,
+        lengths: Array | None,
+        reverse: bool,
+        training: bool,
+    ) -> tuple[Arrays, Arrays, Any]:
+        def run(piece: Piece, x: Arrays, before: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+            found: tuple[Arrays, Arrays, Arrays] = self._forward(
+                piece.sizes.steps, sizes.rows, params, x, before, piece.lengths, reverse, training
+            )
+            return found
+
+        parts = chunks.pieces(sizes, lengths, reverse, self.chunk_steps(sizes))
+        outputs, last_states, saved = chunks.forward(parts, inputs, states, run)
+        return outputs, last_states, saved if training else None
+
+    def backward(
+        self,
+        sizes: Sizes,
+        params: Mapping[str, Array],
+        inputs: Arrays,
+        saved: Any,
+        lengths: Array | None,
+        reverse: bool,
+        d_outputs: Mapping[str, Array | None],
+        d_states: Mapping[str, Array | None],
+        sums: Sums | None = None,
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        parts = chunks.pieces(sizes, lengths, reverse, self.chunk_steps(sizes))
+        sums = sums or Sums(steps=sizes.steps)
+
+        def run(
+            piece: Piece,
+            x: Arrays,
+            kept: Arrays,
+            d_out: Mapping[str, Array | None],
+            d_after: Mapping[str, Array | None],
+        ) -> tuple[Arrays, Arrays, Arrays]:
+            d_params, d_x, d_before = self._backward(
+                piece.sizes.steps, sizes.rows, params, x, kept, piece.lengths, reverse,
+                d_out, d_after,
+            )  # fmt: skip
+            if sums.kept is None:
+                sums.kept = d_params
+            else:
+                for name, array in d_params.items():
+                    sums.kept[name] += array
+            return sums.kept, d_x, d_before
+
+        return chunks.backward(parts, inputs, saved, d_outputs, d_states, run)
+
+    def chunk_steps(self, sizes: Sizes) -> int:
+        return max(1, CHUNK_ROWS // sizes.rows)
+
+    def step(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        results: tuple[Arrays, Arrays] = self._step(sizes.rows, params, inputs, states)
+        return results
+
+    def ready(
+        self,
+        sizes: Sizes,
+        params: Mapping[str, Array],
+        inputs: Arrays,
+        reverse: bool,
+        training: bool,
+        step: bool,
+    ) -> Ready | None:
+        """Of calls in one piece: in longer ones what is done for a call does not count."""
+        if sizes.steps > self.chunk_steps(sizes):
+            return None
+        steps, rows, dtype = sizes.steps, sizes.rows, next(iter(inputs.values())).dtype
+        before = () if step else (steps,)
+        own = self._signature
+        of_params = {name: array.shape for name, array in params.items()}
+        of_inputs = {name: array.shape for name, array in inputs.items()}
+        of_states = {n: (rows, sizes.width(w)) for n, w in own.states.items()}
+        of_outputs = {n: (*before, rows, sizes.width(w)) for n, w in own.outputs.items()}
+        may_lack = own.optional_states()
+        packed = type(params) is Packed
+
+        watched = tuple(inputs.values()) if packed else (*params.values(), *inputs.values())
+        look = b"".join if all(map(is_small, watched)) else fingerprint
+
+        def seen(params: Values, x: Values) -> bytes:
+            return look(x if packed else (*params, *x))  # type: ignore[arg-type]
+
+        def forward(
+            params: Values, _: Any, x: Values, first: Values
+        ) -> tuple[Arrays, Arrays, Any] | None:
+            p, i = _plain(params, of_params, dtype), _plain(x, of_inputs, dtype)
+            s = _plain(first, of_states, dtype, may_lack)
+            if p is None or i is None or s is None:
+                return None
+            for name, shape in of_states.items():
+                if s[name] is None:
+                    s[name] = np.zeros(shape, dtype)
+            if step:
+                return (*self._step(rows, p, i, s), None)
+            outputs, last, saved = self._forward(steps, rows, p, i, s, None, reverse, training)
+            return outputs, last, ([saved], seen(params, x)) if training else None
+
+        def backward(
+            params: Values, _: Any, x: Values, saved: Any, d_out: Values, d_last: Values
+        ) -> tuple[Arrays, Arrays, Arrays] | None:
+            p, i = _plain(params, of_params, dtype), _plain(x, of_inputs, dtype)
+            out = _plain(d_out, of_outputs, dtype, of_outputs)
+            last = _plain(d_last, of_states, dtype, of_states)
+            if p is None or i is None or out is None or last is None:
+                return None
+            (kept,), before = saved
+            if seen(params, x) != before:
+                return None
+            found: tuple[Arrays, Arrays, Arrays] = self._backward(
+                steps, rows, p, i, kept, None, reverse, out, last
+            )
+            return found
+
+        return Ready(sizes, forward, backward, lambda saved: saved)
+
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> None:
+        """NumPy multiplies with the matrices as they are."""
+
+    def turns(
+        self,
+        sizes: Sizes,
+        params: Mapping[str, Array],
+        inputs: Arrays,
+        outputs: Arrays,
+        states: tuple[Arrays, Arrays],
+    ) -> tuple[Turn, Turn]:
+        def turn(first: Arrays, last: Arrays) -> None:
+            found, after = self._step(sizes.rows, params, inputs, first)
+            for name, array in found.items():
+                outputs[name][...] = array
+            for name, array in after.items():
+                last[name][...] = array
+
+        return partial(turn, states[0], states[1]), partial(turn, states[1], states[0])
+
+
+def _plain(
+    values: Values,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtype: np.dtype[Any],
+    optional: Collection[str] = (),
+) -> dict[str, Any] | None:
+    """Arrays by name; None if one of them is not exactly as expected, or None and not optional."""
+    found: dict[str, Any] = {}
+    for (name, shape), array in zip(shapes.items(), values, strict=True):
+        if not (array is None and name in optional) and (
+            type(array) is not np.ndarray
+            or array.dtype is not dtype
+            or array.shape != shape
+            or array.flags.num & AS_IT_IS != AS_IT_IS
+        ):
+            return None
+        found[name] = array
+    return found

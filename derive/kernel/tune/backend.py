@@ -1,0 +1,177 @@
+"""A backend for each way to run a kernel, and which sizes use which.
+
+In: a function that builds a backend for a Choice; what was remembered.  Out: a Backend.
+Not here: finding the best way (search.py), what may be chosen (options.py).
+
+All choices give the same bits and lay out what they keep and pack in the same way, so calls of one
+run may be served by different ones. A winner serves calls with the same rows and widths, and
+half to twice as many steps: nearly all costs are those of a step, but a few steps are dominated
+by packing and by waking threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from derive.errors import BuildError
+from derive.kernel.backend import Backend, Ready
+from derive.kernel.chunks import Sums
+from derive.kernel.convert import letter
+from derive.kernel.signature import ROWS, STEPS, Array, Arrays, Sizes
+from derive.kernel.stream import Turn
+from derive.kernel.tune import store
+from derive.kernel.tune.options import Choice
+
+#: A winner serves calls of up to so many times as many steps, or as few.
+_NEAR = 2
+
+
+class TeamBackend(Backend, Protocol):
+    """A Backend that says how many threads take part in a call."""
+
+    def team(self, sizes: Sizes, params: Mapping[str, Array | None]) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a kernel uses for calls of about these sizes."""
+
+    sizes: Sizes
+    choice: Choice
+
+    def __str__(self) -> str:
+        return f"{sizes_text(self.sizes)}: {self.choice}"
+
+
+def sizes_text(sizes: Sizes) -> str:
+    lengths = {letter(STEPS): sizes.steps, letter(ROWS): sizes.rows}
+    named = [*lengths.items(), *sizes.dims.items()]
+    return ", ".join(f"{name}={length}" for name, length in named)
+
+
+def tuned(backend: Backend) -> tuple[Tuned, ...]:
+    """The winners that a kernel uses; of other targets none."""
+    return backend.tuned() if isinstance(backend, TunedBackend) else ()
+
+
+def untune(backend: Backend) -> None:
+    """Forgets the winners of a kernel."""
+    if isinstance(backend, TunedBackend):
+        backend.untune()
+
+
+class TunedBackend:
+    """`derive.kernel.backend.Backend`.
+
+    Winners change as a whole: calls see the old ones or the new.
+    """
+
+    def __init__(
+        self, build: Callable[[Choice], TeamBackend], files: Mapping[str, str],
+        flags: Sequence[str], dims: Sequence[str], dtype: str, threads: int,
+    ) -> None:  # fmt: skip
+        """build: BuildError where a choice cannot be compiled.  dims: of the cell, in order."""
+        self.build = build
+        self.files = files
+        self.threads = threads
+        self.default = build(Choice())
+        self._key = store.key_of(files, flags, dtype, threads)
+        self._lock = threading.Lock()
+        self._winners: dict[tuple[int, ...], dict[int, tuple[Tuned, TeamBackend]]] = {}
+        for sizes, choice in store.recall(self._key, dims, threads):
+            with suppress(BuildError):  # as if it were not remembered
+                self._use(sizes, choice)
+
+    def use(self, sizes: Sizes, choice: Choice) -> bool:
+        """From now on, for these sizes; whether it could be remembered."""
+        self._use(sizes, choice)
+        return store.remember(self._key, sizes, choice)
+
+    def untune(self) -> None:
+        with self._lock:
+            self._winners = {}
+            store.forget(self._key)
+
+    def tuned(self) -> tuple[Tuned, ...]:
+        return tuple(tuned for tuned, _ in self._all())
+
+    def _use(self, sizes: Sizes, choice: Choice) -> None:
+        with self._lock:
+            known = {tuned.choice: backend for tuned, backend in self._all()}
+            known.setdefault(Choice(), self.default)
+            backend = known.get(choice) or self.build(choice)
+            key = _key(sizes)
+            near = {**self._winners.get(key, {}), sizes.steps: (Tuned(sizes, choice), backend)}
+            self._winners = {**self._winners, key: dict(sorted(near.items()))}
+
+    def _all(self) -> Iterator[tuple[Tuned, TeamBackend]]:
+        return (found for near in self._winners.values() for found in near.values())
+
+    def _of(self, sizes: Sizes) -> TeamBackend:
+        winners = self._winners
+        if not winners:
+            return self.default
+        near = winners.get(_key(sizes), {})
+        apart, steps = min(((_ratio(sizes.steps, s), s) for s in near), default=(_NEAR + 1, 0))
+        return near[steps][1] if apart <= _NEAR else self.default
+
+    # --- Backend ----------------------------------------------------------------------------
+
+    def forward(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays,
+        lengths: Array | None, reverse: bool, training: bool,
+    ) -> tuple[Arrays, Arrays, Any]:  # fmt: skip
+        backend = self._of(sizes)
+        return backend.forward(sizes, params, inputs, states, lengths, reverse, training)
+
+    def backward(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, saved: Any,
+        lengths: Array | None, reverse: bool,
+        d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
+        sums: Sums | None = None,
+    ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        # Calls that hand sums on share a workspace, which choices lay out differently.
+        backend = self._of(sizes) if sums is None else self.default
+        return backend.backward(
+            sizes, params, inputs, saved, lengths, reverse, d_outputs, d_states, sums
+        )
+
+    def chunk_steps(self, sizes: Sizes) -> int:
+        return self.default.chunk_steps(sizes)
+
+    def step(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
+    ) -> tuple[Arrays, Arrays]:
+        return self._of(sizes).step(sizes, params, inputs, states)
+
+    def ready(
+        self,
+        sizes: Sizes,
+        params: Mapping[str, Array],
+        inputs: Arrays,
+        reverse: bool,
+        training: bool,
+        step: bool,
+    ) -> Ready | None:
+        return self._of(sizes).ready(sizes, params, inputs, reverse, training, step)
+
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Any:
+        return self.default.pack(sizes, params)
+
+    def turns(
+        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, outputs: Arrays,
+        states: tuple[Arrays, Arrays],
+    ) -> tuple[Turn, Turn]:  # fmt: skip
+        return self._of(sizes).turns(sizes, params, inputs, outputs, states)
+
+
+def _key(sizes: Sizes) -> tuple[int, ...]:
+    return (sizes.rows, *sizes.dims.values())
+
+
+def _ratio(a: int, b: int) -> float:
+    return max(a, b) / min(a, b)

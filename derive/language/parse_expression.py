@@ -1,0 +1,186 @@
+"""Reads one expression of `.cell` text into a tree. Python's own parser finds the structure.
+
+In: a part of a statement.  Out: an expression.Node, every name and number with its place.
+Not here: stray characters and missing operands (tokens.py), statements (parse_text.py), whether
+names exist and shapes fit (check_shapes.py).
+
+What passes the scan of tokens.py is given to `ast.parse`, which evaluates nothing, and copied
+node by node; a kind of node that is not known here is an error. The prime of `h'` travels
+through Python's parser as U+02B9, a letter of one column.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from derive.errors import CellError, Place
+from derive.language import foreign, names
+from derive.language import tree as expression
+from derive.language.tokens import MAX_DEPTH, MAX_TERMS, Statement, scan, too_deep, words
+from derive.language.tree import Node
+from derive.symbolic import functions
+
+_PRIME = "\u02b9"
+
+
+def read(statement: Statement, start: int, end: int) -> Node:
+    """The tree of the expression that stands in statement.text[start:end]."""
+    found = scan(statement, start, end)
+    first = found[0].start
+    text = statement.text[first:end].replace("'", _PRIME)
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):
+        raise statement.error("this does not read as an expression", first) from None
+    except (RecursionError, MemoryError):
+        raise too_deep(statement.place(first)) from None
+    return _Copy(statement, first, text).node(tree)
+
+
+_OPERATORS: dict[type[ast.AST], str] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.MatMult: "@",
+    ast.Pow: "**",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+}
+
+
+class _Copy:
+    """Copies Python's tree into ours."""
+
+    def __init__(self, statement: Statement, first: int, text: str) -> None:
+        self.statement = statement
+        self.first = first
+        self.lines = text.split("\n")
+        self.depth = 0  # of the tree
+        self.nesting = 0  # without the left sides of operators: a + b + c does not nest
+
+    def offset(self, tree: ast.expr) -> int:
+        """Where `tree` begins in the statement; Python counts columns in bytes."""
+        before = sum(len(line) + 1 for line in self.lines[: tree.lineno - 1])
+        line = self.lines[tree.lineno - 1].encode()
+        return self.first + before + len(line[: tree.col_offset].decode())
+
+    def place(self, tree: ast.expr) -> Place:
+        return self.statement.place(self.offset(tree))
+
+    def error(self, what: str, tree: ast.expr, hint: str | None = None) -> CellError:
+        return self.statement.error(what, self.offset(tree), hint)
+
+    def node(self, tree: ast.expr, nested: int = 1) -> Node:
+        self.depth += 1
+        self.nesting += nested
+        if self.depth > MAX_TERMS or self.nesting > MAX_DEPTH:
+            raise too_deep(self.place(tree))
+        node = self.copy(tree)
+        self.depth -= 1
+        self.nesting -= nested
+        return node
+
+    def copy(self, tree: ast.expr) -> Node:
+        place = self.place(tree)
+        if isinstance(tree, ast.Constant):
+            return self.number(tree)
+        if isinstance(tree, ast.Name):
+            return self.name(tree)
+        if isinstance(tree, ast.Attribute):
+            matrix = self.node(tree.value)
+            if not isinstance(matrix, expression.Name):
+                raise self.error(".T transposes a parameter, by its name", tree, "W.T @ v")
+            return expression.Transpose(matrix, place)
+        if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, (ast.USub, ast.UAdd)):
+            operand = self.node(tree.operand)
+            if isinstance(tree.op, ast.UAdd):
+                return operand
+            return expression.Negative(operand, place)
+        if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
+            left, right = self.node(tree.left, nested=0), self.node(tree.right)
+            return expression.Binary(_OPERATORS[type(tree.op)], left, right, place)
+        if isinstance(tree, ast.Call):
+            return self.call(tree)
+        if isinstance(tree, ast.Compare):
+            raise self.error("a comparison stands in where(...) only", tree, "where(a < b, u, v)")
+        raise self.error("this does not read as an expression", tree)
+
+    def number(self, tree: ast.Constant) -> Node:
+        at = self.offset(tree)
+        word = next(words(self.statement, at, len(self.statement.text)))
+        assert word.kind == "number"
+        return expression.Number(word.text, self.statement.place(at))
+
+    def name(self, tree: ast.Name) -> Node:
+        if tree.id in functions.PUBLIC_FUNCTIONS:
+            raise self.error(
+                f"'{tree.id}' is a function, and needs its arguments", tree, usage(tree.id)
+            )
+        if tree.id.endswith(_PRIME):
+            return expression.Name(names.next_of(tree.id[:-1]), self.place(tree), primed=True)
+        return expression.Name(tree.id, self.place(tree))
+
+    def call(self, tree: ast.Call) -> Node:
+        if not isinstance(tree.func, ast.Name):
+            raise self.error("only a function can be called", tree)
+        function = tree.func.id
+        if function not in functions.PUBLIC_FUNCTIONS:
+            raise self.unknown_function(function.replace(_PRIME, "'"), tree)
+        wanted, given = arity(function), len(tree.args)
+        if wanted != given:
+            plural = "" if wanted == 1 else "s"
+            raise CellError(
+                f"'{function}' takes {wanted} argument{plural}",
+                place=self.place(tree),
+                facts=(f"{given} {'is' if given == 1 else 'are'} given",),
+                hint=usage(function),
+            )
+        if function == "where":
+            condition = self.condition(tree.args[0])
+            branches = map(self.node, tree.args[1:])
+            return expression.Call(function, (condition, *branches), self.place(tree))
+        args = tuple(map(self.node, tree.args))
+        return expression.Call(function, args, self.place(tree))
+
+    def condition(self, tree: ast.expr) -> Node:
+        if not isinstance(tree, ast.Compare):
+            raise self.error(
+                "the first argument of 'where' is a comparison", tree, "where(a < b, u, v)"
+            )
+        if len(tree.ops) != 1:
+            raise self.error(
+                "one comparison at a time",
+                tree,
+                "where(a < b, where(b < c, u, v), v)",
+            )
+        left, right = self.node(tree.left), self.node(tree.comparators[0])
+        return expression.Compare(_OPERATORS[type(tree.ops[0])], left, right, self.place(tree))
+
+    def unknown_function(self, function: str, tree: ast.Call) -> CellError:
+        args = [ast.unparse(arg).replace(_PRIME, "'") for arg in tree.args]
+        near = names.closest(function, functions.PUBLIC_FUNCTIONS)
+        hint = foreign.advice(function, args) or (f"did you mean '{near}'?" if near else None)
+        facts = () if hint else foreign.KNOWN
+        what = f"there is no function '{function}'"
+        return CellError(what, place=self.place(tree), facts=facts, hint=hint)
+
+
+_USAGE = {
+    "maximum": "maximum(a, b)",
+    "minimum": "minimum(a, b)",
+    "clip": "clip(v, -1, 1)",
+    "where": "where(a < b, u, v)",
+}
+
+
+def arity(function: str) -> int:
+    return functions.RULES[function].arity if function in functions.RULES else 1
+
+
+def usage(function: str) -> str:
+    return _USAGE.get(function, f"{function}(v)")

@@ -1,0 +1,159 @@
+"""The expressions of a cell as a tree, in the author's order, and their canonical text.
+
+In: nodes.  Out: text that reads back as the same tree.
+Not here: reading text (parse_expression.py), meaning (check_shapes.py), SymPy (to_sympy.py).
+
+Nodes compare by content; where they stood in the file does not count. The tree is a copy of
+Python's `ast` with exact numbers and places: `ast` itself rounds 0.1, is mutable and compares
+by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from derive.errors import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    text: str
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name; `h'` is Name("h_next", primed=True), which equals Name("h_next")."""
+
+    name: str
+    place: Place = field(compare=False, repr=False)
+    primed: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose:
+    matrix: Name
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    operand: Node
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """operator is one of + - * / @ **"""
+
+    operator: str
+    left: Node
+    right: Node
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """operator is one of < <= > >= == !=; only ever the first argument of `where`."""
+
+    operator: str
+    left: Node
+    right: Node
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    function: str
+    args: tuple[Node, ...]
+    place: Place = field(compare=False, repr=False)
+
+
+Node = Number | Name | Transpose | Negative | Binary | Compare | Call
+
+_COMPARE, _ADD, _MULTIPLY, _NEGATE, _POWER, _ATOM = range(6)
+_PRECEDENCE = {
+    "+": _ADD,
+    "-": _ADD,
+    "*": _MULTIPLY,
+    "/": _MULTIPLY,
+    "@": _MULTIPLY,
+    "**": _POWER,
+}
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    if isinstance(node, Call):
+        return node.args
+    if isinstance(node, (Binary, Compare)):
+        return (node.left, node.right)
+    if isinstance(node, Negative):
+        return (node.operand,)
+    if isinstance(node, Transpose):
+        return (node.matrix,)
+    return ()
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all below it, in the order of reading."""
+    if isinstance(node, (Binary, Compare)):
+        yield from walk(node.left)
+        yield node
+        yield from walk(node.right)
+        return
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def quote(name: str) -> str:
+    """A name in a message: quoted, unless its prime does that already."""
+    return name if name.endswith("'") else f"'{name}'"
+
+
+def names_of(node: Node) -> Iterator[Name]:
+    return (part for part in walk(node) if isinstance(part, Name))
+
+
+def to_text(node: Node, states: frozenset[str] = frozenset()) -> str:
+    """Canonical text. The next value of a name in `states` is spelled with a prime."""
+    return _print(node, _COMPARE, states)
+
+
+def name_to_text(name: str, states: frozenset[str]) -> str:
+    base = name.removesuffix("_next")
+    return f"{base}'" if base != name and base in states else name
+
+
+def _print(node: Node, least: int, states: frozenset[str]) -> str:
+    """The text of `node`, in brackets if it binds less tightly than `least`."""
+    text, precedence = _print_bare(node, states)
+    return text if precedence >= least else f"({text})"
+
+
+def _print_bare(node: Node, states: frozenset[str]) -> tuple[str, int]:
+    if isinstance(node, Number):
+        return node.text, _ATOM
+    if isinstance(node, Name):
+        if node.primed:
+            return node.name.removesuffix("_next") + "'", _ATOM
+        return name_to_text(node.name, states), _ATOM
+    if isinstance(node, Transpose):
+        return _print(node.matrix, _ATOM, states) + ".T", _ATOM
+    if isinstance(node, Call):
+        args = ", ".join(_print(arg, _COMPARE, states) for arg in node.args)
+        return f"{node.function}({args})", _ATOM
+    if isinstance(node, Negative):
+        return "-" + _print(node.operand, _NEGATE, states), _NEGATE
+    if isinstance(node, Compare):
+        left, right = (_print(side, _ADD, states) for side in (node.left, node.right))
+        return f"{left} {node.operator} {right}", _COMPARE
+    if node.operator == "**":
+        # Python: tighter than a minus on its left, looser than one on its right.
+        left = _print(node.left, _ATOM, states)
+        return f"{left}**{_print(node.right, _NEGATE, states)}", _POWER
+    precedence = _PRECEDENCE[node.operator]
+    left = _print(node.left, precedence, states)
+    right = _print(node.right, precedence + 1, states)
+    return f"{left} {node.operator} {right}", precedence

@@ -1,0 +1,11 @@
+"""Stacks and directions of any cell, over batches of sequences.
+
+rnn           RNN: layers and directions, with parameters
+sequence      one cell over sequences that end and start afresh
+compose       cells from cells: masks, fresh starts, stacks
+sizes         how wide each layer is
+checkpoint    parameters in files
+"""
+
+from derive.layers.rnn import RNN as RNN
+from derive.layers.rnn import LayersRun as LayersRun

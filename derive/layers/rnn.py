@@ -1,0 +1,420 @@
+"""RNN: any cell in layers and directions, over batches of sequences, with its parameters.
+
+In: a Cell and its sizes.  Out: `RNN`, with forward, backward, streaming steps, save and load.
+Not here: what one cell does (kernel.py), ends of rows and fresh starts (sequence.py).
+
+    rnn = RNN(derive.cells.lstm(), num_layers=2, bidirectional=True, I=8, H=16)
+    run = rnn.forward(x, lengths=lengths)          # x [T, B, 8]; run.output [T, B, 32]
+    grads = rnn.backward(run, d_output)            # grads.params, grads.inputs, grads.states
+
+Parameters are called NAME_l0, NAME_l1, ...; those of the backward direction end in _reverse.
+States lie as PyTorch's: {name: [num_layers * directions, B, width]}, both directions of the
+first layer first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from derive.cell import Cell
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel import Gradients
+from derive.kernel.convert import (
+    closest,
+    kind_text,
+    read,
+    shape_text,
+    to_array,
+    to_count,
+    to_flag,
+    to_generator,
+)
+from derive.kernel.signature import Array, Arrays
+from derive.layers import checkpoint
+from derive.layers.compose import masked
+from derive.layers.sequence import (
+    PAST_END,
+    Sequence,
+    kernel_of,
+    run_sequence,
+    unknown_past_end,
+    using,
+)
+from derive.layers.sizes import dims_of, sizes_of_layers
+
+#: More are a slip, and would take long to tell.
+_MOST_LAYERS = 10_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayersRun:
+    """output: [T, B, width * directions] (or batch first); states: after each row's last step."""
+
+    output: Array
+    states: Arrays
+    _rnn: RNN = field(repr=False)
+    _sequences: tuple[Sequence, ...] = field(repr=False)
+    _masks: Mapping[int, str] = field(repr=False)
+    _training: bool = field(repr=False)
+
+
+class RNN:
+    """A cell in `num_layers` layers, each reading the output of the one below.
+
+    cell: a Cell with one data input; its first output goes up.  num_layers, bidirectional,
+    batch_first: as PyTorch's.  dropout: the probability to drop an output on its way to the
+    next layer, in training.  past_end: "zero", "last" or "computed" (sequence.py).  dtype:
+    "float32" or "float64".  target: "c", "numpy", or None for C where a compiler is there.
+    seed: of the parameters and of the dropout; an integer or a numpy.random.Generator.
+    sizes: a length for each dimension of the cell, I=8, H=16.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        *,
+        past_end: str = "zero",
+        dtype: Any = "float32",
+        target: str | None = None,
+        threads: int = 1,
+        seed: Any = 0,
+        **sizes: int,
+    ) -> None:
+        if not isinstance(cell, Cell):
+            raise ArgumentTypeError(
+                f"cell must be a derive.Cell, not {kind_text(cell)}", hint="derive.cells.lstm()"
+            )
+        if len(cell.inputs) != 1:
+            raise ArgumentError(
+                f"{cell.name} has {len(cell.inputs)} inputs, and layers pass on one",
+                facts=(f"inputs: {', '.join(cell.inputs) or 'none'}",),
+            )
+        self.cell = cell
+        self.num_layers = to_count(num_layers, "num_layers", most=_MOST_LAYERS)
+        if not self.num_layers:
+            raise ArgumentError("num_layers must be positive", hint="num_layers=1")
+        self.bidirectional = to_flag(bidirectional, "bidirectional")
+        self.batch_first = to_flag(batch_first, "batch_first")
+        self.dropout = _probability(dropout)
+        self.past_end = past_end
+        if past_end not in PAST_END:
+            raise unknown_past_end(past_end)
+        if not isinstance(target, str | None):
+            raise ArgumentTypeError(
+                f"target is 'c', 'numpy' or None, not {kind_text(target)}", hint='target="c"'
+            )
+        self._using = target, to_count(threads, "threads", least=1)
+        kernel = kernel_of(cell, _name_of(dtype), *self._using)
+        self.dtype = kernel.dtype
+        self._x, self._key = next(iter(cell.inputs)), next(iter(cell.outputs))
+        self._random = to_generator(seed)
+        self._sizes = sizes_of_layers(cell, sizes, self.num_layers, self.directions)
+        self._params: list[Arrays] = []
+        for layer, _ in self._places():
+            start = int(self._random.integers(2**31))
+            named = {dim: self._sizes[layer][dim] for dim in dims_of(cell.params.values())}
+            self._params.append(kernel.init(named, seed=start))
+        self.state: Arrays | None = None
+
+    def __repr__(self) -> str:
+        ways = "both directions" if self.bidirectional else "one direction"
+        return f"<RNN of {self.cell.name}: {self.num_layers} layers, {ways}>"
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        """The last axis of the output: all directions side by side."""
+        return self._width(self.num_layers - 1, self.cell.outputs[self._key][0]) * self.directions
+
+    # --- parameters --------------------------------------------------------------------------
+
+    @property
+    def params(self) -> Arrays:
+        """{NAME_l0: array, NAME_l0_reverse: array, ...}; the arrays themselves, not copies."""
+        return self._named([dict(params) for params in self._params])
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Set some or all parameters; they are copied."""
+        if not isinstance(params, Mapping):
+            raise ArgumentTypeError(
+                f"params must be a mapping from names to arrays, not {kind_text(params)}",
+                hint="rnn.set_params({name: array})",
+            )
+        own = self.params
+        new = {}
+        for name, value in params.items():
+            if name not in own:
+                raise ArgumentError(
+                    f"{self!r} has no parameter {name!r}",
+                    facts=(f"it has {', '.join(own)}",),
+                    hint=closest(name, own),
+                )
+            array = to_array(value, f"parameter {name}", self.dtype)
+            if array.shape != own[name].shape:
+                raise ArgumentError(
+                    f"parameter {name} has the wrong shape",
+                    facts=(
+                        f"it is {shape_text(own[name].shape)}, given {shape_text(array.shape)}",
+                    ),
+                )
+            new[name] = array.copy()
+        for k, place in enumerate(self._places()):
+            names = {_suffixed(name, place): name for name in self.cell.params}
+            self._params[k] |= {names[n]: array for n, array in new.items() if n in names}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the parameters to a .npz or .safetensors file, with a digest of the equations."""
+        checkpoint.save(path, self.params, self.cell)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Take over all parameters of a file that `save` wrote for a cell of these equations."""
+        found = checkpoint.load(path, self.cell)
+        if missing := [name for name in self.params if name not in found]:
+            raise ArgumentError(
+                f"{os.fspath(path)} lacks the parameter {missing[0]}",
+                facts=(f"it has {', '.join(found)}",),
+            )
+        self.set_params(found)
+
+    # --- sequences ---------------------------------------------------------------------------
+
+    def forward(
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        *,
+        resets: Any = None,
+        training: bool = True,
+        remat: str | None = None,
+    ) -> LayersRun:
+        """All layers over all steps.
+
+        x: [T, B, I], or [B, T, I] if batch_first.  state: {name: [layers * directions, B,
+        width]}, or an array where the cell has one state; zeros where left out.  lengths: [B].
+        resets: booleans, axes as x's; a row starts afresh before that step.
+        training: drop outputs, and keep what `backward` needs.  remat: as Kernel.forward's.
+        """
+        training = to_flag(training, "training")
+        array = self._swapped(self._array_of_x(x, 3))
+        if resets is not None:
+            resets = self._swapped(read(resets, "resets"))
+        rows = array.shape[1]
+        start = self._states_given(state, rows)
+        sequences: list[Sequence] = []
+        masks: dict[int, str] = {}
+        with using(*self._using):
+            for layer in range(self.num_layers):
+                cell, inputs = self.cell, {self._x: array}
+                if layer and training and self.dropout:
+                    dropped = masked(cell, [self._x])
+                    cell, masks[layer] = dropped.cell, dropped.added[self._x]
+                    inputs[masks[layer]] = self._mask(array.shape)
+                for direction in range(self.directions):
+                    k = layer * self.directions + direction
+                    sequences.append(
+                        run_sequence(
+                            cell,
+                            self._params[k],
+                            inputs,
+                            {name: start[name][k] for name in self.cell.states},
+                            dtype=self.dtype.name,
+                            lengths=lengths,
+                            reverse=bool(direction),
+                            past_end=self.past_end,
+                            resets=resets,
+                            training=training,
+                            remat=remat,
+                        )
+                    )
+                array = self._joined([s.outputs for s in sequences[-self.directions :]])
+        states = {n: np.stack([s.states[n] for s in sequences]) for n in self.cell.states}
+        return LayersRun(self._swapped(array), states, self, tuple(sequences), masks, training)
+
+    def backward(self, run: LayersRun, d_output: Any = None, d_states: Any = None) -> Gradients:
+        """Gradients of params, inputs ({name: array}) and initial states, as they are given.
+
+        d_output: as the output; d_states: as states. Left out means zero.
+        """
+        if not isinstance(run, LayersRun) or run._rnn is not self:
+            raise ArgumentTypeError(
+                "run must be what forward of this RNN returned", hint="run = rnn.forward(x)"
+            )
+        if not run._training:
+            raise ArgumentError(
+                "the run kept nothing that backward needs",
+                facts=("it was made with training=False",),
+                hint="rnn.forward(x)",
+            )
+        rows = next(iter(run.states.values())).shape[1] if run.states else 0
+        d_last = {} if d_states is None else self._states_given(d_states, rows, "d_states")
+        d: Any = None
+        if d_output is not None:
+            d = to_array(d_output, "d_output", self.dtype)
+            if d.shape != run.output.shape:
+                raise ArgumentError(
+                    "d_output has the wrong shape",
+                    facts=(f"output is {shape_text(run.output.shape)}, "
+                           f"given {shape_text(d.shape)}",),
+                )  # fmt: skip
+            d = self._swapped(d)
+        found: dict[int, Gradients] = {}
+        for layer in reversed(range(self.num_layers)):
+            first = layer * self.directions
+            parts = [None] * self.directions if d is None else np.split(d, self.directions, axis=-1)
+            for k, part in enumerate(parts, start=first):
+                last = {name: array[k] for name, array in d_last.items()}
+                found[k] = run._sequences[k].backward({self._key: part}, last)
+            d = sum(found[k].inputs[self._x] for k in range(first, first + self.directions))
+        places = range(len(run._sequences))
+        states = {n: np.stack([found[k].states[n] for k in places]) for n in self.cell.states}
+        params = self._named([found[k].params for k in places])
+        return Gradients(params, {self._x: self._swapped(d)}, states)
+
+    # --- streaming ---------------------------------------------------------------------------
+
+    def step(self, x_t: Any, state: Any = None) -> Array:
+        """One step of all layers, x_t [B, I]; goes on from `self.state` and leaves it there.
+
+        state: to go on from another one. Without either the state is zero.
+        """
+        if self.bidirectional:
+            raise ArgumentError(
+                "a backward direction needs the whole sequence", hint="rnn.forward(x)"
+            )
+        array = self._array_of_x(x_t, 2)
+        given = self.state if state is None else state
+        start = self._states_given(given, array.shape[0])
+        kernel = kernel_of(self.cell, self.dtype.name, *self._using)
+        last: list[Arrays] = []
+        for layer in range(self.num_layers):
+            own = {name: start[name][layer] for name in self.cell.states}
+            output, new = kernel.step(self._params[layer], {self._x: array}, own)
+            array = output[self._key] if isinstance(output, dict) else output
+            last.append(new)
+        self.state = {name: np.stack([new[name] for new in last]) for name in self.cell.states}
+        return array
+
+    def reset_state(self, rows: Any = None) -> None:
+        """Forget the state of `step`, of all rows or of those given (indices or booleans)."""
+        if rows is None or self.state is None:
+            self.state = None
+            return
+        state = {name: array.copy() for name, array in self.state.items()}
+        for array in state.values():
+            try:
+                array[:, read(rows, "rows")] = 0
+            except IndexError as error:
+                raise ArgumentError(
+                    f"rows are none of the {array.shape[1]} rows of the state",
+                    facts=(str(error),),
+                    hint="rnn.reset_state([0])",
+                ) from error
+        self.state = state
+
+    # --- places, widths, shapes --------------------------------------------------------------
+
+    def _places(self) -> list[tuple[int, int]]:
+        return [(k, d) for k in range(self.num_layers) for d in range(self.directions)]
+
+    def _named(self, groups: list[Arrays]) -> Arrays:
+        pairs = zip(self._places(), groups, strict=True)
+        return {_suffixed(n, place): a for place, group in pairs for n, a in group.items()}
+
+    def _width(self, layer: int, dim: str | int) -> int:
+        return dim if isinstance(dim, int) else self._sizes[layer][dim]
+
+    def _array_of_x(self, x: Any, ndim: int) -> Array:
+        if isinstance(x, Mapping):
+            if list(x) != [self._x]:
+                raise ArgumentError(f"{self.cell.name} has the one input {self._x}")
+            x = x[self._x]
+        array = to_array(x, f"input {self._x}", self.dtype)
+        width = self._width(0, self.cell.inputs[self._x][0])
+        if array.ndim != ndim or array.shape[-1] != width:
+            axes = {2: "B, ", 3: "B, T, " if self.batch_first else "T, B, "}[ndim]
+            raise ArgumentError(
+                f"input {self._x} has the wrong shape",
+                facts=(f"it is [{axes}{width}], given {shape_text(array.shape)}",),
+            )
+        return array
+
+    def _states_given(self, state: Any, rows: int, what: str = "state") -> Arrays:
+        """All states [places, B, width]; zeros where left out."""
+        states = self.cell.states
+        if state is None:
+            state = {}
+        if not isinstance(state, Mapping):
+            if len(states) != 1:
+                entries = ", ".join(f'"{name}": ...' for name in states)
+                raise ArgumentError(
+                    f"{what} must be a mapping from names to arrays, not {kind_text(state)}",
+                    hint=f"{what}={{{entries}}}",
+                )
+            state = {next(iter(states)): state}
+        for name in state:
+            if name not in states:
+                raise ArgumentError(
+                    f"{self.cell.name} has no state {name!r}", hint=closest(name, states)
+                )
+        places = len(self._params)
+        found = {}
+        for name, (dim,) in states.items():
+            wanted = (places, rows, self._width(0, dim))
+            if state.get(name) is None:
+                found[name] = np.zeros(wanted, self.dtype)
+                continue
+            array = to_array(state[name], f"{what} {name}", self.dtype)
+            if array.shape != wanted:
+                raise ArgumentError(
+                    f"{what} {name} has the wrong shape",
+                    facts=(f"it is {shape_text(wanted)}, given {shape_text(array.shape)}",),
+                )
+            found[name] = array
+        return found
+
+    def _joined(self, outputs: list[Arrays]) -> Array:
+        arrays = [each[self._key] for each in outputs]
+        return np.concatenate(arrays, axis=-1) if len(arrays) > 1 else arrays[0]
+
+    def _mask(self, shape: tuple[int, ...]) -> Array:
+        keep = 1 - self.dropout
+        kept = self._random.random(shape) < keep
+        return kept / keep if keep else np.zeros(shape)
+
+    def _swapped(self, array: Array) -> Array:
+        if not self.batch_first or array.ndim < 2:
+            return array
+        return np.ascontiguousarray(np.swapaxes(array, 0, 1))
+
+
+def _suffixed(name: str, place: tuple[int, int]) -> str:
+    return f"{name}_l{place[0]}{'_reverse' if place[1] else ''}"
+
+
+def _name_of(dtype: Any) -> str:
+    """compile() says what is wrong with it."""
+    try:
+        return str(np.dtype(dtype).name)
+    except (TypeError, ValueError):
+        return repr(dtype)
+
+
+def _probability(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)):
+        raise ArgumentTypeError(f"dropout is a number, not {kind_text(value)}")
+    if not 0 <= value <= 1:
+        raise ArgumentError(f"dropout is a probability, not {value}")
+    return float(value)

@@ -1,0 +1,160 @@
+"""Program -> phases: when each equation runs.
+
+In: a Program of one step, and which inputs and outputs the loop carries.
+Out: a Phase for every equation, and the Program, in which what the loop carries is copied
+where a later phase reads it.
+Not here: what runs together (stages.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from derive.program import Equation, Map, Namer, Program
+from derive.program.simplify import rename_operands
+from derive.schedule.plan import Phase
+from derive.symbolic import functions
+
+Carried = Sequence[tuple[str, str]]
+
+
+def phases(
+    program: Program, carried: Carried, stored: set[str]
+) -> tuple[Program, dict[str, Phase]]:
+    """The phase of every equation of the Program returned.
+
+    carried: (input, output) pairs, the output of one step being the input of the next.
+    stored: arrays that are in memory anyway.
+    """
+    return _keep_carried(program, carried, _assign(program, carried, stored))
+
+
+def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, Phase]:
+    table = program.table()
+    # What the loop hands on is known step by step, even where no state goes into it.
+    from_state = reached_from(program, {name for pair in carried for name in pair})
+    to_state = leading_to(program, {name for _, name in carried})
+    over_rows = reached_from(program, {n for n in program.inputs if table[n].per_row})
+    phase: dict[str, Phase] = {}
+
+    def is_reduction(equation: Equation) -> bool:
+        """A product or a sum: what pays to run for all steps at once."""
+        return not isinstance(equation, Map)
+
+    for equation in program.equations:
+        out = table[equation.out]
+        if not out.per_row:
+            if equation.out not in over_rows:
+                phase[equation.out] = Phase.ONCE
+            elif any(table[name].per_row for name in equation.operands):
+                phase[equation.out] = Phase.AFTER
+            else:
+                phase[equation.out] = Phase.LAST
+    rowwise = [equation for equation in program.equations if table[equation.out].per_row]
+
+    def own_stages(equations: Sequence[Equation], on_the_way: set[str]) -> set[str]:
+        """Equations of a width that nothing on the way has: each step would run them apart."""
+        widths = {table[e.out].shape for e in rowwise if e.out in on_the_way}
+        return {e.out for e in equations if table[e.out].shape not in widths}
+
+    free = [equation for equation in rowwise if equation.out not in from_state]
+    before = {equation.out for equation in free if is_reduction(equation)}
+    before |= _descendants(free, before)
+    before |= own_stages(free, from_state)
+    before |= _ancestors(free, before)
+    for equation in free:
+        if equation.out in before:
+            phase[equation.out] = Phase.BEFORE
+
+    late = [e for e in rowwise if e.out not in phase and e.out not in to_state]
+    after = {equation.out for equation in late if is_reduction(equation)}
+    after |= own_stages(late, to_state)
+    after |= _descendants(late, after)
+    in_memory = (set(program.inputs) | stored) - {name for name, _ in carried}
+    after |= _movable(program, late, after, phase, in_memory)
+    for equation in rowwise:
+        if equation.out not in phase:
+            phase[equation.out] = Phase.AFTER if equation.out in after else Phase.STEP
+    return phase
+
+
+def _movable(
+    program: Program,
+    late: Sequence[Equation],
+    after: set[str],
+    phase: Mapping[str, Phase],
+    in_memory: set[str],
+) -> set[str]:
+    """Maps that only AFTER equations read and whose operands are in memory in any case."""
+    kept = in_memory | {n for n, p in phase.items() if p is not Phase.AFTER}
+    moved: set[str] = set()
+    for _ in late:
+        gone = after | moved | {name for name, p in phase.items() if p is Phase.AFTER}
+        readers = [equation for equation in program.equations if equation.out in gone]
+        known = kept | {name for equation in readers for name in equation.operands}
+        found = {
+            equation.out
+            for equation in late
+            if equation.out not in gone
+            and equation.out not in program.outputs
+            and all(name in known or name in moved for name in equation.operands)
+            and all(e.out in gone for e in program.equations if equation.out in e.operands)
+        }
+        if not found:
+            break
+        moved |= found
+    return moved
+
+
+def _keep_carried(
+    program: Program, carried: Carried, phase_of: dict[str, Phase]
+) -> tuple[Program, dict[str, Phase]]:
+    """A carried input lives for one step; what AFTER reads of it is copied in the loop."""
+    late = [e for e in program.equations if phase_of[e.out] is Phase.AFTER]
+    read = [name for name, _ in carried if any(name in e.operands for e in late)]
+    if not read:
+        return program, phase_of
+    table = program.table()
+    namer = Namer(table)
+    copies = {name: namer(f"{name}_kept") for name in read}
+    equations = (
+        *(Map(copy, functions.symbol(name)) for name, copy in copies.items()),
+        *(rename_operands(e, copies) if e in late else e for e in program.equations),
+    )
+    arrays = (*program.arrays, *(replace(table[n], name=copy) for n, copy in copies.items()))
+    phases = {**dict.fromkeys(copies.values(), Phase.STEP), **phase_of}
+    return replace(program, arrays=arrays, equations=equations), phases
+
+
+def reached_from(program: Program, sources: set[str]) -> set[str]:
+    reached = set(sources)
+    for equation in program.equations:
+        if reached.intersection(equation.operands):
+            reached.add(equation.out)
+    return reached
+
+
+def leading_to(program: Program, targets: set[str]) -> set[str]:
+    leading = set(targets)
+    for equation in reversed(program.equations):
+        if equation.out in leading:
+            leading.update(equation.operands)
+    return leading
+
+
+def _ancestors(equations: Sequence[Equation], of: set[str]) -> set[str]:
+    names = {equation.out for equation in equations}
+    found = set(of)
+    for equation in reversed(equations):
+        if equation.out in found:
+            found.update(name for name in equation.operands if name in names)
+    return found
+
+
+def _descendants(equations: Sequence[Equation], of: set[str]) -> set[str]:
+    found = set(of)
+    for equation in equations:
+        if found.intersection(equation.operands):
+            found.add(equation.out)
+    return found

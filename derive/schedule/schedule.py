@@ -1,0 +1,130 @@
+"""Gradient -> Schedule: both passes over time, and what the first keeps for the second.
+
+In: the reverse Program of a step.  Out: `Schedule`, two Plans that meet at the saved arrays.
+Not here: the choice of what is saved (save_or_recompute.py), of phases (phases.py), of stages
+(stages.py); loops and text (emit/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from derive.derivative import Gradient
+from derive.display import Displayed
+from derive.program import Map, Program
+from derive.schedule.dataflow import check
+from derive.schedule.phases import leading_to, phases, reached_from
+from derive.schedule.plan import Accumulator as Accumulator
+from derive.schedule.plan import Group as Group
+from derive.schedule.plan import Kind as Kind
+from derive.schedule.plan import Phase as Phase
+from derive.schedule.plan import Plan as Plan
+from derive.schedule.plan import Stage as Stage
+from derive.schedule.save_or_recompute import Split, split
+from derive.schedule.stages import accumulate, memory_operands, stages
+from derive.symbolic import functions
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Displayed):
+    """Both passes over time, and what the first keeps for the second."""
+
+    split: Split
+    output_keys: tuple[str, ...]
+    forward: Plan
+    backward: Plan
+
+
+def schedule(gradient: Gradient, output_keys: tuple[str, ...]) -> Schedule:
+    """The schedule of a cell, given the reverse Program of its step.
+
+    output_keys: what users call the step's outputs, in their order.
+    """
+    parts = split(gradient)
+    step = gradient.step
+    forward = plan(
+        parts.forward,
+        tuple(zip(step.states, step.next_states, strict=True)),
+        stored=(*parts.saved, *step.next_states),
+    )
+    backward = plan(
+        parts.backward, tuple(zip(gradient.state_seeds, gradient.d_states, strict=True))
+    )
+    return Schedule(parts, output_keys, forward, backward)
+
+
+def plan(
+    program: Program,
+    carried: Sequence[tuple[str, str]],
+    stored: Iterable[str] = (),
+) -> Plan:
+    """The schedule of `program`, run once a step.
+
+    carried: (input, output) pairs, the output of one step being the input of the next.
+    stored: arrays that are in memory anyway, because somebody else reads them.
+    """
+    program, phase_of = phases(program, carried, set(stored))
+    works, arrays = accumulate(program, phase_of)
+    table = {array.name: array for array in arrays}
+    # Not `phase_of`: an accumulator has a phase of its own, and perhaps a name of its own.
+    placed = {work.out: phase for phase, items in works.items() for work in items}
+    wanted = {*program.outputs, *stored}
+    for phase, items in works.items():
+        for work in items:
+            for name in memory_operands(work):
+                wanted.add(name)
+            wanted.update(n for n in work.operands if placed.get(n, phase) is not phase)
+    parts = tuple((phase, stages(works[phase], table, wanted)) for phase in Phase)
+    program = replace(program, arrays=arrays)
+    return check(
+        Plan(
+            program,
+            tuple(carried),
+            parts,
+            tuple(placed.items()),
+            _is_linear(program, carried),
+            _is_elementwise(program, carried, dict(parts)[Phase.STEP]),
+        )
+    )
+
+
+def _is_elementwise(
+    program: Program, carried: Sequence[tuple[str, str]], steps: Sequence[Stage]
+) -> bool:
+    """Whether a step is one stage without products, as wide as everything that is carried:
+    products, sums and arrays of another width would have cut it in two."""
+    if len(steps) != 1 or not carried:
+        return False
+    (stage,) = steps
+    table = program.table()
+    own = {equation.out for equation in stage.maps}
+    return (
+        stage.kind is Kind.FUSED
+        and not stage.groups
+        and all(table[before].shape == stage.shape for before, _ in carried)
+        and all(after in own for _, after in carried)
+    )
+
+
+def _is_linear(program: Program, carried: Sequence[tuple[str, str]]) -> bool:
+    """Whether the carried outputs are affine in the carried inputs, elementwise, with
+    coefficients that depend on no carried array: then the loop is an associative scan."""
+    targets = {name for _, name in carried}
+    if not targets:
+        return False
+    table = program.table()
+    moving = frozenset(reached_from(program, {name for name, _ in carried}))
+    needed = leading_to(program, targets)
+    for equation in program.equations:
+        if equation.out not in needed or not moving.intersection(equation.operands):
+            continue
+        if not isinstance(equation, Map):
+            return False
+        by = [functions.symbol(name) for name in equation.operands if name in moving]
+        slopes = [functions.partial(equation.expr, symbol) for symbol in by]
+        if any(slope.has(*by) for slope in slopes):
+            return False
+        if any(table[s.name].shape != table[equation.out].shape for s in by):
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""SymPy lives here: the closed set of functions, array heads, evaluation, printing."""

@@ -1,0 +1,127 @@
+"""Kernels whose memory is fenced in and poisoned: a write or a read past an array is seen.
+
+In: generated texts.  Out: backends, and for each a `Fence` that tells which arrays were overrun.
+Not here: which calls are made (paths.py).
+
+Every array that a compiled function gets lies between guard words, is exactly as long as the query
+function says, and is full of NaN before it is written. So a write just outside changes a guard, and
+what is read outside, or before it was written, makes a NaN of the result. Every other array begins
+on no boundary but that of an element, which is all that the header assumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from derive.build.library import FLAGS
+from derive.kernel.c_backend import CBackend, beside_header
+from derive.kernel.numpy_backend import NumpyBackend
+from derive.kernel.signature import Array, Arrays, Signature, Sizes
+
+#: Both are NaN in float32 and in float64, and no NaN that arithmetic makes.
+_GUARD, _POISON = 0xFFFDA5A5, 0xFFFE5A5A
+_WORD = np.uint32
+#: Bytes of each fence, and what the arrays are aligned to.
+_WIDE, _LINE = 192, 64
+
+
+class Fence:
+    """Hands out arrays between guard words, and looks after the words."""
+
+    def __init__(self) -> None:
+        self._arrays: list[tuple[Array, int, int, str]] = []
+        self._odd = False
+
+    def empty(self, shape: tuple[int, ...], dtype: Any, what: str = "array") -> Array:
+        size = prod(shape) * np.dtype(dtype).itemsize
+        memory = np.empty((size + 2 * _WIDE + 2 * _LINE) // 4, _WORD)
+        start = _WIDE + -(memory.ctypes.data + _WIDE) % _LINE
+        self._odd = not self._odd
+        start += np.dtype(dtype).itemsize if self._odd else 0
+        memory[:] = _GUARD
+        memory[start // 4 : (start + size) // 4] = _POISON
+        self._arrays.append((memory, start // 4, (start + size) // 4, what))
+        return np.ndarray(shape, dtype, memory, start)
+
+    def copy(self, array: Array, what: str = "array") -> Array:
+        inside = self.empty(array.shape, array.dtype, what)
+        inside[...] = array
+        return inside
+
+    def overrun(self) -> list[str]:
+        """What was written around the arrays handed out since the last time, in words."""
+        found = []
+        for memory, begin, end, what in self._arrays:
+            for where, words in (("before", memory[:begin]), ("past", memory[end:])):
+                if (words != _GUARD).any():
+                    found.append(f"wrote {where} the {what} of {(end - begin) * 4} bytes")
+        self._arrays.clear()
+        return found
+
+
+class FencedC(CBackend):
+    """The C target, every call of it through fenced arrays and with all members of its team, which
+    take turns (team.c)."""
+
+    def __init__(
+        self, files: Mapping[str, str], signature: Signature, dtype: str, team: int,
+        defines: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        flags = (*FLAGS, *(f"-D{define}" for define in defines))
+        super().__init__(files, signature, dtype, team, flags, team=team)
+        self.fence = Fence()
+        self._down = False
+
+    def _runner(self, files: Mapping[str, str]) -> Any:
+        text = resources.files("derive.verification").joinpath("team.c").read_text(encoding="utf-8")
+        return beside_header(files, "team.c", text).derive_turns_run
+
+    def _patient(self, *_: Any) -> bool:
+        """Which member goes first, the first and the last in turn."""
+        self._down = not self._down
+        return self._down
+
+    def _empty(self, shape: tuple[int, ...]) -> Array:
+        return self.fence.empty(shape, self._dtype)
+
+    def _fresh(self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None) -> Arrays:
+        shapes = self._shapes(sizes, widths, steps)
+        return {n: self.fence.empty(shape, self._dtype, n) for n, shape in shapes.items()}
+
+    def _workspace(self, count: int) -> Array:
+        return self.fence.empty((max(count, 1),), self._dtype, "workspace")
+
+    def ready(self, *_: Any) -> None:
+        """No call is prepared: each gets its memory here."""
+
+
+class PoisonedNumpy(NumpyBackend):
+    """The NumPy target; what `numpy.empty` gives it is full of NaN."""
+
+    __slots__ = ("fence",)
+
+    def __init__(self, files: Mapping[str, str], signature: Signature) -> None:
+        super().__init__(files, signature)
+        self.fence = Fence()
+        names = self._forward.__globals__
+        for name in [name for name, value in names.items() if value is np]:
+            names[name] = _Poisoned()
+
+    def ready(self, *_: Any) -> None:
+        """No call is prepared: none of them skips what is looked at here."""
+
+
+class _Poisoned:
+    """numpy, but for `empty`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def empty(shape: Any, dtype: Any = float) -> Array:
+        return np.full(shape, np.nan, dtype)

@@ -1,0 +1,181 @@
+"""Kernels to verify: compiled from a cell, or made of given texts.
+
+In: a cell and targets, or {path: text}.  Out: kernels, and rows for what could not be built.
+Not here: what is checked of them, how a target's texts become a backend (pipeline.py).
+
+Everything that was asked for, a target or a file, becomes kernels, or a row that says why not:
+one that failed where the texts are wrong, one of `not_built` where this machine cannot build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import PurePosixPath
+
+from derive import pipeline
+from derive.build import library
+from derive.cell import Cell
+from derive.emit.limits import low_defines
+from derive.errors import InternalError, ToolchainError
+from derive.kernel import Kernel
+from derive.kernel.backend import Backend
+from derive.verification.fences import Fence, FencedC, PoisonedNumpy
+from derive.verification.paths import TEAMS, Way, Ways
+from derive.verification.report import BUILD, Row, not_run
+
+#: What the C files of all cells share, by the names of their files.
+SHARED = ("derive_kernels.h",)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """kernels: one for each target and dtype; ways: of each, all ways to call it, where wanted."""
+
+    kernels: tuple[Kernel, ...]
+    ways: tuple[Ways, ...]
+    rows: tuple[Row, ...]
+
+
+class Building:
+    """Kernels in the making. A compiler is a process of its own, so what is checked of the derived
+    Program meanwhile costs no time where there are two processors."""
+
+    def __init__(self, cell: Cell, every_way: bool) -> None:
+        self._cell = cell
+        self._every_way = every_way
+        self._side_by_side = ThreadPoolExecutor()
+        self._waiting: list[tuple[str, str, Future[tuple[Backend, list[_Way]]]]] = []
+        self._rows: list[Row] = []
+
+    def start(self, target: str, files: Mapping[str, str], dtypes: Sequence[str]) -> None:
+        """Kernels of one target, of texts {path: text}."""
+        if wrong := [failed(BUILD, target, why) for why in _complaints(self._cell, target, files)]:
+            self._rows += wrong
+            return
+        if target == "c" and (why := _no_compiler()):
+            self._rows += [not_run(BUILD, f"c {dtype}", why) for dtype in dtypes]
+            return
+        for dtype in dtypes:
+            of = (self._cell, target, files, dtype, self._every_way)
+            self._waiting.append((target, dtype, self._side_by_side.submit(_backends, *of)))
+
+    def refuse(self, what: str, why: Exception | str) -> None:
+        """A file that is of no target, or a target that has no texts."""
+        self._rows.append(failed(BUILD, what, why))
+
+    def built(self) -> Built:
+        """Waits for all of them. What could not be built is a row."""
+        kernels, ways = [], []
+        rows = list(self._rows)
+        for target, dtype, waiting in self._waiting:
+            try:
+                backend, others = waiting.result()
+            except ToolchainError as error:
+                rows.append(not_run(BUILD, f"{target} {dtype}", str(error)))
+            except Exception as error:  # the text may not be ours: whatever it raises is a verdict
+                rows.append(failed(BUILD, f"{target} {dtype}", error))
+            else:
+                signature = pipeline.signature(self._cell)
+                kernels.append(Kernel(signature, backend, dtype, target=target))
+                each = tuple(
+                    Way(Kernel(signature, other, dtype, target=target), fence, team, low)
+                    for other, fence, team, low in others
+                )
+                ways.append(Ways(f"{target} {dtype}", dtype, each))
+        self._side_by_side.shutdown()
+        return Built(tuple(kernels), tuple(ways), tuple(rows))
+
+
+def start_building(
+    cell: Cell, files: Mapping[str, str] | Sequence[str], dtypes: Sequence[str], every_way: bool
+) -> Building:
+    """A kernel for each dtype, of texts {path: text}, or of what is emitted for some targets.
+
+    every_way: and those of paths.py: teams, low thresholds, fences.
+    """
+    building = Building(cell, every_way)
+    if not isinstance(files, Mapping):
+        for target in files:
+            try:
+                texts = pipeline.emit(cell, target)
+            except InternalError as error:  # of one target: the others are checked all the same
+                building.refuse(target, error)
+            else:
+                building.start(target, texts, dtypes)
+        return building
+    known = {suffix: target for target, ends in pipeline.SUFFIXES.items() for suffix in ends}
+    by_target: dict[str, dict[str, str]] = {}
+    for path, text in files.items():
+        suffix = PurePosixPath(path).suffix
+        if suffix in known:
+            by_target.setdefault(known[suffix], {})[path] = text
+        else:
+            building.refuse(path, f"no target has {suffix or 'such'} files: {', '.join(known)}")
+    if not files:
+        building.refuse("files", "there are none")
+    for target, texts in by_target.items():
+        building.start(target, texts, dtypes)
+    return building
+
+
+def _complaints(cell: Cell, target: str, files: Mapping[str, str]) -> Iterator[str]:
+    """Why the files are not those of one kernel of the cell."""
+    suffixes = pipeline.SUFFIXES.get(target)
+    if suffixes is None:
+        yield f"nothing makes kernels of {', '.join(files)}: see derive.pipeline.SUFFIXES"
+        return
+    code = suffixes[0]
+    own = [path for path in files if path.endswith(code) and _is_of(cell, path)]
+    if not own:
+        yield f"{cell.name}{code} is missing; given: {', '.join(files) or 'nothing'}"
+    elif len(own) > 1:
+        yield f"there may be one {cell.name}{code}, not {', '.join(own)}"
+    for path in files:
+        if not _is_of(cell, path) and PurePosixPath(path).name not in SHARED:
+            yield f"{path} is no file of {cell.name}: nothing would be checked of it"
+        elif not path.endswith(suffixes):
+            yield f"{path} is no file of a kernel: they end in {', '.join(suffixes)}"
+
+
+def _is_of(cell: Cell, path: str) -> bool:
+    return PurePosixPath(path).stem == cell.name
+
+
+def failed(check: str, where: str, error: Exception | str) -> Row:
+    reason = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return Row(check, where, float("inf"), 0.0, False, reason)
+
+
+def _no_compiler() -> str:
+    try:
+        library.find_compiler()
+    except ToolchainError as error:
+        return error.what
+    return ""
+
+
+#: A backend, its fence if it has one, its team, and whether its thresholds are low.
+_Way = tuple[Backend, Fence | None, int, bool]
+
+
+def _backends(
+    cell: Cell, target: str, texts: Mapping[str, str], dtype: str, every_way: bool
+) -> tuple[Backend, list[_Way]]:
+    """The backend of a user, and where wanted those for every way to call it."""
+    plain = pipeline.backend(cell, target, texts, dtype)
+    if not every_way:
+        return plain, []
+    signature = pipeline.signature(cell)
+    ways: list[_Way] = [(plain, None, 1, False)]
+    if target == "numpy":
+        poisoned = PoisonedNumpy(texts, signature)
+        ways = [(poisoned, poisoned.fence, 1, False)]
+    elif target == "c":
+        ways = []
+        for low, team in product((False, True), TEAMS):
+            fenced = FencedC(texts, signature, dtype, team, low_defines() if low else ())
+            ways.append((fenced, fenced.fence, team, low))
+    return plain, ways

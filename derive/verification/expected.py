@@ -73,7 +73,9 @@ def results(wanted: Arrays, errors: Mapping[str, Any]) -> Results:
         # Twice, for there are many elements; what six samples miss of one shows in the others.
         element.append(2 * np.sqrt(squares + 0.25 * squares.mean()) + OWN / MARGIN * abs(array))
         norm.append(math.sqrt(squares.sum()) + OWN / MARGIN * _norm(array))
-        along.append(math.sqrt(((error @ array) ** 2).mean()) + OWN / MARGIN * _norm(array) ** 2)
+        # A state at rest is rounded alike in every step: along an array errors need not cancel.
+        spread = float(np.sqrt(squares) @ abs(array))
+        along.append(spread + OWN / MARGIN * _norm(array) ** 2)
     starts = np.cumsum([0, *(a.size for a in flat)])[:-1]
     shapes = tuple(np.shape(wanted[name]) for name in names)
     whole = np.concatenate(flat), np.concatenate(element)

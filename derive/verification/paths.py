@@ -35,6 +35,8 @@ OF_FENCES = "0: every array is as long as the query function says"
 OF_CALLER = "0: arguments are never written"
 #: Failures of one kernel at one place that are told one by one.
 _TOLD = 3
+#: Keeps a bound of zero from dividing zero by zero.
+_SMALLEST = float(np.finfo(np.float64).tiny)
 #: Threads that take part in a call.
 TEAMS = (1, 2, 3)
 #: Steps up to which a sequence is also run as a stream.
@@ -276,10 +278,13 @@ class Paths:
         norm = np.sqrt(np.add.reduceat(off * off, starts))
         along = abs(np.add.reduceat(off * wanted.wanted, starts))
         each = abs(off) / (bound * wanted.element + self._tiny)
+        # Below the normal numbers an error is absolute, one of each element.
+        counts = np.diff([*starts, flat.size])
+        size = np.add.reduceat(abs(wanted.wanted), starts)
         uses = np.array([
             np.maximum.reduceat(each, starts),
-            norm / (bound * wanted.norm + self._tiny),
-            along / (bound * wanted.along + self._tiny),
+            norm / (bound * wanted.norm + self._tiny * np.sqrt(counts)),
+            along / (bound * wanted.along + self._tiny * size + _SMALLEST),
         ])  # fmt: skip
         uses[np.isnan(uses)] = np.inf
         kind, k = np.unravel_index(np.argmax(uses), uses.shape)

@@ -225,7 +225,7 @@ def test_an_edited_kernel_that_crashes_is_a_failed_row(
     assert run(capsys, "generate", elman, "--out", str(out))[0] == 0
     source = out / "c" / "elman.c"
     text = source.read_text()
-    start = "    size_t rows = 0;\n"
+    start = "forward_check(const elman_f32_forward_args *args)\n{\n"
     assert start in text
     source.write_text(text.replace(start, f"{start}    *(volatile int *)16 = 1;\n"))
     status, report, err = run(capsys, "verify", elman, "--quick", "--files", str(out))
@@ -264,7 +264,7 @@ def in_process(*arguments: str, code: str | None = None) -> subprocess.Completed
 
 def test_help_imports_nothing_heavy() -> None:
     done = in_process(
-        code="import sys; from derive import cli; cli.status(['--help']); "
+        code="import sys; from derive.cli import main; main.status(['--help']); "
         "print(sorted({'sympy', 'numpy', 'jinja2', 'rich', 'mpmath'} & set(sys.modules)))"
     )
     assert done.stdout.splitlines()[-1] == "[]"

@@ -305,8 +305,8 @@ def test_a_compiler_without_sanitizers_is_told(
 
 def test_hypothesis_leaves_nothing_in_the_folder_of_the_user(tmp_path: Path) -> None:
     code = (
-        "import sys; from derive import cli; "
-        'sys.exit(cli.status(["fuzz", "--what", "texts", "--examples", "5"]))'
+        "import sys; from derive.cli import main; "
+        'sys.exit(main.status(["fuzz", "--what", "texts", "--examples", "5"]))'
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
     assert json.dumps([path.name for path in tmp_path.iterdir()]) == "[]"

@@ -1,7 +1,7 @@
 """`python -m derive` is the `derive` command.
 
 In: the command line.  Out: its exit status.
-Not here: anything else (cli.py).
+Not here: anything else (cli/main.py).
 """
 
 from derive.cli.main import main

@@ -2,7 +2,7 @@
 
 In: a Cell; for numbers also parameters and inputs.  Out: `Block`s, one for each pair of states;
 `Flow`, the norms of the Jacobians and of their products over time.
-Not here: the gradient itself (gradient.py), tables and plots (cli/gradient_flow.py).
+Not here: the gradient itself (derivative/), tables and plots (cli/flow.py).
 
 Block c_D_h is d c' / d h. Every block is a sum of terms; a term is a chain of diagonal
 matrices and parameters: diag(c * f * (1 - f)) @ U_f.

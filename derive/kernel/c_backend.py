@@ -2,7 +2,7 @@
 
 In: the files of `emit(cell, "c")`, a Signature, a dtype, a number of threads.
 Out: a `CBackend`, which hands pointers to the compiled functions.
-Not here: finding and running the compiler (build.py), checking arguments (arguments.py).
+Not here: finding and running the compiler (build/library.py), checking arguments (arguments.py).
 SymPy is not imported.
 
 Every field of the argument structures in NAME.h is one machine word, a size or a pointer, so a

@@ -1,7 +1,7 @@
 """Parameters in files, with a digest of the equations they belong to.
 
 In: {name: array} and a Cell.  Out: a .npz or .safetensors file; and back.
-Not here: whose parameters they are (layers.py).
+Not here: whose parameters they are (rnn.py).
 
 The digest is of what a parameter means: names and shapes of the arrays, constants, equations
 and outputs, but neither the cell's name and doc nor the order of terms. A file of another cell

@@ -3,7 +3,7 @@
 In: a Cell, its parameters and arrays [T, B, width].  Out: `Sequence`, whose `backward` gives
 the gradients. What a row's end and a fresh start mean is written as equations (compose.py) and
 differentiated like the rest; here they only get their inputs.
-Not here: structures and layouts of other libraries (rnn_cell/), stacks (layers.py).
+Not here: structures and layouts of other libraries (rnn_cell/), stacks (rnn.py).
 
 What happens past a row's length:
 

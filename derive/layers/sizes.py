@@ -2,7 +2,7 @@
 
 In: a Cell, the lengths of its dimensions, how many layers and directions.
 Out: {dimension: length} of each layer; an error where layers do not fit on each other.
-Not here: the layers (layers.py).
+Not here: the layers (rnn.py).
 """
 
 from __future__ import annotations

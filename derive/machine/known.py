@@ -1,7 +1,7 @@
 """The rates of this machine, measured when they are first asked for and remembered.
 
 In: how many threads.  Out: a `Machine`.
-Not here: measuring (probe.py), where the cache folder is (build.py).
+Not here: measuring (probe.py), where the cache folder is (build/library.py).
 
 The file lies in the cache folder of compiled libraries, and its name is a digest of what the
 rates depend on: the loops that measure, the compiler, its flags and the processor.

@@ -47,7 +47,7 @@ class Syntax:
     whole: Callable[[float], str]  # where an array is needed
     name: Callable[[str], str]
     size: Callable[[str], str]
-    functions: Mapping[str, str]  # name in scalar.RULES, or sqrt, square -> callee
+    functions: Mapping[str, str]  # name in functions.RULES, or sqrt, square -> callee
     comparisons: Mapping[str, str]  # less, maybe greater ... -> "{0} < {1}" or a call
     power: Callable[[str, float], str]  # base raised to a constant that is no small integer
     # A power of a dimension alone is a scalar; without this it is written like any other.

@@ -261,6 +261,19 @@ def tracked() -> list[str]:
     return done.stdout.splitlines()
 
 
+def files_named(text: str) -> set[str]:
+    """Names of Python files in prose, without their folders."""
+    return set(re.findall(r"(?<![\w.*])(?:\w+/)*([a-z_0-9]+\.py)\b", text))
+
+
+def test_every_file_that_a_docstring_names_exists() -> None:
+    known = {Path(path).name for path in tracked()}
+    for name, path in modules().items():
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+        assert files_named(docstring) - known == set(), name
+    assert files_named("as in (build/no_such_file.py) and cli.py") == {"no_such_file.py", "cli.py"}
+
+
 def test_the_top_level_holds_what_it_may_and_no_more() -> None:
     top = {path.partition("/")[0] for path in tracked()}
     assert {name for name in top if not name.startswith(".")} <= TOP

@@ -19,7 +19,7 @@ COMPARISONS: Mapping[str, str] = {
     "not_equal": "{0} != {1}",
 }
 
-#: Name in scalar.RULES, sqrt or square -> the same name in the text.
+#: Name in functions.RULES, sqrt or square -> the same name in the text.
 FUNCTIONS: Mapping[str, str] = {
     name: name for name in (*functions.RULES, "sqrt", "square") if name not in COMPARISONS
 }

@@ -1,7 +1,7 @@
 """What was found by tuning, remembered in the cache of compiled kernels.
 
 In: a key and sizes.  Out: a Choice for each sizes that were tuned.
-Not here: the folder, its safety and its size (build.py), what a choice means (options.py).
+Not here: the folder, its safety and its size (build/library.py), what a choice means (options.py).
 
 A record is a small file of its own, so that processes may write at once. One that cannot be
 read, or says what no kernel could have written, is as good as none.

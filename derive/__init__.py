@@ -28,6 +28,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     catalogue/        published cells, one file a family
     cell.py           Cell: what users hold
     cells.py          derive.cells: one function a family
+    textbook/         a cell and its gradient as a person writes them down
     emit/             a Schedule to texts: numpy/, c/, and python/ and onnx/ for other libraries
     machine/          what this machine can do
     pipeline.py       the arrows from a Cell to a Kernel

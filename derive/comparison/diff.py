@@ -25,12 +25,12 @@ from derive.comparison.matrices import apply, named
 from derive.comparison.polynomial import Atom, Poly, of
 from derive.inspect.facts.cost import Part
 from derive.inspect.facts.cost import polynomial as as_formula
-from derive.inspect.facts.derivation import Line
-from derive.inspect.facts.notation import TEXT, write
 from derive.inspect.facts.view import View
 from derive.program import Map, formulas
 from derive.schedule.phases import leading_to, reached_from
 from derive.symbolic import functions, heads
+from derive.textbook.derivation import Line
+from derive.textbook.notation import TEXT, write
 
 #: Steps of rewriting for the forms of two cells, and for one line.
 STEPS, OF_LINE = 60_000, 6_000

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from derive.cell import Cell
+from derive.emit.equation_lines import author_lines
 from derive.schedule import Plan, Schedule
 
 WIDTH = 90
@@ -36,23 +37,13 @@ def banner(cell: Cell, schedule: Schedule) -> Banner:
         equations=tuple(_plain(line) for line in lines if not line.startswith("doc")),
         schedule=tuple(line for part in describe(schedule) for line in textwrap.wrap(part, WIDTH)),
         digest=hashlib.sha256(text.encode()).hexdigest()[:16],
-        notes=equations_by_name(text),
+        notes=author_lines(cell),
     )
 
 
 def _plain(text: str) -> str:
     """Without what would end a comment."""
     return text.replace("*/", "* /").replace("/*", "/ *")
-
-
-def equations_by_name(text: str) -> dict[str, str]:
-    """{array: its equation}, from canonical `.cell` text; `h'` stands under `h_next`."""
-    notes = {}
-    for line in text.splitlines():
-        name, sign, _ = line.partition(" = ")
-        if sign and len(name.split()) == 1:
-            notes[name.strip().replace("'", "_next")] = " ".join(line.split())
-    return notes
 
 
 def describe(schedule: Schedule) -> tuple[str, ...]:

@@ -20,12 +20,12 @@ import sympy
 from derive.cell import Cell
 from derive.derivative import forward
 from derive.errors import ArgumentError
-from derive.inspect.facts.notation import TEXT, Order, write
 from derive.program import Layout, Map, Matmul, interpret
 from derive.program.formulas import formula
 from derive.program.program import Dim
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
+from derive.textbook.notation import TEXT, Order, write
 
 #: One factor of a chain: a matrix, or "sum", and the diagonal to its right.
 Link = tuple[str, Expr]

@@ -14,14 +14,14 @@ from typing import Any
 
 from derive.inspect.facts.chain_rule import Link
 from derive.inspect.facts.cost import Part, Work, at, depth, polynomial
-from derive.inspect.facts.derivation import Line
-from derive.inspect.facts.notation import TEXT, Order, write
 from derive.inspect.facts.roofline import Roof, Shape, traffic
 from derive.inspect.facts.schedule_summary import PassView, StageView
 from derive.inspect.facts.view import View
 from derive.program import Program
 from derive.program.formulas import formulas
 from derive.symbolic.functions import Expr
+from derive.textbook.derivation import Line
+from derive.textbook.notation import TEXT, Order, write
 
 #: Goes up when a program that reads the old form would no longer understand the new one.
 FORMAT = 1

@@ -14,7 +14,6 @@ from typing import Any
 
 from derive.cell import Cell
 from derive.derivative import Gradient
-from derive.inspect.facts.derivation import Line, derivation
 from derive.inspect.facts.schedule_summary import loops
 from derive.inspect.facts.verdicts import verification
 from derive.inspect.facts.view import USUAL_WIDTH, View
@@ -22,6 +21,7 @@ from derive.inspect.html.parts import schedule_picture
 from derive.inspect.html.report import cell_data, fragment, gradient_data, graph_data
 from derive.inspect.latex.layout import aligned, escape
 from derive.schedule import Schedule
+from derive.textbook.derivation import Line, derivation
 from derive.verification.report import Report
 
 

@@ -22,11 +22,11 @@ from derive.inspect.facts.chain_rule import Chain, Link
 from derive.inspect.facts.cost import depth
 from derive.inspect.facts.data_flow import Role, graph
 from derive.inspect.facts.graph_layout import layered
-from derive.inspect.facts.notation import TEXT, Order, write
 from derive.inspect.facts.view import View
 from derive.inspect.html.mathml import Parts, math, parts
 from derive.symbolic.functions import less as less_than
 from derive.symbolic.functions import number, symbol, where
+from derive.textbook.notation import TEXT, Order, write
 from derive.verification.report import Report, measured, not_run
 
 PAGES = ("rnn", "lstm", "gru_reset_before", "lstm_layer_norm_ba2016", "min_gru")

@@ -16,12 +16,12 @@ from derive import pipeline
 from derive.errors import ArgumentError
 from derive.inspect import FORMATS, STAGES, chosen_stages, show
 from derive.inspect.facts.cost import Part, at, cost, operations, polynomial
-from derive.inspect.facts.notation import TEXT, Order, order_in, write
 from derive.inspect.facts.view import View
 from derive.inspect.latex.notation import LATEX, latex_name
 from derive.program import interpret
 from derive.symbolic.evaluate import NUMPY
 from derive.symbolic.functions import exp, sigmoid, symbol, where
+from derive.textbook.notation import TEXT, Order, order_in, write
 
 LSTM = """cell lstm
 input  x: I

@@ -33,6 +33,7 @@ ORDER = (
     "catalogue",
     "cell",
     "cells",
+    "textbook",
     "emit",
     "machine",
     "pipeline",

@@ -15,11 +15,11 @@ from functools import cached_property
 import sympy
 
 from derive.derivative import Gradient
-from derive.inspect.facts.derivation import Derivation, tidy_for
 from derive.program import Array, Equation, Layout, Map, Matmul, Sum
 from derive.program.formulas import formula, outer, sum_rows
 from derive.symbolic import functions, heads
 from derive.symbolic.functions import Expr
+from derive.textbook.derivation import Derivation, tidy_for
 
 _VECTOR = "a product: the transposed matrix takes the cotangent back"
 _MATRIX = "a product: each row of the batch adds an outer product"

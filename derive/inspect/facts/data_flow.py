@@ -10,18 +10,19 @@ of its reader: sigmoid(W_i @ x + U_i @ h + b_i) is two products and the gate i.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sympy
 
 from derive.cell import Cell
 from derive.inspect.facts import graph_layout
-from derive.inspect.facts.notation import TEXT, function_name, order_in, write
 from derive.program import Map, Matmul, Program, Sum
 from derive.program.formulas import formula
 from derive.symbolic import functions, heads
 from derive.symbolic.functions import Expr
+from derive.textbook.derivation import owners
+from derive.textbook.notation import TEXT, function_name, order_in, write
 
 
 class Role(enum.Enum):
@@ -145,16 +146,6 @@ def _merged(program: Program, named: set[str]) -> set[str]:
         for e in program.equations
         if e.out not in named and not isinstance(e, Matmul) and len(readers.get(e.out, ())) == 1
     }
-
-
-def owners(program: Program, named: Collection[str]) -> dict[str, str]:
-    """Array -> the named array that it is part of: one that it leads to without another."""
-    owner = {name: name for name in named}
-    for equation in reversed(program.equations):
-        for name in equation.operands:
-            if name not in named and equation.out in owner:
-                owner[name] = owner[equation.out]
-    return owner
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import sympy
 
 from derive.inspect.facts.cost import kept
-from derive.inspect.facts.derivation import Line
-from derive.inspect.facts.notation import Order
 from derive.program import Array
 from derive.program.formulas import formula
 from derive.program.program import Dim
 from derive.schedule import Plan, Schedule
 from derive.schedule.schedule import Accumulator, Group, Kind, Stage
 from derive.symbolic.functions import Expr
+from derive.textbook.derivation import Line
+from derive.textbook.notation import Order
 
 
 @dataclass(frozen=True, slots=True)

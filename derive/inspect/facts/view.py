@@ -17,12 +17,12 @@ from derive.derivative import Gradient
 from derive.inspect.facts.chain_rule import Link, chain_rule
 from derive.inspect.facts.cost import Cost, Part, cost, widths
 from derive.inspect.facts.data_flow import Graph, graph
-from derive.inspect.facts.derivation import Derivation, derivation
 from derive.inspect.facts.roofline import Roof, Shape, intensity, roofs, rows_of, sizes_at, traffic
 from derive.inspect.facts.schedule_summary import Loops, loops
 from derive.program.program import Dim
 from derive.schedule import Schedule
 from derive.symbolic.functions import Expr
+from derive.textbook.derivation import Derivation, derivation
 
 if TYPE_CHECKING:
     from derive.machine.probe import Machine

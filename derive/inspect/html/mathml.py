@@ -14,7 +14,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from derive.inspect.facts.notation import (
+from derive.symbolic.functions import Expr
+from derive.textbook.notation import (
     ATOM,
     POWER,
     PRODUCT,
@@ -25,7 +26,6 @@ from derive.inspect.facts.notation import (
     words,
     write,
 )
-from derive.symbolic.functions import Expr
 
 #: A product of a matrix and a vector is written side by side.
 _THIN = '<mspace width="0.17em"></mspace>'

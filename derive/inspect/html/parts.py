@@ -18,8 +18,6 @@ from derive.derivative import Gradient
 from derive.inspect.facts.chain_rule import Link, chain_rule
 from derive.inspect.facts.cost import Part as CostPart
 from derive.inspect.facts.cost import at, depth, in_widths, polynomial
-from derive.inspect.facts.derivation import Derivation, Line
-from derive.inspect.facts.notation import TEXT, Order, write
 from derive.inspect.facts.roofline import ROUNDS, traffic
 from derive.inspect.facts.schedule_summary import Loops, PassView, StageView
 from derive.inspect.facts.view import View
@@ -29,6 +27,8 @@ from derive.program.program import Dim
 from derive.schedule.plan import Phase
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
+from derive.textbook.derivation import Derivation, Line
+from derive.textbook.notation import TEXT, Order, write
 
 #: Nothing is said of these phases where they are empty.
 _RARE = (Phase.ONCE, Phase.LAST)

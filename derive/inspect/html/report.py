@@ -15,9 +15,6 @@ from typing import Any
 
 from derive.build.templates import html_environment
 from derive.derivative import Gradient
-from derive.inspect.facts.data_flow import owners
-from derive.inspect.facts.derivation import Derivation, Line
-from derive.inspect.facts.notation import Order
 from derive.inspect.facts.verdicts import verification
 from derive.inspect.facts.view import View
 from derive.inspect.html.code import CodeFile, code_files, references
@@ -36,6 +33,8 @@ from derive.inspect.html.svg import drawn
 from derive.program import Program
 from derive.program.formulas import formulas
 from derive.schedule.plan import Phase
+from derive.textbook.derivation import Derivation, Line, owners
+from derive.textbook.notation import Order
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from derive.inspect.facts.cost import Part, at, depth, in_widths
-from derive.inspect.facts.notation import Order, write
 from derive.inspect.facts.roofline import ROUNDS, traffic
 from derive.inspect.facts.verdicts import verification as verdicts_of
 from derive.inspect.facts.view import View
@@ -18,6 +17,7 @@ from derive.inspect.latex.layout import Block, dim_text, escape, table
 from derive.inspect.latex.notation import LATEX
 from derive.inspect.text.roofline_text import HEAD, machine_text, roof_cells
 from derive.symbolic.functions import Expr
+from derive.textbook.notation import Order, write
 
 if TYPE_CHECKING:
     from derive.verification.report import Report

@@ -10,11 +10,11 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from derive.inspect.facts.derivation import Line
-from derive.inspect.facts.notation import Order, write
 from derive.inspect.latex.notation import LATEX, latex_name
 from derive.inspect.text.line_breaking import folded, latex_width
 from derive.symbolic.functions import Expr
+from derive.textbook.derivation import Line
+from derive.textbook.notation import Order, write
 
 Block = Iterable[str]
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from derive.inspect.facts.notation import (
+from derive.symbolic.functions import Expr
+from derive.textbook.notation import (
     ATOM,
     POWER,
     PRODUCT,
@@ -22,7 +23,6 @@ from derive.inspect.facts.notation import (
     is_decimal,
     words,
 )
-from derive.symbolic.functions import Expr
 
 _LETTERS = """
 alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau

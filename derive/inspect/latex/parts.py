@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 
 from derive.inspect.facts.chain_rule import Link
 from derive.inspect.facts.data_flow import Graph, Node, Role
-from derive.inspect.facts.derivation import Derivation
 from derive.inspect.facts.graph_layout import Layout, Point
 from derive.inspect.facts.view import View
 from derive.inspect.html.svg import laid_out, size_of
@@ -25,6 +24,7 @@ from derive.inspect.latex.layout import (
     table,
 )
 from derive.inspect.latex.notation import latex_name
+from derive.textbook.derivation import Derivation
 
 # --- graph ----------------------------------------------------------------------------------
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from derive.inspect.facts.cost import at
-from derive.inspect.facts.derivation import Line
-from derive.inspect.facts.notation import Order
 from derive.inspect.facts.schedule_summary import Kept, PassView
 from derive.inspect.facts.view import View
 from derive.inspect.latex.cost import cost, verification, width_formula
@@ -37,6 +35,8 @@ from derive.program import Program
 from derive.program.formulas import formulas
 from derive.schedule.plan import Phase
 from derive.symbolic import functions
+from derive.textbook.derivation import Line
+from derive.textbook.notation import Order
 
 _HEAD = r"""\documentclass[a4paper]{article}
 \usepackage[T1]{fontenc}

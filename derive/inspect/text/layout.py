@@ -9,9 +9,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from derive.inspect.facts.derivation import Line
-from derive.inspect.facts.notation import TEXT, write
 from derive.inspect.text.line_breaking import folded
+from derive.textbook.derivation import Line
+from derive.textbook.notation import TEXT, write
 
 WIDTH = 100
 Block = Iterable[str]

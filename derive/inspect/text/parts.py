@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from derive.inspect.facts.chain_rule import Link
 from derive.inspect.facts.data_flow import Graph, Node, Role, layers
-from derive.inspect.facts.derivation import Derivation
-from derive.inspect.facts.notation import TEXT, Order, write
 from derive.inspect.facts.view import View
 from derive.inspect.text.layout import WIDTH, Block, columns, lines_of, shape_text
 from derive.inspect.text.line_breaking import folded
+from derive.textbook.derivation import Derivation
+from derive.textbook.notation import TEXT, Order, write
 
 # --- graph ----------------------------------------------------------------------------------
 

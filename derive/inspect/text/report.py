@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from derive.inspect.facts.cost import at, polynomial
-from derive.inspect.facts.notation import TEXT, Order, write
 from derive.inspect.facts.schedule_summary import Kept, PassView, Stack, StageView
 from derive.inspect.facts.view import View
 from derive.inspect.text.cost import cost, verification
@@ -21,6 +20,7 @@ from derive.program import Program
 from derive.program.formulas import formulas
 from derive.schedule.schedule import Kind
 from derive.symbolic import functions
+from derive.textbook.notation import TEXT, Order, write
 
 
 def document(view: View, sections: Mapping[str, Block]) -> str:

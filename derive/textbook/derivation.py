@@ -11,7 +11,7 @@ Of those only what is used more than once keeps a line here; the rest is written
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,12 +19,11 @@ import sympy
 
 from derive.cell import Cell
 from derive.derivative import Gradient
-from derive.inspect.facts.data_flow import owners
-from derive.inspect.facts.notation import Order, order_in
-from derive.inspect.facts.textbook_form import Tidy, elementwise, fits, fits_within
-from derive.program import Array, formulas
+from derive.program import Array, Program, formulas
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
+from derive.textbook.form import Tidy, elementwise, fits, fits_within
+from derive.textbook.notation import Order, order_in
 
 #: An expression of more operations than this keeps a line of its own.
 _SHORT = 6
@@ -101,6 +100,16 @@ def derivation(gradient: Gradient, cell: Cell | None = None) -> Derivation:
             for n in _params_last(gradient, lines)
         ),
     )
+
+
+def owners(program: Program, named: Collection[str]) -> dict[str, str]:
+    """Array -> the named array that it is part of: one that it leads to without another."""
+    owner = {name: name for name in named}
+    for equation in reversed(program.equations):
+        for name in equation.operands:
+            if name not in named and equation.out in owner:
+                owner[name] = owner[equation.out]
+    return owner
 
 
 def tidy_for(gradient: Gradient) -> Tidy:

@@ -44,6 +44,10 @@ EQUAL = {
     "a diagonal scale of inputs": _pair(
         RNN, X + "param d: I\nh' = tanh(W @ (d * x) + U @ h + b)\n"
     ),
+    "scale inside layer_norm, plain cell first": _pair(
+        X + "h' = layer_norm(W @ x + U @ h)\n",
+        X + "h' = layer_norm(2 * (W @ x + U @ h))\n",
+    ),
     "scale inside layer_norm": _pair(
         X + "h' = tanh(layer_norm(2 * (W @ x + U @ h)))\n",
         X + "h' = tanh(layer_norm(U @ h + W @ x))\n",

@@ -130,15 +130,19 @@ class Comparing:
 
     def search(self) -> None:
         for k in (0, 1):
-            self.take(k, searched(self.pair(k), self.unfinished))
-            other = self.maps[k]
-            if k == 0 and other is not None:
-                meaning = inverse(other, self.a)
-                if meaning is not None:
-                    self.take(1, proved(self.pair(1), meaning))
+            if self.maps[k] is None:
+                self.take(k, searched(self.pair(k), self.unfinished))
+                self.take_inverse(k)
             self.done(f"parameters of {self.cells[1 - k].name} for {self.cells[k].name}")
-            if k == 0 and self.maps[1] is not None:
-                break
+
+    def take_inverse(self, k: int) -> None:
+        """The way back of a map that is a bijection, where it is proved like any other map."""
+        made = self.maps[k]
+        if made is None or self.maps[1 - k] is not None:
+            return
+        meaning = inverse(made)
+        if meaning is not None:
+            self.take(1 - k, proved(self.pair(1 - k), meaning))
 
     def pair(self, k: int) -> tuple[Sides, Sides]:
         return self.sides[k], self.sides[1 - k]
@@ -211,6 +215,7 @@ class Comparing:
             meaning = map_from_fit.meaning(source, target, best)
             if meaning is not None:
                 self.take(k, proved(self.pair(k), meaning))
+                self.take_inverse(k)
                 if self.maps[k] is not None:
                     return ""
         if best is not None:

@@ -42,7 +42,7 @@ def _related(cell: Cell, mine: Sides, other: Cell, name: str) -> Relation | None
     theirs = Sides(other)
     forward = _checked(cell, other, searched((mine, theirs), []))
     backward = None
-    if forward is not None and (meaning := inverse(forward, cell)) is not None:
+    if forward is not None and (meaning := inverse(forward)) is not None:
         backward = _checked(other, cell, proved((theirs, mine), meaning))
     if backward is None:
         backward = _checked(other, cell, searched((theirs, mine), []))

@@ -144,7 +144,7 @@ def _searched(
     return None
 
 
-def inverse(given: ParameterMap, source: Cell) -> Meaning | None:
+def inverse(given: ParameterMap) -> Meaning | None:
     """What the source's parameters are, told by the target's, where the map is a bijection of
     factors, shifts and transpositions: to be proved like any other."""
     if not given.bijective:

@@ -88,7 +88,7 @@ def kinship(cell: Cell, traits: Traits) -> Kinship:
         forward = searched((sides, theirs), [])
         if forward is None or narrow(forward, reference):
             continue
-        meaning = inverse(forward, cell)
+        meaning = inverse(forward)
         backward = None if meaning is None else proved((theirs, sides), meaning)
         backward = backward or searched((theirs, sides), [])
         if backward is None or narrow(backward, cell) or not _same_states(forward):

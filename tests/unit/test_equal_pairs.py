@@ -44,6 +44,12 @@ def test_cells_that_are_equal_under_a_map_are_proved_so(name: str) -> None:
     assert max(found.forward.error, found.backward.error) < 1e-9
 
 
+@pytest.mark.parametrize("name", EQUAL)
+def test_the_order_of_two_cells_does_not_change_what_is_proved(name: str) -> None:
+    found = verdict(EQUAL[name][::-1])
+    assert found.status == "equal" and found.proved
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_cells_that_are_equal_but_for_gradients_or_numbers_say_where(name: str) -> None:
     found = verdict(VALUES[name])

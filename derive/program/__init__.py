@@ -1,10 +1,14 @@
 """One step as arrays: named equations of three kinds, their interpreter and simplification.
 
-program       Array, Map, Matmul, Sum, Program, Step, check, interpret
+program       Array, Map, Matmul, Sum, Program, Step, check
+interpret     a Program's arrays, computed in the plainest way
 formulas      equations as SymPy shows them
 simplify      Program -> a Program that computes the same with less
 """
 
+from derive.program.interpret import (
+    interpret as interpret,
+)
 from derive.program.program import (
     Array as Array,
 )
@@ -24,6 +28,9 @@ from derive.program.program import (
     Namer as Namer,
 )
 from derive.program.program import (
+    Over as Over,
+)
+from derive.program.program import (
     Program as Program,
 )
 from derive.program.program import (
@@ -36,10 +43,10 @@ from derive.program.program import (
     check as check,
 )
 from derive.program.program import (
-    interpret as interpret,
+    names_in as names_in,
 )
 from derive.program.program import (
-    names_in as names_in,
+    placed as placed,
 )
 from derive.program.program import (
     prune as prune,

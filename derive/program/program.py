@@ -1,18 +1,19 @@
 """Program: everything one step computes, as named equations of three kinds.
 
-In: arrays with shapes and equations over them.  Out: a checked, immutable Program, and
-`interpret`, which evaluates it slowly and plainly and is the oracle of every test.
+In: arrays with shapes and equations over them.  Out: a checked, immutable Program.
 Not here: where equations come from (shapes.py, gradient.py), in which order and over
-which loops they run (schedule.py).
+which loops they run (schedule.py), evaluating them (interpret.py).
 
 | kind   | meaning                                                                      |
 | ------ | ---------------------------------------------------------------------------- |
-| Map    | elementwise expression; width 1 broadcasts                                   |
-| Matmul | W v, W' v, and the outer product that a matrix gradient is                   |
-| Sum    | sum over the axes that `out` lacks: the width, the rows, or both             |
+| Map    | elementwise expression; an operand is repeated along the axes that it lacks  |
+| Matmul | product of two arrays, summed over what they share and the result lacks      |
+| Sum    | sum, maximum or running sum over axes or rows                                |
 
-An array is either *per row* (one vector for each batch row: inputs, states, everything
-computed from them) or *shared* by all rows (parameters and what depends on them alone).
+An array is either *per row* (one for each batch row: inputs, states, everything computed from
+them) or *shared* by all rows (parameters and what depends on them alone). It has up to three
+axes besides. Everything here is positional: which axis meets which by its name has been settled
+by the language.
 """
 
 from __future__ import annotations
@@ -21,21 +22,19 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import numpy as np
 import sympy
 
 from derive.errors import ProgramError
 from derive.symbolic import functions
-from derive.symbolic.evaluate import NUMPY, Algebra
 
 Dim = str | int
 
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A named array. `shape` is (width,) for a vector and (rows, columns) for a matrix."""
+    """A named array. `shape` is (width,) for a vector, (rows, columns) for a matrix, or three
+    axes; the rows of the batch do not count."""
 
     name: str
     shape: tuple[Dim, ...]
@@ -51,48 +50,107 @@ class Array:
         return self.shape[0]
 
 
+#: (operand, the axis of the result on which each of its axes lies), for some operands.
+Places = tuple[tuple[str, tuple[int, ...]], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Map:
-    """out = expr, elementwise. Operands have out's shape, or width 1, or are Sizes."""
+    """out = expr, elementwise. Operands have out's shape, or width 1, or are Sizes.
+
+    places: operands of other shapes, which are repeated along the axes of `out` on which none of
+    theirs lies: f of N in f * C with C of N x D lies on (0,), and C transposed on (1, 0).
+    """
 
     out: str
     expr: functions.Expr
+    places: Places = ()
 
     @property
     def operands(self) -> tuple[str, ...]:
         return names_in(self.expr)
+
+    def place(self, name: str) -> tuple[int, ...] | None:
+        """Where the axes of an operand lie; None: on those of the result, or it has width 1."""
+        for operand, place in self.places:
+            if operand == name:
+                return place
+        return None
+
+
+def placed(out: str, expr: functions.Expr, places: Iterable[tuple[str, tuple[int, ...]]]) -> Map:
+    """A Map with the places of the operands that it has, in their order."""
+    known = dict(places)
+    return Map(out, expr, tuple((n, known[n]) for n in names_in(expr) if n in known))
 
 
 class Layout(enum.Enum):
     NORMAL = "normal"  # out[j] = sum_k left[j, k] right[k]
     TRANSPOSED = "transposed"  # out[j] = sum_k left[k, j] right[k]
     OUTER = "outer"  # out[j, k] = sum over rows of left[j] right[k]
+    AXES = "axes"  # as `subscripts` say; over rows too where operands have them and out has not
 
 
 @dataclass(frozen=True, slots=True)
 class Matmul:
-    """A product of two arrays. `left` is the matrix, except in an outer product of vectors."""
+    """A product of two arrays. `left` is the matrix, except in an outer product of vectors.
+
+    subscripts: of a product along named axes, a letter for each axis, as in NumPy's einsum:
+    "nij,nj->ni" multiplies the matrices of n heads with their vectors.
+    """
 
     out: str
     left: str
     right: str
     layout: Layout
+    subscripts: str = ""
 
     @property
     def operands(self) -> tuple[str, ...]:
         return (self.left, self.right)
 
+    def letters(self) -> tuple[str, str, str]:
+        """Those of left, right and out."""
+        operands, out = self.subscripts.split("->")
+        left, right = operands.split(",")
+        return left, right, out
+
+
+class Over(enum.Enum):
+    """What a Sum does along an axis."""
+
+    SUM = "sum"
+    MAX = "max"  # drops the axis, as SUM does
+    CUMSUM = "cumsum"  # out[k] = the sum of source[: k + 1]
+    CUMSUM_BACK = "cumsum_back"  # out[k] = the sum of source[k :]
+
+    @property
+    def keeps(self) -> bool:
+        return self in (Over.CUMSUM, Over.CUMSUM_BACK)
+
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """out = source summed over the axes that out lacks (width, rows, or both)."""
+    """out = source reduced over `axes`; and summed over rows, where out has none.
+
+    axes: left out, that of a vector whose `out` has width 1, or none. Over all its axes an array
+    reduces to width 1.
+    """
 
     out: str
     source: str
+    over: Over = Over.SUM
+    axes: tuple[int, ...] = ()
 
     @property
     def operands(self) -> tuple[str, ...]:
         return (self.source,)
+
+    def axes_of(self, source: Array, out: Array) -> tuple[int, ...]:
+        """The axes of `source` that are reduced, or summed along."""
+        if self.axes:
+            return self.axes
+        return () if source.shape == out.shape and not self.over.keeps else (0,)
 
 
 Equation = Map | Matmul | Sum
@@ -202,14 +260,25 @@ def _check_shapes(equation: Equation, table: Mapping[str, Array]) -> None:
     if isinstance(equation, Map):
         for name in equation.operands:
             operand = table[name]
+            place = equation.place(name)
             fits = operand.shape == out.shape or operand.shape == (1,)
+            if place is not None:
+                fits = tuple(out.shape[k] for k in place) == operand.shape
+                fits = fits and len(set(place)) == len(place) and is_aligned(place, len(out.shape))
             if not fits or (operand.per_row and not out.per_row):
                 raise ProgramError(f"{equation}: {operand} does not fit {out}")
     elif isinstance(equation, Sum):
         source = table[equation.source]
-        fits = out.shape == source.shape or (out.shape == (1,) and not source.is_matrix)
-        if not fits or (out.per_row and not source.per_row) or out == source:
+        axes = equation.axes_of(source, out)
+        left_over = tuple(dim for k, dim in enumerate(source.shape) if k not in axes) or (1,)
+        fits = out.shape == (source.shape if equation.over.keeps else left_over)
+        over_rows = source.per_row and not out.per_row
+        fits = fits and not (over_rows and equation.over is not Over.SUM)
+        fits = fits and not (equation.over.keeps and len(axes) != 1)
+        if not fits or (out.per_row and not source.per_row) or not (axes or over_rows):
             raise ProgramError(f"{equation}: {source} does not sum to {out}")
+    elif equation.layout is Layout.AXES:
+        _check_axes(equation, table)
     else:
         left, right = table[equation.left], table[equation.right]
         wanted: tuple[Dim, ...]
@@ -226,6 +295,30 @@ def _check_shapes(equation: Equation, table: Mapping[str, Array]) -> None:
             raise ProgramError(f"{equation}: {left} and {right} do not give {out}")
 
 
+def is_aligned(place: tuple[int, ...], rank: int) -> bool:
+    """Whether axes lie in order, or are all of them with the last two swapped."""
+    return list(place) == sorted(place) or place == (*range(rank - 2), rank - 1, rank - 2)
+
+
+def _check_axes(product: Matmul, table: Mapping[str, Array]) -> None:
+    """Every letter means one axis; it stands in two of the three places at least."""
+    arrays = tuple(table[name] for name in (product.left, product.right, product.out))
+    letters = product.letters()
+    known: dict[str, Dim] = {}
+    fits = True
+    for array, own in zip(arrays, letters, strict=True):
+        shape = () if not own and array.shape == (1,) else array.shape
+        fits = fits and len(own) == len(set(own)) == len(shape)
+        for letter, dim in zip(own, shape, strict=False):
+            fits = fits and known.setdefault(letter, dim) == dim
+    fits = fits and all(sum(letter in own for own in letters) > 1 for letter in known)
+    left, right, out = arrays
+    rows = left.per_row or right.per_row
+    fits = fits and (out.per_row <= rows and (out.per_row or left.per_row == right.per_row))
+    if not fits:
+        raise ProgramError(f"{product}: {left} and {right} do not give {out}")
+
+
 def prune(program: Program) -> Program:
     """Without the equations that no output needs. Inputs stay."""
     needed = set(program.outputs)
@@ -238,54 +331,3 @@ def prune(program: Program) -> Program:
     names = {*program.inputs, *(equation.out for equation in kept)}
     arrays = tuple(array for array in program.arrays if array.name in names)
     return Program(arrays, program.inputs, tuple(kept), program.outputs)
-
-
-def interpret(
-    program: Program,
-    inputs: Mapping[str, Any],
-    *,
-    rows: int,
-    sizes: Mapping[str, int],
-    algebra: Algebra = NUMPY,
-) -> dict[str, Any]:
-    """Every array of `program`, computed in the plainest way there is.
-
-    inputs: {name: array}; per-row arrays are [rows, width], shared ones [width] or
-    [rows of the matrix, columns].  sizes: {dimension name: length}.  The algebra decides the
-    numbers: float64, complex (for the complex step) or mpmath.
-    """
-    table = program.table()
-    values: dict[str, Any] = {name: algebra.array(inputs[name]) for name in program.inputs}
-    for equation in program.equations:
-        out = table[equation.out]
-        lengths = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in out.shape)
-        shape = (rows, *lengths) if out.per_row else lengths
-        if isinstance(equation, Map):
-            value = algebra.evaluate(equation.expr, values, sizes)
-        elif isinstance(equation, Sum):
-            value = _interpret_sum(values[equation.source], table[equation.source], out, algebra)
-        else:
-            value = _interpret_product(equation, values, table, algebra)
-        values[equation.out] = algebra.broadcast(value, shape)
-    return values
-
-
-def _interpret_sum(value: Any, source: Array, out: Array, algebra: Algebra) -> Any:
-    if source.per_row and not out.per_row:
-        value = algebra.sum(value, axis=0)[0]
-    if source.shape != out.shape:
-        value = algebra.sum(value, axis=-1)
-    return value
-
-
-def _interpret_product(
-    product: Matmul, values: Mapping[str, Any], table: Mapping[str, Array], algebra: Algebra
-) -> Any:
-    left, right = values[product.left], values[product.right]
-    if product.layout is Layout.OUTER:
-        if table[product.left].per_row:
-            return algebra.matmul(left.T, right)
-        return left[:, np.newaxis] * right[np.newaxis, :]
-    matrix = left if product.layout is Layout.NORMAL else left.T
-    # right is [rows, k] or [k]; contraction is positional, the last axis against matrix columns.
-    return algebra.matmul(right, matrix.T)

@@ -20,7 +20,7 @@ from dataclasses import replace
 import mpmath
 import sympy
 
-from derive.program.program import Equation, Map, Program, Sum, check, prune
+from derive.program.program import Equation, Map, Program, Sum, check, placed, prune
 from derive.symbolic import functions
 from derive.symbolic.evaluate import MPMATH
 
@@ -41,7 +41,8 @@ def constants(program: Program) -> Program:
             swap = {functions.symbol(n): known[n] for n in equation.operands if n in known}
             if swap:
                 with suppress(_NoNumber):
-                    equation = Map(equation.out, _fold(equation.expr.xreplace(swap)))
+                    folded = _fold(equation.expr.xreplace(swap))
+                    equation = placed(equation.out, folded, equation.places)
             if functions.is_constant(equation.expr):
                 known[equation.out] = equation.expr
         elif any(known.get(name) == 0 for name in equation.operands):
@@ -92,13 +93,14 @@ def _fold(expr: functions.Expr) -> functions.Expr:
 def copies(program: Program) -> Program:
     """Arrays that only repeat another of the same shape. Outputs keep their names."""
     table = program.table()
-    outputs = set(program.outputs)
+    outputs = {*program.outputs, *_placed_operands(program)}
     original: dict[str, str] = {}
     kept: list[Equation] = []
     for equation in program.equations:
         equation = rename_operands(equation, original)
         if (
             isinstance(equation, Map)
+            and not equation.places
             and equation.expr.is_Symbol
             and not functions.is_size(equation.expr)
             and equation.out not in outputs
@@ -114,7 +116,7 @@ def copies(program: Program) -> Program:
 def repeats(program: Program) -> Program:
     """Equations with the same right-hand side and shape as an earlier one."""
     table = program.table()
-    outputs = set(program.outputs)
+    outputs = {*program.outputs, *_placed_operands(program)}
     first: dict[object, str] = {}
     original: dict[str, str] = {}
     kept: list[Equation] = []
@@ -129,6 +131,13 @@ def repeats(program: Program) -> Program:
     return _without_unused_arrays(replace(program, equations=tuple(kept)))
 
 
+def _placed_operands(program: Program) -> set[str]:
+    """Operands that lie on some axes of a result only. They keep their names: two of them may lie
+    on different axes of one result, and an operand lies in one place."""
+    maps = (equation for equation in program.equations if isinstance(equation, Map))
+    return {name for equation in maps for name, _ in equation.places}
+
+
 def rename_operands(equation: Equation, new: Mapping[str, str]) -> Equation:
     """The equation with operands called by their new names."""
     if not any(name in new for name in equation.operands):
@@ -137,9 +146,10 @@ def rename_operands(equation: Equation, new: Mapping[str, str]) -> Equation:
         swap = {
             functions.symbol(n): functions.symbol(new[n]) for n in equation.operands if n in new
         }
-        return Map(equation.out, equation.expr.xreplace(swap))
+        places = [(new.get(name, name), place) for name, place in equation.places]
+        return placed(equation.out, equation.expr.xreplace(swap), places)
     if isinstance(equation, Sum):
-        return Sum(equation.out, new[equation.source])
+        return replace(equation, source=new[equation.source])
     left, right = (new.get(name, name) for name in equation.operands)
     return replace(equation, left=left, right=right)
 

@@ -96,6 +96,13 @@ class Noisy:
     def T(self) -> Noisy:
         return Noisy(np.swapaxes(self.value, -1, -2), self.source)
 
+    def swapaxes(self, a: int, b: int) -> Noisy:
+        """Axes counted from the last."""
+        return Noisy(self.value.swapaxes(a, b), self.source)
+
+    def transpose(self, *axes: int) -> Noisy:
+        return Noisy(self.value.transpose(0, *(axis + 1 for axis in axes)), self.source)
+
     def copy(self) -> Noisy:
         return Noisy(self.value.copy(), self.source)
 

@@ -62,6 +62,12 @@ class Bounded:
     def T(self) -> Bounded:
         return Bounded(self.value.T, self.error.T)
 
+    def swapaxes(self, a: int, b: int) -> Bounded:
+        return Bounded(self.value.swapaxes(a, b), self.error.swapaxes(a, b))
+
+    def transpose(self, *axes: int) -> Bounded:
+        return Bounded(self.value.transpose(axes), self.error.transpose(axes))
+
     def copy(self) -> Bounded:
         return Bounded(self.value.copy(), self.error.copy())
 

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from derive.errors import ProgramError
 from derive.program import Array, Layout, Matmul, Sum
 from derive.schedule.plan import Accumulator, Kind, Phase, Plan, Stage
+from derive.schedule.stages import kind_of_sum
 
 _ROWS = (Phase.BEFORE, Phase.STEP, Phase.AFTER)
 _READERS: dict[Phase, tuple[Phase, ...]] = {
@@ -118,10 +119,14 @@ class _Checker:
                     raise self._error(name, phase, "begins a sum, and is no parameter")
 
     def _kind(self, term: Matmul | Sum, accumulator: Accumulator) -> Kind:
+        out = self.table[accumulator.out]
+        if isinstance(term, Matmul) and term.layout is Layout.AXES:
+            over_rows = self.table[term.left].per_row and not out.per_row
+            return Kind.ROW_SUM if over_rows else Kind.ALONG_AXES
         if isinstance(term, Matmul):
             return Kind.ROW_SUM if term.layout is Layout.OUTER else Kind.FUSED
-        same_rows = self.table[term.source].per_row == self.table[accumulator.out].per_row
-        return Kind.WIDTH_SUM if same_rows else Kind.ROW_SUM
+        same_rows = self.table[term.source].per_row == out.per_row
+        return kind_of_sum(term, self.table) if same_rows else Kind.ROW_SUM
 
     # --- what it reads ----------------------------------------------------------------------
 
@@ -132,8 +137,9 @@ class _Checker:
             for accumulator in group.accumulators:
                 for term in accumulator.terms:
                     self._check_memory(term.operands[0], phase)
+        lies = {name for equation in stage.maps for name, _ in equation.places}
         for name in stage.loads:
-            if self.table[name].shape not in (stage.shape, (1,)):
+            if self.table[name].shape not in (stage.shape, (1,)) and name not in lies:
                 raise self._error(name, phase, f"does not fit its stage, {stage.shape}")
         known = {*stage.loads, *(a.out for group in stage.groups for a in group.accumulators)}
         for equation in stage.maps:

@@ -38,8 +38,8 @@ class Accumulator:
     """out = the sum of `terms`, which are accumulated in one place.
 
     The terms are products W v and W' v (held in registers), or outer products (added to a
-    matrix over all rows), or Sums over rows; never a mixture. `starts` are vectors shared by all
-    rows that a sum of products begins with.
+    matrix over all rows), or Sums over rows, or one product along axes; never a mixture. `starts`
+    are vectors shared by all rows that a sum of products begins with.
     """
 
     out: str
@@ -70,6 +70,7 @@ class Group:
 class Kind(enum.Enum):
     FUSED = "fused"  # products, then elementwise equations, unit by unit
     WIDTH_SUM = "sum over the width"  # one number per row
+    ALONG_AXES = "along axes"  # products and reductions along named axes, row by row
     ROW_SUM = "sum over rows"  # gradients of parameters: outer products and column sums
 
 

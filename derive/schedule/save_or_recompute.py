@@ -13,6 +13,7 @@ in one array of T + 1 slots, so the two count as one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -108,8 +109,10 @@ def _minimum_cut(
         return state_of.get(name, name)
 
     def weight(name: str) -> int:
-        width = table[name].width
-        return TYPICAL_WIDTH if isinstance(width, str) else min(width, TYPICAL_WIDTH)
+        return math.prod(
+            TYPICAL_WIDTH if isinstance(dim, str) else min(dim, TYPICAL_WIDTH)
+            for dim in table[name].shape
+        )
 
     # Every per-row array is two nodes, (name, 0) -> (name, 1), joined by an edge of its weight.
     capacity: dict[tuple[str, int], dict[tuple[str, int], int]] = {}

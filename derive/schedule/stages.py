@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import sympy
 
-from derive.program import Array, Equation, Layout, Map, Matmul, Namer, Program, Sum
+from derive.program import Array, Equation, Layout, Map, Matmul, Namer, Over, Program, Sum
 from derive.program.program import Dim
 from derive.schedule.plan import Accumulator, Group, Kind, Phase, Stage, Work
 from derive.symbolic import functions
@@ -54,7 +54,7 @@ def accumulate(
         together = tuple(definitions[term] for term in terms)
         works.append((phase_of[terms[0]], Accumulator(name, together)))  # type: ignore[arg-type]
         if rest != 0:
-            works.append((phase, Map(equation.out, rest + functions.symbol(name))))
+            works.append((phase, replace(equation, expr=rest + functions.symbol(name))))
     result: dict[Phase, list[Work]] = {phase: [] for phase in Phase}
     for phase, work in works:
         if work.out in absorbed:
@@ -74,6 +74,8 @@ def _absorbable(equation: Map, program: Program, phase_of: Mapping[str, Phase]) 
     def kind(name: str) -> tuple[Phase, bool, bool] | None:
         term = definitions.get(name)
         if term is None or isinstance(term, Map) or name in program.outputs:
+            return None
+        if isinstance(term, Matmul) and term.layout is Layout.AXES:
             return None
         readers = sum(name in e.operands for e in program.equations)
         if readers != 1 or table[name].shape != table[equation.out].shape:
@@ -124,6 +126,7 @@ def stages(
                 continue
             there = place[name]
             in_registers = isinstance(work, Map) and there[1:] == (kind, shape)
+            in_registers = in_registers and work.place(name) is None  # type: ignore[union-attr]
             level = max(level, there[0] if in_registers else there[0] + 1)
         place[work.out] = (level, kind, shape)
     for work in works:
@@ -150,12 +153,21 @@ def stages(
 def _kind(work: Work, table: Mapping[str, Array]) -> tuple[Kind, tuple[Dim, ...]]:
     out = table[work.out]
     if isinstance(work, Sum):
-        return Kind.WIDTH_SUM, table[work.source].shape
+        return kind_of_sum(work, table), table[work.source].shape
     if isinstance(work, Accumulator):
         first = work.terms[0]
         if isinstance(first, Sum) or first.layout is Layout.OUTER:
             return Kind.ROW_SUM, ()
+        if first.layout is Layout.AXES:
+            over_rows = table[first.left].per_row and not out.per_row
+            return (Kind.ROW_SUM, ()) if over_rows else (Kind.ALONG_AXES, out.shape)
     return Kind.FUSED, out.shape
+
+
+def kind_of_sum(term: Sum, table: Mapping[str, Array]) -> Kind:
+    """Of one that is no sum over rows."""
+    plain = term.over is Over.SUM and len(table[term.source].shape) == 1
+    return Kind.WIDTH_SUM if plain else Kind.ALONG_AXES
 
 
 def _stage(kind: Kind, shape: tuple[Dim, ...], members: Sequence[Work], wanted: set[str]) -> Stage:
@@ -171,7 +183,7 @@ def _stage(kind: Kind, shape: tuple[Dim, ...], members: Sequence[Work], wanted: 
         if isinstance(work, Sum):
             sums.append(Accumulator(work.out, (work,)))
     for accumulator in accumulators:
-        if kind is Kind.ROW_SUM:
+        if kind in (Kind.ROW_SUM, Kind.ALONG_AXES):
             sums.append(accumulator)
         else:
             groups.setdefault(accumulator.vectors, []).append(accumulator)

@@ -39,10 +39,12 @@ from derive.program import (
     Map,
     Matmul,
     Namer,
+    Over,
     Program,
     Sum,
     check,
     interpret,
+    placed,
 )
 from derive.symbolic import functions
 from derive.verification.gradient import check_gradient
@@ -90,6 +92,9 @@ def mutants_of(gradient: Gradient) -> Iterator[Mutant]:
         known.append(equation.out)
 
 
+_OTHER_WAY = {Over.CUMSUM: Over.CUMSUM_BACK, Over.CUMSUM_BACK: Over.CUMSUM}
+
+
 def _live(program: Program) -> set[str]:
     """Arrays that some output depends on: a mutant of any other changes nothing."""
     live = set(program.outputs)
@@ -108,15 +113,16 @@ def _of_equation(
         return Mutant(f"{label} {out}", at, (new,))
 
     if isinstance(equation, Map):
-        yield one("negate", Map(out, -equation.expr))
-        yield one("percent", Map(out, equation.expr * sympy.Rational(101, 100)))
+        yield one("negate", replace(equation, expr=-equation.expr))
+        yield one("percent", replace(equation, expr=equation.expr * sympy.Rational(101, 100)))
         yield one("drop", Map(out, functions.ZERO))
         for k, expr in enumerate(_without_one_term(equation.expr)):
-            yield one(f"drop term {k} of", Map(out, expr))
+            yield one(f"drop term {k} of", placed(out, expr, equation.places))
         names = equation.operands
         for a, b in ((a, b) for k, a in enumerate(names) for b in names[k + 1 :]):
             x, y = functions.symbol(a), functions.symbol(b)
-            yield one(f"swap {a}, {b} in", Map(out, equation.expr.xreplace({x: y, y: x})))
+            swapped = equation.expr.xreplace({x: y, y: x})
+            yield one(f"swap {a}, {b} in", placed(out, swapped, equation.places))
     else:
         # The result under another name, then a Map: negate and percent for any equation.
         inner = namer(f"{out}_right")
@@ -132,6 +138,8 @@ def _of_equation(
         }.get(equation.layout)  # fmt: skip
         if flipped:
             yield one("layout of", replace(equation, layout=flipped))
+    if isinstance(equation, Sum) and equation.over in _OTHER_WAY:
+        yield one("direction of", replace(equation, over=_OTHER_WAY[equation.over]))
     for name in equation.operands:
         model = table[name]
         others = [o for o in known if o != name and replace(table[o], name=name) == model]
@@ -150,9 +158,9 @@ def _without_one_term(expr: functions.Expr) -> Iterator[functions.Expr]:
 
 def _renamed(equation: Equation, old: str, new: str) -> Equation:
     if isinstance(equation, Map):
-        return Map(
-            equation.out, equation.expr.xreplace({functions.symbol(old): functions.symbol(new)})
-        )
+        expr = equation.expr.xreplace({functions.symbol(old): functions.symbol(new)})
+        places = [(new if name == old else name, place) for name, place in equation.places]
+        return placed(equation.out, expr, places)
     if isinstance(equation, Sum):
         return replace(equation, source=new)
     if equation.left == old:

@@ -100,7 +100,8 @@ class _Merger:
             addends = (*merge.gone, *merge.accumulator.starts)
             rest = equation.expr - sympy.Add(*map(functions.symbol, addends))
             if rest != 0:
-                maps.append(Map(equation.out, rest + functions.symbol(merge.accumulator.out)))
+                out = functions.symbol(merge.accumulator.out)
+                maps.append(replace(equation, expr=rest + out))
         if not merges:
             return stage
         sums = [merges[a.out].accumulator if a.out in merges else a for a in own.values()]

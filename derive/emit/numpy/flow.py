@@ -213,7 +213,9 @@ def is_full(equation: Map, table: Mapping[str, Array]) -> bool:
     """Whether an operand has the shape of the result, so that nothing needs broadcasting."""
     out = table[equation.out]
     return any(
-        table[name].shape == out.shape and table[name].per_row == out.per_row
+        table[name].shape == out.shape
+        and table[name].per_row == out.per_row
+        and equation.place(name) is None
         for name in equation.operands
     )
 

@@ -94,7 +94,7 @@ class Writer:
         lines, own = self.lines, self.own
         allocate, store = [], []
         for name in names:
-            shape = f"({own.T}, {own.B}, {lines.width(name)})"
+            shape = f"({own.T}, {own.B}, {lines.shape(name)})"
             allocate.append(f"{lines.all(name)} = {self.empty(shape)}")
             if name not in self.flow.filled:
                 store.append(f"{lines.all(name)}[{own.t}] = {name}")
@@ -113,7 +113,8 @@ class Writer:
     def masked(self, name: str) -> str:
         """An array for all steps that leaves the function: 0 where a row is not alive."""
         text = self.lines.all(name)
-        where = f"{self.own.np}.where({self.lines.own('alive_all')}, {text}, 0.0)"
+        alive = self._for_axes(self.lines.own("alive_all"), name)
+        where = f"{self.own.np}.where({alive}, {text}, 0.0)"
         if name in self.fresh:
             return f"{text} if {self.own.lengths} is None else {where}"
         if self.flow.scan and name == self.flow.scan.after:
@@ -133,11 +134,24 @@ class Writer:
 
     def freeze(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
         """A row that is not alive hands on what it was given."""
-        alive = self.own.alive
-        lines = [f"{new} = {self.own.np}.where({alive}, {new}, {old})" for old, new in pairs]
+        lines = [
+            f"{new} = {self.own.np}.where({self._for_axes(self.own.alive, new)}, {new}, {old})"
+            for old, new in pairs
+        ]
         if lines:
             self.lines.own("alive_all")
         return lines
+
+    def _for_axes(self, alive: str, name: str) -> str:
+        """`alive`, [..., B, 1], for an array of any number of axes."""
+        more = len(self.flow.table[name].shape) - 1
+        return f"{alive}[..., {', '.join(['None'] * more)}]" if more else alive
+
+    def clean(self, name: str) -> str:
+        """An array for all steps, with zeros in rows past their end."""
+        text = self.lines.all(name)
+        alive = self._for_axes(self.lines.own("alive_all"), name)
+        return f"{text} = {self.own.np}.where({alive}, {text}, 0.0)"
 
     def scan(self, down: str, body: Iterable[str]) -> list[str]:
         """The call that stands for the loop, and what follows from it for all steps. `down` says

@@ -57,10 +57,12 @@ def _merge(flow: Flow, moving: set[str]) -> list[Work]:
         reader, symbol = readers[0], functions.symbol(out)
         if not isinstance(work, Map) or not isinstance(reader, Map):
             continue
+        if work.places or reader.places:
+            continue
         if flow.table[out].shape != flow.table[reader.out].shape:
             continue
         if _has_still_factor(work.expr, moving) and _scales(reader, symbol, moving):
-            merged = Map(reader.out, reader.expr.xreplace({symbol: work.expr}))
+            merged = replace(reader, expr=reader.expr.xreplace({symbol: work.expr}))
             step[step.index(reader)] = merged
             step.remove(work)
     return step
@@ -104,8 +106,10 @@ class _Hoister:
             self.step.append(work)
         elif work.out not in self.moving and work.operands:
             self.before.append(work)
+        elif work.places or len(self.table[work.out].shape) > 1:
+            self.step.append(work)
         else:
-            self.step.append(Map(work.out, self.rest(work.expr, work.out)))
+            self.step.append(replace(work, expr=self.rest(work.expr, work.out)))
 
     def rest(self, expr: Expr, out: str) -> Expr:
         """`expr` with everything that stands still in arrays of its own."""

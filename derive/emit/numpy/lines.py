@@ -19,7 +19,7 @@ import numpy as np
 
 from derive.emit.numpy.flow import Fill, Flow, Joined, Stacked, View, Work, common_name, is_full
 from derive.emit.numpy.helpers import COMPARISONS, HELPERS, NUMPY
-from derive.program import Array, Layout, Map, Matmul, Namer, Sum
+from derive.program import Array, Layout, Map, Matmul, Namer, Over, Sum
 from derive.program.program import Dim
 from derive.schedule.schedule import Accumulator, Group
 from derive.symbolic import functions
@@ -91,10 +91,11 @@ class Lines:
         self.for_all = False
         self.room = WIDTH
         self.order = flow.order
+        self.map: Map | None = None  # whose operands are being written
         self.syntax = Syntax(
             number=_literal,
             whole=_literal,
-            name=self.array,
+            name=self._operand,
             size=self.size,
             functions={name: self._callee(name) for name in (*NUMPY, *HELPERS)},
             comparisons=COMPARISONS,
@@ -197,6 +198,28 @@ class Lines:
         width, count = self.size(self.table[name].width), len(self.packs.get(name, (name,)))
         return width if count == 1 else f"{count} * {width}"
 
+    def shape(self, name: str) -> str:
+        """The axes of one row of an array or a pack."""
+        if len(self.table[name].shape) == 1:
+            return self.width(name)
+        return ", ".join(map(self.size, self.table[name].shape))
+
+    def _operand(self, name: str) -> str:
+        """An operand of a Map, with an axis of length 1 wherever it is repeated."""
+        text = self.array(name)
+        if self.map is None:
+            return text
+        array, rank = self.table[name], len(self.table[self.map.out].shape)
+        place = self.map.place(name)
+        if place is None and array.shape == (1,) and rank > 1 and array.per_row:
+            place = (0,)
+        if place is None:
+            return text
+        if list(place) != sorted(place):
+            return f"{text}.swapaxes(-1, -2)"
+        axes = ", ".join(":" if k in place else "None" for k in range(rank))
+        return f"{text}[..., {axes}]" if array.per_row else f"{text}[{axes}]"
+
     def _target(self, name: str) -> str:
         return self.names.all(name) if self.for_all and self.table[name].per_row else name
 
@@ -213,6 +236,7 @@ class Lines:
         for node in equation.expr.atoms(*functions.NAME_OF_HEAD):
             if functions.NAME_OF_HEAD[node.func] in HELPERS:
                 self.own(functions.NAME_OF_HEAD[node.func])
+        self.map = equation
         text = print_expression(equation.expr, self.syntax, self.order)
         full = is_full(equation, self.table)
         if not full:
@@ -233,16 +257,57 @@ class Lines:
         return f"{self._target(out.name)} = {terms}"
 
     def _reduction(self, term: Matmul | Sum, out: Array) -> str:
+        if isinstance(term, Matmul) and term.layout is Layout.AXES:
+            return self._along(term)
         if isinstance(term, Matmul):
             if not self.table[term.left].per_row:
                 return f"{self.own('np')}.outer({self.array(term.left)}, {self.array(term.right)})"
             return f"{self._flat(term.left)}.T @ {self._flat(term.right)}"
         source, name = self.table[term.source], self.array(term.source)
+        if term.over is not Over.SUM or len(source.shape) > 1:
+            return self._along_axes(term, source, out)
         if source.per_row == out.per_row:
             return f"{name}.sum(axis=-1, keepdims=True)"
         if source.shape == out.shape:
             return f"{name}.sum(axis=(0, 1))"
         return f"{name}.sum().reshape(1)"
+
+    def _along_axes(self, term: Sum, source: Array, out: Array) -> str:
+        """A sum, a maximum or a running sum along some axes, and perhaps over rows."""
+        name, np_ = self.array(term.source), self.own("np")
+        rank = len(source.shape)
+        axes = [k - rank for k in term.axes_of(source, out)]
+        if term.over.keeps:
+            (axis,) = axes
+            if term.over is Over.CUMSUM:
+                return f"{np_}.cumsum({name}, axis={axis})"
+            return f"{np_}.flip({np_}.cumsum({np_}.flip({name}, {axis}), axis={axis}), {axis})"
+        over_rows = [0, 1] if source.per_row and not out.per_row else []
+        reduced = _tuple([str(axis) for axis in (*over_rows, *axes)])
+        if term.over is Over.MAX:
+            text = f"{name}.max(axis={reduced}, initial=-{np_}.inf)"
+        else:
+            text = f"{name}.sum(axis={reduced})"
+        if len(axes) == rank:  # a number is an array of width 1
+            text += "[..., None]" if out.per_row else ".reshape(1)"
+        return text
+
+    def _along(self, product: Matmul) -> str:
+        """A product along axes; rows that its result lacks are summed over."""
+        rows = "TB" if self.for_all else "B"
+        letters = product.letters()
+        names = (product.left, product.right, product.out)
+        parts = [
+            (rows if self.table[name].per_row else "") + own
+            for name, own in zip(names, letters, strict=True)
+        ]
+        operands = []
+        for name, own in zip(names[:2], letters, strict=False):
+            one = self.array(name)
+            operands.append(one if own or self.table[name].shape != (1,) else f"{one}[..., 0]")
+        subscripts = f"{parts[0]},{parts[1]}->{parts[2]}"
+        text = f'{self.own("np")}.einsum("{subscripts}", {", ".join(operands)}, optimize=True)'
+        return text if letters[2] else f"{text}[..., None]"
 
     # --- products ---------------------------------------------------------------------------
 

@@ -143,7 +143,7 @@ def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
     allocate_kept, store_kept = writer.memory(kept)
     for state, after_name in flow.carried:
         history = names.history(state)
-        width = lines.size(flow.table[state].width)
+        width = lines.shape(state)
         if state in split.histories and flow.scan:
             saved.append((state, history))
         elif state in split.histories:
@@ -231,7 +231,7 @@ def backward_function(writer: Writer) -> Function:
     after = lines.write(flow.after, for_all=True)
     sums = lines.write(flow.sums, for_all=True)
     clean = [
-        f"{lines.all(n)} = {own.np}.where({lines.own('alive_all')}, {lines.all(n)}, 0.0)"
+        writer.clean(n)
         for n in dict.fromkeys(n for total in flow.sums for n in operands(total))
         if flow.table[n].per_row
     ]
@@ -257,7 +257,7 @@ def backward_function(writer: Writer) -> Function:
     carried = dict(zip(step.states, gradient.state_seeds, strict=True))
     first = [
         f'{seed} = {lines.own("or_zeros")}({own.d_states}["{state}"], '
-        f"({own.B}, {lines.size(flow.table[seed].width)}), {lines.own('real')})"
+        f"({own.B}, {lines.shape(seed)}), {lines.own('real')})"
         for state, seed in carried.items()
     ]
     unpack = writer.unpack(places, own.saved)
@@ -307,7 +307,7 @@ def _places(writer: Writer) -> dict[str, str]:
     keys = writer.schedule.output_keys
     for seed, key in zip(split.gradient.output_seeds, keys, strict=True):
         if seed in lines.mentions.alls:
-            shape = f"({own.T}, {own.B}, {lines.size(writer.flow.table[seed].width)})"
+            shape = f"({own.T}, {own.B}, {lines.shape(seed)})"
             given = f'{own.d_outputs}["{key}"]'
             places[seed] = f"{lines.own('or_zeros')}({given}, {shape}, {lines.own('real')})"
     return places

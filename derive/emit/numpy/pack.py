@@ -181,7 +181,9 @@ class _Packer:
     def runs(self, works: Sequence[Work]) -> list[list[tuple[Map, _Form]]]:
         families: dict[object, list[tuple[Map, _Form]]] = {}
         for work in works:
-            if isinstance(work, Map) and work.out not in {*self.place, *self.packs}:
+            if not isinstance(work, Map) or self.has_axes(work):
+                continue
+            if work.out not in {*self.place, *self.packs}:
                 form = self.form(work.expr)
                 if any(map(self.at, form.names)):
                     key = form.text, self.table[work.out].shape
@@ -195,6 +197,11 @@ class _Packer:
                     runs.append([])
                 runs[-1].append(item)
         return [run for run in runs if len(run) > 1]
+
+    def has_axes(self, work: Map) -> bool:
+        """Whether an operand or the result has several axes, or is repeated along some."""
+        arrays = (self.table[name] for name in (work.out, *work.operands))
+        return bool(work.places) or any(len(array.shape) > 1 for array in arrays)
 
     def continues(self, map_: Map, form: _Form, next_form: _Form) -> bool:
         """Whether every operand of the second stands next to that of the first."""
@@ -306,7 +313,9 @@ class _Packer:
             term = work.terms[0]
             source = term.operands[0]
             whole, k = self.place.get(source, ("", 0))
-            if len(work.terms) == 1 and whole in self.filled and self.keeps_width(work, source):
+            plain = not isinstance(term, Matmul) or term.layout is Layout.OUTER
+            plain = plain and len(work.terms) == 1
+            if plain and whole in self.filled and self.keeps_width(work, source):
                 right = term.right if isinstance(term, Matmul) else ""
                 turn = 0
                 while k in families.setdefault((whole, right, turn), {}):

@@ -28,6 +28,8 @@ def scan(flow: Flow, taken: Iterable[str]) -> Flow:
         return flow
     ((state, after),) = flow.carried
     steps = [work for work in flow.step if isinstance(work, Map)]
+    if any(work.places or len(flow.table[work.out].shape) > 1 for work in steps):
+        return flow
     moving = {state}
     inlined = _inlined(steps, moving)
     if inlined is None:

@@ -57,7 +57,7 @@ def _axes(out: str, left: str, right: str, subscripts: str) -> Matmul:
 
 def _matrix_memory() -> Program:
     """C' = f * C + outer(v, k); n = C' q; y = softmax-like of it: all kinds, rows with matrices."""
-    f, C, vk, n, top, e, total, W, WT, g = _symbols("f C vk n top e total W WT g")
+    f, C, vk, top, total, W, WT, g = _symbols("f C vk top total W WT g")
     return _program(
         {"W": "D D", "U": "N D K", "b": "N", "g": "1"},
         {"C": "N D K", "k": "N K", "v": "D", "f": "N"},

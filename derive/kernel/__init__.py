@@ -1,10 +1,10 @@
 """Running a compiled cell: NumPy and ctypes, no SymPy.
 
 signature, convert, arguments       what is given, checked and converted
-backend                             what a target must offer
+call, backend                       one call, and what a target must offer
 buffers, chunks, remat, stream      memory, long sequences, single steps
 kernel                              Kernel, Run, Gradients
-numpy_backend, c_backend            the two targets
+numpy_backend, c_backend, team      the two targets, and how many threads a call is worth
 fast/                               calls that are repeated
 tune/                               the fastest way to run that keeps the bits
 """

@@ -11,13 +11,13 @@ not imported, so that a generated kernel starts fast.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.axes import Axes, Group, Slot, group, with_axes
+from derive.kernel.call import Call
 from derive.kernel.convert import (
     MOST,
     axes_text,
@@ -26,26 +26,17 @@ from derive.kernel.convert import (
     shape_text,
     to_array,
     to_count,
+    to_flag,
     to_lengths,
     to_width,
     zeros,
 )
 from derive.kernel.packed import Packed, read_only
+from derive.kernel.remat import to_remat
 from derive.kernel.signature import ROWS, STEPS, Array, Arrays, Signature, Sizes
 
 #: Combinations of shapes that are looked up instead of compared.
 _REMEMBERED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Arguments of one forward or step call, ready for a backend."""
-
-    sizes: Sizes
-    params: Mapping[str, Array]
-    inputs: Arrays
-    states: Arrays
-    lengths: Array | None  # [B] int64
 
 
 class Arguments:
@@ -75,13 +66,20 @@ class Arguments:
         )
         self._d_states = group("d_states", "states", "cotangent of state", with_axes(states, ROWS))
 
-    def of_forward(self, params: Any, x: Any, state: Any, lengths: Any) -> Call:
+    def of_forward(
+        self, params: Any, x: Any, state: Any, lengths: Any,
+        reverse: Any = False, training: Any = True, remat: Any = None,
+    ) -> Call:  # fmt: skip
         """Arguments of `Kernel.forward`; shapes and errors as told there."""
-        return self._call(params, x, state, lengths, self._inputs)
+        reverse = to_flag(reverse, "reverse")
+        training = to_flag(training, "training")
+        remat = to_remat(remat)
+        given = self._given(params, x, state, lengths, self._inputs)
+        return Call(*given, reverse=reverse, training=training, remat=remat)
 
     def of_step(self, params: Any, x_t: Any, state: Any) -> Call:
-        """Arguments of `Kernel.step`; `sizes.steps` is 1."""
-        return self._call(params, x_t, state, None, self._inputs_of_step)
+        """Arguments of `Kernel.step`."""
+        return Call(*self._given(params, x_t, state, None, self._inputs_of_step), step=True)
 
     def of_stream(
         self, params: Packed, rows: Any, state: Any, lengths: Mapping[str, Any]
@@ -108,7 +106,7 @@ class Arguments:
             slot.name: zeros((sizes.rows, sizes.width(slot.axes[-1])), self.dtype, slot.label)
             for slot in self._inputs_of_step.slots
         }
-        return Call(sizes, params, inputs, states, None), axes
+        return Call(sizes, params, inputs, states, step=True), axes
 
     def of_stream_step(self, axes: Axes, x_t: Any) -> Arrays:
         """Inputs of one step of a stream with these axes."""
@@ -145,7 +143,10 @@ class Arguments:
             self._cotangents(self._d_states, sizes, d_states),
         )
 
-    def _call(self, params: Any, x: Any, state: Any, lengths: Any, inputs: Group) -> Call:
+    def _given(
+        self, params: Any, x: Any, state: Any, lengths: Any, inputs: Group
+    ) -> tuple[Sizes, Mapping[str, Array], Arrays, Arrays, Array | None]:
+        """What a call begins with."""
         kept_params: Mapping[str, Array]
         if type(params) is Packed:
             axes, kept_params = self._packed(params)
@@ -163,7 +164,7 @@ class Arguments:
         sizes = Sizes(known.get(STEPS, 1), known[ROWS], dims)
         if lengths is not None:
             lengths = to_lengths(lengths, sizes)
-        return Call(sizes, kept_params, kept_inputs, states, lengths)
+        return sizes, kept_params, kept_inputs, states, lengths
 
     def pack(self, params: Any) -> tuple[Sizes, Arrays, Axes]:
         """Parameters alone, as copies. A dimension that no parameter has counts as 1."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from derive.kernel.call import Call
 from derive.kernel.chunks import Sums
 from derive.kernel.fingerprint import Look, fingerprint
 from derive.kernel.signature import Array, Arrays, Sizes
@@ -24,9 +25,10 @@ Values: TypeAlias = tuple[Array | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Calls with the sizes and options of an earlier one, which look at arrays only to refuse
-    them: None where one of them is not of exactly the type, dtype, layout and shape of before.
+    """Calls of the kind of an earlier one, which look at arrays only to refuse them: None where one
+    of them is not of exactly the type, dtype, layout and shape of before.
 
+    call: that kind, without arrays.
     forward(params, panels, inputs, states): as `Backend.forward`, or `Backend.step` with nothing
     saved; backward(params, panels, inputs, saved, d_outputs, d_states): as `Backend.backward`, but
     None as well where parameters or inputs have been written into since forward saw them.
@@ -36,7 +38,7 @@ class Ready:
     fingerprint(arrays): how that was made (fingerprint.py).
     """
 
-    sizes: Sizes
+    call: Call
     forward: Callable[[Values, Any, Values, Values], tuple[Arrays, Arrays, Any] | None]
     backward: Callable[
         [Values, Any, Values, Any, Values, Values], tuple[Arrays, Arrays, Arrays] | None
@@ -52,66 +54,45 @@ class Backend(Protocol):
     native byte order, of the kernel's dtype and of exact shape; a backend never writes into
     them. Arrays returned are fresh: they share no memory with what was given, with `saved` or
     with each other. A backend may be called from several threads at once.
-
-    params: {name: [rows, columns] or [width]}; inputs: {name: [T, B, width]}, in a step
-    {name: [B, width]}; states: {name: [B, width]}; lengths: [B] int64 in 0..T, or None.
     """
 
-    def forward(
-        self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
-        states: Arrays,
-        lengths: Array | None,
-        reverse: bool,
-        training: bool,
-    ) -> tuple[Arrays, Arrays, Any]:
+    def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
         """Outputs {name: [T, B, width]}, last states, and what backward needs (if training)."""
         ...
 
     def backward(
         self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
+        call: Call,
         saved: Any,
-        lengths: Array | None,
-        reverse: bool,
         d_outputs: Mapping[str, Array | None],
         d_states: Mapping[str, Array | None],
         sums: Sums | None = None,
     ) -> tuple[Arrays, Arrays, Arrays]:
         """Gradients of params, inputs and initial states. A cotangent that is None is zero.
 
-        `saved` serves any number of calls, also at once, so it is not written into.  sums: this
-        is one of several calls, whose gradients of params are complete after the last.
+        call: the one that `forward` ran.  saved: what that returned; it serves any number of
+        calls, also at once, so it is not written into.  sums: this is one of several calls, whose
+        gradients of params are complete after the last.
         """
         ...
 
-    def chunk_steps(self, sizes: Sizes) -> int:
-        """Steps that are summed together: a sequence gives the same bits in pieces of whole
-        chunks, forward and, from the last piece to the first, backward with `sums`."""
+    def step(self, call: Call) -> tuple[Arrays, Arrays]:
+        """Outputs {name: [B, width]} and next states of one step."""
         ...
 
-    def step(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
-    ) -> tuple[Arrays, Arrays]:
-        """Outputs {name: [B, width]} and next states of one step; sizes.steps is 1."""
-        ...
-
-    def ready(
-        self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
-        reverse: bool,
-        training: bool,
-        step: bool,
-    ) -> Ready | None:
-        """A quick way to repeat a call with these sizes, without lengths; None: there is none.
+    def ready(self, call: Call) -> Ready | None:
+        """A quick way to repeat a call of this kind, without lengths; None: there is none.
 
         Only the shapes of the arrays count, and whether the parameters are packed.
+        """
+        ...
+
+    def turns(
+        self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]
+    ) -> tuple[Turn, Turn]:
+        """Two functions that run one step each: from the first states to the second, and back.
+
+        They read the inputs of `call`, write `outputs`, and keep to these buffers for good.
         """
         ...
 
@@ -119,16 +100,7 @@ class Backend(Protocol):
         """What the backend can prepare of parameters once; params of later calls carry it."""
         ...
 
-    def turns(
-        self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
-        outputs: Arrays,
-        states: tuple[Arrays, Arrays],
-    ) -> tuple[Turn, Turn]:
-        """Two functions that run one step each: from the first states to the second, and back.
-
-        They read `inputs`, write `outputs`, and keep to these buffers for good.
-        """
+    def chunk_steps(self, sizes: Sizes) -> int:
+        """Steps that are summed together: a sequence gives the same bits in pieces of whole
+        chunks, forward and, from the last piece to the first, backward with `sums`."""
         ...

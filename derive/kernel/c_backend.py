@@ -27,6 +27,7 @@ from derive.build.loading import check_arithmetic
 from derive.errors import ArgumentError, BuildError
 from derive.kernel.backend import Ready, Values
 from derive.kernel.buffers import Fresh, address, empty
+from derive.kernel.call import Call
 from derive.kernel.chunks import Sums
 from derive.kernel.fast import native_call
 from derive.kernel.fast.native_call import FINGERPRINT, Direct, Place, Watched
@@ -34,6 +35,7 @@ from derive.kernel.fingerprint import Look, fingerprint, small_fingerprint
 from derive.kernel.packed import Packed
 from derive.kernel.signature import Array, Arrays, Signature, Sizes
 from derive.kernel.stream import Turn
+from derive.kernel.team import pays, worth_waking
 
 _TAGS = {"float32": "f32", "float64": "f64"}
 _STATUS = ("ok", "null pointer", "bad size", "bad length", "buffer too small", "overflow")
@@ -42,18 +44,6 @@ _KEPT_WORKSPACE = 1 << 26
 
 #: Sizes whose buffers are looked up instead of computed.
 _REMEMBERED = 256
-#: Multiply-adds from which a second thread helps: of one step where threads meet in each, of one
-#: call where each takes rows of its own, at least so many, through all steps (DK_ROWS_EACH).
-_SHARED_STEP = 1 << 15
-_SHARED_CALL = 1 << 21
-_ROWS_EACH = 8
-#: The same of a chunk of steps, where no step needs a meeting, and its rows (DK_CHUNK_ROWS).
-_SHARED_CHUNK = 1 << 20
-_CHUNK_ROWS = 192
-#: And of a call that may be shared at all, and of one worth waking sleeping threads for, which
-#: takes some 50 us.
-_SHORT_CALL = 1 << 18
-_WAKING_CALL = 1 << 21
 
 _Word = ctypes.c_size_t
 Places: TypeAlias = dict[str, Place]
@@ -94,28 +84,25 @@ class CBackend:
 
     # --- Backend ----------------------------------------------------------------------------
 
-    def forward(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays,
-        lengths: Array | None, reverse: bool, training: bool,
-    ) -> tuple[Arrays, Arrays, Any]:  # fmt: skip
+    def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
+        sizes, training = call.sizes, call.training
         memory = self._memory(sizes)
         outputs = self._fresh(sizes, self._signature.outputs, sizes.steps)
         last = self._fresh(sizes, self._signature.states)
         saved = self._empty((memory.saved,)) if training else None
+        workspace = self._workspace(memory.forward if training else memory.inference)
         self._run(
-            self._forward, sizes, lengths, reverse,
-            (params, inputs, states, outputs, last), _panels(params, 0),
-            saved, max(memory.saved, 1),
-            self._workspace(memory.forward if training else memory.inference),
+            self._forward, call, (call.params, call.inputs, call.states, outputs, last),
+            _Buffers(_panels(call.params, 0), saved, max(memory.saved, 1), workspace),
         )  # fmt: skip
         return outputs, last, saved
 
     def backward(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, saved: Any,
-        lengths: Array | None, reverse: bool,
+        self, call: Call, saved: Any,
         d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
         sums: Sums | None = None,
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        sizes, params = call.sizes, call.params
         memory = self._memory(sizes)
         words = (0, 0)
         fresh = {name: self._empty(array.shape) for name, array in params.items()}
@@ -127,39 +114,36 @@ class CBackend:
                 longest = self._memory(replace(sizes, steps=sums.steps))
                 sums.kept = fresh, self._empty((max(longest.backward, 1),))
             d_params, workspace = sums.kept
-        d_inputs = {name: self._empty(array.shape) for name, array in inputs.items()}
+        d_inputs = {name: self._empty(array.shape) for name, array in call.inputs.items()}
         d_first = self._fresh(sizes, self._signature.states)
         self._run(
-            self._backward, sizes, lengths, reverse,
-            (params, inputs, d_outputs, d_states, d_params, d_inputs, d_first),
-            _panels(params, 1), saved, memory.saved, workspace, words,
+            self._backward, call,
+            (params, call.inputs, d_outputs, d_states, d_params, d_inputs, d_first),
+            _Buffers(_panels(params, 1), saved, memory.saved, workspace), words,
         )  # fmt: skip
         return d_params, d_inputs, d_first
 
     def chunk_steps(self, sizes: Sizes) -> int:
         return int(self._memory(sizes).chunk_steps)
 
-    def step(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
-    ) -> tuple[Arrays, Arrays]:
-        memory = self._memory(sizes)
+    def step(self, call: Call) -> tuple[Arrays, Arrays]:
+        sizes = call.sizes
         outputs = self._fresh(sizes, self._signature.outputs)
         last = self._fresh(sizes, self._signature.states)
+        workspace = self._workspace(self._memory(sizes).inference)
         self._run(
-            self._step, sizes, None, False, (params, inputs, states, outputs, last),
-            _panels(params, 0), None, 0, self._workspace(memory.inference),
+            self._step, call, (call.params, call.inputs, call.states, outputs, last),
+            _Buffers(_panels(call.params, 0), None, 0, workspace),
         )  # fmt: skip
         return outputs, last
 
-    def ready(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays,
-        reverse: bool, training: bool, step: bool,
-    ) -> Ready | None:  # fmt: skip
+    def ready(self, call: Call) -> Ready | None:
         if not native_call.usable():
             return None
+        sizes, params, inputs, step = call.sizes, call.params, call.inputs, call.step
         memory, own, dtype = self._memory(sizes), self._signature, self._dtype
-        packed = type(params) is Packed
-        team = 1 if self._pool is None else self.team(sizes, params)
+        training, packed, kind = call.training, type(params) is Packed, call.without_arrays()
+        team, patient = 1 if self._pool is None else self.team(call), self._patient(call)
         outputs = Fresh(self._shapes(sizes, own.outputs, None if step else sizes.steps), dtype)
         states = Fresh(self._shapes(sizes, own.states), dtype)
         likes = Fresh({name: array.shape for name, array in params.items()}, dtype)
@@ -170,28 +154,27 @@ class CBackend:
         kept = Fresh({"saved": (whole,)} if training else {}, dtype)
         running = memory.forward if training else memory.inference
 
-        def call(
+        def direct(
             function: Any, groups: Sequence[Places], panels: int, saved: Place | None, count: int,
             workspace: int, *rest: int,
         ) -> Direct:  # fmt: skip
             place = Place((panels,)) if packed else None
             buffers = ((place, panels if packed else 0), (saved, count), (Place(None), workspace))
-            words = self._words(sizes, None, reverse, groups, buffers, rest)
+            words = self._words(kind, groups, buffers, rest)
             look = None
             if saved is not None:
                 offset = memory.saved * dtype.itemsize
                 at = next(at for at, word in enumerate(words) if word is saved)
                 look = Watched(watched, at, offset, function is self._backward)
-            patient = self._patient(sizes, params)
             return Direct(function, words, dtype, self._pool, team, patient, look)
 
-        run_forward = call(
+        run_forward = direct(
             self._step if step else self._forward,
             (likes.places(), x.places(), states.places(own.optional_states()), outputs.places(),
              states.places()),
             memory.forward_packed, kept.places().get("saved"), max(memory.saved, 1), running,
         )  # fmt: skip
-        run_backward = call(
+        run_backward = direct(
             self._backward,
             (likes.places(), x.places(), outputs.places(own.outputs), states.places(own.states),
              likes.places(), x.places(), states.places()),
@@ -228,7 +211,8 @@ class CBackend:
         def parts(saved: Array) -> tuple[Array, bytes]:
             return saved, saved[memory.saved :].tobytes()
 
-        return Ready(sizes, forward, backward, parts, partial(native_call.fingerprint, dtype=dtype))
+        look = partial(native_call.fingerprint, dtype=dtype)
+        return Ready(kind, forward, backward, parts, look)
 
     def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Panels:
         """The matrices of both passes in panels, for many calls with the same parameters."""
@@ -246,21 +230,18 @@ class CBackend:
         return Panels(panels[0], panels[1], addresses)
 
     def turns(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, outputs: Arrays,
-        states: tuple[Arrays, Arrays],
-    ) -> tuple[Turn, Turn]:  # fmt: skip
-        workspace = self._empty((max(self._memory(sizes).inference, 1),))
+        self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]
+    ) -> tuple[Turn, Turn]:
+        workspace = self._empty((max(self._memory(call.sizes).inference, 1),))
+        buffers = _Buffers(_panels(call.params, 0), None, 0, workspace)
 
         def turn(first: Arrays, last: Arrays) -> Turn:
-            args = self._arguments(
-                sizes, None, False, (params, inputs, first, outputs, last),
-                _panels(params, 0), None, 0, workspace,
-            )  # fmt: skip
-            call, check = partial(self._step, args, None), self._check
-            kept = (params, inputs, outputs, states, workspace)  # the addresses are theirs
+            args = self._arguments(call, (call.params, call.inputs, first, outputs, last), buffers)
+            run_step, check = partial(self._step, args, None), self._check
+            kept = (call, outputs, states, workspace)  # the addresses are theirs
 
             def run(_: object = kept) -> None:
-                status = call()
+                status = run_step()
                 if status:
                     check(status)
 
@@ -304,67 +285,50 @@ class CBackend:
         return empty(shape, self._dtype)
 
     def _run(
-        self, function: Any, sizes: Sizes, lengths: Array | None, reverse: bool,
-        groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
-        saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
+        self, function: Any, call: Call, groups: Sequence[Mapping[str, Array | None]],
+        buffers: _Buffers, rest: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        args = self._arguments(
-            sizes, lengths, reverse, groups, panels, saved, saved_count, workspace, rest
-        )
-        team = 1 if self._pool is None else self.team(sizes, groups[0])
+        args = self._arguments(call, groups, buffers, rest)
+        team = 1 if self._pool is None else self.team(call)
         if self._pool is None or team == 1:
             self._check(function(args, None))
         else:
-            patient = self._patient(sizes, groups[0])
-            self._check(self._pool(function, args, _Word(team), _Word(patient)))
+            self._check(self._pool(function, args, _Word(team), _Word(self._patient(call))))
 
     def _arguments(
-        self, sizes: Sizes, lengths: Array | None, reverse: bool,
-        groups: Sequence[Mapping[str, Array | None]], panels: Array | None,
-        saved: Array | None, saved_count: int, workspace: Array, rest: Sequence[int] = (),
+        self, call: Call, groups: Sequence[Mapping[str, Array | None]], buffers: _Buffers,
+        rest: Sequence[int] = (),
     ) -> bytes:  # fmt: skip
         addresses = [_addresses(group) for group in groups]
-        buffers = (
-            (address(panels), 0 if panels is None else panels.size),
-            (address(saved), saved_count),
-            (address(workspace), workspace.size),
-        )
-        return _in_memory(self._words(sizes, lengths, reverse, addresses, buffers, rest))
+        return _in_memory(self._words(call, addresses, buffers.words(), rest))
 
     def _words(
-        self, sizes: Sizes, lengths: Array | None, reverse: bool,
-        groups: Sequence[Mapping[str, Word]], buffers: Sequence[tuple[Word | None, int]],
-        rest: Sequence[int],
+        self, call: Call, groups: Sequence[Mapping[str, Word]],
+        buffers: Sequence[tuple[Word | None, int]], rest: Sequence[int],
     ) -> list[Any]:  # fmt: skip
         """An argument structure in the order of the header: arrays by name, buffers and how many
         elements they have, and `rest`."""
-        words: list[Word | None] = [*self._size_words(sizes), address(lengths), int(reverse)]
+        words: list[Word | None] = [*self._size_words(call.sizes)]
+        words += address(call.lengths), int(call.reverse)
         for group in groups:
             words += group.values()
         for buffer in buffers:
             words += buffer
         return [0 if word is None else word for word in (*words, *rest)]
 
-    def team(self, sizes: Sizes, params: Mapping[str, Array | None]) -> int:
+    def team(self, call: Call) -> int:
         """How many threads take part in a call."""
         if self._team is not None:
             return self._team
-        return self._threads if self._threads > 1 and self._pays(sizes, params) else 1
+        return self._threads if self._threads > 1 and self._pays(call) else 1
 
-    def _patient(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
-        """Whether a call is long enough to wait until its threads are awake; one whose threads were
-        chosen for it is."""
-        return self._team is not None or sizes.steps * sizes.rows * _count(params) >= _WAKING_CALL
+    def _pays(self, call: Call) -> bool:
+        return pays(call, self._threads, self._elementwise)
 
-    def _pays(self, sizes: Sizes, params: Mapping[str, Array | None]) -> bool:
-        """Whether there is work enough to share."""
-        count = _count(params)
-        step = sizes.rows * count
-        if self._elementwise:
-            return min(sizes.steps * sizes.rows, _CHUNK_ROWS) * count >= _SHARED_CHUNK
-        if sizes.rows // self._threads >= _ROWS_EACH:
-            return sizes.steps * step >= _SHARED_CALL
-        return step >= _SHARED_STEP and sizes.steps * step >= _SHORT_CALL
+    def _patient(self, call: Call) -> bool:
+        """Whether a call waits until its threads are awake; one whose threads were chosen for it
+        does."""
+        return self._team is not None or worth_waking(call)
 
     def _workspace(self, count: int) -> Array:
         kept: Array | None = getattr(self._local, "workspace", None)
@@ -383,11 +347,6 @@ class CBackend:
                     facts=("the buffers of such a call have more bytes than can be counted",),
                 )
             raise BuildError(f"{self._signature.name}: the compiled kernel refused: {meaning}")
-
-
-def _count(params: Mapping[str, Array | None]) -> int:
-    """Elements of the parameters, nearly all of them in matrices: multiply-adds a row and step."""
-    return sum(array.size for array in params.values() if array is not None)
 
 
 def _pool(files: Mapping[str, str]) -> Any:
@@ -436,6 +395,23 @@ class Panels(NamedTuple):
     forward: Array
     backward: Array
     addresses: Mapping[str, int]
+
+
+class _Buffers(NamedTuple):
+    """What a function reads and writes besides arrays with names."""
+
+    panels: Array | None
+    saved: Array | None
+    saved_count: int
+    workspace: Array
+
+    def words(self) -> tuple[tuple[int, int], ...]:
+        """Where each begins, and how many elements it has."""
+        return (
+            (address(self.panels), 0 if self.panels is None else self.panels.size),
+            (address(self.saved), self.saved_count),
+            (address(self.workspace), self.workspace.size),
+        )
 
 
 def _panels(params: Mapping[str, Array], which: int) -> Array | None:

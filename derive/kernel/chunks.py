@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from derive.kernel.signature import Array, Arrays, Sizes
+from derive.kernel.call import Call
+from derive.kernel.signature import Array, Arrays
 
 Some = TypeVar("Some", Array, Array | None)
 
@@ -35,54 +36,64 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The steps from `begin` on of a call."""
+    """The steps from `begin` on of a call, as a call of its own; the states are those of the whole.
+
+    whole: steps of the call that this is a piece of.
+    """
 
     begin: int
-    sizes: Sizes
-    lengths: Array | None
+    whole: int
+    call: Call
+
+    @property
+    def steps(self) -> slice:
+        return slice(self.begin, self.begin + self.call.sizes.steps)
 
     def of(self, arrays: Mapping[str, Some]) -> dict[str, Some]:
         """The part of arrays [T, ...]; views of them."""
-        steps = slice(self.begin, self.begin + self.sizes.steps)
+        steps = self.steps
         return {name: None if array is None else array[steps] for name, array in arrays.items()}
 
+    def starting(self, states: Arrays) -> Call:
+        """The call from these states."""
+        return self.call if states is self.call.states else replace(self.call, states=states)
 
-def pieces(sizes: Sizes, lengths: Array | None, reverse: bool, steps: int) -> list[Piece]:
+
+def pieces(call: Call, steps: int) -> list[Piece]:
     """Pieces of `steps` steps and a shorter last one, in the order of the recurrence."""
-    if sizes.steps <= steps:
-        return [Piece(0, sizes, lengths)]
+    whole = call.sizes.steps
+    if whole <= steps:
+        return [Piece(0, whole, call)]
     found = []
-    for done in range(0, sizes.steps, steps):
-        count = min(steps, sizes.steps - done)
-        begin = sizes.steps - done - count if reverse else done
-        own = None if lengths is None else np.clip(lengths - begin, 0, count)
-        found.append(Piece(begin, replace(sizes, steps=count), own))
+    for done in range(0, whole, steps):
+        count = min(steps, whole - done)
+        begin = whole - done - count if call.reverse else done
+        lengths = None if call.lengths is None else np.clip(call.lengths - begin, 0, count)
+        inputs = {name: array[begin : begin + count] for name, array in call.inputs.items()}
+        sizes = replace(call.sizes, steps=count)
+        own = replace(call, sizes=sizes, inputs=inputs, lengths=lengths)
+        found.append(Piece(begin, whole, own))
     return found
 
 
 def forward(
-    parts: list[Piece],
-    inputs: Arrays,
-    states: Arrays,
-    run: Callable[[Piece, Arrays, Arrays], tuple[Arrays, Arrays, Any]],
+    parts: list[Piece], states: Arrays, run: Callable[[Call], tuple[Arrays, Arrays, Any]]
 ) -> tuple[Arrays, Arrays, list[Any]]:
     """Outputs, last states, and what each piece keeps.
 
-    run(piece, inputs, states): outputs, last states, and what is kept of one piece.
+    states: before the first step.  run(call): outputs, last states, and what is kept of one piece.
     """
-    steps = sum(piece.sizes.steps for piece in parts)
     outputs: Arrays = {}
     kept = []
     for piece in parts:
-        found, states, own = run(piece, piece.of(inputs), states)
-        _gather(outputs, found, piece, steps)
+        found, states, own = run(piece.starting(states))
+        _gather(outputs, found, piece)
         kept.append(own)
     return outputs, states, kept
 
 
 def backward(
     parts: list[Piece],
-    inputs: Arrays,
     kept: list[Any],
     d_outputs: Mapping[str, Array | None],
     d_states: Mapping[str, Array | None],
@@ -90,27 +101,25 @@ def backward(
 ) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of parameters, inputs and initial states.
 
-    run(piece, inputs, kept, d_outputs, d_states): the same of one piece, those of parameters
-    summed over all pieces so far. The last piece comes first.
+    run(piece, kept, d_outputs, d_states): the same of one piece, those of parameters summed over
+    all pieces so far. The last piece comes first.
     """
-    steps = sum(piece.sizes.steps for piece in parts)
     d_params: Arrays = {}
     d_inputs: Arrays = {}
     d_first: Arrays = {}
     for piece, own in zip(reversed(parts), reversed(kept), strict=True):
-        d_out = piece.of(d_outputs)
-        d_params, found, d_first = run(piece, piece.of(inputs), own, d_out, d_states)
+        d_params, found, d_first = run(piece, own, piece.of(d_outputs), d_states)
         d_states = d_first
-        _gather(d_inputs, found, piece, steps)
+        _gather(d_inputs, found, piece)
     return d_params, d_inputs, d_first
 
 
-def _gather(whole: Arrays, found: Arrays, piece: Piece, steps: int) -> None:
+def _gather(whole: Arrays, found: Arrays, piece: Piece) -> None:
     """Into arrays for all steps; those of an only piece are taken as they are."""
-    if piece.sizes.steps == steps:
+    if piece.call.sizes.steps == piece.whole:
         whole.update(found)
         return
     for name, array in found.items():
         if name not in whole:
-            whole[name] = np.empty((steps, *array.shape[1:]), array.dtype)
-        whole[name][piece.begin : piece.begin + piece.sizes.steps] = array
+            whole[name] = np.empty((piece.whole, *array.shape[1:]), array.dtype)
+        whole[name][piece.steps] = array

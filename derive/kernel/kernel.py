@@ -17,11 +17,12 @@ import numpy as np
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.arguments import Arguments
 from derive.kernel.backend import Backend
-from derive.kernel.convert import MOST, check_room, kind_text, no_room, to_count, to_flag, zeros
+from derive.kernel.call import Call
+from derive.kernel.convert import MOST, check_room, kind_text, no_room, to_count, zeros
 from derive.kernel.fast.prepared_calls import Repeats
 from derive.kernel.fingerprint import Look, fingerprint, small_fingerprint
 from derive.kernel.packed import Packed
-from derive.kernel.remat import Remat, to_remat
+from derive.kernel.remat import Remat
 from derive.kernel.run import Gradients, Run
 from derive.kernel.signature import Array, Arrays, Signature, Sizes
 from derive.kernel.stream import Stream, Turn
@@ -114,36 +115,24 @@ class Kernel:
         plain = lengths is None and remat is None
         if plain and (found := self._repeats.forward(params, x, state, reverse, training)):
             ready, given, given_inputs, (outputs, states, saved) = found
-            return Run(
-                outputs, states, ready.sizes, None, reverse, training, None,
-                self, given, given_inputs, saved, None, ready,
-            )  # fmt: skip
-        reverse = to_flag(reverse, "reverse")
-        training = to_flag(training, "training")
-        remat = to_remat(remat)
-        call = self._arguments.of_forward(params, x, state, lengths)
-        sizes, kept_params = call.sizes, call.params
-        saved = seen = None
-        if sizes.steps and sizes.rows:
-            rest = call.inputs, call.states, call.lengths, reverse
-            if training and remat:
+            return Run(self, ready.call, outputs, states, saved, b"", ready, (given, given_inputs))
+        call = self._arguments.of_forward(params, x, state, lengths, reverse, training, remat)
+        saved, seen = None, b""
+        if call.sizes.steps and call.sizes.rows:
+            if call.remat and call.training:
                 backend = Remat(self._backend)
-                kept_params = backend.packed(sizes, kept_params)
-                outputs, states, saved = backend.forward(sizes, kept_params, *rest)
+                call = backend.packed(call)
+                outputs, states, saved = backend.forward(call)
             else:
-                outputs, states, saved = self._backend.forward(sizes, kept_params, *rest, training)
+                outputs, states, saved = self._backend.forward(call)
                 if plain:
-                    self._repeats.saw(self._backend, call, reverse, training)
-            if training:
-                look = self._looks[remat is not None]
-                seen = look(_watched(kept_params, call.inputs))
+                    self._repeats.saw(self._backend, call)
+            if call.training:
+                seen = self._looks[call.remat is not None](_watched(call))
         else:
-            outputs = self._empty(sizes, self.signature.outputs)
+            outputs = self._empty(call.sizes, self.signature.outputs)
             states = {name: array.copy() for name, array in call.states.items()}
-        return Run(
-            outputs, states, sizes, call.lengths, reverse, training, remat,
-            self, kept_params, call.inputs, saved if training else None, seen,
-        )  # fmt: skip
+        return Run(self, call, outputs, states, saved if call.training else None, seen)
 
     def backward(self, run: Run, d_outputs: Any = None, d_states: Any = None) -> Gradients:
         """Gradients of a scalar loss, given its gradients with respect to a run's results.
@@ -163,37 +152,24 @@ class Kernel:
                 facts=(f"it was made by {run._kernel!r}", f"this is {self!r}"),
                 hint="call backward of the kernel whose forward made the run",
             )
-        if not run._training:
+        if not run.training:
             raise ArgumentError(
                 "the run kept nothing that backward needs",
                 facts=("it was made with training=False",),
                 hint="kernel.forward(..., training=True)",
             )
-        if run._ready is not None:
-            found = self._repeats.backward(
-                run._ready, run._params, run._inputs, run._saved, d_outputs, d_states
-            )
-            if found is not None:
-                return Gradients(*found)
-        params, inputs, saved, seen = run._params, run._inputs, run._saved, run._seen or b""
-        look = self._looks[run._remat is not None]
-        if run._ready is not None:
-            params, inputs = self._repeats.named(params, inputs)
-            saved, seen = run._ready.parts(saved)
-            look = run._ready.fingerprint
-        sizes = run._sizes
-        d_out, d_last = self._arguments.of_backward(sizes, d_outputs, d_states)
-        if not (sizes.steps and sizes.rows):
-            return self._gradients_of_nothing(run, d_last)
-        watched = _watched(params, inputs)
-        if look(watched) != seen:
-            raise _changed(params, inputs, watched, seen, look)
-        backend = Remat(self._backend) if run.remat else self._backend
-        return Gradients(
-            *backend.backward(
-                sizes, params, inputs, saved, run._lengths, run.reverse, d_out, d_last
-            )
-        )
+        if found := self._repeats.backward(run, d_outputs, d_states):
+            return Gradients(*found)
+        call, saved, seen, look = self._repeats.thorough(run) or (
+            run._call, run._saved, run._seen, self._looks[run.remat is not None]
+        )  # fmt: skip
+        d_out, d_last = self._arguments.of_backward(call.sizes, d_outputs, d_states)
+        if not (call.sizes.steps and call.sizes.rows):
+            return self._gradients_of_nothing(call, d_last)
+        if look(_watched(call)) != seen:
+            raise _changed(call, seen, look)
+        backend = Remat(self._backend) if call.remat else self._backend
+        return Gradients(*backend.backward(call, saved, d_out, d_last))
 
     def pack(self, params: Mapping[str, Any]) -> Packed:
         """Parameters checked, copied and packed once: stands for `params` in every call.
@@ -224,7 +200,7 @@ class Kernel:
         states = {n: a.copy() for n, a in call.states.items()}, fresh(signature.states, "state")
         turns: tuple[Turn, Turn] = _nothing, _nothing
         if sizes.rows:
-            turns = self._backend.turns(sizes, packed, call.inputs, outputs, states)
+            turns = self._backend.turns(call, outputs, states)
         return Stream(call.inputs, outputs, states, turns, self._arguments, axes)
 
     def tune(
@@ -288,8 +264,8 @@ class Kernel:
             return (next(iter(outputs.values())) if len(outputs) == 1 else outputs), states
         call = self._arguments.of_step(params, x_t, state)
         if call.sizes.rows:
-            outputs, states = self._backend.step(call.sizes, call.params, call.inputs, call.states)
-            self._repeats.saw(self._backend, call, False, False, step=True)
+            outputs, states = self._backend.step(call)
+            self._repeats.saw(self._backend, call)
         else:
             widths = self.signature.outputs.items()
             outputs = {n: zeros((0, call.sizes.width(w)), self.dtype, n) for n, w in widths}
@@ -331,37 +307,36 @@ class Kernel:
             for name, width in widths.items()
         }
 
-    def _gradients_of_nothing(self, run: Run, d_last: Mapping[str, Array | None]) -> Gradients:
+    def _gradients_of_nothing(self, call: Call, d_last: Mapping[str, Array | None]) -> Gradients:
         """T = 0 or B = 0: the last states are the initial ones, and nothing else took part."""
-        d_states = {}
+        sizes, d_states = call.sizes, {}
         for name, width in self.signature.states.items():
             d_state = d_last[name]
             if d_state is None:
-                d_state = np.zeros((run.sizes.rows, run.sizes.width(width)), self.dtype)
+                d_state = np.zeros((sizes.rows, sizes.width(width)), self.dtype)
             d_states[name] = d_state.copy()
-        d_params = {name: np.zeros_like(array) for name, array in run._params.items()}
-        return Gradients(d_params, self._empty(run.sizes, self.signature.inputs), d_states)
+        d_params = {name: np.zeros_like(array) for name, array in call.params.items()}
+        return Gradients(d_params, self._empty(sizes, self.signature.inputs), d_states)
 
 
 def _nothing() -> None:
     """A step of no rows."""
 
 
-def _watched(params: Mapping[str, Array], inputs: Arrays) -> tuple[Array, ...]:
+def _watched(call: Call) -> tuple[Array, ...]:
     """What a run refers to and a caller may write into."""
-    if type(params) is Packed:
-        return tuple(inputs.values())
-    return (*params.values(), *inputs.values())
+    if type(call.params) is Packed:
+        return tuple(call.inputs.values())
+    return (*call.params.values(), *call.inputs.values())
 
 
-def _changed(
-    params: Mapping[str, Array], inputs: Arrays, watched: tuple[Array, ...], seen: bytes, look: Look
-) -> ArgumentError:
+def _changed(call: Call, seen: bytes, look: Look) -> ArgumentError:
     """Which array backward does not find as forward saw it."""
-    names = [f"parameter {name}" for name in params] + [f"input {name}" for name in inputs]
-    pairs = zip(names[-len(watched) :], watched, strict=True)
+    watched = _watched(call)
+    names = [f"parameter {name}" for name in call.params]
+    names += [f"input {name}" for name in call.inputs]
     changed = "an array"
-    for name, array in pairs:
+    for name, array in zip(names[-len(watched) :], watched, strict=True):
         now = look((array,))
         if not seen.startswith(now):
             changed = name

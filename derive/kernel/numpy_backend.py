@@ -20,6 +20,7 @@ import numpy as np
 
 from derive.kernel import chunks
 from derive.kernel.backend import Ready, Values
+from derive.kernel.call import Call
 from derive.kernel.chunks import Piece, Sums
 from derive.kernel.convert import AS_IT_IS
 from derive.kernel.fingerprint import fingerprint, is_small
@@ -65,51 +66,40 @@ class NumpyBackend:
         self._backward = module.backward
         self._step = module.step
 
-    def forward(
-        self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
-        states: Arrays,
-        lengths: Array | None,
-        reverse: bool,
-        training: bool,
-    ) -> tuple[Arrays, Arrays, Any]:
-        def run(piece: Piece, x: Arrays, before: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+    def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
+        def run(piece: Call) -> tuple[Arrays, Arrays, Arrays]:
+            sizes = piece.sizes
             found: tuple[Arrays, Arrays, Arrays] = self._forward(
-                piece.sizes.steps, sizes.rows, params, x, before, piece.lengths, reverse, training
-            )
+                sizes.steps, sizes.rows, piece.params, piece.inputs, piece.states, piece.lengths,
+                piece.reverse, piece.training,
+            )  # fmt: skip
             return found
 
-        parts = chunks.pieces(sizes, lengths, reverse, self.chunk_steps(sizes))
-        outputs, last_states, saved = chunks.forward(parts, inputs, states, run)
-        return outputs, last_states, saved if training else None
+        parts = chunks.pieces(call, self.chunk_steps(call.sizes))
+        outputs, last_states, saved = chunks.forward(parts, call.states, run)
+        return outputs, last_states, saved if call.training else None
 
     def backward(
         self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
+        call: Call,
         saved: Any,
-        lengths: Array | None,
-        reverse: bool,
         d_outputs: Mapping[str, Array | None],
         d_states: Mapping[str, Array | None],
         sums: Sums | None = None,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        parts = chunks.pieces(sizes, lengths, reverse, self.chunk_steps(sizes))
-        sums = sums or Sums(steps=sizes.steps)
+        parts = chunks.pieces(call, self.chunk_steps(call.sizes))
+        sums = sums or Sums(steps=call.sizes.steps)
 
         def run(
             piece: Piece,
-            x: Arrays,
             kept: Arrays,
             d_out: Mapping[str, Array | None],
             d_after: Mapping[str, Array | None],
         ) -> tuple[Arrays, Arrays, Arrays]:
+            own = piece.call
             d_params, d_x, d_before = self._backward(
-                piece.sizes.steps, sizes.rows, params, x, kept, piece.lengths, reverse,
-                d_out, d_after,
+                own.sizes.steps, own.sizes.rows, own.params, own.inputs, kept, own.lengths,
+                own.reverse, d_out, d_after,
             )  # fmt: skip
             if sums.kept is None:
                 sums.kept = d_params
@@ -118,30 +108,24 @@ class NumpyBackend:
                     sums.kept[name] += array
             return sums.kept, d_x, d_before
 
-        return chunks.backward(parts, inputs, saved, d_outputs, d_states, run)
+        return chunks.backward(parts, saved, d_outputs, d_states, run)
 
     def chunk_steps(self, sizes: Sizes) -> int:
         return max(1, CHUNK_ROWS // sizes.rows)
 
-    def step(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
-    ) -> tuple[Arrays, Arrays]:
-        results: tuple[Arrays, Arrays] = self._step(sizes.rows, params, inputs, states)
+    def step(self, call: Call) -> tuple[Arrays, Arrays]:
+        results: tuple[Arrays, Arrays] = self._step(
+            call.sizes.rows, call.params, call.inputs, call.states
+        )
         return results
 
-    def ready(
-        self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
-        reverse: bool,
-        training: bool,
-        step: bool,
-    ) -> Ready | None:
+    def ready(self, call: Call) -> Ready | None:
         """Of calls in one piece: in longer ones what is done for a call does not count."""
+        sizes, params, inputs = call.sizes, call.params, call.inputs
         if sizes.steps > self.chunk_steps(sizes):
             return None
         steps, rows, dtype = sizes.steps, sizes.rows, next(iter(inputs.values())).dtype
+        step, reverse, training = call.step, call.reverse, call.training
         before = () if step else (steps,)
         own = self._signature
         of_params = {name: array.shape for name, array in params.items()}
@@ -188,21 +172,16 @@ class NumpyBackend:
             )
             return found
 
-        return Ready(sizes, forward, backward, lambda saved: saved)
+        return Ready(call.without_arrays(), forward, backward, lambda saved: saved)
 
     def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> None:
         """NumPy multiplies with the matrices as they are."""
 
     def turns(
-        self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
-        outputs: Arrays,
-        states: tuple[Arrays, Arrays],
+        self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]
     ) -> tuple[Turn, Turn]:
         def turn(first: Arrays, last: Arrays) -> None:
-            found, after = self._step(sizes.rows, params, inputs, first)
+            found, after = self._step(call.sizes.rows, call.params, call.inputs, first)
             for name, array in found.items():
                 outputs[name][...] = array
             for name, array in after.items():

@@ -12,7 +12,7 @@ sublinear memory cost, arXiv 1604.06174. One level of it: every step runs forwar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Any
 
@@ -20,10 +20,11 @@ from derive.errors import ArgumentError
 from derive.kernel import chunks
 from derive.kernel.axes import Axes
 from derive.kernel.backend import Backend
+from derive.kernel.call import Call
 from derive.kernel.chunks import Piece, Sums
 from derive.kernel.convert import closest
 from derive.kernel.packed import Packed
-from derive.kernel.signature import Array, Arrays, Sizes
+from derive.kernel.signature import Array, Arrays
 
 AXES = ("time",)
 
@@ -50,66 +51,49 @@ class Remat:
 
     backend: Backend
 
-    def packed(self, sizes: Sizes, params: Mapping[str, Array]) -> Mapping[str, Array]:
+    def packed(self, call: Call) -> Call:
         """Parameters copied and packed once for all pieces: they are needed again after the
         call, and short pieces would be run without packing, which sums in another order."""
-        if type(params) is Packed or len(self._pieces(sizes, None, False)) == 1:
-            return params
-        arrays = {name: array.copy() for name, array in params.items()}
-        return Packed(arrays, None, Axes(), self.backend.pack(sizes, arrays))
+        if type(call.params) is Packed or len(self._pieces(call)) == 1:
+            return call
+        arrays = {name: array.copy() for name, array in call.params.items()}
+        panels = self.backend.pack(call.sizes, arrays)
+        return replace(call, params=Packed(arrays, None, Axes(), panels))
 
-    def forward(
-        self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
-        states: Arrays,
-        lengths: Array | None,
-        reverse: bool,
-    ) -> tuple[Arrays, Arrays, list[Arrays]]:
+    def forward(self, call: Call) -> tuple[Arrays, Arrays, list[Arrays]]:
         """Outputs, last states, and the states before each piece."""
 
-        def run(piece: Piece, x: Arrays, before: Arrays) -> tuple[Arrays, Arrays, Arrays]:
-            outputs, after, _ = self.backend.forward(
-                piece.sizes, params, x, before, piece.lengths, reverse, training=False
-            )
-            return outputs, after, before
+        def run(piece: Call) -> tuple[Arrays, Arrays, Arrays]:
+            outputs, after, _ = self.backend.forward(replace(piece, training=False))
+            return outputs, after, piece.states
 
-        first = {name: array.copy() for name, array in states.items()}  # the caller's until now
-        return chunks.forward(self._pieces(sizes, lengths, reverse), inputs, first, run)
+        first = {name: array.copy() for name, array in call.states.items()}  # so far the caller's
+        return chunks.forward(self._pieces(call), first, run)
 
     def backward(
         self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
+        call: Call,
         kept: list[Arrays],
-        lengths: Array | None,
-        reverse: bool,
         d_outputs: Mapping[str, Array | None],
         d_states: Mapping[str, Array | None],
     ) -> tuple[Arrays, Arrays, Arrays]:
         """Gradients of params, inputs and initial states."""
-        parts = self._pieces(sizes, lengths, reverse)
-        sums = Sums(steps=parts[0].sizes.steps)
+        parts = self._pieces(call)
+        sums = Sums(steps=parts[0].call.sizes.steps)
 
         def run(
             piece: Piece,
-            x: Arrays,
             before: Arrays,
             d_out: Mapping[str, Array | None],
             d_after: Mapping[str, Array | None],
         ) -> tuple[Arrays, Arrays, Arrays]:
             sums.last = piece is parts[0]
-            _, _, saved = self.backend.forward(
-                piece.sizes, params, x, before, piece.lengths, reverse, training=True
-            )
-            return self.backend.backward(
-                piece.sizes, params, x, saved, piece.lengths, reverse, d_out, d_after, sums
-            )
+            own = piece.starting(before)
+            _, _, saved = self.backend.forward(own)
+            return self.backend.backward(own, saved, d_out, d_after, sums)
 
-        return chunks.backward(parts, inputs, kept, d_outputs, d_states, run)
+        return chunks.backward(parts, kept, d_outputs, d_states, run)
 
-    def _pieces(self, sizes: Sizes, lengths: Array | None, reverse: bool) -> list[Piece]:
-        steps = kept_every(sizes.steps, self.backend.chunk_steps(sizes))
-        return chunks.pieces(sizes, lengths, reverse, steps)
+    def _pieces(self, call: Call) -> list[Piece]:
+        steps = kept_every(call.sizes.steps, self.backend.chunk_steps(call.sizes))
+        return chunks.pieces(call, steps)

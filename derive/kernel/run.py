@@ -13,6 +13,7 @@ from derive.kernel.signature import Array, Arrays, Sizes
 
 if TYPE_CHECKING:
     from derive.kernel.backend import Ready
+    from derive.kernel.call import Call
     from derive.kernel.kernel import Kernel
 
 
@@ -25,35 +26,28 @@ class Run:
     """
 
     __slots__ = (
-        "_inputs", "_kernel", "_lengths", "_outputs", "_params", "_ready", "_remat", "_reverse",
-        "_saved", "_seen", "_sizes", "_states", "_training",
+        "_call", "_given", "_kernel", "_outputs", "_ready", "_saved", "_seen", "_states",
     )  # fmt: skip
 
     def __init__(
-        self, outputs: Arrays, states: Arrays, sizes: Sizes, lengths: Array | None,
-        reverse: bool, training: bool, remat: str | None,
-        kernel: Kernel, params: Any, inputs: Any, saved: Any,
-        seen: bytes | None = None, ready: Ready | None = None,
+        self, kernel: Kernel, call: Call, outputs: Arrays, states: Arrays, saved: Any,
+        seen: bytes = b"", ready: Ready | None = None, given: tuple[Any, Any] | None = None,
     ) -> None:  # fmt: skip
-        """params and inputs: of a repeated call tuples, or packed parameters.  seen: the
-        fingerprint of both; of a repeated call in `saved`, as `ready` knows."""
+        """seen: the fingerprint of what `backward` reads again.  ready: what made a repeated call,
+        which has its fingerprint in `saved`; its `call` is without arrays, and its parameters (a
+        tuple, or packed ones) and inputs (a tuple) are `given`."""
+        self._kernel = kernel
+        self._call = call
         self._outputs = outputs
         self._states = states
-        self._sizes = sizes
-        self._lengths = lengths
-        self._reverse = reverse
-        self._training = training
-        self._remat = remat
-        self._kernel = kernel
-        self._params = params
-        self._inputs = inputs
         self._saved = saved
         self._seen = seen
         self._ready = ready
+        self._given = given
 
     def __repr__(self) -> str:
-        made = f"{self._kernel!r}, T={self._sizes.steps}, B={self._sizes.rows}"
-        return f"<Run of {made}, training={self._training}>"
+        made = f"{self._kernel!r}, T={self._call.sizes.steps}, B={self._call.sizes.rows}"
+        return f"<Run of {made}, training={self._call.training}>"
 
     # `backward` trusts what follows to be what forward saw, so nothing of it can be set.
 
@@ -72,24 +66,25 @@ class Run:
 
     @property
     def sizes(self) -> Sizes:
-        return self._sizes
+        return self._call.sizes
 
     @property
     def lengths(self) -> Array | None:
         """A copy."""
-        return None if self._lengths is None else self._lengths.copy()
+        lengths = self._call.lengths
+        return None if lengths is None else lengths.copy()
 
     @property
     def reverse(self) -> bool:
-        return self._reverse
+        return self._call.reverse
 
     @property
     def training(self) -> bool:
-        return self._training
+        return self._call.training
 
     @property
     def remat(self) -> str | None:
-        return self._remat
+        return self._call.remat
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,7 @@ from derive.build.library import FLAGS, NATIVE
 from derive.cell import Cell
 from derive.emit.c.shared_header import render_header
 from derive.kernel import Kernel
+from derive.kernel.call import Call
 from derive.kernel.signature import Array, Arrays, Signature, Sizes
 from derive.verification import ulp
 
@@ -65,7 +66,7 @@ class Emulated:
         command += [f"-DDK_VECTOR_BITS={bits}"] if bits else ["-DEXPECTED_BITS=128"]
         build([*command, str(DRIVER), str(folder / f"{name}.c")], folder / "emulated")
 
-    def call(self, function: str, words: list[Word]) -> list[bytes]:
+    def made_by(self, function: str, words: list[Word]) -> list[bytes]:
         """What the call wrote into each MADE array."""
         parts, made = [], []
         for word in words:
@@ -90,16 +91,13 @@ class Emulated:
         return [sizes.steps, sizes.rows, *(sizes.dims[dim] for dim in self.signature.dims())]
 
     def memory(self, sizes: Sizes) -> dict[str, int]:
-        (found,) = self.call("memory_needed", [*self.size_words(sizes), (MADE, 8 * 7)])
+        (found,) = self.made_by("memory_needed", [*self.size_words(sizes), (MADE, 8 * 7)])
         names = ("saved", "forward", "inference", "backward", "forward_packed", "backward_packed",
                  "chunk_steps")  # fmt: skip
         return dict(zip(names, np.frombuffer(found, np.uint64).tolist(), strict=True))
 
-    def start(
-        self, sizes: Sizes, lengths: Array | None, reverse: bool,
-        *groups: Mapping[str, Array | None],
-    ) -> list[Word]:  # fmt: skip
-        words = [*self.size_words(sizes), given(lengths), int(reverse)]
+    def start(self, call: Call, *groups: Mapping[str, Array | None]) -> list[Word]:
+        words = [*self.size_words(call.sizes), given(call.lengths), int(call.reverse)]
         return [*words, *(given(array) for group in groups for array in group.values())]
 
     def made(self, shapes: Mapping[str, tuple[int, ...]]) -> list[Word]:
@@ -120,50 +118,47 @@ class Emulated:
     def ready(self, *_: Any) -> None:
         """Every call is a process of its own."""
 
-    def forward(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays,
-        lengths: Array | None, reverse: bool, training: bool,
-    ) -> tuple[Arrays, Arrays, Any]:  # fmt: skip
+    def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
+        sizes, training = call.sizes, call.training
         memory, signature = self.memory(sizes), self.signature
         before = (sizes.steps, sizes.rows)
         outputs = {n: (*before, sizes.width(w)) for n, w in signature.outputs.items()}
         last = {n: (sizes.rows, sizes.width(w)) for n, w in signature.states.items()}
-        words = self.start(sizes, lengths, reverse, params, inputs, states)
+        words = self.start(call, call.params, call.inputs, call.states)
         words += [*self.made(outputs), *self.made(last), 0, 0]
         if training:
             words += [(MADE, self.dtype.itemsize * memory["saved"]), memory["saved"]]
         else:
             words += [0, 0]
         words += self.work(memory["forward" if training else "inference"])
-        found = self.call("forward", words)
+        found = self.made_by("forward", words)
         return self.arrays(outputs, found), self.arrays(last, found), found[0] if training else None
 
     def backward(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, saved: Any,
-        lengths: Array | None, reverse: bool,
+        self, call: Call, saved: Any,
         d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
+        sizes, params, inputs = call.sizes, call.params, call.inputs
         memory = self.memory(sizes)
         shapes = [
             {name: array.shape for name, array in params.items()},
             {name: array.shape for name, array in inputs.items()},
             {n: (sizes.rows, sizes.width(w)) for n, w in self.signature.states.items()},
         ]
-        words = self.start(sizes, lengths, reverse, params, inputs, d_outputs, d_states)
+        words = self.start(call, params, inputs, d_outputs, d_states)
         words += [word for group in shapes for word in self.made(group)]
         words += [0, 0, (GIVEN, np.frombuffer(saved, self.dtype)), memory["saved"]]
-        found = self.call("backward", [*words, *self.work(memory["backward"]), 0, 0])
+        found = self.made_by("backward", [*words, *self.work(memory["backward"]), 0, 0])
         d_params, d_inputs, d_first = (self.arrays(group, found) for group in shapes)
         return d_params, d_inputs, d_first
 
-    def step(
-        self, sizes: Sizes, params: Arrays, inputs: Arrays, states: Arrays
-    ) -> tuple[Arrays, Arrays]:
+    def step(self, call: Call) -> tuple[Arrays, Arrays]:
+        sizes = call.sizes
         outputs = {n: (sizes.rows, sizes.width(w)) for n, w in self.signature.outputs.items()}
         last = {n: (sizes.rows, sizes.width(w)) for n, w in self.signature.states.items()}
-        words = self.start(sizes, None, False, params, inputs, states)
+        words = self.start(call, call.params, call.inputs, call.states)
         words += [*self.made(outputs), *self.made(last), 0, 0, 0, 0]
-        found = self.call("step", [*words, *self.work(self.memory(sizes)["inference"])])
+        found = self.made_by("step", [*words, *self.work(self.memory(sizes)["inference"])])
         return self.arrays(outputs, found), self.arrays(last, found)
 
     def pack(self, sizes: Sizes, params: Arrays) -> Any:

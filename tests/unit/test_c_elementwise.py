@@ -18,6 +18,7 @@ from test_c_target import WAYS, kernel_of, poisoned  # noqa: F401 - a fixture
 from derive import cells, pipeline
 from derive.cell import Cell
 from derive.kernel.c_backend import CBackend
+from derive.kernel.call import Call
 from derive.kernel.signature import Sizes
 from derive.kernel.tune.backend import TunedBackend
 
@@ -157,7 +158,7 @@ def test_a_second_thread_joins_earlier_where_nobody_waits() -> None:
         backend = kernel._backend
         assert isinstance(backend, TunedBackend) and isinstance(backend.default, CBackend)
         dims = dict.fromkeys(kernel.signature.dims(), width)
-        return backend.default.team(Sizes(steps, rows, dims), kernel.init(dims)) == 2
+        return backend.default.team(Call(Sizes(steps, rows, dims), kernel.init(dims), {}, {})) == 2
 
     assert joins("min_gru", 100, 1, 128) and not joins("min_gru", 1, 1, 128)
     assert joins("min_gru", 1000, 1, 64) and not joins("min_gru", 1000, 1, 16)

@@ -13,6 +13,7 @@ import pytest
 
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
 from derive.kernel import Kernel, Run
+from derive.kernel.call import Call
 from derive.kernel.signature import Signature, Sizes
 
 # A named dimension may be called like an axis of time or rows.
@@ -64,14 +65,15 @@ class Strict:
     def ready(self, *_: Any) -> None:
         """Every call comes to `forward`, `backward` and `step`."""
 
-    def check_call(
-        self, sizes: Sizes, params: Any, inputs: Any, states: Any, steps: tuple[int, ...]
-    ) -> tuple[Any, Any, Any]:
+    def check_call(self, call: Call) -> tuple[Any, Any, Any]:
+        sizes = call.sizes
         assert list(sizes.dims) == list(self.signature.dims())
+        assert sizes.rows > 0 and (sizes.steps == 1 if call.step else sizes.steps > 0)
+        steps = () if call.step else (sizes.steps,)
         return (
-            self.check(sizes, self.signature.params, params),
-            self.check(sizes, self.signature.inputs, inputs, *steps, sizes.rows),
-            self.check(sizes, self.signature.states, states, sizes.rows),
+            self.check(sizes, self.signature.params, call.params),
+            self.check(sizes, self.signature.inputs, call.inputs, *steps, sizes.rows),
+            self.check(sizes, self.signature.states, call.states, sizes.rows),
         )
 
 
@@ -81,36 +83,37 @@ class Elman(Strict):
     signature = ELMAN
 
     @staticmethod
-    def times(n: int, sizes: Sizes, lengths: Any, reverse: bool) -> list[int]:
-        length = sizes.steps if lengths is None else int(lengths[n])
-        return list(range(length))[:: -1 if reverse else 1]
+    def times(n: int, call: Call) -> list[int]:
+        length = call.sizes.steps if call.lengths is None else int(call.lengths[n])
+        return list(range(length))[:: -1 if call.reverse else 1]
 
-    def forward(self, sizes, params, inputs, states, lengths, reverse, training):  # type: ignore[no-untyped-def]
-        assert sizes.steps > 0 and sizes.rows > 0
-        p, i, s = self.check_call(sizes, params, inputs, states, (sizes.steps,))
-        if lengths is not None:
-            assert lengths.dtype == np.int64 and lengths.shape == (sizes.rows,)
+    def forward(self, call):  # type: ignore[no-untyped-def]
+        sizes = call.sizes
+        p, i, s = self.check_call(call)
+        if call.lengths is not None:
+            assert call.lengths.dtype == np.int64 and call.lengths.shape == (sizes.rows,)
         output = np.zeros((sizes.steps, sizes.rows, sizes.width("T")), self.dtype)
         last = s["h"].copy()
         previous = np.zeros_like(output)
         for n in range(sizes.rows):
-            for t in self.times(n, sizes, lengths, reverse):
+            for t in self.times(n, call):
                 previous[t, n] = last[n]
                 a = p["W"] @ i["x"][t, n] + p["U"] @ last[n] + p["s"] * p["b"]
                 last[n] = output[t, n] = np.tanh(a)
-        saved = (previous, output.copy()) if training else None
+        saved = (previous, output.copy()) if call.training else None
         return {"h_next": output}, {"h": last}, saved
 
-    def backward(self, sizes, params, inputs, saved, lengths, reverse, d_outputs, d_states):  # type: ignore[no-untyped-def]
-        p = self.check(sizes, self.signature.params, params)
-        x = self.check(sizes, self.signature.inputs, inputs, sizes.steps, sizes.rows)["x"]
+    def backward(self, call, saved, d_outputs, d_states):  # type: ignore[no-untyped-def]
+        sizes = call.sizes
+        p = self.check(sizes, self.signature.params, call.params)
+        x = self.check(sizes, self.signature.inputs, call.inputs, sizes.steps, sizes.rows)["x"]
         d_out = self.check(sizes, self.signature.outputs, d_outputs, sizes.steps, sizes.rows)
         d_h = self.check(sizes, self.signature.states, d_states, sizes.rows)["h"].copy()
         previous, output = saved
         d_p = {name: np.zeros_like(array) for name, array in p.items()}
         d_x = np.zeros_like(x)
         for n in range(sizes.rows):
-            for t in self.times(n, sizes, lengths, reverse)[::-1]:
+            for t in self.times(n, call)[::-1]:
                 d_a = (d_h[n] + d_out["h_next"][t, n]) * (1 - output[t, n] ** 2)
                 d_p["W"] += np.outer(d_a, x[t, n])
                 d_p["U"] += np.outer(d_a, previous[t, n])
@@ -120,9 +123,8 @@ class Elman(Strict):
                 d_h[n] = p["U"].T @ d_a
         return d_p, {"x": d_x}, {"h": d_h}
 
-    def step(self, sizes, params, inputs, states):  # type: ignore[no-untyped-def]
-        assert sizes.steps == 1 and sizes.rows > 0
-        p, i, s = self.check_call(sizes, params, inputs, states, ())
+    def step(self, call):  # type: ignore[no-untyped-def]
+        p, i, s = self.check_call(call)
         h = np.tanh(i["x"] @ p["W"].T + s["h"] @ p["U"].T + p["s"] * p["b"])
         return {"h_next": h}, {"h": h.copy()}
 
@@ -132,13 +134,14 @@ class Wide(Strict):
 
     signature = WIDE
 
-    def forward(self, sizes, params, inputs, states, lengths, reverse, training):  # type: ignore[no-untyped-def]
-        _, i, s = self.check_call(sizes, params, inputs, states, (sizes.steps,))
+    def forward(self, call):  # type: ignore[no-untyped-def]
+        _, i, s = self.check_call(call)
         total = np.cumsum(i["m"], axis=0)
         outputs = {"y": s["h"] + total, "z": i["x"] + i["m"]}
         return outputs, {"h": s["h"] + total[-1], "c": s["c"] + total[-1]}, "kept"
 
-    def backward(self, sizes, params, inputs, saved, lengths, reverse, d_outputs, d_states):  # type: ignore[no-untyped-def]
+    def backward(self, call, saved, d_outputs, d_states):  # type: ignore[no-untyped-def]
+        sizes = call.sizes
         assert saved == "kept"
         d_o = self.check(sizes, self.signature.outputs, d_outputs, sizes.steps, sizes.rows)
         d_s = self.check(sizes, self.signature.states, d_states, sizes.rows)
@@ -148,8 +151,8 @@ class Wide(Strict):
         d_states = {"h": d_s["h"] + d_o["y"].sum(0), "c": d_s["c"].copy()}
         return {}, {"x": d_o["z"].copy(), "m": d_m}, d_states
 
-    def step(self, sizes, params, inputs, states):  # type: ignore[no-untyped-def]
-        _, i, s = self.check_call(sizes, params, inputs, states, ())
+    def step(self, call):  # type: ignore[no-untyped-def]
+        _, i, s = self.check_call(call)
         h = s["h"] + i["m"]
         return {"y": h, "z": i["x"] + i["m"]}, {"h": h.copy(), "c": s["c"] + i["m"]}
 
@@ -159,18 +162,20 @@ class Clock(Strict):
 
     signature = CLOCK
 
-    def forward(self, sizes, params, inputs, states, lengths, reverse, training):  # type: ignore[no-untyped-def]
-        _, _, s = self.check_call(sizes, params, inputs, states, (sizes.steps,))
+    def forward(self, call):  # type: ignore[no-untyped-def]
+        sizes = call.sizes
+        _, _, s = self.check_call(call)
         ticks = np.arange(1, sizes.steps + 1, dtype=self.dtype)[:, None, None]
         return {"n_next": s["n"] + ticks}, {"n": s["n"] + sizes.steps}, None
 
-    def backward(self, sizes, params, inputs, saved, lengths, reverse, d_outputs, d_states):  # type: ignore[no-untyped-def]
+    def backward(self, call, saved, d_outputs, d_states):  # type: ignore[no-untyped-def]
+        sizes = call.sizes
         d_o = self.check(sizes, self.signature.outputs, d_outputs, sizes.steps, sizes.rows)
         d_s = self.check(sizes, self.signature.states, d_states, sizes.rows)
         return {}, {}, {"n": d_s["n"] + d_o["n_next"].sum(0)}
 
-    def step(self, sizes, params, inputs, states):  # type: ignore[no-untyped-def]
-        _, _, s = self.check_call(sizes, params, inputs, states, ())
+    def step(self, call):  # type: ignore[no-untyped-def]
+        _, _, s = self.check_call(call)
         return {"n_next": s["n"] + 1}, {"n": s["n"] + 1}
 
 
@@ -179,15 +184,16 @@ class Negation(Strict):
 
     signature = STATELESS
 
-    def forward(self, sizes, params, inputs, states, lengths, reverse, training):  # type: ignore[no-untyped-def]
-        return {"y": -inputs["x"]}, {}, None
+    def forward(self, call):  # type: ignore[no-untyped-def]
+        return {"y": -call.inputs["x"]}, {}, None
 
-    def backward(self, sizes, params, inputs, saved, lengths, reverse, d_outputs, d_states):  # type: ignore[no-untyped-def]
+    def backward(self, call, saved, d_outputs, d_states):  # type: ignore[no-untyped-def]
+        sizes = call.sizes
         d_o = self.check(sizes, self.signature.outputs, d_outputs, sizes.steps, sizes.rows)
         return {}, {"x": -d_o["y"]}, {}
 
-    def step(self, sizes, params, inputs, states):  # type: ignore[no-untyped-def]
-        return {"y": -inputs["x"]}, {}
+    def step(self, call):  # type: ignore[no-untyped-def]
+        return {"y": -call.inputs["x"]}, {}
 
 
 def make(backend: type[Strict], dtype: Any = np.float64) -> Kernel:
@@ -488,7 +494,7 @@ def test_arrays_already_right_are_not_copied() -> None:
     kernel = make(Elman)
     given = arguments()
     run = kernel.forward({name: given[name] for name in ELMAN.params}, given["x"])
-    assert run._params["W"] is given["W"] and run._inputs["x"] is given["x"]
+    assert run._call.params["W"] is given["W"] and run._call.inputs["x"] is given["x"]
 
 
 # --- Names ----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import derive
 from derive.build.templates import environment
 from derive.emit.c.shared_header import render_header
 from derive.kernel.c_backend import _pool
+from derive.kernel.call import Call
 from derive.kernel.signature import Sizes
 
 TASK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t))
@@ -121,10 +122,10 @@ def test_who_takes_part_depends_on_the_work(
     kernel = derive.compile(derive.cells.lstm(), threads=2)
     backend: Any = kernel._backend
     sizes = Sizes(steps, rows, {"H": units, "I": units})
-    params = kernel.init(H=units, I=units)
-    assert backend.default.team(sizes, params) == team
+    call = Call(sizes, kernel.init(H=units, I=units), {}, {})
+    assert backend.default.team(call) == team
     if team == 2:
-        assert backend.default._patient(sizes, params) == patient
+        assert backend.default._patient(call) == patient
 
 
 # --- The protocol: threads that are late at every step of it -----------------------------------

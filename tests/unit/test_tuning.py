@@ -24,6 +24,7 @@ from derive.cli.main import status
 from derive.errors import ArgumentError, ArgumentTypeError, BuildError
 from derive.kernel import Kernel
 from derive.kernel.c_backend import CBackend
+from derive.kernel.call import Call
 from derive.kernel.signature import Sizes
 from derive.kernel.tune import search, store
 from derive.kernel.tune.backend import TunedBackend
@@ -95,12 +96,9 @@ def bits(forward: CBackend, backward: CBackend, cell: Cell, rows: int) -> Iterat
         lengths = random.integers(0, steps + 1, rows) if reverse else None
         inputs, d_outputs = (draw(w, steps, rows) for w in (signature.inputs, signature.outputs))
         states, d_states = (draw(signature.states, rows) for _ in range(2))
-        outputs, last, saved = forward.forward(
-            sizes, params, inputs, states, lengths, reverse, training=True
-        )
-        grads = backward.backward(
-            sizes, params, inputs, saved, lengths, reverse, d_outputs, d_states
-        )
+        call = Call(sizes, params, inputs, states, lengths, reverse, training=True)
+        outputs, last, saved = forward.forward(call)
+        grads = backward.backward(call, saved, d_outputs, d_states)
         for group in (outputs, last, *grads):
             yield from (array.tobytes() for array in group.values())
 
@@ -340,8 +338,8 @@ def test_a_winner_serves_calls_of_about_its_sizes() -> None:
         201: Choice(),
     }  # fmt: skip
     for steps in wanted:
-        backend.forward(sizes_of(steps), {}, {}, {}, None, False, True)
-        backend.forward(sizes_of(steps, rows=8), {}, {}, {}, None, False, True)
+        backend.forward(Call(sizes_of(steps), {}, {}, {}))
+        backend.forward(Call(sizes_of(steps, rows=8), {}, {}, {}))
     assert calls[::2] == list(wanted.values())
     assert set(calls[1::2]) == {Choice()}
 
@@ -351,7 +349,7 @@ def test_of_two_winners_the_nearer_serves() -> None:
     backend.use(sizes_of(100), Choice(tile=4))
     backend.use(sizes_of(150), Choice())
     for steps in (120, 130):
-        backend.forward(sizes_of(steps), {}, {}, {}, None, False, True)
+        backend.forward(Call(sizes_of(steps), {}, {}, {}))
     assert calls == [Choice(tile=4), Choice()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,30 +74,32 @@ class Plain:
         with np.errstate(all="ignore"):
             return interpret(self.step_.program, given, rows=1, sizes=sizes.dims, algebra=NUMPY)
 
-    def forward(self, sizes, params, inputs, states, lengths, reverse, training):  # type: ignore[no-untyped-def]
+    def forward(self, call):  # type: ignore[no-untyped-def]
+        sizes, inputs, lengths, reverse = call.sizes, call.inputs, call.lengths, call.reverse
         step, keys = self.step_, self.cell.output_keys
         table = step.program.table()
         outputs = {
             key: np.zeros((sizes.steps, sizes.rows, sizes.width(table[name].width)), self.dtype)
             for key, name in zip(keys, step.outputs, strict=True)
         }
-        last = {name: np.array(array) for name, array in states.items()}
+        last = {name: np.array(array) for name, array in call.states.items()}
         kept = {}
         for n in range(sizes.rows):
             for t in self.times(self.length(lengths, n, sizes.steps), reverse):
-                given = {**params, **{k: a[t, n][None] for k, a in inputs.items()}}
+                given = {**call.params, **{k: a[t, n][None] for k, a in inputs.items()}}
                 given |= {name: last[name][n][None] for name in step.states}
                 kept[t, n] = values = self.values(sizes, given)
                 for key, name in zip(keys, step.outputs, strict=True):
                     outputs[key][t, n] = values[name][0]
                 for name, after in zip(step.states, step.next_states, strict=True):
                     last[name][n] = values[after][0]
-        self.after_forward(outputs, last, inputs, training)
-        return outputs, last, kept if training else None
+        self.after_forward(outputs, last, inputs, call.training)
+        return outputs, last, kept if call.training else None
 
-    def backward(self, sizes, params, inputs, saved, lengths, reverse, d_outputs, d_states):  # type: ignore[no-untyped-def]
+    def backward(self, call, saved, d_outputs, d_states):  # type: ignore[no-untyped-def]
+        sizes, inputs, lengths, reverse = call.sizes, call.inputs, call.lengths, call.reverse
         step, gradient, keys = self.step_, self.gradient, self.cell.output_keys
-        d_params = {name: np.zeros(array.shape) for name, array in params.items()}
+        d_params = {name: np.zeros(array.shape) for name, array in call.params.items()}
         d_inputs = {name: np.zeros_like(array) for name, array in inputs.items()}
         carry = {}
         for name in step.states:
@@ -119,15 +122,14 @@ class Plain:
                     d_inputs[name][t, n] = v[d_name][0]
                 for name, d_name in zip(step.states, gradient.d_states, strict=True):
                     carry[name][n] = v[d_name][0]
-        call = {"d_outputs": d_outputs, "d_states": d_states, "sizes": sizes, "inputs": inputs}
-        self.after_backward(d_params, d_inputs, carry, call)
+        given = {"d_outputs": d_outputs, "d_states": d_states, "sizes": sizes, "inputs": inputs}
+        self.after_backward(d_params, d_inputs, carry, given)
         cast = lambda arrays: {name: a.astype(self.dtype) for name, a in arrays.items()}  # noqa: E731
         return cast(d_params), cast(d_inputs), cast(carry)
 
-    def step(self, sizes, params, inputs, states):  # type: ignore[no-untyped-def]
-        outputs, last, _ = Plain.forward(
-            self, sizes, params, {k: a[None] for k, a in inputs.items()}, states, None, False, False
-        )
+    def step(self, call):  # type: ignore[no-untyped-def]
+        inputs = {name: array[None] for name, array in call.inputs.items()}
+        outputs, last, _ = Plain.forward(self, replace(call, inputs=inputs, step=False))
         result = {key: array[0] for key, array in outputs.items()}
         self.after_step(result, last)
         return result, last
@@ -171,14 +173,12 @@ class IgnoresReverse(Plain):
 class ReversesThePadding(Plain):
     """Runs the whole sequence last to first, the classic mistake with lengths."""
 
-    def forward(self, sizes, params, inputs, states, lengths, reverse, training):  # type: ignore[no-untyped-def]
-        if reverse and lengths is not None:
-            inputs = {n: np.nan_to_num(a[::-1]) for n, a in inputs.items()}
-            outputs, last, kept = Plain.forward(
-                self, sizes, params, inputs, states, lengths, False, training
-            )
+    def forward(self, call):  # type: ignore[no-untyped-def]
+        if call.reverse and call.lengths is not None:
+            inputs = {n: np.nan_to_num(a[::-1]) for n, a in call.inputs.items()}
+            outputs, last, kept = Plain.forward(self, replace(call, inputs=inputs, reverse=False))
             return {n: np.ascontiguousarray(a[::-1]) for n, a in outputs.items()}, last, kept
-        return Plain.forward(self, sizes, params, inputs, states, lengths, reverse, training)
+        return Plain.forward(self, call)
 
 
 class LeaksNan(Plain):
@@ -247,8 +247,8 @@ class Accumulates(Plain):
 class AccumulatesOnOneRun(Plain):
     """Writes into what the forward pass kept: the second backward of a run is wrong."""
 
-    def backward(self, sizes, params, inputs, saved, *rest):  # type: ignore[no-untyped-def]
-        result = Plain.backward(self, sizes, params, inputs, saved, *rest)
+    def backward(self, call, saved, *rest):  # type: ignore[no-untyped-def]
+        result = Plain.backward(self, call, saved, *rest)
         for values in saved.values():
             values["h"] = values["h"] * 1.5
         return result

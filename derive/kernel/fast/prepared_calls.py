@@ -11,15 +11,20 @@ arrays determine those sizes: a state may be left out where parameters and input
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from derive.kernel.arguments import Arguments, Call
+from derive.kernel.arguments import Arguments
 from derive.kernel.backend import Backend, Ready, Values
+from derive.kernel.call import Call
+from derive.kernel.fingerprint import Look
 from derive.kernel.packed import Packed
-from derive.kernel.signature import Array, Arrays
+from derive.kernel.signature import Arrays
+
+if TYPE_CHECKING:
+    from derive.kernel.run import Run
 
 #: Kinds of calls whose plans are kept.
 _REMEMBERED = 256
@@ -73,49 +78,50 @@ class Repeats:
             return None
         return ready, params if packed else given, inputs, results
 
-    def saw(
-        self, backend: Backend, call: Call, reverse: bool, training: bool, step: bool = False
-    ) -> None:
+    def saw(self, backend: Backend, call: Call) -> None:
         """A call without lengths that was looked at thoroughly, and ran."""
         if not call.inputs:
             return
         shapes = _shape(tuple(call.inputs.values())), _shape(tuple(call.params.values()))
-        key = (*shapes, type(call.params) is Packed, reverse, training, step)
+        packed = type(call.params) is Packed
+        key = (*shapes, packed, call.reverse, call.training, call.step)
         if key not in self._seen:
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()
             self._seen[key] = None
             return
         known = self._seen[key]
-        if known is None or known.sizes != call.sizes:  # else the arrays had to be converted
-            self._seen[key] = backend.ready(
-                call.sizes, call.params, call.inputs, reverse, training, step
-            )
+        if known is None or known.call.sizes != call.sizes:  # else the arrays had to be converted
+            self._seen[key] = backend.ready(call)
 
     def backward(
-        self,
-        ready: Ready,
-        params: Packed | Values,
-        inputs: Values,
-        saved: Any,
-        d_outputs: Any,
-        d_states: Any,
+        self, run: Run, d_outputs: Any, d_states: Any
     ) -> tuple[Arrays, Arrays, Arrays] | None:
         """Gradients of a call that was like one before."""
+        ready, given = run._ready, run._given
+        if ready is None or given is None:
+            return None
         d_out = (
             (None,) * len(self._outputs) if d_outputs is None else _values(d_outputs, self._outputs)
         )
         d_last = self._no_states if d_states is None else _values(d_states, self._states)
         if d_out is None or d_last is None:
             return None
+        params, inputs = given
         if type(params) is Packed:
-            return ready.backward(params._values, params._panels, inputs, saved, d_out, d_last)
-        return ready.backward(params, None, inputs, saved, d_out, d_last)
+            return ready.backward(params._values, params._panels, inputs, run._saved, d_out, d_last)
+        return ready.backward(params, None, inputs, run._saved, d_out, d_last)
 
-    def named(self, params: Packed | Values, inputs: Values) -> tuple[Mapping[str, Array], Arrays]:
-        """Parameters and inputs by name, as a call that is no repeated one keeps them."""
+    def thorough(self, run: Run) -> tuple[Call, Any, bytes, Look] | None:
+        """A run of a repeated call as any other: its call, what was saved, and the fingerprint with
+        how it was made."""
+        ready, given = run._ready, run._given
+        if ready is None or given is None:
+            return None
+        params, inputs = given
         by_name = params if type(params) is Packed else _named(self._params, params)
-        return by_name, _named(self._inputs, inputs)
+        call = replace(run._call, params=by_name, inputs=_named(self._inputs, inputs))
+        return call, *ready.parts(run._saved), ready.fingerprint
 
 
 def _values(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:

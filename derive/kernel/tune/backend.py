@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from derive.errors import BuildError
 from derive.kernel.backend import Backend, Ready
+from derive.kernel.call import Call
 from derive.kernel.chunks import Sums
 from derive.kernel.convert import letter
 from derive.kernel.signature import ROWS, STEPS, Array, Arrays, Sizes
@@ -33,7 +34,7 @@ _NEAR = 2
 class TeamBackend(Backend, Protocol):
     """A Backend that says how many threads take part in a call."""
 
-    def team(self, sizes: Sizes, params: Mapping[str, Array | None]) -> int: ...
+    def team(self, call: Call) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,52 +122,34 @@ class TunedBackend:
 
     # --- Backend ----------------------------------------------------------------------------
 
-    def forward(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays,
-        lengths: Array | None, reverse: bool, training: bool,
-    ) -> tuple[Arrays, Arrays, Any]:  # fmt: skip
-        backend = self._of(sizes)
-        return backend.forward(sizes, params, inputs, states, lengths, reverse, training)
+    def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
+        return self._of(call.sizes).forward(call)
 
     def backward(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, saved: Any,
-        lengths: Array | None, reverse: bool,
+        self, call: Call, saved: Any,
         d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None],
         sums: Sums | None = None,
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
         # Calls that hand sums on share a workspace, which choices lay out differently.
-        backend = self._of(sizes) if sums is None else self.default
-        return backend.backward(
-            sizes, params, inputs, saved, lengths, reverse, d_outputs, d_states, sums
-        )
+        backend = self._of(call.sizes) if sums is None else self.default
+        return backend.backward(call, saved, d_outputs, d_states, sums)
 
-    def chunk_steps(self, sizes: Sizes) -> int:
-        return self.default.chunk_steps(sizes)
+    def step(self, call: Call) -> tuple[Arrays, Arrays]:
+        return self._of(call.sizes).step(call)
 
-    def step(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, states: Arrays
-    ) -> tuple[Arrays, Arrays]:
-        return self._of(sizes).step(sizes, params, inputs, states)
+    def ready(self, call: Call) -> Ready | None:
+        return self._of(call.sizes).ready(call)
 
-    def ready(
-        self,
-        sizes: Sizes,
-        params: Mapping[str, Array],
-        inputs: Arrays,
-        reverse: bool,
-        training: bool,
-        step: bool,
-    ) -> Ready | None:
-        return self._of(sizes).ready(sizes, params, inputs, reverse, training, step)
+    def turns(
+        self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]
+    ) -> tuple[Turn, Turn]:
+        return self._of(call.sizes).turns(call, outputs, states)
 
     def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Any:
         return self.default.pack(sizes, params)
 
-    def turns(
-        self, sizes: Sizes, params: Mapping[str, Array], inputs: Arrays, outputs: Arrays,
-        states: tuple[Arrays, Arrays],
-    ) -> tuple[Turn, Turn]:  # fmt: skip
-        return self._of(sizes).turns(sizes, params, inputs, outputs, states)
+    def chunk_steps(self, sizes: Sizes) -> int:
+        return self.default.chunk_steps(sizes)
 
 
 def _key(sizes: Sizes) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from derive.errors import BuildError
+from derive.kernel.call import Call
 from derive.kernel.signature import Array, Arrays, Sizes
 from derive.kernel.tune.backend import TeamBackend, TunedBackend, sizes_text
 from derive.kernel.tune.clock import Clock, Effort, rounds
@@ -141,7 +142,7 @@ def tune(
     best = Choice()
     trials: dict[Choice, Trial] = {}
     for question in QUESTIONS:
-        team = built[best].team(sizes, params)
+        team = built[best].team(Call(sizes, params, {}, {}))
         others = alternatives(question, backend.files, sizes, backend.threads, team)
         built |= _built(backend, [both(best, other) for other in others])
         tried = [choice for other in others if (choice := both(best, other)) in built]
@@ -154,7 +155,7 @@ def tune(
             best = _winner(best, tried, times)
         tick(question)
     remembered = bool(trials) and backend.use(sizes, best)
-    steps = work.sizes.steps if work else sizes.steps
+    steps = work.call.sizes.steps if work else sizes.steps
     return Tuning(label, sizes, steps, tuple(trials.values()), best, remembered)
 
 
@@ -202,23 +203,17 @@ def _trial(choice: Choice, times: _Times, default: _Times) -> Trial:
 class _Work:
     """What every contestant is given."""
 
-    sizes: Sizes
-    params: Arrays
-    inputs: Arrays
-    states: Arrays
+    call: Call
+    inference: Call
     d_outputs: Arrays
     d_states: Mapping[str, Array | None]
 
     def forward(self, backend: TeamBackend) -> object:
-        given = self.params, self.inputs, self.states
-        return backend.forward(self.sizes, *given, None, False, training=False)
+        return backend.forward(self.inference)
 
     def train(self, backend: TeamBackend) -> object:
-        given = self.params, self.inputs
-        _, _, saved = backend.forward(self.sizes, *given, self.states, None, False, training=True)
-        return backend.backward(
-            self.sizes, *given, saved, None, False, self.d_outputs, self.d_states
-        )
+        _, _, saved = backend.forward(self.call)
+        return backend.backward(self.call, saved, self.d_outputs, self.d_states)
 
 
 def _work(kernel: Kernel, backend: TeamBackend, sizes: Sizes, params: Arrays) -> _Work:
@@ -250,14 +245,10 @@ def _drawn(kernel: Kernel, sizes: Sizes, params: Arrays) -> _Work:
         }
 
     steps = sizes.steps, sizes.rows
-    return _Work(
-        sizes,
-        params,
-        draw(signature.inputs, *steps),
-        draw(signature.states, sizes.rows),
-        draw(signature.outputs, *steps),
-        dict.fromkeys(signature.states),
-    )
+    inputs, states = draw(signature.inputs, *steps), draw(signature.states, sizes.rows)
+    call, inference = (Call(sizes, params, inputs, states, training=t) for t in (True, False))
+    d_outputs = draw(signature.outputs, *steps)
+    return _Work(call, inference, d_outputs, dict.fromkeys(signature.states))
 
 
 def _times(

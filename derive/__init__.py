@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from derive.pipeline import differentiate as differentiate
     from derive.pipeline import emit as emit
     from derive.pipeline import load as load
+    from derive.pipeline import tangent as tangent
     from derive.symbolic import functions  # noqa: F401
     from derive.symbolic.heads import arrays as arrays
     from derive.verification import verify as verify
@@ -89,6 +90,7 @@ _PUBLIC = {
     "layers": ("derive.layers", ""),
     "load": ("derive.pipeline", "load"),
     "rnn_cell": ("derive.rnn_cell", ""),
+    "tangent": ("derive.pipeline", "tangent"),
     "verify": ("derive.verification", "verify"),
     "weights": ("derive.weights", ""),
 }

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from derive.cell import Cell
-from derive.derivative import Gradient, reverse_step
+from derive.derivative import Gradient, reverse_step, tangent_step
 from derive.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -31,6 +31,7 @@ from derive.kernel.backend import Backend
 from derive.kernel.convert import kind_text, to_count
 from derive.kernel.signature import Signature
 from derive.kernel.tune.options import Choice
+from derive.language import declare, from_step
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
 
@@ -100,6 +101,25 @@ def differentiate(cell: Cell) -> Gradient:
     """The gradient of one time step: cotangents d_NAME of every array of the forward pass."""
     with _stage(cell, "differentiation"):
         return reverse_step(cell.step)
+
+
+@_by_text
+def tangent(cell: Cell) -> Cell:
+    """The cell of directional derivatives: what `cell` computes, and its tangents.
+
+    Parameters (P, tP), inputs (X, tX), states (S, tS) and outputs (Y, tY): those of the cell, then
+    the tangents, each in the cell's order. Its `forward` is the jvp of a sequence; its `backward`
+    with the cotangents on tY is the gradient of a gradient, with the given tangents as the
+    cotangents of that. The tangent of a tangent gives the third order, and so on.
+
+    `stop_gradient(v)` counts as a constant, in the second derivative too.
+    """
+    with _stage(cell, "the tangent"):
+        taken = (*cell.consts, *(name for name in cell.outputs))
+        step = tangent_step(cell.step, taken)
+        doc = f"What {cell.name} computes, and its directional derivative: t_v is the tangent of v."
+        made = from_step.declaration(step, f"{cell.name}_tangent", doc)
+        return Cell.of(declare.from_declaration(made, f"<tangent of {cell.name}>"))
 
 
 @_by_text

@@ -2,6 +2,7 @@
 
 rules         reverse and forward mode, equation by equation
 gradient      the Gradient of a step
+tangent       Step -> the Step that computes its directional derivative as well
 """
 
 from derive.derivative.gradient import (
@@ -18,4 +19,7 @@ from derive.derivative.rules import (
 )
 from derive.derivative.rules import (
     reverse as reverse,
+)
+from derive.derivative.tangent import (
+    tangent_step as tangent_step,
 )

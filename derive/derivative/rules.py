@@ -23,7 +23,7 @@ cotangent is summed over those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy
@@ -370,15 +370,17 @@ def forward(
     program: Program,
     by: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Derivative:
     """Tangents of every array, given those of the inputs `by` (all by default).
 
     The outputs of the result are the tangents of `outputs` (the Program's own by default).
+    names: what the tangent of each array is called, t_NAME by default.
     """
-    build = _Builder(program)
+    build = _Builder(program, reserved=names.values() if names else ())
     order = [*program.inputs, *(equation.out for equation in program.equations)]
     active = set(program.inputs if by is None else by)
-    tangent = {name: build.name(f"t_{name}") for name in order}
+    tangent = {name: names[name] if names else build.name(f"t_{name}") for name in order}
     for name in program.inputs:
         if name in active:
             build.like(name, tangent[name])

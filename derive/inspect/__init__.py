@@ -31,6 +31,8 @@ STAGES: Mapping[str, str] = {
     "program": "one step as a Program: one operation a line, with shapes",
     "gradient": "the derived gradient",
     "chain": "the chain rule under each line of the gradient",
+    "tangent": "the cell of directional derivatives",
+    "second": "the second derivative: the derived gradient of the tangent",
     "simplified": "the forward and the backward Program of a step, simplified",
     "schedule": "what runs before, during and after the loop; what is kept",
     "cost": "parameters, operations and memory; with shapes, what binds on this machine",

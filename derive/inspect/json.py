@@ -143,6 +143,14 @@ def _gradient(view: View) -> Any:
     }
 
 
+def _tangent(view: View) -> Any:
+    return _cell(view.tangent)
+
+
+def _second(view: View) -> Any:
+    return _gradient(view.tangent)
+
+
 def _stage(stage: StageView) -> Any:
     return {
         "kind": stage.kind.value,
@@ -263,6 +271,8 @@ SECTIONS: Mapping[str, Callable[[View], Any]] = {
     "program": _program,
     "gradient": _gradient,
     "chain": _chain,
+    "tangent": _tangent,
+    "second": _second,
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": _cost,

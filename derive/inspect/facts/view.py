@@ -22,7 +22,7 @@ from derive.inspect.facts.schedule_summary import Loops, loops
 from derive.program.program import Dim
 from derive.schedule import Schedule
 from derive.symbolic.functions import Expr
-from derive.textbook.derivation import Derivation, derivation
+from derive.textbook.derivation import Derivation, Line, derivation
 
 if TYPE_CHECKING:
     from derive.machine.probe import Machine
@@ -62,6 +62,16 @@ class View:
     @cached_property
     def derivation(self) -> Derivation:
         return derivation(self.gradient, self.cell)
+
+    @cached_property
+    def tangent(self) -> View:
+        """Of the cell of directional derivatives."""
+        return View(pipeline.tangent(self.cell), self.given)
+
+    @property
+    def moved(self) -> tuple[Line, ...]:
+        """The lines of the tangent cell: what it shares with the cell, then the tangents."""
+        return self.tangent.derivation.equations
 
     @cached_property
     def graph(self) -> Graph:

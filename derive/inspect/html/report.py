@@ -140,6 +140,18 @@ def _chain(view: View) -> Section:
     return Section("chain", "Chain rule", "html/gradient.html.j2", data)
 
 
+def _tangent(view: View) -> Section:
+    shapes = {array.name: array.shape for array in view.tangent.cell.step.program.arrays}
+    lines = tuple(formula(line, "", shapes[line.name]) for line in view.moved)
+    return Section("tangent", "Tangent", "html/program.html.j2", {"parts": (("", lines),)})
+
+
+def _second(view: View) -> Section:
+    of = view.tangent
+    data = gradient_data(of.gradient, of.derivation, linked=False)
+    return Section("second", "Second derivative", "html/gradient.html.j2", data)
+
+
 def _program_formulas(program: Program) -> tuple[Formula, ...]:
     table = program.table()
     order = Order({array.name: k for k, array in enumerate(program.arrays)})
@@ -189,6 +201,8 @@ SECTIONS: Mapping[str, Callable[[View], Section]] = {
     "program": _program,
     "gradient": _gradient,
     "chain": _chain,
+    "tangent": _tangent,
+    "second": _second,
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": _cost,

@@ -72,6 +72,8 @@ _TITLES = {
     "program": "one step as a Program",
     "gradient": "gradient",
     "chain": "chain rule, line by line",
+    "tangent": "tangent",
+    "second": "second derivative",
     "simplified": "simplified Programs",
     "schedule": "schedule",
     "cost": "cost",
@@ -134,6 +136,15 @@ def _gradient(view: View) -> Block:
     yield from aligned(found.gradient)
     yield r"Sums over $n$ run over the rows of the batch, sums over $j$ over the width; over time"
     yield r"the loop adds up. $\odot$ is the product element by element."
+
+
+def _tangent(view: View) -> Block:
+    yield from aligned(view.moved)
+
+
+def _second(view: View) -> Block:
+    yield "The gradient of the tangent."
+    yield from _gradient(view.tangent)
 
 
 def _schedule(view: View) -> Block:
@@ -211,6 +222,8 @@ SECTIONS: Mapping[str, Callable[[View], Block]] = {
     "program": _program,
     "gradient": _gradient,
     "chain": chain,
+    "tangent": _tangent,
+    "second": _second,
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": cost,

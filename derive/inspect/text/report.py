@@ -106,6 +106,25 @@ def _gradient(view: View) -> Block:
     yield "outer(a, b) = a b' and sum_rows(a) add up over the rows; over time the loop adds up."
 
 
+def _tangent(view: View) -> Block:
+    yield "given besides: the tangents of parameters, inputs and states"
+    yield from wrapped("  ", _of_tangent(view))
+    yield ""
+    yield from lines_of(view.moved)
+
+
+def _of_tangent(view: View) -> Iterator[str]:
+    cell = view.tangent.cell
+    groups = (cell.params, cell.inputs, cell.states)
+    return (name for group in groups for name in tuple(group)[len(group) // 2 :])
+
+
+def _second(view: View) -> Block:
+    yield "the gradient of the tangent; arrays of the forward pass are those of stage tangent"
+    yield ""
+    yield from _gradient(view.tangent)
+
+
 # --- schedule -------------------------------------------------------------------------------
 
 
@@ -206,6 +225,8 @@ SECTIONS: Mapping[str, Callable[[View], Block]] = {
     "program": _program,
     "gradient": _gradient,
     "chain": chain,
+    "tangent": _tangent,
+    "second": _second,
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": cost,

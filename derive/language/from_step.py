@@ -148,9 +148,7 @@ class _Lines:
     def definitions(self) -> Iterable[Definition]:
         needed = self.needed()
         written: dict[str, Node] = {}
-        uses = Counter(
-            name.name for n in needed for name in tree.names_of(self.lines[n].tree)
-        )
+        uses = Counter(name.name for n in needed for name in tree.names_of(self.lines[n].tree))
         scaled = {name for n in needed for name in _scaled(self.lines[n].tree)}
         for name in [name for name in self.lines if name in needed]:
             node = _substituted(self.lines[name].tree, written)
@@ -168,7 +166,9 @@ class _Lines:
             name = open_.pop()
             if name not in found:
                 found.add(name)
-                open_ += [n.name for n in tree.names_of(self.lines[name].tree) if n.name in self.lines]
+                open_ += [
+                    n.name for n in tree.names_of(self.lines[name].tree) if n.name in self.lines
+                ]
         return found
 
 
@@ -251,8 +251,6 @@ _FORMULAS: Mapping[Any, Any] = {
         functions.HALF * (1 + functions.erf(u / sympy.sqrt(2)))
         + u * functions.gaussian(u) / sympy.sqrt(2 * sympy.pi)
     ),
-    functions.silu_slope: lambda u: (
-        functions.sigmoid(u) * (1 + u * functions.sigmoid(-u))
-    ),
+    functions.silu_slope: lambda u: functions.sigmoid(u) * (1 + u * functions.sigmoid(-u)),
     functions.gaussian: lambda u: sympy.exp(-(u**2) / 2),
 }

@@ -22,7 +22,7 @@ is finite.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -50,7 +50,7 @@ from derive.symbolic import functions
 from derive.verification.gradient import check_gradient
 from derive.verification.points import Random
 from derive.verification.report import Row, measured
-from derive.verification.through_time import Backward, backward_of
+from derive.verification.through_time import backward_of
 from derive.verification.truth import Truth
 
 #: Other arrays tried in the place of each operand.
@@ -191,6 +191,10 @@ class Outcome:
     fate: Fate
 
 
+#: Whether a check notices that a Gradient is wrong, at a point.
+Catches = Callable[[Gradient, Truth], bool]
+
+
 def try_mutants(
     gradient: Gradient,
     truths: Sequence[Truth],
@@ -198,8 +202,13 @@ def try_mutants(
     *,
     mutants: Sequence[Mutant],
     limit: int | None = None,
+    caught: Catches | None = None,
 ) -> tuple[Outcome, ...]:
-    """The fate of every mutant, or of `limit` of them drawn by the seed."""
+    """The fate of every mutant, or of `limit` of them drawn by the seed.
+
+    caught: whether a check notices a wrong Gradient at a point; that of the gradient by default.
+    """
+    caught = caught or _caught
     if limit is not None and limit < len(mutants):
         mutants = Random(seed, 80).order(mutants)
     outcomes: list[Outcome] = []
@@ -209,8 +218,7 @@ def try_mutants(
         wrong = build(gradient, mutant)
         if wrong is None:
             continue
-        backward = backward_of(wrong)
-        if any(_caught(backward, truth) for truth in truths):
+        if any(caught(wrong, truth) for truth in truths):
             fate = Fate.KILLED
         elif is_equivalent(gradient, wrong, truths[0], seed):
             fate = Fate.EQUIVALENT
@@ -220,21 +228,27 @@ def try_mutants(
     return tuple(outcomes)
 
 
-def try_again(gradient: Gradient, outcomes: Sequence[Outcome], truth: Truth) -> tuple[Outcome, ...]:
+def try_again(
+    gradient: Gradient,
+    outcomes: Sequence[Outcome],
+    truth: Truth,
+    caught: Catches | None = None,
+) -> tuple[Outcome, ...]:
     """The outcomes, survivors tried at one more point."""
+    noticed = caught or _caught
 
     def retried(outcome: Outcome) -> Outcome:
         if outcome.fate is not Fate.SURVIVED:
             return outcome
         wrong = build(gradient, outcome.mutant)
         assert wrong is not None
-        return replace(outcome, fate=Fate.KILLED) if _caught(backward_of(wrong), truth) else outcome
+        return replace(outcome, fate=Fate.KILLED) if noticed(wrong, truth) else outcome
 
     return tuple(retried(outcome) for outcome in outcomes)
 
 
-def _caught(backward: Backward, truth: Truth) -> bool:
-    return not all(row.ok for row in check_gradient(truth, backward))
+def _caught(wrong: Gradient, truth: Truth) -> bool:
+    return not all(row.ok for row in check_gradient(truth, backward_of(wrong)))
 
 
 def is_equivalent(gradient: Gradient, wrong: Gradient, truth: Truth, seed: int) -> bool:
@@ -265,7 +279,9 @@ def is_equivalent(gradient: Gradient, wrong: Gradient, truth: Truth, seed: int) 
     return finite >= len(SIZES)
 
 
-def check_mutants(outcomes: Sequence[Outcome], sample_of: int | None = None) -> list[Row]:
+def check_mutants(
+    outcomes: Sequence[Outcome], sample_of: int | None = None, check: str = "mutants"
+) -> list[Row]:
     """One row. sample_of: how many mutants there are, where only some were tried."""
     count = {fate: sum(o.fate is fate for o in outcomes) for fate in Fate}
     survived = [o.mutant.label for o in outcomes if o.fate is Fate.SURVIVED]
@@ -274,4 +290,4 @@ def check_mutants(outcomes: Sequence[Outcome], sample_of: int | None = None) -> 
     bound = "0: every mutant that changes a gradient is caught"
     if survived:
         bound += f"; survived: {', '.join(survived[:5])}"
-    return [measured("mutants", where, len(survived), 0, bound)]
+    return [measured(check, where, len(survived), 0, bound)]

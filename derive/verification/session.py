@@ -30,6 +30,7 @@ from derive.verification.kinks import constants, kinks_of
 from derive.verification.paths import Paths, Place, Ways, check_slope, places
 from derive.verification.points import Found, find, on_kinks, small_sizes
 from derive.verification.report import Report, Row, not_run
+from derive.verification.second_order import SecondOrder
 from derive.verification.sizes import Case, cases
 from derive.verification.targets import Built, failed
 from derive.verification.through_time import Backward, backward_of
@@ -39,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 
 SMALL_STEPS, SMALL_ROWS = 3, 2
 #: Of a larger Program a sample drawn by the seed is tried.
-MUTANTS, MUTANTS_OF_QUICK = 350, 40
+MUTANTS, MUTANTS_OF_QUICK, MUTANTS_OF_TANGENT = 350, 40, 40
 MORE_POINTS = 12
 
 
@@ -166,6 +167,7 @@ class Session:
         if not self.quick:
             self._next("second derivative")
             self.add(check_second(self.gradient, self.small.point, (self.seed, 15)))
+            self._second_order(truths)
         self._next("mutants")
         limit = MUTANTS_OF_QUICK if self.quick else MUTANTS
         possible = tuple(mutants.mutants_of(self.gradient))
@@ -179,6 +181,24 @@ class Session:
                 self.add(check_gradient(truth, self.backward))
                 tried = mutants.try_again(self.gradient, tried, truth)
         self.add(mutants.check_mutants(tried, len(possible) if len(tried) == limit else None))
+
+    def _second_order(self, truths: Sequence[Truth]) -> None:
+        """The tangent over time, and a sample of its mutants."""
+        second = SecondOrder(self.step, (self.seed, 19))
+        for truth in truths:
+            self.add(second.check_jvp(truth))
+        self.add(second.check_double_backward(self.backward, self.small))
+        possible = tuple(mutants.mutants_of(second.gradient))
+        tried = mutants.try_mutants(
+            second.gradient, truths, self.seed, mutants=possible, limit=MUTANTS_OF_TANGENT,
+            caught=second.catches,
+        )  # fmt: skip
+        for k in range(MORE_POINTS):
+            if all(outcome.fate is not mutants.Fate.SURVIVED for outcome in tried):
+                break
+            tried = mutants.try_again(second.gradient, tried, self._another(k), second.catches)
+        whole = len(possible) if len(tried) == MUTANTS_OF_TANGENT else None
+        self.add(mutants.check_mutants(tried, whole, "mutants of the tangent"))
 
     def _has_a_point(self) -> bool:
         found = self.small.found

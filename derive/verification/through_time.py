@@ -47,7 +47,9 @@ def backpropagate(
     carry = {name: algebra.array(point.d_states[name]).copy() for name in step.states}
     d_outputs = {name: algebra.array(point.d_outputs[name]) for name in step.outputs}
     d_params = {name: algebra.array(np.zeros(np.shape(point.params[name]))) for name in step.params}
-    d_inputs = {name: algebra.array(np.zeros(np.shape(point.inputs[name]))) for name in step.inputs}
+    d_inputs = {name: algebra.array(np.zeros_like(point.inputs[name])) for name in step.inputs}
+    if any(np.iscomplexobj(array) for array in point.given().values()):
+        carry = {name: array.astype(complex) for name, array in carry.items()}
     for moment in reversed(forward.moments):
         given = dict(moment.values)
         for seed, name in zip(gradient.output_seeds, step.outputs, strict=True):

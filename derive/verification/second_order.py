@@ -12,7 +12,6 @@ compiled: the tangent step is interpreted, with lengths and in the direction of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +26,8 @@ from derive.verification.report import Row, compared, measured
 from derive.verification.rounding import BOUNDED
 from derive.verification.through_time import Backward, backpropagate, backward_of, inner
 from derive.verification.truth import Truth
+
+Names = tuple[str, ...]
 
 _BOUND = "4 u * running error bound of the tangent step over time"
 
@@ -44,7 +45,7 @@ class SecondOrder:
 
     def check_jvp(self, truth: Truth, moving: Step | None = None) -> list[Row]:
         """One row for each output and last state.  moving: another tangent step, a mutant."""
-        along, doubled, wanted = self._of(truth)
+        _, doubled, wanted = self._of(truth)
         moving = moving or self.moving
         with np.errstate(all="ignore"):
             result = run(moving, doubled, BOUNDED)
@@ -112,13 +113,11 @@ def _turned(point: Point, by: Arrays) -> Point:
 def _doubled(step: Step, moving: Step, point: Point, along: Arrays) -> Point:
     """The point of the tangent step: every array and its tangent; the loss is of tangents."""
 
-    def both(
-        names: tuple[str, ...], first: Mapping[str, Any], then: Mapping[str, Any], of: Any
-    ) -> Any:
+    def both(names: Names, first: Arrays, then: Arrays, of: Names) -> Arrays:
         values = [first[name] for name in of] + [then[name] for name in of]
         return dict(zip(names, values, strict=True))
 
-    def weights(names: tuple[str, ...], given: Mapping[str, Any], of: tuple[str, ...]) -> Any:
+    def weights(names: Names, given: Arrays, of: Names) -> Arrays:
         return both(names, {name: np.zeros(np.shape(given[name])) for name in of}, given, of)
 
     return replace(

@@ -69,20 +69,21 @@ def _wrapped(line: str) -> Block:
 # --- formulas -------------------------------------------------------------------------------
 
 
-def aligned(lines: Sequence[Line], *, shrink: bool = True) -> Block:
+def aligned(lines: Sequence[Line], *, shrink: bool = True, page: float = PAGE) -> Block:
     """Equations with their signs below each other; long ones go on in the next line. shrink:
-    what cannot break and is too wide is set smaller, which MathJax does not know."""
+    what cannot break and is too wide is set smaller, which MathJax does not know. page: a line of
+    the page; many sums and subscripts are wider than is estimated."""
     if not lines:
         return
     left = max(latex_width(latex_name(line.name)) for line in lines) + 3
     rows = []
     for line in lines:
-        first, *rest = folded(write(line.value, LATEX, line.order), PAGE - left, latex_width)
+        first, *rest = folded(write(line.value, LATEX, line.order), page - left, latex_width)
         fit = _shrunk if shrink else _as_it_is
-        rows.append(f"{latex_name(line.name)} &= {fit(first, PAGE - left)}")
+        rows.append(f"{latex_name(line.name)} &= {fit(first, page - left)}")
         for row in rest:
-            for part in folded(row, PAGE - left - _INDENT, latex_width):
-                rows.append(rf"&\quad {{}}{fit(part, PAGE - left - _INDENT)}")
+            for part in folded(row, page - left - _INDENT, latex_width):
+                rows.append(rf"&\quad {{}}{fit(part, page - left - _INDENT)}")
     yield r"\begin{align*}"
     yield from (row + r" \\" for row in rows[:-1])
     yield rows[-1]

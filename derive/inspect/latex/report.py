@@ -17,6 +17,7 @@ from derive.inspect.facts.schedule_summary import Kept, PassView
 from derive.inspect.facts.view import View
 from derive.inspect.latex.cost import cost, verification, width_formula
 from derive.inspect.latex.layout import (
+    PAGE,
     Block,
     aligned,
     dim_text,
@@ -125,6 +126,10 @@ def _simplified(view: View) -> Block:
 
 
 def _gradient(view: View) -> Block:
+    yield from _gradient_of(view, PAGE)
+
+
+def _gradient_of(view: View, page: float) -> Block:
     found = view.derivation
     yield r"Given, at each step $t = T, \dots, 1$:"
     yield r"\begin{itemize}"
@@ -132,19 +137,23 @@ def _gradient(view: View) -> Block:
     yield r"\end{itemize}"
     if found.where:
         yield "Where"
-        yield from aligned(found.where)
-    yield from aligned(found.gradient)
+        yield from aligned(found.where, page=page)
+    yield from aligned(found.gradient, page=page)
     yield r"Sums over $n$ run over the rows of the batch, sums over $j$ over the width; over time"
     yield r"the loop adds up. $\odot$ is the product element by element."
 
 
+#: A line of the page for second derivatives, whose names have more subscripts than others.
+_NARROW = 0.92 * PAGE
+
+
 def _tangent(view: View) -> Block:
-    yield from aligned(view.moved)
+    yield from aligned(view.moved, page=_NARROW)
 
 
 def _second(view: View) -> Block:
     yield "The gradient of the tangent."
-    yield from _gradient(view.tangent)
+    yield from _gradient_of(view.tangent, _NARROW)
 
 
 def _schedule(view: View) -> Block:

@@ -419,6 +419,9 @@ def test_a_step_that_no_text_can_say_is_refused() -> None:
         from_step.declaration(added(Sum("z", "h"), replace(out, per_row=False)), "wrong")
     with pytest.raises(InternalError, match="a width stands in its equation"):
         from_step.declaration(added(Map("z", functions.size("H"))), "wrong")
+    with pytest.raises(InternalError, match="where these axes lie"):
+        moved = Map("z", functions.symbol("h"), (("h", (0,)),))
+        from_step.declaration(added(moved), "wrong")
     with pytest.raises(InternalError, match="nothing else is as wide"):
         odd = replace(out, shape=("Q",))
         from_step.declaration(added(Map("z", functions.ONE), odd), "wrong")

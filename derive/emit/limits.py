@@ -56,5 +56,5 @@ def limit(macro: str) -> Limit:
 
 
 def low_defines() -> tuple[str, ...]:
-    """The definitions for a build with low thresholds, whose threads wait for nothing long."""
-    return (*(f"{limit.macro}={limit.low}" for limit in LIMITS), "DK_SPINS=1")
+    """The definitions for a build with low thresholds."""
+    return tuple(f"{limit.macro}={limit.low}" for limit in LIMITS)

@@ -1,13 +1,17 @@
-"""What a call of many rows must give, from a reference of few rows.
+"""What calls of many rows must give, from a reference of few rows.
 
-In: a Step, its derivative, sizes, a seed.  Out: `Expected`: a point of any number of rows, every
-result at it, and how far rounding takes each (noise.py).
+In: a Step, its derivative, sizes, a seed.  Out: `Expectations`: points of any number of rows, every
+result at each, and how far rounding takes it (noise.py).
 Not here: the calls (paths.py).
 
 Rows never meet but in the gradients of parameters, and a gradient is linear in its cotangents.
-So a few rows are computed, and each row of the point is one of them with cotangents of its own
+So a few rows are computed, and each row of a point is one of them with cotangents of its own
 size: the reference stays cheap, and no two rows of the gradient are equal. Sizes and cotangents
 have so few digits that their products are float32 numbers exactly.
+
+One run of the forward pass serves every choice of lengths and both directions: a row that ends
+early gives what the longer one gave until then, and a sequence that is turned round, each row
+within its length, gives the same turned round. Gradients are computed with lengths and without.
 """
 
 from __future__ import annotations
@@ -19,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from derive.symbolic.evaluate import Algebra
 from derive.verification.kinks import Kink, closeness
-from derive.verification.noise import SAMPLES, UNIT, Source, noisy
+from derive.verification.noise import SAMPLES, Noisy, Source, alike, noisy
 from derive.verification.points import KINDS, Random, draw
-from derive.verification.reference import Arrays, Moment, Point, Result, run, slope
+from derive.verification.reference import STEP, Arrays, Moment, Point, Result, run
 from derive.verification.rounding import Bounded
 from derive.verification.through_time import Backward, backpropagate
 
@@ -95,22 +100,27 @@ class Expected:
     forward: Results
     first: Results | None
     gradient: Mapping[str, Results]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """by: what is expected by (one of LENGTHS, reverse), at points made of the same numbers.
+
+    slopes: for each gradient that was computed, its slope along one direction, the same by a
+    complex step, and how far apart rounding may take them.
+    """
+
+    by: Mapping[tuple[str, bool], Expected]
     finite: bool
     clearance: float
     largest: float
     hidden: float
-    backward_slope: tuple[float, float, float]
+    slopes: tuple[tuple[float, float, float], ...]
 
     def comparable(self, dtype: str) -> bool:
         """Whether rounding carries no argument across a kink, and no number out of range."""
         within = self.largest < float(np.finfo(dtype).max) / _HEADROOM
         return within and self.clearance > float(np.finfo(dtype).eps) / 2
-
-    def by_lengths(self) -> dict[str, Expected]:
-        """This point, and what follows from it: {one of LENGTHS: expected}."""
-        if self.point.lengths is not None:
-            return {"ragged": self}
-        return {"none": self, "all": _all_lengths(self), "zero": _zero_lengths(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +144,15 @@ class Maker:
         self._seed = seed
 
     def make(
-        self, sizes: Mapping[str, int], steps: int, rows: int, *, ragged: bool, reverse: bool,
+        self, sizes: Mapping[str, int], steps: int, rows: int,
         cotangents: Sequence[str] = COTANGENTS,
-    ) -> Expected:  # fmt: skip
+    ) -> Expectations:  # fmt: skip
         """The best of the points drawn: finite, off kinks, and showing small errors."""
-        best: Expected | None = None
+        best: Expectations | None = None
         heavy = cotangents == ("both",)
         for attempt, kind in enumerate(KINDS[: DRAWN_OF_HEAVY if heavy else DRAWN]):
-            random = Random(self._seed, 80, attempt, steps, rows, ragged, reverse, *sizes.values())
-            found = self._at(random, kind, sizes, steps, rows, ragged, reverse, cotangents)
+            random = Random(self._seed, 80, attempt, steps, rows, *sizes.values())
+            found = self._at(random, kind, sizes, steps, rows, cotangents)
             if best is None or _rank(found) > _rank(best):
                 best = found
             if _rank(best) == (True, True, 0.0):
@@ -152,133 +162,209 @@ class Maker:
 
     def _at(
         self, random: Random, kind: Any, sizes: Mapping[str, int], steps: int, rows: int,
-        ragged: bool, reverse: bool, cotangents: Sequence[str],
-    ) -> Expected:  # fmt: skip
-        step, backward = self._step, self._backward
+        cotangents: Sequence[str],
+    ) -> Expectations:  # fmt: skip
         few = min(rows, PATTERNS)
-        point = draw(step, sizes, steps, few, random, kind, 1.0, 1.0)
-        lengths = _ragged(steps, few, random) if ragged else None
-        point = replace(
-            point, lengths=lengths, reverse=reverse, d_outputs=_short(point.d_outputs),
-            d_states=_short(point.d_states),
-        )  # fmt: skip
+        point = draw(self._step, sizes, steps, few, random, kind, 1.0, 1.0)
+        point = replace(point, d_outputs=_short(point.d_outputs), d_states=_short(point.d_states))
+        lengths = _ragged(steps, few, random)
         pattern = random.order(range(few)) + [random.choice(range(few)) for _ in range(rows - few)]
         size = [random.choice(range(512, 1536)) for _ in range(rows)]
         tiles = _Tiles(np.array(pattern), np.array(size) / 1024)
-        weights = tiles.weights(few)
+        weighted = _weighted(point, tiles.weights(few))
         source = Source(random.choice(range(1 << 30)))
         algebra = noisy(source)
         with np.errstate(all="ignore"):
-            plain, noise = run(step, point), run(step, point, algebra)
-            weighted = _weighted(point, weights)
-            parts = {"both": weighted}
-            if cotangents != ("both",):
-                parts = {
-                    "outputs": replace(weighted, d_states=_zeros(point.d_states)),
-                    "states": replace(weighted, d_outputs=_zeros(point.d_outputs)),
-                }
-            found = {
-                name: (
-                    backpropagate(backward, part, plain),
-                    backpropagate(backward, part, noise, algebra),
+            whole = run(self._step, point, algebra)
+            close = closeness(self._kinks, point, _as_bounded(whole, bool(self._kinks)))
+            along = {n: random.uniform(np.shape(a)) for n, a in point.given().items()}
+            steep = self._steep(point, along)
+            by: dict[tuple[str, bool], Expected] = {}
+            slopes, hidden, finite = [], 0.0, True
+            for ended in (None, lengths):
+                result = whole if ended is None else self._shortened(whole, point, ended)
+                at = replace(weighted, lengths=ended)
+                found = self._backpropagated(at, result, cotangents, algebra)
+                slopes.append(self._probe(at, found, along, steep))
+                spread = _spread(replace(point, lengths=ended), tiles)
+                first = self._first(whole, tiles) if ended is None else None
+                one = Expected(
+                    spread, self._forward(result, tiles), first, self._gradients(found, tiles)
                 )
-                for name, part in parts.items()
-            }
-            whole = _spread(point, tiles)
-            forward = self._forward(plain, noise, tiles)
-            gradient = self._gradients(found, tiles, weights)
-            probe = self._probe(weighted, found, random)
-            close = closeness(self._kinks, point, _as_bounded(plain, noise, bool(self._kinks)))
-        finite = all(
-            np.isfinite(r.wanted).all() and np.isfinite(r.element).all()
-            for r in (forward, *gradient.values())
-        )
+                finite = finite and all(
+                    np.isfinite(r.wanted).all() and np.isfinite(r.element).all()
+                    for r in (one.forward, *one.gradient.values())
+                )
+                hidden = max(hidden, _hidden(one.gradient["both"])) if finite else 0.0
+                by |= _by_lengths(one)
         clearance = 0.0 if close.exact and close.unsure else close.clearance
-        hidden = 0.0
-        if finite:
-            both = gradient["both"]
-            sizes_ = np.add.reduceat(both.wanted * both.wanted, both.starts)
-            with np.errstate(all="ignore"):
-                part = MARGIN * _SINGLE * both.along / sizes_
-            hidden = float(np.max(part[sizes_ > 0], initial=0.0))
-        first = self._first(plain, noise, tiles) if lengths is None and not reverse else None
-        return Expected(
-            whole, forward, first, gradient, finite, clearance, source.largest, hidden, probe
+        return Expectations(by, finite, clearance, source.largest, hidden, tuple(slopes))
+
+    def _shortened(self, whole: Result, point: Point, lengths: Any) -> Result:
+        """The run of the same point with lengths: of every row the steps that it has."""
+        table = self._step.program.table()
+        moments = []
+        states = {name: whole.moments[0].values[name].copy() for name in self._step.states}
+        for t, moment in enumerate(whole.moments):
+            rows = np.flatnonzero(lengths > t)
+            if not len(rows):
+                break
+            values = {
+                name: array[rows] if table[name].per_row else array
+                for name, array in moment.values.items()
+            }
+            moments.append(Moment(rows, np.full(len(rows), t), values))
+            for name, after in zip(self._step.states, self._step.next_states, strict=True):
+                states[name][rows] = values[after]
+        alive = (np.arange(point.steps)[:, None] < lengths)[..., None]
+        outputs = {n: _masked(array, alive) for n, array in whole.outputs.items()}
+        return Result(outputs, states, tuple(moments))
+
+    def _backpropagated(
+        self, point: Point, result: Result, cotangents: Sequence[str], algebra: Algebra
+    ) -> dict[str, Noisy]:
+        """{name: gradient}, its parts by "both", or by "outputs" and "states"."""
+        d_outputs, d_states = point.d_outputs, point.d_states
+        parts = [(d_outputs, d_states)]
+        if cotangents != ("both",):
+            parts = [(d_outputs, _zeros(d_states)), (_zeros(d_outputs), d_states)]
+        source = next(iter(result.outputs.values())).source
+        seeded = replace(
+            point,
+            d_outputs={n: alike([of[n] for of, _ in parts], source) for n in d_outputs},
+            d_states={n: alike([of[n] for _, of in parts], source) for n in d_states},
         )
+        return backpropagate(self._backward, seeded, result, algebra)
 
-    def _forward(self, plain: Result, noise: Result, tiles: _Tiles) -> Results:
-        wanted, errors = {}, {}
-        for name in self._step.outputs:
-            wanted[f"output {name}"] = plain.outputs[name][:, tiles.pattern]
-            errors[f"output {name}"] = _error(noise.outputs[name], plain.outputs[name])[
-                :, :, tiles.pattern
-            ]
-        for name in self._step.states:
-            wanted[f"state {name}"] = plain.states[name][tiles.pattern]
-            errors[f"state {name}"] = _error(noise.states[name], plain.states[name])[
-                :, tiles.pattern
-            ]
-        return results(wanted, errors)
+    def _steep(self, point: Point, along: Arrays) -> tuple[Arrays, Arrays]:
+        """The slopes of outputs [T, B, width] and of the states after each step, along a
+        direction."""
+        by = {name: 1j * STEP * array for name, array in along.items()}
+        found = run(self._step, point.moved(by))
+        states = {
+            name: np.stack([np.imag(moment.values[after]) / STEP for moment in found.moments])
+            for name, after in zip(self._step.states, self._step.next_states, strict=True)
+        }
+        return {n: np.imag(a) / STEP for n, a in found.outputs.items()}, states
 
-    def _first(self, plain: Result, noise: Result, tiles: _Tiles) -> Results:
-        wanted, errors = {}, {}
-        here, there = plain.moments[0].values, noise.moments[0].values
+    def _probe(
+        self, point: Point, found: Mapping[str, Noisy], along: Arrays,
+        steep: tuple[Arrays, Arrays],
+    ) -> tuple[float, float, float]:  # fmt: skip
+        """One slope along everything: by the gradient expected, by a complex step, and what it may
+        be off: the gradient was checked at small points, and this is no place to be wrong."""
+        got, spread = 0.0, 0.0
+        for name, direction in along.items():
+            got += float(np.sum(direction * found[name].exact))
+            spread += float(np.sum(abs(direction * found[name].errors)))
+        lengths = np.full(point.rows, point.steps) if point.lengths is None else point.lengths
+        alive = (np.arange(point.steps)[:, None] < lengths)[..., None]
+        outputs, states = steep
+        wanted = sum(float(np.sum(point.d_outputs[n] * a * alive)) for n, a in outputs.items())
+        rows = np.arange(point.rows)
+        for name, after in states.items():
+            last = np.where((lengths > 0)[:, None], after[lengths - 1, rows], along[name])
+            wanted += float(np.sum(point.d_states[name] * last))
+        return got, wanted, spread * 2.0**-53
+
+    def _forward(self, result: Result, tiles: _Tiles) -> Results:
+        found = {f"output {n}": result.outputs[n][:, tiles.pattern] for n in self._step.outputs}
+        found |= {f"state {n}": result.states[n][tiles.pattern] for n in self._step.states}
+        return _of_parts(found, 0)
+
+    def _first(self, whole: Result, tiles: _Tiles) -> Results:
+        values = whole.moments[0].values
         labels = [(f"output {name}", name) for name in self._step.outputs]
         pairs = zip(self._step.states, self._step.next_states, strict=True)
         labels += [(f"state {name}", after) for name, after in pairs]
-        for label, name in labels:
-            wanted[label] = here[name][tiles.pattern]
-            errors[label] = _error(there[name], here[name])[:, tiles.pattern]
-        return results(wanted, errors)
+        return _of_parts({label: values[name][tiles.pattern] for label, name in labels}, 0)
 
-    def _gradients(
-        self, found: Mapping[str, Any], tiles: _Tiles, weights: Any
-    ) -> dict[str, Results]:
+    def _gradients(self, found: Mapping[str, Noisy], tiles: _Tiles) -> dict[str, Results]:
         """Gradients of rows by the size of each, those of parameters as they are. Their sums are
         over more rows than were computed, and round accordingly."""
-        own = tiles.size / weights[tiles.pattern]
-        more = math.sqrt(max(1.0, len(tiles.pattern) / len(weights)))
-        gradient: dict[str, Results] = {}
-        wanted: dict[str, dict[str, Any]] = {}
-        errors: dict[str, dict[str, Any]] = {}
-        for which, (exact, noise) in found.items():
-            wanted[which], errors[which] = {}, {}
-            for name, array in exact.items():
-                error = _error(noise[name], array)
+        few = int(max(tiles.pattern)) + 1
+        own = (tiles.size / tiles.weights(few)[tiles.pattern])[:, None]
+        more = math.sqrt(max(1.0, len(tiles.pattern) / few))
+        wanted: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = []
+        parts = max((len(array.value) for array in found.values()), default=1)
+        for part in range(parts):
+            wanted.append({})
+            errors.append({})
+            for name, array in found.items():
+                # What depends on no cotangent is 0 in all parts, and computed once.
+                of = min(part, len(array.value) - 1)
+                exact, error = array.exact[of], array.errors[of]
                 if name in self._step.params:
                     error = error * more
-                elif name in self._step.inputs:
-                    array = array[:, tiles.pattern] * own[:, None]
-                    error = error[:, :, tiles.pattern] * own[:, None]
                 else:
-                    array = array[tiles.pattern] * own[:, None]
-                    error = error[:, tiles.pattern] * own[:, None]
-                wanted[which][name], errors[which][name] = array, error
-            gradient[which] = results(wanted[which], errors[which])
-        if "both" in found:
-            return gradient
-        names = tuple(wanted["outputs"])
-        gradient["both"] = results(
-            {n: wanted["outputs"][n] + wanted["states"][n] for n in names},
-            {n: errors["outputs"][n] + errors["states"][n] for n in names},
-        )
-        nothing = {n: np.zeros_like(wanted["outputs"][n]) for n in names}
-        gradient["none"] = _exactly(nothing)
-        return gradient
+                    exact = exact[..., tiles.pattern, :] * own
+                    error = error[..., tiles.pattern, :] * own
+                wanted[-1][name], errors[-1][name] = exact, error
+        if len(wanted) == 1:
+            return {"both": results(wanted[0], errors[0])}
+        both = [{n: one[n] + other[n] for n in one} for one, other in (wanted, errors)]
+        nothing = {name: np.zeros_like(array) for name, array in wanted[0].items()}
+        return {
+            "outputs": results(wanted[0], errors[0]), "states": results(wanted[1], errors[1]),
+            "both": results(*both), "none": _exactly(nothing),
+        }  # fmt: skip
 
-    def _probe(
-        self, point: Point, found: Mapping[str, Any], random: Random
-    ) -> tuple[float, float, float]:
-        """One slope along everything: by the gradient expected, by a complex step, and what it may
-        be off: the gradient was checked at small points, and this is no place to be wrong."""
-        given = point.given()
-        along = {name: random.uniform(np.shape(array)) for name, array in given.items()}
-        got, spread = 0.0, 0.0
-        for exact, noise in found.values():
-            for name, direction in along.items():
-                got += float(np.sum(direction * exact[name]))
-                spread += float(np.sum(abs(direction * _error(noise[name], exact[name]))))
-        return got, float(slope(self._step, point, along).sum()), spread * 2.0**-53
+
+def _masked(array: Noisy, alive: Any) -> Noisy:
+    """`array`, 0 where a row has ended."""
+    return Noisy(np.where(alive, array.value, 0.0), array.source)
+
+
+def _of_parts(arrays: Mapping[str, Noisy], part: int) -> Results:
+    return results(
+        {name: array.exact[part] for name, array in arrays.items()},
+        {name: array.errors[part] for name, array in arrays.items()},
+    )
+
+
+def _hidden(both: Results) -> float:
+    """The largest part of an array that float32 could hide."""
+    sizes = np.add.reduceat(both.wanted * both.wanted, both.starts)
+    with np.errstate(all="ignore"):
+        part = MARGIN * _SINGLE * both.along / sizes
+    return float(np.max(part[sizes > 0], initial=0.0))
+
+
+def _by_lengths(one: Expected) -> dict[tuple[str, bool], Expected]:
+    """This point, and what follows from it: {(one of LENGTHS, reverse): expected}."""
+    found = {"ragged": one}
+    if one.point.lengths is None:
+        found = {"none": one, "all": _all_lengths(one), "zero": _zero_lengths(one)}
+    turned = {(name, True): _turned(each) for name, each in found.items()}
+    return {(name, False): each for name, each in found.items()} | turned
+
+
+def _turned(one: Expected) -> Expected:
+    """The same numbers the other way round in time, each row within its length."""
+    point, steps = one.point, one.point.steps
+    lengths = np.full(point.rows, steps) if point.lengths is None else point.lengths
+    times = np.arange(steps)[:, None]
+    times = np.where(times < lengths, lengths - 1 - times, times)
+    rows = np.arange(point.rows)
+
+    def turn(arrays: Arrays) -> dict[str, Any]:
+        return {name: array[times, rows] for name, array in arrays.items()}
+
+    def turn_results(found: Results) -> Results:
+        wanted, element = found.wanted.copy(), found.element.copy()
+        for start, shape in zip(found.starts, found.shapes, strict=True):
+            if len(shape) == 3:
+                here = slice(start, start + math.prod(shape))
+                for flat in (wanted, element):
+                    flat[here] = flat[here].reshape(shape)[times, rows].reshape(-1)
+        return replace(found, wanted=wanted, element=element)
+
+    turned = replace(
+        point, inputs=turn(point.inputs), d_outputs=turn(point.d_outputs), reverse=True
+    )
+    gradient = {name: turn_results(found) for name, found in one.gradient.items()}
+    return Expected(turned, turn_results(one.forward), None, gradient)
 
 
 def _zero_lengths(expected: Expected) -> Expected:
@@ -318,7 +404,7 @@ def with_lengths(point: Point, lengths: Any) -> Point:
     )  # fmt: skip
 
 
-def _rank(found: Expected) -> tuple[bool, bool, float]:
+def _rank(found: Expectations) -> tuple[bool, bool, float]:
     return found.finite, found.comparable("float32"), -max(0.0, found.hidden - SEEN)
 
 
@@ -364,19 +450,15 @@ def _spread(point: Point, tiles: _Tiles) -> Point:
     return whole if point.lengths is None else with_lengths(whole, point.lengths[k])
 
 
-def _error(noise: Any, exact: Any) -> Any:
-    return (noise.value - exact) / UNIT
-
-
-def _as_bounded(plain: Result, noise: Result, wanted: bool) -> Result:
-    """The plain run with what rounding may do to it, as kinks.py wants it."""
+def _as_bounded(whole: Result, wanted: bool) -> Result:
+    """The run with what rounding may do to it, as kinks.py wants it."""
     moments: list[Moment] = []
     if not wanted:
         return Result({}, {}, ())
-    for here, there in zip(plain.moments, noise.moments, strict=True):
+    for moment in whole.moments:
         values = {}
-        for name, array in here.values.items():
-            error = _error(there.values[name], array)
-            values[name] = Bounded(array, _OF_KINKS * np.sqrt((error * error).mean(axis=0)))
-        moments.append(Moment(here.rows, here.times, values))
+        for name, array in moment.values.items():
+            spread = np.sqrt((array.errors**2).mean(axis=1))
+            values[name] = Bounded(array.exact[0], _OF_KINKS * spread[0])
+        moments.append(Moment(moment.rows, moment.times, values))
     return Result({}, {}, tuple(moments))

@@ -1,7 +1,8 @@
 """How far rounding takes a result in practice: the same Program, with every rounding drawn.
 
-In: any Program.  Out: `interpret(..., algebra=noisy(Source(seed)))` gives `Noisy` arrays:
-`SAMPLES` runs side by side, in each of which every operation is off by a random error of its own.
+In: any Program.  Out: `interpret(..., algebra=noisy(Source(seed)))` gives `Noisy` arrays: a run
+without errors and, side by side with it, `SAMPLES` runs in each of which every operation is off by
+a random error of its own.
 Not here: what the spread is compared with (paths.py).
 
 This is Monte Carlo arithmetic (Parker 1997, Monte Carlo arithmetic: exploiting randomness in
@@ -65,7 +66,7 @@ class Source:
             self._squares = squares
 
     def spread(self, value: Any, deviation: Any) -> Any:
-        """`value` with an error in each of its elements."""
+        """`value` with an error in each of its elements, but for those of the first run."""
         count = value.size
         begin = self._next
         if begin + count > _DRAWN:
@@ -75,11 +76,17 @@ class Source:
         errors = self._errors[begin : begin + count]
         if count > _DRAWN:
             errors = np.resize(self._errors, count)
-        return value + deviation * errors.reshape(value.shape)
+        noise = deviation * errors.reshape(value.shape)
+        noise[:, 0] = 0.0
+        return value + noise
 
 
 class Noisy:
-    """An array once for each sample: `value` is [SAMPLES, ...]."""
+    """An array once without errors and once for each sample: `value` is [parts, 1 + SAMPLES, ...].
+
+    Parts are whole computations side by side, such as a backward pass for each of several
+    cotangents; what all of them share has one.
+    """
 
     __slots__ = ("source", "value")
     __array_ufunc__ = None  # NumPy numbers on the left give way
@@ -90,7 +97,7 @@ class Noisy:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.value.shape[1:])
+        return tuple(self.value.shape[2:])
 
     @property
     def T(self) -> Noisy:
@@ -101,16 +108,28 @@ class Noisy:
         return Noisy(self.value.swapaxes(a, b), self.source)
 
     def transpose(self, *axes: int) -> Noisy:
-        return Noisy(self.value.transpose(0, *(axis + 1 for axis in axes)), self.source)
+        return Noisy(self.value.transpose(0, 1, *(axis + 2 for axis in axes)), self.source)
+
+    @property
+    def exact(self) -> Any:
+        """[parts, ...]: without errors."""
+        return self.value[:, 0]
+
+    @property
+    def errors(self) -> Any:
+        """[parts, SAMPLES, ...]: what the roundings did, in units of roundoff."""
+        return (self.value[:, 1:] - self.value[:, :1]) / UNIT
 
     def copy(self) -> Noisy:
         return Noisy(self.value.copy(), self.source)
 
     def __getitem__(self, key: Any) -> Noisy:
-        return Noisy(self.value[_behind_samples(key)], self.source)
+        return Noisy(self.value[_behind_runs(key)], self.source)
 
     def __setitem__(self, key: Any, new: Noisy) -> None:
-        self.value[_behind_samples(key)] = new.value
+        if len(new.value) > len(self.value):  # what had been the same in all parts is no longer
+            self.value = np.repeat(self.value, len(new.value), axis=0)
+        self.value[_behind_runs(key)] = new.value
 
     def __add__(self, other: Noisy) -> Noisy:
         a, b = _aligned(self.value, other.value)
@@ -123,17 +142,23 @@ class Noisy:
         return Noisy(self.source.spread(product, product), self.source)
 
 
-def _behind_samples(key: Any) -> tuple[Any, ...]:
-    return (slice(None), *key) if isinstance(key, tuple) else (slice(None), key)
+def _behind_runs(key: Any) -> tuple[Any, ...]:
+    return (slice(None), slice(None), *(key if isinstance(key, tuple) else (key,)))
 
 
 def _aligned(*arrays: Any) -> list[Any]:
-    """Arrays [SAMPLES, ...] that broadcast as those behind the samples do."""
+    """Arrays [parts, runs, ...] that broadcast as those behind the runs do."""
     ranks = {array.ndim for array in arrays}
     if len(ranks) == 1:
         return list(arrays)
     rank = max(ranks)
-    return [a.reshape(a.shape[0], *(1,) * (rank - a.ndim), *a.shape[1:]) for a in arrays]
+    return [a.reshape(*a.shape[:2], *(1,) * (rank - a.ndim), *a.shape[2:]) for a in arrays]
+
+
+def alike(parts: Any, source: Source) -> Noisy:
+    """An array for each part, the same in all of its runs."""
+    parts = np.asarray(parts, dtype=np.float64)
+    return Noisy(np.repeat(parts[:, np.newaxis], 1 + SAMPLES, axis=1), source)
 
 
 def noisy(source: Source) -> Algebra:
@@ -142,8 +167,7 @@ def noisy(source: Source) -> Algebra:
     def array(value: Any) -> Noisy:
         if isinstance(value, Noisy):
             return value
-        value = np.asarray(value, dtype=np.float64)
-        return Noisy(np.repeat(value[np.newaxis], SAMPLES, axis=0), source)
+        return alike(np.asarray(value)[np.newaxis], source)
 
     numbers: dict[scalar.Expr, Noisy] = {}
 
@@ -156,7 +180,7 @@ def noisy(source: Source) -> Algebra:
     def rounded(expr: scalar.Expr) -> Noisy:
         value = float(expr)
         exact = expr == sympy.Rational(float(np.float32(value)))
-        whole = np.full(SAMPLES, value)
+        whole = np.full((1, 1 + SAMPLES), value)
         return Noisy(whole if exact else source.spread(whole, abs(value)), source)
 
     def power(base: Noisy, exponent: scalar.Expr) -> Noisy:
@@ -165,7 +189,7 @@ def noisy(source: Source) -> Algebra:
         return Noisy(source.spread(value, FUNCTION_ERROR / 2 * abs(value)), source)
 
     def total(value: Noisy, axis: int) -> Noisy:
-        axis = axis + 1 if axis >= 0 else axis
+        axis = axis + 2 if axis >= 0 else axis
         terms = value.value
         result = terms.sum(axis=axis, keepdims=True)
         squares = (terms * terms).sum(axis=axis, keepdims=True)
@@ -173,18 +197,19 @@ def noisy(source: Source) -> Algebra:
 
     def matmul(a: Noisy, b: Noisy) -> Noisy:
         left, right = a.value, b.value
-        if left.ndim == 2:  # a vector that all rows share
-            left = left[:, np.newaxis]
+        if left.ndim == 3:  # a vector that all rows share
+            left = left[:, :, np.newaxis]
         result, squares = np.matmul(left, right), np.matmul(left**2, right**2)
         found = _spread_sum(result, squares, left.shape[-1], source)
-        return Noisy(found[:, 0] if a.value.ndim == 2 else found, source)
+        return Noisy(found[:, :, 0] if a.value.ndim == 3 else found, source)
 
     def broadcast(given: Noisy, shape: tuple[int, ...]) -> Noisy:
         if given.shape == shape:
             return given
-        value = given.value
-        value = value.reshape(SAMPLES, *(1,) * (len(shape) + 1 - value.ndim), *given.shape)
-        return Noisy(np.broadcast_to(value, (value.shape[0], *shape)), source)
+        whole = given.value
+        before = whole.shape[:2]
+        whole = whole.reshape(*before, *(1,) * (len(shape) + 2 - whole.ndim), *given.shape)
+        return Noisy(np.broadcast_to(whole, (*before, *shape)), source)
 
     functions: dict[str, Callable[..., Any]] = {n: _function(n, source) for n in NUMPY.functions}
     return Algebra("noisy", array, number, power, functions, total, matmul, broadcast)

@@ -23,7 +23,14 @@ from derive.kernel import Kernel
 from derive.kernel.numpy_backend import CHUNK_ROWS
 from derive.program import Step
 from derive.verification.covering import covering
-from derive.verification.expected import COTANGENTS, LENGTHS, MARGIN, Expected, Results
+from derive.verification.expected import (
+    COTANGENTS,
+    LENGTHS,
+    MARGIN,
+    Expectations,
+    Expected,
+    Results,
+)
 from derive.verification.fences import Fence
 from derive.verification.reference import Point
 from derive.verification.report import Row, measured
@@ -130,11 +137,13 @@ class Ways:
         return {way.team: way for way in self.each if way.low is low}
 
 
-def check_slope(expected: Expected, label: str) -> Row:
-    """The gradient that kernels are compared with, along one direction."""
-    got, wanted, allowed = expected.backward_slope
+def check_slopes(expected: Expectations, label: str) -> list[Row]:
+    """The gradients that kernels are compared with, along one direction."""
     where = f"derived program: paths {label}"
-    return measured("gradient", where, abs(got - wanted), allowed, OF_SLOPE)
+    return [
+        measured("gradient", f"{where}{more}", abs(got - wanted), allowed, OF_SLOPE)
+        for (got, wanted, allowed), more in zip(expected.slopes, ("", " lengths"), strict=True)
+    ]
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from derive.kernel import Kernel
 from derive.verification import kernels as on_kernels
 from derive.verification import mutants, promises
 from derive.verification.conventions import check_conventions
-from derive.verification.expected import COTANGENTS, Expected, Maker
+from derive.verification.expected import COTANGENTS, Expectations, Maker
 from derive.verification.gradient import (
     check_adjoint,
     check_differences,
@@ -27,7 +27,7 @@ from derive.verification.gradient import (
 )
 from derive.verification.kernels import Subject
 from derive.verification.kinks import constants, kinks_of
-from derive.verification.paths import Paths, Place, Ways, check_slope, places
+from derive.verification.paths import Paths, Place, Ways, check_slopes, places
 from derive.verification.points import Found, find, on_kinks, small_sizes
 from derive.verification.report import Report, Row, not_run
 from derive.verification.second_order import SecondOrder
@@ -85,9 +85,7 @@ class Session:
         self._rows: list[Row] = []
         self._notes: dict[str, None] = {}
         self._truths: dict[str, Truth] = {}
-        self._known: dict[
-            str, tuple[dict[tuple[str, bool], Expected], list[Row], dict[str, None]]
-        ] = {}
+        self._known: dict[str, Expectations] = {}
         self.kinks = kinks_of(self.step.program)
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -255,49 +253,31 @@ class Session:
             self._next(f"paths {place.label}")
             self._paths(place, ways)
 
-    def _expected(self, place: Place) -> dict[tuple[str, bool], Expected]:
+    def _expected(self, place: Place) -> Expectations:
         """What must come out at a place: once, other kernels may follow."""
         if place.label not in self._known:
-            self._known[place.label] = self._expect(place)
-        found, rows, notes = self._known[place.label]
-        self.add(rows)
-        self._notes |= notes
-        return found
-
-    def _expect(
-        self, place: Place
-    ) -> tuple[dict[tuple[str, bool], Expected], list[Row], dict[str, None]]:
-        maker = Maker(self.backward, self.kinks, self.seed)
-        cotangents = ("both",) if place.heavy else COTANGENTS
-        expected: dict[tuple[str, bool], Expected] = {}
-        rows: list[Row] = []
-        notes: dict[str, None] = {}
-        for reverse in (False, True):
-            for ragged in (False, True):
-                found = maker.make(
-                    place.sizes, place.steps, place.rows, ragged=ragged, reverse=reverse,
-                    cotangents=cotangents,
-                )  # fmt: skip
-                if not found.finite:
-                    notes[f"{place.label}: no finite point was found, not compared"] = None
-                    continue
-                rows.append(check_slope(found, place.label))
-                expected |= {(name, reverse): e for name, e in found.by_lengths().items()}
-        return expected, rows, notes
+            maker = Maker(self.backward, self.kinks, self.seed)
+            cotangents = ("both",) if place.heavy else COTANGENTS
+            self._known[place.label] = maker.make(place.sizes, place.steps, place.rows, cotangents)
+        return self._known[place.label]
 
     def _paths(self, place: Place, ways: Sequence[Ways]) -> None:
         """Every combination of options at one place."""
         expected = self._expected(place)
+        if not expected.finite:
+            self._notes[f"{place.label}: no finite point was found, not compared"] = None
+            return
+        self.add(check_slopes(expected, place.label))
         for way in ways:
-            sure = {key: e for key, e in expected.items() if e.comparable(way.dtype)}
-            if len(sure) < len(expected):
+            if not expected.comparable(way.dtype):
                 note = f"{way.dtype}, {place.label}: beyond a kink or its range, not compared"
                 self._notes[note] = None
+                continue
             for low in (False, True):
-                if way.teams(low) and sure and (place.low or not low):
+                if way.teams(low) and (place.low or not low):
                     paths = Paths(way, self.step, self.output_keys, place, low)
                     with np.errstate(all="ignore"):
-                        self.add(paths.rows(sure))
+                        self.add(paths.rows(expected.by))
 
     def _try(self, subject: Subject, check: Callable[..., list[Row]], *args: Any) -> None:
         """The rows of one check; a kernel under test may raise anything, and that fails it."""

@@ -32,6 +32,7 @@ from derive.verification.expected import (
     Results,
 )
 from derive.verification.fences import Fence
+from derive.verification.points import small_sizes
 from derive.verification.reference import Point
 from derive.verification.report import Row, measured
 from derive.verification.truth import ROUNDOFF
@@ -84,8 +85,10 @@ def places(step: Step) -> tuple[Place, ...]:
         """No two dimensions alike."""
         return {dim: width + k for k, dim in enumerate(dims)}
 
+    # Where a width is summed over, short arrays lose all digits: layer_norm of two numbers is +-1.
+    few = min(small_sizes(step).values(), default=2)
     small = [
-        Place(apart(2), 4, early - 1, 4),
+        Place(apart(few), 4, early - 1, 4),
         Place(equal(5), 5, early + 1, 3),
         Place(equal(4), 4, 4, 3),
     ]
@@ -105,10 +108,10 @@ def places(step: Step) -> tuple[Place, ...]:
     counts = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
     alone = [Place(apart(lanes // 4 * count + 1), 2, 1, 2) for count in counts]
     large = [
-        Place(apart(2), longer, 1, 2, heavy=True, low=False),
-        Place(apart(2), 3, longer + 40, 2, low=False),
-        Place(apart(3), 21, CHUNK_ROWS // 21 + 13, 2, low=False),
-        Place(equal(2), 2, CHUNK_ROWS + 6, 2, low=False),
+        Place(apart(few), longer, 1, 2, heavy=True, low=False),
+        Place(apart(few), 3, longer + 40, 2, low=False),
+        Place(apart(few + 1), 21, CHUNK_ROWS // 21 + 13, 2, low=False),
+        Place(equal(few), 2, CHUNK_ROWS + 6, 2, low=False),
         Place(apart(8 * lanes + 1), 3, 5, 2, heavy=True, low=False),
         Place(equal(high + 32), 2, 4, 2, heavy=True, low=False),
     ]

@@ -16,11 +16,12 @@ from derive.kernel import Kernel
 from derive.pipeline import differentiate, emit, signature
 from derive.verification import verify_files
 from derive.verification.covering import covering
-from derive.verification.expected import MARGIN, Maker
+from derive.verification.expected import LENGTHS, MARGIN, Maker
 from derive.verification.fences import Fence, FencedC, PoisonedNumpy
 from derive.verification.kinks import kinks_of
 from derive.verification.paths import TEAMS, Paths, Place, Way, Ways, places
-from derive.verification.through_time import backward_of
+from derive.verification.reference import run
+from derive.verification.through_time import backpropagate, backward_of
 
 JANET = derive.cells.janet()
 
@@ -72,6 +73,30 @@ def rows_at(
 
 
 HERE = Place({"I": 3, "H": 4}, 5, 3, 2)
+
+
+@pytest.mark.parametrize("rows", [3, 9])
+def test_what_is_expected_with_lengths_and_the_other_way_round_is_what_the_reference_gives(
+    rows: int,
+) -> None:
+    cell = derive.cells.lstm()
+    backward = backward_of(differentiate(cell))
+    maker = Maker(backward, kinks_of(cell.step.program), 3)
+    expected = maker.make({"I": 3, "H": 4}, 5, rows)
+    assert set(expected.by) == set(product(LENGTHS, (False, True)))
+    for (lengths, reverse), one in expected.by.items():
+        point = one.point
+        assert point.rows == rows and point.reverse is reverse
+        assert (point.lengths is None) is (lengths == "none")
+        result = run(cell.step, point)
+        gradient = backpropagate(backward, point, result)
+        found = {f"output {name}": array for name, array in result.outputs.items()}
+        if lengths == "zero":
+            found = {f"output {n}": np.zeros(a.shape) for n, a in point.d_outputs.items()}
+        found |= {f"state {name}": array for name, array in result.states.items()}
+        for wanted, got in ((one.forward, found), (one.gradient["both"], gradient)):
+            flat = np.concatenate([np.ravel(got[name]) for name in wanted.names])
+            assert (abs(flat - wanted.wanted) <= 2.0**-50 * wanted.element).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

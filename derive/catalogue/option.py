@@ -22,7 +22,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, cast
 
 import sympy
 
@@ -35,34 +35,10 @@ Value = bool | int | float | str | None
 Kind = type[Any]
 
 #: Every elementwise function of one argument, and "identity".
-Activation = Literal[
-    "tanh",
-    "sigmoid",
-    "relu",
-    "identity",
-    "exp",
-    "log",
-    "log1p",
-    "expm1",
-    "sqrt",
-    "sin",
-    "cos",
-    "erf",
-    "abs",
-    "sign",
-    "floor",
-    "softplus",
-    "logsigmoid",
-    "softsign",
-    "elu",
-    "leaky_relu",
-    "selu",
-    "gelu",
-    "silu",
-    "hard_sigmoid",
-    "hard_tanh",
-    "stop_gradient",
-]
+if TYPE_CHECKING:
+    Activation = str
+else:
+    Activation = Literal[("tanh", "sigmoid", "relu", "identity", *functions.ACTIVATIONS)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ slope they have. A comparison that the radius leaves open is `Open`: then nothin
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -118,34 +117,31 @@ def _power(base: Any, exponent: functions.Expr) -> Ball:
     return Ball(mid, (slope * base.rad * (1 + 1e-9) + OF_FUNCTIONS * abs(mid)) * MORE + TINY)
 
 
-def _bounded(name: str, slope: float) -> Callable[[Any], Ball]:
-    """A function of one argument whose slope is nowhere more than that."""
+def _bounded(name: str, slope: float, cancels: bool) -> Callable[[Any], Ball]:
+    """A function of one argument whose slope is nowhere more than `slope`.
+
+    cancels: its usual formula subtracts, so it may be off by more than its own size.
+    """
     plain = NUMPY.functions[name]
 
     def apply(value: Any) -> Ball:
         value = lift(value)
         mid = plain(value.mid)
-        size = abs(mid) + (abs(value.mid) if name in ("sin", "cos", "gelu") else 0.0) + 1.0
-        rad = slope * value.rad + OF_FUNCTIONS * (size if name in _INNER else abs(mid))
+        size = abs(mid) + abs(value.mid) + 1.0 if cancels else abs(mid)
+        rad = slope * value.rad + OF_FUNCTIONS * size
         return Ball(mid, rad * MORE + TINY)
 
     return apply
 
 
-#: Functions whose usual formula subtracts, so that they may be off by more than their own size.
-_INNER = frozenset(
-    "sin cos gelu gelu_slope silu_slope hard_sigmoid softplus logsigmoid elu selu".split()
-)
-
-
 def _growing(name: str, slope: Callable[[Any, Any], Any]) -> Callable[[Any], Ball]:
     """A function whose largest slope between two numbers is told by them."""
-    plain = NUMPY.functions[name]
+    plain, above = NUMPY.functions[name], functions.RULES[name].above
 
     def apply(value: Any) -> Ball:
         value = lift(value)
         low, high = value.mid - value.rad, value.mid + value.rad
-        if name in ("log", "log1p") and np.any(low + (name == "log1p") <= 0):
+        if above is not None and np.any(low <= float(above)):
             raise Open
         mid = plain(value.mid)
         rad = slope(low, high) * (1 + 1e-9) * value.rad + OF_FUNCTIONS * (abs(mid) + 1)
@@ -203,20 +199,17 @@ def _stopped(_: Any) -> Ball:
     raise Open  # its derivative is a convention
 
 
-_SLOPES: Mapping[str, float] = {
-    "sigmoid": 0.25, "tanh": 1, "relu": 1, "sin": 1, "cos": 1, "erf": 2 / math.sqrt(math.pi) + 1e-9,
-    "abs": 1, "softplus": 1, "logsigmoid": 1, "softsign": 1, "elu": 1, "leaky_relu": 1,
-    "selu": 1.76, "gelu": 1.13, "silu": 1.1, "hard_sigmoid": 1 / 6 + 1e-9, "hard_tanh": 1,
-    "gaussian": 0.607, "gelu_slope": 0.8, "silu_slope": 0.501,
-}  # fmt: skip
-
 BALLS = Algebra(
     name="balls",
     array=lift,
     number=_number,
     power=_power,
     functions={
-        **{name: _bounded(name, slope) for name, slope in _SLOPES.items()},
+        **{
+            name: _bounded(name, record.slope, record.cancels)
+            for name, record in functions.RULES.items()
+            if record.slope is not None
+        },
         "exp": _growing("exp", lambda low, high: np.exp(high)),
         "expm1": _growing("expm1", lambda low, high: np.exp(high)),
         "log": _growing("log", lambda low, high: 1 / low),

@@ -296,7 +296,7 @@ def _product(left: str, right: str, layout: Layout) -> _Deferred:
 
 def _possibly_infinite(program: Program) -> set[str]:
     """Arrays in which a finite argument may give NaN or infinity."""
-    heads = (functions.exp, functions.expm1, functions.log, functions.log1p)
+    heads = [record.head for record in functions.RULES.values() if record.explodes]
     found: set[str] = set()
     for equation in program.equations:
         risky = isinstance(equation, Map) and (

@@ -17,6 +17,9 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from derive.symbolic.closed_set import TABLE
+from derive.symbolic.functions import ACTIVATIONS
+
 Width = str | int
 Item = TypeVar("Item")
 
@@ -33,11 +36,11 @@ _STATE_WIDTHS: tuple[Width, ...] = ("H", "H", "H", "P", 1, 4, "D")
 _INPUT_WIDTHS: tuple[Width, ...] = ("I", "I", "H", 1, 2, "P", "h")
 _PARAM_WIDTHS: tuple[Width, ...] = ("H", "H", 1, "P", "I", 4)
 
+#: Functions of any argument; what overflows or has a pole is written with care, below.
 _UNARY = (
-    "tanh", "sigmoid", "relu", "abs", "softplus", "logsigmoid", "softsign", "elu", "leaky_relu",
-    "selu", "gelu", "silu", "hard_sigmoid", "hard_tanh", "sin", "cos", "erf", "expm1", "floor",
-    "sign", "stop_gradient",
-)  # fmt: skip
+    *(n for n in ACTIVATIONS if not TABLE[n].explodes and TABLE[n].limits[0] is not None),
+    "expm1",
+)
 _NUMBERS = ("1", "2", "0.5", "0.1", "1e-3", ".25", "3.", "0", "1.7", "0.30000000000000004", "12")
 _RELATIONS = ("<", "<=", ">", ">=", "==", "!=")
 #: Exponents of any base, and of a positive one.

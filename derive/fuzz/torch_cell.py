@@ -13,6 +13,8 @@ whose backward pass leaves such terms out, and what torch differentiates inside 
 from __future__ import annotations
 
 import ast
+import functools
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from derive.symbolic.closed_set import TABLE
 from derive.verification.reference import Point
 
 LAYER_NORM_EPSILON = 1e-5
@@ -32,35 +35,16 @@ def _hard_sigmoid(v: Any) -> Any:
     return torch.where(abs(v) < 3, v / 6 + 0.5, (v > 0).to(v.dtype))
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "exp": torch.exp,
-    "log": torch.log,
-    "log1p": torch.log1p,
-    "expm1": torch.expm1,
-    "sqrt": torch.sqrt,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "erf": torch.erf,
-    "abs": torch.abs,
-    "sign": torch.sign,
-    "floor": torch.floor,
-    # Above 20 torch's default returns its argument, which is a few roundoffs less.
-    "softplus": lambda v: F.softplus(v, threshold=100.0),
-    "logsigmoid": F.logsigmoid,
-    "softsign": F.softsign,
-    "elu": F.elu,
-    "leaky_relu": F.leaky_relu,
-    "selu": F.selu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "hard_sigmoid": _hard_sigmoid,
-    "hard_tanh": F.hardtanh,
-    "maximum": torch.maximum,
-    "minimum": torch.minimum,
-}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+for _name, _record in TABLE.items():
+    if _record.torch:
+        _FUNCTIONS[_name] = operator.attrgetter(_record.torch)(torch)
+    elif _record.composed is not None:
+        _FUNCTIONS[_name] = functools.partial(_record.composed, _FUNCTIONS)
+_FUNCTIONS["hard_sigmoid"] = _hard_sigmoid
+# Above 20 torch's default returns its argument, which is a few roundoffs less.
+_FUNCTIONS["softplus"] = functools.partial(F.softplus, threshold=100.0)
+
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: torch.add,
     ast.Sub: torch.sub,

@@ -11,30 +11,18 @@ import textwrap
 from collections.abc import Sequence
 
 from derive.symbolic import functions
+from derive.symbolic.closed_set import TABLE
 
 #: All functions by name, as lines of a message.
 KNOWN = tuple(textwrap.wrap("the functions are " + ", ".join(functions.PUBLIC_FUNCTIONS), 96))
 
 #: The same function under the name it has here; arguments stay.
 _RENAMED = {
+    **{alias: name for name, record in TABLE.items() for alias in record.aliases},
     "LayerNorm": "layer_norm",
-    "detach": "stop_gradient",
-    "fabs": "abs",
-    "hardsigmoid": "hard_sigmoid",
-    "hardtanh": "hard_tanh",
     "layernorm": "layer_norm",
-    "leakyrelu": "leaky_relu",
-    "ln": "log",
-    "logistic": "sigmoid",
-    "lrelu": "leaky_relu",
-    "no_grad": "stop_gradient",
     "reduce_mean": "mean",
     "reduce_sum": "sum",
-    "select": "where",
-    "sgn": "sign",
-    "sigm": "sigmoid",
-    "sigma": "sigmoid",
-    "swish": "silu",
 }
 
 #: (function, number of arguments) -> an expression. `{u}` and `{v}` are the arguments, `{a}` and

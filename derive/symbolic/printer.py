@@ -18,9 +18,9 @@ from typing import cast
 import numpy as np
 import sympy
 
-from derive.symbolic import functions as scalar
+from derive.symbolic import functions
 
-Expr = scalar.Expr
+Expr = functions.Expr
 
 #: What binds tighter has the larger number. A right operand of - and / needs one more.
 _COMPARISON, _SUM, _PRODUCT, _ATOM = range(4)
@@ -58,7 +58,7 @@ class Syntax:
 
 def print_expression(expr: Expr, syntax: Syntax, order: Mapping[str, int]) -> str:
     """`expr` in the target's syntax. A bare number prints as a whole array."""
-    if scalar.is_constant(expr):
+    if functions.is_constant(expr):
         return syntax.whole(value_of(expr))
     return _Printer(syntax, order).text(expr, _COMPARISON)
 
@@ -90,17 +90,17 @@ class _Printer:
 
     def print(self, expr: Expr) -> _Text:
         if isinstance(expr, sympy.Symbol):
-            if scalar.is_size(expr):
+            if functions.is_size(expr):
                 return self.syntax.size(expr.name.strip("|")), _ATOM
             return self.syntax.name(expr.name), _ATOM
-        if scalar.is_constant(expr):
+        if functions.is_constant(expr):
             value = value_of(expr)
             return self.syntax.number(value), _ATOM if value >= 0 else _SUM
         if expr.is_Add:
             return " ".join(self.terms(expr)), _SUM
         if expr.is_Mul:
             return self.product(expr)
-        if isinstance(expr, sympy.Pow) and not isinstance(expr, scalar.exp):
+        if isinstance(expr, sympy.Pow) and not isinstance(expr, functions.exp):
             return self.power(expr)
         return self.call(expr)
 
@@ -145,7 +145,7 @@ class _Printer:
     def key(self, expr: Expr) -> tuple[int, str]:
         """By the earliest name in `expr`; what has no name comes last."""
         last = len(self.order)
-        names = sorted(s.name for s in expr.free_symbols if not scalar.is_size(s))
+        names = sorted(s.name for s in expr.free_symbols if not functions.is_size(s))
         position = min((self.order.get(name, last) for name in names), default=last + 1)
         return position, f"{names}{expr}"
 
@@ -156,9 +156,9 @@ class _Printer:
             return self.inverse_power(base, exponent)
         if value < 0:
             return f"{self.syntax.number(1.0)} / {self.text(1 / expr, _ATOM)}", _PRODUCT
-        if self.syntax.size_power and all(map(scalar.is_size, base.free_symbols)):
+        if self.syntax.size_power and all(map(functions.is_size, base.free_symbols)):
             return self.syntax.size_power(self.text(base, _ATOM), value), _ATOM
-        if exponent == scalar.HALF:
+        if exponent == functions.HALF:
             return f"{self.syntax.functions['sqrt']}({self.argument(base)})", _ATOM
         if base.is_Symbol and exponent in (2, 3):
             return " * ".join([self.text(base, _ATOM)] * int(value)), _PRODUCT
@@ -182,7 +182,7 @@ class _Printer:
     # --- calls ------------------------------------------------------------------------------
 
     def call(self, expr: Expr) -> _Text:
-        name = scalar.NAME_OF_HEAD[scalar.rule_of(expr).head]
+        name = functions.NAME_OF_HEAD[functions.rule_of(expr).head]
         if name == "stop_gradient":
             return self.print(_args(expr)[0])
         arguments = [self.argument(argument) for argument in _args(expr)]
@@ -196,13 +196,13 @@ class _Printer:
         return f"{self.syntax.functions[name]}({', '.join(arguments)})", _ATOM
 
     def argument(self, expr: Expr) -> str:
-        if scalar.is_constant(expr):
+        if functions.is_constant(expr):
             return self.syntax.whole(value_of(expr))
         return self.text(expr, _COMPARISON)
 
 
 def has_arrays(expr: Expr) -> bool:
-    return not all(map(scalar.is_size, expr.free_symbols))
+    return not all(map(functions.is_size, expr.free_symbols))
 
 
 def _args(expr: Expr) -> tuple[Expr, ...]:
@@ -220,7 +220,7 @@ def _is_negative(term: Expr) -> bool:
 
 
 def _is_divisor(factor: Expr) -> bool:
-    if not isinstance(factor, sympy.Pow) or isinstance(factor, scalar.exp):
+    if not isinstance(factor, sympy.Pow) or isinstance(factor, functions.exp):
         return False
     if not factor.exp.is_number or _is_inverse_power(factor):
         return False
@@ -233,6 +233,6 @@ def _is_inverse_power(power: sympy.Pow) -> bool:
     A dimension is no array, and neither large nor small.
     """
     base, exponent = _args(power)
-    if not exponent.is_number or exponent in (-scalar.ONE, -scalar.HALF):
+    if not exponent.is_number or exponent in (-functions.ONE, -functions.HALF):
         return False
     return value_of(exponent) < 0 and has_arrays(base)

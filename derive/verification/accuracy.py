@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import mpmath
 import numpy as np
+import sympy
 from mpmath import mp
 
 from derive.kernel.signature import Array
+from derive.symbolic.closed_set import TABLE
+from derive.symbolic.closed_set.record import OSCILLATES, Expr, Looser
+from derive.symbolic.functions import ACTIVATIONS
+from derive.symbolic.oracle import ORACLE
 from derive.verification.ulp import (
-    CANCEL,
+    BITS,
     EXACT,
     REALS,
-    SELU_ALPHA,
-    SELU_SCALE,
     error_in_ulp,
     samples,
     ulp_of,
@@ -47,48 +50,11 @@ _INF = math.inf
 Real = Callable[[mp.mpf], mp.mpf]
 
 
-@dataclass(frozen=True, slots=True)
-class Looser:
-    """Where a result has no bound relative to itself.
-
-    For arguments from `low` to `high` it may besides be off by `units` units of roundoff (2^-24,
-    2^-53) of 1, or, `subnormal`, by the smallest normal number.  why: for a reader.
-    """
-
-    low: float
-    high: float
-    units: float
-    why: str
-    subnormal: bool = False
-    targets: tuple[str, ...] = TARGETS
-    reals: tuple[str, ...] = tuple(_DTYPES)
-
-    def bound(self, real: str) -> str:
-        if self.subnormal:
-            return f"+ the smallest normal number from {self.low:g} to {self.high:g}: {self.why}"
-        unit = {"f32": "2^-24", "f64": "2^-53"}[real]
-        return f"+ {self.units:g} * {unit} from {self.low:g} to {self.high:g}: {self.why}"
-
-
-_OVERFLOW = "exp(-v) overflows, and 0 stands for a subnormal number"
-_SATURATED = "computed of the rounded value, which is all that is kept"
-_ROOT = "the derivative has a root there, that is no number of the type"
-
-#: By (kind, function); see docs/explanation/accuracy.md.
-LOOSER: Mapping[tuple[str, str], tuple[Looser, ...]] = {
-    ("value", "sigmoid"): (Looser(-_INF, -88, 0, _OVERFLOW, True, ("numpy",)),),
-    ("slope", "softplus"): (Looser(-_INF, -88, 0, _OVERFLOW, True, ("numpy",)),),
-    ("slope", "logsigmoid"): (Looser(88, _INF, 0, _OVERFLOW, True, ("numpy",)),),
-    ("slope", "sigmoid"): (
-        Looser(1, _INF, 2, _SATURATED),
-        Looser(-_INF, -88, 0, _OVERFLOW, True, ("numpy",)),
-    ),
-    ("slope", "tanh"): (Looser(0.5, _INF, 3, _SATURATED), Looser(-_INF, -0.5, 3, _SATURATED)),
-    ("slope", "gelu"): (Looser(-1, -0.6, 2, _ROOT),),
-    ("slope", "silu"): (Looser(-1.5, -1.1, 2, _ROOT),),
-    ("slope", "pow_tenth"): (
-        Looser(0, 2.0**-126, _INF, "v**-0.9 overflows, a tenth of it would not", reals=("f32",)),
-    ),
+_TENTH = "v**-0.9 overflows, a tenth of it would not"
+#: By function; see docs/explanation/accuracy.md.
+LOOSER: Mapping[str, tuple[Looser, ...]] = {
+    **{name: record.looser for name, record in TABLE.items() if record.looser},
+    "pow_tenth": (Looser("slope", 0, 2.0**-126, _INF, _TENTH, reals=("f32",)),),
 }
 
 
@@ -172,14 +138,7 @@ def text(found: Sequence[Figure]) -> str:
 # --- functions as text, their values and their derivatives ----------------------------------------
 
 TEXTS: Mapping[str, str] = {
-    **{
-        name: f"{name}(v)"
-        for name in (
-            "sigmoid tanh relu exp log log1p expm1 sqrt sin cos erf abs sign floor softplus "
-            "logsigmoid softsign elu leaky_relu selu gelu silu hard_sigmoid hard_tanh "
-            "stop_gradient"
-        ).split()
-    },
+    **{name: f"{name}(v)" for name in ACTIVATIONS},
     "clip": "clip(v, -2, 3)",
     "maximum_half": "maximum(v, 0.5)",
     "minimum_half": "minimum(0.5, v)",
@@ -204,49 +163,13 @@ VALUES: Mapping[str, Real] = {
 }
 
 
-def _sigmoid(v: mp.mpf) -> mp.mpf:
-    return 1 / (1 + mp.exp(-v))
-
-
-def _normal(v: mp.mpf) -> mp.mpf:
-    return mp.erfc(-v / mp.sqrt(2)) / 2 if abs(v) < 1000 else mp.mpf(int(v > 0))
-
-
-def _gelu_slope(v: mp.mpf) -> mp.mpf:
-    return _normal(v) + v * mp.exp(-v * v / 2) / mp.sqrt(2 * mp.pi)
-
-
 def _within(inside: bool, slope: Any = 1) -> mp.mpf:
     return mp.mpf(slope) if inside else _ZERO
 
 
 #: The derivative; on a kink what the contract says.
 SLOPES: Mapping[str, Real] = {
-    "sigmoid": lambda v: _sigmoid(v) * _sigmoid(-v),
-    "tanh": lambda v: mp.sech(v) ** 2,
-    "relu": lambda v: _within(v > 0),
-    "exp": mp.exp,
-    "log": lambda v: 1 / v,
-    "log1p": lambda v: 1 / (1 + v),
-    "expm1": mp.exp,
-    "sqrt": lambda v: 1 / (2 * mp.sqrt(v)),
-    "sin": mp.cos,
-    "cos": lambda v: -mp.sin(v),
-    "erf": lambda v: 2 * mp.exp(-v * v) / mp.sqrt(mp.pi),
-    "abs": mp.sign,
-    "sign": lambda v: _ZERO,
-    "floor": lambda v: _ZERO,
-    "softplus": _sigmoid,
-    "logsigmoid": lambda v: _sigmoid(-v),
-    "softsign": lambda v: 1 / (1 + abs(v)) ** 2,
-    "elu": lambda v: _ONE if v > 0 else mp.exp(v),
-    "leaky_relu": lambda v: _ONE if v > 0 else mp.mpf(1) / 100,
-    "selu": lambda v: SELU_SCALE * (_ONE if v > 0 else SELU_ALPHA * mp.exp(v)),
-    "gelu": _gelu_slope,
-    "silu": lambda v: _sigmoid(v) * (1 + v * _sigmoid(-v)),
-    "hard_sigmoid": lambda v: _within(abs(v) < 3, _ONE / 6),
-    "hard_tanh": lambda v: _within(abs(v) < 1),
-    "stop_gradient": lambda v: _ZERO,
+    **{name: slope for name in ACTIVATIONS if (slope := ORACLE[name].slope) is not None},
     "clip": lambda v: _within(-2 <= v <= 3),
     "maximum_half": lambda v: _HALF if v == _HALF else _within(v > _HALF),
     "minimum_half": lambda v: _HALF if v == _HALF else _within(v < _HALF),
@@ -315,7 +238,7 @@ def _exact_pair(name: str, arguments: Array) -> tuple[list[mp.mpf | None], list[
     """Values and derivatives to many digits; None where there is none."""
     values: list[mp.mpf | None] = []
     slopes: list[mp.mpf | None] = []
-    with mp.workprec(400 if name in CANCEL else 140):
+    with mp.workprec(BITS.get(name, 140)):
         for v in arguments:
             value = _real(VALUES[name], mp.mpf(float(v)))
             values.append(value)
@@ -334,8 +257,13 @@ def _real(function: Real, v: mp.mpf) -> mp.mpf | None:
 
 
 def _looser(name: str, kind: str, target: str, tag: str) -> tuple[Looser, ...]:
-    rules = LOOSER.get((kind, name), ())
-    return tuple(rule for rule in rules if target in rule.targets and tag in rule.reals)
+    return tuple(
+        rule
+        for rule in LOOSER.get(name, ())
+        if rule.kind == kind
+        and (not rule.targets or target in rule.targets)
+        and (not rule.reals or tag in rule.reals)
+    )
 
 
 def _in_words(name: str, kind: str, target: str, tag: str) -> str:
@@ -404,14 +332,22 @@ _BLIND = ("where_less_one",)
 
 def _limit(name: str, kind: str, place: mp.mpf) -> mp.mpf | float | None:
     """NaN where there is none; None where the function is not defined."""
-    if name in ("sin", "cos"):
-        return math.nan
-    if kind == "value" and name in ("log", "log1p") and place > 0:
-        return mp.inf
+    if name in TABLE:
+        limit = TABLE[name].limits[int(place > 0)]
+        if limit is OSCILLATES or kind == "value":
+            return None if limit is None else _number(limit)
     with mp.workprec(140):
         if _real(VALUES[name], place) is None:
             return None
         return _real((VALUES if kind == "value" else SLOPES)[name], place)
+
+
+def _number(limit: Expr) -> mp.mpf | float:
+    if limit is OSCILLATES:
+        return math.nan
+    if limit.is_infinite:
+        return mp.inf if limit > 0 else -mp.inf
+    return mp.mpf(str(sympy.N(limit, 40)))
 
 
 def _reaches(got: float, limit: mp.mpf | float, real: Any) -> bool:

@@ -1,5 +1,6 @@
 /* Every elementwise function of the header over an array, for the tests to call. */
 #include "derive_kernels.h"
+#include "every_unary.h"
 
 #define ARRAY(tag, name, call)                                                                \
     void tag##_##name(size_t count, const dk_real_##tag *source, dk_real_##tag *target);      \
@@ -14,34 +15,7 @@
 
 #define UNARY(tag, name) ARRAY(tag, name, dk_##name##_##tag(v))
 #define ALL(tag)                                                                              \
-    UNARY(tag, sigmoid)                                                                       \
-    UNARY(tag, tanh)                                                                          \
-    UNARY(tag, relu)                                                                          \
-    UNARY(tag, exp)                                                                           \
-    UNARY(tag, log)                                                                           \
-    UNARY(tag, log1p)                                                                         \
-    UNARY(tag, expm1)                                                                         \
-    UNARY(tag, sqrt)                                                                          \
-    UNARY(tag, sin)                                                                           \
-    UNARY(tag, cos)                                                                           \
-    UNARY(tag, erf)                                                                           \
-    UNARY(tag, abs)                                                                           \
-    UNARY(tag, sign)                                                                          \
-    UNARY(tag, floor)                                                                         \
-    UNARY(tag, softplus)                                                                      \
-    UNARY(tag, logsigmoid)                                                                    \
-    UNARY(tag, softsign)                                                                      \
-    UNARY(tag, elu)                                                                           \
-    UNARY(tag, leaky_relu)                                                                    \
-    UNARY(tag, selu)                                                                          \
-    UNARY(tag, gelu)                                                                          \
-    UNARY(tag, silu)                                                                          \
-    UNARY(tag, gaussian)                                                                      \
-    UNARY(tag, gelu_slope)                                                                    \
-    UNARY(tag, silu_slope)                                                                    \
-    UNARY(tag, hard_sigmoid)                                                                  \
-    UNARY(tag, hard_tanh)                                                                     \
-    UNARY(tag, stop_gradient)                                                                 \
+    EVERY_UNARY(tag)                                                                          \
     ARRAY(tag, pow_2, dk_pow_##tag(v, 2.0))                                                   \
     ARRAY(tag, pow_3, dk_pow_##tag(v, 3.0))                                                   \
     ARRAY(tag, pow_m1, dk_pow_##tag(v, -1.0))                                                 \

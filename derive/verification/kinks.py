@@ -7,7 +7,7 @@ Not here: what the gradient is on a kink (conventions.py), choosing other points
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,19 +20,6 @@ from derive.symbolic.evaluate import NUMPY
 from derive.verification.reference import Point, Result, run
 from derive.verification.report import SAFETY
 from derive.verification.rounding import BOUNDED
-
-_ZERO = (lambda u: u,)
-_TIE = (lambda a, b: a - b,)
-
-#: name -> expressions in its arguments whose zeros are the kinks.
-_KINKS: dict[str, tuple[Callable[..., functions.Expr], ...]] = {
-    **dict.fromkeys(("relu", "abs", "sign", "softsign", "elu", "leaky_relu", "selu"), _ZERO),
-    "hard_sigmoid": (lambda u: u - 3, lambda u: u + 3),
-    "hard_tanh": (lambda u: u - 1, lambda u: u + 1),
-    "clip": (lambda v, lo, hi: v - lo, lambda v, lo, hi: v - hi),
-    **dict.fromkeys(("maximum", "minimum", "less", "less_equal", "equal", "not_equal"), _TIE),
-    "floor": _ZERO,  # every integer
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +38,9 @@ def kinks_of(program: Program) -> tuple[Kink, ...]:
             continue
         for node in sympy.preorder_traversal(equation.expr):
             name = functions.NAME_OF_HEAD.get(node.func) if node.is_Function else None
-            for distance in _KINKS.get(name or "", ()):
-                found.setdefault(Kink(equation.out, name or "", distance(*node.args)))
+            if name is not None:
+                for distance in functions.RULES[name].kinks:
+                    found.setdefault(Kink(equation.out, name, distance(*node.args)))
     return tuple(found)
 
 

@@ -33,10 +33,10 @@ from typing import Any
 import numpy as np
 import sympy
 
-from derive.symbolic import functions as scalar
+from derive.symbolic import functions
 from derive.symbolic.evaluate import NUMPY, Algebra
 from derive.verification.points import Random
-from derive.verification.rounding import FUNCTION_ERROR, INNER_SIZE
+from derive.verification.rounding import FUNCTION_ERROR
 
 SAMPLES = 6
 UNIT = 2.0**-40
@@ -169,21 +169,21 @@ def noisy(source: Source) -> Algebra:
             return value
         return alike(np.asarray(value)[np.newaxis], source)
 
-    numbers: dict[scalar.Expr, Noisy] = {}
+    numbers: dict[functions.Expr, Noisy] = {}
 
-    def number(expr: scalar.Expr) -> Noisy:
+    def number(expr: functions.Expr) -> Noisy:
         """A constant is rounded once, so its error is the same wherever it stands."""
         if expr not in numbers:
             numbers[expr] = rounded(expr)
         return numbers[expr]
 
-    def rounded(expr: scalar.Expr) -> Noisy:
+    def rounded(expr: functions.Expr) -> Noisy:
         value = float(expr)
         exact = expr == sympy.Rational(float(np.float32(value)))
         whole = np.full((1, 1 + SAMPLES), value)
         return Noisy(whole if exact else source.spread(whole, abs(value)), source)
 
-    def power(base: Noisy, exponent: scalar.Expr) -> Noisy:
+    def power(base: Noisy, exponent: functions.Expr) -> Noisy:
         value = NUMPY.power(base.value, exponent)
         source.saw(NUMPY.power(base.value, abs(exponent)))  # before it is inverted
         return Noisy(source.spread(value, FUNCTION_ERROR / 2 * abs(value)), source)
@@ -222,24 +222,17 @@ def _spread_sum(result: Any, squares: Any, terms: int, source: Source) -> Any:
     return source.spread(result, math.sqrt(terms) * size)
 
 
-#: Functions that do not round.
-_EXACT = (
-    "less", "less_equal", "equal", "not_equal", "where", "sign", "floor", "stop_gradient", "abs",
-    "relu", "maximum", "minimum", "clip", "hard_tanh",
-)  # fmt: skip
-
-
 def _function(name: str, source: Source) -> Callable[..., Noisy]:
     plain = NUMPY.functions[name]
 
     def apply(*given: Noisy) -> Noisy:
         args = _aligned(*(arg.value for arg in given))
         value = plain(*args)
-        if name in _EXACT:
+        if functions.RULES[name].exact:
             return Noisy(value, source)
         size = abs(value)
-        if name in INNER_SIZE:
-            size = np.maximum(size, INNER_SIZE[name](*args))
+        if (inner := functions.RULES[name].rounding) is not None:
+            size = np.maximum(size, inner(NUMPY.functions, *args))
         deviation = 1.0 if name == "gated" else FUNCTION_ERROR / 2
         return Noisy(source.spread(value, deviation * size), source)
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from derive.symbolic import functions as scalar
+from derive.symbolic import functions
 from derive.symbolic.evaluate import NUMPY, Algebra
 
 #: Functions of a target may be this many units of roundoff wrong (2 ulp), by themselves.
@@ -104,12 +104,12 @@ def _times(slope: Any, error: Any) -> Any:
     return np.where(error == 0, 0.0, slope * error)
 
 
-def _number(expr: scalar.Expr) -> Bounded:
+def _number(expr: functions.Expr) -> Bounded:
     value = float(expr)
     return Bounded(value, 0.0 if expr == sympy.Rational(float(np.float32(value))) else abs(value))
 
 
-def _power(base: Any, exponent: scalar.Expr) -> Bounded:
+def _power(base: Any, exponent: functions.Expr) -> Bounded:
     base = lift(base)
     value = NUMPY.power(base.value, exponent)
     slope = float(exponent) * NUMPY.power(base.value, exponent - 1)
@@ -140,21 +140,6 @@ def _broadcast(given: Any, shape: tuple[int, ...]) -> Bounded:
 
 # --- functions ------------------------------------------------------------------------------
 
-#: Functions whose usual formula subtracts, or rounds v^2 in an exponent: their error is as large
-#: as that of this number.
-INNER_SIZE: dict[str, Callable[[Any], Any]] = {
-    "gelu": lambda v: abs(NUMPY.functions["gelu"](v)) * (1 + v * v / 4),
-    "gaussian": lambda v: NUMPY.functions["gaussian"](v) * (1 + v * v / 4),
-    "gelu_slope": lambda v: (
-        (NUMPY.functions["gelu_slope"](v) + 2 * abs(v) * NUMPY.functions["gaussian"](v))
-        * (1 + v * v / 4)
-    ),
-    "silu_slope": lambda v: NUMPY.functions["sigmoid"](v) * (1 + abs(v)),
-    "hard_sigmoid": lambda v: abs(v) / 6 + 0.5,
-    "sin": lambda v: abs(v),
-    "cos": lambda v: abs(v) + 1,
-}
-
 
 def _function(name: str) -> Callable[..., Bounded]:
     plain = NUMPY.functions[name]
@@ -164,8 +149,8 @@ def _function(name: str) -> Callable[..., Bounded]:
         values = [arg.value for arg in args]
         value = plain(*values)
         size = abs(value)
-        if name in INNER_SIZE:
-            size = np.maximum(size, INNER_SIZE[name](*values))
+        if (inner := functions.RULES[name].rounding) is not None:
+            size = np.maximum(size, inner(NUMPY.functions, *values))
         error = FUNCTION_ERROR * size
         for k, arg in enumerate(args):
             if arg.error.any():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any
@@ -23,12 +23,14 @@ import numpy as np
 from mpmath import mp
 
 from derive.kernel.signature import Array
+from derive.symbolic.closed_set import TABLE
+from derive.symbolic.functions import ACTIVATIONS
+from derive.symbolic.oracle import ORACLE
 
 REALS: dict[str, Any] = {"f32": np.float32, "f64": np.float64}
 WIDTHS = (1, 128, 256, 512)
-#: Ulp that a function may be off, and those that may be off by more.
+#: Ulp that a power, clip ... may be off; of other functions their record says it.
 ALLOWED = 2.0
-WIDER = {"gelu": 4.0}
 _STRIDE = 4093
 #: Beyond, float64 itself has no digits left of the fractions of a turn.
 _TURNS = 1e30
@@ -49,7 +51,7 @@ class Figure:
 
 
 def allowed(name: str) -> float:
-    return WIDER.get(name, ALLOWED)
+    return TABLE[name].ulp if name in TABLE else ALLOWED
 
 
 def figures(
@@ -128,7 +130,7 @@ def samples(real: Any) -> Array:
 def _exact(name: str, arguments: Array) -> list[mp.mpf | None]:
     """Values to far more digits than needed; None where there is no real one."""
     found = []
-    with mp.workprec(400 if name in CANCEL else 160):
+    with mp.workprec(max(160, BITS.get(name, 0))):
         for v in arguments:
             try:
                 value = EXACT[name](mp.mpf(float(v)))
@@ -196,8 +198,14 @@ def _library(bits: int) -> ctypes.CDLL:
     from derive.emit.c.shared_header import render_header
 
     source = files("derive.verification").joinpath("functions.c").read_text(encoding="utf-8")
-    sources = {"functions.c": source, "derive_kernels.h": render_header()}
-    return compile_library(sources, defines=(f"DK_VECTOR_BITS={bits}",))
+    headers = {"derive_kernels.h": render_header(), "every_unary.h": every_unary()}
+    return compile_library({"functions.c": source, **headers}, defines=(f"DK_VECTOR_BITS={bits}",))
+
+
+def every_unary() -> str:
+    """every_unary.h of functions.c: the functions of one argument."""
+    names = [name for name in TABLE if TABLE[name].arity == 1]
+    return f"#define EVERY_UNARY(tag) {' '.join(f'UNARY(tag, {name})' for name in names)}\n"
 
 
 def _apply(library: ctypes.CDLL, tag: str, name: str, values: Array) -> Array:
@@ -213,54 +221,8 @@ def _apply(library: ctypes.CDLL, tag: str, name: str, values: Array) -> Array:
 # --- exact values ---------------------------------------------------------------------------
 
 
-def _sigmoid(v: mp.mpf) -> mp.mpf:
-    return 1 / (1 + mp.exp(-v))
-
-
-def _softplus(v: mp.mpf) -> mp.mpf:
-    return max(v, mp.mpf(0)) + mp.log1p(mp.exp(-abs(v)))
-
-
-def _gelu(v: mp.mpf) -> mp.mpf:
-    if abs(v) > 1000:
-        return max(v, mp.mpf(0))
-    return v * mp.erfc(-v / mp.sqrt(2)) / 2
-
-
-def _elu(v: mp.mpf) -> mp.mpf:
-    return v if v > 0 else mp.expm1(v)
-
-
-SELU_SCALE = mp.mpf("1.0507009873554804934193349852946")
-SELU_ALPHA = mp.mpf("1.6732632423543772848170429916717")
-
 EXACT: dict[str, Callable[[mp.mpf], mp.mpf]] = {
-    "sigmoid": _sigmoid,
-    "tanh": mp.tanh,
-    "relu": lambda v: max(v, mp.mpf(0)),
-    "exp": mp.exp,
-    "log": mp.log,
-    "log1p": mp.log1p,
-    "expm1": mp.expm1,
-    "sqrt": mp.sqrt,
-    "sin": mp.sin,
-    "cos": mp.cos,
-    "erf": mp.erf,
-    "abs": abs,
-    "sign": mp.sign,
-    "floor": mp.floor,
-    "softplus": _softplus,
-    "logsigmoid": lambda v: -_softplus(-v),
-    "softsign": lambda v: v / (1 + abs(v)),
-    "elu": _elu,
-    "leaky_relu": lambda v: v if v > 0 else v / 100,
-    "selu": lambda v: SELU_SCALE * (v if v > 0 else SELU_ALPHA * mp.expm1(v)),
-    "gelu": _gelu,
-    "silu": lambda v: v * _sigmoid(v),
-    "gaussian": lambda v: mp.exp(-v * v / 2),
-    "hard_sigmoid": lambda v: min(max(v / 6 + mp.mpf(1) / 2, mp.mpf(0)), mp.mpf(1)),
-    "hard_tanh": lambda v: min(max(v, mp.mpf(-1)), mp.mpf(1)),
-    "stop_gradient": lambda v: v,
+    **{name: ORACLE[name].value for name in (*ACTIVATIONS, "gaussian")},
     "clip": lambda v: min(max(v, mp.mpf(-2)), mp.mpf(3)),
     "pow_2": lambda v: v**2,
     "pow_3": lambda v: v**3,
@@ -274,5 +236,5 @@ EXACT: dict[str, Callable[[mp.mpf], mp.mpf]] = {
     "pow_2point5": lambda v: v ** mp.mpf(2.5),
 }
 
-#: Where the exact value comes from a difference.
-CANCEL = ("log1p", "sigmoid", "silu", "expm1")
+#: For the exact value.
+BITS: Mapping[str, int] = {name: exact.bits for name, exact in ORACLE.items()}

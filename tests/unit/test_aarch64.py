@@ -228,6 +228,7 @@ def test_functions_are_within_two_ulp_of_mpmath_on_arm(tmp_path: Path, tag: str,
     )
     real = f"dk_real_{tag}"
     (tmp_path / "derive_kernels.h").write_text(render_header())
+    (tmp_path / "every_unary.h").write_text(ulp.every_unary())
     (tmp_path / "main.c").write_text(f"""
 #include <stdio.h>
 #include "{Path(ulp.__file__).with_name("functions.c")}"

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from derive.emit.c.shared_header import render_header
-from derive.symbolic.functions import RULES
+from derive.symbolic.closed_set import TABLE
+from derive.symbolic.functions import RULES, SELU_ALPHA, SELU_SCALE
 from derive.verification import ulp
-from derive.verification.ulp import EXACT, SELU_ALPHA, SELU_SCALE
+from derive.verification.ulp import EXACT
 
 HERE = Path(__file__).parents[1] / "c"
 FUNCTIONS = Path(ulp.__file__).with_name("functions.c")
@@ -58,6 +59,7 @@ each_real = pytest.mark.parametrize("tag", list(REALS))
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("header")
     (path / "derive_kernels.h").write_text(render_header())
+    (path / "every_unary.h").write_text(ulp.every_unary())
     return path
 
 
@@ -270,6 +272,7 @@ AT_EDGES = {
     "gaussian": (0.0, 1.0, 0.0),
     "hard_sigmoid": (0.0, 0.5, 1.0),
     "hard_tanh": (-1.0, -0.0, 1.0),
+    "hard_swish": (-0.0, -0.0, INF),
     "stop_gradient": (-INF, -0.0, INF),
     "clip": (-2.0, -0.0, 3.0),
     "pow_2": (INF, 0.0, INF),
@@ -288,6 +291,10 @@ def test_every_scalar_rule_has_a_function_here() -> None:
     two = {"maximum", "minimum", "where", "less", "less_equal", "equal", "not_equal", "gated"}
     assert set(RULES) <= set(EXACT) | two | {"gelu_slope", "silu_slope"}
     assert set(AT_EDGES) <= set(EXACT)
+    for name, (low, _, high) in AT_EDGES.items():
+        if name in TABLE and TABLE[name].arity == 1:
+            limits = [math.nan if v is None else float(v) for v in TABLE[name].limits]
+            np.testing.assert_allclose(limits, [low, high], rtol=1e-15)
     header = render_header()
     for name in RULES:
         for tag in REALS:

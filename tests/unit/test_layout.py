@@ -69,7 +69,7 @@ HOMES = {
     "platformdirs": {"derive.build.library"},
     "hypothesis": {"derive.fuzz"},
     "mpmath": {
-        "derive.symbolic.evaluate",
+        "derive.symbolic",
         "derive.comparison.check",
         "derive.comparison.numbers",
         "derive.language.constants",

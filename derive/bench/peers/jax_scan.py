@@ -10,9 +10,10 @@ import numpy as np
 from derive.bench.peers import not_installed
 from derive.bench.task import Contestant, Results, Task, named
 from derive.emit.python.loop import Style, loop_text
-from derive.emit.python.names import meanings
+from derive.emit.python.names import meanings, native
 from derive.kernel.numpy_backend import load
 from derive.pipeline import schedule
+from derive.symbolic.closed_set import TABLE
 
 NAME = "JAX scan"
 
@@ -71,8 +72,7 @@ def _function(text: str) -> Any:
     module.__dict__.update(
         meanings(
             jnp,
-            sigmoid=jax.nn.sigmoid, relu=jax.nn.relu, erf=jax.lax.erf, clip=jnp.clip,
-            softplus=jax.nn.softplus, stop_gradient=jax.lax.stop_gradient,
+            **native(jax, {name: record.jax for name, record in TABLE.items()}),
         ),
         real=jnp.float32,
         full=lambda value, shape: jnp.broadcast_to(jnp.asarray(value, jnp.float32), shape),

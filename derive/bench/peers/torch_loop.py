@@ -9,9 +9,10 @@ from typing import Any
 from derive.bench.peers import not_installed
 from derive.bench.task import Contestant, Results, Task, named
 from derive.emit.python.loop import Style, loop_text
-from derive.emit.python.names import meanings
+from derive.emit.python.names import meanings, native
 from derive.kernel.numpy_backend import load
 from derive.pipeline import schedule
+from derive.symbolic.closed_set import TABLE
 
 NAME = "PyTorch loop"
 
@@ -82,11 +83,7 @@ def _function(text: str) -> Any:
     module.__dict__.update(
         meanings(
             torch,
-            sigmoid=torch.sigmoid, relu=torch.relu, erf=torch.erf, clip=torch.clamp,
-            softplus=torch.nn.functional.softplus, silu=torch.nn.functional.silu,
-            elu=torch.nn.functional.elu, selu=torch.nn.functional.selu,
-            gelu=torch.nn.functional.gelu, logsigmoid=torch.nn.functional.logsigmoid,
-            stop_gradient=lambda v: v.detach(),
+            **native(torch, {name: record.torch for name, record in TABLE.items()}),
         ),
         real=real,
         full=lambda value, shape: torch.as_tensor(value, dtype=torch.float32).expand(shape),

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from derive.comparison.polynomial.terms import Atom, Poly
+from derive.symbolic.closed_set import TABLE
+from derive.symbolic.closed_set.record import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,20 @@ class Interval:
 
 
 _ONE = Fraction(1)
+
+
+def _of(values: Range) -> Interval:
+    low, high = (
+        None if end is None else Fraction(int(end.p), int(end.q))
+        for end in (values.low, values.high)
+    )
+    return Interval(low, high, not values.reached, not values.reached)
+
+
 ABOVE = Interval(Fraction(0), None, True)
 NOT_BELOW = Interval(Fraction(0))
 _FUNCTIONS = {
-    "tanh": Interval(-_ONE, _ONE, True, True),
-    "erf": Interval(-_ONE, _ONE, True, True),
-    "sin": Interval(-_ONE, _ONE),
-    "cos": Interval(-_ONE, _ONE),
+    **{name: _of(record.range) for name, record in TABLE.items()},
     "positive": Interval(Fraction(0), _ONE),
     "zero": Interval(Fraction(0), _ONE),
     "lncosh": Interval(Fraction(69, 100)),  # log(2 cosh u) is at least log 2

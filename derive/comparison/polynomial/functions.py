@@ -6,8 +6,10 @@ Not here: the few themselves (piecewise.py, powers.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+
+import sympy
 
 from derive.comparison.polynomial.piecewise import basic, chosen, positive, zero
 from derive.comparison.polynomial.powers import exp, log, logsigmoid, power, sigmoid
@@ -26,6 +28,8 @@ from derive.comparison.polynomial.terms import (
     say,
     single,
 )
+from derive.symbolic.composed import composed, symbols
+from derive.symbolic.functions import NAME_OF_HEAD, RULES, Expr
 
 
 def function(name: str, *args: Poly) -> Poly:
@@ -35,7 +39,35 @@ def function(name: str, *args: Poly) -> Poly:
     if name in SAID:
         say(SAID[name])
     rule = FORMS.get(name)
-    return basic(name, *args) if rule is None else rule(*args)
+    if rule is not None:
+        return rule(*args)
+    if name in RULES and RULES[name].composed is not None and name not in _ATOMS:
+        return _composed(name, args)
+    return basic(name, *args)
+
+
+def _composed(name: str, args: Sequence[Poly]) -> Poly:
+    """A function whose record says how it is made of others."""
+    letters = symbols(name)
+    say(f"{name}({', '.join(map(str, letters))}) is {composed(name, letters)}")
+    values: dict[Expr, Poly] = dict(zip(letters, args, strict=True))
+
+    def of_part(part: Expr) -> Poly:
+        if part in values:
+            return values[part]
+        if part.is_Rational:
+            return constant(Fraction(int(part.p), int(part.q)))
+        parts = [of_part(inner) for inner in part.args]
+        if part.is_Add or part.is_Mul:
+            result = parts[0]
+            for other in parts[1:]:
+                result = result + other if part.is_Add else result * other
+            return result
+        if part.is_Pow and part.func != sympy.exp:
+            return power(parts[0], Fraction(str(part.exp)))
+        return function(NAME_OF_HEAD[part.func], *parts)
+
+    return of_part(composed(name, letters))
 
 
 def rebuilt(atom: Atom, args: list[Poly]) -> Poly:
@@ -112,10 +144,14 @@ SAID: Mapping[str, str] = {
     "log1p": "log1p(a) is log(1 + a)",
 }
 
+#: Functions without a form that stay as they are, although they have a formula.
+_ATOMS = ("gelu_slope", "gated")
+
 #: Functions that a convention differentiates somewhere.
 KINKED = frozenset(
-    "hard_sigmoid hard_tanh clip relu leaky_relu abs sign softsign elu selu maximum minimum less "
-    "less_equal equal not_equal where floor stop_gradient".split()
+    name
+    for name, record in RULES.items()
+    if name == "stop_gradient" or (not record.analytic and name != "gated")
 )
 
 #: {name of a function: its form}; one that is not here is an atom.

@@ -31,6 +31,7 @@ from derive.comparison.polynomial.terms import (
     single,
     spend,
 )
+from derive.symbolic.closed_set import TABLE
 
 
 def positive(a: Poly) -> Poly:
@@ -137,14 +138,14 @@ def first_term(a: Poly) -> Mono:
     return next(mono for mono, _ in a.ordered() if mono)
 
 
-_ODD = frozenset("tanh sin erf".split())
-_EVEN = frozenset("cos lncosh zero".split())
+#: Of functions that no record has: the prover's own.
+_PARITY = {"lncosh": 1, "zero": 1}
 _AT_ZERO = {"tanh": ZERO, "sin": ZERO, "erf": ZERO, "cos": ONE, "floor": ZERO}
 
 
 def parity(function: str) -> int:
     """-1 for an odd function, 1 for an even one, 0 for others."""
-    return -1 if function in _ODD else int(function in _EVEN)
+    return TABLE[function].parity if function in TABLE else _PARITY.get(function, 0)
 
 
 def basic(name: str, *args: Poly) -> Poly:

@@ -16,8 +16,13 @@ from typing import Any
 
 from derive.build.templates import environment
 from derive.emit import normal_tail
+from derive.emit.c.syntax import REALS, syntax
 from derive.emit.limits import LIMITS
+from derive.symbolic.closed_set import TABLE
+from derive.symbolic.closed_set.record import COMPOSED, LANES
+from derive.symbolic.composed import composed, symbols
 from derive.symbolic.functions import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
+from derive.symbolic.printer import print_expression
 
 Context = Mapping[str, Any]
 
@@ -102,6 +107,7 @@ KNOWN_DOUBLE = (
 #: Divided by 3, these differ from their product with 1/3 rounded, in both precisions.
 DIVIDENDS = (5, 7, 10, 14, 17)
 
+_LANES = tuple(name for name, record in TABLE.items() if record.c == LANES)
 COMPARISONS = (("less", "<"), ("less_equal", "<="), ("equal", "=="), ("not_equal", "!="))
 
 SINGLE: Context = {
@@ -191,13 +197,6 @@ def _complete(real: Context) -> Context:
         return word(int.from_bytes(packed, "little"))
 
     rounding = 3 << (mantissa - 1)
-    functions = (
-        ("sqrt", f"sqrt{suffix}(lanes[i])"),
-        ("floor", f"floor{suffix}(lanes[i])"),
-        ("sin", f"sin{suffix}(lanes[i])"),
-        ("cos", f"cos{suffix}(lanes[i])"),
-        ("erf", f"erf{suffix}(lanes[i])"),
-    )
     return {
         **real,
         "upper": tag.upper(),
@@ -240,9 +239,22 @@ def _complete(real: Context) -> Context:
             "pairs": tuple((bits(float(n)), bits(n / 3)) for n in DIVIDENDS),
         },
         "known_values": tuple((name, word(at), word(value)) for name, at, value in real["known"]),
-        "lane_functions": functions,
+        "lane_functions": tuple((name, f"{name}{suffix}(lanes[i])") for name in _LANES),
+        "composed": _composed(tag),
         "interleavings": tuple(_interleaving(bits, bits // width) for bits in (128, 256, 512)),
     }
+
+
+def _composed(tag: str) -> tuple[tuple[str, str], ...]:
+    """Functions that are made of others, each with its text in terms of v."""
+    (real,) = (real for real in REALS if real.tag == tag)
+    found = []
+    for name, record in TABLE.items():
+        if record.c == COMPOSED:
+            (v,) = symbols(name)
+            text = print_expression(composed(name, (v,)), syntax(real, {"v": "v"}, {}), {})
+            found.append((name, text))
+    return tuple(found)
 
 
 def _interleaving(bits: int, lanes: int) -> tuple[int, str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from derive.program import Namer
-from derive.symbolic import functions as scalar
+from derive.symbolic.closed_set import TABLE
 from derive.symbolic.printer import Syntax, shortest
 
 
@@ -70,14 +70,14 @@ def syntax(real: Real, names: Mapping[str, str], sizes: Mapping[str, str]) -> Sy
     def call(name: str) -> str:
         return f"dk_{name}_{real.tag}"
 
-    functions = {name: call(name) for name in (*scalar.RULES, "sqrt", "square")}
+    callees = {name: call(name) for name in (*TABLE, "square")}
     compare = ("less", "less_equal", "equal", "not_equal")
     return Syntax(
         number=real.literal,
         whole=lambda value: f"dk_splat_{real.tag}({real.literal(value)})",
         name=names.__getitem__,
         size=sizes.__getitem__,
-        functions=functions,
+        functions=callees,
         comparisons={name: f"dk_{name}_{real.tag}({{0}}, {{1}})" for name in compare},
         power=lambda base, exponent: f"dk_pow_{real.tag}({base}, {shortest(exponent, np.float64)})",
     )

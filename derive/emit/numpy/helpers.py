@@ -1,55 +1,19 @@
 """The closed function set in NumPy.
 
-In: nothing.  Out: for every function what is called, and which helpers a module must define.
-Not here: the text of the helpers (templates/numpy/functions.py.j2).
+In: the records of the closed set.  Out: for every function what is called, which helpers a module
+must define, and the text of a helper that is made of others.
+Not here: the text of the other helpers (templates/numpy/functions).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-#: NumPy's own functions.
-NUMPY: Mapping[str, str] = {
-    "tanh": "tanh",
-    "exp": "exp",
-    "log": "log",
-    "log1p": "log1p",
-    "expm1": "expm1",
-    "sin": "sin",
-    "cos": "cos",
-    "sqrt": "sqrt",
-    "square": "square",
-    "abs": "abs",
-    "sign": "sign",
-    "floor": "floor",
-    "maximum": "maximum",
-    "minimum": "minimum",
-    "where": "where",
-}
-
-#: Helpers of the generated module, in the order in which they are defined, and what each needs.
-HELPERS: Mapping[str, tuple[str, ...]] = {
-    "sigmoid": (),
-    "relu": (),
-    "softplus": (),
-    "logsigmoid": (),
-    "softsign": (),
-    "elu": (),
-    "leaky_relu": (),
-    "selu": (),
-    "silu": (),
-    "silu_slope": (),
-    "erf": (),
-    "gaussian": (),
-    "normal_tail": (),
-    "gelu": ("gaussian", "normal_tail"),
-    "gelu_slope": ("gaussian", "normal_tail"),
-    "power": (),
-    "clip": (),
-    "hard_sigmoid": ("clip",),
-    "hard_tanh": ("clip",),
-    "gated": (),
-}
+from derive.symbolic.closed_set import TABLE
+from derive.symbolic.closed_set.record import COMPOSED
+from derive.symbolic.composed import composed, symbols
+from derive.symbolic.printer import Syntax, print_expression
 
 COMPARISONS: Mapping[str, str] = {
     "less": "{0} < {1}",
@@ -60,9 +24,57 @@ COMPARISONS: Mapping[str, str] = {
     "greater_equal": "{0} >= {1}",
 }
 
+#: NumPy's own functions.
+NUMPY: Mapping[str, str] = {
+    **{name: record.numpy_own for name, record in TABLE.items() if record.numpy_own},
+    "square": "square",
+}
+
+#: Helpers that are no functions of the closed set.
+_PARTS = ("normal_tail", "power")
+
+#: Helpers of the generated module, and which others each needs.
+HELPERS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_PARTS, ()),
+    **{
+        name: record.needs
+        for name, record in TABLE.items()
+        if not record.numpy_own and name not in (*COMPARISONS, "stop_gradient")
+    },
+}
+
 
 def helpers_for(functions: Iterable[str]) -> tuple[str, ...]:
-    """The helpers that `functions` need, in the order of their definition."""
-    needed = set(functions)
-    needed.update(part for name in tuple(needed) for part in HELPERS.get(name, ()))
-    return tuple(name for name in HELPERS if name in needed)
+    """The helpers that `functions` need, each behind those that it needs itself."""
+    used = set(functions)
+    needed: dict[str, None] = {}
+
+    def add(name: str) -> None:
+        for part in HELPERS[name]:
+            add(part)
+        needed.setdefault(name)
+
+    for name in HELPERS:
+        if name in used:
+            add(name)
+    return tuple(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A helper of one line."""
+
+    arguments: str
+    text: str
+
+
+def composed_helpers(helpers: Iterable[str], syntax: Syntax, array: str) -> dict[str, Composed]:
+    """Those of `helpers` that are made of others. array: the annotation of an array."""
+    plain = replace(syntax, name=str)
+    found = {}
+    for name in helpers:
+        if name in TABLE and TABLE[name].numpy == COMPOSED:
+            arguments = symbols(name)
+            text = print_expression(composed(name, arguments), plain, {})
+            found[name] = Composed(", ".join(f"{symbol}: {array}" for symbol in arguments), text)
+    return found

@@ -20,13 +20,13 @@ from derive.build.templates import environment
 from derive.emit import normal_tail
 from derive.emit.numpy.flow import Flow, check_flow, flow_of, operands
 from derive.emit.numpy.function import Function, Loop, Result, Writer, carry, fit, signature
-from derive.emit.numpy.helpers import helpers_for
+from derive.emit.numpy.helpers import HELPERS, composed_helpers, helpers_for
 from derive.emit.numpy.hoist import hoist
 from derive.emit.numpy.lines import COMMENT_WIDTH
 from derive.emit.numpy.pack import pack
 from derive.emit.numpy.scan import scan
 from derive.schedule import Schedule
-from derive.symbolic import functions as scalar
+from derive.symbolic import functions
 from derive.symbolic.printer import shortest, value_of
 
 
@@ -60,6 +60,10 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
     writers = (forward, backward, single)
     used = dict.fromkeys(name for writer in writers for name in writer.lines.mentions.own)
     own = forward.own
+    helpers = (
+        *(name for name in ("flat", "or_zeros", "scan") if name in used),
+        *helpers_for(name for name in used if name in HELPERS),
+    )
     template = environment().get_template("numpy/cell.py.j2")
     return template.render(
         name=info.name,
@@ -71,10 +75,8 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
         ambiguous=any(writer.has_ambiguous_names() for writer in writers),
         import_as=f" as {own.np}",
         aliases=[f"{own.range} = range"] if own.range != "range" else [],
-        helpers=(
-            *(name for name in ("flat", "or_zeros", "scan") if name in used),
-            *helpers_for(used),
-        ),
+        helpers=helpers,
+        composed=composed_helpers(helpers, forward.lines.syntax, own.Array),
         constants=CONSTANTS,
         tails=TAILS,
         functions=functions,
@@ -106,9 +108,9 @@ def _wrapped(lines: Iterable[str]) -> list[str]:
 CONSTANTS: Mapping[str, str] = {
     name: shortest(value_of(expr), np.float64)
     for name, expr in (
-        ("leaky_slope", scalar.LEAKY_SLOPE),
-        ("selu_alpha", scalar.SELU_ALPHA),
-        ("selu_scale", scalar.SELU_SCALE),
+        ("leaky_slope", functions.LEAKY_SLOPE),
+        ("selu_alpha", functions.SELU_ALPHA),
+        ("selu_scale", functions.SELU_SCALE),
         ("density", 1 / sympy.sqrt(2 * sympy.pi)),
         ("exp_minus_80", sympy.exp(-80)),
     )

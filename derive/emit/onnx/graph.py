@@ -15,7 +15,7 @@ at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -25,15 +25,12 @@ import numpy as np
 from derive.emit.onnx.value import Gate, Traced
 from derive.emit.python.names import meanings
 from derive.kernel.signature import Array
+from derive.symbolic.closed_set import TABLE
 
 OPSET, IR_VERSION = 17, 8
 
-_OPERATORS = {
-    "tanh": "Tanh", "exp": "Exp", "log": "Log", "sin": "Sin", "cos": "Cos", "abs": "Abs",
-    "sign": "Sign", "floor": "Floor", "maximum": "Max", "minimum": "Min", "where": "Where",
-    "sqrt": "Sqrt", "sigmoid": "Sigmoid", "relu": "Relu", "erf": "Erf", "softplus": "Softplus",
-    "softsign": "Softsign", "elu": "Elu", "selu": "Selu", "clip": "Clip",
-}  # fmt: skip
+#: {function: operator and attributes}
+_OPERATORS = {name: record.onnx for name, record in TABLE.items() if record.onnx}
 
 
 class Conflict(Exception):
@@ -68,13 +65,11 @@ class Tracer:
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Every name of a loop's text; on numbers and arrays they are NumPy's."""
-        operators = {name: self._operator(op) for name, op in _OPERATORS.items()}
+        operators = {name: self._operator(*op) for name, op in _OPERATORS.items()}
         native = operators | {
             "square": lambda v: v * v,
             "log1p": lambda v: operators["log"](1.0 + v),
             "expm1": lambda v: operators["exp"](v) - 1.0,
-            "leaky_relu": lambda v: self.node("LeakyRelu", v, alpha=0.01),
-            "hard_sigmoid": lambda v: self.node("HardSigmoid", v, alpha=1 / 6, beta=0.5),
         }
         traced = meanings(SimpleNamespace(**native), **native)
         erf = np.vectorize(math.erf, otypes=[np.float32])
@@ -289,8 +284,8 @@ class Tracer:
         nodes = [node for node in graph.nodes if node is not None]
         return helper.make_graph(nodes, name, inputs, outputs, list(graph.constants.values()))
 
-    def _operator(self, name: str) -> Callable[..., Traced]:
-        return lambda *operands: self.node(name, *operands)
+    def _operator(self, name: str, attributes: Mapping[str, float]) -> Callable[..., Traced]:
+        return lambda *operands: self.node(name, *operands, **attributes)
 
 
 def _either(traced: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:

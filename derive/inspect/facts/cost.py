@@ -30,12 +30,6 @@ from derive.schedule.schedule import Accumulator, Stage
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
 
-_CHEAP = """
-relu abs sign floor softsign leaky_relu hard_sigmoid hard_tanh maximum minimum clip where
-stop_gradient less less_equal equal not_equal gated
-"""
-_PLAIN = frozenset(_CHEAP.split())
-
 
 class Part(enum.Enum):
     """Where a cost arises."""
@@ -206,7 +200,7 @@ def operations(expr: Expr) -> tuple[int, int]:
                 plain += 1
             else:
                 calls += 1
-        elif functions.NAME_OF_HEAD[node.func] in _PLAIN:
+        elif functions.rule_of(node).plain:
             plain += 1
         else:
             calls += 1

@@ -20,6 +20,7 @@ from derive.inspect.facts import graph_layout
 from derive.program import Map, Matmul, Program, Sum
 from derive.program.formulas import formula
 from derive.symbolic import functions, heads
+from derive.symbolic.closed_set import TABLE
 from derive.symbolic.functions import Expr
 from derive.textbook.derivation import owners
 from derive.textbook.notation import TEXT, function_name, order_in, write
@@ -182,7 +183,8 @@ def sign(value: Expr) -> str:
     if isinstance(value, heads.matmul):
         return "×"
     name = function_name(value)
-    return {"sigmoid": "σ", "sum": "∑"}.get(name, name)
+    symbol = "∑" if name == "sum" else TABLE[name].symbol if name in TABLE else ""
+    return symbol if len(symbol) == 1 else name
 
 
 def _factors(term: Expr) -> list[Expr]:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from derive.symbolic.closed_set import TABLE
 from derive.symbolic.functions import Expr
 from derive.textbook.notation import (
     ATOM,
@@ -37,9 +38,7 @@ _LETTERS = {
     "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
 }  # fmt: skip
 _FUNCTIONS = {
-    "sigmoid": '<mi class="word">σ</mi>',
-    "maximum": '<mi class="word">max</mi>',
-    "minimum": '<mi class="word">min</mi>',
+    **{n: f'<mi class="word">{r.symbol}</mi>' for n, r in TABLE.items() if r.symbol},
     "sum": "<msub><mo>∑</mo><mi>j</mi></msub>",
     "sum_rows": "<msub><mo>∑</mo><mi>n</mi></msub>",
 }

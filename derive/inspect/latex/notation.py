@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from derive.symbolic.closed_set import TABLE
 from derive.symbolic.functions import Expr
 from derive.textbook.notation import (
     ATOM,
@@ -30,14 +31,7 @@ upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega
 """
 _GREEK = frozenset(_LETTERS.split())
 _LATEX_FUNCTIONS = {
-    "sigmoid": r"\sigma",
-    "tanh": r"\tanh",
-    "exp": r"\exp",
-    "log": r"\log",
-    "sin": r"\sin",
-    "cos": r"\cos",
-    "maximum": r"\max",
-    "minimum": r"\min",
+    **{name: record.latex for name, record in TABLE.items() if record.latex},
     "sum": r"{\textstyle\sum_{j}}",
     "sum_rows": r"{\textstyle\sum_{n}}",
 }

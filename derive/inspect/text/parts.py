@@ -14,6 +14,7 @@ from derive.inspect.facts.data_flow import Graph, Node, Role, layers
 from derive.inspect.facts.view import View
 from derive.inspect.text.layout import WIDTH, Block, columns, lines_of, shape_text
 from derive.inspect.text.line_breaking import folded
+from derive.symbolic.closed_set import TABLE
 from derive.textbook.derivation import Derivation
 from derive.textbook.notation import TEXT, Order, write
 
@@ -56,7 +57,10 @@ def _kind(node: Node) -> str:
 
 #: Signs of the picture, as one types them.
 _ASCII: dict[int, str] = str.maketrans(
-    {"σ": "sigmoid", "×": "x", "÷": "/", "√": "sqrt", "∑": "sum"}
+    {
+        **{record.symbol: name for name, record in TABLE.items() if len(record.symbol) == 1},
+        **{"×": "x", "÷": "/", "√": "sqrt", "∑": "sum"},
+    }
 )
 
 

@@ -29,7 +29,9 @@ def _unary_kinks() -> Iterator[tuple[str, Any, float, float, float, float]]:
     """Every kink of every function of one argument; the slope there is the oracle's."""
     for name, record in functions.RULES.items():
         slope_at = ORACLE[name].slope
-        for kink in record.kinks if record.public and slope_at else ():
+        if slope_at is None or not record.public:
+            continue
+        for kink in record.kinks:
             at = 0.0 - float(kink(functions.ZERO))
             slope = float(slope_at(at))
             yield f"{name}'({at:g}) = {slope:g}", record.head(A), at, 0, slope, 0

@@ -204,7 +204,7 @@ _BACKENDS = {"numpy": _numpy_backend, "c": _plain_c_backend}
 
 
 def _c_backend(cell: Cell, text: Mapping[str, str], dtype: str, threads: int) -> Backend:
-    from derive.build.library import FLAGS
+    from derive.build.compiler import FLAGS
     from derive.kernel.c_backend import CBackend
     from derive.kernel.tune.backend import TunedBackend
 

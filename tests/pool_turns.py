@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 import derive
-from derive.build.library import FLAGS, compile_library
+from derive.build.compiler import FLAGS
+from derive.build.library import compile_library
 from derive.build.templates import environment
 from derive.kernel import Kernel, c_backend
 from derive.kernel.signature import Sizes

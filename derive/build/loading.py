@@ -1,7 +1,7 @@
 """A file of machine code to a loaded library whose arithmetic is what C says.
 
 In: the path of a library.  Out: a ctypes.CDLL, or a BuildError.
-Not here: how it was compiled, and whether the file can be trusted (library.py).
+Not here: how it was compiled, and whether the file can be trusted (cache.py).
 """
 
 from __future__ import annotations

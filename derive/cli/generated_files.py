@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derive import pipeline
-from derive.build import library
+from derive.build import compiler
 from derive.errors import ArgumentError, InternalError, ToolchainError, VerificationError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _find_compiler(targets: Sequence[str]) -> None:
     """ToolchainError before any work is done, where there is no compiler and C was asked for."""
     if "c" in targets:
         try:
-            library.find_compiler()
+            compiler.find_compiler()
         except ToolchainError as error:
             raise _not_built((error.what, *error.facts)) from error
 
@@ -130,7 +130,7 @@ def _not_built(facts: tuple[str, ...]) -> ToolchainError:
     return ToolchainError(
         "nothing was written: target c cannot be built on this machine",
         facts=facts,
-        hint=f"{library.INSTALL}; or leave C out: --target numpy",
+        hint=f"{compiler.INSTALL}; or leave C out: --target numpy",
     )
 
 

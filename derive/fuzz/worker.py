@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from derive.build.library import Compiler, find_compiler
+from derive.build.compiler import Compiler, find_compiler
 from derive.errors import BuildError
 from derive.fuzz.child import Child
 from derive.fuzz.fault import fault

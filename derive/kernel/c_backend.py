@@ -2,7 +2,7 @@
 
 In: the files of `emit(cell, "c")`, a Signature, a dtype, a number of threads.
 Out: a `CBackend`, which hands pointers to the compiled functions.
-Not here: finding and running the compiler (build/library.py), checking arguments (arguments.py).
+Not here: finding and running the compiler (build/), checking arguments (arguments.py).
 SymPy is not imported.
 
 Every field of the argument structures in NAME.h is one machine word, a size or a pointer, so a
@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from derive.build.library import FLAGS, compile_library, find_compiler
+from derive.build.compiler import FLAGS, find_compiler
+from derive.build.library import compile_library
 from derive.build.loading import check_arithmetic
 from derive.errors import ArgumentError, BuildError
 from derive.kernel.backend import Ready, Values

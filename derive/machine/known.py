@@ -1,7 +1,7 @@
 """The rates of this machine, measured when they are first asked for and remembered.
 
 In: how many threads.  Out: a `Machine`.
-Not here: measuring (probe.py), where the cache folder is (build/library.py).
+Not here: measuring (probe.py), where the cache folder is (build/cache.py).
 
 The file lies in the cache folder of compiled libraries, and its name is a digest of what the
 rates depend on: the loops that measure, the compiler, its flags and the processor.
@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from derive.build.library import FLAGS, cache_folder, key_of
+from derive.build.cache import cache_folder, key_of
+from derive.build.compiler import FLAGS
 from derive.errors import ArgumentError
 from derive.machine.probe import Machine, probe, sources
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.build.library import FLAGS
+from derive.build.compiler import FLAGS
 from derive.kernel.c_backend import CBackend, beside_header
 from derive.kernel.numpy_backend import NumpyBackend
 from derive.kernel.signature import Array, Arrays, Signature, Sizes

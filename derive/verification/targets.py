@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import PurePosixPath
 
 from derive import pipeline
-from derive.build import library
+from derive.build import compiler
 from derive.cell import Cell
 from derive.emit.limits import low_defines
 from derive.errors import InternalError, ToolchainError
@@ -151,7 +151,7 @@ def failed(check: str, where: str, error: Exception | str) -> Row:
 
 def _no_compiler() -> str:
     try:
-        library.find_compiler()
+        compiler.find_compiler()
     except ToolchainError as error:
         return error.what
     return ""

@@ -206,7 +206,7 @@ class _Judge:
     def _build(
         self, files: Mapping[str, str], dtype: str, folder: str, every_way: bool
     ) -> tuple[Built, tuple[str, ...]]:
-        """Kernels, and the checksums of its machine code, by which library.py names files."""
+        """Kernels, and the checksums of its machine code, by which cache.py names files."""
         os.makedirs(folder, mode=0o700, exist_ok=True)
         before = os.environ.get("DERIVE_CACHE_DIR")
         os.environ["DERIVE_CACHE_DIR"] = folder

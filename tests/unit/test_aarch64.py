@@ -16,7 +16,7 @@ from strange_cells import CELLS
 from test_c_header import ONLY_C, WARNINGS
 
 from derive import cells, pipeline
-from derive.build.library import FLAGS, NATIVE
+from derive.build.compiler import FLAGS, NATIVE
 from derive.cell import Cell
 from derive.emit.c.shared_header import render_header
 from derive.kernel import Kernel

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from derive.build import cache as store
+from derive.build import compiler as compilers
 from derive.build import library as build
 from derive.errors import BuildError, ToolchainError
 
@@ -27,7 +29,7 @@ SOURCES = {
 FAST = ("-std=c11", "-O0", "-fPIC")  # most tests are about files, not about speed
 
 needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("cc", "gcc", "clang"))) and build._zig() is None,
+    not any(map(shutil.which, ("cc", "gcc", "clang"))) and compilers._zig() is None,
     reason="no C compiler",
 )
 
@@ -50,13 +52,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Every command that is run from now on."""
     seen: list[tuple[str, ...]] = []
-    run = build._run
+    run = compilers.run
 
     def spy(command: tuple[str, ...], cwd: Path | None) -> Any:
         seen.append(command)
         return run(command, cwd)
 
-    monkeypatch.setattr(build, "_run", spy)
+    for module in (compilers, build):
+        monkeypatch.setattr(module, "run", spy)
     return seen
 
 
@@ -108,39 +111,39 @@ def test_two_sources_of_one_name_never_meet() -> None:
 
 
 def test_the_key_depends_on_everything() -> None:
-    compiler = build.Compiler(("cc",), "test", "cc 1 2")
+    compiler = compilers.Compiler(("cc",), "test", "cc 1 2")
     keys = {
-        build._key({"a.c": "b"}, ("-O1",), compiler),
-        build._key({"a.c": "c"}, ("-O1",), compiler),
-        build._key({"b.c": "b"}, ("-O1",), compiler),
-        build._key({"a.cb": ""}, ("-O1",), compiler),
-        build._key({"a.c": "b"}, ("-O2",), compiler),
-        build._key({"a.c": "b"}, ("-O", "1"), compiler),
-        build._key({"a.c": "b"}, ("-O1",), build.Compiler(("cc",), "test", "cc 1 3")),
+        store.key_of({"a.c": "b"}, ("-O1",), compiler),
+        store.key_of({"a.c": "c"}, ("-O1",), compiler),
+        store.key_of({"b.c": "b"}, ("-O1",), compiler),
+        store.key_of({"a.cb": ""}, ("-O1",), compiler),
+        store.key_of({"a.c": "b"}, ("-O2",), compiler),
+        store.key_of({"a.c": "b"}, ("-O", "1"), compiler),
+        store.key_of({"a.c": "b"}, ("-O1",), compilers.Compiler(("cc",), "test", "cc 1 3")),
     }
     assert len(keys) == 7
 
 
 def test_the_key_ignores_the_order_of_sources() -> None:
-    compiler = build.Compiler(("cc",), "test", "cc 1 2")
-    keys = {build._key(s, (), compiler) for s in ({"a": "1", "b": "2"}, {"b": "2", "a": "1"})}
+    compiler = compilers.Compiler(("cc",), "test", "cc 1 2")
+    keys = {store.key_of(s, (), compiler) for s in ({"a": "1", "b": "2"}, {"b": "2", "a": "1"})}
     assert len(keys) == 1
 
 
 def test_the_key_takes_paths_that_are_not_utf8() -> None:
-    compiler = build.Compiler(("cc",), "test", os.fsdecode(b"/opt/caf\xe9/cc 1 2"))
-    assert build._key({}, (), compiler)
+    compiler = compilers.Compiler(("cc",), "test", os.fsdecode(b"/opt/caf\xe9/cc 1 2"))
+    assert store.key_of({}, (), compiler)
 
 
 def test_the_key_depends_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = build.Compiler(("cc",), "test", "cc 1 2")
-    here = build._key(SOURCES, (), compiler)
-    monkeypatch.setattr(build, "_processor", lambda: "another one")
-    assert build._key(SOURCES, (), compiler) != here
+    compiler = compilers.Compiler(("cc",), "test", "cc 1 2")
+    here = store.key_of(SOURCES, (), compiler)
+    monkeypatch.setattr(store, "_processor", lambda: "another one")
+    assert store.key_of(SOURCES, (), compiler) != here
 
 
 def test_the_processor_is_described() -> None:
-    assert len(build._processor()) > len(os.uname().machine)
+    assert len(store._processor()) > len(os.uname().machine)
 
 
 @needs_compiler
@@ -151,7 +154,7 @@ def test_a_refused_march_native_is_left_out(tmp_path: Path, complaint: str) -> N
     real = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     text = f'case "$*" in *-march=native*) echo "{complaint}" >&2; exit 1;; esac\nexec {real} "$@"'
     path = script(tmp_path / "old-cc", text)
-    compiler = build._compiler((str(path),), "test")
+    compiler = compilers._compiler((str(path),), "test")
     assert build.compile_library(SOURCES, compiler=compiler).answer() == 42
 
 
@@ -184,7 +187,7 @@ def test_a_missing_function_is_an_error_and_not_a_crash_later() -> None:
 def test_a_long_complaint_is_cut(tmp_path: Path) -> None:
     path = script(tmp_path / "talker", "seq 1 1000 >&2; exit 1")
     with pytest.raises(BuildError) as caught:
-        build.compile_library(SOURCES, compiler=build._compiler((str(path),), "test"))
+        build.compile_library(SOURCES, compiler=compilers._compiler((str(path),), "test"))
     assert len(caught.value.facts) <= 1 + build.LINES_SHOWN
 
 
@@ -200,7 +203,7 @@ def test_a_full_temporary_folder_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(BuildError, match="No space left on device"):
-        build.compile_library(SOURCES, compiler=build.Compiler(("cc",), "test", ""))
+        build.compile_library(SOURCES, compiler=compilers.Compiler(("cc",), "test", ""))
 
 
 def test_a_full_disk_is_not_blamed_on_the_compiler(
@@ -212,7 +215,7 @@ def test_a_full_disk_is_not_blamed_on_the_compiler(
     path = script(tmp_path / "compiler", "echo No space left on device >&2; exit 1")
     monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
     with pytest.raises(ToolchainError, match="No space left on device") as caught:
-        build.compile_library({"refused.c": ""}, compiler=build._compiler((str(path),), "test"))
+        build.compile_library({"refused.c": ""}, compiler=compilers._compiler((str(path),), "test"))
     assert caught.value.what == f"{path} (test) broke down over the generated code"
 
 
@@ -229,13 +232,13 @@ BREAKDOWNS = {
 def test_a_compiler_that_breaks_down_over_one_text_is_not_the_fault_of_the_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    real = build.find_compiler()
+    real = compilers.find_compiler()
     works = f'case "$*" in *probe.c*) exec {shlex.join(real.command)} "$@";; esac'
     path = script(tmp_path / "fragile", f"{works}\n{BREAKDOWNS[how]}")
-    limit = 5 if how == "hang" else build.SECONDS_PER_COMMAND  # the probe is compiled too
-    monkeypatch.setattr(build, "SECONDS_PER_COMMAND", min(limit, 2))
+    limit = 5 if how == "hang" else compilers.SECONDS_PER_COMMAND  # the probe is compiled too
+    monkeypatch.setattr(compilers, "SECONDS_PER_COMMAND", min(limit, 2))
     with pytest.raises(ToolchainError) as caught:
-        build.compile_library(SOURCES, compiler=build._compiler((str(path),), "test"))
+        build.compile_library(SOURCES, compiler=compilers._compiler((str(path),), "test"))
     assert caught.value.what == f"{path} (test) broke down over the generated code"
 
 
@@ -277,14 +280,14 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(build, "_zig", lambda: None)
+    monkeypatch.setattr(compilers, "_zig", lambda: None)
     return folder
 
 
 def test_cc_is_split_like_a_shell_does(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = script(bare / "my cc", "")
     monkeypatch.setenv("CC", f"'{path}' -m64 '-I/a b'")
-    compiler = build.find_compiler()
+    compiler = compilers.find_compiler()
     assert compiler.command == (str(path), "-m64", "-I/a b")
     assert compiler.origin == "$CC"
 
@@ -295,31 +298,31 @@ def test_a_relative_cc_is_found_from_any_folder(
     script(bare / "mine", "")
     monkeypatch.chdir(bare)
     monkeypatch.setenv("CC", "./mine")
-    assert build.find_compiler().command == (str(bare / "mine"),)
+    assert compilers.find_compiler().command == (str(bare / "mine"),)
 
 
 @pytest.mark.parametrize("cc", ["", "   "])
 def test_an_empty_cc_counts_as_unset(bare: Path, monkeypatch: pytest.MonkeyPatch, cc: str) -> None:
     script(bare / "gcc", "")
     monkeypatch.setenv("CC", cc)
-    assert build.find_compiler().command == (str(bare / "gcc"),)
+    assert compilers.find_compiler().command == (str(bare / "gcc"),)
 
 
 def test_compilers_are_tried_in_order(bare: Path) -> None:
     found = []
     for name in ("clang", "gcc", "cc"):
         script(bare / name, "")
-        found.append(Path(build.find_compiler().command[0]).name)
+        found.append(Path(compilers.find_compiler().command[0]).name)
     assert found == ["clang", "gcc", "cc"]
 
 
 def test_the_ziglang_wheel_comes_last(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_zig", lambda: str(script(bare / "zig", "")))
-    compiler = build.find_compiler()
+    monkeypatch.setattr(compilers, "_zig", lambda: str(script(bare / "zig", "")))
+    compiler = compilers.find_compiler()
     assert compiler.command == (sys.executable, "-m", "ziglang", "cc")
     assert str(bare / "zig") in compiler.identity
     script(bare / "clang", "")
-    assert build.find_compiler().command == (str(bare / "clang"),)
+    assert compilers.find_compiler().command == (str(bare / "clang"),)
 
 
 def test_the_ziglang_wheel_is_found_where_it_is_installed(
@@ -329,14 +332,14 @@ def test_the_ziglang_wheel_is_found_where_it_is_installed(
     package.mkdir()
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert build._zig() is None
+    assert compilers._zig() is None
     program = script(package / "zig", "")
-    assert build._zig() == str(program)
+    assert compilers._zig() == str(program)
 
 
 def test_no_compiler_says_what_to_install(bare: Path) -> None:
     with pytest.raises(BuildError) as caught:
-        build.find_compiler()
+        compilers.find_compiler()
     assert str(caught.value) == (
         "no C compiler was found\n"
         "  looked for $CC, cc, gcc, clang and the Python package ziglang\n"
@@ -348,7 +351,7 @@ def test_no_compiler_says_what_to_install(bare: Path) -> None:
 def test_a_cc_that_does_not_exist_is_told(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler -O2")
     with pytest.raises(BuildError) as caught:
-        build.find_compiler()
+        compilers.find_compiler()
     assert str(caught.value) == (
         "$CC names a compiler that cannot be run: no-such-compiler\n"
         "  CC=no-such-compiler -O2\n"
@@ -360,7 +363,7 @@ def test_a_cc_that_does_not_exist_is_told(bare: Path, monkeypatch: pytest.Monkey
 def test_a_cc_that_is_no_command_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "gcc '-O2")
     with pytest.raises(BuildError, match=r"\$CC is not a command line"):
-        build.find_compiler()
+        compilers.find_compiler()
 
 
 @pytest.mark.parametrize("text", ["exit 0", "exit 3", "echo hello >&2; exit 1", "cat"])
@@ -388,23 +391,23 @@ def test_a_cc_that_cannot_be_started_is_told(
 def test_a_compiler_that_never_ends_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "SECONDS_PER_COMMAND", 0.05)
+    monkeypatch.setattr(compilers, "SECONDS_PER_COMMAND", 0.05)
     path = script(tmp_path / "sleeper", "exec sleep 30")
     with pytest.raises(BuildError, match="timed out"):
-        build.compile_library(SOURCES, compiler=build._compiler((str(path),), "test"))
+        build.compile_library(SOURCES, compiler=compilers._compiler((str(path),), "test"))
 
 
 def test_identity_changes_with_any_program_named(tmp_path: Path) -> None:
     wrapper, real = script(tmp_path / "ccache", ""), script(tmp_path / "gcc", "")
-    before = build._compiler((str(wrapper), str(real)), "test").identity
+    before = compilers._compiler((str(wrapper), str(real)), "test").identity
     script(real, "# newer")
-    assert build._compiler((str(wrapper), str(real)), "test").identity != before
+    assert compilers._compiler((str(wrapper), str(real)), "test").identity != before
 
 
 @needs_compiler
 def test_version_is_one_line_and_asked_once(commands: list[tuple[str, ...]]) -> None:
-    compiler = build._compiler(build.find_compiler().command, "test of version")
-    assert "\n" not in build.version(compiler) and build.version(compiler)
+    compiler = compilers._compiler(compilers.find_compiler().command, "test of version")
+    assert "\n" not in compilers.version(compiler) and compilers.version(compiler)
     assert len(commands) == 1
 
 
@@ -451,7 +454,7 @@ def test_a_damaged_library_is_built_anew(cache: Path, fault: str) -> None:
     here = str(Path(__file__).parent)
     assert subprocess.run([sys.executable, "-c", code, here], check=False).returncode == 0
     (path,) = libraries(cache)
-    assert path.stem == build._checksum(path)
+    assert path.stem == store.checksum(path)
 
 
 @needs_compiler
@@ -503,7 +506,7 @@ def test_a_cache_of_somebody_else_is_told(cache: Path, monkeypatch: pytest.Monke
     cache.mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
     with pytest.warns(RuntimeWarning, match="belongs to somebody else"):
-        assert build.cache_folder() is None
+        assert store.cache_folder() is None
 
 
 @needs_compiler
@@ -598,14 +601,14 @@ def test_entries_used_longest_ago_are_removed(cache: Path, monkeypatch: pytest.M
     forget()
     assert answer(defines=["VALUE=1"]) == 41  # used again: no longer the oldest
     size = libraries(cache)[0].stat().st_size
-    monkeypatch.setattr(build, "CACHE_LIMIT", 3 * size + size // 2)
+    monkeypatch.setattr(store, "CACHE_LIMIT", 3 * size + size // 2)
     answer(defines=["VALUE=4"])
     assert oldest.exists() and newest.exists() and not middle.exists()
 
 
 @needs_compiler
 def test_a_library_larger_than_the_limit_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "CACHE_LIMIT", 0)
+    monkeypatch.setattr(store, "CACHE_LIMIT", 0)
     assert answer() == 42
 
 
@@ -616,7 +619,7 @@ def test_the_cache_is_in_the_users_cache_folder(
 
     monkeypatch.delenv("DERIVE_CACHE_DIR")
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, appauthor: tmp_path / name)
-    folder = build.cache_folder()
+    folder = store.cache_folder()
     assert folder == tmp_path / "derive-kernels" and folder.is_dir()
 
 
@@ -626,5 +629,5 @@ def test_platformdirs_is_called_as_it_wants_to_be(
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.delenv("DERIVE_CACHE_DIR")
-    folder = build.cache_folder()
+    folder = store.cache_folder()
     assert folder is not None and tmp_path in folder.parents

@@ -10,7 +10,7 @@ from cases import LENGTHS, ROWS, STEPS, check_agreement, forward, make
 from strange_cells import CELLS
 
 from derive import cells, pipeline
-from derive.build.library import FLAGS
+from derive.build.compiler import FLAGS
 from derive.cell import Cell
 from derive.errors import CellError
 from derive.kernel import Kernel

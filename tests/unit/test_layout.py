@@ -54,7 +54,7 @@ HOMES = {
     "jinja2": {"derive.build.templates"},
     "click": {"derive.cli.main"},
     "rich": {"derive.cli.console"},
-    "subprocess": {"derive.build.library", "derive.bench", "derive.fuzz"},
+    "subprocess": {"derive.build.compiler", "derive.bench", "derive.fuzz"},
     "ctypes": {
         "derive.build.library",
         "derive.kernel.fast.native_call",
@@ -66,7 +66,7 @@ HOMES = {
         "derive.fuzz",
         "derive.verification.ulp",
     },
-    "platformdirs": {"derive.build.library"},
+    "platformdirs": {"derive.build.cache"},
     "hypothesis": {"derive.fuzz"},
     "mpmath": {
         "derive.symbolic",

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import derive
+from derive.build import compiler as compilers
 from derive.build import library as build
 from derive.build.loading import BROKEN, load
 from derive.emit.c.shared_header import render_header
@@ -81,7 +82,7 @@ def test_a_library_from_the_cache_is_tested_too(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(BuildError, match="arithmetic"):
         derive.compile(CELL, target="c")
     monkeypatch.setattr(build, "_loaded", {})
-    monkeypatch.setattr(build, "_run", None)  # nothing is compiled
+    monkeypatch.setattr(build, "run", None)  # nothing is compiled
     with pytest.raises(BuildError, match=re.escape(BROKEN[3])):
         derive.compile(CELL, target="c")
 
@@ -153,7 +154,7 @@ def self_tests(folder: Path, compiler: str, flags: str) -> tuple[int, int]:
     text = '#include "derive_kernels.h"\n'
     for tag in ("f32", "f64"):
         text += f"int {tag}(void);\nint {tag}(void) {{ return dk_self_test_{tag}(); }}\n"
-    library = load(compiled(folder, text, "test", (compiler, *build.FLAGS, *flags.split())))
+    library = load(compiled(folder, text, "test", (compiler, *compilers.FLAGS, *flags.split())))
     return int(library.f32()), int(library.f64())
 
 

@@ -15,7 +15,7 @@ from strange_cells import CELLS
 
 import derive
 from derive import cells, pipeline
-from derive.build.library import FLAGS
+from derive.build.compiler import FLAGS
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.kernel import Kernel, numpy_backend

@@ -18,7 +18,7 @@ import pytest
 
 import derive
 from derive import cells, pipeline
-from derive.build.library import FLAGS
+from derive.build.compiler import FLAGS
 from derive.cell import Cell
 from derive.cli.main import status
 from derive.errors import ArgumentError, ArgumentTypeError, BuildError

@@ -11,7 +11,7 @@ import pytest
 
 import derive
 from derive import pipeline
-from derive.build import library
+from derive.build import compiler
 from derive.derivative import Gradient
 from derive.errors import ArgumentError, ToolchainError
 from derive.pipeline import differentiate, emit
@@ -284,7 +284,7 @@ def test_without_a_compiler_the_report_is_not_ok_and_says_what_was_not_built(
     def none() -> None:
         raise ToolchainError("no C compiler was found")
 
-    monkeypatch.setattr(library, "find_compiler", none)
+    monkeypatch.setattr(compiler, "find_compiler", none)
     report = verify(cell_of("no_params"), quick=True)
     assert not report.ok and not report.failed and not report.not_run
     assert [row.where for row in report.not_built] == ["c float32", "c float64"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from derive.bench.peers.derive_numpy import kernel_contestant
 from derive.bench.task import Contestant, Task
-from derive.build.library import find_compiler
+from derive.build.compiler import find_compiler
 from derive.errors import BuildError
 
 NAME = "derive C"

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.build.library import FLAGS, compile_library
+from derive.build.compiler import FLAGS
+from derive.build.library import compile_library
 from derive.errors import BuildError
 from derive.kernel.signature import Array
 

@@ -1,7 +1,7 @@
 """What was found by tuning, remembered in the cache of compiled kernels.
 
 In: a key and sizes.  Out: a Choice for each sizes that were tuned.
-Not here: the folder, its safety and its size (build/library.py), what a choice means (options.py).
+Not here: the folder, its safety and its size (build/cache.py), what a choice means (options.py).
 
 A record is a small file of its own, so that processes may write at once. One that cannot be
 read, or says what no kernel could have written, is as good as none.
@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
-from derive.build import library
+from derive.build import cache
 from derive.kernel.signature import Sizes
 from derive.kernel.tune.options import Choice, choice_of
 
@@ -26,7 +26,7 @@ _SUFFIX = ".tuned.json"
 def key_of(files: Mapping[str, str], flags: Sequence[str], dtype: str, threads: int) -> str:
     """The entry of a kernel: another text, compiler, processor or number of them is another."""
     about = f"tuned {_FORMAT}, {dtype}, {threads} of {_processors()}"
-    return library.key_of({**files, "": about}, flags)
+    return cache.key_of({**files, "": about}, flags)
 
 
 def remember(key: str, sizes: Sizes, choice: Choice) -> bool:
@@ -38,13 +38,13 @@ def remember(key: str, sizes: Sizes, choice: Choice) -> bool:
         "choice": choice.as_dict(),
     }
     text = json.dumps(data, indent=1) + "\n"
-    return library.put(text.encode(), key, _name(sizes)) is not None
+    return cache.put(text.encode(), key, _name(sizes)) is not None
 
 
 def recall(key: str, dims: Sequence[str], threads: int) -> list[tuple[Sizes, Choice]]:
     """Everything that is remembered of a kernel with these dimensions."""
     known = []
-    for path in library.found(key, _SUFFIX):
+    for path in cache.found(key, _SUFFIX):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             data = json.loads(path.read_text(encoding="utf-8"))
             sizes = Sizes(data["steps"], data["rows"], {dim: data["dims"][dim] for dim in dims})
@@ -55,7 +55,7 @@ def recall(key: str, dims: Sequence[str], threads: int) -> list[tuple[Sizes, Cho
 
 
 def forget(key: str) -> None:
-    for path in library.found(key, _SUFFIX):
+    for path in cache.found(key, _SUFFIX):
         with contextlib.suppress(OSError):
             path.unlink()
 

@@ -22,6 +22,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     program/          one step as equations of three kinds; its interpreter, the oracle
     build/            compilers, caches, libraries, templates; no SymPy
     language/         text and SymPy to a checked declaration and its step, and back; variants
+    papers/           a paper's equations, as LaTeX, to `.cell` text
     derivative/       a Program to a Program that computes its derivative
     kernel/           running a compiled cell; NumPy and ctypes, no SymPy
     schedule/         when each equation runs, what is saved, what is fused

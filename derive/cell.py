@@ -96,6 +96,28 @@ class Cell(Displayed):
         """The cell in a `.cell` file."""
         return cls.of(vary_text.load(path))
 
+    @classmethod
+    def from_latex(
+        cls, text: str, *, name: str = "paper", meaning: Mapping[str, str] | None = None
+    ) -> Cell:
+        r"""The cell that a paper's equations describe, pasted as they stand.
+
+            derive.Cell.from_latex(r"h_t = \tanh(W x_t + U h_{t-1} + b)")
+
+        A symbol with an index of time that nothing defines is an input, one that is read at t-1
+        a state, everything else a parameter; a capital letter before a vector is a matrix.
+        meaning: {name: "input", "matrix", "vector", "scalar", a number, or a function such as
+        "relu"}, for symbols about which the equations leave a doubt. `derive read` prints what was
+        concluded. CellError, with its place in the LaTeX, for what cannot be read.
+        """
+        if not isinstance(text, str):
+            raise ArgumentTypeError(
+                f"LaTeX is a str, not {type(text).__name__}", hint='Cell.from_latex(r"h_t = ...")'
+            )
+        from derive.papers import read
+
+        return cls.of(read(text, name=name, told=meaning).cell())
+
     def _set(self, checked: Checked) -> None:
         object.__setattr__(self, "_checked", checked)
 

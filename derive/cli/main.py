@@ -149,6 +149,29 @@ def _show(
     )  # fmt: skip
 
 
+@_derive.command("read")
+@click.argument("file", metavar="FILE.tex")
+@click.option("--name", default="paper", show_default=True, metavar="NAME", help="Of the cell.")
+@click.option(
+    "--as",
+    "meanings",
+    multiple=True,
+    metavar="SYMBOL=MEANING",
+    help="Where the equations leave a doubt: input, matrix, vector, scalar, a number, or a "
+    "function such as relu; may be repeated.",
+)
+def _read(file: str, name: str, meanings: tuple[str, ...]) -> int:
+    """A paper's equations, in LaTeX as they stand, as .cell text; - reads standard input.
+
+    What was concluded goes to standard error: inputs, states, parameters with their shapes, and
+    functions that were guessed. What is no equation is kept as a comment. Exit status: 0 all
+    equations were read, 1 some were not and the rest is a cell, 2 the rest is none.
+    """
+    from derive.cli import read
+
+    return read.run(file, name, meanings)
+
+
 @_derive.command("generate", epilog=_EPILOG)
 @click.argument("cells", nargs=-1, metavar="[CELL ...]")
 @_TARGET

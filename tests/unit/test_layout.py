@@ -27,6 +27,7 @@ ORDER = (
     "program",
     "build",
     "language",
+    "papers",
     "derivative",
     "kernel",
     "schedule",

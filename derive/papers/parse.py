@@ -1,0 +1,444 @@
+"""The tokens of one side of an equation -> a formula.
+
+In: tokens.  Out: nodes of tree.py; CellError with the place of what does not read.
+Not here: what a symbol is, and so what stands beside another multiplies or calls (products.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from derive.errors import CellError
+from derive.papers import symbols
+from derive.papers.passages import RELATIONS
+from derive.papers.symbols import Indices
+from derive.papers.tokens import Text, Token
+from derive.papers.tree import (
+    Around,
+    Cases,
+    Condition,
+    Fraction,
+    Function,
+    Group,
+    Node,
+    Number,
+    Power,
+    Product,
+    Sum,
+    Symbol,
+)
+from derive.papers.vocabulary import FUNCTIONS, GREEK, UNKNOWN
+
+MAX_DEPTH = 60
+
+_SIGNS = {"odot": "o", "circ": "o", "otimes": "o", "bullet": "o", "cdot": ".", "*": "*",
+          "times": "*", "ast": "*", "star": "*", "/": "/", "div": "/", "oslash": "/"}  # fmt: skip
+_CLOSERS = {"(": ")", "[": "]", "\\{": "\\}", "langle": "rangle", "lfloor": "rfloor",
+            "lbrack": "rbrack", "lvert": "rvert"}  # fmt: skip
+_CONDITIONS = {"<": "<", ">": ">", "le": "<=", "leq": "<=", "ge": ">=", "geq": ">=", "=": "==",
+               "ne": "!=", "neq": "!=", "leqslant": "<=", "geqslant": ">=", "lt": "<",
+               "gt": ">"}  # fmt: skip
+_IF = frozenset("if for when where".split())
+_ELSE = frozenset("otherwise else".split())
+_COLUMNS = frozenset("pmatrix bmatrix matrix array Bmatrix vmatrix smallmatrix".split())
+
+
+def parse(text: Text, row: Sequence[Token], letters: Indices, end: int) -> Node:
+    """One side of an equation, which ends at `end`."""
+    reader = _Reader(text, _without_tabs(row), letters, end)
+    node = reader.items()
+    if reader.at < len(reader.row):
+        raise reader.unexpected(reader.row[reader.at])
+    return node[0] if len(node) == 1 else Group("", tuple(node), at=node[0].at)
+
+
+def _without_tabs(row: Sequence[Token]) -> list[Token]:
+    """Columns mean something inside environments alone."""
+    found, depth = [], 0
+    for token in row:
+        depth += (token.kind == "begin") - (token.kind == "end")
+        if token.kind != "tab" or depth:
+            found.append(token)
+    return found
+
+
+class _Reader:
+    def __init__(self, text: Text, row: list[Token], letters: Indices, end: int) -> None:
+        self.text, self.row, self.end = text, row, end
+        self.letters, self.letter = letters, letters.time
+        self.at = 0
+        self.depth = 0
+        self.bars = 0
+
+    # --- tokens ----------------------------------------------------------------------------
+
+    def peek(self, ahead: int = 0) -> Token:
+        k = self.at
+        while k < len(self.row) and self.row[k].kind == "space":
+            k += 1
+        k += ahead
+        return self.row[k] if k < len(self.row) else Token("end of it", "", self.end)
+
+    def take(self) -> Token:
+        token = self.peek()
+        while self.at < len(self.row) and self.row[self.at].kind == "space":
+            self.at += 1
+        self.at += 1
+        return token
+
+    def error(self, what: str, at: int, hint: str | None = None) -> CellError:
+        return self.text.error(what, at, hint)
+
+    def unexpected(self, token: Token) -> CellError:
+        if token.kind == "end of it":
+            return self.error("something is missing here", token.at)
+        shown = f"\\{token.text}" if token.kind == "command" else token.text
+        if token.kind in ("begin", "end"):
+            shown = f"\\{token.kind}{{{token.text}}}"
+        return self.error(f"'{shown}' has no meaning here", token.at)
+
+    def expect(self, wanted: str) -> None:
+        token = self.take()
+        if token.text != wanted:
+            what = f"'{wanted}' is missing here"
+            raise self.error(what, token.at)
+
+    # --- sums and products -----------------------------------------------------------------
+
+    def items(self) -> list[Node]:
+        """Expressions with commas or semicolons between them."""
+        found = [self.sum()]
+        while self.peek().text in (",", ";") or self.peek().kind == "row":
+            self.take()
+            if self.peek().kind in ("end of it", "end") or self.peek().text in ")]":
+                break
+            found.append(self.sum())
+        return found
+
+    def sum(self) -> Node:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise self.error(f"this nests deeper than {MAX_DEPTH} levels", self.peek().at)
+        at = self.peek().at
+        sign = self.take().text if self.peek().text in ("+", "-") else "+"
+        terms = [(sign, self.product())]
+        while self.peek().text in ("+", "-") and self.peek().kind == "sign":
+            terms.append((self.take().text, self.product()))
+        self.depth -= 1
+        return terms[0][1] if len(terms) == 1 and sign == "+" else Sum(tuple(terms), at)
+
+    def product(self) -> Node:
+        at = self.peek().at
+        factors: list[tuple[str, Node]] = [("", self.factor())]
+        while True:
+            token = self.peek()
+            if token.text in _SIGNS and token.kind in ("sign", "command"):
+                self.take()
+                negative = self.peek().text == "-"
+                if negative:
+                    self.take()
+                    factors.append((_SIGNS[token.text], Number("-1", token.at)))
+                factors.append(("o" if negative else _SIGNS[token.text], self.factor()))
+            elif self.begins(token):
+                factors.append(("", self.factor()))
+            else:
+                break
+        return factors[0][1] if len(factors) == 1 else Product(tuple(factors), at)
+
+    def begins(self, token: Token) -> bool:
+        """Whether a factor begins here, beside the one before it."""
+        if token.kind in ("letter", "number", "word", "open", "begin"):
+            return True
+        if token.kind == "command":
+            return token.text not in (*_SIGNS, *RELATIONS, *_CONDITIONS, *_CLOSERS.values())
+        return token.text in ("(", "[", "\\{") or (token.text == "|" and self.bars == 0)
+
+    # --- factors ---------------------------------------------------------------------------
+
+    def factor(self) -> Node:
+        node, scripts = self.base(), []
+        while self.peek().text in ("_", "^", "'", "prime") and self.peek().kind != "letter":
+            token = self.take()
+            if token.text in ("'", "prime"):
+                scripts.append((token, [Token("letter", "p", token.at)]))
+            else:
+                scripts.append((token, self.script()))
+        if isinstance(node, Symbol):
+            return self.marked(node, scripts)
+        for token, script in scripts:
+            node = self.raised(node, token, script)
+        return node
+
+    def script(self) -> list[Token]:
+        """The tokens of a sub- or superscript."""
+        token = self.take()
+        if token.kind == "end of it":
+            raise self.unexpected(token)
+        if token.kind != "open":
+            is_accent = symbols.accent(token) is not None
+            return [token, *(self.script() if is_accent else [])]
+        found: list[Token] = []
+        depth = 1
+        while True:
+            if self.at >= len(self.row):
+                raise self.error("'}' is missing here", self.end)
+            token = self.row[self.at]
+            self.at += 1
+            depth += (token.kind == "open") - (token.kind == "close")
+            if depth == 0:
+                return found
+            found.append(token)
+
+    def marked(self, symbol: Symbol, scripts: list[tuple[Token, list[Token]]]) -> Node:
+        """A symbol with its scripts, and what remains of them as exponents."""
+        for token, script in scripts:
+            found = symbols.parts(script)
+            if token.text == "^":
+                if symbols.is_transpose(found):
+                    symbol = replace(symbol, transposed=True)
+                    continue
+                times = [symbols.time_of(part, self.letter) for part in found]
+                names = all(
+                    when is not None or symbols.is_name(part)
+                    for part, when in zip(found, times, strict=True)
+                )
+                nested = any(inner.text == "_" for inner in script)
+                if not names or nested or (symbol.base == "e" and not symbol.parts):
+                    exponent = self.inner(script, token.at)
+                    return Power(symbol, exponent, token.at)
+            symbol = self.indexed(symbol, found)
+        length = self.time_call() if symbol.time is None else 0
+        if length:
+            inner = "".join(self.take().text for _ in range(length + 2))[1:-1]
+            symbol = replace(symbol, time=symbols.time_of(inner, self.letter))
+        return symbol
+
+    def indexed(self, symbol: Symbol, found: Sequence[str]) -> Symbol:
+        time, start = symbol.time, symbol.start
+        kept = list(symbol.parts)
+        for part in found:
+            when = symbols.time_of(part, self.letter)
+            if when is not None and time is None:
+                time = when
+            elif part == "0":
+                start = True
+                kept.append(part)
+            elif re.fullmatch(rf"{self.letter}(bar|tilde|hat|p)", part):
+                what = f"the index {part} names no step"
+                raise self.error(what, symbol.at, f"{self.letter} or {self.letter}-1")
+            elif part not in self.letters.units:
+                kept.append(symbols.in_a_name(part))
+        return replace(symbol, parts=tuple(kept), time=time, start=start)
+
+    def time_call(self) -> int:
+        """How many tokens stand in the brackets of `(t)` or `(t-1)`; 0 where none follow."""
+        for length in (1, 3):
+            words = [self.peek(k).text for k in range(length + 2)]
+            inner = "".join(words[1:-1])
+            if words[0] == "(" and words[-1] == ")" and inner[:1] == self.letter:
+                return length if symbols.time_of(inner, self.letter) is not None else 0
+        return 0
+
+    def raised(self, node: Node, token: Token, script: list[Token]) -> Node:
+        """A bracket, number or function with a script."""
+        found = symbols.parts(script)
+        if token.text == "^" and symbols.is_transpose(found):
+            return replace(node, transposed=True) if isinstance(node, Group) else node
+        if isinstance(node, Function) and node.name == "layer_norm" and token.text == "_":
+            return node
+        if len(found) == 1 and found[0] in self.letters.units:
+            return node
+        if token.text == "_" or token.text not in "^":
+            raise self.error("an index belongs to a symbol", token.at)
+        return Power(node, self.inner(script, token.at), token.at)
+
+    def inner(self, script: list[Token], at: int) -> Node:
+        end = script[-1].at + len(script[-1].text) if script else at + 1
+        return parse(self.text, script, self.letters, end)
+
+    def base(self) -> Node:
+        token = self.take()
+        if token.kind == "number":
+            return Number(token.text, token.at)
+        if token.kind in ("letter", "word"):
+            return self.named(token)
+        if token.kind == "open":
+            node = self.items()
+            self.expect("}")
+            return node[0] if len(node) == 1 else Group("", tuple(node), at=token.at)
+        if token.kind == "begin":
+            return self.environment(token)
+        if token.text in _CLOSERS and token.kind in ("sign", "command"):
+            return self.bracketed(token)
+        if token.text in ("|", "\\|", "vert") and token.kind in ("sign", "command"):
+            return self.absolute(token)
+        if token.kind == "command":
+            return self.command(token)
+        if token.text == "-" or token.text == "+":
+            node_ = self.factor()
+            return node_ if token.text == "+" else Sum((("-", node_),), token.at)
+        raise self.unexpected(token)
+
+    def named(self, token: Token) -> Node:
+        if token.kind == "word" and token.text in FUNCTIONS:
+            return Function(FUNCTIONS[token.text], token.at)
+        if token.kind == "word" and token.text in UNKNOWN and self.peek().text in ("(", "_", "["):
+            raise self.error(f"the language has no function {token.text}", token.at)
+        if token.kind == "letter":
+            word = self.spelled(token)
+            if word:
+                return word
+        return Symbol(token.text, at=token.at)
+
+    def spelled(self, token: Token) -> Function | None:
+        """A function that is spelled in plain letters: tanh(x), sigmoid(x)."""
+        letters = [token.text]
+        while self.peek(len(letters) - 1).kind == "letter":
+            following = self.peek(len(letters) - 1)
+            if following.at != token.at + len(letters):
+                break
+            letters.append(following.text)
+        word = "".join(letters)
+        if len(word) > 2 and word in UNKNOWN:
+            raise self.error(f"the language has no function {word}", token.at)
+        if len(word) < 3 or word not in FUNCTIONS:
+            return None
+        for _ in letters[1:]:
+            self.take()
+        return Function(FUNCTIONS[word], token.at)
+
+    def command(self, token: Token) -> Node:
+        name = token.text
+        if (mark := symbols.accent(token)) is not None:
+            return self.accented(token, mark)
+        if name in ("frac", "dfrac", "tfrac", "cfrac"):
+            return Fraction(self.braced(), self.braced(), token.at)
+        if name == "sqrt":
+            return Around("sqrt", self.braced(), token.at)
+        if name == "Delta" and self.peek().text in ("t", "tau") and self.peek().at < token.at + 9:
+            self.take()
+            return Symbol("dt", at=token.at)
+        if name == "sum":
+            return self.total(token)
+        if name in FUNCTIONS:
+            return Function(FUNCTIONS[name], token.at)
+        if name in GREEK:
+            return Symbol(name.removeprefix("var") + self.digits(token), at=token.at)
+        if name in ("mathbb1", "mathbbm", "bbone"):
+            return Number("1", token.at)
+        raise self.error(f"'\\{name}' is not understood", token.at)
+
+    def digits(self, token: Token) -> str:
+        r"""The number that belongs to a letter, as in {\beta1}."""
+        following = self.peek()
+        beside = following.at == token.at + len(token.text) + 1
+        return self.take().text if following.kind == "number" and beside else ""
+
+    def total(self, token: Token) -> Node:
+        """A sum over the units, as far as it is written for reading back: sum_j(v)."""
+        if self.peek().text == "_":
+            self.take()
+            if symbols.parts(self.script()) != ("j",):
+                raise self.error("a sum runs over the units, by the index j", token.at)
+        return Function("sum", token.at)
+
+    def braced(self) -> Node:
+        token = self.peek()
+        if token.kind == "open":
+            return self.base()
+        if token.kind == "number" and len(token.text) > 1 and "." not in token.text:
+            self.row[self.row.index(token)] = replace(token, text=token.text[1:], at=token.at + 1)
+            return Number(token.text[0], token.at)
+        return self.base()
+
+    def accented(self, token: Token, mark: str) -> Node:
+        inner = self.base()
+        if isinstance(inner, Number):
+            return inner
+        if not isinstance(inner, Symbol):
+            raise self.error(f"'\\{token.text}' belongs over a symbol", token.at)
+        return replace(inner, accents=(*inner.accents, mark), at=token.at)
+
+    def bracketed(self, token: Token) -> Node:
+        bars, self.bars = self.bars, 0
+        items = self.items()
+        self.expect(_CLOSERS[token.text])
+        self.bars = bars
+        if token.text in ("lfloor", "lvert"):
+            function = {"lfloor": "floor", "lvert": "abs"}[token.text]
+            return Around(function, items[0], token.at)
+        return Group(token.text, tuple(items), at=token.at)
+
+    def absolute(self, token: Token) -> Node:
+        if token.text == "\\|":
+            raise self.error("the language has no norm", token.at, "sqrt(sum(v * v))")
+        self.bars += 1
+        inner = self.sum()
+        self.bars -= 1
+        self.expect(token.text)
+        return Around("abs", inner, token.at)
+
+    # --- environments ----------------------------------------------------------------------
+
+    def environment(self, token: Token) -> Node:
+        if token.text in ("cases", "dcases", "rcases"):
+            return self.cases(token)
+        if token.text in _COLUMNS:
+            rows = [self.sum()]
+            while self.peek().kind in ("row", "tab"):
+                self.take()
+                if self.peek().kind == "end":
+                    break
+                rows.append(self.sum())
+            self.close(token)
+            return Group("column", tuple(rows), at=token.at)
+        if token.text in ("aligned", "split", "gathered"):
+            node = self.sum()
+            self.close(token)
+            return node
+        raise self.error(f"an environment {token.text} is not understood", token.at)
+
+    def close(self, token: Token) -> None:
+        end = self.take()
+        if end.kind != "end" or end.text != token.text:
+            raise self.unexpected(end)
+
+    def cases(self, token: Token) -> Node:
+        rows: list[tuple[Node, tuple[Condition, ...]]] = []
+        while self.peek().kind != "end":
+            value = self.sum()
+            while self.peek().text in (",", ";", "&"):
+                self.take()
+            rows.append((value, self.condition()))
+            if self.peek().kind == "row":
+                self.take()
+        self.close(token)
+        if not rows:
+            raise self.error("there are no cases", token.at)
+        return Cases(tuple(rows), token.at)
+
+    def condition(self) -> tuple[Condition, ...]:
+        """`if x < 0`, `0 \\le x < 1` or `otherwise`, which is no condition."""
+        at = self.peek().at
+        while self.peek().kind in ("text", "word"):
+            word = self.take().text.strip(" ,.~").lower()
+            if word in _ELSE:
+                return ()
+            if word not in _IF:
+                raise self.error(f"'{word}' is no condition", at, "\\text{if } x < 0")
+        if self.peek().kind in ("row", "end"):
+            return ()
+        left = self.sum()
+        found: list[Condition] = []
+        while self.peek().text in _CONDITIONS and self.peek().kind != "letter":
+            sign = self.take()
+            right = self.sum()
+            found.append(Condition(_CONDITIONS[sign.text], left, right, at))
+            left = right
+        if not found:
+            raise self.error("a comparison is missing here", self.peek().at, "x < 0")
+        while self.peek().text in (",", ".", ";"):
+            self.take()
+        return tuple(found)

@@ -1,0 +1,185 @@
+r"""The statements of a text -> equations, functions, constants, shapes, outputs.
+
+In: passages.  Out: `Collected`: what the statements say, and what could not be read.
+Not here: what a text consists of (passages.py), the cell that this makes (assemble.py).
+
+`h_t = ...` is an equation, `g(u) = ...` a function of the paper, `\beta = 1` a constant,
+`W \in \mathbb{R}^{H x I}` a shape, `h_0 = 0` says that h is a state, and "Outputs: $h_t$" is a
+line that names outputs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from derive.errors import CellError
+from derive.language import names
+from derive.papers.parse import parse
+from derive.papers.passages import Passage, Prose, Statement
+from derive.papers.roles import Equation, Key, Macro, is_number, macro_of, name_of
+from derive.papers.symbols import Indices
+from derive.papers.tokens import Text, Token
+from derive.papers.tree import Group, Node, Symbol
+from derive.papers.widths import Shape
+
+#: What a formula without a relation holds that was meant as an equation, and what it does not.
+_COMMANDS = frozenset("sigma tanh odot circ cdot tilde hat frac exp".split())
+_OTHER_RELATIONS = frozenset("rightarrow to mapsto le leq ge geq sim approx propto < >".split())
+
+
+@dataclass
+class Collected:
+    """asides: parts of the text that are no equation, or were not read.  mentioned: symbols with
+    an index of time.  begun: states, by an index 0.  failed: what equations define that were not
+    read.  shaped_at: {name: where its shape is printed}."""
+
+    text: Text
+    letters: Indices
+    errors: list[CellError] = field(default_factory=list)
+    asides: list[tuple[int, int]] = field(default_factory=list)
+    equations: list[Equation] = field(default_factory=list)
+    macros: dict[Key, Macro] = field(default_factory=dict)
+    consts: dict[Key, tuple[Symbol, Node]] = field(default_factory=dict)
+    shaped: dict[Key, Shape] = field(default_factory=dict)
+    shaped_at: dict[str, int] = field(default_factory=dict)
+    mentioned: dict[Key, None] = field(default_factory=dict)
+    outputs: dict[Key, None] = field(default_factory=dict)
+    begun: set[Key] = field(default_factory=set)
+    failed: set[Key] = field(default_factory=set)
+
+    def add(self, found: Iterable[Passage]) -> None:
+        for passage in found:
+            if isinstance(passage, Prose):
+                self.comment(passage.start, passage.end)
+                continue
+            if passage.inline:
+                self.comment(passage.start, passage.end)
+            try:
+                self.statement(passage)
+            except CellError as error:
+                self.comment(passage.start, passage.end)
+                if not passage.inline or passage.label:
+                    self.errors.append(error)
+                    self.fail(passage)
+
+    def fail(self, statement: Statement) -> None:
+        """Remember what an equation would have defined that could not be read."""
+        try:
+            left = parse(self.text, statement.left, self.letters, statement.end)
+        except CellError:
+            return
+        for item in left.items if isinstance(left, Group) else (left,):
+            if isinstance(item, Symbol) and statement.relation == "=":
+                self.failed.add(item.key)
+
+    def comment(self, start: int, end: int) -> None:
+        """Keep a part of the LaTeX as a comment."""
+        self.asides.append((start, end))
+
+    # --- statements ------------------------------------------------------------------------
+
+    def statement(self, statement: Statement) -> None:
+        if statement.relation == "in":
+            self.declare(statement)
+            return
+        if statement.relation == "":
+            self.mention(statement)
+            return
+        left = parse(self.text, statement.left, self.letters, statement.end)
+        if isinstance(left, Symbol) and (left.key == (self.letters.time, (), ()) or left.start):
+            if left.start:
+                self.begun.add(_without_start(left))
+            self.comment(statement.start, statement.end)
+            return
+        right = parse(self.text, statement.right, self.letters, statement.end)
+        if macro := macro_of(left):
+            function, argument = macro
+            self.macros[function.key] = Macro(argument.key, right)
+            return
+        targets = self.targets(left, statement)
+        (first, *others) = targets
+        if not others and first.time is None and is_number(right):
+            self.consts[first.key] = (first, right)
+            return
+        self.equations.append(Equation(tuple(targets), right, statement.start, statement.end))
+
+    def targets(self, left: Node, statement: Statement) -> list[Symbol]:
+        while isinstance(left, Group) and len(left.items) == 1:
+            (left,) = left.items
+        items = left.items if isinstance(left, Group) else (left,)
+        found = []
+        for item in items:
+            if not isinstance(item, Symbol):
+                raise self.text.error(
+                    "an equation defines a symbol, or several below each other", item.at,
+                    "h_t = ...",
+                )  # fmt: skip
+            if item.transposed:
+                raise self.text.error("a transposed symbol is defined", item.at)
+            same = (item.key, item.time is None)
+            if any(same == (s.key, s.time is None) for e in self.equations for s in e.left):
+                what = f"'{name_of(item.key)}' is defined twice"
+                raise self.text.error(what, item.at, "one of the two equations")
+            found.append(item)
+        return found
+
+    def declare(self, statement: Statement) -> None:
+        r"""W, U \in \mathbb{R}^{H \times I}."""
+        left = parse(self.text, statement.left, self.letters, statement.end)
+        right = [t for t in statement.right if t.kind != "space"]
+        if not right or right[0].text != "R":
+            self.comment(statement.start, statement.end)
+            return
+        dims = _dims(right)
+        for item in left.items if isinstance(left, Group) else (left,):
+            if not isinstance(item, Symbol):
+                continue
+            key = _without_start(item) if item.start else item.key
+            if item.start:
+                self.begun.add(key)
+            if item.time is not None or item.start:
+                self.mentioned[key] = None
+            self.shaped[key] = dims[-1:] if item.time is not None or item.start else dims
+            self.shaped_at[name_of(key)] = item.at
+            if statement.label == "output":
+                self.outputs[key] = None
+
+    def mention(self, statement: Statement) -> None:
+        if not statement.inline:
+            self.comment(statement.start, statement.end)
+            texts = {t.text for t in statement.left}
+            if texts & _COMMANDS and not texts & _OTHER_RELATIONS:
+                raise self.text.error("this formula is no equation", statement.start, "h_t = ...")
+            return
+        left = parse(self.text, statement.left, self.letters, statement.end)
+        for item in left.items if isinstance(left, Group) else (left,):
+            if isinstance(item, Symbol) and statement.label == "output":
+                self.outputs[item.key] = None
+                self.mentioned[item.key] = None
+            elif isinstance(item, Symbol) and item.start:
+                self.begun.add(_without_start(item))
+
+
+def _without_start(symbol: Symbol) -> Key:
+    base, accents, parts = symbol.key
+    return base, accents, tuple(part for part in parts if part != "0")
+
+
+def _dims(right: Sequence[Token]) -> Shape:
+    """The dimensions of R^{H x I}; () of R."""
+    words = [token.text for token in right[1:]]
+    found: list[str] = [""]
+    for word in words:
+        if word in ("times", "*"):
+            found.append("")
+        elif word not in "^{}_(),." and re.fullmatch(r"[A-Za-z0-9]+", word):
+            found[-1] += ("_" if found[-1] and not word.isdigit() else "") + word
+    dims = [d for d in found if d]
+    return tuple(int(d) if d.isdigit() else _dim(d) for d in dims)
+
+
+def _dim(word: str) -> str:
+    plain = word if word[0].isalpha() else f"n{word}"
+    return plain if names.dimension_fault(plain) is None else f"{plain}_"

@@ -1,0 +1,28 @@
+"""Words of formulas: Greek letters, and how papers call functions.
+
+In: nothing.  Out: tables.
+Not here: what a letter stands for (roles.py).
+"""
+
+from __future__ import annotations
+
+GREEK = frozenset(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi"
+    " pi varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega Gamma Delta Theta"
+    " Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar".split()
+)
+#: How papers call functions of the language.
+FUNCTIONS = {
+    **{name: name for name in "tanh exp log sin cos sqrt erf sigmoid relu softplus silu gelu elu "
+       "selu softsign abs floor sign sum mean expm1 log1p logsigmoid leaky_relu hard_sigmoid "
+       "hard_tanh layer_norm stop_gradient clip maximum minimum".split()},
+    "sigm": "sigmoid", "logistic": "sigmoid", "ReLU": "relu", "Relu": "relu", "ln": "log",
+    "LN": "layer_norm", "LayerNorm": "layer_norm", "Tanh": "tanh", "Sigmoid": "sigmoid",
+    "SiLU": "silu", "Swish": "silu", "swish": "silu", "GELU": "gelu", "SoftPlus": "softplus",
+    "Softplus": "softplus", "max": "maximum", "min": "minimum", "sgn": "sign", "th": "tanh",
+    "hardsigmoid": "hard_sigmoid", "hardtanh": "hard_tanh", "LeakyReLU": "leaky_relu",
+    "diag": "diag", "detach": "stop_gradient", "sg": "stop_gradient", "ELU": "elu",
+    "concat": "concat", "Concat": "concat", "Diag": "diag", "SELU": "selu", "Softsign": "softsign",
+}  # fmt: skip
+#: Functions that papers write and the language does not have.
+UNKNOWN = frozenset("softmax Softmax argmax conv Linear MLP LSTM GRU RNN det norm prod lim".split())

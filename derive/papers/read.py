@@ -26,7 +26,6 @@ from derive.papers.tokens import Text
 from derive.papers.translate import Translator
 from derive.papers.tree import symbols
 from derive.papers.vocabulary import FUNCTIONS
-from derive.symbolic import functions
 
 NAME = "paper"
 _SECTION = re.compile(r"\\section\*?\{[^}]*\}")
@@ -79,7 +78,7 @@ def read(
 
 def _check_told(told: Mapping[str, str]) -> None:
     for name, meaning in told.items():
-        known = meaning in (*MEANINGS, *FUNCTIONS, *functions.PUBLIC_FUNCTIONS)
+        known = meaning in (*MEANINGS, *FUNCTIONS)
         if not known and not re.fullmatch(r"-?(\d+\.?\d*|\.\d+)(e-?\d+)?", meaning):
             raise ArgumentError(
                 f"'{meaning}' is no meaning of {name}",

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from derive.language import names
 from derive.papers.tree import Group, Node, Product, Symbol, symbols, walk
 from derive.papers.vocabulary import FUNCTIONS
-from derive.symbolic import functions
 
 Key = tuple[str, tuple[str, ...], tuple[str, ...]]
 
@@ -128,8 +127,8 @@ class Roles:
         if key in self.macros:
             return self.macros[key]
         told = self.told.get(name_of(key), "")
-        if told in FUNCTIONS or told in functions.PUBLIC_FUNCTIONS:
-            return FUNCTIONS.get(told, told)
+        if told in FUNCTIONS:
+            return FUNCTIONS[told]
         if key in self.arrays or key in self.shaped or symbol.transposed or told:
             return None
         if symbol.base == "sigma":

@@ -6,6 +6,8 @@ Not here: what a letter stands for (roles.py).
 
 from __future__ import annotations
 
+from derive.symbolic import functions
+
 GREEK = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi"
     " pi varpi rho varrho sigma varsigma tau upsilon phi varphi chi psi omega Gamma Delta Theta"
@@ -13,9 +15,7 @@ GREEK = frozenset(
 )
 #: How papers call functions of the language.
 FUNCTIONS = {
-    **{name: name for name in "tanh exp log sin cos sqrt erf sigmoid relu softplus silu gelu elu "
-       "selu softsign abs floor sign sum mean expm1 log1p logsigmoid leaky_relu hard_sigmoid "
-       "hard_tanh layer_norm stop_gradient clip maximum minimum".split()},
+    **{name: name for name in functions.PUBLIC_FUNCTIONS},
     "sigm": "sigmoid", "logistic": "sigmoid", "ReLU": "relu", "Relu": "relu", "ln": "log",
     "LN": "layer_norm", "LayerNorm": "layer_norm", "Tanh": "tanh", "Sigmoid": "sigmoid",
     "SiLU": "silu", "Swish": "silu", "swish": "silu", "GELU": "gelu", "SoftPlus": "softplus",

@@ -1,7 +1,7 @@
 """The order in which the names of a Program stand in an expression.
 
 In: a Program.  Out: {name: rank}.
-Not here: printing (printer.py).
+Not here: printing (symbolic/printer.py).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 In: an expression of a cell, of a Program or of a Gradient, and an order of names.
 Out: text with no more parentheses than precedence asks for.
-Not here: LaTeX and MathML (notation.py, mathml.py), lines that go on (line_breaking.py), lines
-of generated code (symbolic/printer.py), which know nothing of matrices.
+Not here: the walk over an expression (symbolic/printer.py), LaTeX and MathML (inspect/), lines that
+go on (line_breaking.py), lines of generated code (symbolic/code.py).
 
 Text is written as an author of `.cell` files writes it. SymPy sorts terms and factors
 alphabetically; `Order` puts them back: as in the author's own line, else by rank of names.
@@ -14,17 +14,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import sympy
 
 from derive.program import formulas
 from derive.symbolic import functions, heads
 from derive.symbolic.functions import Expr
-
-#: What binds tighter has the larger number. In `.cell` text a * (W @ x) needs its parentheses.
-COMPARISON, SUM, TERM, PRODUCT, POWER, ATOM = range(6)
-Written = tuple[str, int]
+from derive.symbolic.printer import ATOM as ATOM
+from derive.symbolic.printer import (
+    COMPARISON,
+    TERM,
+    Printer,
+    arguments,
+    is_power,
+)
+from derive.symbolic.printer import POWER as POWER
+from derive.symbolic.printer import PRODUCT as PRODUCT
+from derive.symbolic.printer import SUM as SUM
+from derive.symbolic.printer import Written as Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Notation:
 
 
 def write(expr: Expr, notation: Notation, order: Order) -> str:
-    return _Writer(notation, order).text(expr, SUM)
+    return _Readable(notation, order).text(expr, SUM)
 
 
 def order_in(line: str) -> Order:
@@ -73,84 +80,73 @@ def order_in(line: str) -> Order:
     return Order(found)
 
 
-class _Writer:
+class _Readable(Printer):
     def __init__(self, notation: Notation, order: Order) -> None:
         self.to = notation
         self.order = order
 
-    def text(self, expr: Expr, least: int) -> str:
-        text, precedence = self.write(expr)
-        return self.to.group(text) if precedence < least else text
+    def name(self, name: str) -> str:
+        return self.to.name(name)
 
-    def write(self, expr: Expr) -> Written:
-        if isinstance(expr, sympy.Symbol):
-            if functions.is_size(expr):
-                return self.to.size(expr.name.strip("|")), ATOM
-            return self.to.name(expr.name), ATOM
-        if functions.is_constant(expr):
-            return self.to.number(expr)
-        if expr.is_Add:
-            return self.sum(expr), SUM
-        if expr.is_Mul:
-            return self.product(expr)
-        if isinstance(expr, sympy.Pow) and not isinstance(expr, functions.exp):
-            return self.power(expr)
-        return self.call(expr)
+    def size(self, dim: str) -> str:
+        return self.to.size(dim)
 
-    # --- arithmetic ------------------------------------------------------------------------
+    def number(self, value: Expr) -> Written:
+        return self.to.number(value)
 
-    def sum(self, expr: Expr) -> str:
-        terms = sorted(_args(expr), key=self.term_key)
-        text = self.text(terms[0], SUM)
-        for term in terms[1:]:
-            sign, term = (" - ", -term) if _is_negative(term) else (" + ", term)
-            text += sign + self.text(term, TERM)
-        return text
+    def group(self, inner: str) -> str:
+        return self.to.group(inner)
 
-    def product(self, expr: Expr) -> Written:
-        if _is_negative(expr):
-            return "-" + self.text(-expr, PRODUCT), SUM
-        coefficient, factors = expr.as_coeff_Mul()
+    def juxtaposed(self, factors: Sequence[str]) -> str:
+        return self.to.times(factors)
+
+    # --- products and powers --------------------------------------------------------------------
+
+    def is_negative(self, term: Expr) -> bool:
+        return bool(term.as_coeff_Mul()[0].is_negative)
+
+    def factors(self, product: Expr) -> tuple[Expr, list[Expr]]:
+        coefficient, rest = product.as_coeff_Mul()
         parts = []
-        for factor in sympy.Mul.make_args(factors):
-            common, rest = _common(factor)
+        for factor in sympy.Mul.make_args(rest):
+            common, part = _common(factor)
             coefficient *= common
-            parts.append(rest)
-        parts.sort(key=self.factor_key)
-        above = [part for part in parts if not _is_divisor(part)]
-        below = [1 / part for part in parts if _is_divisor(part)]
+            parts.append(part)
+        return coefficient, parts
+
+    def denominator(self, coefficient: Expr) -> Expr:
+        """3 of 2/3, which is no decimal."""
         if coefficient.is_Rational and coefficient.q != 1 and not is_decimal(coefficient):
-            below.insert(0, sympy.Integer(coefficient.q))
-            coefficient = sympy.Integer(coefficient.p)
-        if coefficient != 1 or not above:
-            above.insert(0, coefficient)
-        if not below:
-            return self.times(above), PRODUCT
+            return sympy.Integer(coefficient.q)
+        return functions.ONE
+
+    def is_divisor(self, factor: Expr) -> bool:
+        if not is_power(factor):
+            return False
+        exponent = arguments(factor)[1]
+        return bool(exponent.is_number and exponent.is_negative)
+
+    def quotient(self, above: Sequence[Expr], below: Sequence[Expr]) -> Written:
         if self.to.bare_quotient:
             return self.to.over(self.bare(above), self.bare(below))
         divisor = self.text(below[0], POWER) if len(below) == 1 else f"({self.times(below)})"
         return self.to.over(self.times(above), divisor)
 
-    def times(self, factors: Sequence[Expr]) -> str:
-        return self.to.times([self.text(factor, PRODUCT) for factor in factors])
-
     def bare(self, factors: Sequence[Expr]) -> str:
         return self.text(factors[0], SUM) if len(factors) == 1 else self.times(factors)
 
     def power(self, expr: Expr) -> Written:
-        base, exponent = _args(expr)
-        if _is_divisor(expr):
-            if self.to.bare_quotient:
-                return self.to.over("1", self.text(1 / expr, SUM))
-            return self.to.over("1", self.text(1 / expr, POWER))
+        base, exponent = arguments(expr)
+        if self.is_divisor(expr):
+            return self.to.over("1", self.text(1 / expr, SUM if self.to.bare_quotient else POWER))
         if exponent == functions.HALF:
             return self.to.root(self.text(base, SUM)), ATOM
         return self.to.power(self.text(base, ATOM), self.text(exponent, ATOM))
 
-    # --- functions -------------------------------------------------------------------------
+    # --- functions and products of matrices -----------------------------------------------------
 
     def call(self, expr: Expr) -> Written:
-        args = _args(expr)
+        args = arguments(expr)
         if isinstance(expr, heads.matmul):
             matrix, vector = args
             return self.to.product(self.text(matrix, ATOM), self.text(vector, ATOM)), TERM
@@ -164,17 +160,16 @@ class _Writer:
             return self.to.comparison[name].format(*sides), COMPARISON
         return self.to.function(name, [self.text(arg, COMPARISON) for arg in args]), ATOM
 
-    # --- order -----------------------------------------------------------------------------
+    # --- order ----------------------------------------------------------------------------------
 
-    def key(self, expr: Expr) -> tuple[list[int], str]:
+    def places(self, expr: Expr) -> tuple[list[int], str]:
         last = len(self.order.places)
         names = {s.name for s in expr.free_symbols if not functions.is_size(s)}
         places = sorted(self.order.places.get(name, last) for name in names) or [last + 1]
         return places, str(expr)
 
-    def term_key(self, term: Expr) -> tuple[bool, bool, list[int], str]:
-        """A sum does not begin with a minus if it can help it."""
-        places, text = self.key(term)
+    def term_key(self, term: Expr) -> tuple[bool, list[int], str]:
+        places, text = self.places(term)
         if self.order.products and term.has(heads.matmul):
             late = sorted(
                 self.order.products[symbol.name]
@@ -182,11 +177,11 @@ class _Writer:
                 if symbol.name in self.order.products
             )
             if late:
-                return _is_negative(term), True, late, text
-        return _is_negative(term), False, places, text
+                return True, late, text
+        return False, places, text
 
     def factor_key(self, factor: Expr) -> tuple[int, int, list[int], str]:
-        places, text = self.key(factor)
+        places, text = self.places(factor)
         kind = 0 if isinstance(factor, sympy.Symbol) else 2 if factor.is_Add else 1
         return kind if self.order.names_first else 0, places[0], [kind, *places], text
 
@@ -210,24 +205,10 @@ def function_name(expr: Expr) -> str:
     return own.get(expr.func) or functions.NAME_OF_HEAD[functions.rule_of(expr).head]
 
 
-def _args(expr: Expr) -> tuple[Expr, ...]:
-    return cast(tuple[Expr, ...], expr.args)
-
-
 def _common(factor: Expr) -> tuple[Expr, Expr]:
     """2 and a - b of the factor 2 a - 2 b, which SymPy multiplies out."""
     common, rest = factor.primitive() if factor.is_Add else (functions.ONE, factor)
     return (common, rest) if common.is_Integer else (functions.ONE, factor)
-
-
-def _is_negative(term: Expr) -> bool:
-    return bool(term.as_coeff_Mul()[0].is_negative)
-
-
-def _is_divisor(factor: Expr) -> bool:
-    if not isinstance(factor, sympy.Pow) or isinstance(factor, functions.exp):
-        return False
-    return bool(factor.exp.is_number and factor.exp.is_negative)
 
 
 def is_decimal(value: Expr) -> bool:

@@ -1,4 +1,4 @@
-"""derive.symbolic.printer: golden lines, and random expressions evaluated as printed."""
+"""derive.symbolic.code: golden lines, and random expressions evaluated as printed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 import sympy
 
 from derive.symbolic import functions
+from derive.symbolic.code import Syntax, print_expression, print_terms, shortest
 from derive.symbolic.evaluate import NUMPY
-from derive.symbolic.printer import Syntax, print_expression, print_terms, shortest
 
 A, B, C, D = map(functions.symbol, "abcd")
 SIZE = functions.size("H")

@@ -18,7 +18,7 @@ from derive.emit.c.syntax import Real, syntax
 from derive.emit.reading_order import rank
 from derive.errors import ProgramError
 from derive.schedule.plan import Phase, Plan, Stage
-from derive.symbolic.printer import print_expression
+from derive.symbolic.code import print_expression
 
 
 @dataclass(frozen=True, slots=True)

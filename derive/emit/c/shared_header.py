@@ -20,9 +20,9 @@ from derive.emit.c.syntax import REALS, syntax
 from derive.emit.limits import LIMITS
 from derive.symbolic.closed_set import TABLE
 from derive.symbolic.closed_set.record import COMPOSED, LANES
+from derive.symbolic.code import print_expression
 from derive.symbolic.composed import composed, symbols
 from derive.symbolic.functions import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
-from derive.symbolic.printer import print_expression
 
 Context = Mapping[str, Any]
 

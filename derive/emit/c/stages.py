@@ -30,7 +30,7 @@ from derive.program import Layout, Map, Matmul, Sum
 from derive.program.program import Dim
 from derive.schedule import Phase, Plan
 from derive.schedule.schedule import Accumulator, Group, Kind, Stage
-from derive.symbolic.printer import print_expression
+from derive.symbolic.code import print_expression
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from derive.program import Namer
 from derive.symbolic.closed_set import TABLE
-from derive.symbolic.printer import Syntax, shortest
+from derive.symbolic.code import Syntax, shortest
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from derive.symbolic.closed_set import TABLE
 from derive.symbolic.closed_set.record import COMPOSED
+from derive.symbolic.code import Syntax, print_expression
 from derive.symbolic.composed import composed, symbols
-from derive.symbolic.printer import Syntax, print_expression
 
 COMPARISONS: Mapping[str, str] = {
     "less": "{0} < {1}",

@@ -23,7 +23,7 @@ from derive.program import Array, Layout, Map, Matmul, Namer, Over, Sum
 from derive.program.program import Dim
 from derive.schedule.schedule import Accumulator, Group
 from derive.symbolic import functions
-from derive.symbolic.printer import Syntax, has_arrays, print_expression, print_terms, shortest
+from derive.symbolic.code import Syntax, has_arrays, print_expression, print_terms, shortest
 
 #: Names of the module's own; each gives way where the cell has an array of that name.
 OWN = (

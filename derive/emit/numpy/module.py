@@ -27,7 +27,7 @@ from derive.emit.numpy.pack import pack
 from derive.emit.numpy.scan import scan
 from derive.schedule import Schedule
 from derive.symbolic import functions
-from derive.symbolic.printer import shortest, value_of
+from derive.symbolic.code import shortest, value_of
 
 
 @dataclass(frozen=True, slots=True)

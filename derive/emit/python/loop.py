@@ -23,7 +23,7 @@ from derive.emit.reading_order import rank
 from derive.program import Array, Layout, Map, Matmul, Sum
 from derive.schedule.plan import Accumulator, Group, Phase, Plan
 from derive.symbolic import functions
-from derive.symbolic.printer import Syntax, print_expression
+from derive.symbolic.code import Syntax, print_expression
 
 
 class Style(enum.Enum):

@@ -172,12 +172,14 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
     name = _one_of(name, DTYPES, "dtype")
     threads = to_count(threads, "threads", least=1, most=_MOST_THREADS)
     text = emit(cell, target)
+    origin = compile, (cell, target, name, threads)
     if target != "c":
-        return Kernel(signature(cell), backend(cell, target, text, name), name, target=target)
+        made = backend(cell, target, text, name)
+        return Kernel(signature(cell), made, name, target=target, origin=origin)
     from derive.kernel.c_backend import looks
 
     made = _c_backend(cell, text, name, threads)
-    return Kernel(signature(cell), made, name, target=target, looks=looks(name))
+    return Kernel(signature(cell), made, name, target=target, looks=looks(name), origin=origin)
 
 
 def backend(cell: Cell, target: str, files: Mapping[str, str], dtype: str) -> Backend:

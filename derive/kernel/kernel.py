@@ -9,8 +9,8 @@ Shapes are written with T time steps, B batch rows, and a width for each array.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from derive.kernel.tune.search import Tuning
 
 
+#: A function that can be pickled, and what to call it with.
+Origin: TypeAlias = "tuple[Callable[..., Kernel], tuple[Any, ...]]"
+
+
 class Kernel:
     """A compiled cell. Safe to call from several threads at once; nothing but `tune` changes it.
 
@@ -40,10 +44,14 @@ class Kernel:
     always accepted. Results are fresh arrays of the kernel's dtype. Wrong names, shapes and
     values raise ArgumentError (a ValueError), wrong types and dtypes ArgumentTypeError
     (a TypeError), before anything is computed.
+
+    A kernel can be pickled, copied and sent to another process, which compiles it again or finds
+    it in the cache.
     """
 
     __slots__ = (
-        "_arguments", "_backend", "_looks", "_repeats", "dtype", "name", "signature", "target",
+        "_arguments", "_backend", "_looks", "_origin", "_repeats", "dtype", "name", "signature",
+        "target",
     )  # fmt: skip
 
     def __init__(
@@ -54,19 +62,33 @@ class Kernel:
         *,
         target: str = "",
         looks: tuple[Look, Look] = (fingerprint, small_fingerprint),
+        origin: Origin | None = None,
     ) -> None:
-        """looks: fingerprints that take little time, and those that take little memory."""
+        """looks: fingerprints that take little time, and those that take little memory.  origin:
+        what makes another kernel like this one."""
         self.signature = signature
         self.name = signature.name
         self.dtype = np.dtype(dtype)
         self.target = target
         self._backend = backend
         self._looks = looks
+        self._origin = origin
         self._arguments = Arguments(signature, self.dtype)
         self._repeats = Repeats(self._arguments)
 
     def __repr__(self) -> str:
         return f"<Kernel {' '.join(filter(None, (self.name, self.target, str(self.dtype))))}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and other processes get a kernel that is compiled from the same text, or found in
+        the cache, with what `tune` found so far. Machine code is never sent."""
+        if self._origin is None:
+            raise ArgumentTypeError(
+                f"{self!r} cannot be copied or sent to another process",
+                facts=("it was made of generated files, not of a cell",),
+                hint="send the cell, and call derive.compile(cell) there",
+            )
+        return _again, (*self._origin, self.tuned)
 
     def init(
         self, sizes: Mapping[str, int] | None = None, /, *, seed: int = 0, **named: int
@@ -317,6 +339,15 @@ class Kernel:
             d_states[name] = d_state.copy()
         d_params = {name: np.zeros_like(array) for name, array in call.params.items()}
         return Gradients(d_params, self._empty(sizes, self.signature.inputs), d_states)
+
+
+def _again(make: Callable[..., Kernel], given: tuple[Any, ...], tuned: Iterable[Tuned]) -> Kernel:
+    """A kernel like another one."""
+    from derive.kernel.tune.backend import adopt
+
+    kernel = make(*given)
+    adopt(kernel._backend, tuned)
+    return kernel
 
 
 def _nothing() -> None:

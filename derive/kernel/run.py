@@ -7,8 +7,9 @@ Not here: the calls (kernel.py).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from derive.errors import ArgumentTypeError
 from derive.kernel.signature import Array, Arrays, Sizes
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ class Run:
     def __repr__(self) -> str:
         made = f"{self._kernel!r}, T={self._call.sizes.steps}, B={self._call.sizes.rows}"
         return f"<Run of {made}, training={self._call.training}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentTypeError(
+            "a run cannot be copied or sent to another process",
+            facts=("it belongs to its kernel, and refers to the arrays that forward was given",),
+            hint="send run.outputs and run.states, or call forward there",
+        )
 
     # `backward` trusts what follows to be what forward saw, so nothing of it can be set.
 

@@ -42,6 +42,10 @@ class Signature:
         for name in ("params", "inputs", "states", "outputs"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        groups = self.params, self.inputs, self.states, self.outputs
+        return Signature, (self.name, *map(dict, groups))
+
     def dims(self) -> tuple[str, ...]:
         """Names of the dimensions whose length comes with the arrays, in order of first use."""
         axes = (*self._axes(), *self.states.values())
@@ -68,6 +72,9 @@ class Sizes:
     def __post_init__(self) -> None:
         # Calls with the same sizes share one of these, and a caller sees it in a Run.
         object.__setattr__(self, "dims", MappingProxyType(dict(self.dims)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Sizes, (self.steps, self.rows, dict(self.dims))
 
     def width(self, dim: Dim) -> int:
         return dim if isinstance(dim, int) else self.dims[dim]

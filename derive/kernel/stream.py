@@ -8,10 +8,11 @@ Not here: the step itself (a backend's), checking its input (arguments.py), whol
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from derive.errors import ArgumentTypeError
 from derive.kernel.signature import Array, Arrays
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ class Stream:
         alone = len(inputs) == 1 and len(outputs) == 1
         self._only = (next(iter(inputs.values())), next(iter(outputs.values()))) if alone else None
         self._shape = self._only[0].shape if self._only else ()
+
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentTypeError(
+            "a stream cannot be copied or sent to another process",
+            facts=("it runs in memory of its own",),
+            hint="send stream.state, and start with kernel.stream(params, state=state) there",
+        )
 
     def __call__(self, x_t: Any = None) -> Array | Arrays:
         only = self._only

@@ -12,7 +12,7 @@ by packing and by waking threads.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -65,6 +65,12 @@ def untune(backend: Backend) -> None:
         backend.untune()
 
 
+def adopt(backend: Backend, winners: Iterable[Tuned]) -> None:
+    """Uses the winners of another kernel of the same cell instead of its own."""
+    if isinstance(backend, TunedBackend):
+        backend.adopt(winners)
+
+
 class TunedBackend:
     """`derive.kernel.backend.Backend`.
 
@@ -83,14 +89,20 @@ class TunedBackend:
         self._key = store.key_of(files, flags, dtype, threads)
         self._lock = threading.Lock()
         self._winners: dict[tuple[int, ...], dict[int, tuple[Tuned, TeamBackend]]] = {}
-        for sizes, choice in store.recall(self._key, dims, threads):
-            with suppress(BuildError):  # as if it were not remembered
-                self._use(sizes, choice)
+        self.adopt(Tuned(*found) for found in store.recall(self._key, dims, threads))
 
     def use(self, sizes: Sizes, choice: Choice) -> bool:
         """From now on, for these sizes; whether it could be remembered."""
         self._use(sizes, choice)
         return store.remember(self._key, sizes, choice)
+
+    def adopt(self, winners: Iterable[Tuned]) -> None:
+        """From now on these and no others; they are not remembered."""
+        with self._lock:
+            self._winners = {}
+        for tuned in winners:
+            with suppress(BuildError):  # as if there were no such winner
+                self._use(tuned.sizes, tuned.choice)
 
     def untune(self) -> None:
         with self._lock:

@@ -72,7 +72,9 @@ class FencedC(CBackend):
         self, files: Mapping[str, str], signature: Signature, dtype: str, team: int,
         defines: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        flags = (*FLAGS, *(f"-D{define}" for define in defines))
+        # With other thresholds the text is compiled a second time, and not for speed.
+        plain = [flag for flag in FLAGS if not flag.startswith("-O")]
+        flags = (*plain, "-O1", *(f"-D{define}" for define in defines)) if defines else FLAGS
         super().__init__(files, signature, dtype, team, flags, team=team)
         self.fence = Fence()
         self._down = False

@@ -106,7 +106,7 @@ def places(step: Step) -> tuple[Place, ...]:
     # A single row has products of its own, with a loop for each number of vectors: quarters of the
     # widest ones are the narrowest.
     counts = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
-    alone = [Place(apart(lanes // 4 * count + 1), 2, 1, 2) for count in counts]
+    alone = [Place(apart(lanes // 4 * count + 1), 2, 1, 1) for count in counts]
     large = [
         Place(apart(few), longer, 1, 2, heavy=True, low=False),
         Place(apart(few), 3, longer + 40, 2, low=False),
@@ -187,9 +187,9 @@ class Paths:
         first = expected.get(("none", False))
         if first is not None:
             for way in self._teams.values():
-                for packed in (False, True):
+                for packed in (False, True) if way.team == 1 else (True,):
                     self._step(way, packed, first)
-                self._stream(way, first)
+            self._stream(self._teams[TEAMS[0]], first)
         return self._report()
 
     def _choices(self, training: bool) -> Iterator[dict[str, Any]]:
@@ -208,7 +208,7 @@ class Paths:
         else:
             yield from covering(options | alone, strength)
             teams["team"] = teams["team"][1:]
-            yield from covering(options | teams, 1 if self._place.heavy else 2)
+            yield from covering(options | teams, 2 if strength > 2 else 1)
 
     def _sequence(
         self, way: Way, choice: Mapping[str, Any], expected: Mapping[tuple[str, bool], Expected],

@@ -10,12 +10,14 @@ as they stand: whoever edits a kernel by hand learns whether it is still right.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from derive.cli import console, many, report
 from derive.cli.select import cells_of, targets_of
+from derive.errors import DeriveError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -49,18 +51,23 @@ def run(
 _SECONDS = 900.0
 
 
-def _as_they_stand(cell: Cell, files: Mapping[str, str], quick: bool, seed: int) -> Report:
-    """The report about edited files, which may crash the process that runs them."""
-    from derive.verification import Report, Row, verify_files
+def _apart(name: str, seed: int, work: Callable[[], Report], seconds: float | None) -> Report:
+    """The report of a verification, which may crash the process that runs the kernels."""
+    from derive.verification import Report, Row
     from derive.verification.apart import Ended, apart
 
-    work = partial(verify_files, cell, files, quick=quick, seed=seed)
     try:
-        return apart(work, seconds=_SECONDS)
+        return apart(work, seconds=seconds)
     except Ended as end:
-        why = f"the process that ran the files gave no result: {end}"
-        row = Row("call", "files", float("inf"), 0.0, False, why)
-        return Report(cell.name, seed, (row,))
+        why = f"the process that ran the kernels gave no result: {end}"
+        row = Row("call", "kernels", float("inf"), 0.0, False, why)
+        return Report(name, seed, (row,))
+
+
+def _begins(what: str, *_: int) -> None:
+    from derive.verification.apart import say
+
+    say(what)
 
 
 def functions(as_json: bool) -> int:
@@ -91,10 +98,15 @@ def _verified(item: _Item) -> tuple[Report, ...]:
     from dataclasses import replace
 
     from derive.cli.generated_files import emitted, on_disk
-    from derive.verification import verify
+    from derive.pipeline import emit
+    from derive.verification import verify, verify_files
 
     cell, targets, folder, quick, seed = item
-    reports = [verify(cell, targets=targets, quick=quick, seed=seed)]
+    with suppress(DeriveError):  # a row of the report; what is emitted here is there after a fork
+        for target in targets:
+            emit(cell, target)
+    options: dict[str, Any] = {"quick": quick, "seed": seed, "progress": _begins}
+    reports = [_apart(cell.name, seed, partial(verify, cell, targets=targets, **options), None)]
     there = on_disk(cell, folder)
     if there is not None:
         there = {path: text for path, text in there.items() if path.partition("/")[0] in targets}
@@ -102,7 +114,8 @@ def _verified(item: _Item) -> tuple[Report, ...]:
         wanted = emitted(cell, targets)
         if there != wanted:
             changed = [path for path in wanted if there.get(path) != wanted[path]]
-            edited = _as_they_stand(cell, there, quick, seed)
+            of_files = partial(verify_files, cell, there, **options)
+            edited = _apart(cell.name, seed, of_files, _SECONDS)
             note = f"as it stands in {folder}, which differs in {', '.join(changed)}"
             reports.append(
                 replace(edited, name=f"{cell.name} ({folder})", notes=(*edited.notes, note))

@@ -17,6 +17,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from derive.errors import DeriveError
+
 Result = TypeVar("Result")
 
 #: Of memory beyond what the process has already: a wrong size asks for anything.
@@ -26,14 +28,25 @@ PATIENCE = 8
 
 
 class Ended(Exception):
-    """The process gave no result: it crashed, or did not end in its time."""
+    """The process gave no result: it crashed, or did not end in its time. `str` says in the middle
+    of what, where the work told."""
 
 
-def apart(work: Callable[..., Result], *arguments: Any, seconds: float) -> Result:
-    """work(*arguments) in a process that may use `seconds` of processor time.
+#: What the work of this process is told to the process that waits for it by.
+_sender: Connection | None = None
 
-    Where the system has fork the process starts with everything that this one has computed. What
-    `work` raises is raised here as a RuntimeError.
+
+def say(what: str) -> None:
+    """What this process does next, for the one that waits to know if it crashes."""
+    if _sender is not None:
+        _sender.send((None, what))
+
+
+def apart(work: Callable[..., Result], *arguments: Any, seconds: float | None) -> Result:
+    """work(*arguments) in a process that may use `seconds` of processor time; None: any.
+
+    Where the system has fork the process starts with everything that this one has computed. A
+    DeriveError that `work` raises is raised here, anything else as a RuntimeError.
     """
     methods = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
@@ -41,31 +54,54 @@ def apart(work: Callable[..., Result], *arguments: Any, seconds: float) -> Resul
     process = context.Process(target=_run, args=(sender, work, arguments, seconds))
     process.start()
     sender.close()
+    during, good = "", None
+    result: Any = None
     try:
-        if not receiver.poll(PATIENCE * seconds):
-            raise Ended("it did not end")
-        good, result = receiver.recv()
+        while good is None:
+            if not receiver.poll(None if seconds is None else PATIENCE * seconds):
+                raise Ended(f"it did not end{during}")
+            good, result = receiver.recv()
+            during = f", in {result}" if good is None else ""
     except EOFError:
         process.join()
-        raise Ended(_how(process.exitcode)) from None
+        raise Ended(_how(process.exitcode) + during) from None
     finally:
         _kill(process)
         receiver.close()
+    if isinstance(result, DeriveError) and not good:
+        raise result
     if not good:
         raise RuntimeError(f"in a process of its own: {result}")
     found: Result = result
     return found
 
 
-def _run(sender: Connection, work: Callable[..., Any], arguments: Any, seconds: float) -> None:
+def rearm(seconds: float) -> None:
+    """From now on this process may work for so long until it calls this again, or it ends.
+
+    What its compiler does is not counted, nor what other processes do on a busy machine.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+
+
+def _run(
+    sender: Connection, work: Callable[..., Any], arguments: Any, seconds: float | None
+) -> None:
+    global _sender
+    _sender = sender
     if hasattr(os, "setsid"):
         os.setsid()  # a group of its own, so that its compiler ends with it
-    _limit(seconds)
+    if seconds is not None:
+        _limit(seconds)
     silent = os.open(os.devnull, os.O_WRONLY)  # what C says when memory is corrupt
     os.dup2(silent, 2)
     faulthandler.disable()
+    answer: tuple[bool, Any]
     try:
         answer = True, work(*arguments)
+    except DeriveError as error:
+        answer = False, error
     except BaseException as error:
         answer = False, f"{type(error).__name__}: {error}"
     sender.send(answer)
@@ -89,7 +125,7 @@ def _limit(seconds: float) -> None:
 def _how(status: int | None) -> str:
     if status is None or status >= 0:
         return f"it ended with status {status}"
-    if -status in (getattr(signal, "SIGXCPU", 0), signal.SIGKILL):
+    if signal.Signals(-status).name in ("SIGXCPU", "SIGVTALRM", "SIGKILL"):
         return "it did not end"
     return f"it crashed: {signal.Signals(-status).name}"
 

@@ -27,7 +27,7 @@ from derive import pipeline
 from derive.cell import Cell
 from derive.errors import ToolchainError, VerificationError
 from derive.verification import wide_calls
-from derive.verification.apart import Ended, apart
+from derive.verification.apart import Ended, apart, rearm
 from derive.verification.edits import Edit, drawn, possible
 from derive.verification.mutants import Fate
 from derive.verification.report import Row
@@ -38,6 +38,8 @@ from derive.verification.targets import Built, start_building
 DTYPES = ("float64", "float32")
 #: Processor time of an edit: so many times what the unedited text takes, and for the compiler.
 TIMES, SECONDS = 10.0, 30.0
+#: A check, or a call that is compared, may take so many times what it takes, and so many seconds.
+AT_LEAST = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,23 @@ class _Failed(BaseException):
 
 
 class _FirstFailure(Session):
-    """All checks of kernels, up to the first that fails."""
+    """All checks of kernels, up to the first that fails.
+
+    patience: seconds of work that a check may take; None: any, and `longest` is the most one took.
+    """
+
+    patience: float | None = None
+    longest = 0.0
+    _before = 0.0
+
+    def start_measuring(self) -> None:
+        self.longest, self._before = 0.0, time.process_time()
 
     def add(self, rows: Any) -> None:
+        now = time.process_time()
+        self.longest, self._before = max(self.longest, now - self._before), now
+        if self.patience is not None:
+            rearm(self.patience)
         for row in rows:
             if row.ok is False:
                 raise _Failed(row)
@@ -124,8 +140,10 @@ class _Judge:
                 built = [self._build(self._files, d, f"{folder}/{d}", True)[0] for d in DTYPES]
             self._all_checks(built)  # what must come out is computed here, and kept
             before = time.process_time()
+            self._session.start_measuring()
             self._all_checks(built)
             self._seconds = TIMES * (time.process_time() - before) + SECONDS
+            self._patience = TIMES * self._session.longest + AT_LEAST
         except _Failed as failure:
             raise VerificationError(
                 f"{self._cell.name}: the {self._target} files fail without any edit",
@@ -170,6 +188,8 @@ class _Judge:
     def _verify(self, files: Mapping[str, str], folder: str) -> _Tried:
         """What `verify_files` does, in another order: what is quick to build and to check first."""
         changed = []
+        self._session.patience = self._patience
+        rearm(self._patience)
         try:
             for dtype in DTYPES:
                 built, code = self._build(files, dtype, f"{folder}/{dtype}", False)
@@ -192,6 +212,7 @@ class _Judge:
         built = {d: self._build(files, d, f"{folder}/{d}", True)[0] for d in DTYPES}
         worst = 0.0
         for dtype, k, call, wanted in self._wide:
+            rearm(self._patience)
             try:
                 with np.errstate(all="ignore"):
                     got = _results(built[dtype], k, call)

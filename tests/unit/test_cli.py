@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from derive.cli import main
+from derive.kernel import numpy_backend
 
 ELMAN = """cell elman
 input  x: I
@@ -230,7 +232,28 @@ def test_an_edited_kernel_that_crashes_is_a_failed_row(
     source.write_text(text.replace(start, f"{start}    *(volatile int *)16 = 1;\n"))
     status, report, err = run(capsys, "verify", elman, "--quick", "--files", str(out))
     assert status == 1
-    assert "it crashed: SIGSEGV" in report and "Traceback" not in err
+    assert "it crashed: SIGSEGV, in kernels" in report and "Traceback" not in err
+
+
+def test_a_kernel_that_crashes_is_a_failed_row_of_its_cell_alone(
+    capsys: pytest.CaptureFixture[str], elman: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken.cell"
+    broken.write_text(Path(elman).read_text().replace("cell elman", "cell broken"))
+    plain, start = numpy_backend.load, '    with np.errstate(all="ignore"):\n'
+
+    def load(text: str, path: str) -> Any:
+        assert start in text
+        crash = f"    import os; os.kill(os.getpid(), 11)\n{start}"
+        return plain(text.replace(start, crash) if "broken" in path else text, path)
+
+    monkeypatch.setattr(numpy_backend, "load", load)
+    arguments = ("--quick", "--target", "numpy", "--jobs", "1", "--files", "none")
+    status, report, err = run(capsys, "verify", str(broken), elman, *arguments)
+    assert status == 1
+    assert report.count("it crashed: SIGSEGV, in kernels") == 1 and "Traceback" not in err
+    status, report, _ = run(capsys, "verify", elman, *arguments)
+    assert status == 0
 
 
 def test_a_kernel_of_which_a_file_is_gone_is_not_good(

@@ -18,7 +18,7 @@ import derive
 from derive.cli import main
 from derive.errors import VerificationError
 from derive.verification import edits_c, session, text_mutants, wide_calls
-from derive.verification.apart import Ended, apart
+from derive.verification.apart import Ended, apart, rearm, say
 from derive.verification.edits import Edit, drawn, possible
 from derive.verification.mutants import Fate
 from derive.verification.text_mutants import Outcome, Task, edits_of, outcome
@@ -134,6 +134,34 @@ def _loops() -> None:
         pass
 
 
+def _loops_after_a_while() -> None:
+    rearm(20)
+    rearm(0.2)
+    _loops()
+
+
+def _says_and_crashes() -> None:
+    say("the first")
+    say("the second")
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _refuses() -> None:
+    raise VerificationError("what is wrong", hint="what helps")
+
+
+def test_what_work_apart_was_doing_when_it_crashed_is_told() -> None:
+    with pytest.raises(Ended, match="it crashed: SIGSEGV, in the second"):
+        apart(_says_and_crashes, seconds=None)
+    say("nothing, for nobody waits for this process")
+
+
+def test_an_error_of_ours_comes_out_of_work_apart_as_it_is() -> None:
+    with pytest.raises(VerificationError, match="what is wrong") as error:
+        apart(_refuses, seconds=20)
+    assert error.value.hint == "what helps"
+
+
 def test_work_apart_gives_its_result_or_says_how_it_ended() -> None:
     assert apart(_twice, 21, seconds=20) == 42
     with pytest.raises(RuntimeError, match="KeyError: 'what'"):
@@ -144,6 +172,8 @@ def test_work_apart_gives_its_result_or_says_how_it_ended() -> None:
         apart(os._exit, 3, seconds=20)
     with pytest.raises(Ended, match="did not end"):
         apart(_loops, seconds=0.5)
+    with pytest.raises(Ended, match="did not end"):
+        apart(_loops_after_a_while, seconds=200)
 
 
 # --- what becomes of them -----------------------------------------------------------------------
@@ -199,7 +229,7 @@ def test_an_edit_that_verification_lets_pass_survives_if_a_result_differs(
 
 def test_an_edit_that_crashes_or_never_ends_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     judge = text_mutants._judge(NUMPY)
-    monkeypatch.setattr(judge, "_seconds", 1.0)
+    monkeypatch.setattr(judge, "_patience", 0.5)
     first = '    with np.errstate(all="ignore"):\n'
     for new, why in (
         ("    import os; os.kill(os.getpid(), 11)\n", "it crashed: SIGSEGV"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from strange_cells import CELLS
 
+import derive
 from derive import cells, pipeline
 from derive.cell import Cell
 from derive.emit.equation_lines import author_lines, gradient_lines, stage_lines
@@ -76,3 +79,48 @@ def test_the_authors_own_lines_stand_forward() -> None:
         "g = tanh(W_g @ x + U_g @ h + b_g)",
         "h' = (1 - sigmoid(a - beta)) * g + h * sigmoid(a)",
     )
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_the_backward_pass_in_numpy_carries_the_whole_derivation(name: str) -> None:
+    cell = cell_of(name)
+    text = derive.emit(cell, target="numpy")[f"numpy/{name}.py"]
+    backward = text.partition("def backward(")[2]
+    backward = backward.partition("\ndef step(")[0]
+    comments = joined_comments(backward)
+    told = {line.partition(" = ")[0].removeprefix("part of ") for line in comments}
+    gradient = derive.differentiate(cell)
+    lines = {line.name: line for line in derivation(gradient, cell).gradient}
+    needed = [*gradient.d_params, *gradient.d_inputs, *(n for n in lines if n.endswith("_carry"))]
+    for cotangent in needed:
+        line = lines.get(cotangent)
+        if line is not None and not line.value.is_Symbol:
+            assert cotangent in told or f"{cotangent} = " in backward, cotangent
+            names = {symbol.name for symbol in line.value.free_symbols}
+            needed += sorted(names & set(lines) - set(needed))
+    given = {*gradient.output_seeds, *gradient.state_seeds}
+    for line in comments:
+        mentioned = set(re.findall(r"\bd_\w+", line.partition(" = ")[2]))
+        for cotangent in mentioned - given - told:
+            assert f"{cotangent} = " in backward, (line, cotangent)
+    assert all(len(line) <= 100 for line in signatures(text))
+
+
+def joined_comments(text: str) -> list[str]:
+    """Comments with an equation, lines that go on put together."""
+    found: list[str] = []
+    for line in text.splitlines():
+        comment = line.strip().partition("# ")[2] if line.strip().startswith("# ") else ""
+        if comment.startswith("    ") and found:
+            found[-1] += " " + comment.strip()
+        elif " = " in comment:
+            found.append(comment)
+    return found
+
+
+def signatures(text: str) -> list[str]:
+    lines = text.splitlines()
+    starts = [k for k, line in enumerate(lines) if re.match(r"def (forward|backward|step)\(", line)]
+    assert len(starts) == 3
+    return [line for k in starts for line in lines[k : next(
+        j for j in range(k, len(lines)) if lines[j].endswith(":")) + 1]]  # fmt: skip

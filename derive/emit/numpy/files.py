@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from derive.cell import Cell
 from derive.emit.banner import banner
+from derive.emit.equation_lines import gradient_lines
 from derive.emit.numpy.module import Info, render_numpy
 from derive.schedule import Schedule
 
@@ -22,5 +23,6 @@ def numpy_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         schedule=text.schedule,
         digest=text.digest,
         notes=text.notes,
+        gradient_notes=gradient_lines(cell, schedule),
     )
     return {f"numpy/{cell.name}.py": render_numpy(schedule, info)}

@@ -78,7 +78,8 @@ class Flow:
     `wanted` arrays leave the function; `order` is that in which a reader meets them; `packs`
     are arrays of one width that lie side by side, {name: members}, of which those of `filled`
     have memory for all steps that the loop writes into. Where `scan` stands for the
-    loop, what is left of `step` runs for all steps behind it.
+    loop, what is left of `step` runs for all steps behind it. `parts` are arrays that hold what is
+    known of another before the loop, {name: the other}.
     """
 
     table: Mapping[str, Array]
@@ -94,6 +95,7 @@ class Flow:
     packs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
     scan: Scan | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     def places(self) -> tuple[tuple[str, tuple[Work, ...]], ...]:
         """The lists by name, in the order in which they run."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from derive.emit.numpy.flow import Flow, fresh, outs
-from derive.emit.numpy.lines import WIDTH, Lines, Names
+from derive.emit.numpy.lines import COMMENT_WIDTH, WIDTH, Lines, Names
 from derive.program.program import Dim
 from derive.schedule import Schedule
 
@@ -43,7 +43,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    signature: str
+    signature: tuple[str, ...]
     doc: str
     unpack: tuple[str, ...]
     before: tuple[str, ...]
@@ -236,12 +236,19 @@ def signature(
     arrays: Iterable[str],
     results: int,
     *rest: str,
-) -> str:
-    """`def NAME(T: int, ..., params: Arrays, ..., rest) -> tuple[Arrays, ...]:`"""
+) -> tuple[str, ...]:
+    """`def NAME(T: int, ..., params: Arrays, ..., rest) -> tuple[Arrays, ...]:`
+
+    In one line where that is no longer than a comment may be, else an argument a line.
+    """
     parts = [f"{getattr(own, count)}: int" for count in counts]
     parts += [f"{getattr(own, name)}: {own.Arrays}" for name in arrays]
     returned = ", ".join([own.Arrays] * results)
-    return f"def {name}({', '.join([*parts, *rest])}) -> tuple[{returned}]:"
+    parts += rest
+    line = f"def {name}({', '.join(parts)}) -> tuple[{returned}]:"
+    if len(line) <= COMMENT_WIDTH:
+        return (line,)
+    return (f"def {name}(", *(f"    {part}," for part in parts), f") -> tuple[{returned}]:")
 
 
 def carry(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ def hoist(flow: Flow, taken: Iterable[str]) -> Flow:
         once=(*flow.once, *hoister.once),
         before=(*flow.before, *hoister.before),
         step=tuple(hoister.step),
+        parts=hoister.parts,
     )
 
 
@@ -100,6 +101,7 @@ class _Hoister:
         self.before: list[Work] = []
         self.step: list[Work] = []
         self.known: dict[tuple[Expr, object], str] = {}
+        self.parts: dict[str, str] = {}
 
     def add(self, work: Work) -> None:
         if not isinstance(work, Map):
@@ -135,6 +137,7 @@ class _Hoister:
         if (expr, shape) not in self.known:
             name = self.namer(f"{out}_{suffix}")
             self.known[expr, shape] = name
+            self.parts[name] = out
             self.arrays[name] = Array(name, shape, any(part.per_row for part in parts))
             target = self.before if self.arrays[name].per_row else self.once
             target.append(Map(name, expr))

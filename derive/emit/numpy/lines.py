@@ -10,6 +10,7 @@ Not here: functions, loops over time and memory (module.py).
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from derive.emit.numpy.flow import Fill, Flow, Joined, Stacked, View, Work, common_name, is_full
+from derive.emit.numpy.flow import (
+    Fill,
+    Flow,
+    Joined,
+    Stacked,
+    View,
+    Work,
+    common_name,
+    is_full,
+    operands,
+    outs,
+)
 from derive.emit.numpy.helpers import COMPARISONS, HELPERS, NUMPY
 from derive.program import Array, Layout, Map, Matmul, Namer, Over, Sum
 from derive.program.program import Dim
@@ -85,7 +97,13 @@ class Lines:
         self.table = flow.table
         self.packs = flow.packs
         self.filled = flow.filled
+        self.flow = flow
         self.comments = comments
+        self.told: set[str] = set()
+        self.known = {name for pair in flow.carried for name in pair}
+        self.known.update(name for names in flow.packs.values() for name in names)
+        for work in flow.works():
+            self.known.update((*outs([work]), *operands(work)))
         self.mentions = Mentions()
         self.stacks: list[str] = []
         self.for_all = False
@@ -225,12 +243,26 @@ class Lines:
 
     def _explained(self, out: str, *lines: str) -> list[str]:
         """The lines, below the author's equation where that says it differently."""
-        notes: list[str] = []
+        found: list[str] = []
         for name in self.packs.get(out, (out,)):
-            equation = self.comments.get(name)
+            whole = self.flow.parts.get(name, name)
+            equation = self.comments.get(whole)
             if equation is not None and (equation,) != lines:
-                notes += textwrap.wrap(equation, COMMENT_WIDTH, subsequent_indent="    ")
+                found += self._written_out(equation)
+                found.append(equation if whole == name else f"part of {equation}")
+        notes = [line for note in dict.fromkeys(found) for line in _wrapped(note)]
         return [*(f"# {line}" for line in notes), *lines]
+
+    def _written_out(self, equation: str) -> list[str]:
+        """The equations of what an equation mentions and no line computes: it is written out where
+        it is used. Each is told once."""
+        found: list[str] = []
+        for word in re.findall(r"[A-Za-z]\w*'?", equation.partition(" = ")[2]):
+            name = word.replace("'", "_next")
+            if name in self.comments and name not in self.known and name not in self.told:
+                self.told.add(name)
+                found += [*self._written_out(self.comments[name]), self.comments[name]]
+        return found
 
     def _map(self, equation: Map, target: str) -> list[str]:
         for node in equation.expr.atoms(*functions.NAME_OF_HEAD):
@@ -375,6 +407,29 @@ class Lines:
         if len(parts) == 1:
             return parts[0]
         return f"{self.own('np')}.concatenate({_tuple(parts)}, axis={axis})"
+
+
+def _wrapped(note: str) -> list[str]:
+    """A comment as lines; a sum that is too long goes on in front of a term."""
+    terms, depth = [""], 0
+    for word in note.split(" "):
+        if depth == 0 and word in ("+", "-"):
+            terms.append("")
+        terms[-1] += f" {word}" if terms[-1] else word
+        depth += word.count("(") - word.count(")")
+    lines = [terms[0]]
+    for term in terms[1:]:
+        if len(lines[-1]) + 1 + len(term) > COMMENT_WIDTH:
+            lines.append(f"    {term}")
+        else:
+            lines[-1] += f" {term}"
+    return [
+        part
+        for k, line in enumerate(lines)
+        for part in textwrap.wrap(
+            line.strip(), COMMENT_WIDTH, initial_indent="    " * (k > 0), subsequent_indent="    "
+        )
+    ]
 
 
 def _literal(value: float) -> str:

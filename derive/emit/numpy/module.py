@@ -32,7 +32,10 @@ from derive.symbolic.code import shortest, value_of
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What the head of the module says: lines of text. notes: {array: its author's equation}."""
+    """What the head of the module says: lines of text.
+
+    notes, gradient_notes: {array: the equation that stands above it}, forward and backward.
+    """
 
     name: str
     doc: tuple[str, ...]
@@ -40,6 +43,7 @@ class Info:
     schedule: tuple[str, ...]
     digest: str
     notes: Mapping[str, str]
+    gradient_notes: Mapping[str, str]
 
 
 def render_numpy(schedule: Schedule, info: Info) -> str:
@@ -52,7 +56,7 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
     backward_flow = check_flow(_fast(backward_flow, (), taken), given_back)
     forward_flow = check_flow(_fast(forward_flow, schedule.split.saved, taken), given)
     taken = (*taken, *forward_flow.table, *backward_flow.table)
-    backward = Writer(schedule, backward_flow, {}, taken)
+    backward = Writer(schedule, backward_flow, info.gradient_notes, taken)
     forward = Writer(schedule, forward_flow, info.notes, taken)
     single = Writer(schedule, single_flow, info.notes, taken)
     last = (backward_function(backward), step_function(single))

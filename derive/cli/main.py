@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from derive import __version__
-from derive.inspect import ALL, FORMATS, STAGES, USUAL
+from derive.inspect import ALL, FORMATS, NOTATIONS, STAGES, USUAL
 
 GOOD, FAILED, WRONG_USE = 0, 1, 2
 
@@ -119,6 +119,13 @@ def _stages_help() -> str:
     show_default=True,
     help="How to show it.",
 )
+@click.option(
+    "--notation",
+    type=click.Choice(tuple(NOTATIONS)),
+    default="step",
+    show_default=True,
+    help="time: h_t, h_{t-1}, sums over t, as papers write; cell and gradient.",
+)
 @click.option("--size", "sizes", multiple=True, metavar="H=256", help="A width, for the cost.")
 @click.option(
     "--shapes",
@@ -134,6 +141,7 @@ def _show(
     cell: str,
     stages: tuple[str, ...],
     format_: str,
+    notation: str,
     sizes: tuple[str, ...],
     verify: bool,
     open_: bool,
@@ -146,6 +154,7 @@ def _show(
     return show.run(
         cell, stages, format_, sizes,
         verify=verify, open_=open_, shapes=shapes, threads=threads, measure=measure,
+        notation=notation,
     )  # fmt: skip
 
 

@@ -31,11 +31,12 @@ def run(
     shapes: Sequence[str] = (),
     threads: int = 1,
     measure: bool = False,
+    notation: str = "step",
 ) -> int:
     from derive.inspect import chosen_stages, show, usual
 
     names = [name.strip() for part in stages for name in part.split(",")]
-    chosen = chosen_stages(names or usual(format))
+    chosen = chosen_stages(names or usual(format, notation))
     if open_ and format != "html":
         raise ArgumentError("--open is for pages", hint="--format html --open")
     if shapes and "cost" not in chosen:
@@ -48,7 +49,7 @@ def run(
     at = tuple(map(_shape, dict.fromkeys(shapes)))
     machine = _machine(threads, measure) if at else None
     report = _verified(cell) if verify else None
-    shown = show(cell, chosen, format, given, report, shapes=at, machine=machine)
+    shown = show(cell, chosen, format, given, report, shapes=at, machine=machine, notation=notation)
     if open_:
         _opened(cell.name, shown)
     else:

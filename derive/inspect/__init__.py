@@ -12,14 +12,15 @@ A format is one module with a function for each stage, in a table `SECTIONS`, an
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
     from derive.inspect.facts.roofline import Shape
+    from derive.inspect.facts.view import View
     from derive.machine.probe import Machine
     from derive.verification.report import Report
 
@@ -53,6 +54,19 @@ FORMATS: Mapping[str, str] = {
     "html": "derive.inspect.html.report",
 }
 
+#: Notation -> what it writes.
+NOTATIONS: Mapping[str, str] = {
+    "step": "one step as its author wrote it: h is the previous value, h' the next",
+    "time": "h_t and h_{t-1}, and gradients of parameters as sums over t, as papers write",
+}
+#: Format -> module with the sections that the notation of time has.
+IN_TIME: Mapping[str, str] = {
+    "text": "derive.inspect.text.in_time",
+    "latex": "derive.inspect.latex.in_time",
+    "html": "derive.inspect.html.in_time",
+}
+TIMED = ("cell", "gradient")
+
 
 def show(
     cell: Cell,
@@ -62,13 +76,18 @@ def show(
     report: Report | None = None,
     shapes: Sequence[Shape] = (),
     machine: Machine | None = None,
+    notation: str = "step",
 ) -> str:
     """The given stages of a cell, the usual ones by default.
 
     sizes: {width name: number} for the numbers of a cost.  report: shown behind the stages.
     shapes: (T, B, I, H) at which the cost says what binds.  machine: its rates; measured for
     one thread, or remembered, where there are shapes and no machine is given.
+    notation: "step", or "time" for the cell and its gradient as papers write them.
     """
+    if notation not in NOTATIONS:
+        facts = (f"known: {', '.join(NOTATIONS)}",)
+        raise ArgumentError(f"unknown notation {notation!r}", facts=facts)
     if format not in FORMATS:
         raise ArgumentError(f"unknown format {format!r}", facts=(f"known: {', '.join(FORMATS)}",))
     from derive.inspect.facts.cost import widths
@@ -87,13 +106,35 @@ def show(
         machine = measured()
     view = View(cell, tuple((sizes or {}).items()), report, tuple(shapes), machine)
     module = importlib.import_module(FORMATS[format])
-    chosen = chosen_stages(stages or usual(format))
-    text: str = module.document(view, {name: module.SECTIONS[name](view) for name in chosen})
+    chosen = chosen_stages(stages or usual(format, notation))
+    sections = module.SECTIONS
+    if notation == "time":
+        sections = _in_time(format, chosen)
+    text: str = module.document(view, {stage: sections[stage](view) for stage in chosen})
     return text
 
 
-def usual(format: str) -> tuple[str, ...]:
+def _in_time(format: str, chosen: Sequence[str]) -> Mapping[str, Callable[[View], Any]]:
+    """The sections in the notation of time; an error for what has none."""
+    if format not in IN_TIME:
+        raise ArgumentError(
+            f"{format} has one notation", facts=(f"with the other: {', '.join(IN_TIME)}",)
+        )
+    for stage in chosen:
+        if stage not in TIMED:
+            raise ArgumentError(
+                f"the stage {stage} is not written in the notation of time",
+                hint=f"--stage {','.join(TIMED)}",
+            )
+    sections: Mapping[str, Callable[[View], Any]]
+    sections = importlib.import_module(IN_TIME[format]).SECTIONS
+    return sections
+
+
+def usual(format: str, notation: str = "step") -> tuple[str, ...]:
     """The stages of a format where none is named."""
+    if notation == "time":
+        return TIMED
     return PAGE if format == "html" else USUAL
 
 

@@ -87,7 +87,6 @@ class Assembly:
             every, inputs, states, [c.name for c in consts], given, delayed_states
         )
         self.refuse_sizes(given, found_shapes)
-        outputs = self.output_names(every)
 
         def declared(group: Iterable[str]) -> tuple[Declared, ...]:
             return tuple(Declared(n, found_shapes[n], at) for n in group)
@@ -102,10 +101,7 @@ class Assembly:
             params=declared(params),
             consts=tuple(consts),
             definitions=tuple(every),
-            outputs=tuple(
-                Output(names.next_of(n) if n in all_states else n, at, n in all_states)
-                for n in outputs
-            ),
+            outputs=tuple(self.outputs(definitions)),
             place=at,
         )
 
@@ -174,19 +170,27 @@ class Assembly:
                 found.append(Constant(name, number, at))
         return found
 
-    def output_names(self, definitions: Sequence[Definition]) -> list[str]:
+    def outputs(self, definitions: Sequence[Definition]) -> list[Output]:
+        """What the text calls outputs; else what no definition reads, y or h if it is there."""
+        roles, at = self.roles, self.text.place(0)
         if self.found.outputs:
-            return [self.roles.name(key) for key in self.found.outputs]
+            return [
+                Output(names.next_of(name), at, True)
+                if roles.is_state(key) and not before
+                else Output(name, at)
+                for key, before in self.found.outputs
+                for name in (roles.name(key),)
+            ]
         read_ = {
             name.name
             for d in definitions
             for name in cell.names_of(d.expr)
             if not (d.primed and name.name == d.target)
         }
-        own = [d for d in definitions if not d.target.removesuffix(names.NEXT).endswith("_before")]
-        last = [d.target for d in own if d.target not in read_] or [definitions[-1].target]
-        found = [name.removesuffix(names.NEXT) for name in last]
-        return next(([name] for name in _OUTPUTS if name in found), found)
+        last = [d for d in definitions if d.target not in read_] or [definitions[-1]]
+        usual = (d for name in _OUTPUTS for d in last if d.target.removesuffix(names.NEXT) == name)
+        first = next(usual, None)
+        return [Output(d.target, at, d.primed) for d in ([first] if first else last)]
 
 
 def _in_order(definitions: Sequence[Definition]) -> list[Definition]:

@@ -213,7 +213,7 @@ class _Reader:
         if length:
             inner = "".join(self.take().text for _ in range(length + 2))[1:-1]
             symbol = replace(symbol, time=symbols.time_of(inner, self.letter))
-        return symbol
+        return symbol if symbol.time is None else replace(symbol, start=False)
 
     def indexed(self, symbol: Symbol, found: Sequence[str]) -> Symbol:
         time, start = symbol.time, symbol.start
@@ -282,7 +282,8 @@ class _Reader:
         raise self.unexpected(token)
 
     def named(self, token: Token) -> Node:
-        if token.kind == "word" and token.text in FUNCTIONS:
+        indexed = self.peek().text == "_" and FUNCTIONS.get(token.text) != "layer_norm"
+        if token.kind == "word" and token.text in FUNCTIONS and not indexed:
             return Function(FUNCTIONS[token.text], token.at)
         if token.kind == "word" and token.text in UNKNOWN and self.peek().text in ("(", "_", "["):
             raise self.error(f"the language has no function {token.text}", token.at)
@@ -423,9 +424,13 @@ class _Reader:
         """`if x < 0`, `0 \\le x < 1` or `otherwise`, which is no condition."""
         at = self.peek().at
         while self.peek().kind in ("text", "word"):
-            word = self.take().text.strip(" ,.~").lower()
+            word = self.peek().text.strip(" ,.~").lower()
             if word in _ELSE:
+                self.take()
                 return ()
+            if word not in _IF and self.peek().kind == "word":
+                break
+            self.take()
             if word not in _IF:
                 raise self.error(f"'{word}' is no condition", at, "\\text{if } x < 0")
         if self.peek().kind in ("row", "end"):

@@ -30,11 +30,12 @@ _DISPLAY = re.compile(
     r"|\\\((?P<round>.*?)\\\)",
     re.DOTALL,
 )
+#: A section after the equations that is about their derivatives.
+_GRADIENTS = re.compile(r"\\(?:sub)*section\*?\{[^}]*\b(?:[Gg]radients?|[Bb]ackward)\b[^}]*\}")
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*")
 #: Environments that arrange formulas; those that are not in brackets vanish.
 _CARRIERS = {*_ENVIRONMENTS}
 RELATIONS = frozenset({"=", "in", "leftarrow", "gets", "equiv", "triangleq", "coloneqq", "doteq"})
-_JOINERS = frozenset("and or where with for if when while given let so then".split())
 _OPERATORS = frozenset("+ - * / odot circ cdot times otimes".split())
 _OPENERS = {"(": ")", "[": "]", "\\{": "\\}"}
 
@@ -67,6 +68,10 @@ def passages(text: Text) -> Iterator[Passage]:
     body = re.search(r"\\begin\s*\{document\}", bare)
     at = body.end() if body else 0
     found = [m for m in _DISPLAY.finditer(bare, at)]
+    last = found and _GRADIENTS.search(bare, found[0].end())
+    if last:
+        bare = bare[: last.start()]
+        found = [m for m in found if m.end() <= len(bare)]
     if not found:
         yield from _lines(text, bare, 0, len(bare))
         return
@@ -147,9 +152,8 @@ def _statements(
         word = "" if split is None else "in" if piece[split].text == "in" else "="
         if split and left and left[-1].text == ":":
             left = left[:-1]
-        yield Statement(
-            tuple(left), word, tuple(right), piece[0].at, _end(piece[-1]), inline, label
-        )
+        begin, stop = (start, end) if inline else (piece[0].at, _end(piece[-1]))
+        yield Statement(tuple(left), word, tuple(right), begin, stop, inline, label)
 
 
 def _end(token: Token) -> int:
@@ -180,7 +184,8 @@ def _rows(found: Sequence[Token]) -> Iterator[list[Token]]:
         indented = row[0].kind == "tab" and not any(_is_relation(row, k) for k in range(len(row)))
         goes_on = bare[0].text in _OPERATORS or indented
         if joined and (goes_on or _unbalanced(joined[-1]) or _dangles(joined[-1])):
-            joined[-1] += [token for token in row if token.kind != "tab"]
+            inner = [token for token in row if token.kind != "tab"]
+            joined[-1] += inner[inner.index(bare[0]) :]
         else:
             joined.append(row)
     yield from joined
@@ -262,8 +267,6 @@ def _pieces(rows: Iterator[list[Token]]) -> Iterator[list[Token]]:
 def _separates(token: Token) -> bool:
     if token.kind == "space":
         return token.text in ("quad", "qquad", "enspace")
-    if token.kind == "word":
-        return token.text.lower() in _JOINERS
     return token.kind in ("tab", "text") or token.text in (",", ";")
 
 
@@ -272,25 +275,24 @@ def _joined(parts: list[list[Token]], seams: list[str]) -> Iterator[list[Token]]
     waiting: list[Token] = []
     done: list[list[Token]] = []
     for part, seam in zip(parts, seams, strict=True):
-        bare = [token for token in part if token.kind != "space"]
-        if not bare or _is_number(bare):
+        if not part or _is_number(part):
             continue
-        related = any(_is_relation(bare, k) for k in range(len(bare)))
-        if not related and done and (bare[0].text in _OPERATORS or _dangles(done[-1])):
-            done[-1] += bare
+        related = any(_is_relation(part, k) for k in range(len(part)))
+        if not related and done and (part[0].text in _OPERATORS or _dangles(done[-1])):
+            done[-1] += part
         elif not related and seam == ",":
-            waiting += [*bare, Token("sign", ",", _end(bare[-1]))]
+            waiting += [*part, Token("sign", ",", _end(part[-1]))]
         else:
-            done.append([*waiting, *bare])
+            done.append([*waiting, *part])
             waiting = []
     if waiting:
         done.append(waiting[:-1])
     yield from (_without_full_stop(piece) for piece in done)
 
 
-def _is_number(bare: Sequence[Token]) -> bool:
+def _is_number(part: Sequence[Token]) -> bool:
     """(3), the number of an equation, or a full stop."""
-    texts = [token.text for token in bare]
+    texts = [token.text for token in part if token.kind != "space"]
     if len(texts) == 1:
         return texts[0] in (".", ":", "!")
     return len(texts) == 3 and texts[0] == "(" and texts[2] == ")" and texts[1].isdigit()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from derive.errors import ArgumentError, CellError, CellErrors
 from derive.language import check_shapes, declare, names, parse_text
@@ -20,15 +20,15 @@ from derive.papers import symbols as scripts
 from derive.papers.aligned import align
 from derive.papers.assemble import Assembly
 from derive.papers.passages import Statement, passages
-from derive.papers.roles import MEANINGS, Roles, name_of
-from derive.papers.statements import Collected
+from derive.papers.roles import MEANINGS, Equation, Roles, name_of
+from derive.papers.statements import Collected, with_index
 from derive.papers.tokens import Text
 from derive.papers.translate import Translator
-from derive.papers.tree import symbols
+from derive.papers.tree import Symbol, changed, symbols
 from derive.papers.vocabulary import FUNCTIONS
 
 NAME = "paper"
-_SECTION = re.compile(r"\\section\*?\{[^}]*\}")
+_SECTION = re.compile(r"\\end\{document\}|\\section\*?\{[^}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def _check_told(told: Mapping[str, str]) -> None:
 
 def _together(found: Collected, name: str, told: Mapping[str, str]) -> Reading:
     """The cell of the equations that were read."""
-    found.equations = align(found.equations)
+    found.equations = align(_indexed(found))
     shaped = {key: len(dims) for key, dims in found.shaped.items()}
     mentioned = frozenset(
         k for k in found.mentioned if k not in found.consts and k not in found.macros
@@ -112,6 +112,17 @@ def _together(found: Collected, name: str, told: Mapping[str, str]) -> Reading:
         return Reading(None, "", (), (*errors, error), frozenset(known))
     said = (*_conclusions(checked), *translator.notes)
     return Reading(checked, text + _kept(found), said, tuple(errors), frozenset(known))
+
+
+def _indexed(found: Collected) -> list[Equation]:
+    """The equations, parameters W_t of the paper being no arrays of step t."""
+
+    def change(symbol: Symbol) -> Symbol:
+        if symbol.key in found.indexed and symbol.time == 0:
+            return with_index(symbol, found.letters.time)
+        return symbol
+
+    return [replace(e, right=changed(e.right, change)) for e in found.equations]
 
 
 def _conclusions(checked: Checked) -> list[str]:

@@ -98,11 +98,12 @@ class Roles:
         return key in self.defined and self.lags.get(key, 0) < 0
 
     def states(self) -> list[Key]:
-        return [key for key in self.defined if self.is_state(key)]
+        named = [key for key in self.shaped if self.is_state(key)]
+        return list(dict.fromkeys([*named, *(key for key in self.defined if self.is_state(key))]))
 
     def inputs(self) -> list[Key]:
-        found = (s.key for s in self._all() if self.is_input(s.key))
-        return list(dict.fromkeys([*found, *(k for k in self.arrays if self.is_input(k))]))
+        found = (*self.shaped, *(s.key for s in self._all()), *self.arrays)
+        return list(dict.fromkeys(key for key in found if self.is_input(key)))
 
     def name(self, key: Key) -> str:
         """The name in `.cell` text; one key has one name, and one name one key."""

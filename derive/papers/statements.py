@@ -11,8 +11,8 @@ line that names outputs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from derive.errors import CellError
 from derive.language import names
@@ -32,8 +32,9 @@ _OTHER_RELATIONS = frozenset("rightarrow to mapsto le leq ge geq sim approx prop
 @dataclass
 class Collected:
     """asides: parts of the text that are no equation, or were not read.  mentioned: symbols with
-    an index of time.  begun: states, by an index 0.  failed: what equations define that were not
-    read.  shaped_at: {name: where its shape is printed}."""
+    an index of time.  outputs: symbols, and whether it is the value of the step before.
+    begun: states, by an index 0.  failed: what equations define that were not read.
+    shaped_at: {name: where its shape is printed}."""
 
     text: Text
     letters: Indices
@@ -45,11 +46,18 @@ class Collected:
     shaped: dict[Key, Shape] = field(default_factory=dict)
     shaped_at: dict[str, int] = field(default_factory=dict)
     mentioned: dict[Key, None] = field(default_factory=dict)
-    outputs: dict[Key, None] = field(default_factory=dict)
+    outputs: dict[tuple[Key, bool], None] = field(default_factory=dict)
     begun: set[Key] = field(default_factory=set)
     failed: set[Key] = field(default_factory=set)
+    timed: set[Key] = field(default_factory=set)
+    indexed: dict[Key, None] = field(default_factory=dict)  # parameters with an index t
 
-    def add(self, found: Iterable[Passage]) -> None:
+    def add(self, found: Sequence[Passage]) -> None:
+        for passage in found:
+            if isinstance(passage, Statement) and passage.relation == "=":
+                for item in self.left_of(passage):
+                    if item.time is not None:
+                        self.timed.add(item.key)
         for passage in found:
             if isinstance(passage, Prose):
                 self.comment(passage.start, passage.end)
@@ -66,13 +74,21 @@ class Collected:
 
     def fail(self, statement: Statement) -> None:
         """Remember what an equation would have defined that could not be read."""
+        if statement.relation == "=":
+            self.failed |= {item.key for item in self.left_of(statement)}
+
+    def left_of(self, statement: Statement) -> list[Symbol]:
+        """The symbols on the left, as far as it can be read."""
         try:
             left = parse(self.text, statement.left, self.letters, statement.end)
         except CellError:
-            return
-        for item in left.items if isinstance(left, Group) else (left,):
-            if isinstance(item, Symbol) and statement.relation == "=":
-                self.failed.add(item.key)
+            return []
+        items = left.items if isinstance(left, Group) else (left,)
+        return [item for item in items if isinstance(item, Symbol)]
+
+    def begins(self, symbol: Symbol) -> bool:
+        """Whether a symbol is the first value of an array, h_0, and not the name of another."""
+        return symbol.start and _without_start(symbol) in self.timed
 
     def comment(self, start: int, end: int) -> None:
         """Keep a part of the LaTeX as a comment."""
@@ -88,7 +104,9 @@ class Collected:
             self.mention(statement)
             return
         left = parse(self.text, statement.left, self.letters, statement.end)
-        if isinstance(left, Symbol) and (left.key == (self.letters.time, (), ()) or left.start):
+        if isinstance(left, Symbol) and (
+            (left.key == (self.letters.time, (), ()) and left.time is None) or self.begins(left)
+        ):
             if left.start:
                 self.begun.add(_without_start(left))
             self.comment(statement.start, statement.end)
@@ -136,15 +154,20 @@ class Collected:
         for item in left.items if isinstance(left, Group) else (left,):
             if not isinstance(item, Symbol):
                 continue
-            key = _without_start(item) if item.start else item.key
-            if item.start:
+            key = item.key
+            if statement.label == "parameter" and item.time == 0:
+                key = with_index(item, self.letters.time).key
+                self.indexed[item.key] = None
+            elif self.begins(item):
+                key = _without_start(item)
                 self.begun.add(key)
-            if item.time is not None or item.start:
+            array = key != item.key if item.time is None else key == item.key
+            if array:
                 self.mentioned[key] = None
-            self.shaped[key] = dims[-1:] if item.time is not None or item.start else dims
+            self.shaped[key] = dims[-1:] if array else dims
             self.shaped_at[name_of(key)] = item.at
             if statement.label == "output":
-                self.outputs[key] = None
+                self.outputs[key, item.time == -1] = None
 
     def mention(self, statement: Statement) -> None:
         if not statement.inline:
@@ -156,10 +179,15 @@ class Collected:
         left = parse(self.text, statement.left, self.letters, statement.end)
         for item in left.items if isinstance(left, Group) else (left,):
             if isinstance(item, Symbol) and statement.label == "output":
-                self.outputs[item.key] = None
+                self.outputs[item.key, item.time == -1] = None
                 self.mentioned[item.key] = None
-            elif isinstance(item, Symbol) and item.start:
+            elif isinstance(item, Symbol) and self.begins(item):
                 self.begun.add(_without_start(item))
+
+
+def with_index(symbol: Symbol, letter: str) -> Symbol:
+    """A parameter W_t: its index is part of its name."""
+    return replace(symbol, parts=(*symbol.parts, letter), time=None)
 
 
 def _without_start(symbol: Symbol) -> Key:

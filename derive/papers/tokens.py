@@ -56,6 +56,8 @@ _FONTS = frozenset(
 )
 _UPRIGHT = frozenset("mathrm mathit mathsf mathtt operatorname textsc textsf texttt".split())
 _PROSE = frozenset("text textrm textit textbf textnormal mbox hbox intertext emph".split())
+#: Words of text between formulas, which name nothing.
+_JOINERS = frozenset("and or where with for if when while let so then otherwise else".split())
 #: Commands that vanish with their argument.
 _ASIDES = frozenset("label tag eqref ref cite citep citet hspace vspace color phantom".split())
 _SPACES = frozenset("quad qquad enspace thinspace".split())
@@ -112,6 +114,8 @@ class _Scan:
         if character == "%":
             line = self.text.find("\n", at, self.end)
             self.at = self.end if line < 0 else line + 1
+        elif character == "{" and self.text[at + 1 : min(at + 2, self.end)] == "}":
+            self.at += 1
         elif character == "{":
             self.depth.append(True)
             yield Token("open", "{", at)
@@ -266,7 +270,7 @@ class _Scan:
         if re.fullmatch(r"[A-Za-z]", plain):
             yield from self.accented(Token("letter", plain, begin))
         elif re.fullmatch(r"[A-Za-z][A-Za-z0-9_ -]*", plain) and (
-            name in _UPRIGHT or not re.search(r"[ ]", plain)
+            name in _UPRIGHT or (" " not in plain and plain.lower() not in _JOINERS)
         ):
             yield Token("word", re.sub(r"[ -]", "_", plain), begin)
         elif name in _PROSE:

@@ -234,8 +234,8 @@ MISTAKES = {
     r"h_t = \begin{cases} x_t & \text{if } x_t \\ 0 & \text{else} \end{cases}": (
         "a comparison is missing here", 42,
     ),
-    r"h_t = \begin{cases} 1 & \text{never} \\ 0 & \text{else} \end{cases}": (
-        "'never' is no condition", 31,
+    r"h_t = \begin{cases} 1 & \text{not ever} \\ 0 & \text{else} \end{cases}": (
+        "'not ever' is no condition", 31,
     ),
     r"h_t = \begin{cases} 1 & \text{else} \\ 0 & \text{if } x_t < 0 \end{cases}": (
         "'otherwise' stands last", 21,

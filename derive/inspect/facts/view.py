@@ -19,6 +19,7 @@ from derive.inspect.facts.cost import Cost, Part, cost, widths
 from derive.inspect.facts.data_flow import Graph, graph
 from derive.inspect.facts.roofline import Roof, Shape, intensity, roofs, rows_of, sizes_at, traffic
 from derive.inspect.facts.schedule_summary import Loops, loops
+from derive.inspect.facts.times import Times, times
 from derive.program.program import Dim
 from derive.schedule import Schedule
 from derive.symbolic.functions import Expr
@@ -72,6 +73,11 @@ class View:
     def moved(self) -> tuple[Line, ...]:
         """The lines of the tangent cell: what it shares with the cell, then the tangents."""
         return self.tangent.derivation.equations
+
+    @cached_property
+    def times(self) -> Times:
+        """Which step each array belongs to, for the notation of time."""
+        return times(self.gradient)
 
     @cached_property
     def graph(self) -> Graph:

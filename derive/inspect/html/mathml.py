@@ -42,6 +42,7 @@ _FUNCTIONS = {
     "sum": "<msub><mo>∑</mo><mi>j</mi></msub>",
     "sum_rows": "<msub><mo>∑</mo><mi>n</mi></msub>",
 }
+_STEPS = {"t": "<mi>t</mi>", "t-1": "<mi>t</mi><mo>−</mo><mn>1</mn>"}
 _TALL = ("mfrac", "msqrt", "mtable")
 _SIGNS = {"less": "&lt;", "less_equal": "≤", "equal": "=", "not_equal": "≠"}
 
@@ -78,9 +79,9 @@ def _letter(word: str) -> str:
     return _LETTERS.get(letters, letters) + word[len(letters) :]
 
 
-def math(expr: Expr, order: Order) -> tuple[str, ...]:
+def math(expr: Expr, order: Order, notation: Notation | None = None) -> tuple[str, ...]:
     """An expression as `<math>` elements, one for each term of the sum that it is."""
-    return tuple(element(piece) for piece in _broken(write(expr, MATHML, order)))
+    return tuple(element(piece) for piece in _broken(write(expr, notation or MATHML, order)))
 
 
 def math_name(name: str) -> str:
@@ -128,11 +129,19 @@ def _row(inner: str) -> str:
 
 
 def _name(name: str) -> str:
+    return name_in(name)
+
+
+def name_in(name: str, step: str = "") -> str:
+    """A name; a step, t or t-1, stands behind its other indices."""
     found = parts(name)
     text = _word(found.base)
-    if found.below:
-        comma = '<mspace width="0.12em"></mspace>'
-        text = f"<msub>{text}{_row(comma.join(map(_word, found.below)))}</msub>"
+    comma = '<mspace width="0.12em"></mspace>'
+    below = comma.join(map(_word, found.below))
+    if step:
+        below += "<mo>,</mo>" * bool(below) + _STEPS[step]
+    if below:
+        text = f"<msub>{text}{_row(below)}</msub>"
     sign = '<mi class="word">d</mi>' * found.differentials
     return _row(sign + text) if sign else text
 

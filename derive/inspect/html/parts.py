@@ -21,14 +21,14 @@ from derive.inspect.facts.cost import at, depth, in_widths, polynomial
 from derive.inspect.facts.roofline import ROUNDS, traffic
 from derive.inspect.facts.schedule_summary import Loops, PassView, StageView
 from derive.inspect.facts.view import View
-from derive.inspect.html.mathml import math, math_name, slope
+from derive.inspect.html.mathml import MATHML, element, math, math_name, slope
 from derive.inspect.text.roofline_text import machine_text, roof_cells
 from derive.program.program import Dim
 from derive.schedule.plan import Phase
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
 from derive.textbook.derivation import Derivation, Line
-from derive.textbook.notation import TEXT, Order, write
+from derive.textbook.notation import TEXT, Notation, Order, write
 
 #: Nothing is said of these phases where they are empty.
 _RARE = (Phase.ONCE, Phase.LAST)
@@ -142,12 +142,18 @@ class Shaped:
 # --- formulas -------------------------------------------------------------------------------
 
 
-def formula(line: Line, id: str = "", shape: Sequence[Dim] | None = None) -> Formula:
+def formula(
+    line: Line,
+    id: str = "",
+    shape: Sequence[Dim] | None = None,
+    notation: Notation = MATHML,
+    text: Notation = TEXT,
+) -> Formula:
     return Formula(
         id=id,
-        name=math_name(line.name),
-        pieces=math(line.value, line.order),
-        text=f"{line.name} = {write(line.value, TEXT, line.order)}",
+        name=element(notation.name(line.name)),
+        pieces=math(line.value, line.order, notation),
+        text=f"{text.name(line.name)} = {write(line.value, text, line.order)}",
         shape=shape_text(shape) if shape is not None else "",
     )
 

@@ -36,6 +36,11 @@ from derive.schedule.plan import Phase
 from derive.textbook.derivation import Derivation, Line, owners
 from derive.textbook.notation import Order
 
+_SUMS = (
+    "Sums over <i>n</i> run over the rows of the batch, sums over <i>j</i> over the width; over "
+    "time the loop adds up. ⊙ is the product element by element."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -127,6 +132,7 @@ def gradient_data(
             replace(shown("grad", line), steps=steps[line.name]) for line in found.gradient
         ),
         "unfolded": unfolded,
+        "sums": _SUMS,
     }
 
 

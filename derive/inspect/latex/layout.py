@@ -14,7 +14,7 @@ from derive.inspect.latex.notation import LATEX, latex_name
 from derive.inspect.text.line_breaking import folded, latex_width
 from derive.symbolic.functions import Expr
 from derive.textbook.derivation import Line
-from derive.textbook.notation import Order, write
+from derive.textbook.notation import Notation, Order, write
 
 Block = Iterable[str]
 
@@ -69,18 +69,24 @@ def _wrapped(line: str) -> Block:
 # --- formulas -------------------------------------------------------------------------------
 
 
-def aligned(lines: Sequence[Line], *, shrink: bool = True, page: float = PAGE) -> Block:
+def aligned(
+    lines: Sequence[Line],
+    *,
+    shrink: bool = True,
+    page: float = PAGE,
+    notation: Notation = LATEX,
+) -> Block:
     """Equations with their signs below each other; long ones go on in the next line. shrink:
     what cannot break and is too wide is set smaller, which MathJax does not know. page: a line of
     the page; many sums and subscripts are wider than is estimated."""
     if not lines:
         return
-    left = max(latex_width(latex_name(line.name)) for line in lines) + 3
+    left = max(latex_width(notation.name(line.name)) for line in lines) + 3
     rows = []
     for line in lines:
-        first, *rest = folded(write(line.value, LATEX, line.order), page - left, latex_width)
+        first, *rest = folded(write(line.value, notation, line.order), page - left, latex_width)
         fit = _shrunk if shrink else _as_it_is
-        rows.append(f"{latex_name(line.name)} &= {fit(first, page - left)}")
+        rows.append(f"{notation.name(line.name)} &= {fit(first, page - left)}")
         for row in rest:
             for part in folded(row, page - left - _INDENT, latex_width):
                 rows.append(rf"&\quad {{}}{fit(part, page - left - _INDENT)}")

@@ -40,10 +40,11 @@ _TALL = (r"\frac", r"\begin", r"\sqrt", r"\left")
 _LATEX_SIGNS = {"less": "<", "less_equal": r"\le", "equal": "=", "not_equal": r"\ne"}
 
 
-def latex_name(name: str) -> str:
-    r"""d_U_f -> \mathrm{d}U_{f};  h_next -> h';  tanh_c_next -> \mathrm{tanh}_{c'}."""
+def latex_name(name: str, step: str = "") -> str:
+    r"""d_U_f -> \mathrm{d}U_{f};  h_next -> h';  tanh_c_next -> \mathrm{tanh}_{c'}; a step stands
+    behind the other indices: a_f of t-1 -> a_{f,t-1}."""
     if name.startswith("d_") and name.strip("_") != "d":
-        return r"\mathrm{d}" + latex_name(name[2:])
+        return r"\mathrm{d}" + latex_name(name[2:], step)
     parts: list[str] = []
     for part in words(name):
         if part == "next" and parts and not parts[-1].endswith("'"):
@@ -51,8 +52,9 @@ def latex_name(name: str) -> str:
         elif part:
             parts.append(_latex_word(part))
         else:  # two underscores in a row, or one at an end
-            return _upright(name)
+            return _upright(name) + (f"_{{{step}}}" if step else "")
     below = r"\,".join(parts[1:])
+    below = f"{below},{step}" if below and step else below or step
     return f"{parts[0]}_{{{below}}}" if below else parts[0]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from derive.inspect.text.line_breaking import folded
 from derive.textbook.derivation import Line
-from derive.textbook.notation import TEXT, write
+from derive.textbook.notation import TEXT, Notation, write
 
 WIDTH = 100
 Block = Iterable[str]
@@ -21,12 +21,12 @@ def shape_text(shape: Sequence[object]) -> str:
     return " x ".join(map(str, shape))
 
 
-def lines_of(lines: Sequence[Line]) -> Block:
+def lines_of(lines: Sequence[Line], notation: Notation = TEXT) -> Block:
     """`name = value`, the signs below each other; a long sum goes on below its first term."""
-    names = max((len(line.name) for line in lines), default=0)
+    names = max((len(notation.name(line.name)) for line in lines), default=0)
     for line in lines:
-        first, *rest = folded(write(line.value, TEXT, line.order), WIDTH - names - 3)
-        yield f"{line.name.ljust(names)} = {first}"
+        first, *rest = folded(write(line.value, notation, line.order), WIDTH - names - 3)
+        yield f"{notation.name(line.name).ljust(names)} = {first}"
         yield from (" " * (names + 3) + row for row in rest)
 
 

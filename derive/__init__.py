@@ -34,6 +34,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     machine/          what this machine can do
     pipeline.py       the arrows from a Cell to a Kernel
     layers/           stacks, directions, sequences that end and start afresh
+    torch/            cells as PyTorch modules and functions, to any order
     verification/     whether a derivative and its kernels are right
     inspect/          facts about a cell, and text, LaTeX, HTML and JSON of them
     rnn_cell/         TensorFlow's names
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from derive import cells as cells
     from derive import layers as layers
     from derive import rnn_cell as rnn_cell
+    from derive import torch as torch
     from derive import weights as weights
     from derive.cell import Cell as Cell
     from derive.comparison.diff import diff as diff
@@ -92,6 +94,7 @@ _PUBLIC = {
     "load": ("derive.pipeline", "load"),
     "rnn_cell": ("derive.rnn_cell", ""),
     "tangent": ("derive.pipeline", "tangent"),
+    "torch": ("derive.torch", ""),
     "verify": ("derive.verification", "verify"),
     "weights": ("derive.weights", ""),
 }

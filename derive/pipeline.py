@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from derive.kernel.tune.options import Choice
 from derive.language import declare, from_step
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
+
+if TYPE_CHECKING:
+    from derive.kernel.c_backend import CBackend
 
 TARGETS = ("numpy", "c")
 DTYPES = ("float32", "float64")
@@ -207,19 +210,25 @@ _BACKENDS = {"numpy": _numpy_backend, "c": _plain_c_backend}
 
 def _c_backend(cell: Cell, text: Mapping[str, str], dtype: str, threads: int) -> Backend:
     from derive.build.compiler import FLAGS
-    from derive.kernel.c_backend import CBackend
     from derive.kernel.tune.backend import TunedBackend
 
-    own, plans = signature(cell), (schedule(cell).forward, schedule(cell).backward)
-    elementwise = all(plan.elementwise for plan in plans)
-
     def build(choice: Choice) -> CBackend:
-        flags = (*FLAGS, *choice.flags())
-        return CBackend(
-            text, own, dtype, threads, flags, elementwise=elementwise, team=choice.threads
-        )
+        return c_backend(cell, dtype, threads, choice)
 
-    return TunedBackend(build, text, FLAGS, own.dims(), dtype, threads)
+    return TunedBackend(build, text, FLAGS, signature(cell).dims(), dtype, threads)
+
+
+def c_backend(cell: Cell, dtype: str, threads: int, choice: Choice | None = None) -> CBackend:
+    """The C target with one way to run it. BuildError where no compiler works."""
+    from derive.build.compiler import FLAGS
+    from derive.kernel.c_backend import CBackend
+
+    choice = choice or Choice()
+    plans = schedule(cell).forward, schedule(cell).backward
+    return CBackend(
+        emit(cell, "c"), signature(cell), dtype, threads, (*FLAGS, *choice.flags()),
+        elementwise=all(plan.elementwise for plan in plans), team=choice.threads,
+    )  # fmt: skip
 
 
 def signature(cell: Cell) -> Signature:

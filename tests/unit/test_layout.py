@@ -39,6 +39,7 @@ ORDER = (
     "machine",
     "pipeline",
     "layers",
+    "torch",
     "verification",
     "inspect",
     "rnn_cell",
@@ -67,6 +68,7 @@ HOMES = {
         "derive.fuzz",
         "derive.verification.ulp",
     },
+    "torch": {"derive.torch", "derive.bench", "derive.fuzz"},
     "platformdirs": {"derive.build.cache"},
     "hypothesis": {"derive.fuzz"},
     "mpmath": {

@@ -1,0 +1,390 @@
+"""Engine: one cell's kernels, called with tensors.
+
+In: a cell's text, and which of its parameters lie stacked in one tensor.  Out: outputs, last states
+and gradients as fresh tensors; the engine of its tangent.
+Not here: derivatives as torch knows them (functions.py, operators.py), what users call.
+
+Everything is keyed by content, so modules may be copied, pickled and sent to other processes.
+Kernels are built when they are first called, those of the tangent with the first double backward.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from derive import pipeline
+from derive.cell import Cell
+from derive.errors import BuildError, InternalError
+from derive.kernel.backend import Backend
+from derive.kernel.c_backend import CBackend
+from derive.kernel.call import Call
+from derive.kernel.fast.address_calls import AddressCalls, by_address
+from derive.kernel.signature import Signature, Sizes
+
+Tensors: TypeAlias = Sequence[Tensor]
+#: Parameters by their places in the signature; those of a group lie below each other in one tensor.
+Groups: TypeAlias = tuple[tuple[int, ...], ...]
+
+DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+#: Kinds of calls that are remembered.
+_REMEMBERED = 256
+#: Elements by which one saved array may exceed what its widths say: its memory begins on a line.
+_LINE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Calls with these shapes.  saved: elements of what is kept for backward."""
+
+    call: Call
+    outputs: tuple[tuple[int, ...], ...]
+    states: tuple[tuple[int, ...], ...]
+    calls: AddressCalls | None
+    backend: Backend
+
+    @property
+    def saved(self) -> int:
+        return max(self.calls.saved, 1) if self.calls else 0
+
+
+class Engine:
+    """A cell in all dtypes. Safe to call from several threads."""
+
+    def __init__(self, cell: Cell, threads: int, groups: Groups) -> None:
+        self.cell = cell
+        self.threads = threads
+        self.groups = groups
+        self.signature: Signature = pipeline.signature(cell)
+        self.params = tuple(tuple(shape) for shape in self.signature.params.values())
+        self.inputs = tuple(map(_axes, self.signature.inputs.values()))
+        self.states = tuple(map(_axes, self.signature.states.values()))
+        self.outputs = tuple(map(_axes, self.signature.outputs.values()))
+        self.key = f"{threads}\n{_groups_text(groups)}\n{cell.to_text()}"
+        #: How many tensors there are of each kind; a cell without inputs is told T and B by one.
+        self.counts = len(groups), max(len(self.inputs), 1), len(self.states)
+        self._lock = threading.RLock()
+        self._backends: dict[str, Backend] = {}
+        self._rooms: dict[tuple[Any, ...], tuple[int, int, int, int]] = {}
+        self._plans: dict[tuple[Any, ...], _Plan] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return engine_of_key, (self.key,)
+
+    def __deepcopy__(self, memo: Any) -> Engine:
+        return self
+
+    @cached_property
+    def tangent(self) -> Engine:
+        """Of the cell of directional derivatives: tensors (P, tP), (X, tX) and (S, tS)."""
+        count = len(self.params)
+        moved = tuple(tuple(place + count for place in group) for group in self.groups)
+        cell = pipeline.tangent(self.cell)
+        return engine_of(cell.to_text(), self.threads, (*self.groups, *moved))
+
+    # --- kernels ----------------------------------------------------------------------------
+
+    def backend(self, dtype: str) -> Backend:
+        """C, or NumPy where no compiler works, which is mentioned once."""
+        with self._lock:
+            if dtype not in self._backends:
+                self._backends[dtype] = self._build(dtype)
+            return self._backends[dtype]
+
+    def _build(self, dtype: str) -> Backend:
+        try:
+            return pipeline.c_backend(self.cell, dtype, self.threads)
+        except BuildError as error:
+            _mention_once(str(error).splitlines()[0])
+            files = pipeline.emit(self.cell, "numpy")
+            return pipeline.backend(self.cell, "numpy", files, dtype)
+
+    # --- calls ------------------------------------------------------------------------------
+
+    def sizes(self, params: Tensors, inputs: Tensors, states: Tensors) -> Sizes:
+        """The lengths of every dimension, whatever tells them; shapes are checked elsewhere."""
+        steps, rows = inputs[0].shape[:2]
+        dims: dict[str, int] = {}
+        for group, tensor in zip(self.groups, params, strict=True):
+            first, *rest = tensor.shape
+            for axis, length in zip(
+                self.params[group[0]], (first // len(group), *rest), strict=True
+            ):
+                dims.setdefault(str(axis), length)
+        for kind, tensors, lead in ((self.inputs, inputs, 2), (self.states, states, 1)):
+            for axes, tensor in zip(kind, tensors, strict=False):
+                for axis, length in zip(axes, tensor.shape[lead:], strict=True):
+                    dims.setdefault(str(axis), length)
+        return Sizes(steps, rows, {dim: dims[dim] for dim in self.signature.dims()})
+
+    def saved(self, dtype: torch.dtype, sizes: Sizes) -> int:
+        """Elements that a call of this kind keeps for backward."""
+        return self._plan_of(dtype, sizes, False, True).saved
+
+    def room(self, dtype: torch.dtype, sizes: Sizes) -> Any:
+        """At least so many elements are kept: linear in steps and rows, which may be symbols."""
+        dims = {dim: int(length) for dim, length in sizes.dims.items()}
+        key = (dtype, *dims.values())
+        if key not in self._rooms:
+            # At multiples of a line nothing is rounded up.
+            one, two = _LINE, 2 * _LINE
+            corners = [self.saved(dtype, Sizes(t, b, dims)) for t in (one, two) for b in (one, two)]
+            if not corners[0]:
+                self._rooms[key] = (0, 0, 0, 0)  # the NumPy target
+            else:
+                low, right, up, both = corners
+                area = (both - up - right + low) // _LINE**2
+                of_rows = (right - low) // _LINE - area * one
+                of_steps = (up - low) // _LINE - area * one
+                rest = low - area * one * one - (of_rows + of_steps) * one
+                slack = _LINE * len(self.cell.step.program.arrays)
+                self._rooms[key] = area, of_steps, of_rows, rest + slack
+        area, of_steps, of_rows, rest = self._rooms[key]
+        steps, rows = sizes.steps, sizes.rows
+        return area * steps * rows + of_steps * steps + of_rows * rows + rest
+
+    def forward(
+        self, params: Tensors, inputs: Tensors, states: Tensors, lengths: Tensor | None,
+        reverse: bool, training: bool, room: int | None = None,
+    ) -> list[Tensor]:  # fmt: skip
+        """Outputs, last states, and in training what is kept for backward.
+
+        room: elements of that, where it may have more than it needs.
+        """
+        params, inputs, states = _plain(params), _plain(inputs), _plain(states)
+        plan = self._plan(params, inputs, states, reverse, training)
+        like = inputs[0]
+        sizes = plan.call.sizes
+        if not (sizes.steps and sizes.rows):
+            results = [like.new_empty(shape) for shape in plan.outputs]
+            results += [state.clone() for state in states]
+            return [*results, like.new_empty(room or 0)] if training else results
+        if plan.calls is None:
+            results = self._by_numpy(plan, params, inputs, states, lengths)
+            return [*results, like.new_empty(room or 0)] if training else results
+        results = [torch.empty(shape, dtype=like.dtype) for shape in plan.outputs]
+        results += [torch.empty(shape, dtype=like.dtype) for shape in plan.states]
+        kept = 0
+        if training:
+            results.append(self._memory(plan.saved, room, like.dtype))
+            kept = results[-1].data_ptr()
+        last = results[:-1] if training else results
+        plan.calls.forward(
+            0 if lengths is None else lengths.data_ptr(),
+            [*self._params_at(params), *self._inputs_at(inputs),
+             *[state.data_ptr() for state in states], *[tensor.data_ptr() for tensor in last]],
+            kept,
+        )  # fmt: skip
+        return results
+
+    def backward(
+        self, params: Tensors, inputs: Tensors, states: Tensors, lengths: Tensor | None,
+        reverse: bool, saved: Tensor, d_outputs: Sequence[Tensor | None],
+        d_states: Sequence[Tensor | None],
+    ) -> list[Tensor]:  # fmt: skip
+        """Gradients of parameters, inputs and first states. Cotangents that are None are zero.
+
+        saved: what forward kept; where it has no elements forward runs once more.
+        """
+        params, inputs, states = _plain(params), _plain(inputs), _plain(states)
+        plan = self._plan(params, inputs, states, reverse, True)
+        d_out = [None if d is None else _plain((d,))[0] for d in d_outputs]
+        d_last = [None if d is None else _plain((d,))[0] for d in d_states]
+        sizes = plan.call.sizes
+        if not (sizes.steps and sizes.rows):
+            zeros = [torch.zeros_like(tensor) for tensor in (*params, *inputs)]
+            pairs = zip(states, d_last, strict=True)
+            return [*zeros, *(torch.zeros_like(s) if d is None else d.clone() for s, d in pairs)]
+        if plan.calls is None:
+            return self._back_by_numpy(plan, params, inputs, states, lengths, d_out, d_last)
+        if not saved.numel():
+            saved = self.forward(params, inputs, states, lengths, reverse, True)[-1]
+        gradients = [torch.empty_like(tensor) for tensor in (*params, *inputs, *states)]
+        count, after = len(params), len(params) + len(inputs)
+        plan.calls.backward(
+            0 if lengths is None else lengths.data_ptr(),
+            [*self._params_at(params), *self._inputs_at(inputs),
+             *[0 if d is None else d.data_ptr() for d in d_out],
+             *[0 if d is None else d.data_ptr() for d in d_last],
+             *self._params_at(gradients[:count]), *self._inputs_at(gradients[count:after]),
+             *[tensor.data_ptr() for tensor in gradients[after:]]],
+            saved.data_ptr(),
+        )  # fmt: skip
+        return gradients
+
+    # --- plans ------------------------------------------------------------------------------
+
+    def _plan(
+        self, params: Tensors, inputs: Tensors, states: Tensors, reverse: bool, training: bool
+    ) -> _Plan:
+        like = inputs[0]
+        shapes = [tensor.shape for tensor in (*params, *inputs, *states)]
+        key = (like.dtype, reverse, training, *shapes)
+        plan = self._plans.get(key)
+        if plan is None:
+            sizes = self.sizes(params, inputs, states)
+            self._check(sizes, params, inputs, states)
+            plan = self._plan_of(like.dtype, sizes, reverse, training)
+            if len(self._plans) >= _REMEMBERED:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def _plan_of(self, dtype: torch.dtype, sizes: Sizes, reverse: bool, training: bool) -> _Plan:
+        backend = self.backend(DTYPES[dtype])
+        shapes = (sizes.shape(axes) for axes in self.params)
+        empty = {
+            name: np.broadcast_to(np.empty((), DTYPES[dtype]), shape)
+            for name, shape in zip(self.signature.params, shapes, strict=True)
+        }
+        call = Call(sizes, empty, {}, {}, None, reverse, training)
+        ahead = sizes.steps, sizes.rows
+        return _Plan(
+            call,
+            tuple((*ahead, *sizes.shape(axes)) for axes in self.outputs),
+            tuple((sizes.rows, *sizes.shape(axes)) for axes in self.states),
+            by_address(backend, call) if isinstance(backend, CBackend) else None,
+            backend,
+        )
+
+    def _check(self, sizes: Sizes, params: Tensors, inputs: Tensors, states: Tensors) -> None:
+        """The compiled functions trust these; who calls has told users what is wrong."""
+        ahead = (sizes.steps, sizes.rows)
+        wanted = [
+            (sizes.shape(self.params[group[0]])[0] * len(group),
+             *sizes.shape(self.params[group[0]])[1:])
+            for group in self.groups
+        ]  # fmt: skip
+        wanted += [(*ahead, *sizes.shape(axes)) for axes in self.inputs or ((0,),)]
+        wanted += [(sizes.rows, *sizes.shape(axes)) for axes in self.states]
+        given = (*params, *inputs, *states)
+        for tensor, shape in zip(given, wanted, strict=True):
+            if tuple(tensor.shape) != shape or tensor.dtype != given[0].dtype:
+                raise InternalError(
+                    f"{self.cell.name}: a tensor is {tensor.dtype} {tuple(tensor.shape)}, "
+                    f"not {given[0].dtype} {shape}"
+                )
+
+    def _memory(self, needed: int, room: int | None, dtype: torch.dtype) -> Tensor:
+        """With room to spare, the same bits each time, in what nothing writes as well."""
+        if room is None:
+            return torch.empty(needed, dtype=dtype)
+        if room < needed:
+            raise InternalError(f"{self.cell.name}: room for {room} elements of {needed}")
+        return torch.from_numpy(np.zeros(room, DTYPES[dtype]))
+
+    def _params_at(self, tensors: Tensors) -> list[int]:
+        """The address of each parameter, in the order of the signature."""
+        found = [0] * len(self.params)
+        for group, tensor in zip(self.groups, tensors, strict=True):
+            at = tensor.data_ptr()
+            step = tensor.numel() // len(group) * tensor.element_size()
+            for place in group:
+                found[place] = at
+                at += step
+        return found
+
+    def _inputs_at(self, tensors: Tensors) -> list[int]:
+        return [tensor.data_ptr() for tensor in tensors] if self.inputs else []
+
+    # --- the NumPy target -------------------------------------------------------------------
+
+    def _by_name(
+        self, params: Tensors, inputs: Tensors, states: Tensors, lengths: Tensor | None, plan: _Plan
+    ) -> Call:
+        arrays = [np.empty(0)] * len(self.params)
+        for group, tensor in zip(self.groups, params, strict=True):
+            blocks = np.split(tensor.detach().numpy(), len(group))
+            for place, block in zip(group, blocks, strict=True):
+                arrays[place] = block
+        own, kind = self.signature, plan.call
+        return Call(
+            kind.sizes,
+            dict(zip(own.params, arrays, strict=True)),
+            {
+                name: tensor.detach().numpy()
+                for name, tensor in zip(own.inputs, inputs, strict=False)
+            },
+            {
+                name: tensor.detach().numpy()
+                for name, tensor in zip(own.states, states, strict=True)
+            },
+            None if lengths is None else lengths.numpy(),
+            kind.reverse,
+            kind.training,
+        )
+
+    def _by_numpy(
+        self, plan: _Plan, params: Tensors, inputs: Tensors, states: Tensors,
+        lengths: Tensor | None,
+    ) -> list[Tensor]:  # fmt: skip
+        call = self._by_name(params, inputs, states, lengths, plan)
+        outputs, last, _ = plan.backend.forward(call)
+        return [torch.from_numpy(a) for a in (*outputs.values(), *last.values())]
+
+    def _back_by_numpy(
+        self, plan: _Plan, params: Tensors, inputs: Tensors, states: Tensors,
+        lengths: Tensor | None, d_out: list[Tensor | None], d_last: list[Tensor | None],
+    ) -> list[Tensor]:  # fmt: skip
+        call = self._by_name(params, inputs, states, lengths, plan)
+        _, _, kept = plan.backend.forward(call)
+        own = self.signature
+
+        def named(names: Any, given: list[Tensor | None]) -> dict[str, Any]:
+            pairs = zip(names, given, strict=True)
+            return {name: None if d is None else d.detach().numpy() for name, d in pairs}
+
+        d_params, d_inputs, d_first = plan.backend.backward(
+            call, kept, named(own.outputs, d_out), named(own.states, d_last)
+        )
+        by_place = [torch.from_numpy(np.ascontiguousarray(a)) for a in d_params.values()]
+        stacked = [torch.cat([by_place[place] for place in group]) for group in self.groups]
+        others = [torch.from_numpy(a) for a in (*d_inputs.values(), *d_first.values())]
+        if not self.inputs:
+            others.insert(0, torch.zeros_like(inputs[0]))
+        return [*stacked, *others]
+
+
+def _axes(width: Any) -> tuple[Any, ...]:
+    return tuple(width) if isinstance(width, tuple) else (width,)
+
+
+def _plain(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Contiguous, and as they read: memory of a conjugate's imaginary part has other signs."""
+    return [(t.resolve_neg() if t.is_neg() else t).contiguous() for t in tensors]
+
+
+def _groups_text(groups: Groups) -> str:
+    return ";".join(",".join(map(str, group)) for group in groups)
+
+
+@lru_cache(maxsize=256)
+def engine_of(text: str, threads: int, groups: Groups | None = None) -> Engine:
+    """The engine of the cell with this text. groups: by default each parameter is a tensor."""
+    cell = Cell.parse(text)
+    if groups is None:
+        groups = tuple((place,) for place in range(len(cell.params)))
+    return Engine(cell, threads, groups)
+
+
+@lru_cache(maxsize=256)
+def engine_of_key(key: str) -> Engine:
+    """The engine whose `key` this is."""
+    threads, groups, text = key.split("\n", 2)
+    places = tuple(tuple(map(int, part.split(","))) for part in groups.split(";") if part)
+    return engine_of(text, int(threads), places)
+
+
+@lru_cache(maxsize=1)
+def _mention_once(reason: str) -> None:
+    warnings.warn(
+        f"derive.torch computes with NumPy, which is slower: {reason}", UserWarning, stacklevel=2
+    )

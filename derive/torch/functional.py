@@ -1,0 +1,220 @@
+"""run and jvp: a cell over a sequence as functions of tensors, without a module.
+
+In: a Cell, tensors by name.  Out: tensors by name.
+Not here: modules (rnn.py), which mechanism of torch serves a call (running.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derive.cell import Cell
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import closest, kind_text
+from derive.torch import checks
+from derive.torch.engine import engine_of
+from derive.torch.running import sequence
+
+Tensors = dict[str, Tensor]
+
+
+def run(
+    cell: Cell, params: Mapping[str, Any], inputs: Any, states: Any = None, *, lengths: Any = None,
+    reverse: bool = False, threads: int | None = None,
+) -> tuple[Tensors, Tensors]:  # fmt: skip
+    """Outputs {name: [T, B, width]} and last states {name: [B, width]} of a sequence.
+
+    params: {name: tensor}, all of the cell's.  inputs: {name: [T, B, width]}, or a tensor where
+    there is one; of a cell without inputs an empty [T, B, 0].  states: {name: [B, width]}, or a
+    tensor where there is one; zeros where left out.  lengths: [B] integers.  reverse: each row runs
+    its own steps last to first. Differentiable to any order, in both modes, under torch.func.
+    """
+    call = _Call(cell, params, inputs, states, lengths)
+    return call.results(cell, sequence(
+        _key(cell, threads, False), call.params, call.inputs, call.states,
+        call.lengths, bool(reverse),
+    ))  # fmt: skip
+
+
+def jvp(
+    cell: Cell, params: Mapping[str, Any], inputs: Any, states: Any = None, *,
+    t_params: Mapping[str, Any] | None = None, t_inputs: Any = None, t_states: Any = None,
+    lengths: Any = None, reverse: bool = False, threads: int | None = None,
+) -> tuple[tuple[Tensors, Tensors], tuple[Tensors, Tensors]]:  # fmt: skip
+    """`run`, and the directional derivatives of its results.
+
+    Returns (outputs, states), (t_outputs, t_states).
+
+    t_params, t_inputs, t_states: the direction, by the same names; left out means zero. May stand
+    inside of torch.compile, where torch.func.jvp of a derived cell may not.
+    """
+    call = _Call(cell, params, inputs, states, lengths)
+
+    def moved(kind: str, names: Sequence[str], given: Any, tensors: list[Tensor]) -> list[Tensor]:
+        found = _named(cell, kind, names, given, optional=True)
+        full = []
+        for name, tensor in zip(names or [""], tensors, strict=False):
+            value = found.get(name)
+            if value is None:
+                full.append(torch.zeros_like(tensor))
+                continue
+            value = checks.tensor_of(value, f"{kind} {name}")
+            checks.shape_fits(value, f"{kind} {name}", tuple(tensor.shape))
+            checks.same_dtype(value, f"{kind} {name}", tensor, "its primal is")
+            full.append(value)
+        return full
+
+    key = _key(cell, threads, True)
+    t_x = moved("t_inputs", tuple(cell.inputs), t_inputs, call.inputs) if cell.inputs else []
+    values = sequence(
+        key,
+        [*call.params, *moved("t_params", tuple(cell.params), t_params, call.params)],
+        [*call.inputs, *t_x],
+        [*call.states, *moved("t_states", tuple(cell.states), t_states, call.states)],
+        call.lengths, bool(reverse),
+    )  # fmt: skip
+    y, s = len(cell.outputs), len(cell.states)
+    plain = [*values[:y], *values[2 * y : 2 * y + s]]
+    tangents = [*values[y : 2 * y], *values[2 * y + s :]]
+    return call.results(cell, plain), call.results(cell, tangents)
+
+
+class _Call:
+    """Arguments in the order of the cell, of one dtype, and of shapes that fit each other."""
+
+    def __init__(self, cell: Cell, params: Any, inputs: Any, states: Any, lengths: Any) -> None:
+        if not isinstance(cell, Cell):
+            raise ArgumentTypeError(
+                f"cell must be a derive.Cell, not {kind_text(cell)}", hint="derive.cells.lstm()"
+            )
+        if not isinstance(params, Mapping):
+            raise ArgumentTypeError(
+                f"params must be a mapping from names to tensors, not {kind_text(params)}",
+                facts=(f"{cell.name} has the parameters {', '.join(cell.params)}",),
+            )
+        self.dims: dict[Any, tuple[int, str]] = {}
+        self.like: Tensor | None = None
+        of_params = _named(cell, "params", tuple(cell.params), params)
+        of_inputs = self._inputs_given(cell, inputs)
+        of_states = _named(cell, "states", tuple(cell.states), states, optional=True)
+        self.params = [self._fit("params", n, of_params[n], s, ()) for n, s in cell.params.items()]
+        ahead = ("time steps", "batch rows")
+        self.inputs = [
+            self._fit("inputs", n, of_inputs[n], s, ahead) for n, s in cell.inputs.items()
+        ]
+        if not cell.inputs:
+            self.inputs = [self._fit("inputs", "x", of_inputs["x"], (0,), ahead)]
+        given = {
+            n: self._fit("states", n, of_states[n], s, ahead[1:])
+            for n, s in cell.states.items() if of_states.get(n) is not None
+        }  # fmt: skip
+        steps, rows = self.inputs[0].shape[:2]
+        self.states = [
+            given[n] if n in given else self.inputs[0].new_zeros(rows, self._width(n, *s))
+            for n, s in cell.states.items()
+        ]
+        self.lengths = None if lengths is None else checks.lengths_of(lengths, steps, rows)
+
+    def _inputs_given(self, cell: Cell, inputs: Any) -> Mapping[str, Any]:
+        if cell.inputs:
+            return _named(cell, "inputs", tuple(cell.inputs), inputs)
+        if not isinstance(inputs, Tensor) or inputs.dim() != 3 or inputs.shape[2]:
+            raise ArgumentError(
+                f"{cell.name} has no inputs, so an empty tensor tells T and B",
+                hint="inputs=torch.empty(T, B, 0)",
+            )
+        return {"x": inputs}
+
+    def _fit(
+        self, kind: str, name: str, value: Any, shape: Sequence[Any], ahead: Sequence[Any]
+    ) -> Any:
+        label = f"{kind.removesuffix('s')} {name}"
+        value = checks.tensor_of(value, label)
+        axes = (*ahead, *shape)
+        if value.dim() == 0 and axes == (1,):
+            value = value.unsqueeze(0)
+        fits = value.dim() == len(axes)
+        facts = []
+        for axis, length in zip(axes, value.shape, strict=False):
+            known, by = (
+                (axis, label) if isinstance(axis, int) else self.dims.get(axis, (length, label))
+            )
+            if known != length:
+                fits = False
+                facts.append(f"{axis} = {known} by {by}")
+            elif isinstance(axis, str):
+                self.dims.setdefault(axis, (length, label))
+        if not fits:
+            letters = {"time steps": "T", "batch rows": "B"}
+            shown = ", ".join(str(letters.get(axis, axis)) for axis in axes)
+            raise ArgumentError(
+                f"{label} has the wrong shape",
+                facts=(f"it is [{shown}], given {list(value.shape)}", *facts),
+            )
+        if value.dtype not in (torch.float32, torch.float64):
+            raise ArgumentTypeError(
+                f"{label} is {value.dtype}", facts=("run takes float32 or float64",),
+                hint=f"{label.split()[1]}.float()",
+            )  # fmt: skip
+        if self.like is not None:
+            checks.same_dtype(value, label, self.like, "others are")
+        self.like = value
+        return value
+
+    def _width(self, name: str, dim: Any) -> int:
+        if isinstance(dim, int):
+            return dim
+        if dim not in self.dims:
+            raise ArgumentError(
+                f"nothing given determines the width {dim} of state {name}",
+                hint=f'states={{"{name}": torch.zeros(B, {dim})}}',
+            )
+        return self.dims[dim][0]
+
+    def results(self, cell: Cell, values: Sequence[Tensor]) -> tuple[Tensors, Tensors]:
+        count = len(cell.outputs)
+        outputs = dict(zip(cell.outputs, values[:count], strict=True))
+        return outputs, dict(zip(cell.states, values[count:], strict=True))
+
+
+def _named(
+    cell: Cell, kind: str, names: Sequence[str], given: Any, *, optional: bool = False
+) -> Mapping[str, Any]:
+    if given is None and optional:
+        return {}
+    if not isinstance(given, Mapping):
+        if len(names) == 1:
+            return {names[0]: given}
+        entries = ", ".join(f'"{name}": ...' for name in names)
+        raise ArgumentTypeError(
+            f"{kind} must be a mapping from names to tensors, not {kind_text(given)}",
+            hint=f"{kind}={{{entries}}}",
+        )
+    for name in given:
+        if name not in names:
+            raise ArgumentError(
+                f"{kind} has an entry {name!r}, but {cell.name} has none of that name",
+                facts=(f"it has {', '.join(names) or 'none'}",),
+                hint=closest(name, names),
+            )
+    if missing := [name for name in names if given.get(name) is None and not optional]:
+        raise ArgumentError(
+            f"{missing[0]} is missing in {kind}", facts=(f"{cell.name} has {', '.join(names)}",)
+        )
+    return given
+
+
+def _key(cell: Cell, threads: int | None, tangent: bool) -> str:
+    """Of the engine, or of its tangent's."""
+    threads = threads or torch.get_num_threads()
+    if tangent:
+        return engine_of(cell.to_text(), threads).tangent.key
+    return engine_of(cell.to_text(), threads).key
+
+
+#: Dynamo calls this while it traces: it depends on no tensor.
+_key._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -1,0 +1,269 @@
+"""Stack: layers and directions of a cell as a torch module, whatever its parameters are called.
+
+In: the keys of engines, tensors of parameters for each layer and direction.  Out: output and state,
+as torch.nn.LSTM and its like give them.
+Not here: which parameters there are (rnn.py, drop_in.py), one sequence (running.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import kind_text, to_count, to_flag
+from derive.torch import checks
+from derive.torch.running import sequence
+
+_MOST_LAYERS = 10_000
+_LOW = (torch.bfloat16, torch.float16)
+
+
+class Stack(nn.Module):  # type: ignore[misc]
+    """The part that `RNN` and the drop-ins share.
+
+    A subclass sets `_state_names`, `_state_sizes` (the width of each state) and `_output_size` (of
+    one direction), and says `_tensors` and `_run`.
+    """
+
+    input_size: int
+    hidden_size: int
+    _state_names: tuple[str, ...]
+    _state_sizes: tuple[int, ...]
+    _output_size: int
+
+    def _set_options(
+        self, num_layers: Any, bias: Any, batch_first: Any, dropout: Any, bidirectional: Any
+    ) -> None:
+        self.num_layers = to_count(num_layers, "num_layers", most=_MOST_LAYERS)
+        if not self.num_layers:
+            raise ArgumentError("num_layers must be positive", hint="num_layers=1")
+        self.bias = to_flag(bias, "bias")
+        self.batch_first = to_flag(batch_first, "batch_first")
+        self.bidirectional = to_flag(bidirectional, "bidirectional")
+        self.dropout = _probability(dropout)
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _places(self) -> Iterator[tuple[int, int, str]]:
+        """(layer, direction, the end of its parameters' names), as torch orders them."""
+        for layer in range(self.num_layers):
+            for direction in range(self.directions):
+                yield layer, direction, f"_l{layer}{'_reverse' if direction else ''}"
+
+    def _tensors(self, suffix: str) -> list[Tensor]:
+        """Parameters of one layer and direction, as its engine takes them."""
+        raise NotImplementedError
+
+    def flatten_parameters(self) -> None:
+        """Does nothing: parameters may lie anywhere."""
+
+    # --- a call -----------------------------------------------------------------------------
+
+    def _forward(
+        self, x: Any, state: Any, lengths: Any = None, resets: Any = None,
+        return_states: bool = False,
+    ) -> Any:  # fmt: skip
+        if isinstance(x, PackedSequence):
+            return self._packed(x, state, lengths, resets, return_states)
+        x = _autocast(checks.tensor_of(x, "x"))
+        batched = self._is_batched(x)
+        if not batched:
+            x = x.unsqueeze(1)
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+        rows = x.shape[1]
+        first = self._states_given(state, rows, batched, x)
+        if lengths is not None:
+            lengths = checks.lengths_of(lengths, x.shape[0], rows)
+        if resets is not None:
+            flags = torch.as_tensor(resets)
+            flags = flags.unsqueeze(1) if not batched else flags.t() if self.batch_first else flags
+            resets = checks.resets_of(flags, x.shape[0], rows)
+        y, last, every = self._layers(x, first, lengths, resets, return_states)
+        if not batched:
+            y, last = y.squeeze(1), [s.squeeze(1) for s in last]
+            every = [s.squeeze(2) for s in every]
+        elif self.batch_first:
+            y = y.transpose(0, 1)
+            every = [s.transpose(1, 2) for s in every]
+        return self._results(y, last, every, return_states)
+
+    def _packed(
+        self, x: PackedSequence, state: Any, lengths: Any, resets: Any, return_states: bool
+    ) -> Any:
+        if lengths is not None or resets is not None:
+            what = "lengths" if lengths is not None else "resets"
+            raise ArgumentError(f"{what} and a PackedSequence were both given")
+        if return_states:
+            raise ArgumentError(
+                "return_states is for tensors, not for a PackedSequence",
+                hint="torch.nn.utils.rnn.pad_packed_sequence(x), lengths=...",
+            )
+        data = _autocast(checks.tensor_of(x.data, "x"))
+        checks.shape_fits(data, "x.data", ("steps", self.input_size))
+        rows = int(x.batch_sizes[0])
+        first = self._states_given(state, rows, True, data)
+        if x.sorted_indices is not None:
+            first = [s.index_select(1, x.sorted_indices) for s in first]
+        padded, ends = torch._VF._pad_packed_sequence(
+            data, x.batch_sizes, False, 0.0, len(x.batch_sizes)
+        )
+        y, last, _ = self._layers(padded, first, ends, None, False)
+        packed, sizes = torch._VF._pack_padded_sequence(y, ends, False)
+        if x.unsorted_indices is not None:
+            last = [s.index_select(1, x.unsorted_indices) for s in last]
+        output = PackedSequence(packed, sizes, x.sorted_indices, x.unsorted_indices)
+        return self._results(output, last, [], False)
+
+    def _layers(
+        self, x: Tensor, first: Sequence[Tensor], lengths: Tensor | None, resets: Tensor | None,
+        return_states: bool,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
+        """Output, last states [layers * directions, B, ...], and those of all steps."""
+        computed = dtype = x.dtype
+        if dtype in _LOW:
+            computed = torch.float32
+            x, first = x.float(), [s.float() for s in first]
+        last: list[list[Tensor]] = [[] for _ in self._state_names]
+        every: list[list[Tensor]] = [[] for _ in self._state_names]
+        outputs: list[Tensor] = []
+        for place, (layer, direction, suffix) in enumerate(self._places()):
+            if direction == 0 and layer:
+                x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+                outputs = []
+                if self.dropout and self.training:
+                    x = nn.functional.dropout(x, self.dropout, True)
+            tensors = self._tensors(suffix)
+            if tensors[0].dtype != computed:
+                tensors = self._computed(tensors, dtype, computed)
+            y, states, states_of_all = self._run(
+                layer, tensors, x, [s[place] for s in first], lengths, resets, bool(direction),
+                return_states,
+            )  # fmt: skip
+            outputs.append(y)
+            for kept, value in zip(last, states, strict=True):
+                kept.append(value)
+            for kept, value in zip(every, states_of_all, strict=False):
+                kept.append(value)
+        y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+        stacked = [s[0].unsqueeze(0) if len(s) == 1 else torch.stack(s) for s in last]
+        of_all = [torch.stack(s) for s in every if s]
+        if computed is not dtype:
+            y = y.to(dtype)
+            stacked, of_all = [s.to(dtype) for s in stacked], [s.to(dtype) for s in of_all]
+        return y, stacked, of_all
+
+    def _computed(self, tensors: list[Tensor], dtype: Any, computed: Any) -> list[Tensor]:
+        """Parameters in the dtype of a call: those of a narrow one, and under autocast."""
+        own = tensors[0].dtype
+        if own != dtype and not torch.is_autocast_enabled("cpu"):
+            raise ArgumentTypeError(
+                f"x is {_name_of(dtype)}, and the parameters are {_name_of(own)}",
+                hint=f"x.to({own}), or rnn.to({dtype})",
+            )
+        return [tensor.to(computed) for tensor in tensors]
+
+    def _run(
+        self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],
+        lengths: Tensor | None, resets: Tensor | None, reverse: bool, return_states: bool,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
+        """Output, last states and, if wanted, the states of all steps, of one direction."""
+        raise NotImplementedError
+
+    def _results(self, y: Any, last: list[Tensor], every: list[Tensor], return_states: bool) -> Any:
+        state = last[0] if len(last) == 1 else tuple(last)
+        if not return_states:
+            return y, state
+        return y, state, dict(zip(self._state_names, every, strict=True))
+
+    # --- what was given ---------------------------------------------------------------------
+
+    def _is_batched(self, x: Tensor) -> bool:
+        if x.dim() not in (2, 3):
+            raise ArgumentError(
+                "x has the wrong shape",
+                facts=(f"it is {self._axes_of_x()}, or [T, {self.input_size}] of one row; "
+                       f"given {list(x.shape)}",),
+            )  # fmt: skip
+        if x.shape[-1] != self.input_size:
+            raise ArgumentError(
+                f"x has {x.shape[-1]} features, and this {type(self).__name__} takes "
+                f"input_size={self.input_size}",
+                facts=(f"x is {self._axes_of_x()}, given {list(x.shape)}",),
+            )
+        return bool(x.dim() == 3)
+
+    def _axes_of_x(self) -> str:
+        return f"[{'B, T' if self.batch_first else 'T, B'}, {self.input_size}]"
+
+    def _states_given(self, state: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
+        """Of each state [layers * directions, B, width]; zeros where none was given."""
+        places = self.num_layers * self.directions
+        if state is None:
+            return [x.new_zeros(places, rows, size) for size in self._state_sizes]
+        given = self._separate(state)
+        found = []
+        for name, size, value in zip(self._state_names, self._state_sizes, given, strict=True):
+            label = f"state {name}" if len(given) > 1 else "state"
+            value = checks.tensor_of(value, label)
+            wanted = (places, rows, size) if batched else (places, size)
+            checks.shape_fits(value, label, wanted)
+            value = _autocast(value)
+            checks.same_dtype(value, label, x, "x is")
+            found.append(value if batched else value.unsqueeze(1))
+        return found
+
+    def _separate(self, state: Any) -> Sequence[Any]:
+        names = self._state_names
+        if len(names) == 1:
+            return [state] if isinstance(state, Tensor) else self._of_one(state)
+        shown = f"a tuple ({', '.join(names)})"
+        if isinstance(state, Tensor) or not isinstance(state, (tuple, list)):
+            raise ArgumentTypeError(
+                f"state must be {shown}, not {kind_text(state)}",
+                hint=f"state=({', '.join(names)})",
+            )
+        if len(state) != len(names):
+            raise ArgumentError(f"state must be {shown}, and {len(state)} were given")
+        return state
+
+    def _of_one(self, state: Any) -> Sequence[Any]:
+        if isinstance(state, (tuple, list)) and len(state) == 1:
+            return state
+        raise ArgumentTypeError(f"state must be a Tensor, not {kind_text(state)}")
+
+
+def run_engine(
+    key: str, tensors: Sequence[Tensor], x: Tensor, states: Sequence[Tensor],
+    lengths: Tensor | None, reverse: bool,
+) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    """Of a cell with one input: its first output, and last states."""
+    results = sequence(key, tensors, [x], states, lengths, reverse)
+    count = len(results) - len(states)
+    return results[0], results[count:]
+
+
+def _autocast(value: Tensor) -> Tensor:
+    """Under autocast as torch.nn.LSTM: float32 becomes its dtype."""
+    if torch.is_autocast_enabled("cpu") and value.dtype is torch.float32:
+        return value.to(torch.get_autocast_dtype("cpu"))
+    return value
+
+
+def _name_of(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _probability(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentTypeError(f"dropout is a number, not {kind_text(value)}")
+    if not 0 <= value <= 1:
+        raise ArgumentError(f"dropout is a probability, not {value}")
+    return float(value)

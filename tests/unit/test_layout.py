@@ -59,6 +59,7 @@ HOMES = {
     "subprocess": {"derive.build.compiler", "derive.bench", "derive.fuzz"},
     "ctypes": {
         "derive.build.library",
+        "derive.kernel.fast.address_calls",
         "derive.kernel.fast.native_call",
         "derive.kernel.buffers",
         "derive.build.loading",

@@ -54,7 +54,9 @@ def lines(found: Comparison) -> Iterator[str]:
 
 
 def _change(change: Change, sign: str) -> Iterator[str]:
+    note = f"   (follows from {', '.join(change.follows)})" if change.follows else ""
     if change.before is not None:
-        yield f"  - {change.name}{sign}{change.before}"
+        only = note if change.after is None else ""
+        yield f"  - {change.was or change.name}{sign}{change.before}{only}"
     if change.after is not None:
-        yield f"  + {change.name}{sign}{change.after}"
+        yield f"  + {change.name}{sign}{change.after}{note}"

@@ -13,7 +13,7 @@ there is no change of cost either, although another way to write a step may cost
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -21,6 +21,7 @@ import sympy
 
 from derive.cell import Cell
 from derive.comparison import canonical, polynomial
+from derive.comparison.follows import origins, parts_of, replaced
 from derive.comparison.matrices import apply, named
 from derive.comparison.polynomial import Atom, Poly, of
 from derive.inspect.facts.cost import Part
@@ -40,11 +41,17 @@ LARGE = 60
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """before or after is None where one of the two has no such thing."""
+    """before or after is None where one of the two has no such thing.
+
+    was: what the first cell calls it, where that is another name.  follows: the changed equations
+    that this one only follows from; empty where it is a change of its own.
+    """
 
     name: str
     before: str | None
     after: str | None
+    was: str = ""
+    follows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +98,22 @@ def diff(a: Cell, b: Cell) -> Comparison:
             continue
     arrays = tuple(_arrays(a, b))
     nexts = {n for cell in (a, b) for n in cell.step.next_states}
-    equations = tuple(_lines(_equations(views[0]), _equations(views[1]), renamed, nexts))
+    lines = _equations(views[0]), _equations(views[1])
+    equations = _following(tuple(_lines(*lines, renamed, nexts)), *lines, renamed)
     gradient: tuple[Change, ...] = ()
     if arrays or equations:
         # The same step has the same gradient, whatever its intermediates are.
-        inner |= renamed
+        inner |= renamed | {change.was: change.name for change in equations if change.was}
         carried = {f"d_{old}": f"d_{new}" for old, new in inner.items()} | inner
         own = {f"d_{n}" for c in (a, b) for n in (*c.params, *c.inputs, *c.states)}
-        gradient = tuple(_lines(_gradient(views[0]), _gradient(views[1]), carried, own))
-    changed = bool(arrays or equations)
-    before, after = (structure(a), structure(b)) if changed else ("", "")
+        changed = {c.name: c.was or c.name for c in equations if not c.follows}
+        parts = [parts_of(cell.step) for cell in (a, b)]
+        gradient = tuple(
+            replace(change, follows=origins(change.name, changed, parts))
+            for change in _lines(_gradient(views[0]), _gradient(views[1]), carried, own)
+        )
+    anything = bool(arrays or equations)
+    before, after = (structure(a), structure(b)) if anything else ("", "")
     return Comparison(
         a.name,
         b.name,
@@ -108,7 +121,7 @@ def diff(a: Cell, b: Cell) -> Comparison:
         arrays,
         equations,
         gradient,
-        tuple(_costs(*views)) if changed else (),
+        tuple(_costs(*views)) if anything else (),
         None if before == after else Change("structure", before, after),
     )
 
@@ -228,13 +241,50 @@ def _lines(
         new = {renamed.get(name, name) for name in names} - common - told
         grown = bool(new := new & {*old, *after})
         told |= new
+    was = {renamed.get(name, name): name for name in before}
     for name in dict.fromkeys((*after, *old)):
         if name in told:
             yield Change(
                 name,
                 old[name][1] if name in old else None,
                 after[name][1] if name in after else None,
+                was[name] if was.get(name, name) != name else "",
             )
+
+
+def _following(
+    changes: tuple[Change, ...], before: Lines, after: Lines, renamed: Mapping[str, str]
+) -> tuple[Change, ...]:
+    """With a definition of one cell alone and its counterpart as one change, and the lines that
+    change by nothing else marked as following from it."""
+    old = {renamed.get(name, name): line for name, line in before.items()}
+    common = set(old) & set(after)
+
+    def same(one: functions.Expr, other: functions.Expr, names: Mapping[str, str]) -> bool:
+        try:
+            with polynomial.budget(OF_LINE):
+                return _form(one, {**renamed, **names}, {}).key == _form(other, {}, {}).key
+        except polynomial.TooLarge:
+            return False
+
+    pairs: dict[str, str] = {}
+    follows: dict[str, tuple[str, ...]] = {}
+    for change in changes:
+        found = replaced(change.name, old, after, same, common)
+        if found and all(pairs.get(name, new) == new for name, new in found.items()):
+            pairs |= found
+            follows[change.name] = tuple(found.values())
+    told = {change.name: change for change in changes}
+    result = []
+    for name, change in told.items():
+        if name in follows:
+            result.append(replace(change, follows=follows[name]))
+        elif name in pairs.values():
+            was = next(one for one, new in pairs.items() if new == name)
+            result.append(replace(change, before=old[was][1], was=was))
+        elif name not in pairs:
+            result.append(change)
+    return tuple(result)
 
 
 def _canonical(lines: Lines, renamed: Mapping[str, str], common: set[str]) -> dict[str, str]:

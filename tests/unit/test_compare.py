@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 import derive
 from derive.cli import main
 from derive.comparison.diff import Change, diff, structure
@@ -147,3 +149,40 @@ def test_the_command_tells_and_says_so_by_its_status(tmp_path, capsys) -> None:
     assert main.status(["diff", "lstm", "cifg", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["changed"] and found["equations"][0]["after"] == "1 - f"
+
+
+def test_a_definition_with_another_name_and_another_value_is_one_change() -> None:
+    other = ONE.replace("z = sigmoid", "keep = hard_sigmoid").replace("(1 - z)", "(1 - keep)")
+    found = changes(ONE, other.replace("+ z *", "+ keep *"))
+    keep, after = found.equations
+    assert (keep.was, keep.name, keep.follows) == ("z", "keep", ())
+    assert keep.before == "sigmoid(W_z @ x + U_z @ h + b_z)"
+    assert after.name == "h_next" and after.follows == ("keep",)
+    (line,) = found.gradient
+    assert (line.was, line.name, line.follows) == ("d_a_z", "d_a_keep", ("keep",))
+
+
+def test_a_line_that_changes_by_itself_too_does_not_follow() -> None:
+    other = ONE.replace("z = sigmoid", "keep = hard_sigmoid").replace("(1 - z)", "(1 - keep)")
+    found = changes(ONE, other.replace("+ z * h", "+ 2 * keep * h"))
+    assert all(change.follows == () for change in found.equations)
+
+
+def test_each_changed_line_of_the_gradient_says_which_equation_it_follows_from() -> None:
+    found = diff(cells.lstm(), cells.cifg())
+    assert [change.name for change in found.equations] == ["i"]
+    assert found.gradient and all(change.follows == ("i",) for change in found.gradient)
+    two = ONE.replace("tanh(", "relu(").replace("sigmoid(", "hard_sigmoid(")
+    follows = {change.name: change.follows for change in changes(ONE, two).gradient}
+    assert follows["d_a_n"] == ("n",) and follows["d_a_z"] == ("z",)
+
+
+def test_the_terminal_and_json_show_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.status(["diff", "lstm", "cifg"]) == 1
+    shown = capsys.readouterr().out
+    assert "  + d_f = d_c_next * c - d_i   (follows from i)\n" in shown
+    assert "  + i = 1 - f\n" in shown
+    assert main.status(["diff", "lstm", "cifg", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["equations"][0]["follows"] == []
+    assert all(line["follows"] == ["i"] for line in found["gradient"])

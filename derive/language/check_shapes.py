@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 from derive.errors import CellError, CellErrors, Place
 from derive.language import lower, names, to_sympy
+from derive.language.axes import check as check_axes
+from derive.language.axes.needs import needs_axes
 from derive.language.checked import Checked, Shape
 from derive.language.declaration import Declaration, Dim
 from derive.language.infer_widths import Widths
@@ -40,6 +42,8 @@ MAX_AMBIGUOUS = 20
 
 
 def check(declaration: Declaration) -> Checked:
+    if needs_axes(declaration):
+        return check_axes.check(declaration)
     found = resolve(declaration)
     shapes, ambiguous = _infer(found)
     errors = [*found.errors, *_Check(found, shapes).run()]

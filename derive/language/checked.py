@@ -7,7 +7,7 @@ Not here: the check (check_shapes.py), reading (parse_text.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import sympy
@@ -19,13 +19,17 @@ from derive.symbolic.functions import Expr
 
 Shape = tuple[Dim, ...]
 
+#: The parts of an array that is cut: their names, and where each begins and ends on every axis.
+Whole = tuple[tuple[str, tuple[tuple[Dim, Dim], ...]], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A cell without mistakes. `output_keys` runs parallel to `step.outputs`.
 
     params, outputs: {name: shape}.  consts: {name: exact rational}.  equations: one a
-    definition, in the author's names.  canonical: what equal cells have in common.
+    definition, in the author's names.  canonical: what equal cells have in common.  wholes:
+    parameters, inputs, states and outputs of which `step` knows parts alone.
     """
 
     declaration: Declaration
@@ -38,6 +42,7 @@ class Checked:
     canonical: tuple[tuple[str, Expr], ...]
     notes: tuple[str, ...]
     unused: tuple[str, ...]
+    wholes: Mapping[str, Whole] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -10,17 +10,23 @@ from dataclasses import dataclass, field
 
 from derive.errors import Place
 from derive.language.tree import Node
-
-Dim = str | int
+from derive.widths import Dim as Dim
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """An input, a state or a param. `shape` is None where a param was declared without one."""
+    """An input, a state, a param or a fixed array.
+
+    shape: None where a param was declared without one.  start: the value that a parameter starts
+    training from, or the parameter that a state begins with.  once: of an input that does not
+    change with time.
+    """
 
     name: str
     shape: tuple[Dim, ...] | None
     place: Place = field(compare=False, repr=False)
+    start: Node | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Declaration:
     definitions: tuple[Definition, ...]
     outputs: tuple[Output, ...]
     place: Place = field(compare=False, repr=False)
+    fixed: tuple[Declared, ...] = ()
 
     @property
     def state_names(self) -> frozenset[str]:

@@ -50,7 +50,7 @@ def fault(word: str) -> tuple[str, str | None] | None:
     for language, words in (("Python", PYTHON_KEYWORDS), ("C", C_KEYWORDS)):
         if word in words:
             return f"'{word}' is a reserved word of {language}", f"{word.lower()}_"
-    if word in functions.PUBLIC_FUNCTIONS:
+    if word in functions.RESERVED:
         return f"'{word}' is a function, so nothing else can have this name", f"{word}_"
     return None
 

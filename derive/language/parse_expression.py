@@ -19,6 +19,7 @@ from derive.language import tree as expression
 from derive.language.tokens import MAX_DEPTH, MAX_TERMS, Statement, scan, too_deep, words
 from derive.language.tree import Node
 from derive.symbolic import functions
+from derive.widths import Width
 
 _PRIME = "\u02b9"
 
@@ -35,6 +36,18 @@ def read(statement: Statement, start: int, end: int) -> Node:
     except (RecursionError, MemoryError):
         raise too_deep(statement.place(first)) from None
     return _Copy(statement, first, text).node(tree)
+
+
+def read_start(statement: Statement, start: int, end: int) -> Node:
+    """What a parameter starts from: numbers, elementwise functions and draws; or the parameter
+    that a state begins with."""
+    found = scan(statement, start, end)
+    first = found[0].start
+    try:
+        tree = ast.parse(statement.text[first:end], mode="eval").body
+    except (SyntaxError, ValueError):
+        raise statement.error("this does not read as an expression", first) from None
+    return _Start(statement, first, statement.text[first:end]).node(tree)
 
 
 _OPERATORS: dict[type[ast.AST], str] = {
@@ -92,10 +105,9 @@ class _Copy:
         if isinstance(tree, ast.Name):
             return self.name(tree)
         if isinstance(tree, ast.Attribute):
-            matrix = self.node(tree.value)
-            if not isinstance(matrix, expression.Name):
-                raise self.error(".T transposes a parameter, by its name", tree, "W.T @ v")
-            return expression.Transpose(matrix, place)
+            return expression.Transpose(self.node(tree.value), place)
+        if isinstance(tree, ast.Subscript):
+            return self.cut(tree)
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, (ast.USub, ast.UAdd)):
             operand = self.node(tree.operand)
             if isinstance(tree.op, ast.UAdd):
@@ -117,7 +129,7 @@ class _Copy:
         return expression.Number(word.text, self.statement.place(at))
 
     def name(self, tree: ast.Name) -> Node:
-        if tree.id in functions.PUBLIC_FUNCTIONS:
+        if tree.id in functions.RESERVED:
             raise self.error(
                 f"'{tree.id}' is a function, and needs its arguments", tree, usage(tree.id)
             )
@@ -131,6 +143,12 @@ class _Copy:
         function = tree.func.id
         if function not in functions.PUBLIC_FUNCTIONS:
             raise self.unknown_function(function.replace(_PRIME, "'"), tree)
+        if function in functions.OVER_AXES:
+            return self.over_axes(function, tree)
+        if tree.keywords:
+            raise self.error(
+                "functions take no arguments by name", tree, "give the value alone, in its place"
+            )
         wanted, given = arity(function), len(tree.args)
         if wanted != given:
             plural = "" if wanted == 1 else "s"
@@ -146,6 +164,79 @@ class _Copy:
             return expression.Call(function, (condition, *branches), self.place(tree))
         args = tuple(map(self.node, tree.args))
         return expression.Call(function, args, self.place(tree))
+
+    def over_axes(self, function: str, tree: ast.Call) -> Node:
+        """A reduction and its axis; joining, splitting, and matrices made of vectors."""
+        place, given = self.place(tree), tree.args
+        least, most = functions.OVER_AXES[function]
+        options = {keyword.arg: keyword.value for keyword in tree.keywords}
+        if options and (function != "layer_norm" or set(options) != {"eps"}):
+            hint = "give the value alone, in its place"
+            raise self.error("functions take no arguments by name", tree, hint)
+        if not least <= len(given) <= most:
+            self.wrong_count(function, tree)
+        eps = self.node(options["eps"]) if options else None
+        if function == "eye":
+            return expression.Call(function, (), place, axis=self.width(given[0]).dim)
+        if function == "split":
+            count = self.count(given[1])
+            return expression.Split(self.node(given[0]), count, place)
+        if function in functions.REDUCTIONS:
+            axis = self.width(given[1]).dim if len(given) > 1 else None
+            return expression.Call(function, (self.node(given[0]),), place, axis, eps)
+        return expression.Call(function, tuple(map(self.node, given)), place)
+
+    def wrong_count(self, function: str, tree: ast.Call) -> None:
+        least, given = functions.OVER_AXES[function][0], len(tree.args)
+        plural = "" if least == 1 else "s"
+        raise CellError(
+            f"'{function}' takes {least} argument{plural}",
+            place=self.place(tree),
+            facts=(f"{given} {'is' if given == 1 else 'are'} given",),
+            hint=usage(function),
+        )
+
+    def count(self, tree: ast.expr) -> int:
+        if isinstance(tree, ast.Constant) and isinstance(tree.value, int) and tree.value > 1:
+            return tree.value
+        raise self.error("split takes a number of parts, from 2 on", tree, "split(v, 4)")
+
+    def cut(self, tree: ast.Subscript) -> Node:
+        """v[start:stop]; split(v, n)[k] is one of its parts."""
+        array, at = self.node(tree.value), tree.slice
+        if isinstance(array, expression.Split):
+            index = at.value if isinstance(at, ast.Constant) else None
+            if not isinstance(index, int) or not index < array.count:
+                what = f"a split into {array.count} has the parts 0 to {array.count - 1}"
+                raise self.error(what, tree, f"split(v, {array.count})[0]")
+            return expression.Part(array.array, index, array.count, array.place)
+        if not isinstance(at, ast.Slice) or at.step is not None:
+            raise self.error(
+                "a single element has no name: arrays are cut into parts", tree, "v[0:1]"
+            )
+        start, stop = (None if end is None else self.width(end) for end in (at.lower, at.upper))
+        first = None if start is None or not start.terms else start.dim
+        return expression.Cut(array, first, None if stop is None else stop.dim, self.place(tree))
+
+    def width(self, tree: ast.expr) -> Width:
+        """A width such as H, 4*H, I + H or 12."""
+        if isinstance(tree, ast.Constant) and isinstance(tree.value, int) and tree.value >= 0:
+            return Width.of(tree.value)
+        if isinstance(tree, ast.Name) and names.dimension_fault(tree.id) is None:
+            return Width.of(tree.id)
+        if isinstance(tree, ast.BinOp):
+            left, right = self.width(tree.left), self.width(tree.right)
+            if isinstance(tree.op, ast.Add):
+                return left + right
+            if isinstance(tree.op, ast.Sub) and right.fits(left):
+                return left - right
+            if isinstance(tree.op, ast.Mult) and isinstance(left.dim, int):
+                return right.times(left.dim)
+            if isinstance(tree.op, ast.Mult) and isinstance(right.dim, int):
+                return left.times(right.dim)
+        raise self.error(
+            "this is no width: dimensions, numbers, their sums and multiples", tree, "4*H"
+        )
 
     def condition(self, tree: ast.expr) -> Node:
         if not isinstance(tree, ast.Compare):
@@ -170,7 +261,46 @@ class _Copy:
         return CellError(what, place=self.place(tree), facts=facts, hint=hint)
 
 
+#: Draws, and how many numbers each takes.
+DRAWS: dict[str, int] = {
+    "uniform": 2, "normal": 2, "glorot": 0, "orthogonal": 0, "eye": 0, "zeros": 0, "ones": 0,
+}  # fmt: skip
+
+
+class _Start(_Copy):
+    """Copies the tree of a start value, where draws are functions."""
+
+    def copy(self, tree: ast.expr) -> Node:
+        if isinstance(tree, ast.Name) and DRAWS.get(tree.id) == 0:
+            return expression.Call(tree.id, (), self.place(tree))
+        return super().copy(tree)
+
+    def name(self, tree: ast.Name) -> Node:
+        if DRAWS.get(tree.id, 0):
+            example = f"{tree.id}({'-1, 1' if tree.id == 'uniform' else '0, 1'})"
+            raise self.error(f"'{tree.id}' needs its numbers", tree, example)
+        return super().name(tree)
+
+    def call(self, tree: ast.Call) -> Node:
+        drawn = isinstance(tree.func, ast.Name) and tree.func.id in DRAWS
+        if not drawn:
+            return super().call(tree)
+        assert isinstance(tree.func, ast.Name)
+        wanted = DRAWS[tree.func.id]
+        if len(tree.args) != wanted or tree.keywords:
+            example = tree.func.id + (
+                f"({'-1, 1' if tree.func.id == 'uniform' else '0, 1'})" if wanted else ""
+            )
+            raise self.error(f"'{tree.func.id}' takes {wanted or 'no'} numbers", tree, example)
+        args = tuple(map(self.node, tree.args))
+        return expression.Call(tree.func.id, args, self.place(tree))
+
+
 _USAGE = {
+    "outer": "outer(u, v)",
+    "concat": "concat(u, v)",
+    "split": "a, b = split(v, 2)",
+    "eye": "eye(H)",
     "maximum": "maximum(a, b)",
     "minimum": "minimum(a, b)",
     "clip": "clip(v, -1, 1)",

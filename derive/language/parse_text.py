@@ -10,27 +10,26 @@ The text is data: reading it runs nothing. The first mistake is raised.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from derive.errors import CellError
 from derive.language import names, parse_expression, tokens, tree
-from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
+from derive.language.declaration import Constant, Declaration, Declared, Definition, Output
+from derive.language.parse_declared import EXAMPLES, check_name, declared, plain_name
 from derive.language.tokens import Source, Statement
 
-_KEYWORDS = ("cell", "doc", "input", "state", "param", "const", "output")
+_KEYWORDS = ("cell", "doc", "input", "state", "param", "fixed", "const", "output")
 
 _DOC = re.compile(r"[ \t]*doc(?![ \t]*=)(?:[ \t](?P<text>[^\n]*))?", re.ASCII)
 _ASSIGNMENT = re.compile(r"[ \t]*(?P<target>[A-Za-z_][A-Za-z0-9_]*)[ \t]*(?P<prime>'*)[ \t]*=(?!=)")
+_TARGETS = re.compile(
+    r"[ \t]*(?P<targets>[A-Za-z_][A-Za-z0-9_]*[ \t]*'*"
+    r"(?:[ \t]*,[ \t]*[A-Za-z_][A-Za-z0-9_]*[ \t]*'*)+)"
+    r"[ \t]*=(?!=)"
+)
 _KEYWORD = re.compile(r"[ \t]*(?P<word>[A-Za-z_][A-Za-z0-9_]*)(?=[ \t\n]|$)", re.ASCII)
-_EXAMPLES = {
-    "cell": "cell   janet",
-    "input": "input  x: I",
-    "state": "state  h: H",
-    "param": "param  W: H x I",
-    "const": "const  beta = 1.0",
-    "output": "output h'",
-}
 
 
 def parse(text: str, file: str = "<text>") -> Declaration:
@@ -70,9 +69,9 @@ def _statements(source: Source) -> Iterator[Statement]:
             first = number
         held.append(code)
         for column, character in enumerate(code, start=1):
-            if character == "(":
+            if character in "([":
                 opened.append((number, column))
-            elif character == ")" and opened:
+            elif character in ")]" and opened:
                 opened.pop()
         depth = len(opened)
         if depth == 0:
@@ -82,7 +81,8 @@ def _statements(source: Source) -> Iterator[Statement]:
             held = []
     if held:
         number, column = opened[-1]
-        raise CellError("'(' is never closed", place=source.place(number, column))
+        bracket = source.lines[number - 1][column - 1]
+        raise CellError(f"'{bracket}' is never closed", place=source.place(number, column))
 
 
 def _refuse_control(source: Source, number: int, line: str) -> None:
@@ -105,6 +105,7 @@ class _Builder:
         self.inputs: list[Declared] = []
         self.states: list[Declared] = []
         self.params: list[Declared] = []
+        self.fixed: list[Declared] = []
         self.consts: list[Constant] = []
         self.definitions: list[Definition] = []
         self.outputs: list[Output] = []
@@ -118,6 +119,8 @@ class _Builder:
             _missing_name(statement)
         elif assignment is not None:
             self._define(statement, assignment)
+        elif doc is None and (several := _TARGETS.match(statement.text)):
+            self._define_parts(statement, several)
         elif doc is not None:
             self.doc.append((doc.group("text") or "").strip())
         else:
@@ -128,7 +131,7 @@ class _Builder:
             raise CellError(
                 "there is no cell in this text",
                 place=self.source.place(1, 1),
-                hint=_EXAMPLES["cell"],
+                hint=EXAMPLES["cell"],
             )
         return Declaration(
             name=self.name,
@@ -136,6 +139,7 @@ class _Builder:
             inputs=tuple(self.inputs),
             states=tuple(self.states),
             params=tuple(self.params),
+            fixed=tuple(self.fixed),
             consts=tuple(self.consts),
             definitions=tuple(self.definitions),
             outputs=tuple(self.outputs),
@@ -149,18 +153,41 @@ class _Builder:
         parts = list(items(statement, keyword.end()))
         if len(parts) != 1:
             raise statement.error("a text holds one cell", parts[1][0])
-        self.name = _plain_name(statement, *parts[0], "cell")
+        self.name = plain_name(statement, *parts[0], "cell")
 
     def _define(self, statement: Statement, assignment: re.Match[str]) -> None:
         target = assignment.group("target")
         at = assignment.start("target")
-        _check_name(statement, target, at)
+        check_name(statement, target, at)
         primes = assignment.group("prime")
         if len(primes) > 1:
             raise statement.error("one prime is the next value, and there is no other", at)
         expr = parse_expression.read(statement, assignment.end(), len(statement.text))
         target = names.next_of(target) if primes else target
         self.definitions.append(Definition(target, expr, statement.place(at), bool(primes)))
+
+    def _define_parts(self, statement: Statement, several: re.Match[str]) -> None:
+        """`i, j, f, o = split(a, 4)`: a definition for each name."""
+        expr = parse_expression.read(statement, several.end(), len(statement.text))
+        found = re.finditer(r"([A-Za-z_][A-Za-z0-9_]*)[ \t]*('*)", several.group("targets"))
+        targets = [(match, several.start("targets") + match.start()) for match in found]
+        count = len(targets)
+        if not isinstance(expr, tree.Split) or expr.count != count:
+            what = f"{count} names stand left of '=', and no split into {count} parts right of it"
+            hint = (
+                f"split({tree.to_text(expr.array)}, {count})"
+                if isinstance(expr, tree.Split)
+                else None
+            )
+            raise statement.error(what, several.start("targets"), hint or f"split(v, {count})")
+        for index, (match, at) in enumerate(targets):
+            name, primes = match.group(1), match.group(2)
+            check_name(statement, name, at)
+            if len(primes) > 1:
+                raise statement.error("one prime is the next value, and there is no other", at)
+            part = tree.Part(expr.array, index, count, expr.place)
+            target = names.next_of(name) if primes else name
+            self.definitions.append(Definition(target, part, statement.place(at), bool(primes)))
 
     def _declare(self, statement: Statement) -> None:
         keyword = _KEYWORD.match(statement.text)
@@ -175,29 +202,33 @@ class _Builder:
             "input": self._input,
             "state": self._state,
             "param": self._param,
+            "fixed": self._fixed,
             "const": self._const,
             "output": self._output,
         }
         for start, end in items(statement, keyword.end()):
             if start == end:
-                raise statement.error(f"a name is missing after '{word}'", start, _EXAMPLES[word])
+                raise statement.error(f"a name is missing after '{word}'", start, EXAMPLES[word])
             add[word](statement, start, end)
 
     def _input(self, statement: Statement, start: int, end: int) -> None:
-        self.inputs.append(_declared(statement, start, end, "input", "I"))
+        self.inputs.append(declared(statement, start, end, "input", "I"))
 
     def _state(self, statement: Statement, start: int, end: int) -> None:
-        self.states.append(_declared(statement, start, end, "state", "H"))
+        self.states.append(declared(statement, start, end, "state", "H"))
 
     def _param(self, statement: Statement, start: int, end: int) -> None:
-        self.params.append(_declared(statement, start, end, "param", None))
+        self.params.append(declared(statement, start, end, "param", None))
+
+    def _fixed(self, statement: Statement, start: int, end: int) -> None:
+        self.fixed.append(declared(statement, start, end, "fixed", None))
 
     def _const(self, statement: Statement, start: int, end: int) -> None:
         match = _ASSIGNMENT.match(statement.text, start, end)
         if match is None or match.group("prime"):
-            raise statement.error("a const needs a value", start, _EXAMPLES["const"])
+            raise statement.error("a const needs a value", start, EXAMPLES["const"])
         name = match.group("target")
-        _check_name(statement, name, match.start("target"))
+        check_name(statement, name, match.start("target"))
         expr = parse_expression.read(statement, match.end(), end)
         self.consts.append(Constant(name, expr, statement.place(match.start("target"))))
 
@@ -205,14 +236,14 @@ class _Builder:
         text = statement.text[start:end]
         primed = text.endswith("'")
         name = text.removesuffix("'").rstrip(" \t\n")
-        _plain_name(statement, start, start + len(name), "output")
+        plain_name(statement, start, start + len(name), "output")
         output = names.next_of(name) if primed else name
         self.outputs.append(Output(output, statement.place(start), primed))
 
 
 def _missing_name(statement: Statement) -> NoReturn:
     at = len(statement.text) - len(statement.text.lstrip())
-    raise statement.error("a text begins with the name of its cell", at, _EXAMPLES["cell"])
+    raise statement.error("a text begins with the name of its cell", at, EXAMPLES["cell"])
 
 
 def _no_statement(statement: Statement) -> NoReturn:
@@ -235,80 +266,12 @@ def items(statement: Statement, start: int) -> Iterator[tuple[int, int]]:
     depth, begin = 0, start
     for at in range(start, len(text) + 1):
         character = text[at] if at < len(text) else ","
-        depth += (character == "(") - (character == ")")
+        depth += (character in "([") - (character in ")]")
         if character == "," and (depth <= 0 or at == len(text)):
             part = text[begin:at]
             left = begin + len(part) - len(part.lstrip(" \t\n"))
             yield min(left, at), max(min(left, at), begin + len(part.rstrip(" \t\n")))
             begin = at + 1
-
-
-def _declared(
-    statement: Statement, start: int, end: int, kind: str, default: Dim | None
-) -> Declared:
-    text = statement.text
-    colon = text.find(":", start, end)
-    name_end = end if colon < 0 else colon
-    name_end = start + len(text[start:name_end].rstrip(" \t\n"))
-    name = _plain_name(statement, start, name_end, kind)
-    shape: tuple[Dim, ...] | None = None if default is None else (default,)
-    if colon >= 0:
-        shape = _shape(statement, colon + 1, end, kind)
-    return Declared(name, shape, statement.place(start))
-
-
-def _shape(statement: Statement, start: int, end: int, kind: str) -> tuple[Dim, ...]:
-    """`H` or `H x I`; the widths themselves may have any name, `x` too."""
-    parts = [(m.group(), m.start()) for m in re.finditer(r"[^ \t\n]+", statement.text[start:end])]
-    times = parts[1::2]
-    shown = " ".join(text for text, _ in parts)
-    for text, at in times:
-        if text != "x":
-            what = f"'{text}' has no meaning in a width"
-            raise statement.error(what, start + at, _EXAMPLES[kind])
-    if len(times) > 1 or (times and kind != "param"):
-        what = "a matrix has two widths" if kind == "param" else f"a {kind} is a vector"
-        at = start + times[-1][1]
-        raise statement.error(f"{what}, not {shown}", at, _EXAMPLES[kind])
-    if len(parts) == len(times) * 2:
-        raise statement.error("a width is missing here", end, _EXAMPLES[kind])
-    return tuple(_width(statement, text, start + at, kind) for text, at in parts[::2])
-
-
-def _width(statement: Statement, text: str, at: int, kind: str) -> Dim:
-    if re.fullmatch(r"[0-9]+", text) and len(text) < 10 and int(text) > 0:
-        return int(text)
-    fault = names.dimension_fault(text)
-    if re.fullmatch(r"[-+]?[0-9]+", text):
-        fault = f"a width is at least 1 and below 10**9, not {text}"
-    if fault is not None:
-        raise statement.error(fault, at, _EXAMPLES[kind])
-    return text
-
-
-def _plain_name(statement: Statement, start: int, end: int, kind: str) -> str:
-    name = statement.text[start:end]
-    if not name:
-        raise statement.error(f"a name is missing after '{kind}'", start, _EXAMPLES[kind])
-    if not names.is_identifier(name):
-        for word in tokens.words(statement, start, end):
-            if word.end < end:
-                last = word.end
-                while statement.text[last] in " \t\n":
-                    last += 1
-                raise statement.error(
-                    f"'{statement.text[last:end]}' has no meaning in '{kind}'",
-                    last,
-                    _EXAMPLES[kind],
-                )
-    _check_name(statement, name, start)
-    return name
-
-
-def _check_name(statement: Statement, name: str, at: int) -> None:
-    fault = names.fault(name)
-    if fault is not None:
-        raise statement.error(fault[0], at, fault[1])
 
 
 # --- and back -------------------------------------------------------------------------------
@@ -330,6 +293,7 @@ def _head(declaration: Declaration) -> list[str]:
         if group:
             lines.append(f"{keyword:7}" + ", ".join(map(_declared_to_text, group)))
     lines += [f"param  {_declared_to_text(param)}" for param in declaration.params]
+    lines += [f"fixed  {_declared_to_text(array)}" for array in declaration.fixed]
     if declaration.consts:
         lines.append(
             "const  " + ", ".join(f"{c.name} = {tree.to_text(c.expr)}" for c in declaration.consts)
@@ -338,15 +302,36 @@ def _head(declaration: Declaration) -> list[str]:
 
 
 def _declared_to_text(declared: Declared) -> str:
-    if declared.shape is None:
-        return declared.name
-    return f"{declared.name}: {' x '.join(map(str, declared.shape))}"
+    text = declared.name
+    if declared.shape is not None:
+        text += f": {' x '.join(map(str, declared.shape))}"
+    if declared.start is not None:
+        text += f" = {tree.to_text(declared.start)}"
+    return f"{text} once" if declared.once else text
 
 
 def _definitions(declaration: Declaration, states: frozenset[str]) -> list[str]:
-    targets = [tree.name_to_text(d.target, states) for d in declaration.definitions]
-    width = max(map(len, targets), default=0)
-    return [
-        f"{target:{width}} = {tree.to_text(definition.expr, states)}"
-        for target, definition in zip(targets, declaration.definitions, strict=True)
-    ]
+    lines: list[tuple[str, str]] = []
+    rest = list(declaration.definitions)
+    while rest:
+        together = _split_together(rest)
+        names_ = [tree.name_to_text(d.target, states) for d in rest[:together]]
+        expr = rest[0].expr
+        if together > 1:
+            assert isinstance(expr, tree.Part)
+            text = f"split({tree.to_text(expr.array, states)}, {expr.count})"
+        else:
+            text = tree.to_text(expr, states)
+        lines.append((", ".join(names_), text))
+        rest = rest[together:]
+    width = max((len(target) for target, _ in lines), default=0)
+    return [f"{target:{width}} = {text}" for target, text in lines]
+
+
+def _split_together(definitions: Sequence[Definition]) -> int:
+    """How many of the first definitions are the parts of one split, in order."""
+    first = definitions[0].expr
+    if not isinstance(first, tree.Part):
+        return 1
+    wanted = [replace(first, index=k) for k in range(first.count)]
+    return first.count if [d.expr for d in definitions[: first.count]] == wanted else 1

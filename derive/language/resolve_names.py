@@ -16,16 +16,20 @@ from derive.language.tree import Name, names_of, quote
 from derive.symbolic import functions
 
 
-def resolve(declaration: Declaration) -> Scope:
-    """Every name of the cell, and in `errors` all that is wrong with them."""
+def resolve(declaration: Declaration, uses: type[Uses] = Uses) -> Scope:
+    """Every name of the cell, and in `errors` all that is wrong with them.
+
+    uses: what is made of the names on the right of a definition.
+    """
     scope = Scope(declaration)
     _declare(scope)
     _evaluate_consts(scope)
     later = _defined_names(scope)
     for definition in declaration.definitions:
-        Uses(scope, definition, later).visit(definition.expr)
+        uses(scope, definition, later).visit(definition.expr)
         _define(scope, definition)
-    _check_matrices(scope)
+    if uses is Uses:
+        _check_matrices(scope)
     _check_next_values(scope)
     _check_outputs(scope)
     scope.find_slips()
@@ -40,7 +44,7 @@ def _declare(scope: Scope) -> None:
     groups: tuple[tuple[Kind, tuple[Declared | Constant, ...]], ...] = (
         (Kind.INPUT, declaration.inputs),
         (Kind.STATE, declaration.states),
-        (Kind.PARAM, declaration.params),
+        (Kind.PARAM, (*declaration.params, *declaration.fixed)),
         (Kind.CONST, declaration.consts),
     )
     for kind, group in groups:
@@ -232,7 +236,7 @@ def _output_fault(scope: Scope, output: Output, seen: set[str]) -> CellError | N
     if name in seen:
         what = f"{quote(shown)} is an output twice"
         return CellError(what, place=output.place, hint="name it once")
-    if kind is Kind.CONST or scope.is_matrix(name):
+    if kind is Kind.CONST or (kind is Kind.PARAM and scope.is_matrix(name)):
         what = "const" if kind is Kind.CONST else "matrix"
         return CellError(
             f"the {what} '{shown}' cannot be an output",

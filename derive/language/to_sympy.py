@@ -7,6 +7,7 @@ Not here: the way back (from_sympy.py), the expressions of a Program, which are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import sympy
@@ -14,10 +15,29 @@ import sympy
 from derive.language import constants
 from derive.language.declaration import Declaration
 from derive.language.lower import ARITHMETIC, COMPARISONS
-from derive.language.tree import Binary, Call, Compare, Name, Negative, Node, Transpose, names_of
+from derive.language.tree import (
+    Binary,
+    Call,
+    Compare,
+    Cut,
+    Name,
+    Negative,
+    Node,
+    Part,
+    Transpose,
+    names_of,
+)
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
-from derive.symbolic.heads import layer_norm, matmul, mean, total, transpose
+from derive.symbolic.heads import OVER_AXES, layer_norm, matmul, mean, total, transpose
+
+_PLAIN = functions.RESERVED
+
+
+def _bound(text: str) -> Expr:
+    """A bound of a cut: no array, and so between bars, as sizes are."""
+    return cast(Expr, functions.symbol(f"|{text}|"))
+
 
 OWN_HEADS: Mapping[str, Any] = {"sum": total, "mean": mean, "layer_norm": layer_norm}
 
@@ -54,11 +74,18 @@ class _Build:
 
     def expr(self, node: Node) -> Expr:
         if not isinstance(node, Name) and not any(True for _ in names_of(node)):
-            return constants.evaluate(node, {})
+            with suppress(constants.NotConstant):  # eye(H) holds no names either
+                return constants.evaluate(node, {})
         if isinstance(node, Name):
             return functions.symbol(node.name)
         if isinstance(node, Transpose):
-            return cast(Expr, transpose(functions.symbol(node.matrix.name)))
+            return cast(Expr, transpose(self.expr(node.matrix)))
+        if isinstance(node, Cut):
+            bounds = [_bound(str(bound or 0)) for bound in (node.start, node.stop or "end")]
+            return cast(Expr, OVER_AXES["cut"](self.expr(node.array), *bounds))
+        if isinstance(node, Part):
+            numbers = map(sympy.Integer, (node.index, node.count))
+            return cast(Expr, OVER_AXES["part"](self.expr(node.array), *numbers))
         if isinstance(node, Negative):
             return -self.expr(node.operand)
         if isinstance(node, Binary):
@@ -67,6 +94,10 @@ class _Build:
         if node.function == "where":
             return self.where(node)
         args = [self.expr(arg) for arg in node.args]
+        if node.axis is not None or node.eps is not None or node.function not in _PLAIN:
+            args += [] if node.axis is None else [functions.symbol(f"|{node.axis}|")]
+            args += [] if node.eps is None else [self.expr(node.eps)]
+            return cast(Expr, OVER_AXES[node.function](*args))
         if node.function == "sqrt":
             return self.apply("power", args[0], functions.HALF)
         return self.apply(node.function, *args)

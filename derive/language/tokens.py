@@ -69,7 +69,7 @@ _WORD = re.compile(
     r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<prime>')"
-    r"|(?P<operator>\*\*|//|<=|>=|==|!=|[-+*/@.,()<>=])"
+    r"|(?P<operator>\*\*|//|<=|>=|==|!=|[-+*/@.,()<>=\[\]:])"
     r"|(?P<space>[ \t\n]+)",
     re.ASCII,
 )
@@ -84,9 +84,6 @@ _STRAY_HINTS = {
     "\u2019": "the next value of h is written h', with a straight prime",
     "\u2032": "the next value of h is written h', with a straight prime",
     "\u03c3": "sigmoid(v)",
-    "[": "arrays have no indices; a cell computes with whole vectors",
-    "]": "arrays have no indices; a cell computes with whole vectors",
-    ":": "a width belongs to a declaration, for example  param b: H",
     "&": "nest two where(...) for two conditions",
     "|": "abs(v)",
     "%": "v - floor(v / m) * m",
@@ -150,6 +147,12 @@ def scan(statement: Statement, start: int, end: int) -> list[Word]:
     return found
 
 
+_SQUARE = {
+    ":": "a width belongs to a declaration, for example  param b: H",
+    "]": "a part of an array is  v[0:H]",
+}
+
+
 class _Scan:
     """Walks over words, knowing whether a value or an operator comes next."""
 
@@ -157,7 +160,8 @@ class _Scan:
         self.statement = statement
         self.words = found
         self.value_next = True
-        self.brackets: list[tuple[Word, bool]] = []  # bracket, and whether it opens a call
+        # Bracket, and whether it opens a call; a square one never does.
+        self.brackets: list[tuple[Word, bool]] = []
 
     def run(self, end: int) -> None:
         at = 0
@@ -180,12 +184,18 @@ class _Scan:
             raise self.error("a prime belongs right behind the name of a state", word, "h'")
         if word.text == "(":
             self.open(at)
+        elif word.text == "[":
+            return self.cut(at)
+        elif word.text in (":", "]"):
+            raise self.error(f"'{word.text}' has no meaning here", word, _SQUARE.get(word.text))
         elif word.text == ")":
             self.close(at)
         elif word.text == ",":
             self.comma(word)
         elif word.text == ".":
             return self.attribute(at)
+        elif self.is_option(at):
+            self.value_next = True
         elif word.text in ("=", "//"):
             raise self.strange_operator(word)
         elif self.value_next and word.text not in ("+", "-"):
@@ -234,6 +244,24 @@ class _Scan:
             raise self.error("a value is missing before ')'", word)
         self.value_next = False
 
+    def cut(self, at: int) -> int:
+        """`[`, the widths between, and `]`: how many words that is."""
+        word = self.words[at]
+        if self.value_next:
+            raise self.error("a value is missing before '['", word, "v[0:H]")
+        end = next((k for k in range(at, len(self.words)) if self.words[k].text == "]"), None)
+        inside = self.words[at + 1 : end]
+        number = len(inside) == 1 and inside[0].text.isdigit()
+        colons = sum(each.text == ":" for each in inside)
+        plain = all(each.kind in ("number", "name") or each.text in "+-*:" for each in inside)
+        if end is None or not plain or (colons != 1 and not number):
+            raise self.error(
+                "what stands in '[ ]' is a part of the width, from one width to another",
+                word,
+                "v[0:H]",
+            )
+        return end + 1 - at
+
     def comma(self, word: Word) -> None:
         if not self.brackets or not self.brackets[-1][1]:
             raise self.error("a comma separates the arguments of a function only", word)
@@ -250,6 +278,11 @@ class _Scan:
             shown = f".{name.text}" if name is not None and name.kind == "name" else "."
             raise self.error(f"'{shown}' has no meaning: only .T, the transpose, exists", word)
         return 2
+
+    def is_option(self, at: int) -> bool:
+        """Whether this is the '=' of `eps=`, the one argument that is given by name."""
+        in_call = bool(self.brackets) and self.brackets[-1][1]
+        return self.words[at].text == "=" and in_call and self.words[at - 1].text == "eps"
 
     def strange_operator(self, word: Word) -> CellError:
         if word.text == "//":
@@ -281,7 +314,7 @@ _WORD_HINTS = {
 
 def _check_word(statement: Statement, word: Word) -> None:
     fault = names.fault(word.text)
-    if fault is None or word.text in functions.PUBLIC_FUNCTIONS:
+    if fault is None or word.text in functions.PUBLIC_FUNCTIONS:  # perhaps a call
         return
     raise statement.error(fault[0], word.start, _WORD_HINTS.get(word.text, fault[1]))
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from derive.errors import Place
+from derive.widths import Dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    matrix: Name
+    """A matrix with its last two axes swapped; left of @ that of a name, in plain cells."""
+
+    matrix: Node
     place: Place = field(compare=False, repr=False)
 
 
@@ -65,12 +68,45 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """axis: of a reduction that names one, or the width of `eye`.  eps: of `layer_norm`."""
+
     function: str
     args: tuple[Node, ...]
     place: Place = field(compare=False, repr=False)
+    axis: Dim | None = None
+    eps: Node | None = None
 
 
-Node = Number | Name | Transpose | Negative | Binary | Compare | Call
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """array[start:stop], along the last axis; None is the beginning, or the end."""
+
+    array: Node
+    start: Dim | None
+    stop: Dim | None
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of `count` equal parts of an array: what a name of `a, b = split(v, 2)` stands for."""
+
+    array: Node
+    index: int
+    count: int
+    place: Place = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """split(array, count), as it is read: all of a definition with several names."""
+
+    array: Node
+    count: int
+    place: Place = field(compare=False, repr=False)
+
+
+Node = Number | Name | Transpose | Negative | Binary | Compare | Call | Cut | Part | Split
 
 _COMPARE, _ADD, _MULTIPLY, _NEGATE, _POWER, _ATOM = range(6)
 _PRECEDENCE = {
@@ -92,6 +128,8 @@ def children(node: Node) -> tuple[Node, ...]:
         return (node.operand,)
     if isinstance(node, Transpose):
         return (node.matrix,)
+    if isinstance(node, (Cut, Part, Split)):
+        return (node.array,)
     return ()
 
 
@@ -142,8 +180,19 @@ def _print_bare(node: Node, states: frozenset[str]) -> tuple[str, int]:
     if isinstance(node, Transpose):
         return _print(node.matrix, _ATOM, states) + ".T", _ATOM
     if isinstance(node, Call):
-        args = ", ".join(_print(arg, _COMPARE, states) for arg in node.args)
-        return f"{node.function}({args})", _ATOM
+        args = [_print(arg, _COMPARE, states) for arg in node.args]
+        args += [] if node.axis is None else [str(node.axis)]
+        args += [] if node.eps is None else [f"eps={_print(node.eps, _ADD, states)}"]
+        return f"{node.function}({', '.join(args)})", _ATOM
+    if isinstance(node, Cut):
+        array = _print(node.array, _ATOM, states)
+        start, stop = ("" if bound is None else bound for bound in (node.start, node.stop))
+        return f"{array}[{start}:{stop}]", _ATOM
+    if isinstance(node, Part):
+        array = _print(node.array, _COMPARE, states)
+        return f"split({array}, {node.count})[{node.index}]", _ATOM
+    if isinstance(node, Split):
+        return f"split({_print(node.array, _COMPARE, states)}, {node.count})", _ATOM
     if isinstance(node, Negative):
         return "-" + _print(node.operand, _NEGATE, states), _NEGATE
     if isinstance(node, Compare):

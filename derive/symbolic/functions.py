@@ -73,14 +73,29 @@ RULES: Mapping[str, Function] = {
 }
 NAME_OF_HEAD: Mapping[Any, str] = {rule.head: name for name, rule in RULES.items()}
 
-#: Functions over the whole width of an array; shapes.py turns them into Sums and Maps.
-REDUCTIONS: tuple[str, ...] = ("sum", "mean", "layer_norm")
+#: Functions along one axis of an array, the last or a named one; lowered to Sums and Maps.
+REDUCTIONS: tuple[str, ...] = (
+    "sum", "mean", "layer_norm", "max", "min", "norm", "logsumexp", "softmax", "cumsum",
+)  # fmt: skip
 
-#: Every name that means a function in `.cell` text, hence no name for an array.
-PUBLIC_FUNCTIONS: tuple[str, ...] = (
+#: Those that keep the axis.
+KEEPING: tuple[str, ...] = ("layer_norm", "softmax", "cumsum")
+
+#: Functions that look at whole arrays: the least and the most arguments.
+OVER_AXES: Mapping[str, tuple[int, int]] = {
+    **{name: (1, 2) for name in REDUCTIONS},
+    "outer": (2, 2), "concat": (2, 100), "split": (2, 2), "diag": (1, 1), "eye": (1, 1),
+}  # fmt: skip
+
+#: Every name that means a function in `.cell` text and is no name for an array.
+RESERVED: tuple[str, ...] = (
     *(name for name, record in closed_set.TABLE.items() if record.public),
-    *REDUCTIONS,
+    *REDUCTIONS[:3],
 )
+
+#: Every function of `.cell` text. Those that are not reserved are functions where they are called,
+#: and may be names of arrays: cells may have an array called `norm`.
+PUBLIC_FUNCTIONS: tuple[str, ...] = tuple(dict.fromkeys((*RESERVED, *OVER_AXES)))
 
 #: Functions of one argument, for the options of cells.
 ACTIVATIONS: tuple[str, ...] = tuple(

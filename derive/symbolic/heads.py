@@ -51,6 +51,23 @@ mean = _declare("mean", 1, "mean")
 layer_norm = _declare("layer_norm", 1, "layer_norm")
 
 
+def _open(name: str, attribute: str) -> Any:
+    """A head that takes one argument or more: an axis, or an epsilon, may follow."""
+    space = {"__module__": __name__, "__qualname__": attribute}
+    return type(name, (_OverUnits,), space)
+
+
+#: Functions of whole arrays by their name in `.cell` text. Behind the arrays come the axis and
+#: the epsilon, where they are given.
+OVER_AXES: dict[str, Any] = {
+    name: _open(name, f"OVER_AXES[{name!r}]")
+    for name in (
+        "sum", "mean", "layer_norm", "max", "min", "norm", "logsumexp", "softmax", "cumsum",
+        "outer", "concat", "diag", "eye", "cut", "part",
+    )
+}  # fmt: skip
+
+
 class ArraySymbol(sympy.Symbol):  # type: ignore[misc]
     """A symbol that knows `W @ v` and `W.T`."""
 

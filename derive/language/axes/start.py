@@ -1,0 +1,67 @@
+"""What arrays start from: draws of parameters, learned starts of states.
+
+In: a Scope and shapes.  Out: what is wrong.
+Not here: drawing (kernel/starts.py).
+"""
+
+from __future__ import annotations
+
+from derive.errors import CellError
+from derive.language.axes.messages import shown
+from derive.language.axes.shapes import SCALAR, Shapes
+from derive.language.declaration import Declared
+from derive.language.parse_expression import DRAWS
+from derive.language.scope import Kind, Scope
+from derive.language.tree import Call, Name, Node, children
+from derive.symbolic import functions
+
+
+def check_starts(scope: Scope, shapes: Shapes) -> list[CellError]:
+    errors: list[CellError] = []
+    for declared in scope.declaration.states:
+        if declared.start is not None:
+            errors += _state(scope, shapes, declared, declared.start)
+    for declared in scope.declaration.params:
+        if declared.start is not None:
+            errors += _param(scope, shapes, declared, declared.start)
+    return errors
+
+
+def _state(scope: Scope, shapes: Shapes, state: Declared, start: Node) -> list[CellError]:
+    shape = shapes.known[state.name]
+    if not isinstance(start, Name) or scope.kinds.get(start.name) is not Kind.PARAM:
+        what = f"state '{state.name}' starts from something that is no parameter"
+        hint = f"state {state.name}: {shown(shape)} = {state.name}0"
+        facts = (f"'{scope.text(start)}' stands where a parameter is named",)
+        return [CellError(what, place=start.place, facts=facts, hint=hint)]
+    known = shapes.known.setdefault(start.name, shape)
+    if known in (shape, SCALAR):
+        return []
+    what = f"state '{state.name}' starts from a parameter of another shape"
+    facts = (f"{state.name} is {shown(shape)}, {start.name} is {shown(known)}",)
+    hint = f"param {start.name}: {shown(shape)}"
+    return [CellError(what, place=start.place, facts=facts, hint=hint)]
+
+
+def _param(scope: Scope, shapes: Shapes, param: Declared, start: Node) -> list[CellError]:
+    for node in _walk(start):
+        if isinstance(node, Name) and node.name not in scope.consts:
+            what = f"'{node.name}' has no value before training"
+            facts = ("a start value is made of numbers, constants, functions and draws",)
+            return [CellError(what, place=node.place, facts=facts, hint="uniform(-1, 1)")]
+        if isinstance(node, Call):
+            known = node.function in DRAWS or node.function in functions.RESERVED
+            if not known or node.function in functions.REDUCTIONS:
+                what = f"'{node.function}' is no function of a start value"
+                return [CellError(what, place=node.place, hint=", ".join(DRAWS))]
+            matrix = node.function in ("orthogonal", "eye", "glorot")
+            shape = shapes.known.get(param.name, ())
+            if matrix and len(shape) < 2:
+                what = f"'{node.function}' draws matrices, and '{param.name}' is none"
+                facts = (f"{param.name} has width {shown(shape)}",)
+                return [CellError(what, place=node.place, facts=facts, hint="uniform(-1, 1)")]
+    return []
+
+
+def _walk(node: Node) -> list[Node]:
+    return [node, *(part for child in children(node) for part in _walk(child))]

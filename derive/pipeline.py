@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -29,8 +29,9 @@ from derive.errors import (
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
 from derive.kernel.convert import kind_text, to_count
-from derive.kernel.signature import Signature
+from derive.kernel.signature import Axes, Dim, Signature
 from derive.kernel.tune.options import Choice
+from derive.kernel.whole import Groups, WholeBackend
 from derive.language import declare, from_step
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
@@ -129,7 +130,7 @@ def tangent(cell: Cell) -> Cell:
 def schedule(cell: Cell) -> Schedule:
     """What runs before, during and after the loop over time, and what is kept."""
     with _stage(cell, "scheduling"):
-        return _schedule(differentiate(cell), tuple(cell.outputs))
+        return _schedule(differentiate(cell), cell.output_keys)
 
 
 def emit(cell: Cell, target: str = "c") -> dict[str, str]:
@@ -177,12 +178,20 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
     text = emit(cell, target)
     origin = compile, (cell, target, name, threads)
     if target != "c":
-        made = backend(cell, target, text, name)
+        made = whole(cell, backend(cell, target, text, name), name)
         return Kernel(signature(cell), made, name, target=target, origin=origin)
     from derive.kernel.c_backend import looks
 
-    made = _c_backend(cell, text, name, threads)
+    made = whole(cell, _c_backend(cell, text, name, threads), name)
     return Kernel(signature(cell), made, name, target=target, looks=looks(name), origin=origin)
+
+
+def whole(cell: Cell, parts: Backend, dtype: str) -> Backend:
+    """A backend of the cell's arrays, made of one of their parts."""
+    if not cell.checked.wholes:
+        return parts
+    groups = Groups(tuple(cell.params), tuple(cell.inputs), tuple(cell.states), tuple(cell.outputs))
+    return WholeBackend(parts, cell.checked.wholes, groups, np.dtype(dtype))
 
 
 def backend(cell: Cell, target: str, files: Mapping[str, str], dtype: str) -> Backend:
@@ -196,13 +205,13 @@ def backend(cell: Cell, target: str, files: Mapping[str, str], dtype: str) -> Ba
 def _numpy_backend(cell: Cell, files: Mapping[str, str], dtype: str) -> Backend:
     from derive.kernel.numpy_backend import NumpyBackend
 
-    return NumpyBackend(files, signature(cell))
+    return NumpyBackend(files, signature_of_parts(cell))
 
 
 def _plain_c_backend(cell: Cell, files: Mapping[str, str], dtype: str) -> Backend:
     from derive.kernel.c_backend import CBackend
 
-    return CBackend(files, signature(cell), dtype)
+    return CBackend(files, signature_of_parts(cell), dtype)
 
 
 _BACKENDS = {"numpy": _numpy_backend, "c": _plain_c_backend}
@@ -215,7 +224,7 @@ def _c_backend(cell: Cell, text: Mapping[str, str], dtype: str, threads: int) ->
     def build(choice: Choice) -> CBackend:
         return c_backend(cell, dtype, threads, choice)
 
-    return TunedBackend(build, text, FLAGS, signature(cell).dims(), dtype, threads)
+    return TunedBackend(build, text, FLAGS, signature_of_parts(cell).dims(), dtype, threads)
 
 
 def c_backend(cell: Cell, dtype: str, threads: int, choice: Choice | None = None) -> CBackend:
@@ -226,19 +235,47 @@ def c_backend(cell: Cell, dtype: str, threads: int, choice: Choice | None = None
     choice = choice or Choice()
     plans = schedule(cell).forward, schedule(cell).backward
     return CBackend(
-        emit(cell, "c"), signature(cell), dtype, threads, (*FLAGS, *choice.flags()),
+        emit(cell, "c"), signature_of_parts(cell), dtype, threads, (*FLAGS, *choice.flags()),
         elementwise=all(plan.elementwise for plan in plans), team=choice.threads,
     )  # fmt: skip
 
 
 def signature(cell: Cell) -> Signature:
     """Names and shapes of a cell's arrays, without its equations."""
+    checked = cell.checked
+
+    def widths(shapes: Mapping[str, tuple[Dim, ...]]) -> dict[str, Axes]:
+        return {n: shape[0] if len(shape) == 1 else shape for n, shape in shapes.items()}
+
     return Signature(
         name=cell.name,
         params=dict(cell.params),
-        inputs={name: shape[0] for name, shape in cell.inputs.items()},
-        states={name: shape[0] for name, shape in cell.states.items()},
-        outputs={name: shape[0] for name, shape in cell.outputs.items()},
+        inputs=widths(cell.inputs),
+        states=widths(cell.states),
+        outputs=widths(cell.outputs),
+        fixed=checked.fixed,
+        once=checked.once,
+        learned=checked.learned,
+        starts=checked.starts,
+    )
+
+
+def signature_of_parts(cell: Cell) -> Signature:
+    """Names and shapes of the arrays that generated code works with: where an array is cut
+    (`K @ concat(x, h)`), its parts."""
+    step = cell.step
+    table = step.program.table()
+
+    def widths(names: Iterable[tuple[str, str]]) -> dict[str, Axes]:
+        shapes = ((key, table[name].shape) for key, name in names)
+        return {key: shape[0] if len(shape) == 1 else shape for key, shape in shapes}
+
+    return Signature(
+        name=cell.name,
+        params={name: table[name].shape for name in step.params},
+        inputs=widths(zip(step.inputs, step.inputs, strict=True)),
+        states=widths(zip(step.states, step.states, strict=True)),
+        outputs=widths(zip(cell.output_keys, step.outputs, strict=True)),
     )
 
 

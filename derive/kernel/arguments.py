@@ -33,17 +33,21 @@ from derive.kernel.convert import (
 )
 from derive.kernel.packed import Packed, read_only
 from derive.kernel.remat import to_remat
-from derive.kernel.signature import ROWS, STEPS, Array, Arrays, Signature, Sizes
+from derive.kernel.signature import ROWS, STEPS, Array, Arrays, Signature, Sizes, names_in
 
 #: Combinations of shapes that are looked up instead of compared.
 _REMEMBERED = 256
+
+
+_NO_ARRAYS: Mapping[str, Array] = {}
 
 
 class Arguments:
     """Checks and converts the arguments of one cell's kernel. Immutable once built."""
 
     __slots__ = (
-        "_d_outputs", "_d_states", "_dims", "_inputs", "_inputs_of_step", "_params", "_seen",
+        "_d_outputs", "_d_states", "_dims", "_inputs", "_inputs_of_step", "_needed", "_params",
+        "_seen",
         "_states", "dtype", "signature",
     )  # fmt: skip
 
@@ -52,10 +56,12 @@ class Arguments:
         self.dtype = np.dtype(dtype)
         self._seen: dict[object, Axes] = {}
         self._dims = signature.dims()
-        assert all(isinstance(w, int) or w in self._dims for w in signature.outputs.values())
+        self._needed = set(self._dims)
         inputs, states = signature.inputs, signature.states
         self._params = group("params", "parameters", "parameter", signature.params)
-        self._inputs = group("x", "inputs", "input", with_axes(inputs, STEPS, ROWS))
+        moving = {n: w for n, w in inputs.items() if n not in signature.once}
+        shapes = with_axes(inputs, ROWS) | with_axes(moving, STEPS, ROWS)
+        self._inputs = group("x", "inputs", "input", {name: shapes[name] for name in inputs})
         self._inputs_of_step = group("x_t", "inputs", "input", with_axes(inputs, ROWS))
         self._states = group("state", "states", "state", with_axes(states, ROWS))
         self._d_outputs = group(
@@ -75,7 +81,8 @@ class Arguments:
         training = to_flag(training, "training")
         remat = to_remat(remat)
         given = self._given(params, x, state, lengths, self._inputs)
-        return Call(*given, reverse=reverse, training=training, remat=remat)
+        learned = self._learned(state)
+        return Call(*given, reverse=reverse, training=training, remat=remat, learned=learned)
 
     def of_step(self, params: Any, x_t: Any, state: Any) -> Call:
         """Arguments of `Kernel.step`."""
@@ -92,10 +99,11 @@ class Arguments:
         for name, length in self.lengths(lengths).items():
             axes.tell(name, length, name)
         axes.tell(ROWS, to_count(rows, "rows", most=MOST), "rows")
-        states = self._bind_states(state, axes)
+        states = self._bind_states(state, axes, params)
         for slot in self._inputs_of_step.slots:
-            width = slot.axes[-1]
-            if isinstance(width, str) and width not in axes.known:
+            for width in (name for axis in slot.axes[1:] for name in names_in(axis)):
+                if width in axes.known:
+                    continue
                 raise ArgumentError(
                     f"nothing given determines the width {width} of {slot.label}",
                     facts=(f"no parameter or state given has an axis {width}",),
@@ -103,7 +111,7 @@ class Arguments:
                 )
         sizes = Sizes(1, axes.known[ROWS], {dim: axes.known[dim] for dim in self._dims})
         inputs = {
-            slot.name: zeros((sizes.rows, sizes.width(slot.axes[-1])), self.dtype, slot.label)
+            slot.name: zeros((sizes.rows, *sizes.shape(slot.axes[1:])), self.dtype, slot.label)
             for slot in self._inputs_of_step.slots
         }
         return Call(sizes, params, inputs, states, step=True), axes
@@ -158,13 +166,32 @@ class Arguments:
         else:
             kept_inputs = {}
             self._shape_without_inputs(inputs, x, axes)
-        states = self._bind_states(state, axes)
+        states = self._bind_states(state, axes, kept_params)
         known = axes.known
+        if axes.waiting or not known.keys() >= self._needed:
+            self._undetermined(axes)
         dims = {dim: known[dim] for dim in self._dims}
         sizes = Sizes(known.get(STEPS, 1), known[ROWS], dims)
+        for name in self.signature.once:
+            if inputs is self._inputs:
+                kept_inputs[name] = np.repeat(kept_inputs[name][np.newaxis], sizes.steps, axis=0)
         if lengths is not None:
             lengths = to_lengths(lengths, sizes)
         return sizes, kept_params, kept_inputs, states, lengths
+
+    def _undetermined(self, axes: Axes) -> None:
+        """ArgumentError where a dimension stands in sums only, of which none tells its length."""
+        for dim in self._dims:
+            if dim not in axes.known:
+                facts = tuple(
+                    f"{slot.label} is {axes_text(slot.axes)}, given {shape_text(shape)}"
+                    for slot, shape in axes.waiting
+                )
+                raise ArgumentError(
+                    f"nothing given determines the length of {dim}",
+                    facts=facts,
+                    hint=f"give an array with an axis {dim} alone, for example a state",
+                )
 
     def pack(self, params: Any) -> tuple[Sizes, Arrays, Axes]:
         """Parameters alone, as copies. A dimension that no parameter has counts as 1."""
@@ -284,7 +311,9 @@ class Arguments:
                 hint="x=np.empty((T, B, 0))",
             )
 
-    def _bind_states(self, given: Any, axes: Axes) -> Arrays:
+    def _bind_states(
+        self, given: Any, axes: Axes, params: Mapping[str, Array] = _NO_ARRAYS
+    ) -> Arrays:
         named = self._optional(self._states, given)
         arrays: Arrays = {}
         for slot in self._states.slots:
@@ -292,6 +321,7 @@ class Arguments:
             if value is not None:
                 arrays[slot.name] = to_array(value, slot.label, self.dtype)
         self._bind(self._states, arrays, axes)
+        axes.settle()
         if ROWS not in axes.known:
             raise ArgumentError(
                 f"nothing determines the number of batch rows of {self.signature.name}",
@@ -300,20 +330,39 @@ class Arguments:
             )
         # Every state that was given has said its width by now.
         return {
-            slot.name: arrays[slot.name] if slot.name in arrays else self._zero_state(slot, axes)
+            slot.name: arrays[slot.name] if slot.name in arrays else self._start(slot, axes, params)
             for slot in self._states.slots
         }
 
+    def _start(self, slot: Slot, axes: Axes, params: Mapping[str, Array]) -> Array:
+        """A state that was left out: what it has learned, or zeros."""
+        zeros_ = self._zero_state(slot, axes)
+        if slot.name in self.signature.learned and params:
+            zeros_[...] = params[self.signature.learned[slot.name]]
+        return zeros_
+
+    def _learned(self, given: Any) -> tuple[str, ...]:
+        """The states that start from a parameter in a call with these states."""
+        learned = self.signature.learned
+        if not learned or given is None:
+            return tuple(learned)
+        named = self._named(self._states, given)
+        return tuple(name for name in learned if named.get(name) is None)
+
     def _zero_state(self, slot: Slot, axes: Axes) -> Array:
-        width = slot.axes[1]
-        if isinstance(width, str) and width not in axes.known:
+        widths = slot.axes[1:]
+        for width in (name for axis in widths for name in names_in(axis)):
+            if width in axes.known:
+                continue
+            shown = ", ".join(map(str, widths))
             raise ArgumentError(
                 f"nothing given determines the width {width} of {slot.label}",
                 facts=(f"no parameter, input or other state given has an axis {width}",),
-                hint=f'state={{"{slot.name}": np.zeros(({axes.known[ROWS]}, {width}))}}',
+                hint=f'state={{"{slot.name}": np.zeros(({axes.known[ROWS]}, {shown}))}}',
             )
-        length = width if isinstance(width, int) else axes.known[width]
-        return zeros((axes.known[ROWS], length), self.dtype, slot.label)
+        known = {dim: axes.known[dim] for dim in self._dims if dim in axes.known}
+        lengths = Sizes(1, axes.known[ROWS], known).shape(widths)
+        return zeros((axes.known[ROWS], *lengths), self.dtype, slot.label)
 
     def _cotangents(self, group: Group, sizes: Sizes, given: Any) -> dict[str, Array | None]:
         named = self._optional(group, given)
@@ -324,7 +373,10 @@ class Arguments:
                 arrays[slot.name] = None
                 continue
             array = to_array(value, slot.label, self.dtype)
-            wanted = (sizes.steps, sizes.rows, sizes.width(slot.axes[-1]))[-len(slot.axes) :]
+            before = {STEPS: sizes.steps, ROWS: sizes.rows}
+            wanted = tuple(
+                before[axis] if axis in before else sizes.width(axis) for axis in slot.axes
+            )
             if array.shape != wanted:
                 raise ArgumentError(
                     f"{slot.label} has the wrong shape",

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 
 from derive.errors import ArgumentError
 from derive.kernel.convert import axes_text, letter, shape_text
-from derive.kernel.signature import Dim
+from derive.kernel.signature import LETTERS, Dim, axes_of
+from derive.kernel.signature import Axes as Widths
+from derive.widths import Width
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class Group:
         return f"{cell} has the {noun} {', '.join(slot.name for slot in self.slots)}"
 
 
-def with_axes(widths: Mapping[str, Dim], *leading: str) -> dict[str, tuple[Dim, ...]]:
-    return {name: (*leading, width) for name, width in widths.items()}
+def with_axes(widths: Mapping[str, Widths], *leading: str) -> dict[str, tuple[Dim, ...]]:
+    return {name: (*leading, *axes_of(width)) for name, width in widths.items()}
 
 
 def group(argument: str, plural: str, words: str, shapes: Mapping[str, tuple[Dim, ...]]) -> Group:
@@ -59,20 +61,38 @@ def group(argument: str, plural: str, words: str, shapes: Mapping[str, tuple[Dim
     return Group(argument, plural, tuple(slots))
 
 
+def is_sum(axis: Dim) -> bool:
+    """Whether an axis is more than one dimension: "4*H", "I + H". Those of time and rows are
+    two words as well."""
+    return isinstance(axis, str) and not axis.isidentifier() and axis not in LETTERS
+
+
 class Axes:
     """Lengths of the axes seen so far in one call, and the array that gave each of them."""
 
-    __slots__ = ("givers", "known", "told")
+    __slots__ = ("givers", "known", "told", "waiting")
 
     def __init__(self, start: Axes | None = None) -> None:
         #: Lengths that no array gave: a caller said them.
         self.told: tuple[tuple[Dim, int], ...] = start.told if start else ()
         self.known: dict[Dim, int] = dict(start.known) if start else {}
         self.givers: dict[Dim, tuple[Slot, tuple[int, ...]]] = dict(start.givers) if start else {}
+        #: Arrays with a sum of which several dimensions are not known yet.
+        self.waiting: list[tuple[Slot, tuple[int, ...]]] = list(start.waiting) if start else []
 
     def become(self, other: Axes) -> None:
         self.known = dict(other.known)
         self.givers = dict(other.givers)
+        self.waiting = list(other.waiting)
+
+    def settle(self) -> None:
+        """Looks again at arrays whose sums could not be told apart."""
+        while self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for slot, shape in waiting:
+                self.bind(slot, shape)
+            if len(self.waiting) == len(waiting):
+                return
 
     def tell(self, axis: str, length: int, label: str) -> None:
         """Take a length that the caller says; ArgumentError where an array gave another one."""
@@ -94,10 +114,28 @@ class Axes:
             if isinstance(axis, int):
                 if length != axis:
                     raise self._misfit(slot, shape)
+            elif is_sum(axis):
+                self._bind_sum(slot, shape, axis, length)
             elif self.known.setdefault(axis, length) != length:
                 raise self._misfit(slot, shape)
             elif axis not in self.givers:
                 self.givers[axis] = (slot, shape)
+
+    def _bind_sum(self, slot: Slot, shape: tuple[int, ...], axis: str, length: int) -> None:
+        """A sum tells the one dimension of it that nothing else has told."""
+        width = Width.of(axis)
+        named = {dim: own for dim, own in self.known.items() if isinstance(dim, str)}
+        found = width.solve(length, named)
+        if found is None:
+            self.waiting.append((slot, shape))
+            return
+        name, rest = found
+        open_ = set(width.names()) - set(named)
+        if not name and (open_ or width.length(named) != length):
+            raise self._misfit(slot, shape)
+        if name:
+            self.known[name] = rest
+            self.givers[name] = (slot, shape)
 
     def _misfit(self, slot: Slot, shape: tuple[int, ...]) -> ArgumentError:
         facts = [f"{slot.label} is {axes_text(slot.axes)}, given {shape_text(shape)}"]
@@ -108,7 +146,7 @@ class Axes:
                 if giver is not slot:
                     disagreeing.setdefault((giver.label, letter(axis)))
                 facts.append(self._fact(axis, giver, given))
-        wanted = tuple(self.known.get(axis, axis) for axis in slot.axes)
+        wanted = tuple(self._wanted(axis) for axis in slot.axes)
         if len(shape) == 2 and shape[::-1] == wanted:
             hint = f"transpose it: {slot.name}.T"
         else:
@@ -117,6 +155,13 @@ class Axes:
         return ArgumentError(
             f"{slot.label} has the wrong shape", facts=tuple(dict.fromkeys(facts)), hint=hint
         )
+
+    def _wanted(self, axis: Dim) -> Dim:
+        if is_sum(axis):
+            width = Width.of(axis)
+            named = {dim: own for dim, own in self.known.items() if isinstance(dim, str)}
+            return axis if set(width.names()) - set(named) else width.length(named)
+        return self.known.get(axis, axis)
 
     def _fact(self, axis: Dim, giver: Slot, given: tuple[int, ...]) -> str:
         if not giver.axes:

@@ -272,7 +272,7 @@ class CBackend:
         self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None
     ) -> dict[str, tuple[int, ...]]:
         before = (sizes.rows,) if steps is None else (steps, sizes.rows)
-        return {name: (*before, sizes.width(width)) for name, width in widths.items()}
+        return {name: (*before, *sizes.lengths(width)) for name, width in widths.items()}
 
     def _fresh(self, sizes: Sizes, widths: Mapping[str, Any], steps: int | None = None) -> Arrays:
         return Fresh(self._shapes(sizes, widths, steps), self._dtype).arrays()

@@ -23,6 +23,7 @@ class Call:
     reverse: each row runs its steps last to first.  training: `backward` will be called.
     step: this is one step, so `sizes.steps` is 1 and no array has an axis for time.
     remat: "time" where states are kept at a few steps only (remat.py).
+    learned: states that were not given, and start from a parameter.
     """
 
     sizes: Sizes
@@ -34,6 +35,7 @@ class Call:
     training: bool = False
     step: bool = False
     remat: str | None = None
+    learned: tuple[str, ...] = ()
 
     def without_arrays(self) -> Call:
         """The same kind of call, which keeps nothing alive."""

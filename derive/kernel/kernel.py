@@ -24,7 +24,8 @@ from derive.kernel.fingerprint import Look, fingerprint, small_fingerprint
 from derive.kernel.packed import Packed
 from derive.kernel.remat import Remat
 from derive.kernel.run import Gradients, Run
-from derive.kernel.signature import Array, Arrays, Signature, Sizes
+from derive.kernel.signature import Array, Arrays, Axes, Signature, Sizes, names_in
+from derive.kernel.starts import draw
 from derive.kernel.stream import Stream, Turn
 
 if TYPE_CHECKING:
@@ -96,19 +97,26 @@ class Kernel:
         """Parameters to start training from: `kernel.init(I=5, H=4, seed=0)`.
 
         Matrices are uniform in +-sqrt(6 / (rows + columns)) (Glorot & Bengio 2010, eq. 16),
-        vectors uniform in +-1 / sqrt(width), PyTorch's rule for biases. Drawn in float64, in
+        vectors uniform in +-1 / sqrt(width), PyTorch's rule for biases; a parameter that its cell
+        gives a start, `param b: H = 1`, has that. Fixed arrays are left out. Drawn in float64, in
         declared order, then rounded: one seed gives the same parameters for every target and,
         up to rounding, every dtype. A dimension called `seed` goes into the mapping `sizes`.
         """
-        needed = [axis for shape in self.signature.params.values() for axis in shape]
+        params_ = {n: s for n, s in self.signature.params.items() if n not in self.signature.fixed}
+        needed = [name for shape in params_.values() for axis in shape for name in names_in(axis)]
         lengths = self._lengths("init(", sizes, named, needed)
         random = np.random.Generator(np.random.PCG64(to_count(seed, "seed")))
         params = {}
-        for name, axes in self.signature.params.items():
-            shape = tuple(axis if isinstance(axis, int) else lengths[axis] for axis in axes)
-            squared = 6 / max(sum(shape), 1) if len(shape) == 2 else 1 / max(shape[0], 1)
+        sizes_ = Sizes(1, 1, lengths)
+        for name, axes in params_.items():
+            shape = sizes_.shape(axes)
+            fans = shape[-2:]
+            squared = 6 / max(sum(fans), 1) if len(shape) > 1 else 1 / max(shape[0], 1)
             try:
-                values = (2 * random.random(shape) - 1) * np.sqrt(squared)
+                if name in self.signature.starts:
+                    values = draw(self.signature.starts[name], shape, random)
+                else:
+                    values = (2 * random.random(shape) - 1) * np.sqrt(squared)
                 params[name] = values.astype(self.dtype)
             except (MemoryError, ValueError) as error:
                 raise no_room(f"parameter {name}", shape, error) from error
@@ -181,7 +189,7 @@ class Kernel:
                 hint="kernel.forward(..., training=True)",
             )
         if found := self._repeats.backward(run, d_outputs, d_states):
-            return Gradients(*found)
+            return self._gradients(run._call, *found)
         call, saved, seen, look = self._repeats.thorough(run) or (
             run._call, run._saved, run._seen, self._looks[run.remat is not None]
         )  # fmt: skip
@@ -191,7 +199,7 @@ class Kernel:
         if look(_watched(call)) != seen:
             raise _changed(call, seen, look)
         backend = Remat(self._backend) if call.remat else self._backend
-        return Gradients(*backend.backward(call, saved, d_out, d_last))
+        return self._gradients(call, *backend.backward(call, saved, d_out, d_last))
 
     def pack(self, params: Mapping[str, Any]) -> Packed:
         """Parameters checked, copied and packed once: stands for `params` in every call.
@@ -214,8 +222,8 @@ class Kernel:
         call, axes = self._arguments.of_stream(packed, rows, state, named)
         sizes, signature = call.sizes, self.signature
 
-        def fresh(widths: Mapping[str, str | int], label: str) -> Arrays:
-            shapes = {name: (sizes.rows, sizes.width(width)) for name, width in widths.items()}
+        def fresh(widths: Mapping[str, Axes], label: str) -> Arrays:
+            shapes = {name: (sizes.rows, *sizes.lengths(width)) for name, width in widths.items()}
             return {n: zeros(s, self.dtype, f"{label} {n}") for n, s in shapes.items()}
 
         outputs = fresh(signature.outputs, "output")
@@ -251,8 +259,8 @@ class Kernel:
             if length == 0:
                 raise ArgumentError(f"{name} = 0, so there is nothing to measure", hint=f"{name}=1")
         for name, width in (*self.signature.inputs.items(), *self.signature.outputs.items()):
-            length = width if isinstance(width, int) else lengths[width]
-            check_room(name, (counts["T"], counts["B"], length), self.dtype.itemsize)
+            shape = Sizes(counts["T"], counts["B"], lengths).lengths(width)
+            check_room(name, (counts["T"], counts["B"], *shape), self.dtype.itemsize)
         from derive.kernel.tune.search import tune
 
         found = tune(self, Sizes(counts["T"], counts["B"], {dim: lengths[dim] for dim in dims}))
@@ -290,7 +298,8 @@ class Kernel:
             self._repeats.saw(self._backend, call)
         else:
             widths = self.signature.outputs.items()
-            outputs = {n: zeros((0, call.sizes.width(w)), self.dtype, n) for n, w in widths}
+            sizes = call.sizes
+            outputs = {n: zeros((0, *sizes.lengths(w)), self.dtype, n) for n, w in widths}
             states = {name: array.copy() for name, array in call.states.items()}
         if len(outputs) == 1:
             return next(iter(outputs.values())), states
@@ -322,10 +331,10 @@ class Kernel:
             )
         return lengths
 
-    def _empty(self, sizes: Sizes, widths: Mapping[str, str | int]) -> Arrays:
+    def _empty(self, sizes: Sizes, widths: Mapping[str, Axes]) -> Arrays:
         """Zeros [T, B, width] for each name."""
         return {
-            name: zeros((sizes.steps, sizes.rows, sizes.width(width)), self.dtype, name)
+            name: zeros((sizes.steps, sizes.rows, *sizes.lengths(width)), self.dtype, name)
             for name, width in widths.items()
         }
 
@@ -335,10 +344,27 @@ class Kernel:
         for name, width in self.signature.states.items():
             d_state = d_last[name]
             if d_state is None:
-                d_state = np.zeros((sizes.rows, sizes.width(width)), self.dtype)
+                d_state = np.zeros((sizes.rows, *sizes.lengths(width)), self.dtype)
             d_states[name] = d_state.copy()
         d_params = {name: np.zeros_like(array) for name, array in call.params.items()}
-        return Gradients(d_params, self._empty(sizes, self.signature.inputs), d_states)
+        return self._gradients(call, d_params, self._empty(sizes, self.signature.inputs), d_states)
+
+    def _gradients(
+        self, call: Call, d_params: Arrays, d_inputs: Arrays, d_states: Arrays
+    ) -> Gradients:
+        """Of what a caller gave: fixed arrays have none, those of inputs that were given once are
+        sums over time, and a start that was learned has the sum over rows of its state's."""
+        own = self.signature
+        for name in own.fixed:
+            del d_params[name]
+        for name in own.once:
+            d_inputs[name] = d_inputs[name].sum(axis=0)
+        for state in call.learned:
+            start = own.learned[state]
+            total = d_states[state].sum(axis=0)
+            shape = d_params[start].shape
+            d_params[start] += total if total.shape == shape else total.sum().reshape(shape)
+        return Gradients(d_params, d_inputs, d_states)
 
 
 def _again(make: Callable[..., Kernel], given: tuple[Any, ...], tuned: Iterable[Tuned]) -> Kernel:

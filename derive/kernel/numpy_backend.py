@@ -130,8 +130,8 @@ class NumpyBackend:
         own = self._signature
         of_params = {name: array.shape for name, array in params.items()}
         of_inputs = {name: array.shape for name, array in inputs.items()}
-        of_states = {n: (rows, sizes.width(w)) for n, w in own.states.items()}
-        of_outputs = {n: (*before, rows, sizes.width(w)) for n, w in own.outputs.items()}
+        of_states = {n: (rows, *sizes.lengths(w)) for n, w in own.states.items()}
+        of_outputs = {n: (*before, rows, *sizes.lengths(w)) for n, w in own.outputs.items()}
         may_lack = own.optional_states()
         packed = type(params) is Packed
 

@@ -7,13 +7,17 @@ Not here: arrays (arguments.py). SymPy is not imported, so that a generated kern
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-Dim: TypeAlias = str | int
+from derive.widths import Dim as Dim
+from derive.widths import Width as Sum
+
+#: The axes of an array besides time and rows: one width, or several.
+Axes: TypeAlias = Dim | tuple[Dim, ...]
 Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = dict[str, Array]
 
@@ -28,18 +32,26 @@ LETTERS = {STEPS: "T", ROWS: "B"}
 class Signature:
     """Names and shapes of a cell's arrays, in declared order.
 
-    A dimension is a name (its length comes with the arrays) or a positive integer. params:
-    {name: (rows, columns) or (width,)}; inputs, states and outputs: {name: width}.
+    A dimension is a name (its length comes with the arrays), a positive integer, or a sum such as
+    "4*H". params: {name: (rows, columns) or (width,)}; inputs, states and outputs: {name: width},
+    or {name: axes} where there are several.
+
+    fixed: params without a gradient.  once: inputs that do not change with time.  learned: states
+    that start from a parameter, where none is given.  starts: {param: what `init` draws}.
     """
 
     name: str
     params: Mapping[str, tuple[Dim, ...]]
-    inputs: Mapping[str, Dim]
-    states: Mapping[str, Dim]
-    outputs: Mapping[str, Dim]
+    inputs: Mapping[str, Axes]
+    states: Mapping[str, Axes]
+    outputs: Mapping[str, Axes]
+    fixed: tuple[str, ...] = ()
+    once: tuple[str, ...] = ()
+    learned: Mapping[str, str] = field(default_factory=dict)
+    starts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("params", "inputs", "states", "outputs"):
+        for name in ("params", "inputs", "states", "outputs", "learned", "starts"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -48,17 +60,35 @@ class Signature:
 
     def dims(self) -> tuple[str, ...]:
         """Names of the dimensions whose length comes with the arrays, in order of first use."""
-        axes = (*self._axes(), *self.states.values())
-        return tuple(dict.fromkeys(a for a in axes if isinstance(a, str)))
+        states = (dim for width in self.states.values() for dim in axes_of(width))
+        axes = (*self._axes(), *states)
+        return tuple(dict.fromkeys(name for axis in axes for name in names_in(axis)))
 
     def optional_states(self) -> tuple[str, ...]:
         """States whose width parameters or inputs tell, so that any call may leave them out."""
-        told = set(self._axes())
-        return tuple(n for n, w in self.states.items() if isinstance(w, int) or w in told)
+        told = {name for axis in self._axes() for name in names_in(axis)}
+        return tuple(
+            name
+            for name, width in self.states.items()
+            if name not in self.learned
+            and told.issuperset(n for axis in axes_of(width) for n in names_in(axis))
+        )
 
     def _axes(self) -> tuple[Dim, ...]:
         """Of parameters and inputs, apart from time and rows."""
-        return (*(axis for shape in self.params.values() for axis in shape), *self.inputs.values())
+        inputs = (axis for width in self.inputs.values() for axis in axes_of(width))
+        return (*(axis for shape in self.params.values() for axis in shape), *inputs)
+
+
+def axes_of(width: Axes) -> tuple[Dim, ...]:
+    return width if isinstance(width, tuple) else (width,)
+
+
+def names_in(dim: Dim) -> tuple[str, ...]:
+    """The dimensions of an axis: of "I + H" two."""
+    if isinstance(dim, int):
+        return ()
+    return (dim,) if dim.isidentifier() else Sum.of(dim).names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +107,13 @@ class Sizes:
         return Sizes, (self.steps, self.rows, dict(self.dims))
 
     def width(self, dim: Dim) -> int:
-        return dim if isinstance(dim, int) else self.dims[dim]
+        if isinstance(dim, int):
+            return dim
+        return self.dims[dim] if dim in self.dims else Sum.of(dim).length(self.dims)
+
+    def lengths(self, width: Axes) -> tuple[int, ...]:
+        """Of the axes of an array besides time and rows."""
+        return tuple(self.width(axis) for axis in axes_of(width))
 
     def shape(self, axes: Iterable[Dim]) -> tuple[int, ...]:
         return tuple(self.width(axis) for axis in axes)

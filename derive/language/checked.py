@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import sympy
 
 from derive.language import parse_text
 from derive.language.declaration import Declaration, Declared, Dim
+from derive.language.tree import Binary, Call, Compare, Name, Negative, Node, Number
 from derive.program import Step
 from derive.symbolic.functions import Expr
 
@@ -65,13 +67,49 @@ class Checked:
     @property
     def inferred(self) -> Mapping[str, Shape]:
         """Those of `params` that no line declares."""
-        declared = {param.name for param in self.declaration.params}
+        declared = {p.name for p in (*self.declaration.params, *self.declaration.fixed)}
         found = {name: shape for name, shape in self.params.items() if name not in declared}
         return MappingProxyType(found)
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Parameters that are given, and not trained."""
+        return tuple(declared.name for declared in self.declaration.fixed)
+
+    @property
+    def once(self) -> tuple[str, ...]:
+        """Inputs that do not change with time."""
+        return tuple(declared.name for declared in self.declaration.inputs if declared.once)
+
+    @property
+    def learned(self) -> Mapping[str, str]:
+        """{state: the parameter that it starts from}."""
+        found = ((state.name, state.start) for state in self.declaration.states)
+        return {name: start.name for name, start in found if isinstance(start, Name)}
+
+    @property
+    def starts(self) -> Mapping[str, Any]:
+        """{parameter: what it starts training from}, as plain data (kernel/starts.py)."""
+        found = ((param.name, param.start) for param in self.declaration.params)
+        return {name: plain(start, self.consts) for name, start in found if start is not None}
 
     def to_text(self) -> str:
         """Canonical `.cell` text."""
         return parse_text.to_text(self.declaration)
+
+
+def plain(node: Node, consts: Mapping[str, Expr]) -> Any:
+    """A start value as numbers and tuples (function, argument, ...)."""
+    if isinstance(node, Number):
+        return float(node.text)
+    if isinstance(node, Name):
+        return float(consts[node.name])
+    if isinstance(node, Negative):
+        return ("negative", plain(node.operand, consts))
+    if isinstance(node, (Binary, Compare)):
+        return (node.operator, plain(node.left, consts), plain(node.right, consts))
+    assert isinstance(node, Call)
+    return (node.function, *(plain(arg, consts) for arg in node.args))
 
 
 def _shapes(group: Iterable[Declared]) -> Mapping[str, Shape]:

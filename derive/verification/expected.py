@@ -396,11 +396,18 @@ def _exactly(arrays: Arrays) -> Results:
 
 def with_lengths(point: Point, lengths: Any) -> Point:
     """With NaN wherever a row has ended."""
-    ended = (np.arange(point.steps)[:, None] >= lengths)[..., None]
+    ended = np.arange(point.steps)[:, None] >= lengths
+
+    def spoil(arrays: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            n: np.where(ended.reshape(*ended.shape, *(1,) * (a.ndim - 2)), np.nan, a)
+            for n, a in arrays.items()
+        }
+
     return replace(
         point, lengths=lengths,
-        inputs={n: np.where(ended, np.nan, a) for n, a in point.inputs.items()},
-        d_outputs={n: np.where(ended, np.nan, a) for n, a in point.d_outputs.items()},
+        inputs=spoil(point.inputs),
+        d_outputs=spoil(point.d_outputs),
     )  # fmt: skip
 
 

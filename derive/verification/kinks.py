@@ -7,16 +7,17 @@ Not here: what the gradient is on a kink (conventions.py), choosing other points
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import sympy
 
-from derive.program import Map, Program, Step
+from derive.program import Array, Map, Over, Program, Step, Sum
+from derive.program.interpret import align
 from derive.symbolic import functions
-from derive.symbolic.evaluate import NUMPY
+from derive.symbolic.evaluate import NUMPY, Algebra
 from derive.verification.reference import Point, Result, run
 from derive.verification.report import SAFETY
 from derive.verification.rounding import BOUNDED
@@ -29,19 +30,65 @@ class Kink:
     equation: str
     function: str
     distance: functions.Expr
+    lies: tuple[tuple[Array, tuple[int, ...] | None], ...] = ()
+    rank: int = 1
+    axis: int = -1
+
+    def at(self, algebra: Algebra, values: Mapping[str, Any], sizes: Mapping[str, int]) -> Any:
+        """The distance of every element."""
+        here = {
+            array.name: align(values[array.name], array, place, self.rank)
+            for array, place in self.lies
+        }
+        return algebra.array(algebra.evaluate(self.distance, here or values, sizes))
 
 
 def kinks_of(program: Program) -> tuple[Kink, ...]:
     found: dict[Kink, None] = {}
+    table = program.table()
     for equation in program.equations:
+        if isinstance(equation, Sum) and equation.over is Over.MAX:
+            kink = _of_largest(program, equation)
+            if kink is not None:
+                found.setdefault(kink)
         if not isinstance(equation, Map):
             continue
+        rank = len(table[equation.out].shape)
+        lies: tuple[tuple[Array, tuple[int, ...] | None], ...] = ()
+        if rank > 1 or equation.places:
+            lies = tuple((table[name], equation.place(name)) for name in equation.operands)
         for node in sympy.preorder_traversal(equation.expr):
             name = functions.NAME_OF_HEAD.get(node.func) if node.is_Function else None
             if name is not None:
                 for distance in functions.RULES[name].kinks:
-                    found.setdefault(Kink(equation.out, name, distance(*node.args)))
+                    kink = Kink(equation.out, name, distance(*node.args), lies, rank)
+                    found.setdefault(kink)
     return tuple(found)
+
+
+def _of_largest(program: Program, equation: Sum) -> Kink | None:
+    """Where two elements are the largest. None where nothing differentiates the largest one."""
+    readers = [e for e in program.equations if equation.out in e.operands]
+    out = functions.symbol(equation.out)
+    if all(isinstance(e, Map) and e.expr == functions.stop_gradient(out) for e in readers):
+        return None
+    table = program.table()
+    source, array = table[equation.source], table[equation.out]
+    axes = equation.axes_of(source, array)
+    kept = tuple(k for k in range(len(source.shape)) if k not in axes)
+    return Kink(
+        equation.out, "max", out - functions.symbol(equation.source),
+        ((array, kept or None), (source, None)), len(source.shape), axes[0] - len(source.shape),
+    )  # fmt: skip
+
+
+def _runner_up(value: Any, error: Any, axis: int) -> tuple[Any, Any]:
+    """Of the distances from the largest element those of the second largest."""
+    if value.shape[axis] < 2:
+        return np.ones(0), np.ones(0)
+    order = np.argsort(value, axis=axis)
+    second = np.take(order, [1], axis=axis)
+    return np.take_along_axis(value, second, axis), np.take_along_axis(error, second, axis)
 
 
 def constants(kinks: Iterable[Kink]) -> tuple[float, ...]:
@@ -73,9 +120,10 @@ def closeness(kinks: Iterable[Kink], point: Point, bounded: Result) -> Closeness
     unsure = False
     for kink in kinks:
         for moment in bounded.moments:
-            at = BOUNDED.evaluate(kink.distance, moment.values, point.sizes)
-            at = BOUNDED.array(at)
+            at = kink.at(BOUNDED, moment.values, point.sizes)
             value, error = at.value, at.error
+            if kink.function == "max":
+                value, error = _runner_up(value, error, kink.axis)
             if kink.function == "floor":
                 value = value - np.round(value)
             if np.any(value == 0):
@@ -94,6 +142,9 @@ def branches(kinks: Iterable[Kink], step: Step, point: Point) -> list[Any]:
     sides = []
     for kink in kinks:
         for moment in result.moments:
-            at = np.asarray(NUMPY.evaluate(kink.distance, moment.values, point.sizes))
+            at = np.asarray(kink.at(NUMPY, moment.values, point.sizes))
+            if kink.function == "max":
+                sides.append(np.argmin(at, axis=kink.axis))
+                continue
             sides.append(np.floor(at) if kink.function == "floor" else np.sign(at))
     return sides

@@ -76,7 +76,8 @@ def small_sizes(step: Step) -> dict[str, int]:
     table = step.program.table()
     equations = step.program.equations
     sums = any(
-        isinstance(e, Sum) and table[e.source].shape != table[e.out].shape for e in equations
+        isinstance(e, Sum) and (table[e.source].shape != table[e.out].shape or e.over.keeps)
+        for e in equations
     )
     return {dim: k + (4 if sums else 2) for k, dim in enumerate(step.program.dims())}
 
@@ -122,7 +123,10 @@ def _with_lengths(point: Point, lengths: Any, reverse: bool) -> Point:
     ended = np.arange(point.steps)[:, None] >= lengths
 
     def spoil(arrays: Mapping[str, Any]) -> dict[str, Any]:
-        return {n: np.where(ended[..., None], np.nan, array) for n, array in arrays.items()}
+        return {
+            n: np.where(ended.reshape(*ended.shape, *(1,) * (a.ndim - 2)), np.nan, a)
+            for n, a in arrays.items()
+        }
 
     return replace(
         point,
@@ -188,7 +192,7 @@ def draw(
     def param(name: str) -> Any:
         dims = shape(name)
         # Matrices do not stretch what they multiply by much, so that errors do not explode.
-        reach = min(1.5 / math.sqrt(dims[-1]), 4 / dims[-1]) if len(dims) == 2 else 1.0
+        reach = min(1.5 / math.sqrt(dims[-1]), 4 / dims[-1]) if len(dims) > 1 else 1.0
         return random.uniform(dims, stretch * reach * min(size, 1.0), of_params)
 
     params = {name: param(name) for name in step.params}

@@ -152,9 +152,7 @@ def _pairs(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> list[tuple[Any, 
 
 def _widths_known(subject: Subject) -> bool:
     signature = subject.kernel.signature
-    axes = [axis for shape in signature.params.values() for axis in shape]
-    axes += list(signature.inputs.values())
-    return all(isinstance(w, int) or w in axes for w in signature.states.values())
+    return set(signature.optional_states()) == set(signature.states)
 
 
 def _worst(

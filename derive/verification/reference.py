@@ -107,9 +107,9 @@ def run(step: Step, point: Point, algebra: Algebra = NUMPY) -> Result:
             states[name][rows] = values[after]
         for name in step.outputs:
             if name not in outputs:
-                width = table[name].width
-                width = point.sizes[width] if isinstance(width, str) else width
-                outputs[name] = _zeros(values[name], (point.steps, point.rows, width), algebra)
+                shape = table[name].shape
+                lengths_ = tuple(point.sizes[d] if isinstance(d, str) else d for d in shape)
+                outputs[name] = _zeros(values[name], (point.steps, point.rows, *lengths_), algebra)
             outputs[name][times, rows] = values[name]
     return Result(outputs, states, tuple(moments))
 
@@ -126,11 +126,15 @@ def loss_of_rows(step: Step, point: Point) -> Any:
     for moment in result.moments:
         for name in step.outputs:
             weight = point.d_outputs[name][moment.times, moment.rows]
-            part = (weight * moment.values[name]).sum(axis=-1)
+            part = _sum_of_row(weight * moment.values[name])
             total = total + _scatter(part, moment.rows, point.rows)
     for name in step.states:
-        total = total + (point.d_states[name] * result.states[name]).sum(axis=-1)
+        total = total + _sum_of_row(point.d_states[name] * result.states[name])
     return total
+
+
+def _sum_of_row(array: Any) -> Any:
+    return array.reshape(len(array), -1).sum(axis=-1) if array.size else np.zeros(len(array))
 
 
 def _scatter(part: Any, rows: Any, count: int) -> Any:
@@ -161,12 +165,13 @@ def gradient(step: Step, point: Point, name: str) -> Any:
         for index in np.ndindex(array.shape):
             result[index] = slope(step, point, {name: _unit(array.shape, index)}).sum()
     elif name in point.states:
-        for j in range(array.shape[1]):
-            result[:, j] = slope(step, point, {name: _unit(array.shape, (slice(None), j))})
+        for at in np.ndindex(array.shape[1:]):
+            index = (slice(None), *at)
+            result[index] = slope(step, point, {name: _unit(array.shape, index)})
     else:
-        for t, j in np.ndindex(array.shape[0], array.shape[2]):
-            unit = _unit(array.shape, (t, slice(None), j))
-            result[t, :, j] = slope(step, point, {name: unit})
+        for t, *rest in np.ndindex(array.shape[0], *array.shape[2:]):
+            here = (t, slice(None), *rest)
+            result[here] = slope(step, point, {name: _unit(array.shape, here)})
     return result
 
 

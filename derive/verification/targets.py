@@ -78,7 +78,7 @@ class Building:
             except Exception as error:  # the text may not be ours: whatever it raises is a verdict
                 rows.append(failed(BUILD, f"{target} {dtype}", error))
             else:
-                signature = pipeline.signature(self._cell)
+                signature = pipeline.signature_of_parts(self._cell)
                 kernels.append(Kernel(signature, backend, dtype, target=target))
                 each = tuple(
                     Way(Kernel(signature, other, dtype, target=target), fence, team, low)
@@ -168,7 +168,7 @@ def _backends(
     plain = pipeline.backend(cell, target, texts, dtype)
     if not every_way:
         return plain, []
-    signature = pipeline.signature(cell)
+    signature = pipeline.signature_of_parts(cell)
     ways: list[_Way] = [(plain, None, 1, False)]
     if target == "numpy":
         poisoned = PoisonedNumpy(texts, signature)

@@ -150,7 +150,7 @@ class _Judge:
                 facts=(f"{failure.row.check}, {failure.row.where}: {failure.row.bound}",),
                 hint=f"derive verify {self._cell.name}",
             ) from None
-        signature = pipeline.signature(self._cell)
+        signature = pipeline.signature_of_parts(self._cell)
         self._wide = []
         with np.errstate(all="ignore"):
             for dtype, one in zip(DTYPES, built, strict=True):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from derive.kernel import Kernel
-from derive.kernel.signature import Signature
+from derive.kernel.signature import Signature, axes_of
 from derive.verification.points import Random
 
 CALLS = 48
@@ -70,7 +70,7 @@ def _call(
         return np.asarray(random.uniform(shape, scale), dtype)
 
     def arrays(widths: Mapping[str, Any], *before: int) -> dict[str, Any]:
-        return {name: array(*before, *_shape((w,), sizes)) for name, w in widths.items()}
+        return {name: array(*before, *_shape(axes_of(w), sizes)) for name, w in widths.items()}
 
     lengths: Any = None
     kind = random.choice(("none", "none", "ragged", "ragged", "all", "zero"))
@@ -80,9 +80,7 @@ def _call(
     given = [bool(random.choice((0, 1, 1))) for _ in range(3)]
     reverse, training, packed = (bool(random.choice((0, 1))) for _ in range(3))
     states: dict[str, Any] = arrays(signature.states, rows)
-    known = [axis for shape in signature.params.values() for axis in shape]
-    known += list(signature.inputs.values())
-    if all(isinstance(w, int) or w in known for w in signature.states.values()) and not given[0]:
+    if set(signature.optional_states()) == set(signature.states) and not given[0]:
         states = {}
     inputs = arrays(signature.inputs, steps, rows)
     d_outputs = arrays(signature.outputs, steps, rows)

@@ -106,6 +106,8 @@ class Lines:
             self.known.update((*outs([work]), *operands(work)))
         self.mentions = Mentions()
         self.stacks: list[str] = []
+        self.late_stacks: list[str] = []  # of matrices that are computed once
+        self.once = set(outs(flow.once))
         self.for_all = False
         self.room = WIDTH
         self.order = flow.order
@@ -396,7 +398,8 @@ class Lines:
             return f"{blocks[0][0]}.T" if normal else blocks[0][0]
         name = self.names.new(common_name(matrices) + "_stack")
         joined = [self._joined(row, axis=1) for row in blocks]
-        self.stacks.append(f"{name} = {self._joined(joined, axis=0)}")
+        stacks = self.late_stacks if self.once.intersection(matrices) else self.stacks
+        stacks.append(f"{name} = {self._joined(joined, axis=0)}")
         return f"{name}.T" if normal else name
 
     def _oriented(self, term: Matmul, normal: bool) -> str:

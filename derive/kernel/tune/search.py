@@ -240,7 +240,7 @@ def _drawn(kernel: Kernel, sizes: Sizes, params: Arrays) -> _Work:
 
     def draw(widths: Mapping[str, str | int], *before: int) -> Arrays:
         return {
-            name: random.uniform(-1, 1, (*before, sizes.width(width))).astype(dtype)
+            name: random.uniform(-1, 1, (*before, *sizes.lengths(width))).astype(dtype)
             for name, width in widths.items()
         }
 

@@ -36,12 +36,14 @@ def _value(start: Start, shape: tuple[int, ...], random: np.random.Generator) ->
 
 def _uniform(shape: tuple[int, ...], random: np.random.Generator, low: Any, high: Any) -> Array:
     low, high = (_value(bound, (), random) for bound in (low, high))
-    return low + (high - low) * random.random(shape)
+    drawn: Array = low + (high - low) * random.random(shape)
+    return drawn
 
 
 def _normal(shape: tuple[int, ...], random: np.random.Generator, mean: Any, width: Any) -> Array:
     mean, width = (_value(number, (), random) for number in (mean, width))
-    return mean + width * random.standard_normal(shape)
+    drawn: Array = mean + width * random.standard_normal(shape)
+    return drawn
 
 
 def _glorot(shape: tuple[int, ...], random: np.random.Generator) -> Array:
@@ -64,7 +66,8 @@ def _orthogonal(shape: tuple[int, ...], random: np.random.Generator) -> Array:
 
 
 def _eye(shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    return np.broadcast_to(np.eye(*shape[-2:]), shape)
+    rows, columns = shape[-2:]
+    return np.broadcast_to(np.eye(rows, columns), shape)
 
 
 _DRAWS: Mapping[str, Callable[..., Any]] = {

@@ -26,7 +26,7 @@ from derive.kernel.stream import Turn
 
 #: {name: ((part, (where it begins and ends on each axis)), ...)} of arrays that are cut.
 Parts = Mapping[str, tuple[tuple[str, tuple[tuple[Dim, Dim], ...]], ...]]
-_Slices = tuple[slice, ...]
+_Slices = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,8 @@ class WholeBackend:
             if own[0][0] not in parts:
                 continue
             first = parts[own[0][0]]
-            lengths = [
-                max(stops) for stops in zip(*([s.stop for s in at] for _, at in own), strict=True)
-            ]
+            stops = ([each.stop for each in at] for _, at in own)
+            lengths = [max(of_axis) for of_axis in zip(*stops, strict=True)]
             whole = np.empty((*first.shape[: first.ndim - len(lengths)], *lengths), first.dtype)
             for part, at in own:
                 whole[(..., *at)] = parts[part]

@@ -37,16 +37,12 @@ _WRITTEN = {
     ("heaviside", 1): "where({u} > 0, 1, 0)",
     ("log10", 1): "log({u}) / log(10)",
     ("log2", 1): "log({u}) / log(2)",
-    ("logsumexp", 1): "log(sum(exp({u})))",
     ("matmul", 2): "{a} @ {b}",
-    ("max", 1): "maximum(u, v)   compares two arrays, element by element",
     ("max", 2): "maximum({u}, {v})",
-    ("min", 1): "minimum(u, v)   compares two arrays, element by element",
     ("min", 2): "minimum({u}, {v})",
     ("mish", 1): "{a} * tanh(softplus({u}))",
     ("mul", 2): "{a} * {b}",
     ("multiply", 2): "{a} * {b}",
-    ("norm", 1): "sqrt(sum({a}**2))",
     ("pow", 2): "{a}**{b}",
     ("power", 2): "{a}**{b}",
     ("relu6", 1): "clip({u}, 0, 6)",
@@ -54,14 +50,13 @@ _WRITTEN = {
     ("round", 1): "floor({a} + 0.5)",
     ("rsqrt", 1): "1 / sqrt({u})",
     ("sinh", 1): "(exp({u}) - exp(-{a})) / 2",
-    ("softmax", 1): "exp({u}) / sum(exp({u}))",
     ("square", 1): "{a}**2",
     ("std", 1): "sqrt(mean(({a} - mean({u}))**2))",
     ("step", 1): "where({u} > 0, 1, 0)",
     ("tan", 1): "sin({u}) / cos({u})",
     ("var", 1): "mean(({a} - mean({u}))**2)",
 }
-_JOINING = ("cat", "concat", "concatenate", "hstack", "stack")
+_JOINING = ("cat", "concatenate", "hstack")
 
 
 def advice(function: str, args: Sequence[str]) -> str | None:
@@ -71,9 +66,8 @@ def advice(function: str, args: Sequence[str]) -> str | None:
     """
     if function in _RENAMED:
         return f"did you mean '{_RENAMED[function]}'?"
-    if function in _JOINING and len(args) == 2:
-        one, other = map(_bracketed, args)
-        return f"W @ {one} + U @ {other}   in place of a matrix times both, joined"
+    if function in _JOINING and len(args) > 1:
+        return f"concat({', '.join(args)})"
     if (function, len(args)) in _WRITTEN:
         u, v = (*args, "", "")[:2]
         return _WRITTEN[function, len(args)].format(u=u, v=v, a=_bracketed(u), b=_bracketed(v))

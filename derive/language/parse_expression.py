@@ -181,6 +181,10 @@ class _Copy:
         if function == "split":
             count = self.count(given[1])
             return expression.Split(self.node(given[0]), count, place)
+        if function in ("max", "min") and len(given) == 2 and not isinstance(given[1], ast.Name):
+            args = [ast.unparse(arg).replace(_PRIME, "'") for arg in given]
+            what = f"'{function}' acts over an axis, and '{args[1]}' names none"
+            raise self.error(what, tree, f"{function}imum({', '.join(args)})")
         if function in functions.REDUCTIONS:
             axis = self.width(given[1]).dim if len(given) > 1 else None
             return expression.Call(function, (self.node(given[0]),), place, axis, eps)
@@ -211,9 +215,11 @@ class _Copy:
                 raise self.error(what, tree, f"split(v, {array.count})[0]")
             return expression.Part(array.array, index, array.count, array.place)
         if not isinstance(at, ast.Slice) or at.step is not None:
-            raise self.error(
-                "a single element has no name: arrays are cut into parts", tree, "v[0:1]"
-            )
+            index = at.value if isinstance(at, ast.Constant) else 0
+            text = ast.unparse(tree.value).replace(_PRIME, "'")
+            what = "a single element has no name: arrays are cut into parts"
+            hint = f"{text}[{index}:{index + 1}]" if isinstance(index, int) else f"{text}[0:1]"
+            raise self.error(what, tree, hint)
         start, stop = (None if end is None else self.width(end) for end in (at.lower, at.upper))
         first = None if start is None or not start.terms else start.dim
         return expression.Cut(array, first, None if stop is None else stop.dim, self.place(tree))

@@ -25,6 +25,7 @@ def resolve(declaration: Declaration, uses: type[Uses] = Uses) -> Scope:
     _declare(scope)
     _evaluate_consts(scope)
     later = _defined_names(scope)
+    _starts(scope, later)
     for definition in declaration.definitions:
         uses(scope, definition, later).visit(definition.expr)
         _define(scope, definition)
@@ -67,6 +68,21 @@ def _declare(scope: Scope) -> None:
                 hint=f"another name, for example  {name}_",
             )
         scope.kinds[name] = Kind.NEXT
+
+
+def _starts(scope: Scope, later: dict[str, Place]) -> None:
+    """A name that a state starts from is a parameter, of the shape of the state."""
+    for state in scope.declaration.states:
+        start = state.start
+        if not isinstance(start, Name):
+            continue
+        if start.name not in scope.kinds and start.name not in later:
+            scope.kinds[start.name] = Kind.PARAM
+            scope.places[start.name] = start.place
+            scope.params.append(start.name)
+            if state.shape is not None:
+                scope.shapes[start.name] = state.shape
+        scope.count(start.name)
 
 
 def _declared_twice(scope: Scope, declared: Declared | Constant) -> None:

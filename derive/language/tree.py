@@ -10,8 +10,8 @@ by identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from derive.errors import Place
 from derive.widths import Dim
@@ -133,6 +133,21 @@ def children(node: Node) -> tuple[Node, ...]:
     return ()
 
 
+def mapped(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The node with every child changed."""
+    if isinstance(node, Call):
+        return replace(node, args=tuple(change(arg) for arg in node.args))
+    if isinstance(node, (Binary, Compare)):
+        return replace(node, left=change(node.left), right=change(node.right))
+    if isinstance(node, Negative):
+        return replace(node, operand=change(node.operand))
+    if isinstance(node, Transpose):
+        return replace(node, matrix=change(node.matrix))
+    if isinstance(node, (Cut, Part, Split)):
+        return replace(node, array=change(node.array))
+    return node
+
+
 def walk(node: Node) -> Iterator[Node]:
     """The node and all below it, in the order of reading."""
     if isinstance(node, (Binary, Compare)):
@@ -186,8 +201,8 @@ def _print_bare(node: Node, states: frozenset[str]) -> tuple[str, int]:
         return f"{node.function}({', '.join(args)})", _ATOM
     if isinstance(node, Cut):
         array = _print(node.array, _ATOM, states)
-        start, stop = ("" if bound is None else bound for bound in (node.start, node.stop))
-        return f"{array}[{start}:{stop}]", _ATOM
+        stop = "" if node.stop is None else node.stop
+        return f"{array}[{node.start or 0}:{stop}]", _ATOM
     if isinstance(node, Part):
         array = _print(node.array, _COMPARE, states)
         return f"split({array}, {node.count})[{node.index}]", _ATOM

@@ -25,7 +25,18 @@ from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
 from derive.kernel.convert import kind_text
 from derive.kernel.signature import Array, Arrays
 from derive.language import parse_text
-from derive.language.tree import Binary, Call, Compare, Name, Negative, Node, Number, Transpose
+from derive.language.tree import (
+    Binary,
+    Call,
+    Compare,
+    Cut,
+    Name,
+    Negative,
+    Node,
+    Number,
+    Part,
+    Transpose,
+)
 
 #: Entry of the digest; no parameter is called that.
 KEY = "derive.equations"
@@ -52,11 +63,18 @@ def canonical(node: Node) -> str:
     if isinstance(node, Name):
         return node.name
     if isinstance(node, Transpose):
-        return f"{node.matrix.name}.T"
+        return f"{canonical(node.matrix)}.T"
     if isinstance(node, Negative):
         return f"(- {canonical(node.operand)})"
     if isinstance(node, Call):
-        return f"({node.function} {' '.join(map(canonical, node.args))})"
+        args = [canonical(arg) for arg in node.args]
+        args += [] if node.axis is None else [str(node.axis)]
+        args += [] if node.eps is None else [canonical(node.eps)]
+        return f"({node.function} {' '.join(args)})"
+    if isinstance(node, Cut):
+        return f"(cut {canonical(node.array)} {node.start} {node.stop})"
+    if isinstance(node, Part):
+        return f"(part {canonical(node.array)} {node.index} {node.count})"
     if isinstance(node, Binary) and node.operator in "+*":
         parts = sorted(canonical(part) for part in _chain(node, node.operator))
         return f"({node.operator} {' '.join(parts)})"

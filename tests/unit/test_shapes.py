@@ -374,26 +374,6 @@ my.cell:5:6: 'alpha * W' stands left of @ and is no matrix
   hint: alpha * (W @ x)
 """,
     ),
-    "a_sum_of_matrices": (
-        BASE + "h' = (W - W.T) @ h\noutput h'",
-        """\
-my.cell:4:7: 'W - W.T' stands left of @ and is no matrix
-    h' = (W - W.T) @ h
-          ^
-  @ takes a parameter on its left, and binds as tightly as *, from left to right
-  hint: W @ h - W.T @ h
-""",
-    ),
-    "a_negative_matrix": (
-        BASE + "h' = -W @ h\noutput h'",
-        """\
-my.cell:4:6: '-W' stands left of @ and is no matrix
-    h' = -W @ h
-         ^
-  @ takes a parameter on its left, and binds as tightly as *, from left to right
-  hint: -(W @ h)
-""",
-    ),
     "a_product_of_matrices": (
         BASE + "h' = U @ V @ h\noutput h'",
         """\
@@ -402,16 +382,6 @@ my.cell:4:6: 'U @ V' stands left of @ and is no matrix
          ^
   @ takes a parameter on its left, and binds as tightly as *, from left to right
   hint: U @ (V @ h)
-""",
-    ),
-    "a_function_of_a_matrix": (
-        BASE + "h' = tanh(W) @ h\noutput h'",
-        """\
-my.cell:4:6: 'tanh(W)' stands left of @ and is no matrix
-    h' = tanh(W) @ h
-         ^
-  @ takes a parameter on its left, and binds as tightly as *, from left to right
-  hint: W @ h   with a parameter W
 """,
     ),
     "a_matrix_in_place_of_a_vector": (

@@ -23,6 +23,7 @@ from derive.emit.c.memory import (
     dimension_names,
     forward_memory,
 )
+from derive.emit.c.refuse import refuse_axes
 from derive.emit.c.shared_header import render_header
 from derive.emit.c.stages import PanelView, SegmentView, StageView, stage_views
 from derive.emit.c.syntax import REALS, Real
@@ -122,6 +123,7 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
             f"a cell called {cell.name} would overwrite the header that all cells share",
             hint=f"cell {cell.name}_cell",
         )
+    refuse_axes(cell.name, schedule)
     text = banner(cell, schedule)
     dims, steps, rows = dimension_names(schedule)
     reals = real_views(cell, schedule, text)
@@ -213,10 +215,13 @@ def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
     def axes(shape: tuple[Dim, ...], *before: str) -> str:
         return f"[{', '.join([*before, *(str(dim) for dim in shape)])}]"
 
-    params = tuple(FieldView(names[n], axes(shape)) for n, shape in cell.params.items())
-    inputs = tuple(FieldView(names[n], axes(s, steps, rows)) for n, s in cell.inputs.items())
-    states = tuple(FieldView(names[n], axes(s, rows)) for n, s in cell.states.items())
-    outputs = tuple(FieldView(keys[n], axes(s, steps, rows)) for n, s in cell.outputs.items())
+    step = cell.step
+    shapes = {array.name: array.shape for array in step.program.arrays}
+    keyed = zip(cell.output_keys, step.outputs, strict=True)
+    params = tuple(FieldView(names[n], axes(shapes[n])) for n in step.params)
+    inputs = tuple(FieldView(names[n], axes(shapes[n], steps, rows)) for n in step.inputs)
+    states = tuple(FieldView(names[n], axes(shapes[n], rows)) for n in step.states)
+    outputs = tuple(FieldView(keys[k], axes(shapes[n], steps, rows)) for k, n in keyed)
     found = (
         StructView("params", "Parameters, row-major.", "const ", params),
         StructView("d_params", "Gradients of the parameters. Overwritten.", "", params),
@@ -234,8 +239,9 @@ def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
 
 def _fixed_widths(cell: Cell) -> int:
     """The sum of all widths that are numbers."""
-    groups = cell.params, cell.inputs, cell.states, cell.outputs
-    shapes = (shape for group in groups for shape in group.values())
+    step, table = cell.step, cell.step.program.table()
+    names = (*step.params, *step.inputs, *step.states, *step.outputs)
+    shapes = (table[name].shape for name in names)
     return sum(width for shape in shapes for width in shape if isinstance(width, int))
 
 

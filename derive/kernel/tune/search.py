@@ -26,7 +26,7 @@ import numpy as np
 
 from derive.errors import BuildError
 from derive.kernel.call import Call
-from derive.kernel.signature import Array, Arrays, Sizes
+from derive.kernel.signature import Array, Arrays, Axes, Sizes
 from derive.kernel.tune.backend import TeamBackend, TunedBackend, sizes_text
 from derive.kernel.tune.clock import Clock, Effort, rounds
 from derive.kernel.tune.options import QUESTIONS, Choice, alternatives, both
@@ -238,7 +238,7 @@ def _drawn(kernel: Kernel, sizes: Sizes, params: Arrays) -> _Work:
     random = np.random.Generator(np.random.PCG64(0))
     signature, dtype = kernel.signature, kernel.dtype
 
-    def draw(widths: Mapping[str, str | int], *before: int) -> Arrays:
+    def draw(widths: Mapping[str, Axes], *before: int) -> Arrays:
         return {
             name: random.uniform(-1, 1, (*before, *sizes.lengths(width))).astype(dtype)
             for name, width in widths.items()

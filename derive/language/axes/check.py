@@ -22,7 +22,6 @@ from derive.language.checked import Checked, Whole
 from derive.language.declaration import Declaration, Dim
 from derive.language.scope import Kind, Scope
 from derive.language.tree import quote
-from derive.widths import Width
 
 #: More parameters of unknown shape than this are not listed at once.
 MAX_AMBIGUOUS = 20
@@ -83,22 +82,8 @@ def _proxy(shapes: Shapes, names: Iterable[str]) -> MappingProxyType[str, tuple[
 
 def _unknown(scope: Scope, shapes: Shapes) -> list[CellError]:
     """Parameters whose shape nothing tells."""
-    found = []
-    for name in [name for name in scope.params if name not in shapes.known][:MAX_AMBIGUOUS]:
-        use = scope.vector_uses.get(name)
-        fact = f"it stands in '{use.text}'" if use else "nothing uses it"
-        place = use.place if use else scope.places[name]
-        states = scope.declaration.states
-        likely = shown(tuple(map(Width.of, states[0].shape or ("H",)))) if states else "H"
-        found.append(
-            CellError(
-                f"the shape of '{name}' cannot be inferred",
-                place=place,
-                facts=(fact, *scope.advise(place)),
-                hint=f"param {name}: {likely}",
-            )
-        )
-    return found
+    unknown = [name for name in scope.params if name not in shapes.known]
+    return [shapes.say.unknown(name) for name in unknown[:MAX_AMBIGUOUS]]
 
 
 def _outputs(scope: Scope, shapes: Shapes) -> list[CellError]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from derive.errors import CellError, Place
 from derive.language import names
@@ -60,12 +61,12 @@ class Cuts:
 
     def atoms_of(self, axis: int) -> tuple[Dim, ...]:
         points = self._points[self.root(axis)]
-        return tuple((b - a).dim for a, b in zip(points, points[1:], strict=False))
+        return tuple((b - a).dim for a, b in pairwise(points))
 
     def bounds(self, axis: int) -> tuple[tuple[Width, Width], ...]:
         """Where each part of an axis begins and ends."""
         points = self._points[self.root(axis)]
-        return tuple(zip(points, points[1:], strict=False))
+        return tuple(pairwise(points))
 
     def axes(self, node: Node) -> tuple[int, ...]:
         return self._of[node]
@@ -195,7 +196,7 @@ class Cuts:
         return (*axes[:axis], *axes[axis + 1 :]) or (self.new(SCALAR[0]),)
 
     def _joined(self, node: Call) -> tuple[int, ...]:
-        *leading, last = self.of(node.args[0])
+        leading = self.of(node.args[0])[:-1]
         whole = self.new(self.shape(node)[-1])
         offset = ZERO
         for arg in node.args:
@@ -249,7 +250,7 @@ class Cuts:
     def _into_atoms(self, root: int, points: dict[int, list[Width]]) -> bool:
         """Cuts what is left of sums into single dimensions and numbers."""
         found = points[root]
-        for a, b in zip(found, found[1:], strict=False):
+        for a, b in pairwise(found):
             atoms = (b - a).atoms()
             if len(atoms) > 1:
                 point = a

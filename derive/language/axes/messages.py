@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from derive.errors import CellError
 from derive.language.scope import Kind, Scope
-from derive.language.tree import Binary, Call, Cut, Name, Node, Part, Split, Transpose
+from derive.language.tree import Binary, Call, Cut, Name, Node, Part, Split, Transpose, walk
 from derive.widths import Width
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class Messages:
         if len(shape) == len(whole) == 1:
             what = f"'{self.text(node)}' {verb} arrays of different width"
             matrix = self.scope.fresh("W")
-            hint = f"{matrix} @ {self.bracketed(operand)}   with  param {matrix}: {whole[0]} x {shape[0]}"
+            wanted = f"param {matrix}: {whole[0]} x {shape[0]}"
+            hint = f"{matrix} @ {self.bracketed(operand)}   with  {wanted}"
             return self.error(what, operand, *facts, hint=hint)
         what = f"'{self.text(node)}' {verb} arrays whose axes do not meet"
         rule = "an operand's axes have to be, in this order, some of those of the other"
@@ -90,8 +91,8 @@ class Messages:
         return self.error(what, operand, *facts, rule, hint=hint)
 
     def next_value(self, state: str, wanted: Shape, shape: Shape, expr: Node) -> CellError:
-        width = len(wanted) == len(shape) == 1
-        what = f"the next value of '{state}' has another {'width' if width else 'shape'} than '{state}'"
+        measure = "width" if len(wanted) == len(shape) == 1 else "shape"
+        what = f"the next value of '{state}' has another {measure} than '{state}'"
         verb = "has width" if len(wanted) == 1 else "is"
         facts = (f"{state} {verb} {shown(wanted)}", self.size(expr, shape))
         return self.error(what, expr, *facts, hint=f"state {state}: {shown(shape)}")
@@ -131,7 +132,8 @@ class Messages:
             return self.error(what, node.right, *facts, hint=hint)
         what = f"'{self.text(node)}' multiplies arrays whose leading axes do not meet"
         rule = "the axes before the last two of a matrix are those of the vector before its last"
-        hint = f"param {self.scope.fresh('W')}: {shown((*right[:-1], *left[-2:]))}"
+        matrix = node.left.name if isinstance(node.left, Name) else self.scope.fresh("W")
+        hint = f"param {matrix}: {shown((*right[:-1], *left[-2:]))}"
         return self.error(what, node.right, *facts, rule, hint=hint)
 
     def two_matrices(self, node: Binary, left: Shape, right: Shape) -> CellError:
@@ -176,6 +178,9 @@ class Messages:
         what = f"'{self.text(node)}' acts over an axis that {self.short(arg)} has "
         what += "twice" if twice else "not"
         text = self.text(arg)
+        if node.function in ("max", "min") and str(node.axis) in self.scope.kinds:
+            hint = f"{node.function}imum({text}, {node.axis})"
+            return self.error(what, node, self.size(arg, shape), hint=hint)
         hint = f"{node.function}({text}, {shape[0]})"
         if twice or len(shape) == 1:
             hint = f"{node.function}({text})   acts over the last axis"
@@ -211,8 +216,30 @@ class Messages:
         what = f"'{self.text(node)}' is {node.count} arrays"
         return self.error(what, node, hint=f"{letters} = {self.text(node)}")
 
-    def unknown(self, name: str, is_matrix: bool, text: str, hint: str) -> tuple[str, str, str]:
+    def unknown(self, name: str) -> CellError:
+        """A parameter whose shape nothing tells."""
+        scope = self.scope
+        use = scope.vector_uses.get(name)
+        place = use.place if use else scope.places[name]
+        fact = f"it stands in '{use.text}'" if use else "nothing uses it"
+        state = next(iter(scope.declaration.states), None)
+        likely = tuple(map(Width.of, (state.shape if state else None) or ("H",)))
         what = f"the shape of '{name}' cannot be inferred"
-        if is_matrix:
+        product = self._product_of(name)
+        if product is not None:
             what = f"the shape of the matrix '{name}' cannot be inferred"
-        return what, f"it stands in '{text}'", hint
+            vector = self.shapes.of(product.right) or likely
+            likely = (*vector[:-1], likely[-1] if len(vector) == 1 else vector[-1], vector[-1])
+        facts = (fact, *scope.advise(place))
+        hint = f"param {name}: {shown(likely)}"
+        return CellError(what, place=place, facts=facts, hint=hint)
+
+    def _product_of(self, name: str) -> Binary | None:
+        """The first product that `name` is the matrix of."""
+        for definition in self.scope.declaration.definitions:
+            for node in walk(definition.expr):
+                if isinstance(node, Binary) and node.operator == "@":
+                    left = node.left.matrix if isinstance(node.left, Transpose) else node.left
+                    if isinstance(left, Name) and left.name == name:
+                        return node
+        return None

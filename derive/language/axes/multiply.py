@@ -206,7 +206,7 @@ def unit_matrix(lines: Lines, dim: Dim) -> Expr:
 
 def _eye(lines: Lines, node: Call, own: str | None) -> Value:
     axes = lines.axes_of(node)
-    parts = {
+    parts: dict[Index, Part] = {
         (i, j): Part(unit_matrix(lines, axes[0][i]) if i == j else functions.ZERO)
         for i, j in indices(axes)
     }

@@ -48,11 +48,12 @@ class _Look:
             *(declared.name for declared in (*declaration.inputs, *declaration.states)),
             *(definition.target for definition in declaration.definitions),
         }
-        self.declared = {declared.name for declared in declaration.params if declared.shape}
+        self.shaped = {declared.name for declared in declaration.params if declared.shape}
+        self.declared = set(self.shaped)
         self.declared |= {const.name for const in declaration.consts}
 
     def at(self, node: Node, left: bool = False) -> bool:
-        """Whether an expression holds what only arrays with axes have. left: it stands left of @."""
+        """Whether an expression holds what only arrays with axes have. left: stands left of @."""
         if isinstance(node, (Cut, Part, Split)):
             return True
         if isinstance(node, Call):
@@ -60,7 +61,8 @@ class _Look:
             if new or node.axis is not None or node.eps is not None:
                 return True
         if isinstance(node, Transpose):
-            return not (left and isinstance(node.matrix, Name))
+            plain = isinstance(node.matrix, Name) and node.matrix.name not in self.shaped
+            return not (plain or (left and isinstance(node.matrix, Name)))
         if isinstance(node, Binary) and node.operator == "@":
             made = not isinstance(node.left, (Name, Transpose)) and self.is_matrix(node.left)
             return made or self.at(node.left, left=True) or self.at(node.right)

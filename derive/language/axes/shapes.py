@@ -94,7 +94,8 @@ class Shapes:
                 shape = self.of(definition.expr)
                 self._check_target(definition.target, shape, definition.expr)
             except CellError as error:
-                errors.append(error)
+                if str(error) not in map(str, errors):  # each name of a split says the same
+                    errors.append(error)
         return errors
 
     def _round(self) -> bool:
@@ -213,9 +214,9 @@ class Shapes:
             return self.diagonal(node, expected)
         left = self.of(node.left)
         right = self.of(node.right)
-        if left is None and right is not None and expected is not None:
-            if len(expected) == 1 and len(right) == 1 and expected != SCALAR:
-                left = self.of(node.left, (expected[0], right[0]))
+        vectors = expected is not None and right is not None and len(expected) == len(right) == 1
+        if left is None and vectors and expected != SCALAR:
+            left = self.of(node.left, (*expected, *right))  # type: ignore[misc]
         if right is None and left is not None and len(left) > 1:
             right = self.of(node.right, left[-1:])
         if left is None or right is None:

@@ -18,6 +18,11 @@ from derive.symbolic import functions
 
 def check_starts(scope: Scope, shapes: Shapes) -> list[CellError]:
     errors: list[CellError] = []
+    inputs = scope.declaration.inputs
+    if inputs and all(declared.once for declared in inputs):
+        what = "no input changes with time, so nothing tells how many steps there are"
+        hint = f"input {inputs[0].name}: {shown(shapes.known[inputs[0].name])}"
+        errors.append(CellError(what, place=inputs[0].place, hint=hint))
     for declared in scope.declaration.states:
         if declared.start is not None:
             errors += _state(scope, shapes, declared, declared.start)

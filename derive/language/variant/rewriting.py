@@ -6,7 +6,7 @@ Not here: what to change (compose.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -19,10 +19,9 @@ from derive.language.tree import (
     Call,
     Compare,
     Name,
-    Negative,
     Node,
     Number,
-    Transpose,
+    mapped,
     walk,
 )
 
@@ -216,25 +215,11 @@ def where_above_zero(flag: str, chosen: Node, other: Node) -> Node:
 def substituted(node: Node, mapping: Mapping[str, Node]) -> Node:
     if isinstance(node, Name):
         return mapping.get(node.name, node)
-    if isinstance(node, Transpose):
-        matrix = mapping.get(node.matrix.name, node.matrix)
-        assert isinstance(matrix, Name)
-        return replace(node, matrix=matrix)
-    return _rebuilt(node, lambda part: substituted(part, mapping))
+    return mapped(node, lambda part: substituted(part, mapping))
 
 
 def replaced(node: Node, old: Node, new: Node) -> Node:
-    return new if node is old else _rebuilt(node, lambda part: replaced(part, old, new))
-
-
-def _rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
-    if isinstance(node, Call):
-        return replace(node, args=tuple(change(arg) for arg in node.args))
-    if isinstance(node, (Binary, Compare)):
-        return replace(node, left=change(node.left), right=change(node.right))
-    if isinstance(node, Negative):
-        return replace(node, operand=change(node.operand))
-    return node
+    return new if node is old else mapped(node, lambda part: replaced(part, old, new))
 
 
 def calls(node: Node, function: str) -> Iterator[Call]:
@@ -243,7 +228,7 @@ def calls(node: Node, function: str) -> Iterator[Call]:
 
 def tidied(node: Node) -> Node:
     """Without sums with zero."""
-    node = _rebuilt(node, tidied)
+    node = mapped(node, tidied)
     if isinstance(node, Binary) and node.operator == "+":
         for zero, other in ((node.left, node.right), (node.right, node.left)):
             if zero == Number("0", NOWHERE):

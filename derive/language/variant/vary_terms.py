@@ -6,19 +6,21 @@ Not here: which expressions change (vary.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from derive.errors import ArgumentError, Place
 from derive.language.tree import (
     Binary,
     Call,
-    Compare,
+    Cut,
     Name,
     Negative,
     Node,
     Number,
+    Part,
     Transpose,
+    children,
+    mapped,
     walk,
 )
 from derive.symbolic import functions
@@ -39,7 +41,7 @@ def functions_in(node: Node) -> list[str]:
 
 def swapped(node: Node, old: str, new: str) -> Node:
     """`new` in place of `old`; identity leaves the argument."""
-    node = _mapped(node, lambda part: swapped(part, old, new))
+    node = mapped(node, lambda part: swapped(part, old, new))
     if not isinstance(node, Call) or node.function != old:
         return node
     return node.args[0] if new == "identity" else replace(node, function=new)
@@ -47,7 +49,7 @@ def swapped(node: Node, old: str, new: str) -> Node:
 
 def without_factor(node: Node, name: str) -> Node:
     """Without `name` wherever it is a factor of a product."""
-    node = _mapped(node, lambda part: without_factor(part, name))
+    node = mapped(node, lambda part: without_factor(part, name))
     if isinstance(node, Binary) and node.operator in "*/":
         if isinstance(node.right, Name) and node.right.name == name:
             return node.left
@@ -58,16 +60,23 @@ def without_factor(node: Node, name: str) -> Node:
 
 def zeroed(node: Node, name: str) -> Node | None:
     """With zero in place of `name`: its terms vanish. None is an expression that is zero."""
-    if isinstance(node, (Name, Transpose)):
-        matrix = node.matrix if isinstance(node, Transpose) else node
-        return None if matrix.name == name else node
+    if isinstance(node, Name):
+        return None if node.name == name else node
+    if isinstance(node, (Transpose, Cut, Part)) or _is_product_of_all(node):
+        gone = any(zeroed(child, name) is None for child in children(node))
+        return None if gone else mapped(node, lambda part: zeroed(part, name) or part)
     if isinstance(node, Negative):
         inner = zeroed(node.operand, name)
         return None if inner is None else replace(node, operand=inner)
     if isinstance(node, Binary):
         return _zeroed_pair(node, zeroed(node.left, name), zeroed(node.right, name), name)
     zero = Number("0", _NOWHERE)
-    return _mapped(node, lambda part: zeroed(part, name) or zero)
+    return mapped(node, lambda part: zeroed(part, name) or zero)
+
+
+def _is_product_of_all(node: Node) -> bool:
+    """Whether a function of whole arrays is zero where one of its arguments is."""
+    return isinstance(node, Call) and node.function in ("outer", "diag")
 
 
 def _zeroed_pair(node: Binary, left: Node | None, right: Node | None, name: str) -> Node | None:
@@ -80,13 +89,3 @@ def _zeroed_pair(node: Binary, left: Node | None, right: Node | None, name: str)
     if right is None and node.operator == "/":
         raise ArgumentError(f"without '{name}' there is a division by zero")
     return None
-
-
-def _mapped(node: Node, change: Callable[[Node], Node]) -> Node:
-    if isinstance(node, Call):
-        return replace(node, args=tuple(change(arg) for arg in node.args))
-    if isinstance(node, (Binary, Compare)):
-        return replace(node, left=change(node.left), right=change(node.right))
-    if isinstance(node, Negative):
-        return replace(node, operand=change(node.operand))
-    return node

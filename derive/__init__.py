@@ -18,6 +18,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
 
     errors.py         every message that a user can meet
     display.py        what a notebook shows of an object, drawn by what is handed down
+    widths.py         widths of arrays: dimensions, numbers, their sums and multiples
     symbolic/         SymPy: scalar functions, products and sums, evaluation, printing
     program/          one step as equations of three kinds; its interpreter, the oracle
     build/            compilers, caches, libraries, templates; no SymPy

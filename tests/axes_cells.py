@@ -126,7 +126,10 @@ def _gated_delta(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
     b = torch.sigmoid(x["x"] @ p["w_b"].T)
     eye = torch.eye(k.shape[-1], dtype=k.dtype)
     forget = eye - b[..., None, None] * k[..., :, None] * k[..., None, :]
-    S = a[..., None, None] * s["S"] @ forget + b[..., None, None] * v[..., :, None] * k[..., None, :]
+    S = (
+        a[..., None, None] * s["S"] @ forget
+        + b[..., None, None] * v[..., :, None] * k[..., None, :]
+    )
     return {"y": (S @ q[..., None])[..., 0]}, {"S": S}
 
 

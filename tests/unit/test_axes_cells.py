@@ -29,7 +29,9 @@ def _point(kernel: Any, seed: int = 3) -> tuple[dict[str, Any], dict[str, Any], 
         drawn = 0.3 * random.normal(size=sizes.shape(axes))
         params[name] = params[name] + drawn if name in params else drawn
     x = {
-        name: random.normal(size=((ROWS,) if name in own.once else (STEPS, ROWS)) + sizes.lengths(w))
+        name: random.normal(
+            size=((ROWS,) if name in own.once else (STEPS, ROWS)) + sizes.lengths(w)
+        )
         for name, w in own.inputs.items()
     }
     state = {

@@ -304,15 +304,12 @@ my.cell:4:14: 'uniform' needs its numbers
 """,
     ),
     "start fn": (
-        BASE + "param b: H = foo(1)\nh' = b*h\noutput h'",
+        BASE + "param b: H = sigmod(1)\nh' = b*h\noutput h'",
         """\
-my.cell:4:14: there is no function 'foo'
-    param b: H = foo(1)
+my.cell:4:14: there is no function 'sigmod'
+    param b: H = sigmod(1)
                  ^
-  the functions are sigmoid, tanh, relu, exp, log, log1p, expm1, sin, cos, erf, abs, sign, floor,
-  softplus, logsigmoid, softsign, elu, leaky_relu, selu, gelu, silu, hard_sigmoid, hard_tanh,
-  maximum, minimum, clip, where, stop_gradient, sqrt, sum, mean, layer_norm, max, min, norm,
-  logsumexp, softmax, cumsum, outer, concat, split, diag, eye
+  hint: did you mean 'sigmoid'?
 """,
     ),
     "learned": (

@@ -23,6 +23,7 @@ TEMPLATES = ROOT / "templates"
 ORDER = (
     "errors",
     "display",
+    "widths",
     "symbolic",
     "program",
     "build",

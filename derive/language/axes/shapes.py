@@ -88,7 +88,7 @@ class Shapes:
         """Infers what can be inferred; then all that is wrong."""
         while self._round():
             pass
-        errors = []
+        errors: list[CellError] = []
         for definition in self.scope.declaration.definitions:
             try:
                 shape = self.of(definition.expr)

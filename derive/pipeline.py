@@ -22,6 +22,7 @@ from derive.derivative import Gradient, reverse_step, tangent_step
 from derive.errors import (
     ArgumentError,
     ArgumentTypeError,
+    CellError,
     DeriveError,
     InternalError,
     ProgramError,
@@ -119,6 +120,11 @@ def tangent(cell: Cell) -> Cell:
     `stop_gradient(v)` counts as a constant, in the second derivative too.
     """
     with _stage(cell, "the tangent"):
+        if name := from_step.unsayable(_a_cell(cell).step):
+            raise CellError(
+                f"cell {cell.name}: no text says the tangent of '{name}' yet, which has axes",
+                hint="derive.differentiate(cell), which has no such limit",
+            )
         taken = (*cell.consts, *(name for name in cell.outputs))
         step = tangent_step(cell.step, taken)
         doc = f"What {cell.name} computes, and its directional derivative: t_v is the tangent of v."

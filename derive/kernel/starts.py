@@ -125,6 +125,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "gelu": lambda v: v * _each(lambda a: 0.5 * math.erfc(-a / math.sqrt(2)))(v),
     "silu": lambda v: v * _sigmoid(v),
     "hard_sigmoid": lambda v: np.clip(v / 6 + 0.5, 0, 1),
+    "hard_swish": lambda v: v * np.clip(v / 6 + 0.5, 0, 1),
     "hard_tanh": lambda v: np.clip(v, -1, 1),
     "maximum": np.maximum,
     "minimum": np.minimum,

@@ -31,7 +31,8 @@ class Checked:
 
     params, outputs: {name: shape}.  consts: {name: exact rational}.  equations: one a
     definition, in the author's names.  canonical: what equal cells have in common.  wholes:
-    parameters, inputs, states and outputs of which `step` knows parts alone.
+    parameters, inputs, states and outputs of which `step` knows parts alone.  shapes: those of all
+    names, where arrays have axes.
     """
 
     declaration: Declaration
@@ -45,6 +46,7 @@ class Checked:
     notes: tuple[str, ...]
     unused: tuple[str, ...]
     wholes: Mapping[str, Whole] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -29,6 +29,20 @@ _NOWHERE = Place("<step>", 1, 1, "")
 _LONG = 60
 
 
+def unsayable(step: Step) -> str | None:
+    """The first array that no text says yet."""
+    table, given = step.program.table(), set(step.params)
+    for equation in step.program.equations:
+        plain = isinstance(equation, Map) and not equation.places
+        if isinstance(equation, Sum):
+            plain = equation.over is Over.SUM and not equation.axes
+        if isinstance(equation, Matmul):
+            plain = equation.layout is not Layout.AXES and equation.left in given
+        if not plain or len(table[equation.out].shape) > 1:
+            return equation.out
+    return None
+
+
 def declaration(step: Step, name: str, doc: str = "") -> Declaration:
     """The cell whose time step computes what `step` does."""
     lines = _Lines(step)

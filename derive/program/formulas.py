@@ -9,7 +9,10 @@ Not here: how an equation is printed (inspect/).
 | matmul(W, v)     | W v, and matmul(transpose(W), v) is W' v                           |
 | outer(a, b)      | a b', summed over the rows of the batch                            |
 | sum_rows(v)      | the sum over the rows of the batch                                 |
-| sum(v)           | the sum over the width                                             |
+| sum(v)           | the sum over the width, the last axis                              |
+| sum(v, N)        | the sum over the axis N; likewise max, cumsum, cumsum_back         |
+| outer(a, b)      | in a product along axes: a b' of each row                          |
+| einsum(a, b, s)  | any other product along axes, with its subscripts                  |
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import cast
 
 import sympy
 
-from derive.program.program import Array, Equation, Layout, Map, Matmul, Program, Sum
+from derive.program.program import Array, Equation, Layout, Map, Matmul, Over, Program, Sum
 from derive.symbolic import functions, heads
 from derive.symbolic.functions import Expr
 
@@ -72,11 +75,18 @@ def formulas(
 def formula(equation: Equation, table: Mapping[str, Array]) -> Expr:
     """The right-hand side of an equation."""
     if isinstance(equation, Map):
-        return equation.expr
+        turned = {
+            functions.symbol(name): heads.transpose(functions.symbol(name))
+            for name, place in equation.places
+            if list(place) != sorted(place)
+        }
+        return cast(Expr, equation.expr.xreplace(turned))
     if isinstance(equation, Sum):
         value: Expr = functions.symbol(equation.source)
         source, out = table[equation.source], table[equation.out]
-        if source.shape != out.shape:
+        if equation.over is not Over.SUM or equation.axes:
+            value = _along_axes(equation, source, out)
+        elif source.shape != out.shape:
             value = heads.total(value)
         if source.per_row and not out.per_row:
             value = sum_rows(value)
@@ -84,13 +94,49 @@ def formula(equation: Equation, table: Mapping[str, Array]) -> Expr:
     return _product(equation)
 
 
+def _along_axes(equation: Sum, source: Array, out: Array) -> Expr:
+    """sum(v), max(v, N), cumsum(v), ...; over several axes one after the other."""
+    value: Expr = functions.symbol(equation.source)
+    axes = equation.axes_of(source, out)
+    head = heads.OVER_AXES[equation.over.value]
+    if len(axes) == len(source.shape) and len(axes) > 1:
+        return cast(Expr, head(value))
+    for axis in sorted(axes, reverse=True):
+        last = axis == len(source.shape) - 1
+        dim = () if last else (functions.symbol(f"|{source.shape[axis]}|"),)
+        value = cast(Expr, head(value, *dim))
+    return value
+
+
 def _product(equation: Matmul) -> Expr:
     left, right = functions.symbol(equation.left), functions.symbol(equation.right)
+    if equation.layout is Layout.AXES:
+        return _of_axes(equation, left, right)
     if equation.layout is Layout.OUTER:
         return cast(Expr, outer(left, right))
     if equation.layout is Layout.TRANSPOSED:
         return cast(Expr, heads.matmul(heads.transpose(left), right))
     return cast(Expr, heads.matmul(left, right))
+
+
+def _of_axes(equation: Matmul, left: Expr, right: Expr) -> Expr:
+    """A product along axes, as A v, A' v or an outer product where it is one."""
+    mine, theirs, out = equation.letters()
+    shared = [letter for letter in mine if letter in theirs and letter not in out]
+    if mine and theirs and len(shared) == 1 and theirs[-1] == shared[0]:
+        rest = out[-1:] and out[-1] in mine and out[-1] not in theirs
+        if rest and mine[-1] == shared[0]:
+            return cast(Expr, heads.matmul(left, right))
+        if rest and mine[-2:-1] == shared[0]:
+            return cast(Expr, heads.matmul(heads.transpose(left), right))
+    if not shared and len(out) > 1 and out[-2] == mine[-1:] and out[-1] == theirs[-1:]:
+        return cast(Expr, heads.OVER_AXES["outer"](left, right))
+    return cast(Expr, heads.OVER_AXES["einsum"](left, right, _word(equation.subscripts)))
+
+
+def _word(text: str) -> Expr:
+    """Subscripts: no array, and so between bars, as sizes are."""
+    return cast(Expr, functions.symbol(f"|{text}|"))
 
 
 def repeats(value: Expr, out: str, table: Mapping[str, Array]) -> bool:

@@ -63,9 +63,12 @@ OVER_AXES: dict[str, Any] = {
     name: _open(name, f"OVER_AXES[{name!r}]")
     for name in (
         "sum", "mean", "layer_norm", "max", "min", "norm", "logsumexp", "softmax", "cumsum",
-        "outer", "concat", "diag", "eye", "cut", "part",
+        "outer", "concat", "diag", "eye", "cut", "part", "cumsum_back", "einsum",
     )
 }  # fmt: skip
+
+
+NAME_OF_OVER_AXES: dict[Any, str] = {head: name for name, head in OVER_AXES.items()}
 
 
 class ArraySymbol(sympy.Symbol):  # type: ignore[misc]

@@ -66,6 +66,7 @@ class Notation:
     transposed: Callable[[str], str]
     outer: Callable[[str, str], str]
     comparison: Mapping[str, str]
+    part: Callable[[str, str, str], str]  # of an array, from one width to another
 
 
 def write(expr: Expr, notation: Notation, order: Order) -> str:
@@ -154,11 +155,30 @@ class _Readable(Printer):
             return self.to.transposed(self.text(args[0], ATOM)), ATOM
         if isinstance(expr, formulas.outer):
             return self.to.outer(*(self.text(arg, PRODUCT) for arg in args)), ATOM
+        if expr.func in heads.NAME_OF_OVER_AXES:
+            return self.over_axes(heads.NAME_OF_OVER_AXES[expr.func], args), ATOM
         name = function_name(expr)
         if name in self.to.comparison:
             sides = [self.text(arg, SUM) for arg in args]
             return self.to.comparison[name].format(*sides), COMPARISON
         return self.to.function(name, [self.text(arg, COMPARISON) for arg in args]), ATOM
+
+    def over_axes(self, name: str, args: tuple[Expr, ...]) -> str:
+        """A function of whole arrays; an axis, a width and subscripts are written as names."""
+        if name == "cut":
+            start, stop = (_between_bars(bound) for bound in args[1:])
+            return self.to.part(self.text(args[0], ATOM), start, "" if stop == "end" else stop)
+        if name == "part":
+            array, index, count = args
+            whole = self.to.function("split", [self.text(array, COMPARISON), str(count)])
+            return f"{whole}[{index}]"
+        words = [
+            self.to.name(_between_bars(arg))
+            if functions.is_size(arg)
+            else self.text(arg, COMPARISON)
+            for arg in args
+        ]
+        return self.to.function(name, words)
 
     # --- order ----------------------------------------------------------------------------------
 
@@ -198,8 +218,14 @@ def words(name: str) -> list[str]:
     return name.split("_")
 
 
+def _between_bars(symbol: Expr) -> str:
+    return str(symbol).strip("|")
+
+
 def function_name(expr: Expr) -> str:
     """What a function is called in `.cell` text."""
+    if expr.func in heads.NAME_OF_OVER_AXES:
+        return heads.NAME_OF_OVER_AXES[expr.func]
     own = {heads.total: "sum", heads.mean: "mean", heads.layer_norm: "layer_norm"}
     own[formulas.sum_rows] = "sum_rows"
     return own.get(expr.func) or functions.NAME_OF_HEAD[functions.rule_of(expr).head]
@@ -253,4 +279,5 @@ TEXT = Notation(
     transposed=lambda matrix: f"{matrix}.T",
     outer=lambda a, b: f"outer({a}, {b})",
     comparison={name: f"{{0}} {sign} {{1}}" for name, sign in _SIGNS.items()},
+    part=lambda array, start, stop: f"{array}[{start}:{stop}]",
 )

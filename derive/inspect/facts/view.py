@@ -93,7 +93,7 @@ class View:
         """Every array that has a name for a reader, those of one kind together."""
         cell, found = self.cell, self.derivation
         of: dict[str, tuple[Dim, ...]] = {a.name: a.shape for a in self.gradient.program.arrays}
-        of |= cell.outputs
+        of |= {**cell.checked.shapes, **cell.outputs}
         groups: tuple[tuple[Iterable[str], str, tuple[str, ...]], ...] = (
             (cell.inputs, "input", ("T", "B")),
             (cell.states, "state", ("B",)),

@@ -223,4 +223,7 @@ MATHML = Notation(
         f"<msub><mo>∑</mo><mi>n</mi></msub>{_row(a)}{_THIN}<msup>{_row(b)}<mo>⊤</mo></msup>"
     ),
     comparison={name: f"{{0}}<mo>{sign}</mo>{{1}}" for name, sign in _SIGNS.items()},
+    part=lambda array, start, stop: (
+        f"<msub>{_row(array)}{_row(f'{_word(start)}<mo>:</mo>{_word(stop)}')}</msub>"
+    ),
 )

@@ -136,4 +136,5 @@ LATEX = Notation(
     transposed=lambda matrix: rf"{{{matrix}}}^{{\top}}",
     outer=lambda a, b: rf"{{\textstyle\sum_{{n}}}} {{{a}}} \, {{{b}}}^{{\top}}",
     comparison={name: f"{{0}} {sign} {{1}}" for name, sign in _LATEX_SIGNS.items()},
+    part=lambda array, start, stop: rf"{{{array}}}_{{{start}:{stop}}}",
 )

@@ -61,6 +61,7 @@ def check(declaration: Declaration) -> Checked:
             if kind not in (Kind.STATE, Kind.NEXT) and not scope.uses.get(name)
         ),
         wholes=MappingProxyType(dict(_wholes(lines, cuts, outputs))),
+        shapes=_proxy(shapes, shapes.known),
     )
 
 

@@ -121,12 +121,9 @@ def shapes(
 
 
 def _names(definitions: Sequence[Definition]) -> Iterable[str]:
-    from derive.language.tree import names_of, walk
+    from derive.language.tree import names_of
 
     for definition in definitions:
-        for node in walk(definition.expr):
-            if isinstance(node, Transpose):
-                yield node.matrix.name
         yield from (name.name for name in names_of(definition.expr))
 
 

@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 
 from derive.language.declaration import Definition, Dim
 from derive.language.names import NEXT
-from derive.language.tree import Binary, Call, Compare, Name, Negative, Node, Number, Transpose
+from derive.language.tree import (
+    Binary,
+    Call,
+    Name,
+    Negative,
+    Node,
+    Number,
+    Transpose,
+    children,
+)
 
 _INPUTS, _STATES, _OTHERS = "I J K L", "H P Q R", "M N D E F G O S V X Y Z"
 #: Functions whose result has width 1.
@@ -56,7 +65,7 @@ class _Classes:
             return self.of(node.operand)
         if isinstance(node, Binary) and node.operator == "@":
             return self.product(node)
-        parts = (node.left, node.right) if isinstance(node, Binary | Compare) else node.args
+        parts = children(node)
         found: str | None = None
         for part in parts:
             found = self.join(found, self.of(part))

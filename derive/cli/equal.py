@@ -189,7 +189,10 @@ def text(verdict: Verdict) -> Iterator[str]:
     if steps:
         yield ""
         yield "proof"
-        yield from (f"  {k}. {step}" for k, step in enumerate(steps, 1))
+        for k, step in enumerate(steps, 1):
+            first, *rest = step.split("\n")
+            yield f"  {k}. {first}"
+            yield from (f"     {line}" for line in rest)
 
 
 def _headline(verdict: Verdict) -> str:

@@ -16,7 +16,7 @@ leaves the numbers. Slopes follow the conventions of the derived gradient at kin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -76,15 +76,23 @@ def canonical(step: Step, meaning: Meaning | None = None) -> Canonical:
     )
 
 
-def identities(step: Step, meaning: Meaning) -> list[tuple[str, tuple[str, ...]]]:
-    """Of each array that is not simply written out: the identities that its form takes."""
-    walk, needed, found = _Walk(step, meaning, sloped=False), _needed(step), []
+def rewritings(
+    step: Step, meaning: Meaning
+) -> Iterator[tuple[Map | Matmul | Sum, Poly, tuple[str, ...], tuple[str, ...]]]:
+    """Of each equation that is not simply written out: its form in its own operands, the identities
+    that this takes, and those that it takes with everything written out."""
+    walk, needed = _Walk(step, meaning, sloped=False), _needed(step)
+    alone = _Walk(step, Meaning(sizes=meaning.sizes), sloped=False)
+    for array in step.program.arrays:
+        if not array.is_matrix:
+            alone.values[array.name] = of(Atom("array", array.name, (), array.width == 1))
     for equation in step.program.equations:
-        with polynomial.explained() as said:
+        with polynomial.explained() as far:
             walk.add(equation, needed=False)
-        if said and equation.out in needed:
-            found.append((equation.out, tuple(said)))
-    return found
+        if far and equation.out in needed:
+            with polynomial.explained() as near:
+                form = alone.expr(equation.expr) if isinstance(equation, Map) else ZERO
+            yield equation, form, tuple(near), tuple(far)
 
 
 def canonical_of_nexts(step: Step, meaning: Meaning, nexts: Mapping[str, Poly]) -> tuple[Poly, ...]:

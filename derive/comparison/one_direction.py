@@ -16,11 +16,12 @@ import sympy
 
 from derive.cell import Cell
 from derive.comparison import polynomial
-from derive.comparison.canonical import Meaning, canonical, deep_atoms, identities, reduced
+from derive.comparison.canonical import Meaning, canonical, deep_atoms, reduced
 from derive.comparison.matching import GaveUp, Kinked, Link, Search, Side
 from derive.comparison.matrices import Factor, Matrix
 from derive.comparison.parameter_map import ParameterMap, bijective, is_simple, text_of
 from derive.comparison.polynomial import Atom, Poly, constant, of
+from derive.comparison.proof import rewritten, told
 from derive.comparison.state_pairs import links
 from derive.program import Map
 from derive.symbolic import functions
@@ -29,8 +30,6 @@ from derive.symbolic import functions
 FORM_STEPS, STEPS = 40_000, 60_000
 #: Steps for the gradients under one map.
 SLOPE_STEPS = 60_000
-#: A form that is longer as text is told by its number of terms.
-LONGEST = 240
 #: So many links are tried.
 LINKS = 60
 
@@ -282,14 +281,17 @@ def _told(
     for state, value in link.through.items():
         yield f"state {state} of {source.name} is {text_of(value)} of {target.name}"
     for cell, side, own in ((source, a, Meaning(search.own)), (target, b, search.whole(meaning))):
-        for out, said in identities(side.step, own):
-            yield f"{cell.name}, {out}: {'; '.join(said)}"
+        yield from rewritten(cell.name, side.step, own)
     form = canonical(b.step, search.whole(meaning))
+    known: dict[Poly, str] = {}
     for what, (mine, theirs) in zip(_named(b, link), search.pairs(form), strict=True):
-        text = text_of(theirs)
-        text = text if len(text) <= LONGEST else f"{len(theirs.terms)} terms"
+        if theirs in known:
+            yield f"{what} is {known[theirs]}"
+            continue
+        known[theirs] = what
         how = "" if mine == theirs else ", tanh by exponentials and over one denominator"
-        yield f"with the map, {what} is in both cells{how}: {text}"
+        line, *meanings = told(theirs)
+        yield "\n  ".join((f"with the map, {what} is in both cells{how}", line, *meanings))
 
 
 def _named(b: Side, link: Link) -> list[str]:

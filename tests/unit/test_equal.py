@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -423,7 +424,40 @@ def test_a_proof_is_a_list_of_steps() -> None:
     found = equal(cell("state_1"), cell("state_1"))
     assert found.forward is not None
     steps = found.forward.steps
-    assert any(step.startswith("with the map, output h_next") for step in steps)
+    assert any(step.startswith("with the map, the next h is in both cells\n") for step in steps)
+    assert any(
+        step.startswith(("output h_next is", "with the map, output h_next")) for step in steps
+    )
     gates = equal(cells.gru(), cells.gru(keeps="candidate")).forward
-    assert gates is not None and "gru, z: sigmoid(a) is (1 + tanh(a / 2)) / 2" in gates.steps
+    assert (
+        gates is not None
+        and (
+            "gru: z = sigmoid(a_z), with a_z = W_z @ x + U_z @ h + b_z + b_hz,\n"
+            "  is 1/2 * tanh(1/2 * a_z) + 1/2\n"
+            "  as sigmoid(a) is (1 + tanh(a / 2)) / 2"
+        )
+        in gates.steps
+    )
     assert gates.steps[-1] == "gradients: all functions are analytic"
+
+
+def test_the_form_in_the_end_is_told_in_parts_that_can_be_read() -> None:
+    found = equal(cells.lstm(), cells.lstm()).forward
+    assert found is not None
+    (step,) = (s for s in found.steps if s.startswith("with the map, the next h "))
+    _, form, *meanings = step.split("\n")
+    assert len(form) < 60
+    told = dict(line.strip().removeprefix("where ").split(" = ", 1) for line in meanings)
+    for k, meaning in enumerate(told.values()):  # each part is said by those before it
+        later = list(told)[k:]
+        assert not any(re.search(rf"\\b{name}\\b", meaning) for name in later), meaning
+
+
+def test_a_function_without_a_form_of_its_own_is_proved_by_its_formula() -> None:
+    head = "cell {}\ninput x: I\nstate h: H\na = W @ x + U @ h + b\noutput h'\n"
+    one = derive.Cell.parse(head.format("one") + "h' = hard_swish(a)\n")
+    two = derive.Cell.parse(head.format("two") + "h' = a * hard_sigmoid(a)\n")
+    verdict = equal(one, two)
+    assert verdict.status in ("equal", "equal in values") and verdict.proved
+    steps = verdict.forward.steps if verdict.forward else ()
+    assert any("as hard_swish(v) is hard_sigmoid(v) * maximum(v, -3)" in step for step in steps)

@@ -30,6 +30,7 @@ from derive.comparison.polynomial.terms import (
 )
 from derive.symbolic.composed import composed, symbols
 from derive.symbolic.functions import NAME_OF_HEAD, RULES, Expr
+from derive.textbook.notation import TEXT, Order, write
 
 
 def function(name: str, *args: Poly) -> Poly:
@@ -49,7 +50,8 @@ def function(name: str, *args: Poly) -> Poly:
 def _composed(name: str, args: Sequence[Poly]) -> Poly:
     """A function whose record says how it is made of others."""
     letters = symbols(name)
-    say(f"{name}({', '.join(map(str, letters))}) is {composed(name, letters)}")
+    formula = write(composed(name, letters), TEXT, Order({}))
+    say(f"{name}({', '.join(map(str, letters))}) is {formula}")
     values: dict[Expr, Poly] = dict(zip(letters, args, strict=True))
 
     def of_part(part: Expr) -> Poly:

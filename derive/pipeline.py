@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -30,8 +30,10 @@ from derive.errors import (
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
 from derive.kernel.convert import kind_text, to_count
+from derive.kernel.kernel import Origin
 from derive.kernel.signature import Axes, Dim, Signature
 from derive.kernel.tune.options import Choice
+from derive.kernel.wanted import to_wanted
 from derive.kernel.whole import Groups, WholeBackend
 from derive.language import declare, from_step
 from derive.schedule import Schedule
@@ -56,15 +58,15 @@ def load(path: str | os.PathLike[str]) -> Cell:
 Result = TypeVar("Result")
 
 
-def _by_text(function: Callable[[Cell], Result]) -> Callable[[Cell], Result]:
+def _by_text(function: Callable[..., Result]) -> Callable[..., Result]:
     """Remembers results by canonical text: equal cells may order their parameters differently."""
-    known: OrderedDict[str, Result] = OrderedDict()
+    known: OrderedDict[tuple[Any, ...], Result] = OrderedDict()
 
     @wraps(function)
-    def remembered(cell: Cell) -> Result:
-        key = _a_cell(cell).to_text()
+    def remembered(cell: Cell, *options: Any) -> Result:
+        key = (_a_cell(cell).to_text(), *options)
         if key not in known:
-            known[key] = function(cell)
+            known[key] = function(cell, *options)
             if len(known) > _REMEMBERED:
                 known.popitem(last=False)
         return known[key]
@@ -132,33 +134,39 @@ def tangent(cell: Cell) -> Cell:
         return Cell.of(declare.from_declaration(made, f"<tangent of {cell.name}>"))
 
 
+Wanted: TypeAlias = tuple[str, ...] | None
+
+
 @_by_text
-def schedule(cell: Cell) -> Schedule:
+def schedule(cell: Cell, wrt: Wanted = None) -> Schedule:
     """What runs before, during and after the loop over time, and what is kept."""
     with _stage(cell, "scheduling"):
-        return _schedule(differentiate(cell), cell.output_keys)
+        return _schedule(differentiate(cell), cell.output_keys, _parts(cell, wrt))
 
 
-def emit(cell: Cell, target: str = "c") -> dict[str, str]:
-    """Generated files, {relative path: text}, for target "numpy" or "c"."""
+def emit(cell: Cell, target: str = "c", *, wrt: Any = None) -> dict[str, str]:
+    """Generated files, {relative path: text}, for target "numpy" or "c".
+
+    wrt: names of parameters, inputs and states whose gradients are wanted; None: all.
+    """
     emitter = _EMITTERS[_one_of(target, TARGETS, "target")]
     others = ",".join(name for name in TARGETS if name != target)
     with _stage(_a_cell(cell), f"the {target} target", f"--target {others}"):
-        return dict(emitter(cell))
+        return dict(emitter(cell, to_wanted(wrt, signature(cell))))
 
 
 @_by_text
-def _emit_numpy(cell: Cell) -> Mapping[str, str]:
+def _emit_numpy(cell: Cell, wrt: Wanted = None) -> Mapping[str, str]:
     from derive.emit.numpy.files import numpy_files
 
-    return numpy_files(cell, schedule(cell))
+    return numpy_files(cell, schedule(cell, wrt))
 
 
 @_by_text
-def _emit_c(cell: Cell) -> Mapping[str, str]:
+def _emit_c(cell: Cell, wrt: Wanted = None) -> Mapping[str, str]:
     from derive.emit.c.files import c_files
 
-    return c_files(cell, schedule(cell))
+    return c_files(cell, schedule(cell, wrt))
 
 
 #: Members of a team, in any kernel.
@@ -167,11 +175,19 @@ _MOST_THREADS = 1024
 _EMITTERS = {"numpy": _emit_numpy, "c": _emit_c}
 
 
-def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int = 1) -> Kernel:
+def compile(
+    cell: Cell,
+    target: str = "c",
+    dtype: Any = "float32",
+    threads: int = 1,
+    *,
+    wrt: Any = None,
+) -> Kernel:
     """A callable kernel.
 
     target: "c" (needs a compiler) or "numpy".  dtype: "float32" or "float64".  threads: how
-    many threads one call of the C target uses. Raises ArgumentError for a wrong option and
+    many threads one call of the C target uses.  wrt: names of parameters, inputs and states whose
+    gradients `backward` computes; None: all. Raises ArgumentError for a wrong option and
     BuildError where no compiler works.
     """
     target = _one_of(target, TARGETS, "target")
@@ -181,15 +197,16 @@ def compile(cell: Cell, target: str = "c", dtype: Any = "float32", threads: int 
         name = str(dtype)
     name = _one_of(name, DTYPES, "dtype")
     threads = to_count(threads, "threads", least=1, most=_MOST_THREADS)
-    text = emit(cell, target)
-    origin = compile, (cell, target, name, threads)
+    wrt = to_wanted(wrt, signature(_a_cell(cell)))
+    text, own = emit(cell, target, wrt=wrt), signature(cell, wrt)
+    origin = Origin(compile, (cell, target, name, threads), wrt)
     if target != "c":
-        made = whole(cell, backend(cell, target, text, name), name)
-        return Kernel(signature(cell), made, name, target=target, origin=origin)
+        made = whole(cell, backend(cell, target, text, name, wrt), name)
+        return Kernel(own, made, name, target=target, origin=origin)
     from derive.kernel.c_backend import looks
 
-    made = whole(cell, _c_backend(cell, text, name, threads), name)
-    return Kernel(signature(cell), made, name, target=target, looks=looks(name), origin=origin)
+    made = whole(cell, _c_backend(cell, text, name, threads, wrt), name)
+    return Kernel(own, made, name, target=target, looks=looks(name), origin=origin)
 
 
 def whole(cell: Cell, parts: Backend, dtype: str) -> Backend:
@@ -200,53 +217,68 @@ def whole(cell: Cell, parts: Backend, dtype: str) -> Backend:
     return WholeBackend(parts, cell.checked.wholes, groups, np.dtype(dtype))
 
 
-def backend(cell: Cell, target: str, files: Mapping[str, str], dtype: str) -> Backend:
+def backend(
+    cell: Cell, target: str, files: Mapping[str, str], dtype: str, wrt: Wanted = None
+) -> Backend:
     """What given texts {path: text} compile to, with one thread and not tuned.
 
     They need not be those that `emit` gives: whatever is wrong with them may raise anything.
     """
-    return _BACKENDS[target](cell, files, dtype)
+    return _BACKENDS[target](signature_of_parts(cell, wrt), files, dtype)
 
 
-def _numpy_backend(cell: Cell, files: Mapping[str, str], dtype: str) -> Backend:
+def _numpy_backend(own: Signature, files: Mapping[str, str], dtype: str) -> Backend:
     from derive.kernel.numpy_backend import NumpyBackend
 
-    return NumpyBackend(files, signature_of_parts(cell))
+    return NumpyBackend(files, own)
 
 
-def _plain_c_backend(cell: Cell, files: Mapping[str, str], dtype: str) -> Backend:
+def _plain_c_backend(own: Signature, files: Mapping[str, str], dtype: str) -> Backend:
     from derive.kernel.c_backend import CBackend
 
-    return CBackend(files, signature_of_parts(cell), dtype)
+    return CBackend(files, own, dtype)
 
 
 _BACKENDS = {"numpy": _numpy_backend, "c": _plain_c_backend}
 
 
-def _c_backend(cell: Cell, text: Mapping[str, str], dtype: str, threads: int) -> Backend:
+def _c_backend(
+    cell: Cell, text: Mapping[str, str], dtype: str, threads: int, wrt: Wanted
+) -> Backend:
     from derive.build.compiler import FLAGS
     from derive.kernel.tune.backend import TunedBackend
 
     def build(choice: Choice) -> CBackend:
-        return c_backend(cell, dtype, threads, choice)
+        return c_backend(cell, dtype, threads, choice, wrt)
 
     return TunedBackend(build, text, FLAGS, signature_of_parts(cell).dims(), dtype, threads)
 
 
-def c_backend(cell: Cell, dtype: str, threads: int, choice: Choice | None = None) -> CBackend:
+def c_backend(
+    cell: Cell, dtype: str, threads: int, choice: Choice | None = None, wrt: Wanted = None
+) -> CBackend:
     """The C target with one way to run it. BuildError where no compiler works."""
     from derive.build.compiler import FLAGS
     from derive.kernel.c_backend import CBackend
 
     choice = choice or Choice()
-    plans = schedule(cell).forward, schedule(cell).backward
+    plans = schedule(cell, wrt).forward, schedule(cell, wrt).backward
     return CBackend(
-        emit(cell, "c"), signature_of_parts(cell), dtype, threads, (*FLAGS, *choice.flags()),
+        emit(cell, "c", wrt=wrt), signature_of_parts(cell, wrt), dtype, threads,
+        (*FLAGS, *choice.flags()),
         elementwise=all(plan.elementwise for plan in plans), team=choice.threads,
     )  # fmt: skip
 
 
-def signature(cell: Cell) -> Signature:
+def _parts(cell: Cell, wrt: Wanted) -> Wanted:
+    """What generated code calls the arrays with these names."""
+    wholes = cell.checked.wholes
+    if wrt is None:
+        return None
+    return tuple(part for name in wrt for part, *_ in wholes.get(name, ((name,),)))
+
+
+def signature(cell: Cell, wrt: Wanted = None) -> Signature:
     """Names and shapes of a cell's arrays, without its equations."""
     checked = cell.checked
 
@@ -263,10 +295,11 @@ def signature(cell: Cell) -> Signature:
         once=checked.once,
         learned=checked.learned,
         starts=checked.starts,
+        wrt=wrt,
     )
 
 
-def signature_of_parts(cell: Cell) -> Signature:
+def signature_of_parts(cell: Cell, wrt: Wanted = None) -> Signature:
     """Names and shapes of the arrays that generated code works with: where an array is cut
     (`K @ concat(x, h)`), its parts."""
     step = cell.step
@@ -282,6 +315,7 @@ def signature_of_parts(cell: Cell) -> Signature:
         inputs=widths(zip(step.inputs, step.inputs, strict=True)),
         states=widths(zip(step.states, step.states, strict=True)),
         outputs=widths(zip(cell.output_keys, step.outputs, strict=True)),
+        wrt=_parts(cell, wrt),
     )
 
 

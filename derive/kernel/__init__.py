@@ -3,7 +3,7 @@
 signature, convert, arguments       what is given, checked and converted
 call, backend                       one call, and what a target must offer
 buffers, chunks, remat, stream      memory, long sequences, single steps
-kernel                              Kernel, Run, Gradients
+kernel, run, wanted                 Kernel, Run, Gradients, and some gradients only
 numpy_backend, c_backend, team      the two targets, and how many threads a call is worth
 fast/                               calls that are repeated
 tune/                               the fastest way to run that keeps the bits

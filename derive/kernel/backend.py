@@ -23,7 +23,7 @@ from derive.kernel.stream import Turn
 Values: TypeAlias = tuple[Array | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ready:
     """Calls of the kind of an earlier one, which look at arrays only to refuse them: None where one
     of them is not of exactly the type, dtype, layout and shape of before.

@@ -44,6 +44,11 @@ class Fresh:
         return {name: Place(shape, name in optional) for name, shape, _ in self._shapes}
 
 
+def places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Place]:
+    """Of arrays that a caller gives."""
+    return {name: Place(shape) for name, shape in shapes.items()}
+
+
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return math.prod(shape) * dtype.itemsize
 

@@ -27,7 +27,7 @@ from derive.build.library import compile_library
 from derive.build.loading import check_arithmetic
 from derive.errors import ArgumentError, BuildError
 from derive.kernel.backend import Ready, Values
-from derive.kernel.buffers import Fresh, address, empty
+from derive.kernel.buffers import Fresh, address, empty, places
 from derive.kernel.call import Call
 from derive.kernel.chunks import Sums
 from derive.kernel.fast import native_call
@@ -106,7 +106,8 @@ class CBackend:
         sizes, params = call.sizes, call.params
         memory = self._memory(sizes)
         words = (0, 0)
-        fresh = {name: self._empty(array.shape) for name, array in params.items()}
+        wants = self._signature.wants
+        fresh = {n: self._empty(array.shape) for n, array in params.items() if wants(n)}
         if sums is None:
             d_params, workspace = fresh, self._workspace(memory.backward)
         else:
@@ -115,7 +116,7 @@ class CBackend:
                 longest = self._memory(replace(sizes, steps=sums.steps))
                 sums.kept = fresh, self._empty((max(longest.backward, 1),))
             d_params, workspace = sums.kept
-        d_inputs = {name: self._empty(array.shape) for name, array in call.inputs.items()}
+        d_inputs = {n: self._empty(a.shape) for n, a in call.inputs.items() if wants(n)}
         d_first = self._fresh(sizes, self._signature.states)
         self._run(
             self._backward, call,
@@ -147,8 +148,10 @@ class CBackend:
         team, patient = 1 if self._pool is None else self.team(call), self._patient(call)
         outputs = Fresh(self._shapes(sizes, own.outputs, None if step else sizes.steps), dtype)
         states = Fresh(self._shapes(sizes, own.states), dtype)
-        likes = Fresh({name: array.shape for name, array in params.items()}, dtype)
-        x = Fresh({name: array.shape for name, array in inputs.items()}, dtype)
+        likes = {name: array.shape for name, array in params.items()}
+        x = {name: array.shape for name, array in inputs.items()}
+        d_likes = Fresh({name: shape for name, shape in likes.items() if own.wants(name)}, dtype)
+        d_x = Fresh({name: shape for name, shape in x.items() if own.wants(name)}, dtype)
         watched = range(len(params) if packed else 0, len(params) + len(inputs))
         # Behind what is saved lie the fingerprints of what backward reads besides.
         whole = memory.saved + len(watched) * (FINGERPRINT // dtype.itemsize)
@@ -171,14 +174,14 @@ class CBackend:
 
         run_forward = direct(
             self._step if step else self._forward,
-            (likes.places(), x.places(), states.places(own.optional_states()), outputs.places(),
+            (places(likes), places(x), states.places(own.optional_states()), outputs.places(),
              states.places()),
             memory.forward_packed, kept.places().get("saved"), max(memory.saved, 1), running,
         )  # fmt: skip
         run_backward = direct(
             self._backward,
-            (likes.places(), x.places(), outputs.places(own.outputs), states.places(own.states),
-             likes.places(), x.places(), states.places()),
+            (places(likes), places(x), outputs.places(own.outputs), states.places(own.states),
+             d_likes.places(), d_x.places(), states.places()),
             memory.backward_packed, Place((whole,)), memory.saved, memory.backward, 0, 0,
         )  # fmt: skip
 
@@ -198,7 +201,7 @@ class CBackend:
         def backward(
             params: Values, panels: Any, inputs: Values, saved: Any, d_out: Values, d_last: Values
         ) -> tuple[Arrays, Arrays, Arrays] | None:
-            d_params, d_inputs, d_first = likes.arrays(), x.arrays(), states.arrays()
+            d_params, d_inputs, d_first = d_likes.arrays(), d_x.arrays(), states.arrays()
             status = run_backward((
                 *params, *inputs, *d_out, *d_last,
                 *d_params.values(), *d_inputs.values(), *d_first.values(),

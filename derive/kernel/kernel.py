@@ -10,7 +10,8 @@ Shapes are written with T time steps, B batch rows, and a width for each array.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,14 +28,20 @@ from derive.kernel.run import Gradients, Run
 from derive.kernel.signature import Array, Arrays, Axes, Signature, Sizes, names_in
 from derive.kernel.starts import draw
 from derive.kernel.stream import Stream, Turn
+from derive.kernel.wanted import Partial, only, to_wanted
 
 if TYPE_CHECKING:
     from derive.kernel.tune.backend import Tuned
     from derive.kernel.tune.search import Tuning
 
 
-#: A function that can be pickled, and what to call it with.
-Origin: TypeAlias = "tuple[Callable[..., Kernel], tuple[Any, ...]]"
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What makes another kernel of the same cell: `make(*options, wrt=wrt)`; it can be pickled."""
+
+    make: Callable[..., Kernel]
+    options: tuple[Any, ...]
+    wrt: tuple[str, ...] | None
 
 
 class Kernel:
@@ -51,7 +58,15 @@ class Kernel:
     """
 
     __slots__ = (
-        "_arguments", "_backend", "_looks", "_origin", "_repeats", "dtype", "name", "signature",
+        "_arguments",
+        "_backend",
+        "_looks",
+        "_origin",
+        "_repeats",
+        "_wanting",
+        "dtype",
+        "name",
+        "signature",
         "target",
     )  # fmt: skip
 
@@ -76,6 +91,7 @@ class Kernel:
         self._origin = origin
         self._arguments = Arguments(signature, self.dtype)
         self._repeats = Repeats(self._arguments)
+        self._wanting: dict[tuple[str, ...], Partial] = {}
 
     def __repr__(self) -> str:
         return f"<Kernel {' '.join(filter(None, (self.name, self.target, str(self.dtype))))}>"
@@ -89,7 +105,7 @@ class Kernel:
                 facts=("it was made of generated files, not of a cell",),
                 hint="send the cell, and call derive.compile(cell) there",
             )
-        return _again, (*self._origin, self.tuned)
+        return _again, (self._origin, self.tuned)
 
     def init(
         self, sizes: Mapping[str, int] | None = None, /, *, seed: int = 0, **named: int
@@ -164,12 +180,18 @@ class Kernel:
             states = {name: array.copy() for name, array in call.states.items()}
         return Run(self, call, outputs, states, saved if call.training else None, seen)
 
-    def backward(self, run: Run, d_outputs: Any = None, d_states: Any = None) -> Gradients:
+    def backward(
+        self, run: Run, d_outputs: Any = None, d_states: Any = None, wrt: Any = None
+    ) -> Gradients:
         """Gradients of a scalar loss, given its gradients with respect to a run's results.
 
         d_outputs: {output name: [T, B, width]}; d_states: {state name: [B, width]}, with
         respect to the last states. Left out means zero. Where nothing ran (T = 0 or B = 0) the
         gradients of parameters are zero and d_states is the gradient of the initial states.
+
+        wrt: names of parameters, inputs and states whose gradients are wanted; the result holds
+        those alone, and what only the others need is not computed. The first call with other names
+        compiles a backward pass for them, or finds it in the cache. None: all.
         """
         if not isinstance(run, Run):
             raise ArgumentTypeError(
@@ -188,6 +210,9 @@ class Kernel:
                 facts=("it was made with training=False",),
                 hint="kernel.forward(..., training=True)",
             )
+        names = None if wrt is None else to_wanted(wrt, self.signature)
+        if names is not None and names != self.signature.wrt:
+            return self._partial(names).backward(run, d_outputs, d_states)
         if found := self._repeats.backward(run, d_outputs, d_states):
             return self._gradients(run._call, *found)
         call, saved, seen, look = self._repeats.thorough(run) or (
@@ -200,6 +225,15 @@ class Kernel:
             raise _changed(call, seen, look)
         backend = Remat(self._backend) if call.remat else self._backend
         return self._gradients(call, *backend.backward(call, saved, d_out, d_last))
+
+    def _partial(self, names: tuple[str, ...]) -> Partial:
+        """Computes these gradients of runs of this kernel."""
+        if names not in self._wanting:
+            origin, kernel = self._origin, None
+            if origin is not None:
+                kernel = origin.make(*origin.options, wrt=names)
+            self._wanting[names] = Partial(names, self, kernel)
+        return self._wanting[names]
 
     def pack(self, params: Mapping[str, Any]) -> Packed:
         """Parameters checked, copied and packed once: stands for `params` in every call.
@@ -352,26 +386,29 @@ class Kernel:
     def _gradients(
         self, call: Call, d_params: Arrays, d_inputs: Arrays, d_states: Arrays
     ) -> Gradients:
-        """Of what a caller gave: fixed arrays have none, those of inputs that were given once are
-        sums over time, and a start that was learned has the sum over rows of its state's."""
+        """Of what a caller gave, and wants: fixed arrays have none, those of inputs that were given
+        once are sums over time, and a start that was learned has the sum over rows of its state's.
+        A backend computes those of all states, which the loop carries."""
         own = self.signature
         for name in own.fixed:
-            del d_params[name]
+            d_params.pop(name, None)
         for name in own.once:
-            d_inputs[name] = d_inputs[name].sum(axis=0)
+            if name in d_inputs:
+                d_inputs[name] = d_inputs[name].sum(axis=0)
         for state in call.learned:
             start = own.learned[state]
-            total = d_states[state].sum(axis=0)
-            shape = d_params[start].shape
-            d_params[start] += total if total.shape == shape else total.sum().reshape(shape)
-        return Gradients(d_params, d_inputs, d_states)
+            if start in d_params:
+                total = d_states[state].sum(axis=0)
+                shape = d_params[start].shape
+                d_params[start] += total if total.shape == shape else total.sum().reshape(shape)
+        return only(own.wrt, d_params, d_inputs, d_states)
 
 
-def _again(make: Callable[..., Kernel], given: tuple[Any, ...], tuned: Iterable[Tuned]) -> Kernel:
+def _again(origin: Origin, tuned: Iterable[Tuned]) -> Kernel:
     """A kernel like another one."""
     from derive.kernel.tune.backend import adopt
 
-    kernel = make(*given)
+    kernel = origin.make(*origin.options, wrt=origin.wrt)
     adopt(kernel._backend, tuned)
     return kernel
 

@@ -37,7 +37,8 @@ class Signature:
     or {name: axes} where there are several.
 
     fixed: params without a gradient.  once: inputs that do not change with time.  learned: states
-    that start from a parameter, where none is given.  starts: {param: what `init` draws}.
+    that start from a parameter, where none is given.  starts: {param: what `init` draws}.  wrt:
+    names of those whose gradients are computed; None: of all.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Signature:
     once: tuple[str, ...] = ()
     learned: Mapping[str, str] = field(default_factory=dict)
     starts: Mapping[str, Any] = field(default_factory=dict)
+    wrt: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("params", "inputs", "states", "outputs", "learned", "starts"):
@@ -56,7 +58,17 @@ class Signature:
 
     def __reduce__(self) -> tuple[Any, ...]:
         groups = self.params, self.inputs, self.states, self.outputs
-        return Signature, (self.name, *map(dict, groups))
+        more = self.fixed, self.once, dict(self.learned), dict(self.starts), self.wrt
+        return Signature, (self.name, *map(dict, groups), *more)
+
+    def differentiable(self) -> tuple[str, ...]:
+        """Names of everything that has a gradient."""
+        params = (name for name in self.params if name not in self.fixed)
+        return (*params, *self.inputs, *self.states)
+
+    def wants(self, name: str) -> bool:
+        """Whether the gradient of a parameter, an input or an initial state is computed."""
+        return self.wrt is None or name in self.wrt
 
     def dims(self) -> tuple[str, ...]:
         """Names of the dimensions whose length comes with the arrays, in order of first use."""

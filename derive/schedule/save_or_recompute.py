@@ -14,7 +14,7 @@ in one array of T + 1 slots, so the two count as one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from derive.derivative import Gradient
@@ -31,8 +31,9 @@ _UNLIMITED = 1 << 40
 class Split:
     """A step's two Programs. `saved` are forward arrays kept for every step; `histories` the
     states whose values before and after every step are kept; `recomputed` the forward arrays
-    that the backward Program computes again. `outputs` and `d_outputs` run parallel to
-    step.outputs: an output that is a plain state or input is copied under a name of its own.
+    that the backward Program computes again. `outputs` run parallel to step.outputs: an output
+    that is a plain state or input is copied under a name of its own. `d_params` and `d_inputs` are
+    pairs of an array and its cotangent, of those whose gradients are wanted.
     """
 
     gradient: Gradient
@@ -42,9 +43,16 @@ class Split:
     histories: tuple[str, ...]
     recomputed: tuple[str, ...]
     outputs: tuple[str, ...]
+    d_params: tuple[tuple[str, str], ...]
+    d_inputs: tuple[tuple[str, str], ...]
 
 
-def split(gradient: Gradient) -> Split:
+def split(gradient: Gradient, wrt: Collection[str] | None = None) -> Split:
+    """wrt: parameters and inputs whose gradients are wanted, all by default.
+
+    What is kept does not depend on it, so that one forward pass serves every backward pass.
+    Cotangents of states are always computed: the loop carries them.
+    """
     step = gradient.step
     cotangents = tuple(dict.fromkeys((*gradient.d_params, *gradient.d_inputs, *gradient.d_states)))
     forward_outputs = step.program.outputs
@@ -61,18 +69,32 @@ def split(gradient: Gradient) -> Split:
     in_history = {*histories, *(after for after, state in pair.items() if state in histories)}
     saved = tuple(e.out for e in forward if e.out in kept and e.out not in in_history)
 
+    d_params = _wanted(step.params, gradient.d_params, wrt)
+    d_inputs = _wanted(step.inputs, gradient.d_inputs, wrt)
+    results = (*(d for _, d in (*d_params, *d_inputs)), *gradient.d_states)
+
     given = [n for n in whole.inputs if n not in step.states]
     backward = prune(
         Program(
             whole.arrays,
             (*given, *(n for n in (*step.states, *step.next_states) if n in in_history), *saved),
             tuple(e for e in whole.equations if e.out not in {*saved, *in_history}),
-            cotangents,
+            tuple(name for name in cotangents if name in results),
         )
     )
     recomputed = tuple(e.out for e in backward.equations if e.out in primal)
     forward_program, outputs = _with_output_copies(gradient, whole, forward, saved)
-    return Split(gradient, forward_program, check(backward), saved, histories, recomputed, outputs)
+    return Split(
+        gradient, forward_program, check(backward), saved, histories, recomputed, outputs,
+        d_params, d_inputs,
+    )  # fmt: skip
+
+
+def _wanted(
+    names: Sequence[str], cotangents: Sequence[str], wrt: Collection[str] | None
+) -> tuple[tuple[str, str], ...]:
+    pairs = zip(names, cotangents, strict=True)
+    return tuple(pair for pair in pairs if wrt is None or pair[0] in wrt)
 
 
 def _with_output_copies(

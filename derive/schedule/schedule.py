@@ -7,7 +7,7 @@ Not here: the choice of what is saved (save_or_recompute.py), of phases (phases.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from derive.derivative import Gradient
@@ -36,12 +36,15 @@ class Schedule(Displayed):
     backward: Plan
 
 
-def schedule(gradient: Gradient, output_keys: tuple[str, ...]) -> Schedule:
+def schedule(
+    gradient: Gradient, output_keys: tuple[str, ...], wrt: Collection[str] | None = None
+) -> Schedule:
     """The schedule of a cell, given the reverse Program of its step.
 
-    output_keys: what users call the step's outputs, in their order.
+    output_keys: what users call the step's outputs, in their order.  wrt: names of parameters and
+    inputs whose gradients are wanted, all by default.
     """
-    parts = split(gradient)
+    parts = split(gradient, wrt)
     step = gradient.step
     forward = plan(
         parts.forward,

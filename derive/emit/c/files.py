@@ -211,6 +211,7 @@ def _real(
 def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
     _, steps, rows = dimension_names(schedule)
     names, keys = argument_names(schedule)
+    split = schedule.split
 
     def axes(shape: tuple[Dim, ...], *before: str) -> str:
         return f"[{', '.join([*before, *(str(dim) for dim in shape)])}]"
@@ -220,13 +221,15 @@ def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
     keyed = zip(cell.output_keys, step.outputs, strict=True)
     params = tuple(FieldView(names[n], axes(shapes[n])) for n in step.params)
     inputs = tuple(FieldView(names[n], axes(shapes[n], steps, rows)) for n in step.inputs)
+    d_params = tuple(FieldView(names[n], axes(shapes[n])) for n, _ in split.d_params)
+    d_inputs = tuple(FieldView(names[n], axes(shapes[n], steps, rows)) for n, _ in split.d_inputs)
     states = tuple(FieldView(names[n], axes(shapes[n], rows)) for n in step.states)
     outputs = tuple(FieldView(keys[k], axes(shapes[n], steps, rows)) for k, n in keyed)
     found = (
         StructView("params", "Parameters, row-major.", "const ", params),
-        StructView("d_params", "Gradients of the parameters. Overwritten.", "", params),
+        StructView("d_params", "Gradients of the parameters. Overwritten.", "", d_params),
         StructView("inputs", "Inputs.", "const ", inputs),
-        StructView("d_inputs", "Gradients of the inputs. Overwritten.", "", inputs),
+        StructView("d_inputs", "Gradients of the inputs. Overwritten.", "", d_inputs),
         StructView("states", "States before the first step, or cotangents of the last ones; "
                    "NULL: zeros.", "const ", states),
         StructView("results", "States after the last step, or gradients of the first ones.", "",

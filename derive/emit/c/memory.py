@@ -387,11 +387,11 @@ def backward_memory(schedule: Schedule) -> Memory:
     pairs = zip(step.states, gradient.state_seeds, gradient.d_states, strict=True)
     for state, seed, d_state in pairs:
         _add_carry(build, build.fields[state], seed, d_state)
-    for name, d_name in zip(step.inputs, gradient.d_inputs, strict=True):
+    for name, d_name in split.d_inputs:
         at = f"args->d_inputs.{build.fields[name]}"
         slot = build.result(d_name, at, moves=True, suffix="_all")
         build.ended.append((slot, build.width(build.table[d_name])))
-    for name, d_name in zip(step.params, gradient.d_params, strict=True):
+    for name, d_name in split.d_params:
         build.result(d_name, f"args->d_params.{build.fields[name]}", moves=False, suffix="_all")
     for name in build.stored():
         if name in build.across and name not in build.read:

@@ -244,8 +244,7 @@ def backward_function(writer: Writer) -> Function:
     sums += lines.write(flow.last, for_all=False)
     if not flow.scan:
         writer.fresh |= set(writer.in_loop)
-    d_inputs = zip(step.inputs, gradient.d_inputs, strict=True)
-    d_inputs_ = tuple((name, writer.masked(d_name)) for name, d_name in d_inputs)
+    d_inputs = tuple((name, writer.masked(d_name)) for name, d_name in split.d_inputs)
     scanned = writer.scan(f"not {own.reverse}", body)
     loads = writer.loads()
     allocate, store = writer.memory(writer.stored())
@@ -269,7 +268,7 @@ def backward_function(writer: Writer) -> Function:
     unpack = writer.unpack(places, own.saved)
     d_params = tuple(
         (name, d_name if d_name in writer.fresh else f"{d_name}.copy()")
-        for name, d_name in zip(step.params, gradient.d_params, strict=True)
+        for name, d_name in split.d_params
     )
     return Function(
         signature=signature(
@@ -292,7 +291,7 @@ def backward_function(writer: Writer) -> Function:
         sums=fit(sums, 8),
         results=(
             Result(own.d_params, d_params),
-            Result(own.d_inputs, d_inputs_),
+            Result(own.d_inputs, d_inputs),
             Result(own.d_initial, tuple((n, f"{seed}.copy()") for n, seed in carried.items())),
         ),
     )

@@ -19,7 +19,7 @@ from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.kernel.convert import closest, to_width
 from derive.torch.engine import Engine
-from derive.torch.module import Stack, run_engine
+from derive.torch.module import NARROW, Stack, run_engine
 
 
 @lru_cache(maxsize=64)
@@ -92,7 +92,10 @@ class _DropIn(Stack):
         """Their sum, for both are added to the same product."""
         if not self.bias:
             return [like.new_zeros(self._gates * self.hidden_size)]
-        return [getattr(self, f"bias_ih{suffix}") + getattr(self, f"bias_hh{suffix}")]
+        first, second = getattr(self, f"bias_ih{suffix}"), getattr(self, f"bias_hh{suffix}")
+        if like.dtype in NARROW:
+            first, second = first.float(), second.float()
+        return [first + second]
 
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],

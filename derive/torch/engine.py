@@ -366,13 +366,21 @@ def _groups_text(groups: Groups) -> str:
     return ";".join(",".join(map(str, group)) for group in groups)
 
 
-@lru_cache(maxsize=256)
 def engine_of(text: str, threads: int, groups: Groups | None = None) -> Engine:
     """The engine of the cell with this text. groups: by default each parameter is a tensor."""
-    cell = Cell.parse(text)
     if groups is None:
-        groups = tuple((place,) for place in range(len(cell.params)))
-    return Engine(cell, threads, groups)
+        groups = tuple((place,) for place in range(len(_cell_of(text).params)))
+    return _engine(text, threads, groups)
+
+
+@lru_cache(maxsize=256)
+def _cell_of(text: str) -> Cell:
+    return Cell.parse(text)
+
+
+@lru_cache(maxsize=256)
+def _engine(text: str, threads: int, groups: Groups) -> Engine:
+    return Engine(_cell_of(text), threads, groups)
 
 
 @lru_cache(maxsize=256)

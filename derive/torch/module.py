@@ -20,7 +20,8 @@ from derive.torch import checks
 from derive.torch.running import sequence
 
 _MOST_LAYERS = 10_000
-_LOW = (torch.bfloat16, torch.float16)
+#: Computed in float32.
+NARROW = (torch.bfloat16, torch.float16)
 
 
 class Stack(nn.Module):  # type: ignore[misc]
@@ -128,7 +129,7 @@ class Stack(nn.Module):  # type: ignore[misc]
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
         """Output, last states [layers * directions, B, ...], and those of all steps."""
         computed = dtype = x.dtype
-        if dtype in _LOW:
+        if dtype in NARROW:
             computed = torch.float32
             x, first = x.float(), [s.float() for s in first]
         last: list[list[Tensor]] = [[] for _ in self._state_names]
@@ -168,7 +169,7 @@ class Stack(nn.Module):  # type: ignore[misc]
                 f"x is {_name_of(dtype)}, and the parameters are {_name_of(own)}",
                 hint=f"x.to({own}), or rnn.to({dtype})",
             )
-        return [tensor.to(computed) for tensor in tensors]
+        return [tensor if tensor.dtype == computed else tensor.to(computed) for tensor in tensors]
 
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from derive.derivative import Gradient
 from derive.display import Displayed
-from derive.program import Map, Program
+from derive.program import Equation, Layout, Map, Matmul, Program
 from derive.schedule.dataflow import check
 from derive.schedule.phases import leading_to, phases, reached_from
 from derive.schedule.plan import Accumulator as Accumulator
@@ -67,7 +67,7 @@ def plan(
     carried: (input, output) pairs, the output of one step being the input of the next.
     stored: arrays that are in memory anyway, because somebody else reads them.
     """
-    program, phase_of = phases(program, carried, set(stored))
+    program, phase_of = phases(_along_axes(program), carried, set(stored))
     works, arrays = accumulate(program, phase_of)
     table = {array.name: array for array in arrays}
     # Not `phase_of`: an accumulator has a phase of its own, and perhaps a name of its own.
@@ -92,6 +92,21 @@ def plan(
     )
 
 
+def _along_axes(program: Program) -> Program:
+    """Products with matrices that are computed, as products along axes: they are in no panel."""
+    given = set(program.inputs)
+
+    def changed(equation: Equation) -> Equation:
+        forms = {Layout.NORMAL: "ij,j->i", Layout.TRANSPOSED: "ji,j->i"}
+        if not isinstance(equation, Matmul) or equation.left in given:
+            return equation
+        if equation.layout not in forms:
+            return equation
+        return replace(equation, layout=Layout.AXES, subscripts=forms[equation.layout])
+
+    return replace(program, equations=tuple(map(changed, program.equations)))
+
+
 def _is_elementwise(
     program: Program, carried: Sequence[tuple[str, str]], steps: Sequence[Stage]
 ) -> bool:
@@ -105,6 +120,8 @@ def _is_elementwise(
     return (
         stage.kind is Kind.FUSED
         and not stage.groups
+        and len(stage.shape) == 1
+        and not any(equation.places for equation in stage.maps)
         and all(table[before].shape == stage.shape for before, _ in carried)
         and all(after in own for _, after in carried)
     )

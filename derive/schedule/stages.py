@@ -81,7 +81,7 @@ def _absorbable(equation: Map, program: Program, phase_of: Mapping[str, Phase]) 
         if readers != 1 or table[name].shape != table[equation.out].shape:
             return None
         outer = isinstance(term, Matmul) and term.layout is Layout.OUTER
-        if isinstance(term, Sum) and not _sums_rows(term, table):
+        if isinstance(term, Sum) and (term.axes or not _sums_rows(term, table)):
             return None
         phase = phase_of[name]
         over_rows = outer or isinstance(term, Sum)

@@ -72,9 +72,19 @@ def _by_hand(
     return {n: torch.stack(a) for n, a in outputs.items()}, s, leaves
 
 
+#: Cells that are compiled in every run: heads, a matrix for each row, parts, matrices of parameters.
+COMPILED = ("mlstm", "tf_lstm", "block_gru", "weight_norm_lstm")
+CASES = [
+    *((name, "numpy") for name in axes_cells.CELLS),
+    *(
+        pytest.param(name, "c", marks=[] if name in COMPILED else [pytest.mark.slow])
+        for name in axes_cells.CELLS
+    ),
+]
+
+
 @pytest.mark.parametrize("lengths", LENGTHS, ids=["whole", "ragged"])
-@pytest.mark.parametrize("target", ["numpy"])
-@pytest.mark.parametrize("name", axes_cells.CELLS)
+@pytest.mark.parametrize(("name", "target"), CASES)
 def test_values_and_gradients_are_those_of_a_formula_by_hand(
     name: str, target: str, lengths: Any
 ) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from derive.build.templates import environment
 from derive.cell import Cell
 from derive.emit.banner import Banner, banner
+from derive.emit.c.along_axes import uses_axes
 from derive.emit.c.early_products import with_early_products
 from derive.emit.c.elementwise import ElementwiseView, elementwise_view
 from derive.emit.c.lifetimes import check_memory
@@ -23,7 +24,6 @@ from derive.emit.c.memory import (
     dimension_names,
     forward_memory,
 )
-from derive.emit.c.refuse import refuse_axes
 from derive.emit.c.shared_header import render_header
 from derive.emit.c.stages import PanelView, SegmentView, StageView, stage_views
 from derive.emit.c.syntax import REALS, Real
@@ -109,6 +109,7 @@ class RealView:
     backward_structs: tuple[MemberView, ...]
     saved: tuple[BufferView, ...]
     passes: tuple[PassFileView, ...]
+    uses_axes: bool = False
 
     @property
     def matrices(self) -> int:
@@ -123,7 +124,6 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
             f"a cell called {cell.name} would overwrite the header that all cells share",
             hint=f"cell {cell.name}_cell",
         )
-    refuse_axes(cell.name, schedule)
     text = banner(cell, schedule)
     dims, steps, rows = dimension_names(schedule)
     reals = real_views(cell, schedule, text)
@@ -205,6 +205,7 @@ def _real(
         ),
         saved=memories[0].saved,
         passes=tuple(passes),
+        uses_axes=any(map(uses_axes, plans)),
     )  # fmt: skip
 
 

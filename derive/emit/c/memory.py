@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from derive.emit.c.syntax import c_names
-from derive.program import Array, Namer
+from derive.program import Array, Layout, Matmul, Namer
 from derive.program.program import Dim
 from derive.schedule import Schedule
 from derive.schedule.dataflow import memory_reads
@@ -229,7 +229,12 @@ class _Builder:
         found: dict[tuple[str, ...], None] = {}
         for _, stages in self.plan.phases:
             for stage in stages:
-                vectors = (name for a in stage.sums for name in a.vectors)
+                vectors = (
+                    term.right
+                    for a in stage.sums
+                    for term in a.terms
+                    if isinstance(term, Matmul) and term.layout is Layout.OUTER
+                )
                 widths = [self.width(self.table[name]) for name in dict.fromkeys(vectors)]
                 if widths:
                     found.setdefault(tuple(widths))

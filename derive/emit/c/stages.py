@@ -10,6 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from derive.emit.c.along_axes import (
+    AlongCall,
+    along_call,
+    is_along,
+    lengths_of,
+    load_text,
+    place_of,
+    stage_lies,
+)
 from derive.emit.c.early_products import early_vectors
 from derive.emit.c.memory import Memory
 from derive.emit.c.syntax import Real, syntax
@@ -121,6 +130,7 @@ class StageView:
     note: the equations in plain text.  read_slots, write_slots: fields of its arrays.
     read_texts, write_texts: how the call fills them.  many_rows: those of a chunk of steps.
     outers, sum_texts: a stage of sums.  work: what members do between meetings, in this order.
+    lengths, times: of a stage that runs over all axes but the last as over rows.
     """
 
     name: str
@@ -144,6 +154,8 @@ class StageView:
     outers: OutersView | None
     sum_texts: tuple[str, ...]
     work: Course
+    lengths: tuple[tuple[str, str], ...] = ()
+    times: str = ""
 
 
 def stage_views(
@@ -213,6 +225,7 @@ class _Writer:
         sums = [pair for a in stage.sums for pair in self._sums(phase, a)]
         calls = tuple(with_meetings(sums, "dk_wait(team);"))
         own_work = (self._fused(full_name, stage, written),) if fused else ()
+        lies = lengths_of(stage.shape, self.dim) if stage_lies(stage, self.plan.program) else None
         return StageView(
             name=full_name,
             title=f"{phase.value.capitalize()}, stage {number}: {stage.kind.value}.",
@@ -220,7 +233,7 @@ class _Writer:
             note=tuple(
                 self.notes[n] for n in (*own, *(m.out for m in stage.maps)) if n in self.notes
             ),
-            width=" * ".join(self.dim(dim) for dim in stage.shape) or "1",
+            width=" * ".join(self.dim(dim) for dim in stage.shape[-1 if lies else 0 :]) or "1",
             block=self._extreme("block", groups, ">"),
             rows=self._extreme("rows", groups, "<"),
             many_rows=phase in (Phase.BEFORE, Phase.AFTER),
@@ -240,6 +253,8 @@ class _Writer:
             outers=outers,
             sum_texts=tuple(text for text, _ in calls),
             work=(*own_work, *outer_work, *(work for _, work in calls), None),
+            lengths=lies.fields if lies else (),
+            times=lies.times if lies else "",
         )
 
     def _fused(self, name: str, stage: Stage, written: Sequence[str]) -> Work:
@@ -283,7 +298,10 @@ class _Writer:
 
     def _load(self, name: str, stage: Stage) -> LoadView:
         array, slot = self.table[name], self.memory.read[name]
-        if array.shape != stage.shape:
+        if stage_lies(stage, self.plan.program):
+            place = place_of(name, stage.maps)
+            text = load_text(array, place, len(stage.shape), slot, f"_{self.tag}")
+        elif array.shape != stage.shape:
             text = f"dk_splat_{self.tag}(a->{slot}[{'row' if array.per_row else '0'}])"
         else:
             text = (
@@ -343,9 +361,11 @@ class _Writer:
         slots = sorted(self.memory.stores[accumulator.out], key=lambda slot: slot in nullable)
         first, *others = (self._pointer(slot) for slot in slots)
         found = [
-            self._sum(phase, slots[0], accumulator, term)
+            self._along(phase, slots[0], accumulator, term)
+            if isinstance(term, Matmul) or is_along(term)
+            else self._sum(phase, slots[0], accumulator, term)
             for term in accumulator.terms
-            if isinstance(term, Sum)
+            if isinstance(term, Sum) or is_along(term)
         ]
         if slots[0] in nullable:
             found = [(f"if ({first} != NULL) {{ {text} }}", work) for text, work in found]
@@ -368,7 +388,7 @@ class _Writer:
             slot = self._first_slot(accumulator.out)
             out = self._pointer(slot)
             for term in accumulator.terms:
-                if isinstance(term, Matmul):
+                if isinstance(term, Matmul) and not is_along(term):
                     for side, name in ((lefts, term.left), (rights, term.right)):
                         width = self.dim(self.table[name].width)
                         side[name] = FactorView(self._pointer(self.memory.read[name]), width)
@@ -387,6 +407,16 @@ class _Writer:
             None,
         )
         return OutersView(_alive(phase), *factors, tuple(products)), course
+
+    def _along(
+        self, phase: Phase, slot: str, accumulator: Accumulator, term: Matmul | Sum
+    ) -> tuple[str, Work]:
+        """A product or a reduction along axes: row by row, or summed over rows."""
+        read = tuple(self.memory.read[name] for name in term.operands)
+        arrays = tuple(self.table[name] for name in (*term.operands, accumulator.out))
+        pointers = tuple(self._pointer(name) for name in (*read, slot))
+        call = AlongCall(arrays, read, slot, pointers, _alive(phase), f"_{self.tag}")
+        return along_call(term, call, self.dim)
 
     def _first_slot(self, name: str) -> str:
         """Where an accumulator is summed up: a place that is always there, if it has one."""

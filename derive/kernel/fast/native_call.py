@@ -29,7 +29,7 @@ from derive.errors import BuildError
 from derive.kernel.signature import Array
 
 #: The rank of a place whose array may have any shape, and the most axes of any other (direct.c.j2).
-_ANY, _MOST_AXES = 4, 3
+_ANY, _MOST_AXES = 6, 5
 _REFUSED = -1
 
 

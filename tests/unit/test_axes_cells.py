@@ -72,7 +72,7 @@ def _by_hand(
     return {n: torch.stack(a) for n, a in outputs.items()}, s, leaves
 
 
-#: Cells that are compiled in every run: heads, a matrix for each row, parts, matrices of parameters.
+#: Compiled in every run: heads, a matrix for each row, parts, matrices of parameters.
 COMPILED = ("mlstm", "tf_lstm", "block_gru", "weight_norm_lstm")
 CASES = [
     *((name, "numpy") for name in axes_cells.CELLS),

@@ -76,6 +76,7 @@ def converted(given: ParameterMap, source: Cell, target: Cell, params: Arrays) -
 def kinship(cell: Cell, traits: Traits) -> Kinship:
     """ArgumentError where the cell is not proved to be of its kind."""
     if traits.layer_norm == "other":
+        # No system has arrays for such a cell, so all of them refuse it (compare.py), proof or not.
         return Kinship(cell, traits, None, None)
     sides = Sides(cell)
     known = [(Sides(one), own) for one, own in islice(_references(cell, traits), MOST)]

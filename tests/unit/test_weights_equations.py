@@ -10,6 +10,7 @@ import pytest
 import derive
 from derive import weights
 from derive.errors import ArgumentError
+from derive.weights.systems import SYSTEMS
 
 LSTM = (
     "cell mine\ninput x: I\nstate h: H, c: H\n"
@@ -90,3 +91,13 @@ def test_nan_in_arrays_is_mentioned() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         weights.load(derive.cells.lstm(), "pytorch", arrays())
+
+
+@pytest.mark.parametrize("form", ["ba2016", "fastrnns", "supercell"])
+@pytest.mark.parametrize("system", sorted(SYSTEMS))
+def test_a_layer_norm_that_no_system_has_is_refused_by_all(form: str, system: str) -> None:
+    """Its equations are compared with no kind's, so no system may accept it."""
+    cell = derive.cells.lstm(layer_norm=form)
+    params = derive.compile(cell, target="numpy").init(I=3, H=4, seed=0)
+    with pytest.raises(derive.DeriveError, match="layer normalisation of that form"):
+        weights.save(cell, system, params)

@@ -85,7 +85,7 @@ def _a_cell(value: Any) -> Cell:
 
 @contextmanager
 def _stage(cell: Cell, what: str, hint: str | None = None) -> Iterator[None]:
-    """A mistake of the user's passes; whatever else a stage raises is a fault of `derive`."""
+    """A DeriveError passes; any other exception becomes an InternalError: a fault of `derive`."""
     try:
         yield
     except (InternalError, MemoryError):
@@ -222,7 +222,7 @@ def backend(
 ) -> Backend:
     """What given texts {path: text} compile to, with one thread and not tuned.
 
-    They need not be those that `emit` gives: whatever is wrong with them may raise anything.
+    They need not be those that `emit` gives: texts that are wrong may raise any exception.
     """
     return _BACKENDS[target](signature_of_parts(cell, wrt), files, dtype)
 

@@ -1,4 +1,4 @@
-"""`derive bench`: derive's kernels and everybody else's, on the same work, in one run.
+"""`derive bench`: derive's kernels and other libraries, on the same work, in one run.
 
 In: cells, shapes, numbers of threads, options.  Out: tables or JSON on standard output; the exit
 status: 1 if one of derive's kernels was wrong.

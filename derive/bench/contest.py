@@ -1,4 +1,4 @@
-"""One cell, one shape: everybody enters, is checked, and is then timed in turn.
+"""One cell, one shape: every contestant is checked against the others, then timed in turn.
 
 In: a Task, hosts, an Effort.  Out: Records, and what the cell needs; with the measured Machine,
 Records with rates.

@@ -37,7 +37,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A contestant, told to somebody in another process. See `task.Contestant`."""
+    """A contestant that runs in another process. See `task.Contestant`."""
 
     name: str
     dtype: str
@@ -62,7 +62,7 @@ class First:
 
 class Host(Protocol):
     def enter(self, cell: Cell, shape: Shape, threads: int) -> tuple[list[Entrant], dict[str, str]]:
-        """Everybody who has the cell, and {peer: why it failed}."""
+        """The contestants that have the cell, and {peer: why it failed}."""
         ...
 
     def first(self, number: int, mode: str) -> First: ...

@@ -25,7 +25,7 @@ class Shape:
         return f"{self.T},{self.B},{self.I},{self.H}"
 
 
-#: What is measured where nobody asks for other shapes.
+#: The shapes that are measured by default.
 DEFAULT = (
     Shape(100, 1, 128, 128),
     Shape(100, 32, 128, 128),

@@ -55,7 +55,7 @@ Results = dict[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Somebody who does a Task. `infer` and `train` are timed; `read` names their results.
+    """A library that does a Task. `infer` and `train` are timed; `read` names their results.
 
     dtype: of the computation.  ours: whether derive made it.  start: seconds of derivation,
     tracing and compilation before the first call could begin.  saved: given what `train`

@@ -119,7 +119,7 @@ def _import(times: int) -> tuple[float, float]:
 
 
 def _edited(folder: Path, label: str, warm: str, goals: tuple[float | None, ...]) -> list[Figure]:
-    """From the text of an LSTM that nobody has compiled before."""
+    """From the text of an LSTM that is in no cache."""
     import derive
 
     text = derive.cells.lstm().to_text()

@@ -163,7 +163,7 @@ def _set(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _serve(modules: Sequence[str], pipe: Any) -> None:
-    """Answers (True, result) or (False, reason) to each order, until nobody asks any more."""
+    """Answers (True, result) or (False, reason) to each order, until the pipe is closed."""
     import numpy as np
 
     from derive.bench.peers import peer

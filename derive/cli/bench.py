@@ -15,7 +15,7 @@ from derive.cli import console
 from derive.cli.select import cell_of
 from derive.errors import ArgumentError
 
-#: The cells that are measured where nobody asks for others.
+#: The cells that are measured by default.
 CELLS = (
     "rnn", "lstm", "gru", "gru:reset=before", "lstm:peephole=true", "janet",
     "lstm:layer_norm=supercell", "mgu", "min_gru",

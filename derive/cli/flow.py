@@ -109,7 +109,7 @@ def _data(cell: Cell, blocks: Sequence[Block], flow: Flow) -> Any:
 
 #: Told apart by those who see colours differently, too (Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-#: What is smaller is drawn here: nobody needs to tell it from zero.
+#: Smaller values are drawn here, as zero is.
 FLOOR = 1e-20
 
 

@@ -65,7 +65,7 @@ def status(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return WRONG_USE
     except BrokenPipeError:
-        sys.stdout = None  # nobody reads it: no second complaint
+        sys.stdout = None  # the reader has gone: do not complain again at exit
         return GOOD
     except (VerificationError, ProgramError) as error:
         click.echo(str(error), err=True)
@@ -252,10 +252,10 @@ def _verify(
 @click.argument("cells", nargs=-1, metavar="[CELL ...]")
 @click.option("--shapes", multiple=True, metavar="T,B,I,H", help="A shape; may be repeated.")
 @click.option("--threads", default="", metavar="N,M", help="Numbers of threads. [default: 1,2]")
-@click.option("--peers", default="", metavar="P,Q", help="Who takes part. [default: everybody]")
+@click.option("--peers", default="", metavar="P,Q", help="Libraries to compare. [default: all]")
 @click.option("--modes", default="", metavar="M", help="infer, train. [default: both]")
 @click.option("--compile", "compile_", is_flag=True, help="torch.compile too; takes minutes.")
-@click.option("--together", is_flag=True, help="Everybody in one process, spinning threads too.")
+@click.option("--together", is_flag=True, help="All in one process, spinning threads too.")
 @click.option("--quick", is_flag=True, help="Tiny shapes, few rounds: try everything out.")
 @click.option("--tool", is_flag=True, help="The speed of derive itself, not of its kernels.")
 @click.option("--plot", metavar="FILE", help="Draw the fractions of the bound. Needs matplotlib.")

@@ -4,7 +4,7 @@ In: CELLs, a folder of generated files.  Out: a table, or JSON, on standard outp
 Not here: the checks (verification/).
 
 Files of a cell that lie in the folder and differ from what would be generated now are checked
-as they stand: whoever edits a kernel by hand learns whether it is still right.
+as they stand, so that an edit by hand is checked too.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def diff(a: Cell, b: Cell) -> Comparison:
     equations = _following(tuple(_lines(*lines, renamed, nexts)), *lines, renamed)
     gradient: tuple[Change, ...] = ()
     if arrays or equations:
-        # The same step has the same gradient, whatever its intermediates are.
+        # The same step has the same gradient, however its intermediates are called.
         inner |= renamed | {change.was: change.name for change in equations if change.was}
         carried = {f"d_{old}": f"d_{new}" for old, new in inner.items()} | inner
         own = {f"d_{n}" for c in (a, b) for n in (*c.params, *c.inputs, *c.states)}
@@ -211,7 +211,7 @@ def _renamed(
 
 
 def _same_arrays(forms: tuple[canonical.Canonical, canonical.Canonical]) -> dict[str, str]:
-    """Arrays that nobody named, called after what they stand in: the same ones of a and of b."""
+    """Arrays without a name of the author's: which of b computes the same as which of a."""
     mine, theirs = (form.arrays for form in forms)
     known = {value.key: name for name, value in theirs.items() if name not in mine}
     keys = ((name, value.key) for name, value in mine.items() if name not in theirs)

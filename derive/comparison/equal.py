@@ -69,7 +69,7 @@ class Verdict:
 def equal(a: Cell, b: Cell, *, tick: Tick | None = None) -> Verdict:
     """Whether `a` and `b` compute the same for parameters that correspond to each other.
 
-    tick: called with what was done, STEPS times at most, where somebody waits.
+    tick: called with what was done, STEPS times at most, for a progress bar.
 
         verdict = derive.equal(derive.cells.gru(), derive.cells.gru(keeps="candidate"))
         verdict.status            # "equal", "equal in values", "equal where both are numbers",

@@ -6,7 +6,7 @@ Not here: fits (fits.py), maps (one_direction.py), what follows (equal.py).
 The outputs on fixed inputs are a function of the parameters, smooth but for kinks. Where its
 Jacobian has r independent rows, the outputs fill an r-dimensional piece; those of a cell with q
 parameters never fill more than q dimensions. So r > q proves that some outputs of the first cell
-are none of the second's, whatever the map between the parameters.
+are none of the second's, for any map between the parameters.
 
 That the r rows are independent is proved in interval arithmetic (balls.py): an approximate
 inverse X of the r x r matrix J is computed, and the largest row sum of |I - X J| is bounded by a

@@ -4,7 +4,8 @@ In: nothing.  Out: `LIMITS`, which the shared header is rendered with and `verif
 on both sides of each.
 Not here: what happens on either side (templates/c/kernels).
 
-Whatever a template compares a size with is here, so that a new threshold is a new case of `verify`.
+Every number that a template compares a size with is here, so that a new threshold is a new case
+of `verify`.
 `low` is the value of a second build in which the same text meets its thresholds at small sizes;
 there every macro can be given on the command line.
 """

@@ -3,7 +3,7 @@
 In: choices of hypothesis.  Out: nothing, or a Fault.
 Not here: how they are made (strange.py).
 
-Whatever is given, there are results or a DeriveError; both targets say the same, word for word; and
+Any arguments give results or a DeriveError; both targets say the same, word for word; and
 a kernel that was called before says what a fresh one says.
 """
 

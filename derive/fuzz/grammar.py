@@ -256,7 +256,7 @@ class _Maker:
         return _Part(of.format(inner.factor()), inner.width, False, True, inner.array)
 
     def raw(self, width: Width, depth: int) -> _Part:
-        """Whatever the argument is: often not finite, which must not end in a crash."""
+        """A function of any argument: often not finite, which must not end in a crash."""
         inner = self.leaf(width)
         of = self.pick(("exp({})", "sqrt({})", "log({})", "1 / ({})", "log1p({})", "exp(({}) * 9)"))
         if not inner.array:

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from derive.emit.python.names import taking_numbers
 from derive.symbolic.closed_set import TABLE
 from derive.verification.reference import Point
 
@@ -41,7 +42,7 @@ for _name, _record in TABLE.items():
         _FUNCTIONS[_name] = operator.attrgetter(_record.torch)(torch)
     elif _record.composed is not None:
         _FUNCTIONS[_name] = functools.partial(_record.composed, _FUNCTIONS)
-_FUNCTIONS["hard_sigmoid"] = _hard_sigmoid
+_FUNCTIONS |= {"hard_sigmoid": _hard_sigmoid, **taking_numbers(torch)}
 # Above 20 torch's default returns its argument, which is a few roundoffs less.
 _FUNCTIONS["softplus"] = functools.partial(F.softplus, threshold=100.0)
 

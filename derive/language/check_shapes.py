@@ -229,7 +229,7 @@ _VERBS = {"+": "adds", "-": "subtracts", "*": "multiplies", "/": "divides"}
 
 
 class _Check:
-    """Walks over all lines with every width known; None is a width nobody could tell."""
+    """Walks over all lines with every width known; None is a width that could not be inferred."""
 
     def __init__(self, found: Scope, shapes: Mapping[str, Shape]) -> None:
         self.found = found

@@ -1,4 +1,4 @@
-"""Declaration: what a `.cell` text says, before anybody has asked whether it makes sense.
+"""Declaration: what a `.cell` text says, before it is checked.
 
 In: the statements of a text.  Out: one immutable object, in the author's order.
 Not here: reading (parse_text.py, parse_expression.py), names, shapes and meaning (check_shapes.py).

@@ -1,4 +1,4 @@
-"""Widths that nobody wrote down: a small unification in which width 1 broadcasts.
+"""Widths that the text does not give: a small unification in which width 1 broadcasts.
 
 In: equalities and elementwise groups over unknown widths.  Out: a width for each, or None.
 Not here: messages. A contradiction is left as it is; whoever walks over the expressions

@@ -81,7 +81,7 @@ def _read(data: Any) -> Machine:
 
 
 def _write(path: Path, text: str) -> None:
-    """In one step, so that nobody reads half a file."""
+    """In one step, so that another process never reads half a file."""
     handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with open(handle, "w", encoding="utf-8") as file:

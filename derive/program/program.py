@@ -170,7 +170,7 @@ def names_in(expr: functions.Expr) -> tuple[str, ...]:
 class Program:
     """Equations in an order in which each can be computed; every array is defined once.
 
-    `inputs` are arrays given from outside, `outputs` the arrays somebody outside wants
+    `inputs` are arrays given from outside, `outputs` the arrays that the caller wants
     (inputs may be among them). Neither repeats a name.
     """
 

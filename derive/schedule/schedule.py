@@ -65,7 +65,7 @@ def plan(
     """The schedule of `program`, run once a step.
 
     carried: (input, output) pairs, the output of one step being the input of the next.
-    stored: arrays that are in memory anyway, because somebody else reads them.
+    stored: arrays that are in memory anyway, because another stage reads them.
     """
     program, phase_of = phases(_along_axes(program), carried, set(stored))
     works, arrays = accumulate(program, phase_of)

@@ -103,7 +103,7 @@ def verify_files(
 ) -> Report:
     """The kernels that given texts make, {path: text}: are they kernels of this cell?
 
-    The texts are run. They may have been edited by hand; whatever is wrong with them, down to
+    The texts are run. They may have been edited by hand; anything wrong with them, down to
     not compiling, is a row that failed, and so is a file of no target or of another cell.
     program: with the checks of the derived gradient, as `verify` has them.
     """

@@ -1,4 +1,4 @@
-"""The checker works: it catches a wrong gradient, whatever is wrong with it.
+"""The checker works: it catches wrong gradients of every kind that can be seeded.
 
 In: a Gradient and the truths it was checked against.  Out: for every mutant of its reverse
 Program whether the same check noticed.

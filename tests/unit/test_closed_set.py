@@ -103,6 +103,22 @@ def test_a_function_that_is_printed_from_its_formula_is_in_the_language() -> Non
         assert cell.equations[0].rhs.has(getattr(functions, name))
 
 
+def test_torch_evaluates_every_function_of_the_language() -> None:
+    """Native or by formula, as the fuzzer's own cell and the loop of the bench do."""
+    torch = pytest.importorskip("torch")
+    from derive.bench.peers.torch_loop import _function
+    from derive.fuzz.torch_cell import _FUNCTIONS
+
+    loop = _function("def run(arrays):\n    return arrays\n").__globals__
+    values = torch.tensor(PLACES)
+    for name in functions.ACTIVATIONS:
+        at = [float(v) in places(name) for v in PLACES]
+        wanted = ORACLE[name].float64(PLACES[at])
+        for known in (_FUNCTIONS, loop):
+            got = np.asarray(known[name](values))[at]
+            np.testing.assert_allclose(got, wanted, rtol=1e-7, atol=1e-7, err_msg=name)
+
+
 @pytest.mark.parametrize("library", ["torch", "jax"])
 def test_a_librarys_own_function_exists_and_is_the_same(library: str) -> None:
     module = pytest.importorskip(library)

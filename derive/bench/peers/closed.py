@@ -5,7 +5,7 @@ None.
 Not here: the libraries (torch_module.py, onnx_operator.py, onednn.py).
 
 A cell is recognised by being equal to one of the catalogue. This is the one place of derive
-that knows single cells: what is compared has to be named by somebody.
+that knows single cells: the comparison names the cell of the library by hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """ONNX Runtime's Scan over the cell's equations, for cells it has no operator for; forward only.
 
 Matrices are constants of the graph, stacked, and products that no state reaches stand before the
-Scan: what somebody does who exports a trained cell with care.
+Scan, as a careful export of a trained cell would be.
 """
 
 from __future__ import annotations

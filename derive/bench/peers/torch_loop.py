@@ -9,7 +9,7 @@ from typing import Any
 from derive.bench.peers import not_installed
 from derive.bench.task import Contestant, Results, Task, named
 from derive.emit.python.loop import Style, loop_text
-from derive.emit.python.names import meanings, native
+from derive.emit.python.names import meanings, native, taking_numbers
 from derive.kernel.numpy_backend import load
 from derive.pipeline import schedule
 from derive.symbolic.closed_set import TABLE
@@ -83,7 +83,8 @@ def _function(text: str) -> Any:
     module.__dict__.update(
         meanings(
             torch,
-            **native(torch, {name: record.torch for name, record in TABLE.items()}),
+            **native(torch, {name: record.torch for name, record in TABLE.items()})
+            | taking_numbers(torch),
         ),
         real=real,
         full=lambda value, shape: torch.as_tensor(value, dtype=torch.float32).expand(shape),

@@ -1,4 +1,4 @@
-"""Between which numbers a polynomial stays, whatever its arrays are.
+"""Bounds on a polynomial that hold for all values of its arrays.
 
 In: a polynomial.  Out: an `Interval`, often the whole line.
 Not here: what follows from it (piecewise.py).

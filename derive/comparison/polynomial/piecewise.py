@@ -149,7 +149,7 @@ def parity(function: str) -> int:
 
 
 def basic(name: str, *args: Poly) -> Poly:
-    """A function that is told by no other, of whatever arguments."""
+    """A function that the prover does not write in terms of others, such as tanh."""
     if len(args) == 1:
         cases = by_cases(args[0], lambda part: basic(name, part))
         if cases is not None:

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import ClassVar
 
 MAX_TERMS = 2000
-#: Numbers of more bits than this are no use: nobody writes them, rewriting makes them.
+#: Numbers of more bits than this are no use: no cell's text has them, rewriting makes them.
 MAX_BITS = 2000
 #: Products of two monomials that one comparison may form, unless it says otherwise.
 STEPS = 400_000
@@ -58,10 +58,10 @@ _opaque: ContextVar[bool] = ContextVar("functions with kinks stay as they are", 
 
 @contextmanager
 def opaque(on: bool = True) -> Iterator[None]:
-    """Within it functions with kinks are not told by others: relu(a) is relu of a, no more.
+    """Within it functions with kinks are not written in terms of others: relu(a) stays relu(a).
 
-    What is equal then is equal whatever these functions are, and so are its derivatives,
-    whatever the convention at a kink.
+    What is equal then is equal for any such functions, and so are its derivatives,
+    for any convention at a kink.
     """
     token = _opaque.set(on)
     try:

@@ -189,8 +189,7 @@ def operands(work: Work) -> tuple[str, ...]:
 
 
 def fresh(flow: Flow) -> set[str]:
-    """Arrays whose line makes memory of their own: no second name, no view of anything that
-    somebody else sees."""
+    """Arrays whose line allocates them: neither a second name nor a view of another array."""
     found: set[str] = set()
     for work in flow.works():
         if isinstance(work, Group):

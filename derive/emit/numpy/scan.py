@@ -103,7 +103,7 @@ def _split(args: Sequence[Expr], state: sympy.Symbol) -> tuple[Expr, list[Expr]]
 
 
 def _read(late: list[Map], flow: Flow) -> list[Map]:
-    """What somebody reads besides the scan."""
+    """Arrays that other work than the scan reads."""
     kept: list[Map] = []
     readers: list[Work] = [*flow.after, *flow.sums, *flow.last]
     for equation in reversed(late):

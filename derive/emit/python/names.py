@@ -41,6 +41,15 @@ def meanings(xp: Any, **native: Callable[..., Any]) -> Functions:
     return f
 
 
+def taking_numbers(torch: Any) -> Functions:
+    """torch.maximum and torch.minimum take tensors only; a formula may give them a number."""
+
+    def either(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda a, b: function(torch.as_tensor(a), torch.as_tensor(b))
+
+    return {name: either(getattr(torch, name)) for name in ("maximum", "minimum")}
+
+
 def native(library: Any, paths: Mapping[str, str]) -> Functions:
     """{name of a function: what lies at its path below `library`}."""
     return {name: operator.attrgetter(path)(library) for name, path in paths.items() if path}

@@ -11,7 +11,8 @@ on no boundary but that of an element, which is all that the header assumes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from math import prod
 from typing import Any
@@ -19,9 +20,12 @@ from typing import Any
 import numpy as np
 
 from derive.build.compiler import FLAGS
+from derive.kernel.buffers import address
 from derive.kernel.c_backend import CBackend, beside_header
+from derive.kernel.call import Call
 from derive.kernel.numpy_backend import NumpyBackend
 from derive.kernel.signature import Array, Arrays, Signature, Sizes
+from derive.verification.refusals import Form, asking, bad_lengths, complaints, packing
 
 #: Both are NaN in float32 and in float64, and no NaN that arithmetic makes.
 _GUARD, _POISON = 0xFFFDA5A5, 0xFFFE5A5A
@@ -78,6 +82,8 @@ class FencedC(CBackend):
         super().__init__(files, signature, dtype, team, flags, team=team)
         self.fence = Fence()
         self._down = False
+        self._refusing = False
+        self._complaints: list[str] = []
 
     def _runner(self, files: Mapping[str, str]) -> Any:
         text = resources.files("derive.verification").joinpath("team.c").read_text(encoding="utf-8")
@@ -100,6 +106,72 @@ class FencedC(CBackend):
 
     def ready(self, *_: Any) -> None:
         """No call is prepared: each gets its memory here."""
+
+    # --- what must be refused ---------------------------------------------------------------
+
+    def refused(self, make: Callable[[], object]) -> list[str]:
+        """Complaints about the calls that `make` makes, each tried with one word wrong before."""
+        self._complaints.clear()
+        self._refusing = True
+        try:
+            make()
+        finally:
+            self._refusing = False
+        return list(dict.fromkeys(self._complaints))
+
+    def _run(
+        self, function: Any, call: Call, groups: Sequence[Mapping[str, Array | None]],
+        buffers: Any, rest: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        if self._refusing:
+            self._try(function, call, groups, buffers, rest)
+        super()._run(function, call, groups, buffers, rest)
+
+    def _try(
+        self, function: Any, call: Call, groups: Sequence[Mapping[str, Array | None]],
+        buffers: Any, rest: Sequence[int],
+    ) -> None:  # fmt: skip
+        args = self._arguments(call, groups, buffers, rest)
+        words = [*memoryview(args).cast("P")]
+        backward = function is self._backward
+        optional = (2, 3) if backward else (2,)
+        single = function is self._step
+        (_, packed), (_, saved), (_, workspace) = buffers.words()
+        form = Form(
+            len(self._dims), tuple(map(len, groups)), optional, (packed, saved, workspace), single
+        )
+        name = str(function.__name__)
+
+        def run(changed: Sequence[int] | None) -> int:
+            return int(function(_words(changed), None))
+
+        training = buffers.saved is not None
+        found = complaints(name, run, words, form, training=training, backward=backward)
+        if call.lengths is not None:
+            found += bad_lengths(name, run, words, call.lengths)
+        self._complaints += found + self._others(call.sizes, words, form, backward)
+
+    def _others(self, sizes: Sizes, words: Sequence[int], form: Form, backward: bool) -> list[str]:
+        """Complaints about the functions that pack and that tell how much memory is needed."""
+        memory = self._memory(sizes)
+        count = memory.backward_packed if backward else memory.forward_packed
+        panels = self._empty((max(count, 1),))
+        packer = self._packers[backward]
+
+        def pack(changed: Sequence[int] | None, at: int, room: int) -> int:
+            return int(packer(_words(changed), ctypes.c_void_p(at), ctypes.c_size_t(room)))
+
+        def ask(changed: Sequence[int] | None, place: bool) -> int:
+            into = ctypes.byref(type(memory)()) if place else None
+            return int(self._memory_needed(_words(changed), ctypes.c_size_t(1), into))
+
+        found = packing(str(packer.__name__), pack, words, form, (address(panels), count))
+        return found + asking(ask, words[: 2 + form.dims])
+
+
+def _words(values: Sequence[int] | None) -> Any:
+    """Machine words in a row, or NULL."""
+    return None if values is None else (ctypes.c_size_t * len(values))(*values)
 
 
 class PoisonedNumpy(NumpyBackend):

@@ -53,7 +53,7 @@ class Subject:
         return {key: outputs[name] for name, key in pairs}
 
     def forward(self, point: Point, **options: Any) -> Run:
-        cast = self._cast
+        cast = self.cast
         inputs: Any = cast(point.inputs)
         if not self.step.inputs:
             inputs = np.zeros((point.steps, point.rows, 0))
@@ -63,10 +63,10 @@ class Subject:
         )
 
     def backward(self, run_: Run, point: Point) -> Gradients:
-        d_states = self._cast(point.d_states) if self.step.states else None
-        return self.kernel.backward(run_, self._cast(self.by_key(point.d_outputs)), d_states)
+        d_states = self.cast(point.d_states) if self.step.states else None
+        return self.kernel.backward(run_, self.cast(self.by_key(point.d_outputs)), d_states)
 
-    def _cast(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    def cast(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         return {name: np.asarray(a, dtype=self.kernel.dtype) for name, a in arrays.items()}
 
 

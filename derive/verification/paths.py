@@ -20,6 +20,7 @@ import numpy as np
 
 from derive.emit.limits import WIDEST_VECTOR, limit
 from derive.kernel import Kernel
+from derive.kernel.backend import Backend
 from derive.kernel.numpy_backend import CHUNK_ROWS
 from derive.program import Step
 from derive.verification.covering import covering
@@ -31,7 +32,7 @@ from derive.verification.expected import (
     Expected,
     Results,
 )
-from derive.verification.fences import Fence
+from derive.verification.fences import Fence, FencedC
 from derive.verification.points import small_sizes
 from derive.verification.reference import Point
 from derive.verification.report import Row, measured
@@ -40,6 +41,7 @@ from derive.verification.truth import ROUNDOFF
 OF_PATHS = f"{MARGIN:g} times the root mean square error of runs with random roundings"
 OF_SLOPE = "the sizes of what random roundings did along the direction, in six runs"
 OF_FENCES = "0: every array is as long as the query function says"
+OF_REFUSED = "0: what is missing or out of range has the status of the header"
 OF_CALLER = "0: arguments are never written"
 #: Failures of one kernel at one place that are told one by one.
 _TOLD = 3
@@ -123,9 +125,13 @@ class Way:
     """A kernel that is called in one way: by a team, or built with low thresholds."""
 
     kernel: Kernel
-    fence: Fence | None
+    backend: Backend
     team: int = 1
     low: bool = False
+
+    @property
+    def fence(self) -> Fence | None:
+        return getattr(self.backend, "fence", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +270,28 @@ class Paths:
                     outputs[key].append(array)
             stacked = {key: np.stack(arrays) for key, arrays in outputs.items()}
             self._compare(label, wanted.forward, self._forward(stacked, stream.state))
+
+    def refused(self, expected: Mapping[tuple[str, bool], Expected]) -> list[Row]:
+        """Calls that compiled functions must refuse, beside calls that are right."""
+        way = self._teams[TEAMS[0]]
+        backend, wanted = way.backend, expected.get(("ragged", False))
+        if not isinstance(backend, FencedC) or wanted is None:
+            return []
+
+        def make() -> None:
+            with self._call(way, wanted.point, "refused") as given:
+                point, kernel = given.point, way.kernel
+                states = point.states or None
+                rest = (given.inputs, states, point.lengths, point.reverse)
+                run = kernel.forward(kernel.pack(point.params), *rest)
+                kernel.backward(run, given.d_outputs, point.d_states or None)
+                kernel.forward(point.params, *rest, training=False)
+                x = {name: array[0] for name, array in point.inputs.items()}
+                kernel.step(point.params, x or np.zeros((point.rows, 0)), states)
+
+        found = backend.refused(make)
+        label = f"{self._where}: {found[0]}" if found else self._where
+        return [measured("refused", label, len(found), 0, OF_REFUSED)]
 
     def _by_key(self, output: Any) -> Mapping[str, Any]:
         return output if isinstance(output, Mapping) else {self.output_keys[0]: output}

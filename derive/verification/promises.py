@@ -99,9 +99,11 @@ def check_omitted(subject: Subject, truth: Truth) -> list[Row]:
         rows.append(_worst("omitted", f"{subject.where}: {label}", left_out, zeros, truth, bound))
     if step.states and _widths_known(subject):
         given = subject.forward(replace(point, states=_zeros(point.states)))
-        inputs: Any = point.inputs if step.inputs else np.zeros((point.steps, point.rows, 0))
+        inputs: Any = np.zeros((point.steps, point.rows, 0))
+        if step.inputs:
+            inputs = subject.cast(point.inputs)
         args = (None, point.lengths, point.reverse)
-        bare = subject.kernel.forward(point.params, inputs, *args)
+        bare = subject.kernel.forward(subject.cast(point.params), inputs, *args)
         changed = sum(a.tobytes() != b.tobytes() for a, b in _pairs(_all_of(given), _all_of(bare)))
         rows.append(measured("omitted", f"{subject.where}: state", changed, 0, EXACT))
     return rows

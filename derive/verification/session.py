@@ -277,6 +277,8 @@ class Session:
                 if way.teams(low) and (place.low or not low):
                     paths = Paths(way, self.step, self.output_keys, place, low)
                     with np.errstate(all="ignore"):
+                        if place is self._places[0] and not low:
+                            self.add(paths.refused(expected.by))
                         self.add(paths.rows(expected.by))
 
     def _try(self, subject: Subject, check: Callable[..., list[Row]], *args: Any) -> None:

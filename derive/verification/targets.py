@@ -22,7 +22,7 @@ from derive.emit.limits import low_defines
 from derive.errors import InternalError, ToolchainError
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
-from derive.verification.fences import Fence, FencedC, PoisonedNumpy
+from derive.verification.fences import FencedC, PoisonedNumpy
 from derive.verification.paths import TEAMS, Way, Ways
 from derive.verification.report import BUILD, Row, not_run
 
@@ -81,8 +81,8 @@ class Building:
                 signature = pipeline.signature_of_parts(self._cell)
                 kernels.append(Kernel(signature, backend, dtype, target=target))
                 each = tuple(
-                    Way(Kernel(signature, other, dtype, target=target), fence, team, low)
-                    for other, fence, team, low in others
+                    Way(Kernel(signature, other, dtype, target=target), other, team, low)
+                    for other, team, low in others
                 )
                 ways.append(Ways(f"{target} {dtype}", dtype, each))
         self._side_by_side.shutdown()
@@ -157,8 +157,8 @@ def _no_compiler() -> str:
     return ""
 
 
-#: A backend, its fence if it has one, its team, and whether its thresholds are low.
-_Way = tuple[Backend, Fence | None, int, bool]
+#: A backend, its team, and whether its thresholds are low.
+_Way = tuple[Backend, int, bool]
 
 
 def _backends(
@@ -169,13 +169,12 @@ def _backends(
     if not every_way:
         return plain, []
     signature = pipeline.signature_of_parts(cell)
-    ways: list[_Way] = [(plain, None, 1, False)]
+    ways: list[_Way] = [(plain, 1, False)]
     if target == "numpy":
-        poisoned = PoisonedNumpy(texts, signature)
-        ways = [(poisoned, poisoned.fence, 1, False)]
+        ways = [(PoisonedNumpy(texts, signature), 1, False)]
     elif target == "c":
         ways = []
         for low, team in product((False, True), TEAMS):
-            fenced = FencedC(texts, signature, dtype, team, low_defines() if low else ())
-            ways.append((fenced, fenced.fence, team, low))
+            defines = low_defines() if low else ()
+            ways.append((FencedC(texts, signature, dtype, team, defines), team, low))
     return plain, ways

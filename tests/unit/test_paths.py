@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pytest
 from edited_texts import EDITS, Edit
+from reached import unreached
+from strange_cells import CELLS as STRANGE
 
 import derive
 from derive.emit.c.shared_header import render_header
@@ -24,6 +27,9 @@ from derive.verification.reference import run
 from derive.verification.through_time import backpropagate, backward_of
 
 JANET = derive.cells.janet()
+#: Cells whose texts differ most: a loop with products, one without, and arrays without inputs.
+REACHED = ("min_gru", "janet", "gru", "strange:alone")
+WITH_GCOV = pytest.mark.skipif(shutil.which("gcov") is None, reason="gcov comes with gcc")
 
 # --- edits by hand ------------------------------------------------------------------------------
 
@@ -51,9 +57,10 @@ def test_an_edit_that_acts_under_one_condition_alone_is_seen(edit: Edit) -> None
 
 def rows_at(
     place: Place, dtype: str, *, change: tuple[str, str] | None = None, target: str = "c",
-    low: bool = True,
+    low: bool = True, refused: bool = False,
 ) -> list[Any]:  # fmt: skip
-    """The rows of one kernel of janet at one place; change: of the texts."""
+    """The rows of one kernel of janet at one place; change: of the texts; refused: those of calls
+    that must be."""
     files, own = emit(JANET, target), signature(JANET)
     if change is not None:
         assert any(change[0] in text for text in files.values())
@@ -62,14 +69,14 @@ def rows_at(
     if target == "c":
         for team in TEAMS:
             fenced = FencedC(files, own, dtype, team, low_defines() if low else ())
-            ways.append(Way(Kernel(own, fenced, dtype), fenced.fence, team, low))
+            ways.append(Way(Kernel(own, fenced, dtype), fenced, team, low))
     else:
         poisoned = PoisonedNumpy(files, own)
-        ways.append(Way(Kernel(own, poisoned, dtype), poisoned.fence, 1, low))
+        ways.append(Way(Kernel(own, poisoned, dtype), poisoned, 1, low))
     maker = Maker(backward_of(differentiate(JANET)), kinks_of(JANET.step.program), 0)
     expected = maker.make(place.sizes, place.steps, place.rows).by
     paths = Paths(Ways("here", dtype, tuple(ways)), JANET.step, JANET.output_keys, place, low)
-    return paths.rows(expected)
+    return paths.refused(expected) if refused else paths.rows(expected)
 
 
 HERE = Place({"I": 3, "H": 4}, 5, 3, 2)
@@ -139,7 +146,40 @@ def test_a_write_outside_or_into_an_argument_shows(before: str, after: str, chec
     assert any(row.check == check and row.ok is False for row in rows), rows
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (None, ""),
+        (("return DK_TOO_SMALL;", "return DK_BAD_LENGTH;"), "is too small: bad length, not buffer"),
+        (("return DK_BAD_LENGTH;", "return DK_BAD_SIZE;"), "a length is -1: bad size, not bad"),
+    ],
+)
+def test_a_call_that_is_refused_has_the_status_of_the_header(
+    change: tuple[str, str] | None, said: str
+) -> None:
+    (row,) = rows_at(HERE, "float64", change=change, refused=True)
+    assert row.check == "refused" and row.ok is (change is None) and said in row.where
+
+
 # --- what is reached ----------------------------------------------------------------------------
+
+
+def test_every_line_and_branch_of_a_numpy_module_is_run() -> None:
+    assert [line for name in REACHED for line in unreached(name, "numpy")] == []
+
+
+@WITH_GCOV
+@pytest.mark.parametrize("name", REACHED[:1])
+def test_every_line_and_branch_of_compiled_text_is_run(name: str) -> None:
+    assert unreached(name, "c") == []
+
+
+@pytest.mark.slow
+@WITH_GCOV
+@pytest.mark.parametrize("target", ["numpy", "c"])
+@pytest.mark.parametrize("name", [*derive.cells.names(), *(f"strange:{n}" for n in STRANGE)])
+def test_every_line_and_branch_of_every_cell_is_run(name: str, target: str) -> None:
+    assert unreached(name, target) == []
 
 
 def test_every_threshold_is_a_macro_of_the_header_that_can_be_lowered() -> None:

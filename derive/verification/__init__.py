@@ -18,6 +18,9 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | mutants.py       | the checker works                                                   |
 | kernels.py       | checks of kernels; promises.py: of the array contract               |
 | paths.py         | every way through a kernel: expected.py, covering.py, fences.py     |
+| spread.py        | how far a result of one may be off                                  |
+| refusals.py      | calls that a compiled function must refuse                          |
+| apart.py         | work in a process of its own                                        |
 | ulp.py           | the header's functions against mpmath                               |
 | accuracy.py      | functions and derivatives of both targets against mpmath            |
 | targets.py       | where kernels come from                                             |

@@ -25,19 +25,15 @@ import numpy as np
 
 from derive.symbolic.evaluate import Algebra
 from derive.verification.kinks import Kink, closeness
-from derive.verification.noise import SAMPLES, Noisy, Source, alike, noisy
+from derive.verification.noise import Noisy, Source, alike, noisy
 from derive.verification.points import KINDS, Random, draw
 from derive.verification.reference import STEP, Arrays, Moment, Point, Result, run
 from derive.verification.rounding import Bounded
+from derive.verification.spread import MARGIN, Results, exactly, of_runs, results
 from derive.verification.through_time import Backward, backpropagate
 
 #: Rows that are computed; the others are like one of them.
 PATTERNS = 5
-#: A result may be this many times as far off as the samples were, root mean square. Six samples of
-#: a normal error understate it threefold in one of 500 arrays; what remains is four deviations.
-MARGIN = 12.0
-#: Roundoffs of the reference itself, whose rows are scaled.
-OWN = 3.0
 #: A point is drawn again if float32 could hide more than this part of a gradient there.
 SEEN = 1e-4
 #: Points drawn at most: every kind, but for references that take long.
@@ -51,44 +47,6 @@ _HEADROOM = 2.0**8
 #: Which cotangents a caller gives.
 COTANGENTS = ("both", "outputs", "states", "none")
 LENGTHS = ("none", "all", "zero", "ragged")
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """Arrays one behind the other, each element with its root mean square error in roundoffs; and
-    for each array the same of its norm and of its mean along itself, <error, array>."""
-
-    names: tuple[str, ...]
-    starts: Any
-    shapes: tuple[tuple[int, ...], ...]
-    wanted: Any
-    element: Any
-    norm: Any
-    along: Any
-
-
-def results(wanted: Arrays, errors: Mapping[str, Any]) -> Results:
-    """wanted: {name: array}; errors: {name: [SAMPLES, ...]}, in units of roundoff."""
-    names = tuple(wanted)
-    flat = [np.ravel(wanted[name]) for name in names]
-    element, norm, along = [], [], []
-    for name, array in zip(names, flat, strict=True):
-        error = errors[name].reshape(SAMPLES, -1)
-        squares = (error * error).mean(axis=0)
-        # Twice, for there are many elements; what six samples miss of one shows in the others.
-        element.append(2 * np.sqrt(squares + 0.25 * squares.mean()) + OWN / MARGIN * abs(array))
-        norm.append(math.sqrt(squares.sum()) + OWN / MARGIN * _norm(array))
-        # A state at rest is rounded alike in every step: along an array errors need not cancel.
-        spread = float(np.sqrt(squares) @ abs(array))
-        along.append(spread + OWN / MARGIN * _norm(array) ** 2)
-    starts = np.cumsum([0, *(a.size for a in flat)])[:-1]
-    shapes = tuple(np.shape(wanted[name]) for name in names)
-    whole = np.concatenate(flat), np.concatenate(element)
-    return Results(names, starts, shapes, *whole, np.array(norm), np.array(along))
-
-
-def _norm(array: Any) -> float:
-    return float(np.sqrt(np.sum(array * array)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +228,14 @@ class Maker:
     def _forward(self, result: Result, tiles: _Tiles) -> Results:
         found = {f"output {n}": result.outputs[n][:, tiles.pattern] for n in self._step.outputs}
         found |= {f"state {n}": result.states[n][tiles.pattern] for n in self._step.states}
-        return _of_parts(found, 0)
+        return of_runs(found, 0)
 
     def _first(self, whole: Result, tiles: _Tiles) -> Results:
         values = whole.moments[0].values
         labels = [(f"output {name}", name) for name in self._step.outputs]
         pairs = zip(self._step.states, self._step.next_states, strict=True)
         labels += [(f"state {name}", after) for name, after in pairs]
-        return _of_parts({label: values[name][tiles.pattern] for label, name in labels}, 0)
+        return of_runs({label: values[name][tiles.pattern] for label, name in labels}, 0)
 
     def _gradients(self, found: Mapping[str, Noisy], tiles: _Tiles) -> dict[str, Results]:
         """Gradients of rows by the size of each, those of parameters as they are. Their sums are
@@ -307,20 +265,13 @@ class Maker:
         nothing = {name: np.zeros_like(array) for name, array in wanted[0].items()}
         return {
             "outputs": results(wanted[0], errors[0]), "states": results(wanted[1], errors[1]),
-            "both": results(*both), "none": _exactly(nothing),
+            "both": results(*both), "none": exactly(nothing),
         }  # fmt: skip
 
 
 def _masked(array: Noisy, alive: Any) -> Noisy:
     """`array`, 0 where a row has ended."""
     return Noisy(np.where(alive, array.value, 0.0), array.source)
-
-
-def _of_parts(arrays: Mapping[str, Noisy], part: int) -> Results:
-    return results(
-        {name: array.exact[part] for name, array in arrays.items()},
-        {name: array.errors[part] for name, array in arrays.items()},
-    )
 
 
 def _hidden(both: Results) -> float:
@@ -378,8 +329,8 @@ def _zero_lengths(expected: Expected) -> Expected:
     passed = {**nothing, **point.d_states}
     kept = {"both": passed, "states": passed, "outputs": nothing, "none": nothing}
     return replace(
-        expected, point=ended, forward=_exactly(forward), first=None,
-        gradient={name: _exactly(kept[name]) for name in expected.gradient},
+        expected, point=ended, forward=exactly(forward), first=None,
+        gradient={name: exactly(kept[name]) for name in expected.gradient},
     )  # fmt: skip
 
 
@@ -388,10 +339,6 @@ def _all_lengths(expected: Expected) -> Expected:
     point = expected.point
     lengths = np.full(point.rows, point.steps, np.int64)
     return replace(expected, point=replace(point, lengths=lengths), first=None)
-
-
-def _exactly(arrays: Arrays) -> Results:
-    return results(arrays, {n: np.zeros((SAMPLES, *np.shape(a))) for n, a in arrays.items()})
 
 
 def with_lengths(point: Point, lengths: Any) -> Point:

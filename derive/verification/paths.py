@@ -24,18 +24,12 @@ from derive.kernel.backend import Backend
 from derive.kernel.numpy_backend import CHUNK_ROWS
 from derive.program import Step
 from derive.verification.covering import covering
-from derive.verification.expected import (
-    COTANGENTS,
-    LENGTHS,
-    MARGIN,
-    Expectations,
-    Expected,
-    Results,
-)
+from derive.verification.expected import COTANGENTS, LENGTHS, Expectations, Expected
 from derive.verification.fences import Fence, FencedC
 from derive.verification.points import small_sizes
 from derive.verification.reference import Point
 from derive.verification.report import Row, measured
+from derive.verification.spread import MARGIN, Results
 from derive.verification.truth import ROUNDOFF
 
 OF_PATHS = f"{MARGIN:g} times the root mean square error of runs with random roundings"

@@ -19,11 +19,12 @@ from derive.kernel import Kernel
 from derive.pipeline import differentiate, emit, signature
 from derive.verification import verify_files
 from derive.verification.covering import covering
-from derive.verification.expected import LENGTHS, MARGIN, Maker
+from derive.verification.expected import LENGTHS, Maker
 from derive.verification.fences import Fence, FencedC, PoisonedNumpy
 from derive.verification.kinks import kinks_of
 from derive.verification.paths import TEAMS, Paths, Place, Way, Ways, places
 from derive.verification.reference import run
+from derive.verification.spread import MARGIN
 from derive.verification.through_time import backpropagate, backward_of
 
 JANET = derive.cells.janet()

@@ -68,6 +68,7 @@ HOMES = {
         "derive.machine",
         "derive.bench",
         "derive.fuzz",
+        "derive.verification.fences",
         "derive.verification.ulp",
     },
     "torch": {"derive.torch", "derive.bench", "derive.fuzz"},

@@ -93,13 +93,15 @@ def _fold(expr: functions.Expr) -> functions.Expr:
 def copies(program: Program) -> Program:
     """Arrays that only repeat another of the same shape. Outputs keep their names."""
     table = program.table()
-    outputs = {*program.outputs, *_placed_operands(program)}
+    lies = _placed_operands(program)
+    outputs = {*program.outputs, *lies}
     original: dict[str, str] = {}
     kept: list[Equation] = []
     for equation in program.equations:
         equation = rename_operands(equation, original)
         if (
-            isinstance(equation, Map)
+            not lies.intersection(equation.operands)
+            and isinstance(equation, Map)
             and not equation.places
             and equation.expr.is_Symbol
             and not functions.is_size(equation.expr)
@@ -116,14 +118,15 @@ def copies(program: Program) -> Program:
 def repeats(program: Program) -> Program:
     """Equations with the same right-hand side and shape as an earlier one."""
     table = program.table()
-    outputs = {*program.outputs, *_placed_operands(program)}
+    lies = _placed_operands(program)
+    outputs = {*program.outputs, *lies}
     first: dict[object, str] = {}
     original: dict[str, str] = {}
     kept: list[Equation] = []
     for equation in program.equations:
         equation = rename_operands(equation, original)
         key = (replace(equation, out=""), table[equation.out].shape, table[equation.out].per_row)
-        if key in first and equation.out not in outputs:
+        if key in first and equation.out not in outputs and first[key] not in lies:
             original[equation.out] = first[key]
             continue
         first.setdefault(key, equation.out)
@@ -132,8 +135,8 @@ def repeats(program: Program) -> Program:
 
 
 def _placed_operands(program: Program) -> set[str]:
-    """Operands that lie on some axes of a result only. They keep their names: two of them may lie
-    on different axes of one result, and an operand lies in one place."""
+    """Operands that lie on some axes of a result only. They keep their names, and no other array
+    gets one of theirs: an operand lies in one place, so W and its transpose are two arrays."""
     maps = (equation for equation in program.equations if isinstance(equation, Map))
     return {name for equation in maps for name, _ in equation.places}
 

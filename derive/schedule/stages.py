@@ -88,7 +88,8 @@ def _absorbable(equation: Map, program: Program, phase_of: Mapping[str, Phase]) 
         fits = phase is here or (over_rows and here is Phase.LAST and phase is Phase.AFTER)
         return (phase, isinstance(term, Sum), outer) if fits else None
 
-    kinds = {name: kind(name) for name in plain_addends(equation.expr)}
+    lies = {name for name, _ in equation.places}
+    kinds = {name: kind(name) for name in plain_addends(equation.expr) if name not in lies}
     first = next((found for found in kinds.values() if found), None)
     return [name for name, found in kinds.items() if found and found == first]
 
@@ -118,6 +119,7 @@ def stages(
     works: Sequence[Work], table: Mapping[str, Array], wanted: set[str]
 ) -> tuple[Stage, ...]:
     place: dict[str, tuple[int, Kind, tuple[Dim, ...]]] = {}
+    lying: dict[tuple[int, Kind, tuple[Dim, ...]], dict[str, tuple[int, ...] | None]] = {}
     for work in works:
         kind, shape = _kind(work, table)
         level = 0
@@ -128,6 +130,10 @@ def stages(
             in_registers = isinstance(work, Map) and there[1:] == (kind, shape)
             in_registers = in_registers and work.place(name) is None  # type: ignore[union-attr]
             level = max(level, there[0] if in_registers else there[0] + 1)
+        if isinstance(work, Map):
+            while _lies_elsewhere(work, lying.setdefault((level, kind, shape), {})):
+                level += 1
+            lying[level, kind, shape].update((name, work.place(name)) for name in work.operands)
         place[work.out] = (level, kind, shape)
     for work in works:
         # A product waits for the stage of its readers: then it need not go through memory.
@@ -148,6 +154,11 @@ def stages(
         }
         stages.append(_stage(key[1], key[2], members, wanted | read_elsewhere))
     return tuple(stages)
+
+
+def _lies_elsewhere(equation: Map, lying: Mapping[str, tuple[int, ...] | None]) -> bool:
+    """Whether an operand lies on other axes than in the stage so far, where it is read once."""
+    return any(lying.get(n, equation.place(n)) != equation.place(n) for n in equation.operands)
 
 
 def _kind(work: Work, table: Mapping[str, Array]) -> tuple[Kind, tuple[Dim, ...]]:

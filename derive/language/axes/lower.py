@@ -254,10 +254,10 @@ class Lines:
         return None if value.is_scalar else tuple(range(len(value.axes)))
 
     def arithmetic(self, node: Binary) -> Value:
-        right = self.value(node.right)
+        left, right = self.value(node.left), self.value(node.right)
         if node.operator == "/" and right.is_scalar and right.only.expr == 0:
             raise CellError("this divides by zero", place=node.right.place)
-        items = [self.value(node.left), right]
+        items = [left, right]
         return self.elementwise(node, items, (node.left, node.right), _ARITHMETIC[node.operator])
 
     def elementwise(
@@ -301,7 +301,8 @@ class Lines:
         self, found: list[tuple[Part, tuple[Dim, ...], Place | None]], name: str
     ) -> list[tuple[Part, tuple[Dim, ...], Place | None]]:
         """The last operand that holds `name` as an array of its own."""
-        at = max(k for k, (part, _, _) in enumerate(found) if name in names_in(part.expr))
+        holders = [k for k, (part, _, _) in enumerate(found) if name in names_in(part.expr)]
+        at = next((k for k in holders if found[k][0].places), holders[-1])
         part, shape, place = found[at]
         copy = self.namer(f"{name}_T" if part.places else f"{name}_{self.target}")
         self.map(copy, part, shape)

@@ -125,6 +125,26 @@ class RNN:
             self._params.append(kernel.init(named, seed=start))
         self.state: Arrays | None = None
 
+    @classmethod
+    def from_torch(cls, module: Any, **options: Any) -> RNN:
+        """The RNN that computes what a torch.nn.LSTM, GRU or RNN does, with its parameters.
+
+        options: of RNN, beyond those that the module tells, such as target and threads.
+        """
+        from derive.layers import torch_modules
+
+        cell, told = torch_modules.options_of(module)
+        rnn = cls(cell, **{**told, **options})
+        rnn.set_params(torch_modules.params_of(module, cell))
+        return rnn
+
+    def to_torch(self) -> Any:
+        """A torch.nn.LSTM, GRU or RNN with these parameters; the second bias is zero where the cell
+        has one. ArgumentError where torch.nn has no such module."""
+        from derive.layers import torch_modules
+
+        return torch_modules.module_of(self)
+
     def __repr__(self) -> str:
         ways = "both directions" if self.bidirectional else "one direction"
         return f"<RNN of {self.cell.name}: {self.num_layers} layers, {ways}>"

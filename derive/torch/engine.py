@@ -50,10 +50,7 @@ class _Plan:
     states: tuple[tuple[int, ...], ...]
     calls: AddressCalls | None
     backend: Backend
-
-    @property
-    def saved(self) -> int:
-        return max(self.calls.saved, 1) if self.calls else 0
+    saved: int
 
 
 class Engine:
@@ -247,12 +244,14 @@ class Engine:
         }
         call = Call(sizes, empty, {}, {}, None, reverse, training)
         ahead = sizes.steps, sizes.rows
+        calls = by_address(backend, call) if isinstance(backend, CBackend) else None
         return _Plan(
             call,
             tuple((*ahead, *sizes.shape(axes)) for axes in self.outputs),
             tuple((sizes.rows, *sizes.shape(axes)) for axes in self.states),
-            by_address(backend, call) if isinstance(backend, CBackend) else None,
+            calls,
             backend,
+            max(calls.saved, 1) if calls else 0,
         )
 
     def _check(self, sizes: Sizes, params: Tensors, inputs: Tensors, states: Tensors) -> None:
@@ -286,7 +285,10 @@ class Engine:
         found = [0] * len(self.params)
         for group, tensor in zip(self.groups, tensors, strict=True):
             at = tensor.data_ptr()
-            step = tensor.numel() // len(group) * tensor.element_size()
+            if len(group) == 1:
+                found[group[0]] = at
+                continue
+            step = tensor.nbytes // len(group)
             for place in group:
                 found[place] = at
                 at += step

@@ -27,6 +27,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch.utils import unwrap_dead_wrappers
+from torch.autograd import forward_ad
 
 from derive.torch.engine import Engine
 
@@ -60,6 +62,21 @@ class Way:
         return found
 
 
+def is_differentiated(tensors: Sequence[Any]) -> bool:
+    """Whether a derivative may be asked of what is computed from these, or any batching."""
+    if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
+        return True
+    return torch.is_grad_enabled() and (not tensors or any(t.requires_grad for t in tensors))
+
+
+def applied(function: Any, *args: Any) -> Any:
+    """function.apply(*args), without what it does for transforms where there are none: looking up
+    the signature of `forward` takes longer than a short call of a kernel."""
+    if torch._C._are_functorch_transforms_active():
+        return function.apply(*args)
+    return super(torch.autograd.Function, function).apply(*unwrap_dead_wrappers(args))
+
+
 class Forward(torch.autograd.Function):  # type: ignore[misc]
     """Outputs, last states, and what Backward needs."""
 
@@ -85,7 +102,10 @@ class Forward(torch.autograd.Function):  # type: ignore[misc]
         given = cotangents[:-1]
         if not any(wanted) or all(d is None for d in given):
             return (None,) * (2 + len(tensors))
-        found = iter(Backward.apply(ctx.way, wanted, lengths, saved, *tensors, *given))
+        if not is_differentiated(()):  # no graph of the gradient is asked for
+            found = iter(Backward.forward(ctx.way, wanted, lengths, saved, *tensors, *given))
+        else:
+            found = iter(applied(Backward, ctx.way, wanted, lengths, saved, *tensors, *given))
         return None, None, *(next(found) if flag else None for flag in wanted)
 
     @staticmethod

@@ -88,7 +88,7 @@ class RNN(Stack):
 
     def _tensors(self, suffix: str) -> list[Tensor]:
         found = [getattr(self, f"{name}{suffix}", None) for name in self.cell.params]
-        if None in found:
+        if any(value is None for value in found):
             like = next(value for value in found if value is not None)
             layer = int(suffix.removeprefix("_l").removesuffix("_reverse"))
             shapes = self.cell.params.values()

@@ -15,7 +15,6 @@ Operators know no forward mode: where it is active in a trace, an error says so.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ from torch.autograd import forward_ad
 import derive.torch.operators  # noqa: F401
 from derive.errors import ArgumentError
 from derive.torch.engine import engine_of_key
-from derive.torch.functions import Forward, Way
+from derive.torch.functions import Forward, Way, applied, is_differentiated
 
 
 def sequence(
@@ -51,9 +50,9 @@ def sequence(
         )
         return list(results[:-1] if training else results)
     engine = engine_of_key(key)
-    if not _is_differentiated((*params, *inputs, *states)):
+    if not is_differentiated((*params, *inputs, *states)):
         return engine.forward(params, inputs, states, lengths, reverse, False)
-    results = Forward.apply(Way(engine, reverse), lengths, *params, *inputs, *states)
+    results = applied(Forward, Way(engine, reverse), lengths, *params, *inputs, *states)
     return list(results[:-1])
 
 
@@ -78,9 +77,3 @@ def _transform() -> str:
 
 #: Dynamo calls this while it traces, and guards on the same state itself.
 _transform._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
-def _is_differentiated(tensors: Sequence[Any]) -> bool:
-    if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
-        return True
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -2,6 +2,8 @@
 
     params = derive.weights.load(cell, "pytorch", module.state_dict(), layer=1, reverse=True)
     arrays = derive.weights.save(cell, "keras", params)
+    stack = derive.weights.load(cell, "pytorch", module)  # all layers and directions
+    theirs = derive.weights.save_gradients(cell, "pytorch", grads.params)
     layer = derive.weights.from_onnx("model.onnx")       # cells, params, run(X) -> Y, Y_h, Y_c
 
 Systems: "tensorflow" (TF 1's rnn_cell), "keras", "pytorch", "onnx", "flax" (linen and nnx).
@@ -12,6 +14,8 @@ exactly is refused, with the reason.
 | file           | holds                                                              |
 | -------------- | ------------------------------------------------------------------ |
 | exchange.py    | load and save                                                      |
+| modules.py     | whole modules of PyTorch                                           |
+| gradients.py   | save_gradients                                                     |
 | traits.py      | which conventions a cell follows, from its equations               |
 | blocks.py      | arrays as blocks of parameters: shapes, splitting, joining         |
 | systems.py     | the tables                                                         |
@@ -33,11 +37,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from derive.weights.exchange import load as load
     from derive.weights.exchange import save as save
+    from derive.weights.gradients import save_gradients as save_gradients
     from derive.weights.onnx_layers import from_onnx as from_onnx
 
-_PUBLIC = {"load": "exchange", "save": "exchange", "from_onnx": "onnx_layers"}
+_PUBLIC = {
+    "load": "exchange",
+    "save": "exchange",
+    "save_gradients": "gradients",
+    "from_onnx": "onnx_layers",
+}
 
-__all__ = ["from_onnx", "load", "save"]
+__all__ = ["from_onnx", "load", "save", "save_gradients"]
 
 
 def __getattr__(name: str) -> Any:

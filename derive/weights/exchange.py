@@ -35,7 +35,8 @@ def load(
     """Parameters of `cell` from the arrays of another system.
 
     source: "tensorflow", "keras", "pytorch", "onnx" or "flax".  arrays: {the system's name:
-    array}; a list as layer.get_weights() for Keras, a nested tree for Flax, and for ONNX also
+    array}; for PyTorch also a module, and then all its layers and directions come by the names of
+    layers.RNN; a list as layer.get_weights() for Keras, a nested tree for Flax, and for ONNX also
     the path of a file or a model with one recurrent node.  prefix: the scope of the arrays,
     "encoder." or "rnn/lstm_cell/"; left out, it is found if only one place fits.
 
@@ -54,6 +55,10 @@ def load(
     check_cell(cell)
     system = system_of(source)
     chosen = options_of(system, options)
+    if system.name == "pytorch" and hasattr(arrays, "state_dict"):
+        from derive.weights.modules import load_module
+
+        return load_module(cell, arrays)
     if system.name == "onnx" and is_model(arrays):
         from derive.weights.onnx_nodes import read_node
 
@@ -86,6 +91,8 @@ def save(
     **options: Any,
 ) -> dict[str, Any]:
     """Arrays of another system from the parameters of `cell`, by that system's own names.
+
+    This is for values; gradients are mapped by `save_gradients`.
 
     target and prefix: as in `load`.  params: {parameter: array}; for ONNX also a pair, of the
     forward and the backward direction.

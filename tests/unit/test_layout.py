@@ -71,7 +71,7 @@ HOMES = {
         "derive.verification.fences",
         "derive.verification.ulp",
     },
-    "torch": {"derive.torch", "derive.bench", "derive.fuzz"},
+    "torch": {"derive.torch", "derive.layers.torch_modules", "derive.bench", "derive.fuzz"},
     "platformdirs": {"derive.build.cache"},
     "hypothesis": {"derive.fuzz"},
     "mpmath": {

@@ -21,6 +21,7 @@ from derive.bench.task import Contestant, Task
 PEERS = (
     "derive_c",
     "derive_numpy",
+    "derive_torch",
     "onednn",
     "torch_module",
     "torch_loop",

@@ -207,16 +207,16 @@ class Cell(nn.Module):  # type: ignore[misc]
 # --- sequences with more than the cell's own equations ----------------------------------------
 
 
-@lru_cache(maxsize=256)
 def _key(cell: DeclaredCell, threads: int) -> str:
+    # By text: equal cells may have their parameters in another order.
     return engine_of(cell.to_text(), threads).key
 
 
 @lru_cache(maxsize=256)
-def _plan(cell: DeclaredCell, past_end: str, resets: bool, every: bool) -> tuple[Plan, Plan]:
+def _plan(cell: DeclaredCell, past_end: str, resets: bool, every: bool) -> Plan:
     """The cell that runs, with all states among its outputs if they are wanted."""
     own = plan(cell, past_end, resets)
-    return (own, replace(own, cell=_with_states(own.cell))) if every else (own, own)
+    return replace(own, cell=_with_states(own.cell)) if every else own
 
 
 def _with_states(cell: DeclaredCell) -> DeclaredCell:
@@ -234,8 +234,9 @@ def _composed(
     lengths: Tensor | None, resets: Tensor | None, reverse: bool, past_end: str, every: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
     """A sequence whose row ends and fresh starts are equations; see layers/sequence.py."""
-    _, chosen = _plan(cell, past_end, resets is not None, every)
+    chosen = _plan(cell, past_end, resets is not None, every)
     running = chosen.cell
+    by_name = dict(zip(cell.params, tensors, strict=True))
     steps, rows = x.shape[:2]
     inputs = {next(iter(cell.inputs)): x}
     start = dict(zip(cell.states, states, strict=True))
@@ -258,7 +259,8 @@ def _composed(
     for name, (dim,) in running.states.items():
         size = dim if isinstance(dim, int) else widths.get(dim, states[0].shape[-1])
         first.append(start[name] if name in start else x.new_zeros(rows, size))
-    values = sequence(key, tensors, [inputs[n] for n in running.inputs], first, lengths, reverse)
+    ordered = [by_name[name] for name in running.params]
+    values = sequence(key, ordered, [inputs[n] for n in running.inputs], first, lengths, reverse)
     results = dict(
         zip((*running.outputs, *(f"last {n}" for n in running.states)), values, strict=True)
     )

@@ -98,6 +98,29 @@ def test_states_of_all_steps_are_those_of_a_loop() -> None:
     assert one(x[0, 0])[0].shape == (4,)
 
 
+def test_equal_cells_with_their_parameters_in_another_order_never_meet() -> None:
+    first = "cell two\ninput x: I\nstate h: H\n{}h' = tanh(W @ x + U @ h)\noutput h'\n"
+    one = derive.Cell.parse(first.format("param W: H x I\nparam U: H x H\n"))
+    other = derive.Cell.parse(first.format("param U: H x H\nparam W: H x I\n"))
+    assert one == other and list(one.params) != list(other.params)
+    x, flags = torch.randn(5, 2, 4), torch.zeros(5, 2, dtype=torch.bool)
+    found = []
+    for cell in (one, other):
+        torch.manual_seed(0)
+        rnn = dt.RNN(cell, 4, 4)
+        with torch.no_grad():
+            for k, name in enumerate(("W_l0", "U_l0")):
+                rnn.get_parameter(name).copy_(torch.arange(16.0).view(4, 4) / (20 + k))
+        params = {name: rnn.get_parameter(f"{name}_l0") for name in cell.params}
+        found.append([
+            rnn(x)[0], rnn(x, resets=flags)[0], rnn(x, return_states=True)[0],
+            dt.run(cell, params, x)[0]["h_next"],
+        ])  # fmt: skip
+    for results in found:
+        assert all(torch.allclose(results[0], other, atol=1e-6) for other in results)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_other_dimensions_of_a_cell_are_given_by_name() -> None:
     rnn = dt.RNN(derive.cells.from_spec("lstm_projection"), 3, 2, H=6)
     y, (h, c) = rnn(torch.randn(5, 2, 3))

@@ -184,7 +184,7 @@ class _Pass:
         yield Work("packing", (writes("panels", parts("packing")),))
         zeroed = [writes(self.place(slot), elements(count)) for slot, count in memory.zeroed]
         yield Work("zeros", tuple(zeroed))
-        zeros = tuple(writes(buffer, elements(buffer)) for _, buffer, _ in memory.zero_seeds)
+        zeros = tuple(writes(buffer, elements(buffer)) for _, buffer, *_ in memory.zero_seeds)
         yield Work("cotangents that were left out", zeros)
         yield None
         if not self.is_forward:
@@ -283,4 +283,4 @@ def _each(work: Work, change: Callable[[Access], Access]) -> Work:
 
 def _root(slot: SlotView) -> str:
     """Where a slot's memory begins, whatever the direction of time."""
-    return re.sub(r" \+ \(reverse \? .*\)$", "", slot.at)
+    return re.sub(r" \+ \(call->reverse \? .*\)$", "", slot.at)

@@ -91,7 +91,7 @@ class CBackend:
         outputs = self._fresh(sizes, self._signature.outputs, sizes.steps)
         last = self._fresh(sizes, self._signature.states)
         saved = self._empty((memory.saved,)) if training else None
-        workspace = self._workspace(memory.forward if training else memory.inference)
+        workspace = self._workspace(memory.running(call.params, training))
         self._run(
             self._forward, call, (call.params, call.inputs, call.states, outputs, last),
             _Buffers(_panels(call.params, 0), saved, max(memory.saved, 1), workspace),
@@ -109,12 +109,13 @@ class CBackend:
         wants = self._signature.wants
         fresh = {n: self._empty(array.shape) for n, array in params.items() if wants(n)}
         if sums is None:
-            d_params, workspace = fresh, self._workspace(memory.backward)
+            d_params, workspace = fresh, self._workspace(memory.returning(params))
         else:
             words = int(sums.kept is not None), int(not sums.last)
             if sums.kept is None:  # a workspace that no other call writes into
                 longest = self._memory(replace(sizes, steps=sums.steps))
-                sums.kept = fresh, self._empty((max(longest.backward, 1),))
+                count = max(longest.returning(params), memory.returning(params), 1)
+                sums.kept = fresh, self._empty((count,))
             d_params, workspace = sums.kept
         d_inputs = {n: self._empty(a.shape) for n, a in call.inputs.items() if wants(n)}
         d_first = self._fresh(sizes, self._signature.states)
@@ -132,7 +133,7 @@ class CBackend:
         sizes = call.sizes
         outputs = self._fresh(sizes, self._signature.outputs)
         last = self._fresh(sizes, self._signature.states)
-        workspace = self._workspace(self._memory(sizes).inference)
+        workspace = self._workspace(self._memory(sizes).running(call.params, False))
         self._run(
             self._step, call, (call.params, call.inputs, call.states, outputs, last),
             _Buffers(_panels(call.params, 0), None, 0, workspace),
@@ -156,7 +157,7 @@ class CBackend:
         # Behind what is saved lie the fingerprints of what backward reads besides.
         whole = memory.saved + len(watched) * (FINGERPRINT // dtype.itemsize)
         kept = Fresh({"saved": (whole,)} if training else {}, dtype)
-        running = memory.forward if training else memory.inference
+        running, returning = memory.running(params, training), memory.returning(params)
 
         def direct(
             function: Any, groups: Sequence[Places], panels: int, saved: Place | None, count: int,
@@ -182,7 +183,7 @@ class CBackend:
             self._backward,
             (places(likes), places(x), outputs.places(own.outputs), states.places(own.states),
              d_likes.places(), d_x.places(), states.places()),
-            memory.backward_packed, Place((whole,)), memory.saved, memory.backward, 0, 0,
+            memory.backward_packed, Place((whole,)), memory.saved, returning, 0, 0,
         )  # fmt: skip
 
         def forward(
@@ -205,7 +206,7 @@ class CBackend:
             status = run_backward((
                 *params, *inputs, *d_out, *d_last,
                 *d_params.values(), *d_inputs.values(), *d_first.values(),
-                *(panels[1:2] if packed else ()), saved, self._workspace(memory.backward),
+                *(panels[1:2] if packed else ()), saved, self._workspace(returning),
             ))  # fmt: skip
             if status is None:
                 return None
@@ -236,7 +237,8 @@ class CBackend:
     def turns(
         self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]
     ) -> tuple[Turn, Turn]:
-        workspace = self._empty((max(self._memory(call.sizes).inference, 1),))
+        count = self._memory(call.sizes).running(call.params, False)
+        workspace = self._empty((max(count, 1),))
         buffers = _Buffers(_panels(call.params, 0), None, 0, workspace)
 
         def turn(first: Arrays, last: Arrays) -> Turn:
@@ -386,10 +388,23 @@ class _Memory(ctypes.Structure):
         ("forward", _Word),
         ("inference", _Word),
         ("backward", _Word),
+        ("forward_with_packed", _Word),
+        ("inference_with_packed", _Word),
+        ("backward_with_packed", _Word),
         ("forward_packed", _Word),
         ("backward_packed", _Word),
         ("chunk_steps", _Word),
     )
+
+    def running(self, params: Mapping[str, Array], training: bool) -> int:
+        """The workspace of a forward call: without room for panels where they are given."""
+        if type(params) is Packed:
+            return int(self.forward_with_packed if training else self.inference_with_packed)
+        return int(self.forward if training else self.inference)
+
+    def returning(self, params: Mapping[str, Array]) -> int:
+        """That of a backward call."""
+        return int(self.backward_with_packed if type(params) is Packed else self.backward)
 
 
 class Panels(NamedTuple):

@@ -1,4 +1,5 @@
 /* Loops that measure the machine, with the vectors and functions of the shared header. */
+#define DK_IMPLEMENTATION
 #include "derive_kernels.h"
 
 #if DK_VECTOR_BITS == 1

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     r"|(?P<string>\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
     r"|(?P<number>0[xX][0-9a-fA-F.]+(?:[pP][+-]?\d+)?[uUlLfF]*"
     r"|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[uUlLfF]*)"
-    r"|(?P<name>\w+)"
+    r"|(?P<name>DK_NAME\(\w+\)|DK_GROUP\(\w+, \w+\)|\w+)"
     r"|(?P<op>->|\+\+|--|<<=|>>=|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|\#\#|[^\s\w])",
     re.MULTILINE | re.DOTALL,
 )
@@ -43,12 +43,14 @@ _KEYWORDS = frozenset(
 )
 _TYPES = re.compile(
     r"(?:void|char|short|int|long|float|double|unsigned|signed|size_t|u?int\d+_t|R|real"
-    r"|dk_(?:f32|f64|i32|i64|u32|u64|X|team|share|barrier|status|matrix_\w+|segment_\w+|product_\w+"
-    r"|source_\w+|target_\w+|factor_\w+|outer_\w+)"
-    r"|\w+_(?:args|call|sizes|team|layout|kept|arrays|memory|values|params|inputs|states|outputs))$"
+    r"|dk_(?:f32|f64|i32|i64|u32|u64|X|vector|real|team|share|barrier|status|way|span|place"
+    r"|(?:matrix|segment|product|source|target|factor|outer|state|mask)(?:_\w+)?)"
+    r"|(?:DK_NAME\()?\w*(?:args|call|sizes|team|layout|kept|arrays|memory|values|params|inputs|states"
+    r"|outputs)\)?)$"
 )
 _DECLARED = re.compile(
-    r"(?:^|[;{(,]|\\\n)\s*(?P<type>(?:static\s+)?(?:const\s+)?[A-Za-z_]\w*(?:\s*\#\#\s*\w+)*)"
+    r"(?:^|[;{(,]|\\\n)\s*(?P<type>(?:static\s+)?(?:const\s+)?"
+    r"(?:DK_NAME\(\w+\)|[A-Za-z_]\w*(?:\s*\#\#\s*\w+)*))"
     r"\s+(?P<star>(?:\*\s*(?:const\s+)?)*)(?P<name>[A-Za-z_]\w*)\s*(?=[=;,)\[])",
     re.MULTILINE,
 )
@@ -107,8 +109,9 @@ def _reached(files: Mapping[str, str]) -> dict[str, list[tuple[int, int]]]:
             if begin != name:
                 for other in named:
                     todo += named[other] if other.startswith(begin) else ()
-            else:
-                todo += named.get(name, ())
+            else:  # dk_tanh of a text for both precisions is dk_tanh_f32 and dk_tanh_f64
+                for other in (name, f"{name}_f32", f"{name}_f64"):
+                    todo += named.get(other, ())
     return {path: [p for p in pieces[path] if (path, p) in seen] for path in files}
 
 
@@ -144,7 +147,7 @@ def _defines(piece: str) -> list[str]:
     if match := re.match(r"[ ]*#[ ]*define[ ]+(\w+)", piece):
         return [match[1]]
     match = re.match(r"[^({;=]*?(\w+)\s*\(", piece)
-    if match and match[1] not in ("__attribute__", "DK_DEFINE_GROUP"):
+    if match and match[1] not in ("__attribute__", "DK_DEFINE_GROUP", "DK_NAME"):
         return [match[1]]
     if match := re.search(r"(\w+)\s*;\s*$", piece):
         return [match[1]]

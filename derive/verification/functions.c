@@ -1,4 +1,5 @@
 /* Every elementwise function of the header over an array, for the tests to call. */
+#define DK_IMPLEMENTATION
 #include "derive_kernels.h"
 #include "every_unary.h"
 

@@ -41,14 +41,14 @@ static void *run(void *team)
 
 static void call(const size_t shape[4], size_t reverse, int with_lengths)
 {
-    const min_gru_sizes sizes = {.T = shape[0], .B = shape[1], .I = shape[2], .H = shape[3]};
-    const size_t input = sizes.T * sizes.B * sizes.I, state = sizes.B * sizes.H;
+    const min_gru_sizes sizes = {.steps = shape[0], .rows = shape[1], .dim_I = shape[2], .dim_H = shape[3]};
+    const size_t input = sizes.steps * sizes.rows * sizes.dim_I, state = sizes.rows * sizes.dim_H;
     min_gru_memory need;
-    int64_t *lengths = malloc(sizes.B * sizeof *lengths);
+    int64_t *lengths = malloc(sizes.rows * sizeof *lengths);
     dk_barrier barrier;
     pthread_t threads[THREADS];
-    for (size_t n = 0; n < sizes.B; ++n) {
-        lengths[n] = (int64_t)((n * 5 + 3) % (sizes.T + 1));
+    for (size_t n = 0; n < sizes.rows; ++n) {
+        lengths[n] = (int64_t)((n * 5 + 3) % (sizes.steps + 1));
     }
     if (min_gru_f32_memory_needed(&sizes, THREADS, &need) != DK_OK) {
         abort();
@@ -56,22 +56,22 @@ static void call(const size_t shape[4], size_t reverse, int with_lengths)
     f = (min_gru_f32_forward_args){.sizes = sizes, .reverse = reverse};
     b = (min_gru_f32_backward_args){.sizes = sizes, .reverse = reverse};
     f.lengths = b.lengths = with_lengths ? lengths : NULL;
-    f.params.W_z = numbers(sizes.H * sizes.I);
-    f.params.W_n = numbers(sizes.H * sizes.I);
-    f.params.b_z = numbers(sizes.H);
-    f.params.b_n = numbers(sizes.H);
+    f.params.W_z = numbers(sizes.dim_H * sizes.dim_I);
+    f.params.W_n = numbers(sizes.dim_H * sizes.dim_I);
+    f.params.b_z = numbers(sizes.dim_H);
+    f.params.b_n = numbers(sizes.dim_H);
     b.params = f.params;
     f.inputs.x = b.inputs.x = numbers(input);
-    f.outputs.h_next = numbers(sizes.T * state);
+    f.outputs.h_next = numbers(sizes.steps * state);
     f.last.h = numbers(state);
     f.saved = numbers(need.saved);
     f.saved_count = need.saved;
     f.workspace = numbers(need.forward);
     f.workspace_count = need.forward;
-    b.d_params.W_z = numbers(sizes.H * sizes.I);
-    b.d_params.W_n = numbers(sizes.H * sizes.I);
-    b.d_params.b_z = numbers(sizes.H);
-    b.d_params.b_n = numbers(sizes.H);
+    b.d_params.W_z = numbers(sizes.dim_H * sizes.dim_I);
+    b.d_params.W_n = numbers(sizes.dim_H * sizes.dim_I);
+    b.d_params.b_z = numbers(sizes.dim_H);
+    b.d_params.b_n = numbers(sizes.dim_H);
     b.d_outputs.h_next = f.outputs.h_next;
     b.d_inputs.x = numbers(input);
     b.d_first.h = numbers(state);

@@ -1,6 +1,7 @@
 /* The gradient of a sequence in one call and in pieces, bit by bit: of a cell whose gradients
  * follow from complete sums. Exits with the number of what went wrong. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "slim_form_3.h"
 
@@ -46,7 +47,7 @@ static span piece_of(size_t p, size_t piece, size_t reverse)
 static int forward(forward_args f, const span *s, double **saved)
 {
     slim_form_3_memory need;
-    f.sizes.T = s->steps;
+    f.sizes.steps = s->steps;
     f.lengths = s->lengths;
     f.inputs.x += s->begin * ROWS * IN;
     f.outputs.h_next += s->begin * ROWS * WIDTH;
@@ -65,7 +66,7 @@ static int forward(forward_args f, const span *s, double **saved)
 static int backward(backward_args b, const span *s)
 {
     slim_form_3_memory need;
-    b.sizes.T = s->steps;
+    b.sizes.steps = s->steps;
     b.lengths = s->lengths;
     b.inputs.x += s->begin * ROWS * IN;
     b.d_outputs.h_next += s->begin * ROWS * WIDTH;
@@ -133,7 +134,7 @@ static int gradient(forward_args f, size_t piece, double *grads, double *d_input
 int main(void)
 {
     slim_form_3_memory need;
-    forward_args f = {.sizes = {.T = STEPS, .B = ROWS, .I = IN, .H = WIDTH}};
+    forward_args f = {.sizes = {.steps = STEPS, .rows = ROWS, .dim_I = IN, .dim_H = WIDTH}};
     if (slim_form_3_f64_memory_needed(&f.sizes, 1, &need) != DK_OK || PIECE % need.chunk_steps) {
         return 10;
     }

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define DK_IMPLEMENTATION
 #include "derive_kernels.h"
 
 #ifndef DERIVE_POOL_STEP

@@ -1,4 +1,5 @@
 /* The products of the header over whole arrays, for the tests and the benchmark to call. */
+#define DK_IMPLEMENTATION
 #include "derive_kernels.h"
 
 /* out[r][gate][unit] = start[gate][unit] + sum over two segments of
@@ -103,10 +104,11 @@
 
 /* Of two factors each: left 0 with both right ones, left 1 with the second. */
 #define OUTER(tag)                                                                               \
-    size_t tag##_outer_scratch(size_t n, size_t o);                                              \
-    size_t tag##_outer_scratch(size_t n, size_t o)                                               \
+    size_t tag##_outer_scratch(size_t rows, size_t widest, size_t n, size_t o);                  \
+    size_t tag##_outer_scratch(size_t rows, size_t widest, size_t n, size_t o)                   \
     {                                                                                            \
-        return dk_outer_scratch_##tag(1, dk_padded_##tag(n) + dk_padded_##tag(o));               \
+        return dk_outer_scratch_##tag(1, rows, widest,                                           \
+                                      dk_padded_##tag(n) + dk_padded_##tag(o));                  \
     }                                                                                            \
     void tag##_outer(size_t rows, const unsigned char *alive, const dk_real_##tag *left_0,       \
                      size_t l, const dk_real_##tag *left_1, size_t m,                            \

@@ -1,4 +1,5 @@
 /* The team and the size arithmetic of the header, for the tests to call. */
+#define DK_IMPLEMENTATION
 #include "derive_kernels.h"
 
 #include <sched.h>

@@ -91,9 +91,12 @@ class Emulated:
         return [sizes.steps, sizes.rows, *(sizes.dims[dim] for dim in self.signature.dims())]
 
     def memory(self, sizes: Sizes) -> dict[str, int]:
-        (found,) = self.made_by("memory_needed", [*self.size_words(sizes), (MADE, 8 * 7)])
-        names = ("saved", "forward", "inference", "backward", "forward_packed", "backward_packed",
-                 "chunk_steps")  # fmt: skip
+        (found,) = self.made_by("memory_needed", [*self.size_words(sizes), (MADE, 8 * 10)])
+        names = (
+            "saved", "forward", "inference", "backward", "forward_with_packed",
+            "inference_with_packed", "backward_with_packed", "forward_packed", "backward_packed",
+            "chunk_steps",
+        )  # fmt: skip
         return dict(zip(names, np.frombuffer(found, np.uint64).tolist(), strict=True))
 
     def start(self, call: Call, *groups: Mapping[str, Array | None]) -> list[Word]:

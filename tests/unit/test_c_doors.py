@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import derive
+from derive.emit.c.syntax import member_names
 from derive.kernel.signature import Signature
 
 COMMAND = [
@@ -58,15 +59,19 @@ def program(own: Signature) -> str:
     dims = own.dims()
 
     def count(axes: tuple[str | int, ...], *before: str) -> str:
-        return " * ".join([*before, *(str(a) if isinstance(a, int) else f"s.{a}" for a in axes)])
+        return " * ".join(
+            [*before, *(str(a) if isinstance(a, int) else f"s.dim_{a}" for a in axes)]
+        )
 
     def fill(field: str, arrays: dict[str, str]) -> str:
         return "".join(f"    a.{field}.{name} = some({size});\n" for name, size in arrays.items())
 
-    params = {name: count(axes) for name, axes in own.params.items()}
-    inputs = {name: count((width,), "s.T", "s.B") for name, width in own.inputs.items()}
-    outputs = {name: count((width,), "s.T", "s.B") for name, width in own.outputs.items()}
-    states = {name: count((width,), "s.B") for name, width in own.states.items()}
+    c = member_names((*own.params, *own.inputs, *own.states))
+    key = member_names(own.outputs)
+    params = {c[name]: count(axes) for name, axes in own.params.items()}
+    inputs = {c[name]: count((width,), "s.steps", "s.rows") for name, width in own.inputs.items()}
+    outputs = {key[n]: count((width,), "s.steps", "s.rows") for n, width in own.outputs.items()}
+    states = {c[name]: count((width,), "s.rows") for name, width in own.states.items()}
     forward = {"params": params, "inputs": inputs, "outputs": outputs, "last": states}
     backward = {"params": params, "inputs": inputs, "d_params": params, "d_inputs": inputs,
                 "d_first": states}  # fmt: skip
@@ -86,7 +91,7 @@ def program(own: Signature) -> str:
 static void {kind}_of({cell}_sizes s, {cell}_memory m, float *saved)
 {{
     {cell}_f32_{kind}_args a = {{0}};
-    int64_t *const lengths = malloc(s.B * sizeof(int64_t));
+    int64_t *const lengths = malloc(s.rows * sizeof(int64_t));
     float *const packed = some(m.{kind}_packed);
     a.sizes = s;
 {"".join(fill(field, arrays) for field, arrays in needed.items())}{extra}
@@ -97,28 +102,35 @@ static void {kind}_of({cell}_sizes s, {cell}_memory m, float *saved)
     EXPECT(DK_OK, {cell}_f32_{kind}(&a, NULL));
     EXPECT(DK_OK, {cell}_f32_{kind}_pack(&a, packed, m.{kind}_packed));
     if (m.{kind}_packed > 0) {{
+        free(a.workspace);
+        a.workspace = some(m.{kind}_with_packed);
         EXPECT(DK_TOO_SMALL, {cell}_f32_{kind}_pack(&a, packed, m.{kind}_packed - 1));
         a.packed = packed;
         a.packed_count = m.{kind}_packed - 1;
         EXPECT(DK_TOO_SMALL, {cell}_f32_{kind}(&a, NULL));
         a.packed_count = m.{kind}_packed;
+        if (m.{kind}_with_packed > 0) {{
+            a.workspace_count = m.{kind}_with_packed - 1;
+            EXPECT(DK_TOO_SMALL, {cell}_f32_{kind}(&a, NULL));
+        }}
+        a.workspace_count = m.{kind}_with_packed;
         EXPECT(DK_OK, {cell}_f32_{kind}(&a, NULL));
     }}
-    for (size_t n = 0; n < s.B; ++n) {{
-        lengths[n] = (int64_t)(n % (s.T + 1));
+    for (size_t n = 0; n < s.rows; ++n) {{
+        lengths[n] = (int64_t)(n % (s.steps + 1));
     }}
     a.lengths = lengths;
     for (a.reverse = 0; a.reverse < 2; ++a.reverse) {{
         EXPECT(DK_OK, {cell}_f32_{kind}(&a, NULL));
     }}
-    if (s.B > 0) {{
-        lengths[s.B - 1] = (int64_t)s.T + 1;
+    if (s.rows > 0) {{
+        lengths[s.rows - 1] = (int64_t)s.steps + 1;
         EXPECT(DK_BAD_LENGTH, {cell}_f32_{kind}(&a, NULL));
-        lengths[s.B - 1] = -1;
+        lengths[s.rows - 1] = -1;
         EXPECT(DK_BAD_LENGTH, {cell}_f32_{kind}(&a, NULL));
-        lengths[s.B - 1] = 0;
+        lengths[s.rows - 1] = 0;
     }}
-    if (m.{kind} > 0) {{
+    if (a.workspace_count > 0) {{
         a.workspace_count -= 1;
         EXPECT(DK_TOO_SMALL, {cell}_f32_{kind}(&a, NULL));
         a.workspace_count += 1;
@@ -142,8 +154,9 @@ static void {kind}_of({cell}_sizes s, {cell}_memory m, float *saved)
                     memcpy((char *)&b.sizes + word * sizeof(size_t), huge + i, sizeof(size_t));
                     memcpy((char *)&b.sizes + other * sizeof(size_t), huge + i, sizeof(size_t));
                     const int status = {cell}_f32_memory_needed(&b.sizes, 1, &needed);
-                    if (status == DK_OK && needed.{kind} <= a.workspace_count) {{
-                        continue; /* T = 0, or B = 0: there is nothing to see */
+                    const size_t wanted = a.packed ? needed.{kind}_with_packed : needed.{kind};
+                    if (status == DK_OK && wanted <= a.workspace_count) {{
+                        continue; /* no steps, or no rows: there is nothing to see */
                     }}
                     EXPECT(status == DK_OK ? DK_TOO_SMALL : DK_OVERFLOW, {cell}_f32_{
             kind
@@ -161,7 +174,7 @@ static void {kind}_of({cell}_sizes s, {cell}_memory m, float *saved)
     EXPECT(DK_NULL_POINTER, {cell}_f32_{kind}_pack(&a, NULL, 0));
 {
             '''    a.lengths = NULL;
-    EXPECT(s.T == 1 ? DK_OK : DK_BAD_SIZE, '''
+    EXPECT(s.steps == 1 ? DK_OK : DK_BAD_SIZE, '''
             + cell
             + '''_f32_step(&a, NULL));
     EXPECT(DK_NULL_POINTER, '''
@@ -174,7 +187,8 @@ static void {kind}_of({cell}_sizes s, {cell}_memory m, float *saved)
 """
 
     loops = "".join(
-        f"    for (s.{dim} = 0; s.{dim} < 4; s.{dim} = 2 * s.{dim} + 1) {{\n" for dim in dims
+        f"    for (s.dim_{dim} = 0; s.dim_{dim} < 4; s.dim_{dim} = 2 * s.dim_{dim} + 1) {{\n"
+        for dim in dims
     )
     return (
         START % {"cell": cell}
@@ -188,8 +202,8 @@ int main(void)
     {cell}_memory m;
     for (int t = 0; t < 4; ++t) {{
     for (int n = 0; n < 3; ++n) {{
-    s.T = lengths[t];
-    s.B = lengths[n];
+    s.steps = lengths[t];
+    s.rows = lengths[n];
 {loops}
         EXPECT(DK_OK, {cell}_f32_memory_needed(&s, 1, &m));
         EXPECT(DK_NULL_POINTER, {cell}_f32_memory_needed(NULL, 1, &m));

@@ -202,7 +202,9 @@ def check_outer(library: ctypes.CDLL, tag: str) -> None:
             for array, value in zip(spoilt, (np.nan, np.inf, np.inf, np.nan), strict=True):
                 array[~live] = value
             outs = [np.append(start, real(77)) for start in starts]
-            scratch = np.full(size(library, f"{tag}_outer_scratch", n, o) + 1, 77, real)
+            scratch = np.full(
+                size(library, f"{tag}_outer_scratch", rows, max(k, m), n, o) + 1, 77, real
+            )
             factors = [x for array in spoilt for x in (array, array.shape[1])]
             call(library, f"{tag}_outer", rows, alive, *factors, *outs, scratch)
             assert scratch[-1] == 77
@@ -422,7 +424,9 @@ def test_the_sum_of_the_lanes_is_the_sum(build: Build, bits: int, compiler: str)
 
 def test_it_compiles_as_cplusplus(folder: Path) -> None:
     source = folder / "include.cpp"
-    source.write_text('#include "derive_kernels.h"\nDK_DEFINE_GROUP(f32, g4, 4, 4)\n')
+    source.write_text(
+        '#define DK_IMPLEMENTATION\n#include "derive_kernels.h"\nDK_DEFINE_GROUP(f32, g4, 4, 4)\n'
+    )
     command = ["g++", "-std=c++17", *WARNINGS, "-O1", "-march=native", "-c", str(source)]
     run([*command, "-o", str(folder / "include.o")])
 
@@ -440,7 +444,7 @@ def test_it_needs_libm_and_memory_functions_alone(folder: Path) -> None:
 def test_rendering_is_the_same_text_every_time() -> None:
     text = render_header()
     assert text == render_header()
-    assert text.endswith("#endif /* DERIVE_KERNELS_H */\n") and "\t" not in text
+    assert text.endswith("#endif /* DK_IMPLEMENTATION */\n") and "\t" not in text
     assert all(line == line.rstrip() for line in text.split("\n"))
 
 

@@ -68,7 +68,7 @@ def test_a_place_for_one_step_is_not_touched_outside_the_loop(mixed: tuple[Plan,
     plan, memory = mixed
     name = memory.read["d_a_h"].removesuffix("_buffer") + "_buffer"
     assert name in {buffer.name for buffer in memory.buffers}
-    buffers = tuple(replace(b, rows="sizes->B") if b.name == name else b for b in memory.buffers)
+    buffers = tuple(replace(b, rows="sizes->rows") if b.name == name else b for b in memory.buffers)
     refused(plan, replace(memory, buffers=buffers), "is kept for one step")
     still = with_slot(memory, "d_a_h", lambda slot: replace(slot, global_="0", local="0"))
     refused(plan, still, "is at one place for all steps")
@@ -76,7 +76,9 @@ def test_a_place_for_one_step_is_not_touched_outside_the_loop(mixed: tuple[Plan,
 
 def test_what_all_rows_share_stays_where_it_is(mixed: tuple[Plan, Memory]) -> None:
     plan, memory = mixed
-    refused(plan, with_slot(memory, "e", lambda s: replace(s, global_="sizes->H")), "moves with")
+    refused(
+        plan, with_slot(memory, "e", lambda s: replace(s, global_="sizes->dim_H")), "moves with"
+    )
 
 
 def test_inference_is_checked_by_itself() -> None:
@@ -90,11 +92,11 @@ def test_inference_is_checked_by_itself() -> None:
     plan, memory = schedule.forward, forward_memory(schedule)
     assert check_memory(plan, memory) is memory
     assert "g" in schedule.split.saved
-    still = with_slot(memory, "g", lambda s: replace(s, local="training ? 0 : 0"))
+    still = with_slot(memory, "g", lambda s: replace(s, local="way->training ? 0 : 0"))
     refused(plan, still, "is at one place for all steps")
     name = f"{memory.names['g']}_buffer"
     buffers = tuple(
-        replace(b, rows="(training ? 0 : sizes->B)") if b.name == name else b
+        replace(b, rows="(way->training ? 0 : sizes->rows)") if b.name == name else b
         for b in memory.buffers
     )
     assert buffers != memory.buffers

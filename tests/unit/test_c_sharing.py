@@ -42,7 +42,7 @@ SPREAD = ("lstm:layer_norm=ba2016", "gru:reset=before", "nas", "min_gru", "phase
 
 def passes(cell: Cell) -> tuple[PassFileView, ...]:
     schedule = pipeline.schedule(cell)
-    return files.real_views(cell, schedule, banner(cell, schedule))[0].passes
+    return files.file_view(cell, schedule, banner(cell, schedule)).passes
 
 
 def some_cells() -> Iterator[Cell]:
@@ -166,11 +166,13 @@ def test_the_text_meets_where_the_course_does() -> None:
         cell = cells.from_spec(spec)
         text = pipeline.emit(cell, "c")[f"c/{cell.name}.c"]
         for view in passes(cell):
-            for label, stages in view.phases.items():
+            for phase in view.phases:
+                label, stages = phase.label, phase.stages
                 meetings = sum(work is None for stage in stages for work in stage.work)
                 meetings -= 2 * sum(stage.outers is not None for stage in stages)  # in the header
-                meetings += bool(label == "before" and view.early)
-                found = re.search(rf"static void {view.name}_{label}\(.*?^}}", text, re.M | re.S)
+                meetings += bool(phase.early)
+                name = rf"DK_NAME\({view.name}_{label}\)"
+                found = re.search(rf"static void {name}\(.*?^}}", text, re.M | re.S)
                 waits = found[0].count("dk_wait(team);") if found else 0
                 assert waits == meetings, (view.name, label)
 

@@ -147,7 +147,7 @@ static float *numbers(size_t count)
 }
 int main(void)
 {
-    lstm_sizes sizes = {.T = STEPS, .B = ROWS, .I = IN, .H = WIDTH};
+    lstm_sizes sizes = {.steps = STEPS, .rows = ROWS, .dim_I = IN, .dim_H = WIDTH};
     lstm_memory need;
     const int64_t lengths[ROWS] = {5, 0, 3};
     if (lstm_f32_memory_needed(&sizes, 1, &need) != DK_OK) { return 1; }
@@ -189,7 +189,7 @@ int main(void)
         f.lengths = NULL;
         f.inputs.x = NULL;
         if (lstm_f32_forward(&f, NULL) != DK_NULL_POINTER) { return 6; }
-        f.sizes.T = SIZE_MAX / 2;
+        f.sizes.steps = SIZE_MAX / 2;
         if (lstm_f32_memory_needed(&f.sizes, 1, &need) != DK_OVERFLOW) { return 7; }
         printf("%g %g\\n", (double)f.last.h[0], (double)b.d_inputs.x[0]);
     }

@@ -227,7 +227,7 @@ def test_an_edited_kernel_that_crashes_is_a_failed_row(
     assert run(capsys, "generate", elman, "--out", str(out))[0] == 0
     source = out / "c" / "elman.c"
     text = source.read_text()
-    start = "forward_check(const elman_f32_forward_args *args)\n{\n"
+    start = "DK_NAME(check_params)(const DK_NAME(params) *params)\n{\n"
     assert start in text
     source.write_text(text.replace(start, f"{start}    *(volatile int *)16 = 1;\n"))
     status, report, err = run(capsys, "verify", elman, "--quick", "--files", str(out))

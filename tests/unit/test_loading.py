@@ -151,7 +151,7 @@ def without_refusal(header: str) -> str:
 
 
 def self_tests(folder: Path, compiler: str, flags: str) -> tuple[int, int]:
-    text = '#include "derive_kernels.h"\n'
+    text = '#define DK_IMPLEMENTATION\n#include "derive_kernels.h"\n'
     for tag in ("f32", "f64"):
         text += f"int {tag}(void);\nint {tag}(void) {{ return dk_self_test_{tag}(); }}\n"
     library = load(compiled(folder, text, "test", (compiler, *compilers.FLAGS, *flags.split())))

@@ -119,28 +119,29 @@ def test_an_honest_kernel_passes_and_a_hundred_thousandth_would_show(
 
 def test_a_barrier_that_is_missing_shows() -> None:
     text = next(t for path, t in emit(JANET, "c").items() if path.endswith("janet.c"))
-    barrier = "        janet_f64_backward_step_1(&a, rows, team);\n        dk_wait(team);\n"
+    barrier = "        DK_NAME(backward_step_1)(&a, rows, team);\n        dk_wait(team);\n"
     assert text.count(barrier) == 1
     rows = rows_at(HERE, "float64", change=(barrier, barrier.replace("dk_wait(team);", "")))
     assert rows[0].check == "paths" and rows[0].ok is False and "team=" in rows[0].where
 
 
 OUTSIDE = """    dk_wait(team);
-    args->last.h[sizes->B * sizes->H] = 0;
+    args->last.h[args->sizes.rows * args->sizes.dim_H] = 0;
     return DK_OK;"""
-INTO = "call->reverse = reverse;\n    ((double *)(uintptr_t)args->inputs.x)[0] = 0;"
+REVERSE = "call->reverse = args->reverse != 0;"
+INTO = f"{REVERSE}\n    ((dk_real *)(uintptr_t)args->inputs.x)[0] = 0;"
 
 
 @pytest.mark.parametrize(
     ("before", "after", "check"),
     [
         ("    dk_wait(team);\n    return DK_OK;", OUTSIDE, "overrun"),
-        ("call->reverse = reverse;", INTO, "caller"),
+        (REVERSE, INTO, "caller"),
     ],
 )
 def test_a_write_outside_or_into_an_argument_shows(before: str, after: str, check: str) -> None:
     whole = next(text for path, text in emit(JANET, "c").items() if path.endswith("janet.c"))
-    head, name, rest = whole.partition("static dk_status janet_f64_forward_prepare(")
+    head, name, rest = whole.partition("static dk_status DK_NAME(forward_prepare)(")
     edited = head + name + rest.replace(before, after, 1)
     assert edited != whole
     rows = rows_at(HERE, "float64", change=(whole, edited))

@@ -69,9 +69,7 @@ def place_of(name: str, maps: Sequence[Map]) -> tuple[int, ...] | None:
     return None
 
 
-def load_text(
-    array: Array, place: tuple[int, ...] | None, rank: int, slot: str, suffix: str
-) -> str:
+def load_text(array: Array, place: tuple[int, ...] | None, rank: int, slot: str) -> str:
     """A vector of an operand, in a stage that runs over all axes but the last as rows."""
     if place is None and array.shape == (1,) and rank > 0:
         place = ()
@@ -88,10 +86,10 @@ def load_text(
     if turned:
         stride = f"a->dk_length_{last - 1}"
         first = f"(({at}) * a->dk_length_{last} + unit) * {stride} + {_index(last - 1, rank)}"
-        return f"dk_load_apart{suffix}(a->{slot} + {first}, {stride}, rest)"
+        return f"dk_load_apart(a->{slot} + {first}, {stride}, rest)"
     if last in place:
-        return f"dk_load_part{suffix}(a->{slot} + ({at}) * a->dk_length_{last} + unit, rest)"
-    return f"dk_splat{suffix}(a->{slot}[{at}])"
+        return f"dk_load_part(a->{slot} + ({at}) * a->dk_length_{last} + unit, rest)"
+    return f"dk_splat(a->{slot}[{at}])"
 
 
 def _index(axis: int, rank: int) -> str:
@@ -192,7 +190,6 @@ class AlongCall:
     slot: str
     pointers: tuple[str, ...]
     alive: str
-    suffix: str
 
 
 def along_call(term: Matmul | Sum, call: AlongCall, dim: DimText) -> tuple[str, Work]:
@@ -211,13 +208,13 @@ def along_call(term: Matmul | Sum, call: AlongCall, dim: DimText) -> tuple[str, 
     rest = f"{axes}, {sources[0]}, {right}, {place}, team);"
     if operands[0].per_row and not out.per_row:
         accesses = (*map(reads, call.read), reads("alive"), writes(call.slot, FIRST))
-        text = f"dk_over_rows{call.suffix}(rows, {call.alive}, {rest}"
+        text = f"dk_over_rows(rows, {call.alive}, {rest}"
         return text, Work("dk_over_rows", accesses)
     own = (
         reads(name, rows) if array.per_row else reads(name)
         for name, array in zip(call.read, operands, strict=True)
     )
-    text = f"dk_each_row{call.suffix}(rows, {_size(out, dim)}, {rest}"
+    text = f"dk_each_row(rows, {_size(out, dim)}, {rest}"
     return text, Work("dk_each_row", (*own, writes(call.slot, rows)))
 
 
@@ -229,6 +226,6 @@ def _reduction(term: Sum, call: AlongCall, dim: DimText) -> tuple[str, Work]:
     sizes = ", ".join(" * ".join(map(dim, part)) or "1" for part in parts)
     back = f" {int(term.over is Over.CUMSUM_BACK)}," if term.over.keeps else ""
     name = "dk_running_sum" if term.over.keeps else "dk_max_along"
-    text = f"{name}{call.suffix}(rows, {sizes},{back} {', '.join(call.pointers)}, team);"
+    text = f"{name}(rows, {sizes},{back} {', '.join(call.pointers)}, team);"
     rows = elements("rows")
     return text, Work(name, (reads(call.read[0], rows), writes(call.slot, rows)))

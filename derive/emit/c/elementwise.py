@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from derive.emit.c.memory import Memory
-from derive.emit.c.syntax import Real, syntax
+from derive.emit.c.stages import commented, pointer_to
+from derive.emit.c.syntax import broken, syntax
+from derive.emit.equation_lines import stage_lines
 from derive.emit.reading_order import rank
 from derive.errors import ProgramError
 from derive.schedule.plan import Phase, Plan, Stage
@@ -68,7 +70,7 @@ class ElementwiseView:
     narrow: tuple[ReadView, ...]
     fixed: tuple[ReadView, ...]
     sizes: tuple[tuple[str, str], ...]
-    lines: tuple[tuple[str, str], ...]
+    lines: tuple[str, ...]
     writes: tuple[WriteView, ...]
     history: bool
 
@@ -82,7 +84,6 @@ def elementwise_view(
     name: str,
     plan: Plan,
     memory: Memory,
-    real: Real,
     notes: Mapping[str, str],
     *,
     is_forward: bool,
@@ -94,13 +95,13 @@ def elementwise_view(
     table, c = plan.program.table(), memory.names
     cotangents = [a.name for a in plan.program.arrays if a.name.startswith("d_")]
     order = rank(plan.program, cotangents)
-    writing = syntax(real, c, memory.size_names)
+    writing = syntax(c, memory.size_names)
     pairs = dict(zip(plan.carried, memory.states, strict=True))
     carried = tuple(
         CarriedView(c[now], c[then], state.before, state.after)
         for (now, then), state in pairs.items()
     )
-    kind_of = {slot.name: slot.kind for slot in memory.slots}
+    slots = {slot.name: slot for slot in memory.slots}
     held = {now for now, _ in plan.carried}
     moving: list[ReadView] = []
     narrow: list[ReadView] = []
@@ -108,21 +109,20 @@ def elementwise_view(
     for array in (table[name] for name in stage.loads if name not in held):
         slot = memory.read[array.name]
         as_wide = array.shape == stage.shape
-        reader = "from" if kind_of[slot] == "source" else "into"
-        pointer = f"dk_{reader}_{real.tag}(call->at.{slot}, row, 0)"
+        pointer = pointer_to(slots[slot])
         if array.per_row:
             _check_moves(memory, slot)
             (moving if as_wide else narrow).append(ReadView(c[array.name], slot, pointer, ""))
         elif as_wide:
-            text = f"dk_load_cycle_{real.tag}(dk_a.{slot}, dk_at, dk_a.dk_width, dk_rest)"
+            text = f"dk_load_cycle(dk_a.{slot}, dk_at, dk_a.dk_width, dk_rest)"
             fixed.append(ReadView(c[array.name], slot, pointer, text))
         else:
-            text = f"dk_splat_{real.tag}(dk_a.{slot}[0])"
+            text = f"dk_splat(dk_a.{slot}[0])"
             fixed.append(ReadView(c[array.name], slot, pointer, text))
     free = {symbol.name for m in stage.maps for symbol in m.expr.free_symbols}
     return ElementwiseView(
         name=f"{name}_steps",
-        note=tuple(notes[m.out] for m in stage.maps if m.out in notes),
+        note=tuple(row for line in stage_lines(stage, plan, notes) for row in commented(line)),
         width=" * ".join(memory.dim(dim) for dim in stage.shape),
         carried=carried,
         moving=tuple(moving),
@@ -131,7 +131,14 @@ def elementwise_view(
         sizes=tuple(
             (name, memory.dim(dim)) for dim, name in memory.size_names.items() if f"|{dim}|" in free
         ),
-        lines=tuple((c[m.out], print_expression(m.expr, writing, order)) for m in stage.maps),
+        lines=tuple(
+            line
+            for m in stage.maps
+            for line in broken(
+                f"const dk_vector {c[m.out]} = {print_expression(m.expr, writing, order)};",
+                indent=12,
+            )
+        ),
         writes=tuple(_writes(stage, memory, is_forward)),
         history=is_forward,
     )

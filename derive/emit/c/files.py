@@ -19,15 +19,16 @@ from derive.emit.c.lifetimes import check_memory
 from derive.emit.c.memory import (
     BufferView,
     Memory,
-    argument_names,
+    SlotView,
     backward_memory,
-    dimension_names,
     forward_memory,
 )
+from derive.emit.c.names import argument_names, dimension_names
 from derive.emit.c.shared_header import render_header
 from derive.emit.c.stages import PanelView, SegmentView, StageView, stage_views
-from derive.emit.c.syntax import REALS, Real
+from derive.emit.c.syntax import REALS, WIDTH, broken, listed
 from derive.emit.c_sharing import LoopWork, Work, check_course, course_of, parts, reads, writes
+from derive.emit.equation_lines import gradient_lines
 from derive.errors import CellError
 from derive.program.program import Dim
 from derive.schedule import Schedule
@@ -69,23 +70,55 @@ class PanelGroupView:
     starts: tuple[str, ...]
     start_count: int
     early: tuple[SegmentView, ...]
+    early_depth: str
+
+    @property
+    def reads_sizes(self) -> bool:
+        return _mentions("sizes->", self.panels)
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseView:
+    """A phase that does something.  early: products of the loop that it begins."""
+
+    label: str
+    stages: tuple[StageView, ...]
+    early: tuple[PanelGroupView, ...]
+
+    @property
+    def reads_sizes(self) -> bool:
+        products = any(stage.groups for stage in self.stages)
+        begun = [(group.early, group.units) for group in self.early]
+        return products or _mentions("sizes->", (self.stages, begun))
+
+    @property
+    def reads_span(self) -> bool:
+        """Whether it matters which rows: not for what all rows share."""
+        products = any(stage.groups for stage in self.stages)
+        return products or bool(self.early) or _mentions("span", self.stages)
 
 
 @dataclass(frozen=True, slots=True)
 class PassFileView:
     """A pass as its template sees it.
 
-    loop: the loop over time where no unit meets another; then the phase `step` has no stage.
+    course: the work of each phase.  loop: the loop over time where no unit meets another; then the
+    phase `step` has no stage.  slots: those that are more than a member of the arguments.
+    scratch: elements that outer products need.  zeroed: (place, elements) of sums over rows.
+    required: in lines.
     """
 
     name: str
     is_forward: bool
     memory: Memory
-    phases: Mapping[str, tuple[StageView, ...]]
+    phases: tuple[PhaseView, ...]
+    course: Mapping[str, tuple[Work | None, ...]]
     groups: tuple[PanelGroupView, ...]
+    slots: tuple[SlotView, ...]
     scratch: str
+    zeroed: tuple[tuple[str, str], ...]
+    zero_seeds: tuple[tuple[str, str, str], ...]
     required: tuple[str, ...]
-    parameters: tuple[str, ...]
     ended: tuple[tuple[str, str], ...]
     loop: ElementwiseView | None
 
@@ -96,18 +129,51 @@ class PassFileView:
 
     @property
     def stages(self) -> tuple[StageView, ...]:
-        return tuple(stage for stages in self.phases.values() for stage in stages)
+        return tuple(stage for phase in self.phases for stage in phase.stages)
+
+    @property
+    def labels(self) -> Mapping[str, PhaseView]:
+        return {phase.label: phase for phase in self.phases}
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether anything happens from step to step, besides an elementwise loop."""
+        return not self.loop and ("step" in self.labels or bool(self.memory.states))
+
+    @property
+    def chunk_reads_all(self) -> bool:
+        """Whether a chunk is worked on as a whole."""
+        return bool(self.ended) or any(
+            phase.reads_span for phase in self.phases if phase.label in ("before", "after")
+        )
+
+    @property
+    def calls_once(self) -> bool:
+        """Whether anything is done once in a call."""
+        begins = not self.is_forward and bool(self.memory.states)
+        return begins or any(
+            phase.reads_span for phase in self.phases if phase.label in ("once", "last")
+        )
+
+    @property
+    def starts(self) -> bool:
+        """Whether anything is packed or set to zero."""
+        return bool(self.groups or self.zeroed or self.zero_seeds)
+
+    @property
+    def start_reads_sizes(self) -> bool:
+        return _mentions("sizes->", (self.zeroed, self.zero_seeds))
 
 
 @dataclass(frozen=True, slots=True)
-class RealView:
-    name: str
-    r: Real
-    other: Real
+class FileView:
+    """What stands in the source, once for all precisions."""
+
     structs: tuple[StructView, ...]
     forward_structs: tuple[MemberView, ...]
     backward_structs: tuple[MemberView, ...]
     saved: tuple[BufferView, ...]
+    params: tuple[str, ...]
     passes: tuple[PassFileView, ...]
     uses_axes: bool = False
 
@@ -115,6 +181,11 @@ class RealView:
     def matrices(self) -> int:
         """At least as many as are in the panels of a pass."""
         return max(sum(len(group.panels) + group.gates for group in p.groups) for p in self.passes)
+
+
+def _mentions(word: str, views: object) -> bool:
+    """Whether a text of plain data has `word` in it."""
+    return word in repr(views)
 
 
 def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
@@ -126,8 +197,9 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         )
     text = banner(cell, schedule)
     dims, steps, rows = dimension_names(schedule)
-    reals = real_views(cell, schedule, text)
-    gates = sorted({g.gates for v in reals for p in v.passes for g in p.groups})
+    view = file_view(cell, schedule, text)
+    widths = [f"(double)sizes->{dim}" for dim in dims.values()]
+    fixed = _fixed_widths(cell)
     context = {
         "cell": cell.name,
         "guard": f"{cell.name.upper()}_KERNELS_H",
@@ -139,60 +211,60 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         "T": steps,
         "B": rows,
         "dims": tuple(dims.values()),
-        "fixed_widths": _fixed_widths(cell),
-        "gate_counts": gates,
-        "reals": reals,
+        "widths": " + ".join([*([f"{fixed}.0"] if fixed or not widths else []), *widths]),
+        "gate_counts": sorted({group.gates for p in view.passes for group in p.groups}),
+        "reals": REALS,
+        "v": view,
     }
     templates = environment()
     return {
         HEADER: render_header(),
         f"c/{cell.name}.h": templates.get_template("c/cell/cell.h.j2").render(context),
-        f"c/{cell.name}.c": templates.get_template("c/cell/cell.c.j2").render(context),
+        f"c/{cell.name}.c": _fitted(templates.get_template("c/cell/cell.c.j2").render(context)),
     }
 
 
-def real_views(cell: Cell, schedule: Schedule, text: Banner) -> tuple[RealView, ...]:
-    """The kernels of a cell in each real type, as their template sees them."""
+def _fitted(text: str) -> str:
+    """Code whose long lines are broken: names and equations decide how long they are."""
+    lines = []
+    for line in text.split("\n"):
+        bare = line.lstrip()
+        if len(line) > WIDTH and not bare.startswith(("#", "*", "/*")):
+            indent = len(line) - len(bare)
+            lines += [" " * indent + part for part in broken(bare, indent)]
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def file_view(cell: Cell, schedule: Schedule, text: Banner) -> FileView:
+    """The kernels of a cell as their templates see them."""
+    notes = {"forward": text.notes, "backward": gradient_lines(cell, schedule)}
     schedule = replace(
         schedule,
         forward=with_early_products(schedule.forward),
         backward=with_early_products(schedule.backward),
     )
-    memories = (
-        check_memory(schedule.forward, forward_memory(schedule)),
-        check_memory(schedule.backward, backward_memory(schedule)),
-    )
-    reals = tuple(_real(cell, schedule, memories, real, text) for real in REALS)
-    for view in reals[0].passes:  # they differ in their type alone
-        for way, course in courses(view).items():
-            check_course(f"{view.name}, {way} shared", course)
-    return reals
-
-
-def _real(
-    cell: Cell, schedule: Schedule, memories: tuple[Memory, Memory], real: Real, text: Banner
-) -> RealView:
-    name = f"{cell.name}_{real.tag}"
-    plans = schedule.forward, schedule.backward
+    plans = {"forward": schedule.forward, "backward": schedule.backward}
+    memories = {
+        "forward": check_memory(schedule.forward, forward_memory(schedule)),
+        "backward": check_memory(schedule.backward, backward_memory(schedule)),
+    }
     structs = _structs(cell, schedule)
     passes = []
-    for label, plan, memory in zip(("forward", "backward"), plans, memories, strict=True):
-        function = f"{name}_{label}"
-        phases = stage_views(function, plan, memory, real, text.notes)
-        forward = label == "forward"
-        loop = elementwise_view(function, plan, memory, real, text.notes, is_forward=forward)
+    for label, plan in plans.items():
+        memory, forward = memories[label], label == "forward"
+        phases = stage_views(label, plan, memory, notes[label])
+        loop = elementwise_view(label, plan, memory, notes[label], is_forward=forward)
         if loop:
             phases = {**phases, "step": ()}
-        passes.append(_pass(function, phases, loop, memory, real, forward, structs))
-    present = {struct.name for struct in structs}
+        passes.append(_pass(label, phases, loop, memory, structs))
+    present = {struct.name: [field.name for field in struct.fields] for struct in structs}
 
     def members(*pairs: tuple[str, str]) -> tuple[MemberView, ...]:
         return tuple(MemberView(type_, field) for type_, field in pairs if type_ in present)
 
-    return RealView(
-        name=name,
-        r=real,
-        other=next(other for other in REALS if other != real),
+    view = FileView(
         structs=structs,
         forward_structs=members(
             ("params", "params"), ("inputs", "inputs"), ("states", "first"),
@@ -203,10 +275,15 @@ def _real(
             ("states", "d_last"), ("d_params", "d_params"), ("d_inputs", "d_inputs"),
             ("results", "d_first"),
         ),
-        saved=memories[0].saved,
+        saved=memories["forward"].saved,
+        params=listed((f"params->{name}" for name in present.get("params", ())), indent=8),
         passes=tuple(passes),
-        uses_axes=any(map(uses_axes, plans)),
+        uses_axes=any(map(uses_axes, plans.values())),
     )  # fmt: skip
+    for one in view.passes:
+        for way, course in courses(one).items():
+            check_course(f"{cell.name} {one.name}, {way} shared", course)
+    return view
 
 
 def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
@@ -251,11 +328,9 @@ def _fixed_widths(cell: Cell) -> int:
 
 def _pass(
     name: str,
-    phases: Mapping[str, tuple[StageView, ...]],
+    stages: Mapping[str, tuple[StageView, ...]],
     loop: ElementwiseView | None,
     memory: Memory,
-    real: Real,
-    is_forward: bool,
     structs: tuple[StructView, ...],
 ) -> PassFileView:
     groups = tuple(
@@ -270,42 +345,59 @@ def _pass(
             group.starts,
             group.start_count,
             group.early,
+            group.early_depth,
         )
-        for stages in phases.values()
-        for stage in stages
+        for of_phase in stages.values()
+        for stage in of_phase
         for group in stage.groups
     )
+    early = {"before": tuple(group for group in groups if group.early)}
     fields = {struct.name: [f.name for f in struct.fields] for struct in structs}
     written = (
         (("outputs", "outputs"), ("results", "last"))
-        if is_forward
+        if name == "forward"
         else (("d_params", "d_params"), ("d_inputs", "d_inputs"), ("results", "d_first"))
     )
     required = [
-        f"{field}.{name}"
-        for struct, field in (("params", "params"), ("inputs", "inputs"), *written)
-        for name in fields.get(struct, ())
+        f"args->{field}.{member}"
+        for struct, field in (("inputs", "inputs"), *written)
+        for member in fields.get(struct, ())
     ]
+    required += ["args->workspace"] if name == "forward" else ["args->saved", "args->workspace"]
+    slots = {slot.name: slot for slot in memory.slots}
     return PassFileView(
         name=name,
-        is_forward=is_forward,
+        is_forward=name == "forward",
         memory=memory,
-        phases=phases,
+        phases=tuple(
+            PhaseView(label, of_phase, early.get(label, ()))
+            for label, of_phase in stages.items()
+            if of_phase or early.get(label)
+        ),
+        course={
+            label: tuple(work for stage in of_phase for work in stage.work)
+            for label, of_phase in stages.items()
+        },
         groups=groups,
-        scratch=_scratch(memory, real),
-        required=(*required, "workspace") if is_forward else (*required, "saved", "workspace"),
+        slots=tuple(slot for slot in memory.slots if not slot.argument),
+        scratch=_scratch(memory),
+        zeroed=tuple(
+            (f"call->{argument or f'at.{slot}.at'}", count)
+            for slot, count in memory.zeroed
+            for argument in (slots[slot].argument,)
+        ),
+        zero_seeds=tuple(
+            (given, rows.replace("way->", "call->way."), width)
+            for given, _, rows, width in memory.zero_seeds
+        ),
+        required=listed(required, indent=8),
         ended=memory.ended,
-        parameters=tuple(f"params.{name}" for name in fields.get("params", ())),
         loop=loop,
     )
 
 
 def courses(view: PassFileView) -> dict[str, list[Work | None]]:
     """What the members of a team do between meetings, by how they share the steps."""
-    phases = {
-        label: tuple(work for stage in stages for work in stage.work)
-        for label, stages in view.phases.items()
-    }
     early = []
     for group in view.early:
         name = f"dk_before of product {group.number}"
@@ -324,17 +416,20 @@ def courses(view: PassFileView) -> dict[str, list[Work | None]]:
     ways = {"units": False} if loop else {"units": False, "rows": True}
     return {
         way: course_of(
-            phases, view.memory, early, whole, is_forward=view.is_forward, own_rows=own_rows
+            view.course, view.memory, early, whole, is_forward=view.is_forward, own_rows=own_rows
         )
         for way, own_rows in ways.items()
     }
 
 
-def _scratch(memory: Memory, real: Real) -> str:
-    """Elements that outer products need: those of the widest stage."""
+def _scratch(memory: Memory) -> str:
+    """Elements that outer products need: those of the stage that needs most."""
     text = ""
-    for widths in memory.outer_widths:
-        padded = " + ".join(f"dk_padded_{real.tag}({width})" for width in widths)
-        size = f"dk_outer_scratch_{real.tag}(threads, {padded})"
-        text = f"dk_larger({text}, {size})" if text else size
-    return text or "(size_t)0"
+    for size in memory.outers:
+        widest = size.lefts[0]
+        for width in size.lefts[1:]:
+            widest = f"dk_larger({widest}, {width})"
+        padded = " + ".join(f"dk_padded({width})" for width in size.rights)
+        scratch = f"dk_outer_scratch(way->threads, {size.rows}, {widest}, {padded})"
+        text = f"dk_larger({text}, {scratch})" if text else scratch
+    return text

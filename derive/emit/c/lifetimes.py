@@ -74,4 +74,4 @@ def _chosen(text: str, training: bool) -> str:
     """The text as it is in a call that saves for the backward pass, or in one that does not."""
     if "training" not in text:
         return text
-    return re.sub(r"training \? ([^:()]*) : ([^:()]*)", r"\1" if training else r"\2", text)
+    return re.sub(r"way->training \? ([^:()]*) : ([^:()]*)", r"\1" if training else r"\2", text)

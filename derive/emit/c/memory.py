@@ -22,9 +22,11 @@ sizes of that name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from derive.emit.c.names import argument_names, dimension_names, saved_names
 from derive.emit.c.syntax import c_names
 from derive.program import Array, Layout, Matmul, Namer
 from derive.program.program import Dim
@@ -49,6 +51,22 @@ class SlotView:
     global_: str
     local: str
     own: str
+
+    @property
+    def argument(self) -> str:
+        """The member of the arguments that it is, where that is all: one place for all rows."""
+        stays = self.global_ == self.local == "0" and not self.own
+        return self.at if stays and re.fullmatch(r"args->\w+\.\w+", self.at) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutersSize:
+    """What the scratch of a stage of outer products follows from: its rows, and the widths of its
+    left and its right factors."""
+
+    rows: str
+    lefts: tuple[str, ...]
+    rights: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +96,8 @@ class Memory:
 
     params: {parameter: expression}.  read: {array: slot}; stores: {array: slots}; nullable:
     slots that may be NULL.  zeroed: (slot, elements) of sums over rows; zero_seeds: (argument,
-    buffer, width) of cotangents that may be left out; ended: (slot, width) of arrays whose rows
-    past the end are set to zero; outer_widths: columns of outer products.
+    buffer, rows, width) of cotangents that may be left out; ended: (slot, width) of arrays whose
+    rows past the end are set to zero; outers: sizes of outer products.
     """
 
     names: Mapping[str, str]
@@ -94,44 +112,12 @@ class Memory:
     saved: tuple[BufferView, ...]
     states: tuple[StateView, ...]
     zeroed: tuple[tuple[str, str], ...]
-    zero_seeds: tuple[tuple[str, str, str], ...]
+    zero_seeds: tuple[tuple[str, str, str, str], ...]
     ended: tuple[tuple[str, str], ...]
-    outer_widths: tuple[tuple[str, ...], ...]
+    outers: tuple[OutersSize, ...]
 
     def dim(self, dim: Dim) -> str:
         return str(dim) if isinstance(dim, int) else f"sizes->{self.dims[dim]}"
-
-
-# --- names that several files share ---------------------------------------------------------
-
-
-def dimension_names(schedule: Schedule) -> tuple[dict[str, str], str, str]:
-    """Fields of the sizes structure: {dimension: field}, and those of T and B.
-
-    The order is that of `Signature.dims`: parameters, inputs, states.
-    """
-    step = schedule.split.gradient.step
-    table = step.program.table()
-    arrays = (table[name] for name in (*step.params, *step.inputs, *step.states))
-    found = dict.fromkeys(dim for a in arrays for dim in a.shape if isinstance(dim, str))
-    dims = c_names(found)
-    namer = Namer(dims.values())
-    return dims, namer("T"), namer("B")
-
-
-def argument_names(schedule: Schedule) -> tuple[dict[str, str], dict[str, str]]:
-    """Fields of the argument structures: of params, inputs and states; of output keys."""
-    step = schedule.split.gradient.step
-    return c_names((*step.params, *step.inputs, *step.states)), c_names(schedule.output_keys)
-
-
-def saved_names(schedule: Schedule) -> dict[str, str]:
-    """Fields of the structure that says where each saved array lies; histories by state."""
-    split = schedule.split
-    names = c_names(array.name for array in split.forward.arrays)
-    namer = Namer(names[name] for name in split.saved)
-    fields = {name: names[name] for name in split.saved}
-    return fields | {name: namer(f"{names[name]}_history") for name in split.histories}
 
 
 # --- one pass -------------------------------------------------------------------------------
@@ -156,7 +142,7 @@ class _Builder:
         self.stores: dict[str, list[str]] = {}
         self.nullable: set[str] = set()
         self.states: list[StateView] = []
-        self.zero_seeds: list[tuple[str, str, str]] = []
+        self.zero_seeds: list[tuple[str, str, str, str]] = []
         self.ended: list[tuple[str, str]] = []
         self._namer = Namer(())
 
@@ -217,27 +203,38 @@ class _Builder:
             return "1", "0"
         if phase is Phase.STEP and name not in self.late:
             return _ONE_STEP, "0"
-        return "chunk_rows", self.width(self.table[name])
+        return "way->chunk_rows", self.width(self.table[name])
+
+    def read_in_steps_alone(self, name: str) -> bool:
+        """Whether no stage before or after the loop reads an array."""
+        phases = (p for p, stages in self.plan.phases for s in stages if name in memory_reads(s))
+        return all(phase is Phase.STEP for phase in phases)
 
     def stored(self) -> list[str]:
         """Arrays of this pass that some stage writes to memory."""
         written = {n for _, stages in self.plan.phases for s in stages for n in s.stores}
         return [name for name in self.phase_of if name in written]
 
-    def outer_widths(self) -> tuple[tuple[str, ...], ...]:
-        """For every stage with outer products, the widths of their right factors."""
-        found: dict[tuple[str, ...], None] = {}
-        for _, stages in self.plan.phases:
+    def outers(self) -> tuple[OutersSize, ...]:
+        """The sizes of every stage with outer products."""
+        found: dict[OutersSize, None] = {}
+        for phase, stages in self.plan.phases:
+            rows = {Phase.STEP: _ONE_STEP, Phase.ONCE: "1", Phase.LAST: "1"}
             for stage in stages:
-                vectors = (
-                    term.right
+                terms = [
+                    term
                     for a in stage.sums
                     for term in a.terms
                     if isinstance(term, Matmul) and term.layout is Layout.OUTER
-                )
-                widths = [self.width(self.table[name]) for name in dict.fromkeys(vectors)]
-                if widths:
-                    found.setdefault(tuple(widths))
+                ]
+                sides = [
+                    dict.fromkeys(t.left for t in terms),
+                    dict.fromkeys(t.right for t in terms),
+                ]
+                lefts, rights = (tuple(self.width(self.table[n]) for n in side) for side in sides)
+                if terms:
+                    lefts = tuple(dict.fromkeys(lefts))
+                    found.setdefault(OutersSize(rows.get(phase, "way->chunk_rows"), lefts, rights))
         return tuple(found)
 
     def finish(self, saved: tuple[BufferView, ...]) -> Memory:
@@ -274,9 +271,9 @@ class _Builder:
             saved=tuple(BufferView(b.name, fill(b.rows), b.width) for b in saved),
             states=tuple(self.states),
             zeroed=tuple(zeroed.items()),
-            zero_seeds=tuple(self.zero_seeds),
+            zero_seeds=tuple((at, b, fill(rows), w) for at, b, rows, w in self.zero_seeds),
             ended=tuple(self.ended),
-            outer_widths=self.outer_widths(),
+            outers=tuple(OutersSize(fill(o.rows), o.lefts, o.rights) for o in self.outers()),
         )
 
 
@@ -298,7 +295,7 @@ def _read_across(plan: Plan) -> tuple[dict[str, None], frozenset[str]]:
 
 
 def forward_memory(schedule: Schedule) -> Memory:
-    """Memory of the forward pass. In its texts `training` says whether `saved` was given."""
+    """Memory of the forward pass. In its texts `way->training` says whether `saved` was given."""
     split = schedule.split
     step = split.gradient.step
     build = _Builder(schedule, schedule.forward)
@@ -323,15 +320,15 @@ def _add_history(build: _Builder, state: str, after: str) -> None:
     needs it, else for a chunk."""
     width = build.width(build.table[state])
     shift = f"sizes->{{B}} * {width}"
-    rows, strides = "chunk_rows + sizes->{B}", ("0", width)
+    rows, strides = "way->chunk_rows + sizes->{B}", ("0", width)
     if state in build.saved:
-        rows = f"(training ? 0 : {rows})"
-        strides = (f"training ? {width} : 0", f"training ? 0 : {width}")
+        rows = f"(way->training ? 0 : {rows})"
+        strides = (f"way->training ? {width} : 0", f"way->training ? 0 : {width}")
     base = build.buffer(f"{build.names[state]}_buffer", rows, width)
     if state in build.saved:
-        base = f"(training ? args->saved + kept.{build.saved[state]} : {base})"
-    before = build.slot(state, "target", f"{base} + (reverse ? {shift} : 0)", *strides)
-    behind = build.slot(after, "target", f"{base} + (reverse ? 0 : {shift})", *strides)
+        base = f"(way->training ? args->saved + kept.{build.saved[state]} : {base})"
+    before = build.slot(state, "target", f"{base} + (call->reverse ? {shift} : 0)", *strides)
+    behind = build.slot(after, "target", f"{base} + (call->reverse ? 0 : {shift})", *strides)
     build.read[state], build.read[after] = before, behind
     build.stores[after] = [behind]
     name = build.fields[state]
@@ -347,13 +344,15 @@ def _add_saved(build: _Builder, name: str) -> None:
     own = ""
     if name in build.across:
         rows, local = build.extent(name)
-        own = f"(training ? 0 : {width})" if rows == _ONE_STEP else ""
-        rows = f"(training ? 0 : {rows})"
+        own = f"(way->training ? 0 : {width})" if rows == _ONE_STEP else ""
+        rows = f"(way->training ? 0 : {rows})"
         other = build.buffer(f"{build.names[name]}_buffer", rows, width)
     else:
         other, local = "NULL", "0"
-    strides = (f"training ? {width} : 0", f"training ? 0 : {local}")
-    at = f"(training ? {kept} : {other})"
+    if local != "0":
+        local = f"way->training ? 0 : {local}"
+    strides = (f"way->training ? {width} : 0", local)
+    at = f"(way->training ? {kept} : {other})"
     slot = build.slot(name, "target", at, *strides, own=own)
     build.stores.setdefault(name, []).append(slot)
     build.read.setdefault(name, slot)
@@ -415,8 +414,8 @@ def _add_kept(build: _Builder) -> None:
         else:
             shift = f"sizes->{{B}} * {build.width(build.table[name])}"
             places = [
-                (name, f"{at} + (reverse ? {shift} : 0)"),
-                (after_of[name], f"{at} + (reverse ? 0 : {shift})"),
+                (name, f"{at} + (call->reverse ? {shift} : 0)"),
+                (after_of[name], f"{at} + (call->reverse ? 0 : {shift})"),
             ]
         for array, place in places:
             if array in build.across:
@@ -427,10 +426,13 @@ def _add_kept(build: _Builder) -> None:
 def _add_seed(build: _Builder, seed: str, given: str) -> None:
     """The cotangent of an output; zeros where it was left out."""
     width = build.width(build.table[seed])
-    zeros = build.buffer(f"{build.names[seed]}_zeros", "chunk_rows", width)
+    # The steps of an elementwise loop lie one behind the other, even of zeros.
+    alone = build.read_in_steps_alone(seed) and not build.plan.elementwise
+    rows = _ONE_STEP if alone else "way->chunk_rows"
+    zeros = build.buffer(f"{build.names[seed]}_zeros", rows, width)
     at, stride = f"{given} != NULL ? {given} : {zeros}", f"{given} != NULL ? {width} : 0"
     build.read[seed] = build.slot(seed, "source", at, stride, "0")
-    build.zero_seeds.append((given, zeros.removeprefix(WORKSPACE), width))
+    build.zero_seeds.append((given, zeros.removeprefix(WORKSPACE), rows, width))
 
 
 def _add_carry(build: _Builder, name: str, seed: str, d_state: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from derive.build.templates import environment
 from derive.emit import normal_tail
-from derive.emit.c.syntax import REALS, syntax
+from derive.emit.c.syntax import typed_syntax
 from derive.emit.limits import LIMITS
 from derive.symbolic.closed_set import TABLE
 from derive.symbolic.closed_set.record import COMPOSED, LANES
@@ -171,11 +171,25 @@ DOUBLE: Context = {
 }
 
 
+#: What a text that is compiled for each precision may name: besides the scalar functions.
+TYPED = (
+    "real", "mask", "source", "target", "segment", "product", "matrix", "factor", "outer", "state",
+    "from", "into", "copy", "freeze", "load", "load_part", "load_cycle", "load_left", "splat",
+    "store_part", "sum", "sum_columns", "sum_width", "sum_all", "add_outers", "outer_scratch",
+    "padded", "product_at", "product_after", "product_before", "begin_states", "freeze_states",
+    "advance_states", "end_states", "self_test", "square", "pow",
+    "load_apart", "innermost", "nested", "each_row", "over_rows", "max_along", "running_sum",
+)  # fmt: skip
+
+
 def render_header() -> str:
     """The text of derive_kernels.h."""
     template = environment().get_template("c/derive_kernels.h.j2")
     limits = {limit.macro: limit.text for limit in LIMITS}
-    return template.render(reals=[_complete(SINGLE), _complete(DOUBLE)], limits=limits)
+    names = dict.fromkeys((*TYPED, *TABLE))
+    return template.render(
+        reals=[_complete(SINGLE), _complete(DOUBLE)], limits=limits, typed_names=tuple(names)
+    )
 
 
 def _complete(real: Context) -> Context:
@@ -247,12 +261,11 @@ def _complete(real: Context) -> Context:
 
 def _composed(tag: str) -> tuple[tuple[str, str], ...]:
     """Functions that are made of others, each with its text in terms of v."""
-    (real,) = (real for real in REALS if real.tag == tag)
     found = []
     for name, record in TABLE.items():
         if record.c == COMPOSED:
             (v,) = symbols(name)
-            text = print_expression(composed(name, (v,)), syntax(real, {"v": "v"}, {}), {})
+            text = print_expression(composed(name, (v,)), typed_syntax(tag, {"v": "v"}), {})
             found.append((name, text))
     return tuple(found)
 

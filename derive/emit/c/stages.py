@@ -1,4 +1,4 @@
-"""Plan -> plain data for the C templates: stages of one pass in one real type.
+"""Plan -> plain data for the C templates: stages of one pass.
 
 In: a Plan and its Memory.  Out: names, printed lines and pointers, all strings and numbers.
 Not here: the layout of the files (templates/c), where arrays live (memory.py), products and
@@ -7,6 +7,7 @@ functions (the shared header).
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ from derive.emit.c.along_axes import (
     stage_lies,
 )
 from derive.emit.c.early_products import early_vectors
-from derive.emit.c.memory import Memory
-from derive.emit.c.syntax import Real, syntax
+from derive.emit.c.memory import Memory, SlotView
+from derive.emit.c.syntax import broken, listed, syntax
 from derive.emit.c_sharing import (
     Access,
     Course,
@@ -33,6 +34,7 @@ from derive.emit.c_sharing import (
     with_meetings,
     writes,
 )
+from derive.emit.equation_lines import stage_lines
 from derive.emit.reading_order import rank
 from derive.errors import ProgramError
 from derive.program import Layout, Map, Matmul, Sum
@@ -116,9 +118,9 @@ class LoadView:
 
 @dataclass(frozen=True, slots=True)
 class StoreView:
-    """A result of the unit function and the slot it is written to."""
+    """A result as text, and the slot it is written to."""
 
-    name: str
+    text: str
     slot: str
     may_be_null: bool
 
@@ -127,9 +129,11 @@ class StoreView:
 class StageView:
     """One stage: a unit function, a function over rows and units, and its call.
 
-    note: the equations in plain text.  read_slots, write_slots: fields of its arrays.
-    read_texts, write_texts: how the call fills them.  many_rows: those of a chunk of steps.
-    outers, sum_texts: a stage of sums.  work: what members do between meetings, in this order.
+    note: the equations in plain text.  lines: of the unit function; none where the stage stores
+    its products as they are.  parameters, results, members: of the unit function, in lines.
+    read_slots, write_slots: fields of its arrays.  texts: how the call fills them.  many_rows:
+    those of a chunk of steps.  one_block: its products take units in the same blocks.  outers,
+    sum_texts: a stage of sums.  work: what members do between meetings, in this order.
     lengths, times: of a stage that runs over all axes but the last as over rows.
     """
 
@@ -140,17 +144,19 @@ class StageView:
     width: str
     block: str
     rows: str
+    one_block: bool
     many_rows: bool
     groups: tuple[GroupView, ...]
     loads: tuple[LoadView, ...]
     size_loads: tuple[LoadView, ...]
-    lines: tuple[tuple[str, str], ...]
+    lines: tuple[str, ...]
+    parameters: tuple[str, ...]
     results: tuple[str, ...]
+    members: tuple[str, ...]
     stores: tuple[StoreView, ...]
     read_slots: tuple[str, ...]
     write_slots: tuple[str, ...]
-    read_texts: tuple[tuple[str, str], ...]
-    write_texts: tuple[tuple[str, str], ...]
+    texts: tuple[tuple[str, str], ...]
     outers: OutersView | None
     sum_texts: tuple[str, ...]
     work: Course
@@ -159,17 +165,13 @@ class StageView:
 
 
 def stage_views(
-    name: str,
-    plan: Plan,
-    memory: Memory,
-    real: Real,
-    notes: Mapping[str, str],
+    name: str, plan: Plan, memory: Memory, notes: Mapping[str, str]
 ) -> dict[str, tuple[StageView, ...]]:
     """The stages of one pass by phase: once, before, step, after, last.
 
-    name: what its functions are called.  notes: {array: its equation in plain text}.
+    name: what its functions begin with.  notes: {array: its equation in plain text}.
     """
-    writer = _Writer(name, plan, memory, real, notes)
+    writer = _Writer(name, plan, memory, notes)
     return {
         phase.name.lower(): tuple(writer.stage(phase, k, s) for k, s in enumerate(stages, 1))
         for phase, stages in plan.phases
@@ -177,22 +179,18 @@ def stage_views(
 
 
 class _Writer:
-    def __init__(
-        self, name: str, plan: Plan, memory: Memory, real: Real, notes: Mapping[str, str]
-    ) -> None:
+    def __init__(self, name: str, plan: Plan, memory: Memory, notes: Mapping[str, str]) -> None:
         self.name = name
         self.plan = plan
         self.memory = memory
-        self.real = real
         self.notes = notes
-        self.tag = real.tag
         self.table = plan.program.table()
         self.c = memory.names
-        self.kind_of = {slot.name: slot.kind for slot in memory.slots}
+        self.slots = {slot.name: slot for slot in memory.slots}
         self.groups = 0
         cotangents = [a.name for a in plan.program.arrays if a.name.startswith("d_")]
         self.order = rank(plan.program, cotangents)
-        self.syntax = syntax(real, self.c, memory.size_names)
+        self.syntax = syntax(self.c, memory.size_names)
 
     def dim(self, dim: Dim) -> str:
         return self.memory.dim(dim)
@@ -212,12 +210,14 @@ class _Writer:
         sizes = [
             LoadView(
                 self.memory.size_names[dim],
-                f"dk_splat_{self.tag}(a->dk_{self.memory.size_names[dim]})",
+                f"dk_splat(a->dk_{self.memory.size_names[dim]})",
                 self.dim(dim),
             )
             for dim in self._sizes(stage.maps)
         ]
-        stores = self._stores(stage) if fused else ()
+        # What the elementwise lines leave as it is needs no unit function.
+        as_is = {} if stage.maps else {load.name: load.text for load in loads}
+        stores = self._stores(stage, as_is) if fused else ()
         read = tuple(dict.fromkeys(load.slot for load in loads if load.slot))
         written = tuple(store.slot for store in stores)
         full_name = f"{self.name}_{label}_{number}"
@@ -226,36 +226,50 @@ class _Writer:
         calls = tuple(with_meetings(sums, "dk_wait(team);"))
         own_work = (self._fused(full_name, stage, written),) if fused else ()
         lies = lengths_of(stage.shape, self.dim) if stage_lies(stage, self.plan.program) else None
+        results = () if as_is else dict.fromkeys(self.c[name] for name in stage.stores)
+        parameters = [f"dk_vector {load.name}" for load in (*loads, *sizes)] or ["void"]
         return StageView(
             name=full_name,
-            title=f"{phase.value.capitalize()}, stage {number}: {stage.kind.value}.",
+            title=f"{phase.value.capitalize()}, stage {number}: {_what(stage)}.",
             kind="fused" if fused else "sums",
-            note=tuple(
-                self.notes[n] for n in (*own, *(m.out for m in stage.maps)) if n in self.notes
-            ),
+            note=tuple(line for text in self._notes(stage) for line in commented(text)),
             width=" * ".join(self.dim(dim) for dim in stage.shape[-1 if lies else 0 :]) or "1",
             block=self._extreme("block", groups, ">"),
             rows=self._extreme("rows", groups, "<"),
+            one_block=len({group.gates for group in groups}) == 1,
             many_rows=phase in (Phase.BEFORE, Phase.AFTER),
             groups=groups,
             loads=(*loads, *sizes),
             size_loads=tuple(sizes),
             lines=tuple(
-                (self.c[m.out], print_expression(m.expr, self.syntax, self.order))
+                line
                 for m in stage.maps
+                for line in broken(
+                    f"const dk_vector {self.c[m.out]} = "
+                    f"{print_expression(m.expr, self.syntax, self.order)};",
+                    indent=4,
+                )
             ),
-            results=tuple(dict.fromkeys(store.name for store in stores)),
+            parameters=listed(parameters, indent=4, end=")"),
+            results=listed(results, indent=8),
+            members=broken(f"dk_vector {', '.join(results)};", indent=4),
             stores=stores,
             read_slots=read,
             write_slots=written,
-            read_texts=tuple((slot, self._pointer(slot)) for slot in read),
-            write_texts=tuple((slot, self._pointer(slot)) for slot in written),
+            texts=tuple((slot, self._pointer(slot)) for slot in (*read, *written)),
             outers=outers,
             sum_texts=tuple(text for text, _ in calls),
             work=(*own_work, *outer_work, *(work for _, work in calls), None),
             lengths=lies.fields if lies else (),
             times=lies.times if lies else "",
         )
+
+    def _notes(self, stage: Stage) -> tuple[str, ...]:
+        """The equations of a stage; sums over rows are added up from chunk to chunk."""
+        lines = stage_lines(stage, self.plan, self.notes)
+        if stage.kind is Kind.ROW_SUM:
+            return tuple(line.replace(" = ", " += ", 1) for line in lines)
+        return lines
 
     def _fused(self, name: str, stage: Stage, written: Sequence[str]) -> Work:
         """Members share units or rows; products read whole rows, and a number for each row is
@@ -276,16 +290,19 @@ class _Writer:
         """The largest (smallest) of a constant over the groups of a stage, as C text."""
         text = ""
         for gates in dict.fromkeys(group.gates for group in groups):
-            name = f"(int)dk_{constant}_{self.tag}_g{gates}"
+            name = f"DK_GROUP({constant}, g{gates})"
+            if text:
+                name = f"(int){name}"
+                text = text if text.startswith("(") else f"(int){text}"
             text = f"({text} {than} {name} ? {text} : {name})" if text else name
         return text
 
     def _from_accumulator(self, group: int, k: int) -> str:
-        return f"dk_load_{self.tag}(acc_{group} + {k} * stride_{group})"
+        offset = {0: "", 1: f" + stride_{group}"}.get(k, f" + {k} * stride_{group}")
+        return f"dk_load(acc_{group}{offset})"
 
     def _pointer(self, slot: str) -> str:
-        reader = "from" if self.kind_of[slot] == "source" else "into"
-        return f"dk_{reader}_{self.tag}(call->at.{slot}, row, local)"
+        return pointer_to(self.slots[slot])
 
     def _sizes(self, maps: Sequence[Map]) -> list[str]:
         found: dict[str, None] = {}
@@ -300,18 +317,18 @@ class _Writer:
         array, slot = self.table[name], self.memory.read[name]
         if stage_lies(stage, self.plan.program):
             place = place_of(name, stage.maps)
-            text = load_text(array, place, len(stage.shape), slot, f"_{self.tag}")
+            text = load_text(array, place, len(stage.shape), slot)
         elif array.shape != stage.shape:
-            text = f"dk_splat_{self.tag}(a->{slot}[{'row' if array.per_row else '0'}])"
+            text = f"dk_splat(a->{slot}[{'row' if array.per_row else '0'}])"
         else:
-            text = (
-                f"dk_load_part_{self.tag}(a->{slot} + {'place' if array.per_row else 'unit'}, rest)"
-            )
+            text = f"dk_load_part(a->{slot} + {'place' if array.per_row else 'unit'}, rest)"
         return LoadView(self.c[name], text, slot)
 
-    def _stores(self, stage: Stage) -> tuple[StoreView, ...]:
+    def _stores(self, stage: Stage, as_is: Mapping[str, str]) -> tuple[StoreView, ...]:
         return tuple(
-            StoreView(self.c[name], slot, slot in self.memory.nullable)
+            StoreView(
+                as_is.get(self.c[name], f"value.{self.c[name]}"), slot, slot in self.memory.nullable
+            )
             for name in stage.stores
             for slot in self.memory.stores[name]
         )
@@ -370,7 +387,7 @@ class _Writer:
         if slots[0] in nullable:
             found = [(f"if ({first} != NULL) {{ {text} }}", work) for text, work in found]
         for slot, other in zip(slots[1:], others, strict=True):
-            copy = f"dk_copy_{self.tag}({other}, {first}, rows, team);"
+            copy = f"dk_copy({other}, {first}, rows, team);"
             text = f"if ({other} != NULL) {{ {copy} }}" if slot in nullable else copy
             cut = elements("rows")
             found.append((text, Work("dk_copy", (reads(slots[0], cut), writes(slot, cut)))))
@@ -415,7 +432,7 @@ class _Writer:
         read = tuple(self.memory.read[name] for name in term.operands)
         arrays = tuple(self.table[name] for name in (*term.operands, accumulator.out))
         pointers = tuple(self._pointer(name) for name in (*read, slot))
-        call = AlongCall(arrays, read, slot, pointers, _alive(phase), f"_{self.tag}")
+        call = AlongCall(arrays, read, slot, pointers, _alive(phase))
         return along_call(term, call, self.dim)
 
     def _first_slot(self, name: str) -> str:
@@ -435,13 +452,34 @@ class _Writer:
         if source.per_row == target.per_row:
             cut = elements("rows")
             work = Work("dk_sum_width", (reads(read_slot, cut), writes(slot, cut)))
-            return f"dk_sum_width_{self.tag}(rows, {read}, {width}, {out}, team);", work
+            return f"dk_sum_width(rows, {read}, {width}, {out}, team);", work
         form = "columns" if source.shape == target.shape else "all"
         own = columns(" * ".join(self.dim(dim) for dim in target.shape))
         work = Work(f"dk_sum_{form}", (reads(read_slot), reads("alive"), writes(slot, own)))
-        return f"dk_sum_{form}_{self.tag}(rows, {alive}, {read}, {width}, {out}, team);", work
+        return f"dk_sum_{form}(rows, {alive}, {read}, {width}, {out}, team);", work
 
 
 def _alive(phase: Phase) -> str:
     """The rows that count in a sum over rows."""
-    return "dk_alive_at(call->alive, local)" if phase is Phase.AFTER else "NULL"
+    return "dk_alive_at(call->alive, span.local)" if phase is Phase.AFTER else "NULL"
+
+
+def commented(line: str) -> tuple[str, ...]:
+    """An equation in lines of a comment."""
+    return tuple(textwrap.wrap(line, 92, subsequent_indent="    ", break_long_words=False))
+
+
+def _what(stage: Stage) -> str:
+    """What a stage does, in a few words."""
+    if stage.kind is not Kind.FUSED:
+        return str(stage.kind.value)
+    parts = ["products"] if stage.groups else []
+    parts += ["elementwise equations"] if stage.maps else []
+    return ", then ".join(parts)
+
+
+def pointer_to(slot: SlotView) -> str:
+    """The first of the rows of a slot that a stage works on."""
+    if slot.argument:
+        return f"call->{slot.argument}"
+    return f"dk_{'from' if slot.kind == 'source' else 'into'}(call->at.{slot.name}, span)"

@@ -1,14 +1,14 @@
-"""How expressions and names are written in C.
+"""How expressions, names and long lines are written in C.
 
-In: a real type.  Out: a printer Syntax, and C names for a cell's arrays.
+In: expressions and names.  Out: a printer Syntax, C names for a cell's arrays, lines that fit.
 Not here: stages and memory (stages.py), the functions themselves (templates/c/kernels).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,22 +19,17 @@ from derive.symbolic.code import Syntax, shortest
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """A floating type: its name in C, the tag in function names, its literal suffix."""
+    """A floating type: its name in C, and the tag in function names."""
 
     real: str
     tag: str
-    suffix: str
-    dtype: type[np.floating]
 
     @property
     def upper(self) -> str:
         return self.tag.upper()
 
-    def literal(self, value: float) -> str:
-        return shortest(value, self.dtype) + self.suffix
 
-
-REALS = (Real("float", "f32", "f", np.float32), Real("double", "f64", "", np.float64))
+REALS = (Real("float", "f32"), Real("double", "f64"))
 
 #: Legal names of the contract that a C or C++ compiler reads as something else: keywords of
 #: C++ and of later C (the header is includable from both), and macros of the headers included.
@@ -46,7 +41,8 @@ _TAKEN = frozenset(
     "template this thread_local throw true typeid typename typeof typeof_unqual using virtual "
     "wchar_t xor xor_eq linux unix i386 NULL EOF NAN INFINITY HUGE_VAL HUGE_VALF HUGE_VALL "
     "MATH_ERRNO MATH_ERREXCEPT math_errhandling errno signgam float_t double_t "
-    "size_t ptrdiff_t max_align_t".split()
+    "size_t ptrdiff_t max_align_t assert complex imaginary noreturn stdin stdout stderr bool true "
+    "false near far small huge interface pascal cdecl".split()
 )
 _TAKEN_FORMS = re.compile(
     r"(dk|DK)_\w*|M_\w+|FP_\w+|U?INT\w*_C|\w+_(MAX|MIN)|u?int\w*_t|DERIVE_\w*|\w+_H"
@@ -59,25 +55,101 @@ def is_taken(word: str) -> bool:
 
 def c_names(names: Iterable[str]) -> dict[str, str]:
     """A C name for each array: its own, with an underscore behind it where C has taken it."""
+    return _giving_way(names, is_taken)
+
+
+def member_names(names: Iterable[str]) -> dict[str, str]:
+    """The same for members of a structure that users include: there names without a small letter
+    give way too, which a program keeps for its macros."""
+    return _giving_way(names, lambda name: is_taken(name) or name.upper() == name)
+
+
+def _giving_way(names: Iterable[str], taken: Callable[[str], bool]) -> dict[str, str]:
     names = tuple(names)
-    namer = Namer(name for name in names if not is_taken(name))
-    return {name: namer(f"{name}_") if is_taken(name) else name for name in names}
+    namer = Namer(name for name in names if not taken(name))
+    return {name: namer(f"{name}_") if taken(name) else name for name in names}
 
 
-def syntax(real: Real, names: Mapping[str, str], sizes: Mapping[str, str]) -> Syntax:
-    """Vectors of `real`; scalar constants are promoted by the vector extension."""
+#: Whole numbers that every precision holds.
+_WHOLE = 1 << 24
 
-    def call(name: str) -> str:
-        return f"dk_{name}_{real.tag}"
 
-    callees = {name: call(name) for name in (*TABLE, "square")}
+def number(value: float) -> str:
+    """A constant beside a vector, in the precision of the text that it stands in."""
+    if abs(value) <= _WHOLE and value == int(value):
+        return str(int(value))
+    return f"DK_REAL({shortest(value, np.float64)})"
+
+
+def syntax(names: Mapping[str, str], sizes: Mapping[str, str]) -> Syntax:
+    """Vectors of DK_TAG's precision; scalar constants are promoted by the vector extension."""
+    callees = {name: f"dk_{name}" for name in (*TABLE, "square")}
     compare = ("less", "less_equal", "equal", "not_equal")
     return Syntax(
-        number=real.literal,
-        whole=lambda value: f"dk_splat_{real.tag}({real.literal(value)})",
+        number=number,
+        whole=lambda value: f"dk_splat({number(value)})",
         name=names.__getitem__,
         size=sizes.__getitem__,
         functions=callees,
-        comparisons={name: f"dk_{name}_{real.tag}({{0}}, {{1}})" for name in compare},
-        power=lambda base, exponent: f"dk_pow_{real.tag}({base}, {shortest(exponent, np.float64)})",
+        comparisons={name: f"dk_{name}({{0}}, {{1}})" for name in compare},
+        power=lambda base, exponent: f"dk_pow({base}, {shortest(exponent, np.float64)})",
     )
+
+
+def typed_syntax(tag: str, names: Mapping[str, str]) -> Syntax:
+    """The same in a text of one precision, whose constants are whole numbers."""
+    general = syntax(names, {})
+
+    def typed(callee: str) -> str:
+        return callee.replace("(", f"_{tag}(", 1)
+
+    return replace(
+        general,
+        whole=lambda value: typed(general.whole(value)),
+        functions={name: f"{callee}_{tag}" for name, callee in general.functions.items()},
+        comparisons={name: typed(callee) for name, callee in general.comparisons.items()},
+        power=lambda base, exponent: typed(general.power(base, exponent)),
+    )
+
+
+#: The longest line of code, where it can be broken.
+WIDTH = 100
+
+
+#: Where a line may go on: behind a comma or an opening bracket, before an operator.
+_BREAK = re.compile(r"(?<=[,;({=]) | (?=(?:[-+*/?:]|&&|\|\|) )")
+
+
+def broken(text: str, indent: int) -> tuple[str, ...]:
+    """A line of C in lines that fit, at `indent`; those after the first stand further in.
+
+    It is broken inside as few brackets as can be, as long as a third of a line is used.
+    """
+    lines, start, room = [], "", WIDTH - indent
+    while len(start + text) > room:
+        places = [m.start() for m in _BREAK.finditer(text) if len(start) + m.start() <= room]
+        if not places:
+            break
+        late = [place for place in places if 3 * place > room] or places[-1:]
+        place = min(late, key=lambda at: (_depth(text[:at]), -at))
+        lines.append(start + text[:place])
+        text, start = text[place + 1 :], "    "
+    return (*lines, start + text)
+
+
+def _depth(text: str) -> int:
+    """Brackets that are open at the end."""
+    return sum(text.count(sign) for sign in "([{") - sum(text.count(sign) for sign in ")]}")
+
+
+def listed(items: Iterable[str], indent: int, end: str = ",") -> tuple[str, ...]:
+    """Items separated by commas, and `end` behind the last, in lines that fit."""
+    words = list(items)
+    lines: list[str] = []
+    for k, word in enumerate(words):
+        word += end if k + 1 == len(words) else ","
+        if lines and indent + len(lines[-1]) + 1 + len(word) <= WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return tuple(lines)

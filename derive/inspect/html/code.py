@@ -15,12 +15,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _ASSIGNED = re.compile(
-    r"\s*(?:const |static )*(?:(?:dk_f32|dk_f64|float|double) \*?)?"
+    r"\s*(?:const |static )*(?:dk_(?:vector|real) \*?)?"
     r"([A-Za-z]\w*)(?:\[[^=]*\])?(?:: \w+)? [-+*/]?= "
 )
 _COMMENT = re.compile(r"\s*(?:#|\*|/\*)\s+([A-Za-z]\w*)('?)\s+= ")
-_ADDED = re.compile(r"\s*(?:dk_(?:add|sum)_\w+\(|\{\d+, \d+, ).*call->at\.(\w+)")
-_STAGE = re.compile(r"(?:static void|DK_INLINE) .*?(forward|backward)_([a-z]+)_(\d+)(?:_\w+)?\(")
+#: The last argument of a sum, or of an outer product in a list of them: what it is added to.
+_ADDED = re.compile(
+    r".*call->(?:at|args->(?P<d>d_)params)\.(?P<name>\w+)(?:, span\))?(?:\},|, team\);)$"
+)
+_STAGE = re.compile(
+    r"(?:static void|DK_INLINE) .*?\((forward|backward)_([a-z]+)_(\d+)(?:_\w+)?\)\("
+)
 #: Room for an array, or an array under a shorter name: nothing is computed.
 _NO_VALUE = re.compile(
     r"np\.(?:empty|zeros)\b|(?:params|inputs|states|saved)\[|\w+\[[^\]]*\](?: if|$)"
@@ -102,10 +107,14 @@ def _targets(
         places = {anchors[name]: name for name in stages[anchor] if name in anchors}
         products = tuple((name, place) for place, name in places.items())
         return (("stage", anchor), *(products if line.startswith("static void") else ()))
-    assigned = _ADDED.match(line) or _ASSIGNED.match(line)
-    if not assigned or _NO_VALUE.match(line, assigned.end()):
+    added, assigned = _ADDED.match(line), _ASSIGNED.match(line)
+    if added:
+        name = (added["d"] or "") + added["name"].rstrip("_")
+    elif assigned and not _NO_VALUE.match(line, assigned.end()):
+        name = assigned[1]
+    else:
         return ()
-    places = {anchors[name]: name for name in reversed(_meant(assigned[1], anchors))}
+    places = {anchors[name]: name for name in reversed(_meant(name, anchors))}
     return tuple((name, anchor) for anchor, name in reversed(places.items()))
 
 

@@ -113,7 +113,7 @@ def alternatives(
         other = LATE if rows < _default(header, "DK_EARLY_ROWS") else EARLY
         return (Choice(contract=other),) if "dk_contracts_early(" in text else ()
     assert question == "tile"
-    return tuple(Choice(tile=n) for n in TILES if n < rows) if "dk_tile_" in text else ()
+    return tuple(Choice(tile=n) for n in TILES if n < rows) if "DK_GROUP(tile," in text else ()
 
 
 def both(one: Choice, other: Choice) -> Choice:

@@ -20,10 +20,31 @@ from derive.catalogue.entries import ENTRIES, function_of
 
 if TYPE_CHECKING:
     from derive.catalogue import (
+        antisymmetric_rnn as _antisymmetric_rnn,
+    )
+    from derive.catalogue import (
+        atr as _atr,
+    )
+    from derive.catalogue import (
+        brc as _brc,
+    )
+    from derive.catalogue import (
+        cfc as _cfc,
+    )
+    from derive.catalogue import (
         cfn as _cfn,
     )
     from derive.catalogue import (
         cifg as _cifg,
+    )
+    from derive.catalogue import (
+        cornn as _cornn,
+    )
+    from derive.catalogue import (
+        fast_grnn as _fast_grnn,
+    )
+    from derive.catalogue import (
+        fast_rnn as _fast_rnn,
     )
     from derive.catalogue import (
         gru as _gru,
@@ -32,10 +53,19 @@ if TYPE_CHECKING:
         indrnn as _indrnn,
     )
     from derive.catalogue import (
+        indy_lstm as _indy_lstm,
+    )
+    from derive.catalogue import (
         intersection_rnn as _intersection_rnn,
     )
     from derive.catalogue import (
         janet as _janet,
+    )
+    from derive.catalogue import (
+        lem as _lem,
+    )
+    from derive.catalogue import (
+        light_ru as _light_ru,
     )
     from derive.catalogue import (
         ligru as _ligru,
@@ -47,6 +77,9 @@ if TYPE_CHECKING:
         mgu as _mgu,
     )
     from derive.catalogue import (
+        mi_rnn as _mi_rnn,
+    )
+    from derive.catalogue import (
         min_gru as _min_gru,
     )
     from derive.catalogue import (
@@ -54,6 +87,12 @@ if TYPE_CHECKING:
     )
     from derive.catalogue import (
         minimal_rnn as _minimal_rnn,
+    )
+    from derive.catalogue import (
+        multiplicative_lstm as _multiplicative_lstm,
+    )
+    from derive.catalogue import (
+        mut as _mut,
     )
     from derive.catalogue import (
         nas as _nas,
@@ -65,6 +104,12 @@ if TYPE_CHECKING:
         phased_lstm as _phased_lstm,
     )
     from derive.catalogue import (
+        ran as _ran,
+    )
+    from derive.catalogue import (
+        rg_lru as _rg_lru,
+    )
+    from derive.catalogue import (
         rnn as _rnn,
     )
     from derive.catalogue import (
@@ -74,7 +119,13 @@ if TYPE_CHECKING:
         sru as _sru,
     )
     from derive.catalogue import (
+        star as _star,
+    )
+    from derive.catalogue import (
         ugrnn as _ugrnn,
+    )
+    from derive.catalogue import (
+        unicornn as _unicornn,
     )
     from derive.catalogue.option import Option
     from derive.cell import Cell
@@ -115,6 +166,23 @@ if TYPE_CHECKING:
     slim = _of(_slim.slim)
     sru = _of(_sru.sru)
     ugrnn = _of(_ugrnn.ugrnn)
+    ran = _of(_ran.ran)
+    atr = _of(_atr.atr)
+    star = _of(_star.star)
+    light_ru = _of(_light_ru.light_ru)
+    mut = _of(_mut.mut)
+    fast_rnn = _of(_fast_rnn.fast_rnn)
+    fast_grnn = _of(_fast_grnn.fast_grnn)
+    brc = _of(_brc.brc)
+    mi_rnn = _of(_mi_rnn.mi_rnn)
+    antisymmetric_rnn = _of(_antisymmetric_rnn.antisymmetric_rnn)
+    cornn = _of(_cornn.cornn)
+    unicornn = _of(_unicornn.unicornn)
+    lem = _of(_lem.lem)
+    multiplicative_lstm = _of(_multiplicative_lstm.multiplicative_lstm)
+    indy_lstm = _of(_indy_lstm.indy_lstm)
+    rg_lru = _of(_rg_lru.rg_lru)
+    cfc = _of(_cfc.cfc)
 
 
 def names() -> tuple[str, ...]:

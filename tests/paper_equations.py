@@ -439,14 +439,7 @@ h_t &= a_t \odot h_{t-1} + \sqrt{1 - a_t^2} \odot (i_t \odot x_t).
 \end{align}
 We parameterize $a = \sigma(\Lambda)$, where $\Lambda$ is a learnable parameter and $c = 8$.
 """,
-        """cell rg_lru
-input x: H
-state h: H
-r = sigmoid(W_a @ x + b_a)
-a = exp(8 * r * log(sigmoid(L)))
-h' = a * h + sqrt(1 - a**2) * sigmoid(W_x @ x + b_x) * x
-output h'
-""",
+        "rg_lru",
     ),
     "antisymmetric rnn": Paper(
         r"""
@@ -454,14 +447,8 @@ output h'
 h_t = h_{t-1} + \epsilon \tanh\left( (W_h - W_h^T - \gamma I) h_{t-1} + V_h x_t + b_h \right),
 \end{equation}
 """,
-        """cell antisymmetric
-state h: H
-input x: I
-param epsilon: 1, gamma: 1
-h' = h + epsilon * tanh(W @ h - W.T @ h - gamma * h + V @ x + b)
-output h'
-""",
-        {"epsilon": "scalar", "gamma": "scalar"},
+        "antisymmetric_rnn",
+        {"epsilon": "0.01", "gamma": "0.01"},
     ),
     "long expressive memory: sigma is tanh": Paper(
         r"""
@@ -473,18 +460,10 @@ output h'
 {\bf y}_n &= (1 - \overline{\mathbf{\Delta t}}_n) \odot {\bf y}_{n-1} + \overline{\mathbf{\Delta t}}_n \odot \sigma({\bf W}_y {\bf z}_n + {\bf V}_y {\bf u}_n + {\bf b}_y).
 \end{aligned}
 \end{equation}
-Here $\sigma(u) = \tanh(u)$ and $\hat{\sigma}(u) = 0.5 (1 + \tanh(u/2))$.
+We write ${\bf y}_n, {\bf z}_n \in \mathbb{R}^m$. Here $\sigma(u) = \tanh(u)$ and $\hat{\sigma}(u) = 0.5 (1 + \tanh(u/2))$.
 """,  # noqa: E501
-        """cell lem
-input u: I
-state z: P, y: H
-param dt: 1
-a = dt * sigmoid(W_1 @ y + V_1 @ u + b_1)
-b = dt * sigmoid(W_2 @ y + V_2 @ u + b_2)
-z' = (1 - a) * z + a * tanh(W_z @ y + V_z @ u + b_z)
-y' = (1 - b) * y + b * tanh(W_y @ z' + V_y @ u + b_y)
-output y'
-""",
+        "lem",
+        {"dt_0": "1"},
     ),
     "undamped oscillators": Paper(
         r"""
@@ -495,15 +474,8 @@ output y'
 \end{aligned}
 \end{equation}
 """,  # noqa: E501
-        """cell unicornn
-input u: I
-state y: H, z: H
-param dt: 1, alpha: 1
-z' = z - dt * sigmoid(c) * (tanh(w * y + V @ u + b) + alpha * y)
-y' = y + dt * sigmoid(c) * z'
-output y'
-""",
-        {"sigma": "tanh", "sigma_hat": "sigmoid", "alpha": "scalar"},
+        "unicornn",
+        {"sigma": "tanh", "sigma_hat": "sigmoid", "alpha": "1", "dt": "0.1"},
     ),
     "slstm without its stabiliser": Paper(
         r"""
@@ -563,13 +535,7 @@ c_t = \sigma(U_c x_t + w_c \odot h_{t-1})
 \end{cases}
 $$
 """,
-        """cell brc
-input x: I
-state h: H
-c = sigmoid(U_c @ x + w_c * h)
-h' = c * h + (1 - c) * tanh(U @ x + (1 + tanh(U_a @ x + w_a * h)) * h)
-output h'
-""",
+        "vary brc: remove b_a, remove b_c",
     ),
     "t-gru: an input one step late": Paper(
         r"""
@@ -609,6 +575,54 @@ h_t &= z \bullet h_{t-1} + (1 - z) \bullet h'
 \end{align*}
 """,
         "vary gru:reset=before: remove b_r, remove b_z, remove b_n",
+    ),
+    "recurrent additive network": Paper(
+        r"""
+\begin{equation}
+\begin{aligned}
+\widetilde{\mathbf{c}}_t &= \mathbf{W}_{cx}\mathbf{x}_t \\
+\mathbf{i}_t &= \sigma([\mathbf{h}_{t-1}, \mathbf{x}_t]\,\mathbf{W}_{i} + \mathbf{b}_i) \\
+\mathbf{f}_t &= \sigma([\mathbf{h}_{t-1}, \mathbf{x}_t]\,\mathbf{W}_{f} + \mathbf{b}_f) \\
+\mathbf{c}_t &= \mathbf{i}_t \circ \widetilde{\mathbf{c}}_t + \mathbf{f}_t \circ \mathbf{c}_{t-1} \\
+\mathbf{h}_t &= g(\mathbf{c}_t)
+\end{aligned}
+\end{equation}
+""",
+        "vary ran: remove b_c",
+    ),
+    "stackable recurrent cell": Paper(
+        r"""
+\begin{align}
+\boldsymbol{k}_t &= \sigma(\boldsymbol{W}_x \boldsymbol{x}_t + \boldsymbol{W}_h \boldsymbol{h}_{t-1} + \boldsymbol{b}_k) \\
+\boldsymbol{z}_t &= \tanh(\boldsymbol{W}_z \boldsymbol{x}_t + \boldsymbol{b}_z) \\
+\boldsymbol{h}_t &= \tanh\Big((1 - \boldsymbol{k}_t) \circ \boldsymbol{h}_{t-1} + \boldsymbol{k}_t \circ \boldsymbol{z}_t\Big).
+\end{align}
+""",  # noqa: E501
+        "star",
+    ),
+    "twin gates": Paper(
+        r"""
+$p_t = W x_t + b$, $q_t = U h_{t-1}$;
+$$ i_t = \sigma(p_t + q_t); \quad f_t = \sigma(p_t - q_t); $$
+$$ h_t = i_t \cdot p_t + f_t \cdot h_{t-1} $$
+""",
+        "atr",
+    ),
+    "multiplicative integration": Paper(
+        r"$$h_t = \phi(\alpha \odot W x_t \odot U h_{t-1} + \beta_1 \odot U h_{t-1} "
+        r"+ \beta_2 \odot W x_t + b)$$",
+        "mi_rnn",
+    ),
+    "mut1, products with x": Paper(
+        r"""
+\begin{array}{rcl}
+z &=& \text{sigm}(W_{xz} x_t + b_z) \\
+r &=& \text{sigm}(W_{xr} x_t + W_{hr} h_t + b_r) \\
+h_{t+1} &=& \tanh(W_{hh}(r \odot h_t) + \tanh(W_{xh} x_t) + b_h) \odot z \\
+ &+& h_t \odot (1 - z)
+\end{array}
+""",
+        "mut",
     ),
     "a gate by cases": Paper(
         r"""

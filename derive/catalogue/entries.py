@@ -52,7 +52,39 @@ ENTRIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "slim_form_3": ("slim", {"form": 3}),
     "slim_form_4": ("slim", {"form": 4}),
     "slim_form_5": ("slim", {"form": 5}),
+    "ran": ("ran", {}),
+    "atr": ("atr", {}),
+    "star": ("star", {}),
+    "light_ru": ("light_ru", {}),
+    "mut": ("mut", {}),
+    "fast_rnn": ("fast_rnn", {}),
+    "fast_grnn": ("fast_grnn", {}),
+    "brc": ("brc", {}),
+    "mi_rnn": ("mi_rnn", {}),
+    "antisymmetric_rnn": ("antisymmetric_rnn", {}),
+    "cornn": ("cornn", {}),
+    "unicornn": ("unicornn", {}),
+    "lem": ("lem", {}),
+    "multiplicative_lstm": ("multiplicative_lstm", {}),
+    "indy_lstm": ("indy_lstm", {}),
+    "rg_lru": ("rg_lru", {}),
+    "cfc": ("cfc", {}),
 }
+
+#: What kind of cell the families are, for a reader of the list.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "simple recurrent networks": ("rnn", "indrnn", "mi_rnn", "minimal_rnn", "fast_rnn"),
+    "LSTM and its variants": (
+        "lstm", "cifg", "odyssey", "slim", "phased_lstm", "multiplicative_lstm", "indy_lstm",
+        "ran", "nas",
+    ),
+    "GRU and its relatives": (
+        "gru", "mut", "ligru", "cfn", "atr", "brc", "intersection_rnn",
+    ),
+    "one gate": ("mgu", "janet", "ugrnn", "light_ru", "star", "fast_grnn"),
+    "linear in the state, for scans": ("min_gru", "min_lstm", "sru", "rg_lru"),
+    "differential equations": ("antisymmetric_rnn", "cornn", "unicornn", "lem", "cfc"),
+}  # fmt: skip
 
 
 def function_of(name: str) -> Callable[..., Checked]:

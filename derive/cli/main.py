@@ -85,11 +85,17 @@ def _derive() -> None:
 
 
 @_derive.command("list")
-def _list() -> int:
-    """The catalogue: every entry, with its options."""
+@click.argument("words", nargs=-1, metavar="[WORD ...]")
+@click.option("--options", is_flag=True, help="Options too, where no WORD is given.")
+def _list(words: tuple[str, ...], options: bool) -> int:
+    """The catalogue in groups; with words, the entries that have all of them, and their options.
+
+    A word may be part of a name, a title, an author, a year, an arXiv number, a group or an
+    option:  derive list bistable,  derive list lstm peephole,  derive list 2024.
+    """
     from derive.cli import catalogue
 
-    return catalogue.run()
+    return catalogue.run(words, options)
 
 
 def _stages_help() -> str:

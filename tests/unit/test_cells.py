@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import families_by_hand
 import numpy as np
 import pytest
 
@@ -29,7 +30,7 @@ from derive.symbolic import functions
 from derive.symbolic.closed_set import TABLE
 from derive.symbolic.oracle import ORACLE
 
-B, SIZES = 3, {"I": 4, "H": 5, "P": 2}
+B, SIZES = 3, {"I": 4, "H": 5, "P": 2, "M": 3, "N": 6, "Q": 2, "R": 3}
 # Sums of ten products of numbers below 2, divided by deviations above 0.1, in float64: some
 # hundred roundings of 2e-16, ten times over.
 TOLERANCE = 1e-12
@@ -328,10 +329,11 @@ def draw(cell: derive.Cell, seed: int = 0, low: float = -1.5) -> Arrays:
         return tuple(SIZES[dim] if isinstance(dim, str) else dim for dim in dims)
 
     per_row = {**cell.inputs, **cell.states}
-    return {
+    values = {
         **{k: random.uniform(low, 1.5, shape(s)) for k, s in cell.params.items()},
         **{k: random.uniform(low, 1.5, (B, *shape(s))) for k, s in per_row.items()},
     }
+    return {k: np.abs(v) if k == "elapsed" else v for k, v in values.items()}  # time goes on
 
 
 def step(cell: derive.Cell, values: Arrays) -> Arrays:
@@ -398,6 +400,7 @@ TRIED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "cfn": {"input_gate": ("complement",), "activation": ("relu",)},
     "odyssey": {"variant": ("nig", "nfg", "nog", "niaf", "noaf", "cifg", "np", "fgr")},
     "slim": {"base": ("gru", "mgu"), "form": (2, 3, 4, 5)},
+    **families_by_hand.TRIED,
 }
 
 
@@ -434,13 +437,49 @@ def spec_of(family: str, given: Mapping[str, Any]) -> str:
 @pytest.mark.parametrize(("family", "given"), CASES, ids=[spec_of(*case) for case in CASES])
 def test_a_cell_computes_what_its_paper_says(family: str, given: dict[str, Any]) -> None:
     cell = getattr(cells, family)(**given)
-    check(cell, globals()[f"{family}_by_hand"], **given)
+    by_hand = families_by_hand.BY_HAND.get(family) or globals()[f"{family}_by_hand"]
+    check(cell, by_hand, **given)
     assert derive.Cell.parse(cell.to_text()) == cell
     assert cells.from_spec(spec_of(family, given)) == cell
     assert cell.notes == () and cell.unused == ()
     to_the_layer_above = {"intersection_rnn": ("y",), "sru": ("y",)}
     assert tuple(cell.outputs) == to_the_layer_above.get(family, ("h_next",))
     assert names.fault(cell.name) is None
+
+
+@pytest.mark.parametrize("family", families_by_hand.BY_HAND)
+def test_the_gradient_over_three_steps_is_that_of_the_formula_by_hand(family: str) -> None:
+    """Central differences of the loop by hand, in float64, against the NumPy kernel."""
+    cell = getattr(cells, family)()
+    by_hand = families_by_hand.BY_HAND[family]
+    values = draw(cell, 3)
+    random = np.random.default_rng(4)
+    inputs = {k: random.uniform(-1.5, 1.5, (3, *values[k].shape)) for k in cell.inputs}
+    weights = random.normal(size=values["h"].shape)
+    start = {k: values[k] for k in cell.states}
+    params = {k: values[k] for k in cell.params}
+
+    def loss() -> float:
+        state = dict(start)
+        for t in range(3):
+            now = {k: v[t] for k, v in inputs.items()}
+            state = by_hand({**params, **now, **state})
+        return float((state["h"] * weights).sum())
+
+    kernel = derive.compile(cell, target="numpy", dtype="float64")
+    run = kernel.forward(params, inputs, start)
+    grads = kernel.backward(run, d_states={"h": weights})
+    for given, found in ((params, grads.params), (inputs, grads.inputs), (start, grads.states)):
+        for name, array in given.items():
+            for at in random.integers(array.size, size=4):
+                place = np.unravel_index(at, array.shape)
+                kept, size = array[place], 1e-5
+                array[place] = kept + size
+                above = loss()
+                array[place] = kept - size
+                slope = (above - loss()) / (2 * size)
+                array[place] = kept
+                assert abs(found[name][place] - slope) < 1e-7 * max(1, abs(slope)), (name, place)
 
 
 @pytest.mark.parametrize("form", [None, *TRIED["lstm"]["layer_norm"]])

@@ -47,6 +47,35 @@ def test_list_names_the_whole_catalogue(capsys: pytest.CaptureFixture[str]) -> N
     assert set(cells.names()) <= set(first)
 
 
+def test_list_has_every_family_in_one_group() -> None:
+    from derive.catalogue.entries import ENTRIES, GROUPS
+
+    listed = [family for families in GROUPS.values() for family in families]
+    assert sorted(listed) == sorted({family for family, _ in ENTRIES.values()})
+
+
+def test_list_takes_words_and_shows_the_options_of_what_has_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, out, _ = run(capsys, "list", "Vecoven", "2021")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("  ")] == ["brc"] * 2
+    assert "neuromodulated=false" in out
+    assert "no options" in run(capsys, "list", "twin-gated")[1]
+    assert "peephole=false" not in run(capsys, "list")[1]
+    assert "peephole=false" in run(capsys, "list", "--options")[1]
+
+
+def test_list_says_where_no_entry_has_the_words(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "list", "lstn", "1900")
+    assert (status, out) == (2, "")
+    assert err.splitlines() == [
+        "no entry of the catalogue has 'lstn' and '1900'",
+        "  close: lstm",
+        "  hint: derive list",
+    ]
+
+
 def test_show_takes_a_spec(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "show", "lstm:peephole=true", "--stage", "cell")
     assert status == 0
@@ -79,7 +108,7 @@ def test_show_writes_json_for_programs(capsys: pytest.CaptureFixture[str]) -> No
         (
             ("show", "lstn"),
             "no cell is called 'lstn'\n"
-            "  close: lstm, min_lstm\n"
+            "  close: lstm, star, min_lstm\n"
             "  hint: derive list   shows the catalogue; a file is given by its path, "
             "such as my.cell\n",
         ),

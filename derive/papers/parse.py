@@ -153,7 +153,7 @@ class _Reader:
             return True
         if token.kind == "command":
             return token.text not in (*_SIGNS, *RELATIONS, *_CONDITIONS, *_CLOSERS.values())
-        return token.text in ("(", "[", "\\{") or (token.text == "|" and self.bars == 0)
+        return token.text in ("(", "[", "\\{") or (token.text in ("|", "\\|") and self.bars == 0)
 
     # --- factors ---------------------------------------------------------------------------
 
@@ -373,13 +373,11 @@ class _Reader:
         return Group(token.text, tuple(items), at=token.at)
 
     def absolute(self, token: Token) -> Node:
-        if token.text == "\\|":
-            raise self.error("the language has no norm", token.at, "sqrt(sum(v * v))")
         self.bars += 1
         inner = self.sum()
         self.bars -= 1
         self.expect(token.text)
-        return Around("abs", inner, token.at)
+        return Around("norm" if token.text == "\\|" else "abs", inner, token.at)
 
     # --- environments ----------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from derive.language.parse_expression import arity, usage
 from derive.papers.roles import Macro
 from derive.papers.tree import Group, Node, Power, Product, Symbol
 from derive.papers.values import Called, Columns, Matrix, Row, Value
+from derive.symbolic import functions
 
 if TYPE_CHECKING:
     from derive.papers.translate import Translator
@@ -127,10 +128,11 @@ class Products:
             result = self.of.vector(arguments[0])
             for argument in arguments[1:]:
                 result = cell.Call(function, (result, self.of.vector(argument)), place)
-            if len(arguments) < 2:
-                raise self.of.error(f"'{function}' is of two or more", at, f"{function}(a, b)")
+            if len(arguments) < 2:  # over the units
+                result = cell.Call(function[:3], (result,), place)
         else:
-            wanted = arity(function)
+            over_axes = functions.OVER_AXES.get(function)
+            wanted = over_axes[0] if over_axes else arity(function)
             if wanted != len(arguments):
                 what = f"'{function}' takes {wanted} argument{'s' * (wanted > 1)}"
                 raise self.of.error(what, at, usage(function), f"{len(arguments)} are given")

@@ -21,8 +21,11 @@ FUNCTIONS = {
     "SiLU": "silu", "Swish": "silu", "swish": "silu", "GELU": "gelu", "SoftPlus": "softplus",
     "Softplus": "softplus", "max": "maximum", "min": "minimum", "sgn": "sign", "th": "tanh",
     "hardsigmoid": "hard_sigmoid", "hardtanh": "hard_tanh", "LeakyReLU": "leaky_relu",
-    "diag": "diag", "detach": "stop_gradient", "sg": "stop_gradient", "ELU": "elu",
+    "Softmax": "softmax",
+    "detach": "stop_gradient", "sg": "stop_gradient", "ELU": "elu",
     "concat": "concat", "Concat": "concat", "Diag": "diag", "SELU": "selu", "Softsign": "softsign",
 }  # fmt: skip
 #: Functions that papers write and the language does not have.
-UNKNOWN = frozenset("softmax Softmax argmax conv Linear MLP LSTM GRU RNN det norm prod lim".split())
+UNKNOWN = frozenset(
+    "softmax Softmax argmax conv Linear MLP LSTM GRU RNN det norm prod lim".split()
+) - set(FUNCTIONS)

@@ -25,10 +25,11 @@ from derive.language.tree import (
     Transpose,
     children,
 )
+from derive.symbolic import functions
 
 _INPUTS, _STATES, _OTHERS = "I J K L", "H P Q R", "M N D E F G O S V X Y Z"
 #: Functions whose result has width 1.
-_SUMS = frozenset({"sum", "mean"})
+_SUMS = frozenset(functions.REDUCTIONS) - set(functions.KEEPING)
 
 Shape = tuple[Dim, ...]
 

@@ -33,6 +33,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     textbook/         a cell and its gradient as a person writes them down
     emit/             a Schedule to texts: numpy/, c/, and python/ and onnx/ for other libraries
     machine/          what this machine can do
+    targets.py        the table of targets: a target is a row here and a folder of emit/
     pipeline.py       the arrows from a Cell to a Kernel
     layers/           stacks, directions, sequences that end and start afresh
     torch/            cells as PyTorch modules and functions, to any order

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from derive import targets as table
 from derive.cell import Cell
 from derive.derivative import Gradient, reverse_step, tangent_step
 from derive.errors import (
@@ -38,14 +39,12 @@ from derive.kernel.whole import Groups, WholeBackend
 from derive.language import declare, from_step
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
+from derive.targets import Target
 
 if TYPE_CHECKING:
     from derive.kernel.c_backend import CBackend
 
-TARGETS = ("numpy", "c")
 DTYPES = ("float32", "float64")
-#: What the files of a target end in, that of the code first.
-SUFFIXES = {"numpy": (".py",), "c": (".c", ".h")}
 #: Cells whose results are remembered, so that the stages share their work.
 _REMEMBERED = 64
 
@@ -145,34 +144,23 @@ def schedule(cell: Cell, wrt: Wanted = None) -> Schedule:
 
 
 def emit(cell: Cell, target: str = "c", *, wrt: Any = None) -> dict[str, str]:
-    """Generated files, {relative path: text}, for target "numpy" or "c".
+    """Generated files, {relative path: text}, for a target such as "numpy" or "c".
 
     wrt: names of parameters, inputs and states whose gradients are wanted; None: all.
     """
-    emitter = _EMITTERS[_one_of(target, TARGETS, "target")]
-    others = ",".join(name for name in TARGETS if name != target)
+    chosen = table.row(target)
+    others = ",".join(name for name in table.names() if name != target)
     with _stage(_a_cell(cell), f"the {target} target", f"--target {others}"):
-        return dict(emitter(cell, to_wanted(wrt, signature(cell))))
+        return dict(_files(cell, chosen, to_wanted(wrt, signature(cell))))
 
 
 @_by_text
-def _emit_numpy(cell: Cell, wrt: Wanted = None) -> Mapping[str, str]:
-    from derive.emit.numpy.files import numpy_files
-
-    return numpy_files(cell, schedule(cell, wrt))
-
-
-@_by_text
-def _emit_c(cell: Cell, wrt: Wanted = None) -> Mapping[str, str]:
-    from derive.emit.c.files import c_files
-
-    return c_files(cell, schedule(cell, wrt))
+def _files(cell: Cell, target: Target, wrt: Wanted) -> Mapping[str, str]:
+    return target.emit(cell, schedule(cell, wrt))
 
 
 #: Members of a team, in any kernel.
 _MOST_THREADS = 1024
-
-_EMITTERS = {"numpy": _emit_numpy, "c": _emit_c}
 
 
 def compile(
@@ -185,12 +173,12 @@ def compile(
 ) -> Kernel:
     """A callable kernel.
 
-    target: "c" (needs a compiler) or "numpy".  dtype: "float32" or "float64".  threads: how
-    many threads one call of the C target uses.  wrt: names of parameters, inputs and states whose
-    gradients `backward` computes; None: all. Raises ArgumentError for a wrong option and
-    BuildError where no compiler works.
+    target: "c" (needs a compiler), "numpy", or another of the table (targets.py).  dtype: "float32"
+    or "float64".  threads: how many threads one call of the C target uses.  wrt: names of
+    parameters, inputs and states whose gradients `backward` computes; None: all. Raises
+    ArgumentError for a wrong option and BuildError where no compiler works.
     """
-    target = _one_of(target, TARGETS, "target")
+    chosen = table.row(target)
     try:
         name = np.dtype(dtype).name
     except TypeError:
@@ -200,13 +188,15 @@ def compile(
     wrt = to_wanted(wrt, signature(_a_cell(cell)))
     text, own = emit(cell, target, wrt=wrt), signature(cell, wrt)
     origin = Origin(compile, (cell, target, name, threads), wrt)
-    if target != "c":
-        made = whole(cell, backend(cell, target, text, name, wrt), name)
-        return Kernel(own, made, name, target=target, origin=origin)
-    from derive.kernel.c_backend import looks
-
-    made = whole(cell, _c_backend(cell, text, name, threads, wrt), name)
-    return Kernel(own, made, name, target=target, looks=looks(name), origin=origin)
+    if chosen.serve is None:
+        made = backend(cell, target, text, name, wrt)
+    else:
+        plan = schedule(cell, wrt)
+        elementwise = plan.forward.elementwise and plan.backward.elementwise
+        parts = signature_of_parts(cell, wrt)
+        made = chosen.serve(text, parts, name, threads, elementwise)
+    looks = {} if chosen.looks is None else {"looks": chosen.looks(name)}
+    return Kernel(own, whole(cell, made, name), name, target=target, origin=origin, **looks)
 
 
 def whole(cell: Cell, parts: Backend, dtype: str) -> Backend:
@@ -224,34 +214,7 @@ def backend(
 
     They need not be those that `emit` gives: texts that are wrong may raise any exception.
     """
-    return _BACKENDS[target](signature_of_parts(cell, wrt), files, dtype)
-
-
-def _numpy_backend(own: Signature, files: Mapping[str, str], dtype: str) -> Backend:
-    from derive.kernel.numpy_backend import NumpyBackend
-
-    return NumpyBackend(files, own)
-
-
-def _plain_c_backend(own: Signature, files: Mapping[str, str], dtype: str) -> Backend:
-    from derive.kernel.c_backend import CBackend
-
-    return CBackend(files, own, dtype)
-
-
-_BACKENDS = {"numpy": _numpy_backend, "c": _plain_c_backend}
-
-
-def _c_backend(
-    cell: Cell, text: Mapping[str, str], dtype: str, threads: int, wrt: Wanted
-) -> Backend:
-    from derive.build.compiler import FLAGS
-    from derive.kernel.tune.backend import TunedBackend
-
-    def build(choice: Choice) -> CBackend:
-        return c_backend(cell, dtype, threads, choice, wrt)
-
-    return TunedBackend(build, text, FLAGS, signature_of_parts(cell).dims(), dtype, threads)
+    return table.row(target).load(files, signature_of_parts(cell, wrt), dtype)
 
 
 def c_backend(

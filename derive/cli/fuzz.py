@@ -36,8 +36,7 @@ def run(
     keep_going: bool,
 ) -> int:
     try:
-        from derive.fuzz.run import WHAT, rooms_of
-        from derive.pipeline import TARGETS
+        from derive.fuzz.run import TARGETS, WHAT, rooms_of
     except ImportError as error:
         if error.name != "hypothesis":
             raise
@@ -49,9 +48,8 @@ def run(
         raise ArgumentError("give --minutes or --examples, not both")
     if minutes is not None and not 0 < minutes < math.inf:
         raise ArgumentError(f"--minutes must be more than 0, not {minutes:g}")
-    rooms = rooms_of(
-        _words(what, WHAT, "--what"), _words(target, TARGETS, "--target"), sanitize=sanitize
-    )
+    targets = _words(target, TARGETS, "--target")
+    rooms = rooms_of(_words(what, WHAT, "--what"), targets, sanitize=sanitize)
     try:
         found, counts = _fuzz(rooms, minutes, examples, seed, first, keep_going)
     finally:

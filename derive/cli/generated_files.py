@@ -3,9 +3,9 @@
 In: cells, targets, a folder.  Out: a `Result`: what was written, what differs, what is stale.
 Not here: the stages (pipeline.py), verdicts (verification/), the command (cli/generated_files.py).
 
-The folder holds numpy/NAME.py, c/NAME.h, c/NAME.c, c/derive_kernels.h and manifest.json, which
-says of every file which cell it is of and what its bytes and its cell's text hash to. Same
-input, same bytes: no date, path or version is in any of them.
+The folder holds a folder for each target (numpy/NAME.py, c/NAME.h, c/NAME.c, c/derive_kernels.h)
+and manifest.json, which says of every file which cell it is of and what its bytes and its cell's
+text hash to. Same input, same bytes: no date, path or version is in any of them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derive import pipeline
-from derive.build import compiler
+from derive import targets as table
 from derive.errors import ArgumentError, InternalError, ToolchainError, VerificationError
 
 if TYPE_CHECKING:
     from derive.cell import Cell
+    from derive.targets import Target
     from derive.verification import Report
 
 MANIFEST = "manifest.json"
@@ -73,7 +74,7 @@ class Result:
 
 def generate(
     cells: Sequence[Cell],
-    targets: Sequence[str] = pipeline.TARGETS,
+    targets: Sequence[str] | None = None,
     out: str | os.PathLike[str] = "generated",
     *,
     check: bool = False,
@@ -88,8 +89,9 @@ def generate(
     the folder is to hold.  verify: how reports are made; `derive.verify` one by one by default.
     """
     folder = Path(out)
+    targets = table.names() if targets is None else targets
     if not check:
-        _find_compiler(targets)
+        _find(targets)
     try:
         files = {cell: emitted(cell, targets) for cell in cells}
     except InternalError as error:
@@ -111,26 +113,29 @@ def generate(
         )
     if missing := [row for report in reports for row in report.not_built]:
         whys = (f"{row.where}: {row.bound.splitlines()[0]}" for row in missing)
-        raise _not_built(tuple(dict.fromkeys(whys)))
+        first = table.row(missing[0].where.partition(" ")[0])
+        raise _not_built(first, tuple(dict.fromkeys(whys)))
     written = _write_all(folder, texts)
     same = tuple(path for path in texts if path not in written)
     return Result(written, same, stale, reports)
 
 
-def _find_compiler(targets: Sequence[str]) -> None:
-    """ToolchainError before any work is done, where there is no compiler and C was asked for."""
-    if "c" in targets:
+def _find(targets: Sequence[str]) -> None:
+    """ToolchainError before any work is done, where this machine lacks what a target needs."""
+    for target in map(table.row, targets):
         try:
-            compiler.find_compiler()
+            target.find()
         except ToolchainError as error:
-            raise _not_built((error.what, *error.facts)) from error
+            raise _not_built(target, (error.what, *error.facts)) from error
 
 
-def _not_built(facts: tuple[str, ...]) -> ToolchainError:
+def _not_built(target: Target, facts: tuple[str, ...]) -> ToolchainError:
+    others = ",".join(name for name in table.names() if name != target.name)
+    leave = f"leave {target.title} out: --target {others}"
     return ToolchainError(
-        "nothing was written: target c cannot be built on this machine",
+        f"nothing was written: target {target.name} cannot be built on this machine",
         facts=facts,
-        hint=f"{compiler.INSTALL}; or leave C out: --target numpy",
+        hint=f"{target.install}; or {leave}" if target.install else leave,
     )
 
 
@@ -251,10 +256,11 @@ def _stale(folder: Path, manifest: Sequence[Entry]) -> tuple[Difference, ...]:
     """Files in the folders of the targets that no cell of the manifest accounts for."""
     known = {entry.path for entry in manifest}
     found = []
-    for target in pipeline.TARGETS:
+    suffixes = {suffix for row in table.rows() for suffix in row.suffixes}
+    for target in table.names():
         for path in sorted((folder / target).glob("*")):
             name = f"{target}/{path.name}"
-            if path.suffix in (".py", ".c", ".h") and name not in known:
+            if path.suffix in suffixes and name not in known:
                 found.append(Difference(name, "stale"))
     return tuple(found)
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
-from derive import __version__
+from derive import __version__, targets
 from derive.inspect import ALL, FORMATS, NOTATIONS, STAGES, USUAL
 
 GOOD, FAILED, WRONG_USE = 0, 1, 2
 
-TARGETS = ("numpy", "c")
 DTYPES = ("float32", "float64")
+#: Targets that random cells are run through: one in this process, one in a process that may die.
+FUZZED = "numpy,c"
 
 _EPILOG = (
     "CELL is an entry of the catalogue, with options (lstm, lstm:peephole=true,forget_bias=1), "
@@ -27,8 +28,8 @@ _EPILOG = (
 
 _TARGET = click.option(
     "--target",
-    default=",".join(TARGETS),
-    show_default=True,
+    default=lambda: ",".join(targets.names()),
+    show_default=",".join(targets.names()),
     metavar="T",
     help="Which targets, with commas.",
 )
@@ -115,7 +116,8 @@ def _stages_help() -> str:
     "stages",
     multiple=True,
     metavar="S",
-    help=f"What to show, several with commas. [default: {','.join(USUAL)}; html: numpy,c too]",
+    help="What to show, several with commas. "
+    f"[default: {','.join(USUAL)}; html: {','.join(targets.names())} too]",
 )
 @click.option(
     "--format",
@@ -355,7 +357,7 @@ def _watch(file: str, target: str, out: str) -> int:
 )
 @click.option(
     "--target",
-    default=",".join(TARGETS),
+    default=FUZZED,
     show_default=True,
     metavar="T",
     help="What cells are run through, with commas.",

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from derive import targets as table
 from derive.cli import console
 from derive.errors import ArgumentError, CellError
 
@@ -72,13 +73,7 @@ def cells_of(texts: Sequence[str]) -> tuple[Cell, ...]:
 
 def targets_of(text: str) -> tuple[str, ...]:
     """Targets with commas."""
-    from derive.pipeline import TARGETS
-
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in TARGETS:
-            raise ArgumentError(f"unknown target {name!r}", facts=(f"known: {', '.join(TARGETS)}",))
-    return names
+    return tuple(dict.fromkeys(table.row(name.strip()).name for name in text.split(",")))
 
 
 def is_path(text: str) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from derive.errors import ArgumentError
+from derive.targets import WithTargets, names
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from derive.verification.report import Report
 
 #: Stage -> what it shows. The order is that of the pipeline.
-STAGES: Mapping[str, str] = {
+STAGES: Mapping[str, str] = WithTargets({
     "cell": "the equations as the author wrote them",
     "graph": "the data flow of a step, and the way of the states through it",
     "shapes": "the shape of every array, of one row and of a call",
@@ -37,13 +38,12 @@ STAGES: Mapping[str, str] = {
     "simplified": "the forward and the backward Program of a step, simplified",
     "schedule": "what runs before, during and after the loop; what is kept",
     "cost": "parameters, operations and memory; with shapes, what binds on this machine",
-    "numpy": "the generated NumPy module",
-    "c": "the generated C header and source",
-}
+}, lambda target: target.shows)  # fmt: skip
 #: What is shown where no stage is named.
 USUAL = ("cell", "graph", "shapes", "gradient", "chain", "schedule", "cost")
-#: What a page holds where no stage is named; its gradient has the chain rule folded in.
-PAGE = ("cell", "graph", "shapes", "gradient", "schedule", "cost", "numpy", "c")
+#: What a page holds where no stage is named, with the targets; its gradient has the chain rule
+#: folded in.
+PAGE = ("cell", "graph", "shapes", "gradient", "schedule", "cost")
 ALL = "all"
 
 #: Format -> module.
@@ -138,14 +138,14 @@ def usual(format: str, notation: str = "step") -> tuple[str, ...]:
     """The stages of a format where none is named."""
     if notation == "time":
         return TIMED
-    return PAGE if format == "html" else USUAL
+    return (*PAGE, *names()) if format == "html" else USUAL
 
 
-def chosen_stages(names: Sequence[str]) -> tuple[str, ...]:
+def chosen_stages(named: Sequence[str]) -> tuple[str, ...]:
     """The stages that names mean, each once, in the order of the pipeline."""
-    for name in names:
+    for name in named:
         if name not in (*STAGES, ALL):
             raise ArgumentError(
                 f"unknown stage {name!r}", facts=(f"known: {', '.join((*STAGES, ALL))}",)
             )
-    return tuple(STAGES) if ALL in names else tuple(name for name in STAGES if name in names)
+    return tuple(STAGES) if ALL in named else tuple(name for name in STAGES if name in named)

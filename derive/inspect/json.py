@@ -20,6 +20,7 @@ from derive.inspect.facts.view import View
 from derive.program import Program
 from derive.program.formulas import formulas
 from derive.symbolic.functions import Expr
+from derive.targets import WithTargets
 from derive.textbook.derivation import Line
 from derive.textbook.notation import TEXT, Order, write
 
@@ -264,7 +265,7 @@ def _code(target: str) -> Callable[[View], Any]:
     return lambda view: dict(view.files(target))
 
 
-SECTIONS: Mapping[str, Callable[[View], Any]] = {
+SECTIONS: Mapping[str, Callable[[View], Any]] = WithTargets({
     "cell": _cell,
     "graph": _graph,
     "shapes": _shaped,
@@ -276,6 +277,4 @@ SECTIONS: Mapping[str, Callable[[View], Any]] = {
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": _cost,
-    "numpy": _code("numpy"),
-    "c": _code("c"),
-}
+}, lambda target: _code(target.name))  # fmt: skip

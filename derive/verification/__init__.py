@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from derive import pipeline
+from derive import targets as table
 from derive.cell import Cell
 from derive.derivative import Gradient
 from derive.errors import ArgumentError
@@ -48,7 +49,7 @@ __all__ = ["Report", "Row", "verify", "verify_files", "verify_program"]
 def verify(
     cell: Cell,
     *,
-    targets: Sequence[str] = ("numpy", "c"),
+    targets: Sequence[str] | None = None,
     dtypes: Sequence[str] = ("float32", "float64"),
     seed: int = 0,
     kernels: Sequence[Kernel] | None = None,
@@ -65,8 +66,10 @@ def verify(
     where a kernel cannot be built on this machine (`report.not_built`). Without a C compiler ask
     for targets=("numpy",). Raises ArgumentError for an unknown target or dtype, or for none.
     """
+    known = table.names()
+    targets = known if targets is None else targets
     if kernels is None:
-        targets = _some_of(targets, pipeline.TARGETS, "target")
+        targets = _some_of(targets, known, "target")
     elif not kernels:
         raise ArgumentError("no kernel to verify was given")
     dtypes = _some_of(dtypes, pipeline.DTYPES, "dtype")

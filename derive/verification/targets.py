@@ -9,25 +9,23 @@ one that failed where the texts are wrong, one of `not_built` where this machine
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePosixPath
 
 from derive import pipeline
-from derive.build import compiler
+from derive import targets as table
 from derive.cell import Cell
 from derive.emit.limits import low_defines
 from derive.errors import InternalError, ToolchainError
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
+from derive.kernel.signature import Signature
 from derive.verification.fences import FencedC, PoisonedNumpy
 from derive.verification.paths import TEAMS, Way, Ways
 from derive.verification.report import BUILD, Row, not_run
-
-#: What the C files of all cells share, by the names of their files.
-SHARED = ("derive_kernels.h",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +53,8 @@ class Building:
         if wrong := [failed(BUILD, target, why) for why in _complaints(self._cell, target, files)]:
             self._rows += wrong
             return
-        if target == "c" and (why := _no_compiler()):
-            self._rows += [not_run(BUILD, f"c {dtype}", why) for dtype in dtypes]
+        if why := _missing(target):
+            self._rows += [not_run(BUILD, f"{target} {dtype}", why) for dtype in dtypes]
             return
         for dtype in dtypes:
             of = (self._cell, target, files, dtype, self._every_way)
@@ -106,7 +104,7 @@ def start_building(
             else:
                 building.start(target, texts, dtypes)
         return building
-    known = {suffix: target for target, ends in pipeline.SUFFIXES.items() for suffix in ends}
+    known = {suffix: row.name for row in table.rows() for suffix in row.suffixes}
     by_target: dict[str, dict[str, str]] = {}
     for path, text in files.items():
         suffix = PurePosixPath(path).suffix
@@ -123,10 +121,8 @@ def start_building(
 
 def _complaints(cell: Cell, target: str, files: Mapping[str, str]) -> Iterator[str]:
     """Why the files are not those of one kernel of the cell."""
-    suffixes = pipeline.SUFFIXES.get(target)
-    if suffixes is None:
-        yield f"nothing makes kernels of {', '.join(files)}: see derive.pipeline.SUFFIXES"
-        return
+    row = table.row(target)
+    suffixes = tuple(row.suffixes)
     code = suffixes[0]
     own = [path for path in files if path.endswith(code) and _is_of(cell, path)]
     if not own:
@@ -134,7 +130,7 @@ def _complaints(cell: Cell, target: str, files: Mapping[str, str]) -> Iterator[s
     elif len(own) > 1:
         yield f"there may be one {cell.name}{code}, not {', '.join(own)}"
     for path in files:
-        if not _is_of(cell, path) and PurePosixPath(path).name not in SHARED:
+        if not _is_of(cell, path) and not row.is_shared(path):
             yield f"{path} is no file of {cell.name}: nothing would be checked of it"
         elif not path.endswith(suffixes):
             yield f"{path} is no file of a kernel: they end in {', '.join(suffixes)}"
@@ -149,9 +145,10 @@ def failed(check: str, where: str, error: Exception | str) -> Row:
     return Row(check, where, float("inf"), 0.0, False, reason)
 
 
-def _no_compiler() -> str:
+def _missing(target: str) -> str:
+    """What this machine lacks to build a target; "" where it can."""
     try:
-        compiler.find_compiler()
+        table.row(target).find()
     except ToolchainError as error:
         return error.what
     return ""
@@ -169,12 +166,25 @@ def _backends(
     if not every_way:
         return plain, []
     signature = pipeline.signature_of_parts(cell)
-    ways: list[_Way] = [(plain, 1, False)]
-    if target == "numpy":
-        ways = [(PoisonedNumpy(texts, signature), 1, False)]
-    elif target == "c":
-        ways = []
-        for low, team in product((False, True), TEAMS):
-            defines = low_defines() if low else ()
-            ways.append((FencedC(texts, signature, dtype, team, defines), team, low))
-    return plain, ways
+    if target not in _WAYS:
+        return plain, [(plain, 1, False)]
+    return plain, _WAYS[target](texts, signature, dtype)
+
+
+def _poisoned(texts: Mapping[str, str], signature: Signature, dtype: str) -> list[_Way]:
+    return [(PoisonedNumpy(texts, signature), 1, False)]
+
+
+def _fenced(texts: Mapping[str, str], signature: Signature, dtype: str) -> list[_Way]:
+    ways: list[_Way] = []
+    for low, team in product((False, True), TEAMS):
+        defines = low_defines() if low else ()
+        ways.append((FencedC(texts, signature, dtype, team, defines), team, low))
+    return ways
+
+
+#: Targets whose memory can be fenced in, or that have thresholds and teams.
+_WAYS: Mapping[str, Callable[[Mapping[str, str], Signature, str], list[_Way]]] = {
+    "numpy": _poisoned,
+    "c": _fenced,
+}

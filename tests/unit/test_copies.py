@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import derive
-from derive import pipeline
+from derive import targets
 from derive.derivative import reverse_step
 from derive.errors import ArgumentTypeError, DeriveError
 from derive.kernel import Gradients, Kernel, Run
@@ -63,7 +63,7 @@ def layers_bits(rnn: derive.layers.RNN) -> list[bytes]:
 
 
 @pytest.mark.parametrize("way", COPIES)
-@pytest.mark.parametrize("target", pipeline.TARGETS)
+@pytest.mark.parametrize("target", targets.names())
 def test_a_copy_of_a_kernel_computes_the_same_bits(target: str, way: str) -> None:
     kernel = kernel_of(target, dtype="float64", threads=2)
     again = COPIES[way](kernel)

@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import derive
-from derive import pipeline
+from derive import pipeline, targets
 from derive.cli import generated_files as module
 from derive.cli.generated_files import MANIFEST, generate, on_disk
 from derive.cli.main import status
@@ -88,14 +89,14 @@ def test_a_wrong_backward_pass_is_not_written(
     assert paths(tmp_path) == set()
 
 
-def broken(cell: derive.Cell) -> dict[str, str]:
+def broken(cell: derive.Cell, schedule: object) -> dict[str, str]:
     raise KeyError("d_o")
 
 
 def test_a_target_that_fails_says_so_and_that_the_other_may_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(pipeline._EMITTERS, "c", broken)
+    monkeypatch.setitem(targets._TABLE, "c", replace(targets.row("c"), emit=broken))
     file, out = tmp_path / "elman.cell", tmp_path / "out"
     file.write_text(ELMAN)
     with pytest.raises(InternalError) as error:
@@ -323,9 +324,9 @@ def test_without_a_compiler_numpy_alone_is_generated_and_c_is_not(
     elman: derive.Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", "/nonexistent")
-    for targets in (("numpy", "c"), ("c",)):
+    for chosen in (("numpy", "c"), ("c",)):
         with pytest.raises(ToolchainError, match="nothing was written"):
-            generate([elman], targets, tmp_path / "out")
+            generate([elman], chosen, tmp_path / "out")
     assert paths(tmp_path) == set()
     generate([elman], ("numpy",), tmp_path)
     assert paths(tmp_path) == {"numpy/elman.py", MANIFEST}

@@ -38,6 +38,7 @@ ORDER = (
     "textbook",
     "emit",
     "machine",
+    "targets",
     "pipeline",
     "layers",
     "torch",

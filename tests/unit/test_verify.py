@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 import derive
-from derive import pipeline
+from derive import targets
 from derive.build import compiler
 from derive.derivative import Gradient
 from derive.errors import ArgumentError, ToolchainError
 from derive.pipeline import differentiate, emit
 from derive.program import Layout, Map, Matmul, Sum, check
 from derive.symbolic import functions
+from derive.targets import Target
 from derive.verification import Report, Row, verify, verify_files, verify_program
 from derive.verification import mutants as m
 from derive.verification.kinks import kinks_of
@@ -320,22 +321,25 @@ def test_files_that_are_not_those_of_one_kernel_are_failed_rows(which: str) -> N
     assert report.failed and {row.check for row in report.failures} == {"build"}
 
 
-def test_a_target_that_makes_no_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "TARGETS", (*pipeline.TARGETS, "rust"))
-    monkeypatch.setitem(pipeline._EMITTERS, "rust", lambda cell: {f"rust/{cell.name}.rs": "//"})
-    report = verify(cell_of("no_params"), targets=("numpy", "rust"), quick=True)
-    assert [row.where for row in report.failures] == ["rust"] and not report.ok
-    monkeypatch.setitem(pipeline.SUFFIXES, "rust", (".rs",))
-    report = verify(cell_of("no_params"), targets=("rust",), quick=True)
+def rust(cell: derive.Cell, schedule: object) -> dict[str, str]:
+    return {f"rust/{cell.name}.rs": "//"}
+
+
+def no_kernel(*_: object) -> Any:
+    raise KeyError("there is no Rust compiler")
+
+
+RUST = Target("rust", "Rust", "the generated Rust", {".rs": "Rust"}, rust, no_kernel)
+
+
+def test_a_target_that_makes_no_kernel_fails() -> None:
+    with targets.added(RUST):
+        report = verify(cell_of("no_params"), targets=("numpy", "rust"), quick=True)
     assert {row.where for row in report.failures} == {"rust float32", "rust float64"}
-    monkeypatch.setitem(pipeline._EMITTERS, "rust", lambda cell: {})
-    report = verify(cell_of("no_params"), targets=("rust",), quick=True)
+    assert not report.ok
+    with targets.added(replace(RUST, emit=lambda cell, schedule: {})):
+        report = verify(cell_of("no_params"), targets=("rust",), quick=True)
     assert [row.where for row in report.failures] == ["rust"]
-
-
-def test_every_target_has_its_files_an_emitter_and_a_backend() -> None:
-    for table in (pipeline.SUFFIXES, pipeline._EMITTERS, pipeline._BACKENDS):
-        assert tuple(table) == pipeline.TARGETS
 
 
 @pytest.mark.parametrize(
@@ -428,10 +432,10 @@ def test_a_result_of_another_shape_fails() -> None:
 def test_a_target_that_fails_is_a_row_and_the_other_is_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(cell: derive.Cell) -> dict[str, str]:
+    def broken(cell: derive.Cell, schedule: object) -> dict[str, str]:
         raise KeyError("d_o")
 
-    monkeypatch.setitem(pipeline._EMITTERS, "c", broken)
+    monkeypatch.setitem(targets._TABLE, "c", replace(targets.row("c"), emit=broken))
     cell = derive.Cell.parse("cell small\ninput x: H\nstate h: H\nh' = tanh(h + x)\noutput h'")
     report = verify(cell, quick=True)
     (failure,) = report.failures

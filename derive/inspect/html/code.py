@@ -13,6 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from derive.targets import rows
 
 _ASSIGNED = re.compile(
     r"\s*(?:const |static )*(?:dk_(?:vector|real) \*?)?"
@@ -31,7 +34,6 @@ _NO_VALUE = re.compile(
     r"np\.(?:empty|zeros)\b|(?:params|inputs|states|saved)\[|\w+\[[^\]]*\](?: if|$)"
     r"|or_zeros|[a-z]\w*$"
 )
-_LABELS = {"py": "NumPy", "c": "C", "h": "C header"}
 _SUFFIXES = ("_all", "_factor", "_output")
 
 
@@ -60,7 +62,7 @@ def code_files(
     stages: {anchor of a stage: arrays that its products and sums give}."""
     found = []
     for path, text in files.items():
-        if path.endswith("derive_kernels.h"):
+        if any(target.is_shared(path) for target in rows()):
             continue  # the same for every cell
         ident = path.replace("/", "-").replace(".", "-")
         begun = not path.endswith(".py")  # before the first pass come functions of one array
@@ -77,9 +79,10 @@ def references(files: Iterable[CodeFile]) -> dict[str, list[tuple[str, str]]]:
     """Anchor of an equation -> (file and line, anchor) of the first line that computes it in
     each file; a line of its own comes before one that it shares, and a factor comes last."""
     found: dict[str, list[tuple[str, str]]] = {}
+    labels = {suffix: label for target in rows() for suffix, label in target.suffixes.items()}
     for file in files:
         seen: set[str] = set()
-        label = _LABELS[file.path.rpartition(".")[2]]
+        label = labels[PurePosixPath(file.path).suffix]
         for line in sorted(file.lines, key=_shared):
             for _, anchor in () if _COMMENT.match(line.text) else line.targets:
                 if anchor not in seen:

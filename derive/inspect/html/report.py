@@ -33,6 +33,7 @@ from derive.inspect.html.svg import drawn
 from derive.program import Program
 from derive.program.formulas import formulas
 from derive.schedule.plan import Phase
+from derive.targets import WithTargets, names
 from derive.textbook.derivation import Derivation, Line, owners
 from derive.textbook.notation import Order
 
@@ -200,7 +201,7 @@ def _verification(view: View) -> Section:
     return Section("verification", "Verification", "html/verification.html.j2", data)
 
 
-SECTIONS: Mapping[str, Callable[[View], Section]] = {
+SECTIONS: Mapping[str, Callable[[View], Section]] = WithTargets({
     "cell": _cell,
     "graph": _graph,
     "shapes": _shapes,
@@ -212,9 +213,7 @@ SECTIONS: Mapping[str, Callable[[View], Section]] = {
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": _cost,
-    "numpy": _code("numpy", "Generated NumPy"),
-    "c": _code("c", "Generated C"),
-}
+}, lambda target: _code(target.name, f"Generated {target.title}"))  # fmt: skip
 
 
 # --- links between equations and code -------------------------------------------------------
@@ -252,7 +251,7 @@ def _with_code(section: Section, sections: Mapping[str, Section]) -> Section:
     generated lines without links to sections that the page does not have."""
     if "files" in section.data:
         return replace(section, data={"files": tuple(_linked(section.data["files"], sections))})
-    files = [file for name in ("numpy", "c") if name in sections
+    files = [file for name in names() if name in sections
              for file in sections[name].data["files"]]  # fmt: skip
     places = references(files)
     data = dict(section.data)

@@ -36,6 +36,7 @@ from derive.program import Program
 from derive.program.formulas import formulas
 from derive.schedule.plan import Phase
 from derive.symbolic import functions
+from derive.targets import WithTargets
 from derive.textbook.derivation import Line
 from derive.textbook.notation import Order
 
@@ -66,7 +67,7 @@ def document(view: View, sections: Mapping[str, Block]) -> str:
     return "\n".join(parts)
 
 
-_TITLES = {
+_TITLES: Mapping[str, str] = WithTargets({
     "cell": "equations",
     "graph": "data flow",
     "shapes": "shapes",
@@ -78,10 +79,8 @@ _TITLES = {
     "simplified": "simplified Programs",
     "schedule": "schedule",
     "cost": "cost",
-    "numpy": "NumPy",
-    "c": "C",
     "verification": "verification",
-}
+}, lambda target: target.title)  # fmt: skip
 
 
 def _program_lines(program: Program) -> tuple[Line, ...]:
@@ -224,7 +223,7 @@ def _code(stage: str) -> Callable[[View], Block]:
     return section
 
 
-SECTIONS: Mapping[str, Callable[[View], Block]] = {
+SECTIONS: Mapping[str, Callable[[View], Block]] = WithTargets({
     "cell": _cell,
     "graph": graph,
     "shapes": shapes,
@@ -236,6 +235,4 @@ SECTIONS: Mapping[str, Callable[[View], Block]] = {
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": cost,
-    "numpy": _code("numpy"),
-    "c": _code("c"),
-}
+}, lambda target: _code(target.name))  # fmt: skip

@@ -20,6 +20,7 @@ from derive.program import Program
 from derive.program.formulas import formulas
 from derive.schedule.schedule import Kind
 from derive.symbolic import functions
+from derive.targets import WithTargets, row
 from derive.textbook.notation import TEXT, Order, write
 
 
@@ -209,7 +210,7 @@ def _code(target: str) -> Callable[[View], Block]:
     def section(view: View) -> Block:
         files = view.files(target)
         for path, text in files.items():
-            if path.endswith("derive_kernels.h"):
+            if row(target).is_shared(path):
                 continue  # the same for every cell
             if len(files) > 1:
                 yield f"=== {path} ==="
@@ -218,7 +219,7 @@ def _code(target: str) -> Callable[[View], Block]:
     return section
 
 
-SECTIONS: Mapping[str, Callable[[View], Block]] = {
+SECTIONS: Mapping[str, Callable[[View], Block]] = WithTargets({
     "cell": _cell,
     "graph": graph,
     "shapes": shapes,
@@ -230,6 +231,4 @@ SECTIONS: Mapping[str, Callable[[View], Block]] = {
     "simplified": _simplified,
     "schedule": _schedule,
     "cost": cost,
-    "numpy": _code("numpy"),
-    "c": _code("c"),
-}
+}, lambda target: _code(target.name))  # fmt: skip

@@ -1,0 +1,201 @@
+"""The table of targets: a target is one row here and one folder below emit/.
+
+In: nothing.  Out: `Target`, and the rows by name.
+Not here: what a target does (emit/, kernel/): its functions are imported when they are called, so
+that the command line knows the names and loads nothing else.
+
+Everything that knows targets reads this table: emit and compile (pipeline.py), verification, the
+stages that `derive show` prints, the command line, and the folder of generated files, where each
+target has the folder of its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from derive.build import compiler
+from derive.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from derive.cell import Cell
+    from derive.kernel.backend import Backend
+    from derive.kernel.fingerprint import Look
+    from derive.kernel.signature import Signature
+    from derive.schedule import Schedule
+
+Files = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """What turns a Schedule into files, and files into a Backend.
+
+    name: what users write, and the folder that holds the files.  title: what it is called in
+    text.  shows: what `derive show --stage NAME` shows.
+    suffixes: {what files end in: what such a file is called}, that of the code first. No two
+    targets share one: verification knows a file by it.  shared: names of files that are the same
+    for all cells; any other is called after its cell.
+
+    emit(cell, schedule): {path: text}; the same cell gives the same bytes, anywhere.
+    load(files, signature, dtype): a Backend with one thread. The files may have been edited:
+    whatever is wrong with them may raise anything.
+
+    serve(files, signature, dtype, threads, elementwise): the Backend that `derive.compile` takes
+    instead, where there are threads or ways to run to choose from.  looks(dtype): quicker
+    fingerprints than NumPy's (kernel/fingerprint.py).
+    find(): raises ToolchainError where this machine cannot build it; install: what to do then.
+    """
+
+    name: str
+    title: str
+    shows: str
+    suffixes: Mapping[str, str]
+    emit: Callable[[Cell, Schedule], Files]
+    load: Callable[[Files, Signature, str], Backend]
+    shared: tuple[str, ...] = ()
+    serve: Callable[[Files, Signature, str, int, bool], Backend] | None = None
+    looks: Callable[[str], tuple[Look, Look]] | None = None
+    find: Callable[[], object] = field(default=lambda: None)
+    install: str = ""
+
+    def is_shared(self, path: str) -> bool:
+        return path.rpartition("/")[2] in self.shared
+
+
+def names() -> tuple[str, ...]:
+    """All targets, in the order of the table."""
+    return tuple(_TABLE)
+
+
+def rows() -> tuple[Target, ...]:
+    return tuple(_TABLE.values())
+
+
+def row(name: object) -> Target:
+    """ArgumentError for what is no target."""
+    if isinstance(name, str) and name in _TABLE:
+        return _TABLE[name]
+    raise ArgumentError(f"unknown target {name!r}", facts=(f"known: {', '.join(_TABLE)}",))
+
+
+@contextmanager
+def added(target: Target) -> Iterator[Target]:
+    """Inside the `with`, the table has this row too: to try a target out before it has one."""
+    for other in rows():
+        if both := {*target.suffixes} & {*other.suffixes}:
+            raise ArgumentError(
+                f"the targets {other.name} and {target.name} both have {min(both)} files",
+                hint="give the new one a suffix of its own",
+            )
+        if other.name == target.name:
+            raise ArgumentError(f"there is a target {target.name} already")
+    _TABLE[target.name] = target
+    try:
+        yield target
+    finally:
+        del _TABLE[target.name]
+
+
+Value = TypeVar("Value")
+
+
+class WithTargets(Mapping[str, Value], Generic[Value]):
+    """Entries by name, and behind them one for each target."""
+
+    def __init__(self, first: Mapping[str, Value], of: Callable[[Target], Value]) -> None:
+        self._first = first
+        self._of = of
+
+    def __getitem__(self, name: str) -> Value:
+        if name in self._first:
+            return self._first[name]
+        return self._of(_TABLE[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._first, *_TABLE))
+
+    def __len__(self) -> int:
+        return len(self._first) + len(_TABLE)
+
+
+# --- NumPy ----------------------------------------------------------------------------------
+
+
+def _numpy_files(cell: Cell, schedule: Schedule) -> Files:
+    from derive.emit.numpy.files import numpy_files
+
+    return numpy_files(cell, schedule)
+
+
+def _numpy_backend(files: Files, signature: Signature, dtype: str) -> Backend:
+    from derive.kernel.numpy_backend import NumpyBackend
+
+    return NumpyBackend(files, signature)
+
+
+# --- C --------------------------------------------------------------------------------------
+
+
+def _c_files(cell: Cell, schedule: Schedule) -> Files:
+    from derive.emit.c.files import c_files
+
+    return c_files(cell, schedule)
+
+
+def _c_backend(files: Files, signature: Signature, dtype: str) -> Backend:
+    from derive.kernel.c_backend import CBackend
+
+    return CBackend(files, signature, dtype)
+
+
+def _tuned_c_backend(
+    files: Files, signature: Signature, dtype: str, threads: int, elementwise: bool
+) -> Backend:
+    from derive.kernel.c_backend import CBackend
+    from derive.kernel.tune.backend import TunedBackend
+
+    def build(choice: Any) -> CBackend:
+        flags = (*compiler.FLAGS, *choice.flags())
+        return CBackend(
+            files, signature, dtype, threads, flags, elementwise=elementwise, team=choice.threads
+        )
+
+    return TunedBackend(build, files, compiler.FLAGS, signature.dims(), dtype, threads)
+
+
+def _c_looks(dtype: str) -> tuple[Look, Look]:
+    from derive.kernel.c_backend import looks
+
+    return looks(dtype)
+
+
+# --- The table ------------------------------------------------------------------------------
+
+_ROWS = (
+    Target(
+        name="numpy",
+        title="NumPy",
+        shows="the generated NumPy module",
+        suffixes={".py": "NumPy"},
+        emit=_numpy_files,
+        load=_numpy_backend,
+    ),
+    Target(
+        name="c",
+        title="C",
+        shows="the generated C header and source",
+        suffixes={".c": "C", ".h": "C header"},
+        emit=_c_files,
+        load=_c_backend,
+        shared=("derive_kernels.h",),
+        serve=_tuned_c_backend,
+        looks=_c_looks,
+        find=lambda: compiler.find_compiler(),
+        install=compiler.INSTALL,
+    ),
+)
+
+_TABLE: dict[str, Target] = {target.name: target for target in _ROWS}

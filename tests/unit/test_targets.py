@@ -1,0 +1,214 @@
+"""The table of targets: the one that a page adds is a target everywhere, without another change."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import derive
+from derive import targets
+from derive.cli.generated_files import generate
+from derive.cli.main import status
+from derive.errors import ArgumentError, ToolchainError, VerificationError
+from derive.inspect import FORMATS, STAGES, show
+from derive.targets import Target
+from derive.verification import verify, verify_files
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-target.md"
+TEXT = """\
+cell small
+input x: I
+state h: H
+z = sigmoid(W_z @ x + U_z @ h + b_z)
+h' = z * h + (1 - z) * tanh(W @ x + U @ (z * h))
+output h'
+"""
+
+
+def cell() -> derive.Cell:
+    return derive.Cell.parse(TEXT)
+
+
+@cache
+def row() -> Target:
+    """The target that the page adds: its blocks, up to the row."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": "__page__"}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+        if "ROWS" in names:
+            break
+    found: Target = names["ROWS"]
+    return found
+
+
+@pytest.fixture
+def rows() -> Iterator[Target]:
+    with targets.added(row()) as target:
+        yield target
+
+
+def test_the_table_has_numpy_and_c_and_no_suffix_twice() -> None:
+    assert targets.names() == ("numpy", "c")
+    suffixes = [suffix for target in targets.rows() for suffix in target.suffixes]
+    assert len(suffixes) == len({*suffixes})
+
+
+def test_a_third_target_is_emitted_and_computes(rows: Target) -> None:
+    assert list(derive.emit(cell(), "rows")) == ["rows/small.rows"]
+    kernel = derive.compile(cell(), "rows", "float64")
+    other = derive.compile(cell(), "numpy", "float64")
+    params = kernel.init(I=3, H=4)
+    x = np.random.default_rng(0).standard_normal((6, 2, 3))
+    for options in ({}, {"lengths": [6, 2], "reverse": True}, {"remat": "time"}):
+        found, wanted = (
+            k.backward(k.forward(params, x, **options), np.ones((6, 2, 4))) for k in (kernel, other)
+        )
+        for name, array in wanted.params.items():
+            assert np.allclose(found.params[name], array, rtol=1e-12, atol=1e-14)
+    some = kernel.backward(kernel.forward(params, x), wrt=("U",))
+    assert list(some.params) == ["U"] and not some.inputs
+    stream = kernel.stream(params, rows=2)
+    assert np.allclose(stream(x[0]), other.forward(params, x).output[0], rtol=1e-12)
+
+
+def test_a_third_target_is_verified_and_its_faults_are_caught(rows: Target) -> None:
+    report = verify(cell(), targets=("numpy", "rows"), dtypes=("float64",), quick=True)
+    assert report.ok
+    assert {"forward", "gradient", "same bits"} <= {
+        r.check for r in report.rows if r.where.startswith("rows float64")
+    }
+    assert any(r.where.startswith("rows float64 and numpy float64") for r in report.rows)
+    files = derive.emit(cell(), "rows")
+    (text,) = files.values()
+    line = next(line for line in text.splitlines() if line.startswith('    v["d_U"] ='))
+    wrong = {"rows/small.rows": text.replace(line, f"{line} * 1.01")}
+    failed = verify_files(cell(), wrong, dtypes=("float64",), quick=True).failures
+    assert any(r.check == "gradient" and r.where.startswith("rows float64") for r in failed)
+
+
+NO_KERNEL = {
+    "another cell's file": {"rows/other.rows": ""},
+    "two files": {"rows/small.rows": "", "more/small.rows": ""},
+    "no Python": {"rows/small.rows": "def forward(:"},
+    "nothing in it": {"rows/small.rows": ""},
+    "a file of no target": {"rows/small.row": ""},
+}
+
+
+@pytest.mark.parametrize("which", NO_KERNEL)
+def test_files_of_a_third_target_that_make_no_kernel_are_refused(rows: Target, which: str) -> None:
+    report = verify_files(cell(), NO_KERNEL[which], dtypes=("float64",), quick=True)
+    assert report.failures and not report.ok
+
+
+def test_every_target_is_verified_by_default(rows: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def stop(cell: Any, files: Any, *_: Any) -> Any:
+        asked.append(tuple(files))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("derive.verification.start_building", stop)
+    with pytest.raises(KeyboardInterrupt):
+        verify(cell(), quick=True)
+    assert asked == [("numpy", "c", "rows")]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_third_target_is_a_stage_in_every_format(rows: Target, format: str) -> None:
+    assert STAGES["rows"] == "the generated rows" and list(STAGES)[-1] == "rows"
+    text = show(cell(), ("rows",), format)
+    if format == "json":
+        text = json.loads(text)["rows"]["rows/small.rows"]
+    assert "one row and one step at a time" in text
+
+
+def test_a_third_target_is_written_and_checked_for_stale_files(
+    rows: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "small.cell", tmp_path / "out"
+    file.write_text(TEXT)
+    arguments = [str(file), "--target", "numpy,rows", "--out", str(out)]
+    assert status(["generate", *arguments]) == 0
+    assert sorted(p.name for p in (out / "rows").iterdir()) == ["small.rows"]
+    assert status(["generate", "--check", *arguments]) == 0
+    (out / "rows" / "old.rows").write_text("")
+    capsys.readouterr()
+    assert status(["generate", "--check", *arguments]) == 1
+    assert "rows/old.rows" in capsys.readouterr().out
+    assert status(["verify", str(file), "--quick", "--files", str(out)]) == 0
+    assert "rows float64" in capsys.readouterr().out
+
+
+def test_what_a_third_target_gets_wrong_is_not_written(rows: Target, tmp_path: Path) -> None:
+    def wrong(cell: Any, schedule: Any) -> Any:
+        texts = row().emit(cell, schedule)
+        return {path: text.replace('v["U"].T @', 'v["U"] @') for path, text in texts.items()}
+
+    del targets._TABLE["rows"]
+    with targets.added(replace(rows, emit=wrong)), pytest.raises(VerificationError):
+        generate([cell()], ("rows",), tmp_path)
+    targets._TABLE["rows"] = rows
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_third_target_needs_is_told_before_any_work(tmp_path: Path) -> None:
+    def find() -> None:
+        raise ToolchainError("there is no abacus")
+
+    def no_work(*_: Any) -> Any:
+        raise AssertionError
+
+    needy = replace(row(), find=find, install="buy one", emit=no_work)
+    with targets.added(needy), pytest.raises(ToolchainError) as error:
+        generate([cell()], ("rows",), tmp_path)
+    assert str(error.value).splitlines() == [
+        "nothing was written: target rows cannot be built on this machine",
+        "  there is no abacus",
+        "  hint: buy one; or leave Rows out: --target numpy,c",
+    ]
+    with targets.added(replace(needy, emit=row().emit)):
+        report = verify(cell(), targets=("rows",), quick=True)
+        assert [r.bound for r in report.not_built] == ["there is no abacus"] * 2
+
+
+def test_a_target_that_is_not_in_the_table_is_unknown_everywhere() -> None:
+    for call in (
+        lambda: derive.emit(cell(), "rows"),
+        lambda: derive.compile(cell(), "rows"),
+        lambda: verify(cell(), targets=("rows",)),
+        lambda: targets.row(3),
+    ):
+        with pytest.raises(ArgumentError, match="known: numpy, c"):
+            call()
+    assert status(["generate", "gru", "--target", "rows"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "c", "suffixes": {".x": "x"}}, "there is a target c already"),
+        ({"suffixes": {".rows": "r", ".h": "h"}}, "the targets c and rows both have .h files"),
+    ],
+)
+def test_a_row_that_another_stands_in_the_way_of_is_refused(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message), targets.added(replace(row(), **change)):
+        raise AssertionError
+    assert targets.names() == ("numpy", "c")
+
+
+def test_the_page_says_what_its_target_cannot_do(rows: Target) -> None:
+    axes = "cell heads\ninput x: I\nstate h: N x D\nparam W: N x D x I\nh' = W @ x + h\noutput h'"
+    with pytest.raises(ArgumentError, match="the target rows"):
+        derive.emit(derive.Cell.parse(axes), "rows")

@@ -382,3 +382,35 @@ def test_a_kernel_of_another_cell_fails(change: Callable[[str], str]) -> None:
     cell, other = derive.Cell.parse(GRU), derive.Cell.parse(change(GRU))
     kernel = Kernel(signature(cell), Plain(other, "float64"), "float64", target="hand")
     assert verify(cell, kernels=[kernel], quick=True).ok is (cell == other)
+
+
+# --- infinite slopes ----------------------------------------------------------------------------
+
+#: (input, what is computed of it, where that is steep without bound).
+STEEP = (
+    ("a", "sqrt(a)", 0.0), ("b", "log(b)", 0.0), ("c", "1 / c", 0.0), ("d", "log1p(d)", -1.0),
+    ("e", "e ** -0.5", 0.0), ("f", "sqrt(abs(f))", 0.0), ("g", "tanh(sqrt(g))", 0.0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_no_cotangent_of_an_infinite_slope_is_nan_in_every_target_as_in_torch(target: str) -> None:
+    """0 times infinity; only a branch that is not taken is kept out (`where`)."""
+    torch = pytest.importorskip("torch")
+    lines = ["cell steep", *(f"input {n}: H" for n, _, _ in STEEP), "input k: H", "state s: H"]
+    lines += ["s' = 0.5 * s", *(f"y_{name} = {text}" for name, text, _ in STEEP)]
+    lines += ["inside = where(k > 0, sqrt(k), 0)"]
+    lines += ["output inside, " + ", ".join(f"y_{name}" for name, _, _ in STEEP)]
+    cell = derive.Cell.parse("\n".join(lines))
+    kernel = derive.compile(cell, target=target, dtype="float64")
+    cotangent = np.array([0.0, 1.0, 0.0]).reshape(1, 1, 3)
+    inputs = {name: np.full((1, 1, 3), at) for name, _, at in (*STEEP, ("k", "", 0.0))}
+    run_ = kernel.forward({}, inputs, np.zeros((1, 3)))
+    outputs = {f"y_{name}": cotangent for name, _, _ in STEEP}
+    gradient = kernel.backward(run_, outputs | {"inside": cotangent}).inputs
+    assert not gradient["k"].any()
+    names = {n: getattr(torch, n) for n in ("sqrt", "log", "log1p", "abs", "tanh")}
+    for name, text, at in STEEP:
+        v = torch.full((1, 1, 3), at, dtype=torch.float64, requires_grad=True)
+        eval(text, {**names, name: v}).backward(torch.from_numpy(cotangent))
+        assert np.array_equal(gradient[name], v.grad.numpy(), equal_nan=True), (name, gradient)

@@ -56,7 +56,11 @@ UNREACHED: tuple[tuple[str, str, str], ...] = (
     ),
     (r"\.c$", r"^if \(panel \* dk_block_", "false only where products of several widths meet"),
     (r"\.c$", r"= a->dk_back \?", "before and after the loop all rows are one step"),
-    (r"\.c$", r"^for \(size_t u = 0; u < BLOCK &&", "blocks of one vector end at BLOCK"),
+    (
+        r"\.c$",
+        r"^for \(size_t u = 0; u < (BLOCK|units) &&",
+        "a block of one vector ends with the vector, before the width does",
+    ),
     (r"\.c$", r"^DK_DEFINE_GROUP\(", "a cell uses some functions of the group; the header has all"),
     (r"\.h$", r"^return DK_OVERFLOW;", "sizes that could overflow were refused before"),
     (r"\.h$", r"SIZE_MAX", "sizes that could overflow were refused before"),

@@ -177,6 +177,30 @@ def test_an_equivalent_mutant_is_told_from_a_survivor() -> None:
     assert not m.is_equivalent(gradient, other, truth, 0)
 
 
+def test_mutants_of_what_cancels_are_equivalent_and_those_beside_it_are_not() -> None:
+    """softmax takes no notice of a shift, so the gradient of the mean is 0 but for rounding."""
+    cell = derive.Cell.parse(
+        "cell shifted\ninput x: P\nstate h: P\ny = W @ x + h\nz = exp(y - mean(y))\n"
+        "h' = z / sum(z)\noutput h'\n"
+    )
+    gradient = differentiate(cell)
+    report = verify_program(gradient, name="shifted")
+    assert report.ok, report.failures
+    found = small_sizes(cell.step)
+    truth = find(cell.step, kinks_of(cell.step.program), found, 2, 2, seed=(0,))
+    equations = {e.out: (k, e) for k, e in enumerate(gradient.program.equations)}
+    fates = {}
+    for name in ("d_mean_y", "d_a_z"):
+        k, equation = equations[name]
+        labelled = [mu for mu in m.mutants_of(gradient) if mu.label == f"percent {name}"]
+        assert labelled and equation.out == name and labelled[0].at == k
+        damaged = m.build(gradient, labelled[0])
+        assert damaged is not None
+        with np.errstate(all="ignore"):
+            fates[name] = m.is_equivalent(gradient, damaged, truth, 0)
+    assert fates == {"d_mean_y": True, "d_a_z": False}
+
+
 def test_a_mutant_that_survives_fails_the_report() -> None:
     mutant = next(m.mutants_of(differentiate(cell_of("gru"))))
     (row,) = m.check_mutants([m.Outcome(mutant, m.Fate.SURVIVED)])

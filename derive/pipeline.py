@@ -235,9 +235,7 @@ def c_backend(
 
 def _parts(cell: Cell, wrt: Wanted) -> Wanted:
     """What generated code calls the arrays with these names."""
-    wholes, fixed = cell.checked.wholes, cell.checked.fixed
-    if wrt is None and fixed:
-        wrt = (*(name for name in cell.params if name not in fixed), *cell.inputs, *cell.states)
+    wholes = cell.checked.wholes
     if wrt is None:
         return None
     return tuple(part for name in wrt for part, *_ in wholes.get(name, ((name,),)))

@@ -95,6 +95,11 @@ class Checked:
         found = ((param.name, param.start) for param in self.declaration.params)
         return {name: plain(start, self.consts) for name, start in found if start is not None}
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether every array is given and taken as a step knows it, at every time step."""
+        return not (self.wholes or self.fixed or self.once or self.learned)
+
     def to_text(self) -> str:
         """Canonical `.cell` text."""
         return parse_text.to_text(self.declaration)

@@ -15,10 +15,25 @@ from derive.kernel.convert import closest, to_width
 from derive.kernel.signature import Dim
 
 
+def _of_vectors(cell: Cell) -> None:
+    """ArgumentError for a cell whose arrays layers cannot pass on: they know vectors."""
+    groups = (cell.inputs, cell.states, cell.outputs)
+    shapes = {name: shape for group in groups for name, shape in group.items()}
+    odd = [name for name, shape in shapes.items() if len(shape) != 1]
+    odd += [*cell.checked.wholes, *cell.checked.once, *cell.checked.fixed, *cell.checked.learned]
+    if odd:
+        raise ArgumentError(
+            f"layers take cells of vectors, and '{odd[0]}' of {cell.name} is more than one",
+            facts=("with axes, parts, a learned start, once or fixed, it needs a call of its own",),
+            hint="derive.compile(cell), or derive.torch.run(cell, params, inputs)",
+        )
+
+
 def sizes_of_layers(
     cell: Cell, given: Mapping[str, int], num_layers: int, directions: int
 ) -> list[dict[str, int]]:
     """Layer 0 has the sizes given; of the others the input's width is that of the layer below."""
+    _of_vectors(cell)
     dims = dims_of((*cell.params.values(), *cell.inputs.values(), *cell.states.values()))
     for name in given:
         if name not in dims:

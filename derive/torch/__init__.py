@@ -18,6 +18,7 @@
 | rnn.py         | RNN, Cell                                                                |
 | drop_in.py     | LSTM, GRU, SimpleRNN                                                     |
 | functional.py  | run, jvp                                                                 |
+| whole.py       | tensors that are held whole, and their parts                             |
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Engine:
         self.cell = cell
         self.threads = threads
         self.groups = groups
-        self.signature: Signature = pipeline.signature(cell)
+        self.signature: Signature = pipeline.signature_of_parts(cell)
         self.params = tuple(tuple(shape) for shape in self.signature.params.values())
         self.inputs = tuple(map(_axes, self.signature.inputs.values()))
         self.states = tuple(map(_axes, self.signature.states.values()))
@@ -371,7 +371,7 @@ def _groups_text(groups: Groups) -> str:
 def engine_of(text: str, threads: int, groups: Groups | None = None) -> Engine:
     """The engine of the cell with this text. groups: by default each parameter is a tensor."""
     if groups is None:
-        groups = tuple((place,) for place in range(len(_cell_of(text).params)))
+        groups = tuple((place,) for place in range(len(_cell_of(text).step.params)))
     return _engine(text, threads, groups)
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import closest, kind_text
-from derive.torch import checks
+from derive.kernel.signature import Sizes, names_in
+from derive.torch import checks, whole
 from derive.torch.engine import engine_of
 from derive.torch.running import sequence
 
@@ -34,9 +35,9 @@ def run(
     its own steps last to first. Differentiable to any order, in both modes, under torch.func.
     """
     call = _Call(cell, params, inputs, states, lengths)
+    own = call.parts(cell)
     return call.results(cell, sequence(
-        _key(cell, threads, False), call.params, call.inputs, call.states,
-        call.lengths, bool(reverse),
+        _key(cell, threads, False), *own, call.lengths, bool(reverse),
     ))  # fmt: skip
 
 
@@ -53,6 +54,11 @@ def jvp(
     inside of torch.compile, where torch.func.jvp of a derived cell may not.
     """
     call = _Call(cell, params, inputs, states, lengths)
+    if not cell.checked.is_plain:
+        raise ArgumentError(
+            f"jvp does not take cells with parts, learned starts or inputs given once: {cell.name}",
+            hint="derive.torch.run, and torch.autograd.functional.jvp of it",
+        )
 
     def moved(kind: str, names: Sequence[str], given: Any, tensors: list[Tensor]) -> list[Tensor]:
         found = _named(cell, kind, names, given, optional=True)
@@ -103,8 +109,10 @@ class _Call:
         of_states = _named(cell, "states", tuple(cell.states), states, optional=True)
         self.params = [self._fit("params", n, of_params[n], s, ()) for n, s in cell.params.items()]
         ahead = ("time steps", "batch rows")
+        once = cell.checked.once
         self.inputs = [
-            self._fit("inputs", n, of_inputs[n], s, ahead) for n, s in cell.inputs.items()
+            self._fit("inputs", n, of_inputs[n], s, ahead[n in once :])
+            for n, s in cell.inputs.items()
         ]
         if not cell.inputs:
             self.inputs = [self._fit("inputs", "x", of_inputs["x"], (0,), ahead)]
@@ -112,10 +120,15 @@ class _Call:
             n: self._fit("states", n, of_states[n], s, ahead[1:])
             for n, s in cell.states.items() if of_states.get(n) is not None
         }  # fmt: skip
-        steps, rows = self.inputs[0].shape[:2]
+        moving = (x for n, x in zip(cell.inputs, self.inputs, strict=False) if n not in once)
+        steps, rows = next(moving, self.inputs[0]).shape[:2]
+        self.sizes = Sizes(steps, rows, self._told())
+        self.inputs = [
+            x.expand(steps, *x.shape).contiguous() if n in once else x
+            for n, x in zip(cell.inputs or ("x",), self.inputs, strict=True)
+        ]
         self.states = [
-            given[n] if n in given else self.inputs[0].new_zeros(rows, self._width(n, *s))
-            for n, s in cell.states.items()
+            given[n] if n in given else self._start(cell, n, s) for n, s in cell.states.items()
         ]
         self.lengths = None if lengths is None else checks.lengths_of(lengths, steps, rows)
 
@@ -165,20 +178,44 @@ class _Call:
         self.like = value
         return value
 
-    def _width(self, name: str, dim: Any) -> int:
-        if isinstance(dim, int):
-            return dim
-        if dim not in self.dims:
-            raise ArgumentError(
-                f"nothing given determines the width {dim} of state {name}",
-                hint=f'states={{"{name}": torch.zeros(B, {dim})}}',
-            )
-        return self.dims[dim][0]
+    def _told(self) -> dict[str, int]:
+        """Lengths of dimensions, those that only sums of them tell included."""
+        arrays = [((axis,), (length,)) for axis, (length, _) in self.dims.items()
+                  if axis not in ("time steps", "batch rows")]  # fmt: skip
+        return dict(whole.sizes_of(arrays).dims)
+
+    def _start(self, cell: Cell, name: str, shape: Sequence[Any]) -> Tensor:
+        """A state that was left out: what it has learned, or zeros."""
+        for dim in (part for axis in shape for part in names_in(axis)):
+            if dim not in self.sizes.dims:
+                shown = ", ".join(map(str, shape))
+                raise ArgumentError(
+                    f"nothing given determines the width {dim} of state {name}",
+                    hint=f'states={{"{name}": torch.zeros(B, {shown})}}',
+                )
+        wanted = (self.sizes.rows, *self.sizes.shape(shape))
+        learned = cell.checked.learned.get(name)
+        if learned is None:
+            return self.inputs[0].new_zeros(wanted)
+        start = self.params[list(cell.params).index(learned)]
+        return start.expand(wanted).contiguous()
+
+    def parts(self, cell: Cell) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Parameters, inputs and states as kernels know them; fixed ones without a gradient."""
+        if cell.checked.is_plain:
+            return self.params, self.inputs, self.states
+        fixed = cell.checked.fixed
+        params = [p.detach() if n in fixed else p
+                  for n, p in zip(cell.params, self.params, strict=True)]  # fmt: skip
+        groups = ((cell.params, params), (cell.inputs or ("x",), self.inputs),
+                  (cell.states, self.states))  # fmt: skip
+        one, two, three = (whole.cut(cell, tuple(n), t, self.sizes) for n, t in groups)
+        return one, two, three
 
     def results(self, cell: Cell, values: Sequence[Tensor]) -> tuple[Tensors, Tensors]:
-        count = len(cell.outputs)
-        outputs = dict(zip(cell.outputs, values[:count], strict=True))
-        return outputs, dict(zip(cell.states, values[count:], strict=True))
+        count = len(cell.output_keys)
+        outputs = whole.join(cell, tuple(cell.outputs), values[:count], self.sizes)
+        return outputs, whole.join(cell, tuple(cell.states), values[count:], self.sizes)
 
 
 def _named(

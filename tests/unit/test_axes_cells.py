@@ -121,3 +121,33 @@ def test_its_text_comes_back(name: str) -> None:
     again = derive.Cell.parse(cell.to_text())
     assert again == cell
     assert again.to_text() == cell.to_text()
+
+
+@pytest.mark.parametrize("name", ["block_gru", "tf_lstm"])
+def test_pytorch_differentiates_through_it(name: str) -> None:
+    import derive.torch
+
+    text, step = axes_cells.CELLS[name]
+    kernel = _kernel(text, "numpy")
+    params, x, state = _point(kernel)
+    given = [
+        {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
+        for arrays in (params, x, state)
+    ]
+    outputs, last = derive.torch.run(derive.Cell.parse(text), *given)
+    wanted, after, leaves = _by_hand(step, kernel, params, x, state, None)
+    sum((a * a).sum() for a in (*outputs.values(), *last.values())).backward()
+    sum((a * a).sum() for a in (*wanted.values(), *after.values())).backward()
+    for own, group in zip(given, ("params", "inputs", "states"), strict=True):
+        for key, tensor in own.items():
+            np.testing.assert_allclose(tensor.grad, leaves[group][key].grad, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["slstm", "tf_lstm", "lmu"])
+def test_layers_say_that_they_take_cells_of_vectors(name: str) -> None:
+    import derive.layers
+
+    cell = derive.Cell.parse(axes_cells.CELLS[name][0])
+    sizes = {dim: SIZES[dim] for dim in ("N", "D", "M") if dim in axes_cells.CELLS[name][0].split()}
+    with pytest.raises(derive.DeriveError, match="layers take cells of vectors"):
+        derive.layers.RNN(cell, I=5, H=6, **sizes)

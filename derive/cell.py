@@ -1,7 +1,8 @@
 """Cell: one recurrent cell, checked. The public object that everything else starts from.
 
 In: `.cell` text, or SymPy equations.  Out: an immutable Cell; CellError otherwise.
-Not here: reading (parse_text.py), checking (shapes.py), derivatives (gradient.py).
+Not here: reading (language/parse_text.py), checking (language/check_shapes.py), derivatives
+(derivative/gradient.py).
 
 There is one way in, and it is text: SymPy objects are written out as text first, so both
 give the very same cell.

@@ -1,7 +1,7 @@
 """Where the templates are and how they are rendered. Jinja lives here.
 
 In: nothing.  Out: a strict Jinja environment.
-Not here: what a template receives (view.py, shared_header.py).
+Not here: what a template receives (inspect/facts/view.py, emit/c/shared_header.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: the statements of a text whose first is such a line.  Out: a Declaration, that of the
 variant: nothing in it tells where it came from.
-Not here: what a change does (vary.py), ordinary text (parse_text.py).
+Not here: what a change does (language/variant/vary.py), ordinary text (language/parse_text.py).
 
     vary  lstm:peephole=true: i = 1, o = z, remove p_f, tanh = relu
     cell  my_variant

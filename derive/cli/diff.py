@@ -1,7 +1,7 @@
 """`derive diff`: what changed from one cell to another, in meaning.
 
 In: two CELLs.  Out: text or JSON on standard output; 0 nothing changed, 1 something did.
-Not here: what counts as a change (compare.py).
+Not here: what counts as a change (comparison/diff.py).
 """
 
 from __future__ import annotations

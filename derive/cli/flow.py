@@ -2,7 +2,7 @@
 
 In: CELLs, a length, widths.  Out: text or JSON on standard output, and a picture if one is
 wanted; matplotlib is imported for that alone.
-Not here: the Jacobian (flow.py).
+Not here: the Jacobian (inspect/gradient_flow.py).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def summary(reports: Sequence[Report]) -> str:
 
 def status(reports: Sequence[Report]) -> int:
     """1 where a check failed; else 2 where a kernel that was asked for cannot be built on this
-    machine, which is told; else 0."""
+    machine, which is printed; else 0."""
     if any(report.failed for report in reports):
         return 1
     missing = [row for report in reports for row in report.not_built]

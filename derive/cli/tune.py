@@ -2,7 +2,7 @@
 
 In: a CELL, shapes, a dtype, numbers of threads.  Out: tables or JSON on standard output; the
 winners are remembered.
-Not here: what is tried and how it is judged (search.py).
+Not here: what is tried and how it is judged (kernel/tune/search.py).
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def _bounded(name: str, slope: float, cancels: bool) -> Callable[[Any], Ball]:
 
 
 def _growing(name: str, slope: Callable[[Any, Any], Any]) -> Callable[[Any], Ball]:
-    """A function whose largest slope between two numbers is told by them."""
+    """A function of any slope: slope(low, high) is the largest one between two numbers."""
     plain, above = NUMPY.functions[name], functions.RULES[name].above
 
     def apply(value: Any) -> Ball:

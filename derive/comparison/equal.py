@@ -16,7 +16,7 @@ dimension (rank.py), fits (fits.py).
 | undecided                   | anything else                                                 |
 
 "Computes" means: outputs for all inputs, and states, from initial states that correspond; from
-zero initial states where states had to be merged or are told by others. Excluded is a direction
+zero initial states where states had to be merged or are written in others. Excluded is a direction
 by a `Rank`, which is a proof, or by fits that all stay away, which is evidence: `proved` tells.
 Every map is checked by check.py before it counts. What the two disagree on is undecided.
 """

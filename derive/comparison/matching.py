@@ -1,4 +1,4 @@
-"""The search for a parameter map: parameters of B, told by those of A, so that B computes A.
+"""The search for a parameter map: parameters of B, written in those of A, so that B computes A.
 
 In: two Steps, and how states and inputs of B go with those of A.  Out: a `Meaning` of B's
 parameters under which B's canonical form is A's, or None. It is checked by comparing the two

@@ -1,6 +1,6 @@
 """A parameter map in numbers, of any algebra; and mpmath in which what is no number is nan.
 
-In: what a parameter or a state is told by, and arrays.  Out: arrays.
+In: the expression of a parameter or a state, and arrays.  Out: arrays.
 Not here: what is compared (check.py). A polynomial is read as data, term by term; no rule of
 comparison/polynomial/ is applied.
 """

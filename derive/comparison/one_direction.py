@@ -35,7 +35,8 @@ LINKS = 60
 
 
 class Sides:
-    """A cell's forms: with functions that have kinks left as they are, and told by others.
+    """A cell's forms: with functions that have kinks left as they are, and written in terms of
+    others.
 
     None where a form grows beyond all use.
     """
@@ -144,7 +145,7 @@ def _searched(
 
 
 def inverse(given: ParameterMap) -> Meaning | None:
-    """What the source's parameters are, told by the target's, where the map is a bijection of
+    """The source's parameters, written in the target's, where the map is a bijection of
     factors, shifts and transpositions: to be proved like any other."""
     if not given.bijective:
         return None

@@ -1,4 +1,4 @@
-"""What a parameter map is: every parameter of one cell told by another's, and the states.
+"""What a parameter map is: each parameter of one cell as an expression of another's, and states.
 
 In: what a search found.  Out: the map as data, and as text.
 Not here: how a map is found (one_direction.py), whether it holds (check.py).
@@ -19,13 +19,13 @@ Value = Poly | Matrix
 
 @dataclass(frozen=True, slots=True)
 class ParameterMap:
-    """Every parameter of `target`, told by those of `source`, so that target computes source.
+    """Each parameter of `target` as an expression of those of `source`; so target computes source.
 
-    states: {state of target: what it is of source's}; through, where that can only be told the
-    other way round: {state of source: what it is of target's, each called ~NAME}.
+    states: {state of target: what it is of source's}; through, where that
+    can be written the other way round only: {state of source: what it is of target's, as ~NAME}.
     sizes: {dimension of target: of source}.  from_zero: whether initial states have to be zero.
-    bijective: whether every parameter of the source is told by those of the target in turn, each
-    once, in the same widths.
+    bijective: whether each parameter of the source is in turn an expression of those of the target,
+    in the same widths.
     gradients: "equal", "apart" or "unknown", given that values are equal; ties: where they are
     apart, as text.  domain: whether both leave the numbers in the same places, and where not.
     steps: the proof, a line each.  error: the largest relative difference that the checker saw.

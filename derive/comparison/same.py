@@ -44,7 +44,7 @@ class Zero:
 class Probe:
     """Polynomials in float64 at one point: what differs there is not the same.
 
-    Arrays are random vectors, told by their names; all widths are equal.
+    Arrays are random vectors, seeded by their names; all widths are equal.
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ In: a Program, and the arrays whose cotangents (or tangents) come from outside.
 Out: a Program that computes the given one *and* its derivative. It is a Program like any
 other, so it can be differentiated again: Hessian-vector products need nothing new.
 Not here: time. Backpropagation through time runs the reverse Program of one step for
-t = T..1 and carries the cotangents of the states (schedule.py).
+t = T..1 and carries the cotangents of the states (schedule/schedule.py).
 
 | equation            | reverse mode: what d_out contributes       | forward mode               |
 | ------------------- | ------------------------------------------ | -------------------------- |

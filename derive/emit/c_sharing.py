@@ -1,6 +1,6 @@
 """Who of a team touches which place between which meetings: no member may meet another's writes.
 
-In: what each piece of a pass reads and writes, as the text of that piece is made (stages.py), and
+In: what each piece of a pass reads and writes, as the text of that piece is made (c/stages.py), and
 the Memory.  Out: the order of one call, and ProgramError where two members could touch one element
 between two meetings, one of them writing.
 Not here: the text (templates/c), the barrier and the functions that cut (the shared header).

@@ -2,7 +2,7 @@
 
 In: what kind of fault it is, and the details.  Out: `Fault`, of a class of its own for each kind:
 hypothesis tells faults apart by class and place, and shrinks none into another.
-Not here: how it is shown (report.py).
+Not here: how it is shown (cli/report.py).
 """
 
 from __future__ import annotations

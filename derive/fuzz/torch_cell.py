@@ -32,7 +32,7 @@ LAYER_NORM_EPSILON = 1e-5
 
 
 def _hard_sigmoid(v: Any) -> Any:
-    """torch's own has a slope of 1/6 in float32 only."""
+    """torch.nn.functional.hardsigmoid takes 1/6 rounded to float32, in float64 too."""
     return torch.where(abs(v) < 3, v / 6 + 0.5, (v > 0).to(v.dtype))
 
 

@@ -1,7 +1,7 @@
 """A View as JSON, for programs. The form is described in docs/reference/command-line.md.
 
 In: a View.  Out: plain data for each stage; `document` writes them as one object.
-Not here: what is shown (derivation.py, schedule_summary.py, cost.py).
+Not here: what is shown (textbook/derivation.py, inspect/facts/schedule_summary.py, facts/cost.py).
 
 Formulas are text that Python's parser reads; shapes are lists of dimension names and numbers.
 """

@@ -1,7 +1,7 @@
 """What a notebook shows of a Cell, a Gradient, a Schedule and a Report.
 
 In: one of the four.  Out: a fragment of HTML, or LaTeX that MathJax and pdflatex both take.
-Not here: the parts (parts.py), layout (templates/html).
+Not here: the parts (html/parts.py), layout (templates/html).
 
 The classes reach these functions by name when a notebook asks, so that a program without one
 loads none of this.

@@ -2,7 +2,7 @@
 
 In: arrays.  Out: a few bytes that are others if a bit of an array is.
 Not here: when that matters (kernel.py), the same in compiled code for the C target
-(native_call.py).
+(kernel/fast/native_call.py).
 
 A fingerprint of several arrays is that of each, one after the other. Small arrays are their own:
 keeping and comparing their bytes takes less time than a hash. Of large ones a hash of 64 bits is

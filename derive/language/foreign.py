@@ -1,7 +1,7 @@
 """Functions of other languages that a cell's text has under another name, or as an expression.
 
 In: the name of an unknown function and the texts of its arguments.  Out: what to type instead.
-Not here: the functions there are (functions.py), the message (parse_expression.py).
+Not here: the functions there are (symbolic/functions.py), the message (parse_expression.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: the text of a cell.  Out: a Declaration; or, the other way, canonical text.
 Not here: expressions (parse_expression.py), names, shapes and meaning (check_shapes.py), a text
-that varies another cell (vary_text.py).
+that varies another cell (catalogue/vary_text.py).
 
 The text is data: reading it runs nothing. The first mistake is raised.
 """

@@ -1,7 +1,7 @@
 """RNN: any cell in layers and directions, over batches of sequences, with its parameters.
 
 In: a Cell and its sizes.  Out: `RNN`, with forward, backward, streaming steps, save and load.
-Not here: what one cell does (kernel.py), ends of rows and fresh starts (sequence.py).
+Not here: what one cell does (kernel/kernel.py), ends of rows and fresh starts (sequence.py).
 
     rnn = RNN(derive.cells.lstm(), num_layers=2, bidirectional=True, I=8, H=16)
     run = rnn.forward(x, lengths=lengths)          # x [T, B, 8]; run.output [T, B, 32]

@@ -1,8 +1,8 @@
 """Program: everything one step computes, as named equations of three kinds.
 
 In: arrays with shapes and equations over them.  Out: a checked, immutable Program.
-Not here: where equations come from (shapes.py, gradient.py), in which order and over
-which loops they run (schedule.py), evaluating them (interpret.py).
+Not here: where equations come from (language/lower.py, derivative/), in which order and over
+which loops they run (schedule/), evaluating them (interpret.py).
 
 | kind   | meaning                                                                      |
 | ------ | ---------------------------------------------------------------------------- |

@@ -16,7 +16,7 @@
 - masks.py          dropout masks
 - linear.py         the product that all of TensorFlow's cells begin with
 
-Not here: equations (derive/catalogue/), their rewriting (compose.py), kernels.
+Not here: equations (derive/catalogue/), their rewriting (layers/compose.py), kernels.
 """
 
 from __future__ import annotations

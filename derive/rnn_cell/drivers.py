@@ -4,7 +4,7 @@ In: RNNCells and arrays in TensorFlow's structures.  Out: outputs and states; wi
 `return_pullback` also a function from their gradients to those of inputs, initial states and
 variables, in the same structures and layouts.
 Not here: one direction through all layers (running.py), what happens past a row's end
-(sequence.py). A sequence runs in the fused kernel, a
+(layers/sequence.py). A sequence runs in the fused kernel, a
 MultiRNNCell layer by layer.
 
 `parallel_iterations`, `swap_memory` and `scope` are accepted and of no effect.

@@ -1,7 +1,7 @@
 """Dropout masks: zeros, and 1 / keep_prob elsewhere.
 
 In: a probability to keep, and a generator.  Out: arrays for the mask inputs of a kernel.
-Not here: where a mask enters the equations (compose.py).
+Not here: where a mask enters the equations (layers/compose.py).
 """
 
 from __future__ import annotations

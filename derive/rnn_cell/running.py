@@ -2,7 +2,7 @@
 
 In: an RNNCell and arrays [T, B, width].  Out: `DirectionRun`, whose pullback gives gradients in
 TensorFlow's structures and layouts.
-Not here: directions and lists (drivers.py), what happens past a row's end (sequence.py).
+Not here: directions and lists (drivers.py), what happens past a row's end (layers/sequence.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Cells made of cells: MultiRNNCell, DropoutWrapper, ResidualWrapper.
 
 In: RNNCells.  Out: an RNNCell whose equations are those of the cells it holds, rewritten by
-compose.py; variables stay with the cells inside.
+layers/compose.py; variables stay with the cells inside.
 Not here: running a stack over a sequence layer by layer (drivers.py). A wrapper around a
 MultiRNNCell runs as one cell with all the layers in it.
 """

@@ -62,7 +62,7 @@ def plan(
     carried: Sequence[tuple[str, str]],
     stored: Iterable[str] = (),
 ) -> Plan:
-    """The schedule of `program`, run once a step.
+    """The stages of `program`, which describes one step, sorted by when they run.
 
     carried: (input, output) pairs, the output of one step being the input of the next.
     stored: arrays that are in memory anyway, because another stage reads them.

@@ -2,7 +2,8 @@
 
 In: an expression over the closed function set, a `Syntax`, and an order of names.
 Out: text with no more parentheses than precedence asks for.
-Not here: the walk (printer.py), what the line is part of (module.py, stages.py, templates/).
+Not here: the walk (printer.py), what the line is part of (emit/numpy/module.py, emit/c/stages.py,
+templates/).
 
 Factors and terms stand in the order of their first name: cotangents, then gates in the order in
 which the author defined them, then states, inputs and parameters.

@@ -1,9 +1,9 @@
 """Two kinds of numbers to interpret a Program with: NumPy's (real or complex) and mpmath's.
 
 In: a SymPy expression and the values of its arrays.  Out: its value.
-Not here: the functions (oracle.py), products over units and rows (program.py). Nothing generated
-depends on this file; it is the oracle, so it is written for plainness, and shares no text with
-emit/.
+Not here: the functions (oracle.py), products over units and rows (program/program.py). Nothing
+generated depends on this file; it is the oracle, so it is written for plainness, and shares no text
+with emit/.
 """
 
 from __future__ import annotations

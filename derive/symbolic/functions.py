@@ -1,8 +1,8 @@
 """Scalar mathematics over the closed function set: symbols, numbers and partial derivatives.
 
 In: SymPy expressions over the arrays of one row.  Out: their partial derivatives.
-Not here: what each function is (closed_set/), shapes, products and sums over units (program.py),
-printing (printer.py, emit/, inspect/).
+Not here: what each function is (closed_set/), shapes, products and sums over units
+(program/program.py), printing (printer.py, emit/, inspect/).
 
 A SymPy symbol stands for one element of an array. Numbers are exact rationals, so that the
 same text gives the same expression on every machine.

@@ -3,7 +3,7 @@
 In: an expression of a cell, of a Program or of a Gradient, and an order of names.
 Out: text with no more parentheses than precedence asks for.
 Not here: the walk over an expression (symbolic/printer.py), LaTeX and MathML (inspect/), lines that
-go on (line_breaking.py), lines of generated code (symbolic/code.py).
+go on (inspect/text/line_breaking.py), lines of generated code (symbolic/code.py).
 
 Text is written as an author of `.cell` files writes it. SymPy sorts terms and factors
 alphabetically; `Order` puts them back: as in the author's own line, else by rank of names.

@@ -37,7 +37,7 @@ OF_SLOPE = "the sizes of what random roundings did along the direction, in six r
 OF_FENCES = "0: every array is as long as the query function says"
 OF_REFUSED = "0: what is missing or out of range has the status of the header"
 OF_CALLER = "0: arguments are never written"
-#: Failures of one kernel at one place that are told one by one.
+#: So many failures of one kernel at one place are listed one by one.
 _TOLD = 3
 #: Keeps a bound of zero from dividing zero by zero.
 _SMALLEST = float(np.finfo(np.float64).tiny)

@@ -269,17 +269,23 @@ def tracked() -> list[str]:
     return done.stdout.splitlines()
 
 
-def files_named(text: str) -> set[str]:
-    """Names of Python files in prose, without their folders."""
-    return set(re.findall(r"(?<![\w.*])(?:\w+/)*([a-z_0-9]+\.py)\b", text))
+def paths_named(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w./*])((?:\w+/)*[a-z_0-9]+\.py)\b(?!\.)", text))
 
 
 def test_every_file_that_a_docstring_names_exists() -> None:
-    known = {Path(path).name for path in tracked()}
+    """A path is one below the file's own folder, a folder above it, derive/ or the project."""
+    known = {Path(path) for path in tracked()}
     for name, path in modules().items():
         docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
-        assert files_named(docstring) - known == set(), name
-    assert files_named("as in (build/no_such_file.py) and cli.py") == {"no_such_file.py", "cli.py"}
+        folders = [folder.relative_to(ROOT) for folder in path.parents if ROOT in folder.parents]
+        for named in paths_named(docstring):
+            places = [folder / named for folder in (*folders, Path("derive"), Path())]
+            assert any(place in known for place in places), f"{name}: {named}"
+    assert paths_named("as in (build/no_such_file.py) and cli.py") == {
+        "build/no_such_file.py",
+        "cli.py",
+    }
 
 
 def test_the_top_level_holds_what_it_may_and_no_more() -> None:

@@ -1,8 +1,8 @@
 """Polynomials over atoms: the canonical form in which two expressions can be compared.
 
 An atom is an array, W @ v for one monomial v, a sum over the width, a power, or a function.
-Functions are told by few, so that identities hold by themselves. Each module stands on those
-before it:
+Functions are written in terms of few, so that identities hold by themselves. Each module stands on
+those before it:
 
 - terms.py: atoms, monomials and polynomials, their sums and their keys;
 - bounds.py: between which numbers a polynomial stays;

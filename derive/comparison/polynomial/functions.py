@@ -177,7 +177,7 @@ FORMS: Mapping[str, Callable[..., Poly]] = {
     "logsigmoid": logsigmoid,
     "maximum": lambda a, b: chosen(a - b, a, b),
     "minimum": lambda a, b: chosen(a - b, b, a),
-    "stop_gradient": lambda a: a,  # of values; slopes are told by functions.RULES
+    "stop_gradient": lambda a: a,  # of values; slopes follow functions.RULES
     "positive": positive,
     "zero": zero,
     "less": lambda a, b: positive(b - a),

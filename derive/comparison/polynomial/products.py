@@ -136,7 +136,7 @@ def _without_turn(atom: Atom, other: Atom, turns: int, mono: Mono) -> Poly:
 
 
 def _where_zero(zero: Atom, rest: Mono) -> Poly | None:
-    """zero(d) times the rest, in which the heaviest monomial of d is told by the others."""
+    """zero(d) times the rest, in which the heaviest monomial of d is replaced by the others."""
     (d,) = zero.args
     powers = dict(rest)
     if any(a.name == "positive" and a.args == zero.args for a in powers):

@@ -22,7 +22,7 @@ MAX_TERMS = 2000
 MAX_BITS = 2000
 #: Products of two monomials that one comparison may form, unless it says otherwise.
 STEPS = 400_000
-#: Longer keys are told by a digest of 128 bits, the same on every machine.
+#: Longer keys are replaced by a digest of 128 bits, the same on every machine.
 LONG = 96
 
 

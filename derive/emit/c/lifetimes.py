@@ -2,8 +2,8 @@
 
 In: a Plan and its Memory.  Out: the Memory; ProgramError names the array otherwise.
 Not here: where arrays live (memory.py), and whether the plan's reads have a producer that runs
-before them (dataflow.py): here that producer must have written to the very place that is read, in
-memory that is large enough and lasts as long.
+before them (schedule/dataflow.py): here that producer must have written to the very place that is
+read, in memory that is large enough and lasts as long.
 
 Before and after the loop a stage runs over the rows of a chunk of steps, in the loop over those of
 one. So what is touched outside the loop needs a row for each step of the chunk; and what is

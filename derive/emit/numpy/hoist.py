@@ -1,7 +1,7 @@
 """Flow -> Flow: out of the loop with what the loop does not need.
 
 In: a Flow.  Out: a Flow that computes the same with fewer calls a step.
-Not here: which products run where (schedule.py).
+Not here: which products run where (schedule/schedule.py).
 
 A call of NumPy costs as much as some hundred elements, so a sum, product or function of arrays
 that do not move with the loop is computed for all steps at once. In the loop a gate becomes

@@ -2,7 +2,7 @@
 
 In: a Flow.  Out: a Flow with a scan for its loop, where the state is carried by
 `h' = factor * h + offset` or `factor * (h + offset)` alone; any other Flow unchanged.
-Not here: the scan itself (templates/numpy/functions.py.j2).
+Not here: the scan itself (templates/numpy/functions/scan.py.j2).
 
 Equations of the loop that no state reaches are computed before it; those that a state reaches,
 after it, when the state before and after every step is known.

@@ -1,7 +1,8 @@
 """A loop's text, run on names instead of numbers, leaves an ONNX graph behind.
 
-In: a function `run(arrays)` in the words of loop.py, Style.SCAN.  Out: an onnx.ModelProto.
-Not here: the text (loop.py), running the graph (peers/onnx_scan.py).
+In: a function `run(arrays)` in the words of emit/python/loop.py, Style.SCAN.  Out: an
+onnx.ModelProto.
+Not here: the text (emit/python/loop.py), running the graph (bench/peers/onnx_scan.py).
 
 Parameters are arrays, everything else is `Traced`. What follows from parameters alone is computed
 while tracing, so the graph holds its matrices stacked and transposed. `scan` becomes the operator

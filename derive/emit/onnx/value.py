@@ -1,7 +1,7 @@
 """Names that stand for the arrays of an ONNX graph, with the operators of Python.
 
 In: a Tracer.  Out: `Traced` and `Gate`.
-Not here: what an operator leaves in the graph (data_flow.py).
+Not here: what an operator leaves in the graph (graph.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: a Gradient, and the names of the lines that are printed.
 Out: `Link`s: a consuming equation, its slope, and the term that it adds to the cotangent.
-Not here: the derivative itself (gradient.py); this repeats its rules for the reader, and
+Not here: the derivative itself (derivative/gradient.py); this repeats its rules for the reader, and
 a test holds the sum of the terms against it.
 """
 

@@ -1,7 +1,7 @@
 """Cell -> its data flow as a graph: what reads what, and which way the state takes.
 
 In: a Cell.  Out: a `Graph` of nodes in an order in which each can be computed.
-Not here: where a node stands (graph_layout.py), what it looks like (svg.py).
+Not here: where a node stands (graph_layout.py), what it looks like (inspect/html/svg.py).
 
 A node is what the author named, or a product. What has no name and one reader is drawn as part
 of its reader: sigmoid(W_i @ x + U_i @ h + b_i) is two products and the gate i.

@@ -2,7 +2,7 @@
 
 In: keys in topological order with what each reads, the size of each, keys for the last layer.
 Out: a `Layout`: the centre of every node, and the points that every edge passes through.
-Not here: what the nodes mean (data_flow.py), drawing (svg.py).
+Not here: what the nodes mean (data_flow.py), drawing (inspect/html/svg.py).
 
 The usual three steps: layers by the longest way from a source, an order within each layer that
 follows the mean place of neighbours, then places as close to those means as the gaps allow.

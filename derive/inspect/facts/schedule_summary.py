@@ -1,7 +1,7 @@
 """Schedule -> what a person wants to know of it: phases, stages, what is kept.
 
 In: a Schedule.  Out: a `Loops`: lines of SymPy equations in their stages, and names.
-Not here: how a line is printed (notation.py), what it costs (cost.py).
+Not here: how a line is printed (textbook/notation.py), what it costs (cost.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Everything there is to see of a cell, computed when it is first asked for.
 
 In: a Cell.  Out: a `View`, which every format reads.
-Not here: any format (report.py, report.py, json.py).
+Not here: any format (inspect/text/, latex/, html/ and json.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: an expression and an order of names, as for text and LaTeX.  Out: `<math>` elements; a long
 sum is several of them, one a term, so that a line of text breaks between them.
-Not here: the order of terms and where parentheses stand (notation.py).
+Not here: the order of terms and where parentheses stand (textbook/notation.py).
 
 Only MathML Core is used: mrow mi mn mo mfrac msqrt msub msup mtable mspace. Names consist of
 letters, digits and underscores, so nothing here needs escaping.

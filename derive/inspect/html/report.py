@@ -1,7 +1,7 @@
 """A View as one HTML page that needs nothing else: no script, no font, no file, no network.
 
 In: a View.  Out: a `Section` for each stage; `document` lays them out as a page.
-Not here: the parts (parts.py, code.py, verdicts.py), layout (templates/html).
+Not here: the parts (parts.py, code.py, inspect/facts/verdicts.py), layout (templates/html).
 
 Every equation has an anchor: eq-NAME, where-NAME and grad-NAME; lines of generated code lead to
 them and back. Parts that are not always wanted are folded by `<details>`.

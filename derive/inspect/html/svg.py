@@ -1,8 +1,8 @@
 """A data-flow graph as SVG.
 
 In: a Graph, and whether nodes link to the equations of a page.  Out: one `<svg>` element.
-Not here: what the nodes are (data_flow.py), where they stand (graph_layout.py), colours (the
-templates' style sheet, by class).
+Not here: what the nodes are (inspect/facts/data_flow.py), where they stand
+(inspect/facts/graph_layout.py), colours (the templates' style sheet, by class).
 
 Products are squares, pointwise nodes are round, sums over the width are cut off at the corners;
 inputs and states have no fill.

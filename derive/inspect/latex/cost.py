@@ -1,7 +1,8 @@
 """A View's cost card and a Report as LaTeX.
 
 In: a View, a Report.  Out: lines of LaTeX.
-Not here: counting (cost.py), what binds (roofline.py), the other stages (report.py).
+Not here: counting (inspect/facts/cost.py), what binds (inspect/facts/roofline.py), the other stages
+(report.py).
 """
 
 from __future__ import annotations

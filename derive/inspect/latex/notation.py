@@ -1,7 +1,8 @@
 """SymPy expression -> LaTeX.
 
 In: an expression and an order of names, as for text.  Out: a formula that needs amsmath alone.
-Not here: the order of terms and where parentheses stand (notation.py), documents (report.py).
+Not here: the order of terms and where parentheses stand (textbook/notation.py), documents
+(report.py).
 
 A cotangent d_NAME is written dNAME, the next value of a state with a prime, * as a circled dot.
 """

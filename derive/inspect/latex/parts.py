@@ -1,7 +1,7 @@
 """A View's graph, shapes and chain rule as LaTeX.
 
 In: a View.  Out: lines of LaTeX. The graph is a picture for TikZ.
-Not here: the other stages (report.py, cost.py), where nodes stand (graph_layout.py).
+Not here: the other stages (report.py, cost.py), where nodes stand (inspect/facts/graph_layout.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A View as a LaTeX document that compiles as it stands.
 
 In: a View.  Out: one block of lines for each stage; `document` puts them into an article.
-Not here: what is shown (derivation.py, schedule_summary.py, cost.py), how a formula is written
-(notation.py), equations and tables (layout.py), graph, shapes and chain rule
+Not here: what is shown (textbook/derivation.py, inspect/facts/schedule_summary.py, cost.py), how a
+formula is written (notation.py), equations and tables (layout.py), graph, shapes and chain rule
 (parts.py), numbers (cost.py).
 
 Needs amsmath, geometry and tikz, which every distribution has.

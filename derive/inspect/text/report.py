@@ -1,9 +1,9 @@
 """A View as text for a terminal.
 
 In: a View.  Out: one block of lines for each stage.
-Not here: what is shown (derivation.py, schedule_summary.py, cost.py), how a formula is written
-(notation.py), lines and columns (layout.py), graph, shapes and chain rule (parts.py),
-numbers (cost.py).
+Not here: what is shown (textbook/derivation.py, inspect/facts/schedule_summary.py, cost.py), how a
+formula is written (textbook/notation.py), lines and columns (layout.py), graph, shapes and chain
+rule (parts.py), numbers (cost.py).
 """
 
 from __future__ import annotations

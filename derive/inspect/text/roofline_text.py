@@ -1,7 +1,7 @@
 """What binds, in words: cells of a table, and sentences about the machine.
 
 In: a Roof, a View.  Out: text that every format shows.
-Not here: the numbers (roofline.py), tables (cost.py, cost.py, parts.py).
+Not here: the numbers (inspect/facts/roofline.py), tables (cost.py, parts.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 In: a compiled function, the words of its arguments, and in them the places of arrays.  Out: a
 `Direct`, called with a tuple of arrays.
-Not here: which words a function takes (c_backend.py), when such a call will do (prepared_calls.py).
+Not here: which words a function takes (kernel/c_backend.py), when such a call will do
+(prepared_calls.py).
 
 Looking at type, dtype, layout, shape and address of an array takes Python about a microsecond, and
 an LSTM has twenty of them. The function of templates/c/direct.c.j2 does the same for all of them

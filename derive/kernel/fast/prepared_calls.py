@@ -1,7 +1,7 @@
-"""Calls with shapes that were seen before: nothing is converted, and nothing explained.
+"""Calls with shapes that were seen before: arguments are compared, not converted or checked again.
 
 In: the arguments of a call, and a Backend.  Out: its results, or None, and then the call has to be
-looked at thoroughly (arguments.py, kernel.py), which raises the errors.
+looked at thoroughly (kernel/arguments.py, kernel/kernel.py), which raises the errors.
 Not here: how arrays are compared with what is expected of them (native_call.py).
 
 Names are compared here, shapes and dtypes by the backend. The second call of a kind makes the

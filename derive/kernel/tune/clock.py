@@ -1,7 +1,8 @@
 """Times of several contestants, taken in turn.
 
 In: functions that take a sample each.  Out: `Times`: median, quartiles and processors kept busy.
-Not here: where the samples are taken (host.py), and whether results are right (agree.py).
+Not here: where the samples are taken (bench/host.py), and whether results are right
+(bench/agree.py).
 
 Whatever disturbs a machine lasts longer than one call. So contestants take turns, in an order
 that is turned round each time; each turn begins with a call that is not timed, which brings its

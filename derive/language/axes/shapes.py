@@ -1,7 +1,8 @@
 """A shape for every name and expression of a cell whose arrays have axes.
 
 In: a Scope.  Out: `Shapes`: {name: shape}, and the shape of any expression; or what is wrong.
-Not here: cells of one width each (infer_widths.py, check_shapes.py), where axes are cut (cuts.py).
+Not here: cells of one width each (language/infer_widths.py, language/check_shapes.py), where axes
+are cut (cuts.py).
 
 A shape is a tuple of widths; that of a number is (1,). Three kinds of knowledge, used in this
 order until nothing changes:

@@ -1,7 +1,7 @@
 """The names on the right of a definition of arrays with axes.
 
 In: a definition, and a Scope that knows all earlier ones.  Out: the Scope, filled further.
-Not here: cells of one width each (resolve_uses.py), shapes (shapes.py).
+Not here: cells of one width each (language/resolve_uses.py), shapes (shapes.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A cell taken apart, changed and put together again.
 
 In: a Checked cell.  Out: `Draft`, whose parts can be changed, and which gives a new one.
-Not here: what to change (compose.py).
+Not here: what to change (layers/compose.py).
 """
 
 from __future__ import annotations

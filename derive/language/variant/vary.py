@@ -1,7 +1,7 @@
 """Variants by transformation. Gates are replaced, removed, tied; functions swapped.
 
 In: a Checked cell and what is to change.  Out: another, with a name and a doc of its own.
-Not here: the line `vary lstm: o = 1` (vary_text.py), single expressions (vary_terms.py).
+Not here: the line `vary lstm: o = 1` (catalogue/vary_text.py), single expressions (vary_terms.py).
 
 Changes are made in this order: definitions become states, names are tied, functions are
 swapped, things are removed, definitions are replaced or added, names are changed. What nothing

@@ -1,7 +1,7 @@
 """A written formula -> lines of a given width.
 
 In: a formula as text or LaTeX, a width, how wide a piece is.  Out: its lines.
-Not here: writing it (textbook/notation.py, notation.py).
+Not here: writing it (textbook/notation.py, latex/notation.py).
 
 A line breaks before + and - outside brackets where it can, else before * and /, else inside
 brackets; never inside braces or between \\left and \\right, which TeX keeps together.

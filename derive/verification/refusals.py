@@ -1,7 +1,8 @@
 """What a compiled function must refuse: every pointer missing, every size and length out of range.
 
 In: the machine words of a call that is right, and the functions.  Out: complaints, in words.
-Not here: which calls are made (paths.py), what a caller of Python may do wrong (arguments.py).
+Not here: which calls are made (paths.py), what a caller of Python may do wrong
+(kernel/arguments.py).
 
 One word at a time is made wrong, and the status has to be the documented one. Where a check is
 missing a function would go on. So wherever the order of checks allows it the workspace is said to

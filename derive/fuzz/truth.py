@@ -26,7 +26,7 @@ from derive.program.simplify import constants
 from derive.symbolic.evaluate import NUMPY
 from derive.verification.kinks import Kink, closeness, kinks_of
 from derive.verification.points import Random
-from derive.verification.reference import Point, Result, run, slope
+from derive.verification.reference import STEP, Point, Result, run, slope
 from derive.verification.report import SAFETY
 from derive.verification.rounding import BOUNDED
 from derive.verification.through_time import Backward, backpropagate, backward_of
@@ -34,9 +34,12 @@ from derive.verification.truth import ROUNDOFF
 
 #: Numbers from this size on may leave the range of float32 when they are squared.
 _LARGE_IN_FLOAT32 = 1e18
-#: Slopes beyond these are not compared: the imaginary part of a complex step is 2^100 times less,
+#: Slopes above it are not compared: the imaginary part of a complex step is 2^100 times less,
 #: and where it has grown to some 1e-10 it is a step no more, but a distance.
-_SMALL, _LARGE = 1e-200, 1e12
+_LARGE = 1e12
+#: A complex step leaves out its third power: of (erf(h) / exp(h))**2 at 0, whose slope is 0, it
+#: gives STEP**2 times the third derivative, here taken to be at most as large as a slope may be.
+_SMALL = STEP**2 * _LARGE
 #: From this size on a complex step may stand at a pole: the step to the power of -0.1.
 _POLE = 2.0**10
 #: Roundoffs of the largest number of a call that torch may be off by besides.

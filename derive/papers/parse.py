@@ -192,28 +192,33 @@ class _Reader:
             found.append(token)
 
     def marked(self, symbol: Symbol, scripts: list[tuple[Token, list[Token]]]) -> Node:
-        """A symbol with its scripts, and what remains of them as exponents."""
+        """A symbol with its scripts, and what remains of them as an exponent."""
+        exponent: tuple[list[Token], int] | None = None
         for token, script in scripts:
             found = symbols.parts(script)
-            if token.text == "^":
-                if symbols.is_transpose(found):
-                    symbol = replace(symbol, transposed=True)
-                    continue
-                times = [symbols.time_of(part, self.letter) for part in found]
-                names = all(
-                    when is not None or symbols.is_name(part)
-                    for part, when in zip(found, times, strict=True)
-                )
-                nested = any(inner.text == "_" for inner in script)
-                if not names or nested or (symbol.base == "e" and not symbol.parts):
-                    exponent = self.inner(script, token.at)
-                    return Power(symbol, exponent, token.at)
-            symbol = self.indexed(symbol, found)
+            if token.text == "^" and symbols.is_transpose(found):
+                symbol = replace(symbol, transposed=True)
+            elif token.text == "^" and self.is_exponent(symbol, script, found):
+                exponent = script, token.at
+            else:
+                symbol = self.indexed(symbol, found)
+        if exponent is not None:
+            return Power(symbol, self.inner(*exponent), exponent[1])
         length = self.time_call() if symbol.time is None else 0
         if length:
             inner = "".join(self.take().text for _ in range(length + 2))[1:-1]
             symbol = replace(symbol, time=symbols.time_of(inner, self.letter))
         return symbol if symbol.time is None else replace(symbol, start=False)
+
+    def is_exponent(self, symbol: Symbol, script: list[Token], found: Sequence[str]) -> bool:
+        """Whether what stands above a symbol is a power, and no time and no part of its name."""
+        if all(part.isdigit() for part in found):
+            is_matrix = symbol.base[0].isupper() and symbol.time is None
+            return symbol.base not in self.letters.numbered and not is_matrix
+        times = [symbols.time_of(part, self.letter) for part in found]
+        names = all(t is not None or symbols.is_name(p) for t, p in zip(times, found, strict=True))
+        nested = any(inner.text == "_" for inner in script)
+        return not names or nested or (symbol.base == "e" and not symbol.parts)
 
     def indexed(self, symbol: Symbol, found: Sequence[str]) -> Symbol:
         time, start = symbol.time, symbol.start
@@ -356,8 +361,6 @@ class _Reader:
 
     def accented(self, token: Token, mark: str) -> Node:
         inner = self.base()
-        if isinstance(inner, Number):
-            return inner
         if not isinstance(inner, Symbol):
             raise self.error(f"'\\{token.text}' belongs over a symbol", token.at)
         return replace(inner, accents=(*inner.accents, mark), at=token.at)

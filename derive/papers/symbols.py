@@ -9,9 +9,10 @@ be another: it is the one that stands before `-1` in a script.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from derive.papers.passages import Statement
@@ -74,10 +75,12 @@ def time_letter(statements: Iterable[Statement]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Indices:
-    """time: the letter of the time.  units: letters that run over the units of a vector."""
+    """time: the letter of the time.  units: letters that run over the units of a vector.
+    numbered: symbols whose exponents are numbers of a series, x^1 and x^2, and no powers."""
 
     time: str = "t"
     units: frozenset[str] = frozenset()
+    numbered: frozenset[str] = frozenset()
 
 
 def indices(statements: Sequence[Statement]) -> Indices:
@@ -106,7 +109,20 @@ def indices(statements: Sequence[Statement]) -> Indices:
             if times or (at_bracket and row[k].text == "_") or (at_bracket and len(scripts) == 1):
                 units |= {part for s in scripts for part in s if part in _UNIT_INDICES}
             k = end
-    return Indices(letter, frozenset(units - {letter}))
+    return Indices(letter, frozenset(units - {letter}), frozenset(_numbered(statements)))
+
+
+def _numbered(statements: Iterable[Statement]) -> Iterator[str]:
+    """Symbols that are defined with a number above, or have the number 1 above: x^1."""
+    for statement in statements:
+        for side, left in ((statement.left, True), (statement.right, False)):
+            base = ""
+            row = [token for token in side if token.kind not in ("open", "close", "space")]
+            for before, token in itertools.pairwise(row):
+                if before.kind in ("letter", "word") and before.text not in ("t", "T"):
+                    base = before.text
+                if before.text == "^" and token.kind == "number" and (left or token.text == "1"):
+                    yield base
 
 
 def time_of(part: str, letter: str) -> int | None:

@@ -81,6 +81,9 @@ NOTATIONS = {
     r"\frac{1}{2} h_{t-1} + W x_t": "1 / 2 * h + W @ x",
     r"\tfrac12 h_{t-1} + W x_t": "1 / 2 * h + W @ x",
     r"h_{t-1}^2 + W x_t": "h**2 + W @ x",
+    r"W^1_z x_t + W_z^{2} h_{t-1}": "W_1_z @ x + W_z_2 @ h",
+    r"v_z^2 h_{t-1} + W x_t": "v_z**2 * h + W @ x",
+    r"v^1 h_{t-1} + v^2 W x_t": "v_1 * h + v_2 * (W @ x)",
     r"\sqrt{h_{t-1}} + |W x_t|": "sqrt(h) + abs(W @ x)",
     r"\left| W x_t \right| + h_{t-1}": "abs(W @ x) + h",
     r"\tanh^2(h_{t-1}) + W x_t": "tanh(h)**2 + W @ x",
@@ -159,6 +162,13 @@ def test_what_is_read_one_step_late_is_a_state_and_the_rest_of_time_an_input() -
 def test_equations_may_stand_in_any_order() -> None:
     text = reading_of("h_t = o_t c_t\no_t = \\sigma(W x_t)\nc_t = c_{t-1} + o_t").text
     assert text.index("o  =") < text.index("c' =") < text.index("h  =")
+
+
+def test_a_number_above_a_symbol_that_is_defined_with_one_is_no_power() -> None:
+    text = reading_of("x^1_t = Q h_{t-1} + x_t\nh_t = x^2_t + h_{t-1}\nx^2_t = W x^1_t").text
+    assert "x_1 = Q @ h + x" in text
+    assert "x_2 = W @ x_1" in text
+    assert "**" not in text
 
 
 def test_two_and_more_steps_are_a_chain_of_states() -> None:

@@ -107,6 +107,12 @@ class Kernel:
             )
         return _again, (self._origin, self.tuned)
 
+    @property
+    def compiles_for_some(self) -> bool:
+        """Whether `backward(run, wrt=names)` compiles a backward pass for these names: not if the
+        kernel was made of given files."""
+        return self._origin is not None
+
     def init(
         self, sizes: Mapping[str, int] | None = None, /, *, seed: int = 0, **named: int
     ) -> Arrays:

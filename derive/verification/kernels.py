@@ -62,9 +62,10 @@ class Subject:
             cast(point.params), inputs, states, point.lengths, point.reverse, **options
         )
 
-    def backward(self, run_: Run, point: Point) -> Gradients:
+    def backward(self, run_: Run, point: Point, **options: Any) -> Gradients:
         d_states = self.cast(point.d_states) if self.step.states else None
-        return self.kernel.backward(run_, self.cast(self.by_key(point.d_outputs)), d_states)
+        d_outputs = self.cast(self.by_key(point.d_outputs))
+        return self.kernel.backward(run_, d_outputs, d_states, **options)
 
     def cast(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         return {name: np.asarray(a, dtype=self.kernel.dtype) for name, a in arrays.items()}
@@ -103,6 +104,23 @@ def check_agreement(subject: Subject, other: Subject, truth: Truth) -> list[Row]
     return [
         compared("targets agree", f"{where}: {n}", got[n], wanted[n], error[n], unit, bound)
         for n in got
+    ]
+
+
+def check_wanted(subject: Subject, truth: Truth) -> list[Row]:
+    """Every second gradient alone, by a backward pass of its own, against the full one."""
+    point, where = truth.point, f"{subject.where}: wrt"
+    run_ = subject.forward(point)
+    full = everything(subject.backward(run_, point))
+    wrt = subject.kernel.signature.differentiable()[::2]
+    got = everything(subject.backward(run_, point, wrt=wrt))
+    others = len({*got} ^ {*wrt})
+    rows = [measured("wanted gradients", where, others, 0, "0: these names and no others")]
+    unit, bound = ROUNDOFF[subject.dtype], "twice 4 u * running error bound of the backward pass"
+    return rows + [
+        compared("wanted gradients", f"{where} {n}", a, full[n], 2 * truth.errors[n], unit, bound)
+        for n, a in got.items()
+        if n in full
     ]
 
 

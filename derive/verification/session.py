@@ -225,6 +225,8 @@ class Session:
                 self._try(subject, check, self.small)
             if subject.dtype == "float64":
                 self._taylor(subject)
+                if subject.kernel.compiles_for_some:
+                    self._try(subject, on_kernels.check_wanted, self.small)
         self._next("targets agree")
         first = next((s for s in subjects if s.dtype == "float64"), None)
         for subject in subjects:

@@ -22,6 +22,7 @@ from derive.emit.limits import low_defines
 from derive.errors import InternalError, ToolchainError
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
+from derive.kernel.kernel import Origin
 from derive.kernel.signature import Signature
 from derive.verification.fences import FencedC, PoisonedNumpy
 from derive.verification.paths import TEAMS, Way, Ways
@@ -41,8 +42,10 @@ class Building:
     """Kernels in the making. A compiler is a process of its own, so what is checked of the derived
     Program meanwhile costs no time where there are two processors."""
 
-    def __init__(self, cell: Cell, every_way: bool) -> None:
+    def __init__(self, cell: Cell, every_way: bool, emitted: bool) -> None:
+        """emitted: the texts are those that `pipeline.emit` gives."""
         self._cell = cell
+        self._emitted = emitted
         self._every_way = every_way
         self._side_by_side = ThreadPoolExecutor()
         self._waiting: list[tuple[str, str, Future[tuple[Backend, list[_Way]]]]] = []
@@ -64,6 +67,16 @@ class Building:
         """A file that is of no target, or a target that has no texts."""
         self._rows.append(failed(BUILD, what, why))
 
+    def _origin(self, target: str, dtype: str) -> Origin | None:
+        """Where all ways are checked of what is emitted, wanted gradients are as well."""
+        whole = pipeline.signature(self._cell)
+        parts = pipeline.signature_of_parts(self._cell)
+        if whole.once or whole.differentiable() != parts.differentiable():
+            return None  # checked here are the kernels of parts
+        if not (self._every_way and self._emitted):
+            return None
+        return Origin(pipeline.compile, (self._cell, target, dtype), None)
+
     def built(self) -> Built:
         """Waits for all of them. What could not be built is a row."""
         kernels, ways = [], []
@@ -77,7 +90,8 @@ class Building:
                 rows.append(failed(BUILD, f"{target} {dtype}", error))
             else:
                 signature = pipeline.signature_of_parts(self._cell)
-                kernels.append(Kernel(signature, backend, dtype, target=target))
+                origin = self._origin(target, dtype)
+                kernels.append(Kernel(signature, backend, dtype, target=target, origin=origin))
                 each = tuple(
                     Way(Kernel(signature, other, dtype, target=target), other, team, low)
                     for other, team, low in others
@@ -94,7 +108,7 @@ def start_building(
 
     every_way: and those of paths.py: teams, low thresholds, fences.
     """
-    building = Building(cell, every_way)
+    building = Building(cell, every_way, not isinstance(files, Mapping))
     if not isinstance(files, Mapping):
         for target in files:
             try:

@@ -14,6 +14,7 @@ from derive import pipeline, targets
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel import Gradients, Kernel
 from derive.kernel.c_backend import CBackend
+from derive.kernel.wanted import Partial
 from derive.program import Matmul
 
 TWO_INPUTS = """\
@@ -262,3 +263,25 @@ def test_arrays_that_are_cut_fixed_given_once_or_learned(target: str) -> None:
             assert all(same(target, found[name], full[name]) for name in wrt)
     with pytest.raises(ArgumentError, match="wrt has 'A', which is fixed and has no gradient"):
         kernel.backward(run, wrt=("A", "K"))
+
+
+def test_verify_holds_wanted_gradients_against_the_full_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "cell small\ninput x: I\nstate h: H\nh' = tanh(W @ x + U @ h)\noutput h'\n"
+    options: dict[str, Any] = {"targets": ("numpy",), "dtypes": ("float64",)}
+    report = derive.verify(derive.Cell.parse(text), **options)
+    rows = [row for row in report.rows if row.check == "wanted gradients"]
+    assert report.ok and [row.where for row in rows] == [
+        "numpy float64: wrt", "numpy float64: wrt W", "numpy float64: wrt x",
+    ]  # fmt: skip
+
+    backward = Partial.backward
+
+    def wrong(self: Partial, *args: Any) -> Gradients:
+        found = backward(self, *args)
+        return Gradients({n: a * (1 + 1e-9) for n, a in found.params.items()}, found.inputs, {})
+
+    monkeypatch.setattr(Partial, "backward", wrong)
+    failures = derive.verify(derive.Cell.parse(text), **options).failures
+    assert [row.where for row in failures] == ["numpy float64: wrt W"]

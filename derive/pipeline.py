@@ -136,6 +136,20 @@ def tangent(cell: Cell) -> Cell:
 Wanted: TypeAlias = tuple[str, ...] | None
 
 
+def of_vectors(cell: Cell, what: str) -> Cell:
+    """The cell, where it has parts the cell of its parts, for `what`, which knows vectors and
+    matrices of parameters alone; CellError for a cell with axes."""
+    if not _a_cell(cell).checked.shapes:
+        return cell
+    if name := from_step.unsayable(cell.step):
+        raise CellError(
+            f"{what} does not take cells with axes yet, and '{name}' of {cell.name} has some",
+            facts=("it takes cells of vectors, and matrices that are parameters",),
+        )
+    made = from_step.declaration(cell.step, cell.name, cell.doc)
+    return Cell.of(declare.from_declaration(made, f"<parts of {cell.name}>"))
+
+
 @_by_text
 def schedule(cell: Cell, wrt: Wanted = None) -> Schedule:
     """What runs before, during and after the loop over time, and what is kept."""

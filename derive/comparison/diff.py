@@ -19,6 +19,7 @@ from typing import Any
 
 import sympy
 
+from derive import pipeline
 from derive.cell import Cell
 from derive.comparison import canonical, polynomial
 from derive.comparison.follows import origins, parts_of, replaced
@@ -84,6 +85,7 @@ def diff(a: Cell, b: Cell) -> Comparison:
     Other names of intermediates, another order of terms and factors, and definitions written
     out or drawn together are no change.
     """
+    a, b = (pipeline.of_vectors(cell, "derive diff") for cell in (a, b))
     views = View(a), View(b)
     inner: dict[str, str] = {}
     renamed: dict[str, str] = {}  # without forms an intermediate of another name is a change

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from derive import pipeline
 from derive.cell import Cell
 from derive.comparison import map_from_fit, polynomial
 from derive.comparison.canonical import deep_atoms
@@ -93,6 +94,7 @@ class Comparing:
     """One comparison while it goes on; `so_far` tells what was found when it is interrupted."""
 
     def __init__(self, a: Cell, b: Cell, done: Tick) -> None:
+        a, b = (pipeline.of_vectors(cell, "derive equal") for cell in (a, b))
         self.a, self.b, self.done = a, b, done
         self.cells = (a, b)
         self.sides = (Sides(a), Sides(b))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from derive import pipeline
 from derive.cell import Cell
 from derive.derivative import forward
 from derive.errors import ArgumentError
@@ -73,6 +74,7 @@ class Flow:
 
 def jacobian(cell: Cell) -> tuple[Block, ...]:
     """The blocks of one step: d next state / d state, by forward mode on operators."""
+    cell = pipeline.of_vectors(cell, "derive flow")
     names = _written_out(cell)
     blocks = []
     wide = {width for (width,) in cell.states.values()}
@@ -171,6 +173,7 @@ def measure(
 ) -> Flow:
     """Norms along one sequence. inputs: {name: [T, width]}, or the array of the only input;
     state: {name: [width]}, zeros where left out."""
+    cell = pipeline.of_vectors(cell, "derive flow")
     if not isinstance(inputs, Mapping):
         inputs = dict.fromkeys(cell.inputs, inputs)
     x = {name: np.asarray(inputs[name], dtype=float) for name in cell.inputs}

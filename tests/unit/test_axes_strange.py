@@ -325,3 +325,47 @@ def test_a_dimension_is_told_by_any_array_and_has_to_divide() -> None:
     assert kernel.forward({"K": np.ones((6, 2))}, np.ones((1, 1, 2))).output.shape == (1, 1, 6)
     with pytest.raises(derive.DeriveError, match="parameter K has the wrong shape"):
         kernel.forward({"K": np.ones((5, 2))}, np.ones((1, 1, 2)))
+
+
+JOINED = """
+cell   joined
+input  x: I
+state  h: H, c: H
+param  K: 4*H x I + H, b: 4*H
+i, j, f, o = split(K @ concat(x, h) + b, 4)
+c' = c * sigmoid(f) + sigmoid(i) * tanh(j)
+h' = tanh(c') * sigmoid(o)
+output h'
+"""
+HEADS = (
+    "cell heads\ninput x: I\nstate h: N x D\nparam W: N x D x I\nh' = tanh(W @ x + h)\noutput h'"
+)
+
+
+def test_a_cell_of_joined_gates_is_proved_equal_to_one_of_gates_apart() -> None:
+    gates = "".join(f"{g} = W_{g} @ x + U_{g} @ h + b_{g}\n" for g in "ijfo")
+    apart = "cell apart\ninput x: I\nstate h: H, c: H\n" + gates
+    apart += "c' = c * sigmoid(f) + sigmoid(i) * tanh(j)\nh' = tanh(c') * sigmoid(o)\noutput h'"
+    verdict = derive.equal(derive.Cell.parse(JOINED), derive.Cell.parse(apart))
+    assert verdict.status == "equal"
+    assert verdict.proved
+
+
+@pytest.mark.parametrize("ask", [
+    lambda cell: derive.equal(cell, cell),
+    lambda cell: derive.diff(cell, cell),
+    lambda cell: derive.flow.jacobian(cell),
+    lambda cell: derive.tangent(cell),
+])  # fmt: skip
+def test_what_does_not_know_axes_says_so(ask: Any) -> None:
+    with pytest.raises(derive.DeriveError, match="axes"):
+        ask(derive.Cell.parse(HEADS))
+
+
+@pytest.mark.parametrize("format", ["text", "latex", "html", "json"])
+@pytest.mark.parametrize("text", [HEADS, JOINED, "cell c\ninput x: I\n" + CELLS["transposes"]])
+def test_it_can_be_shown(text: str, format: str) -> None:
+    from derive import inspect
+
+    stages = ("cell", "graph", "shapes", "program", "gradient", "chain", "schedule", "cost")
+    assert inspect.show(derive.Cell.parse(text), stages, format)

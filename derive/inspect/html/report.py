@@ -76,6 +76,7 @@ def fragment(*parts: tuple[str, Mapping[str, Any]]) -> str:
 def cell_data(view: View, *, linked: bool) -> Mapping[str, Any]:
     cell = view.cell
     shapes = {array.name: array.shape for array in cell.step.program.arrays}
+    shapes |= cell.checked.shapes
     groups = (
         ("input", cell.inputs),
         ("state", cell.states),

@@ -17,6 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef EXPECTED_BITS
+#define DK_IMPLEMENTATION /* which says how wide vectors are */
+#endif
 #include HEADER
 
 #define JOIN_(a, b) a##_##b

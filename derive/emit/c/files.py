@@ -25,8 +25,9 @@ from derive.emit.c.memory import (
 )
 from derive.emit.c.names import argument_names, dimension_names
 from derive.emit.c.shared_header import render_header
-from derive.emit.c.stages import PanelView, SegmentView, StageView, stage_views
+from derive.emit.c.stages import stage_views
 from derive.emit.c.syntax import REALS, WIDTH, broken, listed
+from derive.emit.c.views import PanelView, SegmentView, StageView
 from derive.emit.c_sharing import LoopWork, Work, check_course, course_of, parts, reads, writes
 from derive.emit.equation_lines import gradient_lines
 from derive.errors import CellError

@@ -210,3 +210,42 @@ def test_address_and_undefined_behaviour_sanitizers_find_nothing(folder: Path, b
         env={"ASAN_OPTIONS": "detect_leaks=0"},
     )  # fmt: skip
     assert done.returncode == 0, f"{done.returncode}: {done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("name", ["lstm", "nas", "lstm:layer_norm=ba2016", "min_gru", "collide"])
+def test_the_text_has_no_filler_and_every_stage_its_equations(name: str) -> None:
+    cell = Cell.parse(CELLS[name]) if name in CELLS else cells.from_spec(name)
+    text = pipeline.emit(cell, "c")[f"c/{cell.name}.c"]
+    assert not re.search(r"^\s*\(void\)\w+;", text, re.MULTILINE)
+    assert "? 0 : 0" not in text
+    code = [line for line in text.splitlines() if not line.startswith((" *", "#"))]
+    assert max(map(len, code)) <= 100
+    stages = re.findall(r"/\* \w[\w ]*, stage \d+: (.*)\n(.*)\n", text)
+    assert stages and all(re.search(r"\*   \w+'? [+=]", line) for _, line in stages)
+    unit = r"^DK_INLINE DK_NAME\(\w+_values\) .*?\n\{\n(.*?)^\}"
+    for body in re.findall(unit, text, re.MULTILINE | re.DOTALL):
+        assert "const dk_vector " in body
+
+
+def test_both_precisions_are_one_text() -> None:
+    text = pipeline.emit(cells.lstm(), "c")["c/lstm.c"]
+    assert len(text.splitlines()) <= 1300
+    assert text.count('#include "lstm.c"') == 2
+    assert not re.search(r"\b(?:float|double) ", text.partition("#else /* DK_TAG */")[2].replace(
+        "double widths", ""))  # fmt: skip
+
+
+def test_lines_are_those_of_the_file_in_both_precisions(folder: Path) -> None:
+    """As debuggers and gcov see them: the file includes itself, so no line moves."""
+    if shutil.which("gcov") is None:
+        pytest.skip("no gcov")
+    emit_into(folder, "min_gru")
+    main = "int main(void) { return min_gru_f32_self_test() | min_gru_f64_self_test(); }\n"
+    (folder / "covered.c").write_text(f'#include "min_gru.h"\n{main}')
+    run("gcc", "-std=c11", "-O0", "--coverage", "-DDK_VECTOR_BITS=1", "covered.c", "min_gru.c",
+        "-lm", "-o", "covered", cwd=folder)  # fmt: skip
+    run("./covered", cwd=folder)
+    run("gcov", "-o", ".", "covered-min_gru.gcda", cwd=folder)
+    lines = (folder / "min_gru.c.gcov").read_text().splitlines()
+    counts = [line.split(":")[0].strip() for line in lines if "return dk_self_test();" in line]
+    assert counts == ["2", "1", "1"]  # together, then each function by itself

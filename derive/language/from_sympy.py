@@ -20,7 +20,7 @@ from derive.language import constants, names
 from derive.language.to_sympy import OWN_HEADS
 from derive.language.tree import Binary, Call, Compare, Name, Negative, Node, Number, Transpose
 from derive.symbolic import functions
-from derive.symbolic.heads import matmul, transpose
+from derive.symbolic.heads import NAME_OF_OVER_AXES, matmul, transpose
 
 _NOWHERE = Place("<sympy>", 1, 1, "")
 
@@ -106,8 +106,10 @@ class _Reader:
             return result
         if isinstance(expr, matmul):
             return Binary("@", self.read(expr.args[0]), self.read(expr.args[1]), _NOWHERE)
-        if isinstance(expr, transpose) and isinstance(expr.args[0], sympy.Symbol):
-            return Transpose(Name(expr.args[0].name, _NOWHERE), _NOWHERE)
+        if isinstance(expr, transpose):
+            return Transpose(self.read(expr.args[0]), _NOWHERE)
+        if getattr(expr, "func", None) in NAME_OF_OVER_AXES:
+            return self.over_axes(NAME_OF_OVER_AXES[expr.func], expr.args)
         if isinstance(expr, functions.where):
             condition, chosen, other = expr.args
             return Call(
@@ -119,6 +121,21 @@ class _Reader:
         raise CellError(
             f"'{expr}' is outside the functions of a cell",
             hint="sympy.tanh, exp, log, Abs, Max, Min, Piecewise, ...; those of derive.functions",
+        )
+
+    def over_axes(self, function: str, args: Sequence[Any]) -> Node:
+        """A function of whole arrays; behind them an axis, and the epsilon of layer_norm."""
+        if function not in functions.OVER_AXES:
+            raise CellError(f"'{function}' is no function of a cell's text")
+        widths = [_dim(arg) for arg in args if functions.is_size(arg)]
+        rest = [arg for arg in args if not functions.is_size(arg)]
+        eps = rest.pop() if function == "layer_norm" and len(rest) > 1 else None
+        return Call(
+            function,
+            tuple(self.read(arg) for arg in rest),
+            _NOWHERE,
+            axis=widths[0] if widths else None,
+            eps=None if eps is None else self.read(eps),
         )
 
     def product(self, expr: Any) -> Node:
@@ -175,6 +192,11 @@ class _Reader:
             )
         left, right = condition.args
         return Compare(operator, self.read(left), self.read(right), _NOWHERE)
+
+
+def _dim(symbol: Any) -> str | int:
+    text = symbol.name.strip("|")
+    return int(text) if text.isdigit() else text
 
 
 def _exact(value: Any) -> Any:

@@ -10,6 +10,7 @@ same text gives the same expression on every machine.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -105,9 +106,12 @@ ACTIVATIONS: tuple[str, ...] = tuple(
 
 def __getattr__(name: str) -> Any:
     """`functions.silu`: the SymPy class of any function of the closed set."""
-    if name not in RULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return RULES[name].head
+    if name in RULES:
+        return RULES[name].head
+    if name in OVER_AXES and name != "split":
+        heads = importlib.import_module("derive.symbolic.heads")  # which is made of functions
+        return heads.OVER_AXES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def is_constant(expr: Expr) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import sympy
 
+from derive.symbolic import functions
 from derive.symbolic.functions import Expr
 
 
@@ -53,8 +54,14 @@ layer_norm = _declare("layer_norm", 1, "layer_norm")
 
 def _open(name: str, attribute: str) -> Any:
     """A head that takes one argument or more: an axis, or an epsilon, may follow."""
-    space = {"__module__": __name__, "__qualname__": attribute}
+    space = {"__module__": __name__, "__qualname__": attribute, "__new__": _with_axis}
     return type(name, (_OverUnits,), space)
+
+
+def _with_axis(cls: Any, *args: Any, **options: Any) -> Any:
+    """`functions.max(C, "N")`: an axis is a name, or a width such as "4*H"."""
+    named = (functions.symbol(f"|{arg}|") if isinstance(arg, str) else arg for arg in args)
+    return super(_OverUnits, cls).__new__(cls, *named, **options)
 
 
 #: Functions of whole arrays by their name in `.cell` text. Behind the arrays come the axis and

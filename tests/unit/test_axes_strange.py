@@ -369,3 +369,27 @@ def test_it_can_be_shown(text: str, format: str) -> None:
 
     stages = ("cell", "graph", "shapes", "program", "gradient", "chain", "schedule", "cost")
     assert inspect.show(derive.Cell.parse(text), stages, format)
+
+
+def test_it_can_be_written_in_sympy() -> None:
+    from sympy import Eq, tanh
+
+    x, C, C_next, y, W, v, k = derive.arrays("x C C_next y W v k")
+    functions = derive.functions
+    cell = derive.Cell(
+        "memory",
+        [
+            Eq(k, functions.softmax(v @ x)),
+            Eq(C_next, tanh(C + functions.outer(W @ x, k)) * functions.norm(C, "N")),
+            Eq(y, C_next @ functions.layer_norm(k, 0.01) + functions.max(C_next)),
+        ],
+        inputs={"x": "I"},
+        states={"C": ("N", "D", "K")},
+        params={"W": ("N", "D", "I"), "v": ("K", "I"), "g": ("2*H", "I + 1")},
+        outputs=("y",),
+    )
+    text = cell.to_text()
+    assert "norm(C, N)" in text
+    assert "layer_norm(k, eps=0.01)" in text
+    assert cell.params["g"] == ("2*H", "I + 1")
+    assert derive.Cell.parse(text) == cell

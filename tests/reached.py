@@ -37,7 +37,7 @@ FLAGS = (
 
 #: What no call can reach, by file: what the line says, and why. `missed` leaves these out.
 UNREACHED: tuple[tuple[str, str, str], ...] = (
-    (r"\.py$", r"^(if inside:|np\.multiply\(state, f, out=here\)|here \+= o)$",
+    (r"\.py$", r"^(if inside:|np\.(multiply|add)\(state, [fo], out=here\)|here (\+= o|\*= f))$",
      "`scan` has two forms of an element's step; a cell may need one of them"),
     (r"\.c$", r"dk_check_bytes\(|^return DK_OVERFLOW;",
      "sizes that could overflow were refused before"),
@@ -50,7 +50,7 @@ UNREACHED: tuple[tuple[str, str, str], ...] = (
      "a block of one vector ends with the vector, before the width does"),
     (r"\.c$", r"^DK_DEFINE_GROUP\(",
      "a cell uses some functions of the group; the header has all"),
-    (r"/alone\.c$", r"^return DK_TOO_SMALL;|packed_count <",
+    (r"/(alone|noparams)\.c$", r"^return DK_TOO_SMALL;|packed_count <",
      "a cell without a matrix packs nothing, for which no array is too small"),
     (r"\.h$", r"^return DK_OVERFLOW;|SIZE_MAX|^: DK_OVERFLOW;",
      "sizes that could overflow were refused before"),

@@ -120,6 +120,11 @@ def tangent(cell: Cell) -> Cell:
 
     `stop_gradient(v)` counts as a constant, in the second derivative too.
     """
+    if what := _without_tangent(cell):
+        raise ArgumentError(
+            f"{cell.name} has {what}, of which no tangent is known yet",
+            facts=("its first derivatives are: derive.differentiate(cell), kernel.backward",),
+        )
     with _stage(cell, "the tangent"):
         if name := from_step.unsayable(_a_cell(cell).step):
             raise CellError(
@@ -148,6 +153,16 @@ def of_vectors(cell: Cell, what: str) -> Cell:
         )
     made = from_step.declaration(cell.step, cell.name, cell.doc)
     return Cell.of(declare.from_declaration(made, f"<parts of {cell.name}>"))
+
+
+def _without_tangent(cell: Cell) -> str:
+    """What a cell declares that its tangent would lose; "" for nothing."""
+    checked = _a_cell(cell).checked
+    kinds = {
+        "inputs that do not change with time": checked.once,
+        "a learned start": checked.learned,
+    }
+    return next((what for what, has in kinds.items() if has), "")
 
 
 @_by_text

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import closest, to_width
-from derive.kernel.signature import Dim
+from derive.kernel.signature import Dim, Sizes, names_in
 
 
 def _of_vectors(cell: Cell) -> None:
@@ -68,8 +68,8 @@ def sizes_of_layers(
 
 def dims_of(shapes: Iterable[tuple[Dim, ...]]) -> tuple[str, ...]:
     """Names of the dimensions, in order of first use."""
-    return tuple(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
+    return tuple(dict.fromkeys(n for shape in shapes for dim in shape for n in names_in(dim)))
 
 
 def _length(dim: Dim, sizes: Mapping[str, int]) -> int:
-    return dim if isinstance(dim, int) else sizes[dim]
+    return Sizes(1, 1, sizes).width(dim)

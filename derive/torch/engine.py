@@ -37,6 +37,8 @@ Groups: TypeAlias = tuple[tuple[int, ...], ...]
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 #: Kinds of calls that are remembered.
 _REMEMBERED = 256
+#: Multiply-adds of a call from which a kernel for some of the gradients is worth building.
+_LONG = 1 << 25
 #: Elements by which one saved array may exceed what its widths say: its memory begins on a line.
 _LINE = 64
 
@@ -51,6 +53,8 @@ class _Plan:
     calls: AddressCalls | None
     backend: Backend
     saved: int
+    work: int
+    partial: dict[tuple[str, ...], AddressCalls]
 
 
 class Engine:
@@ -70,6 +74,7 @@ class Engine:
         self.counts = len(groups), max(len(self.inputs), 1), len(self.states)
         self._lock = threading.RLock()
         self._backends: dict[str, Backend] = {}
+        self._partials: dict[tuple[str, tuple[str, ...]], CBackend] = {}
         self._rooms: dict[tuple[Any, ...], tuple[int, int, int, int]] = {}
         self._plans: dict[tuple[Any, ...], _Plan] = {}
 
@@ -97,12 +102,13 @@ class Engine:
             return self._backends[dtype]
 
     def _build(self, dtype: str) -> Backend:
+        cell = self.cell
         try:
-            return pipeline.c_backend(self.cell, dtype, self.threads)
+            return pipeline.whole(cell, pipeline.c_backend(cell, dtype, self.threads), dtype)
         except BuildError as error:
             _mention_once(str(error).splitlines()[0])
-            files = pipeline.emit(self.cell, "numpy")
-            return pipeline.backend(self.cell, "numpy", files, dtype)
+            files = pipeline.emit(cell, "numpy")
+            return pipeline.whole(cell, pipeline.backend(cell, "numpy", files, dtype), dtype)
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -185,11 +191,12 @@ class Engine:
     def backward(
         self, params: Tensors, inputs: Tensors, states: Tensors, lengths: Tensor | None,
         reverse: bool, saved: Tensor, d_outputs: Sequence[Tensor | None],
-        d_states: Sequence[Tensor | None],
+        d_states: Sequence[Tensor | None], wanted: Sequence[bool] = (),
     ) -> list[Tensor]:  # fmt: skip
         """Gradients of parameters, inputs and first states. Cotangents that are None are zero.
 
-        saved: what forward kept; where it has no elements forward runs once more.
+        saved: what forward kept; where it has no elements forward runs once more.  wanted: a flag
+        for each gradient; those of others need not be right.
         """
         params, inputs, states = _plain(params), _plain(inputs), _plain(states)
         plan = self._plan(params, inputs, states, reverse, True)
@@ -206,16 +213,58 @@ class Engine:
             saved = self.forward(params, inputs, states, lengths, reverse, True)[-1]
         gradients = [torch.empty_like(tensor) for tensor in (*params, *inputs, *states)]
         count, after = len(params), len(params) + len(inputs)
-        plan.calls.backward(
+        of_params = self._params_at(gradients[:count])
+        of_inputs = self._inputs_at(gradients[count:after])
+        calls = plan.calls
+        if wanted and (names := self._only(plan, wanted)):
+            calls = self._partial(plan, names, inputs[0].dtype)
+            own = self.signature
+            of_params = [a for n, a in zip(own.params, of_params, strict=True) if n in names]
+            of_inputs = [a for n, a in zip(own.inputs, of_inputs, strict=True) if n in names]
+        calls.backward(
             0 if lengths is None else lengths.data_ptr(),
             [*self._params_at(params), *self._inputs_at(inputs),
              *[0 if d is None else d.data_ptr() for d in d_out],
              *[0 if d is None else d.data_ptr() for d in d_last],
-             *self._params_at(gradients[:count]), *self._inputs_at(gradients[count:after]),
+             *of_params, *of_inputs,
              *[tensor.data_ptr() for tensor in gradients[after:]]],
             saved.data_ptr(),
         )  # fmt: skip
         return gradients
+
+    def _only(self, plan: _Plan, wanted: Sequence[bool]) -> tuple[str, ...] | None:
+        """The names whose gradients a long call computes; None: all.
+
+        A kernel for some takes seconds to build, so few sets are told apart: parameters and inputs
+        together, in the tangent cell those of the cell and their tangents.
+        """
+        if all(wanted) or plan.work < _LONG or not self.inputs:
+            return None
+        own, (count, inputs, _) = self.signature, self.counts
+        names: list[str] = []
+        of_params = [False] * len(self.params)
+        for group, flag in zip(self.groups, wanted, strict=False):
+            for place in group:
+                of_params[place] = flag
+        for group_of, flags in (
+            (tuple(own.params), of_params), (tuple(own.inputs), wanted[count : count + inputs])
+        ):  # fmt: skip
+            half = len(group_of) // 2 if len(group_of) % 2 == 0 else len(group_of)
+            for part in (slice(0, half), slice(half, None)):
+                if any(flags[part]):
+                    names += group_of[part]
+        return None if len(names) == len(own.params) + len(own.inputs) else (*names, *own.states)
+
+    def _partial(self, plan: _Plan, names: tuple[str, ...], dtype: torch.dtype) -> AddressCalls:
+        if names not in plan.partial:
+            key = (DTYPES[dtype], names)
+            with self._lock:
+                if key not in self._partials:
+                    self._partials[key] = pipeline.c_backend(
+                        self.cell, key[0], self.threads, wrt=names
+                    )
+            plan.partial[names] = by_address(self._partials[key], plan.call)
+        return plan.partial[names]
 
     # --- plans ------------------------------------------------------------------------------
 
@@ -252,6 +301,8 @@ class Engine:
             calls,
             backend,
             max(calls.saved, 1) if calls else 0,
+            sizes.steps * sizes.rows * sum(array.size for array in empty.values()),
+            {},
         )
 
     def _check(self, sizes: Sizes, params: Tensors, inputs: Tensors, states: Tensors) -> None:
@@ -281,7 +332,6 @@ class Engine:
         return torch.from_numpy(np.zeros(room, DTYPES[dtype]))
 
     def _params_at(self, tensors: Tensors) -> list[int]:
-        """The address of each parameter, in the order of the signature."""
         found = [0] * len(self.params)
         for group, tensor in zip(self.groups, tensors, strict=True):
             at = tensor.data_ptr()

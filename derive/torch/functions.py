@@ -137,7 +137,7 @@ class Backward(torch.autograd.Function):  # type: ignore[misc]
         tensors, d_outputs, d_states = _parted(way, wanted, rest)
         params, inputs, states = way.split(tensors)
         gradients = way.engine.backward(
-            params, inputs, states, lengths, way.reverse, saved, d_outputs, d_states
+            params, inputs, states, lengths, way.reverse, saved, d_outputs, d_states, wanted
         )
         return tuple(g for g, flag in zip(gradients, wanted, strict=True) if flag)
 

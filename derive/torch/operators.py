@@ -59,7 +59,7 @@ def _backward(
 ) -> list[Tensor]:  # fmt: skip
     """Gradients of the tensors that are wanted: a flag for each of params, inputs and states."""
     gradients = engine_of_key(key).backward(
-        params, inputs, states, lengths, reverse, saved, d_outputs, d_states
+        params, inputs, states, lengths, reverse, saved, d_outputs, d_states, wanted
     )
     return [g for g, flag in zip(gradients, wanted, strict=True) if flag]
 

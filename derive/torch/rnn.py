@@ -11,12 +11,15 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from derive.cell import Cell as DeclaredCell
 from derive.errors import ArgumentError, ArgumentTypeError, Place
 from derive.kernel.convert import kind_text, to_count, to_width
+from derive.kernel.signature import Sizes
+from derive.kernel.starts import draw
 from derive.language import declare
 from derive.language.declaration import Output
 from derive.language.names import next_of
@@ -72,7 +75,9 @@ class RNN(Stack):
         for layer, _, suffix in self._places():
             for name, shape in self.cell.params.items():
                 axes = [_length(dim, self._sizes[layer]) for dim in shape]
-                if self.bias or not _is_bias(name, axes):
+                if name in self.cell.checked.fixed:
+                    self.register_buffer(f"{name}{suffix}", torch.zeros(axes, **made))
+                elif self.bias or not _is_bias(name, axes):
                     value = nn.Parameter(torch.empty(axes, **made))
                     self.register_parameter(f"{name}{suffix}", value)
         self.reset_parameters()
@@ -83,8 +88,9 @@ class RNN(Stack):
         self._plain_key = _key(self.cell, self.threads)
 
     def reset_parameters(self) -> None:
-        """Matrices uniform in +-sqrt(6 / (rows + columns)), vectors in +-1 / sqrt(width)."""
-        _start(self)
+        """As the cell says; else matrices uniform in +-sqrt(6 / (rows + columns)), vectors in
+        +-1 / sqrt(width)."""
+        _start(self, self.cell)
 
     def _tensors(self, suffix: str) -> list[Tensor]:
         found = [getattr(self, f"{name}{suffix}", None) for name in self.cell.params]
@@ -156,8 +162,9 @@ class Cell(nn.Module):  # type: ignore[misc]
         self._plain_key = _key(self.cell, self.threads)
 
     def reset_parameters(self) -> None:
-        """Matrices uniform in +-sqrt(6 / (rows + columns)), vectors in +-1 / sqrt(width)."""
-        _start(self)
+        """As the cell says; else matrices uniform in +-sqrt(6 / (rows + columns)), vectors in
+        +-1 / sqrt(width)."""
+        _start(self, self.cell)
 
     def forward(self, input: Any, state: Any = None) -> Any:
         """Output and next state; see the class."""
@@ -306,6 +313,16 @@ def _a_cell(value: Any) -> DeclaredCell:
         )
     if not value.states:
         raise ArgumentError(f"{value.name} has no state")
+    checked = value.checked
+    several = [n for n, s in (*value.inputs.items(), *value.states.items()) if len(s) != 1]
+    if several or checked.once or checked.learned:
+        name = [*several, *checked.once, *checked.learned][0]
+        kind = "several axes" if several else "a learned start"
+        raise ArgumentError(
+            f"{value.name}: {name} has {kind if name not in checked.once else 'no axis for time'}",
+            facts=("RNN and Cell take inputs and states that are vectors and start from zero",),
+            hint="derive.torch.run(cell, params, inputs, states)",
+        )
     return value
 
 
@@ -334,15 +351,23 @@ def _sizes(
 
 
 def _length(dim: str | int, sizes: dict[str, int]) -> int:
-    return dim if isinstance(dim, int) else sizes[dim]
+    return Sizes(1, 1, sizes).width(dim)
 
 
 def _is_bias(name: str, shape: list[int]) -> bool:
     return len(shape) == 1 and (name == "b" or name.startswith("b_"))
 
 
-def _start(module: nn.Module) -> None:
-    for parameter in module.parameters():
+def _start(module: nn.Module, cell: DeclaredCell) -> None:
+    starts = cell.checked.starts
+    for name, parameter in module.named_parameters():
+        base = name if name in cell.params else name.rpartition("_l")[0]
+        if base in starts and parameter.device.type != "meta":
+            random = np.random.default_rng(int(torch.randint(2**31, ()).item()))
+            value = draw(starts[base], tuple(parameter.shape), random)
+            with torch.no_grad():
+                parameter.copy_(torch.from_numpy(value))
+            continue
         if parameter.dim() == 2:
             bound = math.sqrt(6 / max(sum(parameter.shape), 1))
         else:

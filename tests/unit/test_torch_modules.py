@@ -256,6 +256,95 @@ def test_the_numpy_target_serves_where_no_compiler_does(monkeypatch: pytest.Monk
     assert all(torch.equal(a, b) for a, b in zip(other, again, strict=True))
 
 
+X = "input x: I\n"
+#: What arrays with axes add to the language: joined axes, heads, a learned start, a mask, a constant.
+NEWER = {
+    "cat": X + "state h: H\nparam K: H x I + H\nh' = tanh(K @ concat(x, h) + b)\n",
+    "heads": X + "state h: N x D\nparam U: N x D x D, W: N x D x I\nh' = tanh(U @ h + W @ x)\n",
+    "learned": X + "state h: H = h0\nparam h0: H\nh' = tanh(W @ x + U @ h)\n",
+    "once": "input x: I, m: H once\nstate h: H\nh' = tanh(W @ x + U @ h) * m\n",
+    "fixed": X + "state h: H\nfixed A: H x H\nh' = tanh(W @ x + A @ h)\n",
+}
+
+
+def newer(name: str) -> Any:
+    return derive.Cell.parse(f"cell {name}\n{NEWER[name]}output h'\n")
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_run_agrees_with_the_kernel_on_the_whole_language(name: str) -> None:
+    cell = newer(name)
+    kernel = derive.compile(cell, "numpy", "float64")
+    random = np.random.default_rng(0)
+    sizes = {"I": 3, "H": 4, "N": 2, "D": 3, "I + H": 7}
+
+    def draw(shape: Any, *before: int) -> Any:
+        return random.normal(size=(*before, *(sizes[d] for d in shape)))
+
+    params = {n: draw(s) for n, s in cell.params.items()}
+    x = {n: draw(s, *((2,) if n in cell.checked.once else (5, 2))) for n, s in cell.inputs.items()}
+    run = kernel.forward(params, x, lengths=[5, 3])
+    grads = kernel.backward(run, np.ones_like(run.output))
+    own = {n: torch.tensor(a, requires_grad=True) for n, a in params.items()}
+    given = {n: torch.tensor(a, requires_grad=True) for n, a in x.items()}
+    outputs, last = dt.run(cell, own, given, lengths=[5, 3])
+    outputs["h_next"].sum().backward()
+    np.testing.assert_allclose(outputs["h_next"].detach().numpy(), run.output, atol=1e-14)
+    np.testing.assert_allclose(last["h"].detach().numpy(), run.states["h"], atol=1e-14)
+    for group, wanted in ((own, grads.params), (given, grads.inputs)):
+        for n, array in wanted.items():
+            np.testing.assert_allclose(group[n].grad.numpy(), array, atol=1e-13)
+    assert all(own[n].grad is None for n in cell.checked.fixed)
+
+
+def test_parameters_start_as_the_cell_says() -> None:
+    text = "cell starts\ninput x: I\nstate h: H\nparam b: H = 1, U: H x H = orthogonal\n"
+    cell = derive.Cell.parse(text + "h' = tanh(W @ x + U @ h + b)\noutput h'\n")
+    torch.manual_seed(0)
+    for module in (dt.RNN(cell, 3, 4, num_layers=2), dt.Cell(cell, 3, 4)):
+        for name, value in module.named_parameters():
+            if name.startswith("b"):
+                assert (value == 1).all()
+            if name.startswith("U"):
+                assert torch.allclose(value @ value.t(), torch.eye(4), atol=1e-6)
+
+
+def test_layers_take_joined_axes_and_refuse_what_they_have_no_place_for() -> None:
+    assert dt.RNN(newer("cat"), 3, 4, num_layers=2)(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
+    fixed = dt.RNN(newer("fixed"), 3, 4)
+    assert list(dict(fixed.named_buffers())) == ["A_l0"]
+    for name, message in (("heads", "h has several axes"), ("learned", "h has a learned start")):
+        with pytest.raises(derive.DeriveError, match=message):
+            dt.RNN(newer(name), 3, 4)
+    only = derive.Cell.parse(
+        "cell only\ninput x: I once\nstate h: H\nh' = tanh(W @ x + h)\noutput h'\n"
+    )
+    with pytest.raises(derive.DeriveError, match="x has no axis for time"):
+        dt.RNN(only, 3, 4)
+    with pytest.raises(derive.DeriveError, match="nothing given determines the number of steps"):
+        dt.run(only, {"W": torch.zeros(4, 3)}, torch.zeros(2, 3))
+
+
+def test_a_long_call_computes_the_gradients_that_are_wanted_to_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from derive.torch import engine
+
+    monkeypatch.setattr(engine, "_LONG", 0)
+    rnn, x = a_module(), some_x().requires_grad_()
+    params = list(rnn.parameters())
+    whole = torch.autograd.grad(rnn(x)[0].sum(), [*params, x])
+    alone = torch.autograd.grad(rnn(x)[0].sum(), params)
+    assert all(torch.equal(a, b) for a, b in zip(alone, whole, strict=False))
+    assert torch.equal(torch.autograd.grad(rnn(x)[0].sum(), x)[0], whole[-1])
+    (slope,) = torch.autograd.grad(rnn(x)[0].sum(), x, create_graph=True)
+    once = torch.autograd.grad(slope.square().sum(), params)
+    monkeypatch.setattr(engine, "_LONG", 1 << 60)
+    (slope,) = torch.autograd.grad(rnn(x)[0].sum(), x, create_graph=True)
+    again = torch.autograd.grad(slope.square().sum(), params)
+    assert all(torch.allclose(a, b, atol=1e-13) for a, b in zip(once, again, strict=True))
+
+
 # --- as a module ----------------------------------------------------------------------------
 
 

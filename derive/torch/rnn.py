@@ -315,11 +315,11 @@ def _a_cell(value: Any) -> DeclaredCell:
         raise ArgumentError(f"{value.name} has no state")
     checked = value.checked
     several = [n for n, s in (*value.inputs.items(), *value.states.items()) if len(s) != 1]
-    if several or checked.once or checked.learned:
-        name = [*several, *checked.once, *checked.learned][0]
-        kind = "several axes" if several else "a learned start"
+    if several or checked.learned:
+        name, kind = (several[0], "several axes") if several else ("", "a learned start")
+        name = name or next(iter(checked.learned))
         raise ArgumentError(
-            f"{value.name}: {name} has {kind if name not in checked.once else 'no axis for time'}",
+            f"{value.name}: {name} has {kind}",
             facts=("RNN and Cell take inputs and states that are vectors and start from zero",),
             hint="derive.torch.run(cell, params, inputs, states)",
         )

@@ -313,16 +313,10 @@ def test_layers_take_joined_axes_and_refuse_what_they_have_no_place_for() -> Non
     assert dt.RNN(newer("cat"), 3, 4, num_layers=2)(torch.randn(5, 2, 3))[0].shape == (5, 2, 4)
     fixed = dt.RNN(newer("fixed"), 3, 4)
     assert list(dict(fixed.named_buffers())) == ["A_l0"]
-    for name, message in (("heads", "h has several axes"), ("learned", "h has a learned start")):
+    wrong = {"heads": "h has several axes", "learned": "h has a learned start"}
+    for name, message in wrong.items():
         with pytest.raises(derive.DeriveError, match=message):
             dt.RNN(newer(name), 3, 4)
-    only = derive.Cell.parse(
-        "cell only\ninput x: I once\nstate h: H\nh' = tanh(W @ x + h)\noutput h'\n"
-    )
-    with pytest.raises(derive.DeriveError, match="x has no axis for time"):
-        dt.RNN(only, 3, 4)
-    with pytest.raises(derive.DeriveError, match="nothing given determines the number of steps"):
-        dt.run(only, {"W": torch.zeros(4, 3)}, torch.zeros(2, 3))
 
 
 def test_a_long_call_computes_the_gradients_that_are_wanted_to_the_same_bits(

@@ -257,7 +257,7 @@ def test_the_numpy_target_serves_where_no_compiler_does(monkeypatch: pytest.Monk
 
 
 X = "input x: I\n"
-#: What arrays with axes add to the language: joined axes, heads, a learned start, a mask, a constant.
+#: What arrays with axes add to the language: joined axes, heads, a learned start, and so on.
 NEWER = {
     "cat": X + "state h: H\nparam K: H x I + H\nh' = tanh(K @ concat(x, h) + b)\n",
     "heads": X + "state h: N x D\nparam U: N x D x D, W: N x D x I\nh' = tanh(U @ h + W @ x)\n",

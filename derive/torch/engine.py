@@ -104,11 +104,11 @@ class Engine:
     def _build(self, dtype: str) -> Backend:
         cell = self.cell
         try:
-            return pipeline.whole(cell, pipeline.c_backend(cell, dtype, self.threads), dtype)
+            return pipeline.c_backend(cell, dtype, self.threads)
         except BuildError as error:
             _mention_once(str(error).splitlines()[0])
             files = pipeline.emit(cell, "numpy")
-            return pipeline.whole(cell, pipeline.backend(cell, "numpy", files, dtype), dtype)
+            return pipeline.backend(cell, "numpy", files, dtype)
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -235,10 +235,11 @@ class Engine:
     def _only(self, plan: _Plan, wanted: Sequence[bool]) -> tuple[str, ...] | None:
         """The names whose gradients a long call computes; None: all.
 
-        A kernel for some takes seconds to build, so few sets are told apart: parameters and inputs
-        together, in the tangent cell those of the cell and their tangents.
+        A kernel for some takes seconds to build, so few sets are told apart: of parameters and of
+        inputs all or none, in the tangent cell half.
         """
-        if all(wanted) or plan.work < _LONG or not self.inputs:
+        checked = self.cell.checked
+        if all(wanted) or plan.work < _LONG or not self.inputs or checked.wholes or checked.fixed:
             return None
         own, (count, inputs, _) = self.signature, self.counts
         names: list[str] = []

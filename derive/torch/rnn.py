@@ -75,9 +75,7 @@ class RNN(Stack):
         for layer, _, suffix in self._places():
             for name, shape in self.cell.params.items():
                 axes = [_length(dim, self._sizes[layer]) for dim in shape]
-                if name in self.cell.checked.fixed:
-                    self.register_buffer(f"{name}{suffix}", torch.zeros(axes, **made))
-                elif self.bias or not _is_bias(name, axes):
+                if self.bias or not _is_bias(name, axes):
                     value = nn.Parameter(torch.empty(axes, **made))
                     self.register_parameter(f"{name}{suffix}", value)
         self.reset_parameters()
@@ -313,16 +311,6 @@ def _a_cell(value: Any) -> DeclaredCell:
         )
     if not value.states:
         raise ArgumentError(f"{value.name} has no state")
-    checked = value.checked
-    several = [n for n, s in (*value.inputs.items(), *value.states.items()) if len(s) != 1]
-    if several or checked.learned:
-        name, kind = (several[0], "several axes") if several else ("", "a learned start")
-        name = name or next(iter(checked.learned))
-        raise ArgumentError(
-            f"{value.name}: {name} has {kind}",
-            facts=("RNN and Cell take inputs and states that are vectors and start from zero",),
-            hint="derive.torch.run(cell, params, inputs, states)",
-        )
     return value
 
 
@@ -334,8 +322,7 @@ def _sizes(
     cell: DeclaredCell, input_size: Any, hidden_size: Any, sizes: dict[str, int]
 ) -> dict[str, int]:
     """The length of each dimension, for sizes_of_layers."""
-    ((x,),) = cell.inputs.values()
-    (h,) = next(iter(cell.states.values()))
+    x, h = (next(iter(group.values()))[0] for group in (cell.inputs, cell.states))
     given = dict(sizes)
     for dim, length, name in (
         (x, to_width(input_size, "input_size"), "input_size"),

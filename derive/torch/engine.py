@@ -293,11 +293,10 @@ class Engine:
             for name, shape in zip(self.signature.params, shapes, strict=True)
         }
         call = Call(sizes, empty, {}, {}, None, reverse, training)
-        ahead = sizes.steps, sizes.rows
         calls = by_address(backend, call) if isinstance(backend, CBackend) else None
         return _Plan(
             call,
-            tuple((*ahead, *sizes.shape(axes)) for axes in self.outputs),
+            tuple((sizes.steps, sizes.rows, *sizes.shape(axes)) for axes in self.outputs),
             tuple((sizes.rows, *sizes.shape(axes)) for axes in self.states),
             calls,
             backend,

@@ -43,7 +43,9 @@ output h', n, p, k, c
 
 def draw(random: Any, shapes: Any, *before: int) -> dict[str, Any]:
     return {
-        name: random.uniform(-1, 1, (*before, *(SIZES.get(d, d) for d in shape)))
+        name: random.uniform(
+            -1, 1, (*before, *(SIZES.get(d, 2 if isinstance(d, str) else d) for d in shape))
+        )
         for name, shape in shapes.items()
     }
 

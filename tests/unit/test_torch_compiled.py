@@ -28,7 +28,7 @@ def check_operators(name: str, dtype: Any) -> None:
     engine = engine_of(derive.cells.from_spec(name).to_text(), 1)
 
     def draw(shape: Any, *before: int) -> Any:
-        axes = (*before, *(SIZES.get(d, d) for d in shape))
+        axes = (*before, *(SIZES.get(d, 2 if isinstance(d, str) else d) for d in shape))
         return torch.randn(axes, dtype=dtype, requires_grad=True)
 
     params = [draw(s) for s in engine.params]

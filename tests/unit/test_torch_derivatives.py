@@ -46,7 +46,7 @@ class Case:
         self.states = [self.draw(shape, ROWS) for shape in self.engine.states]
 
     def draw(self, shape: Any, *before: int) -> Any:
-        axes = (*before, *(SIZES.get(d, d) for d in shape))
+        axes = (*before, *(SIZES.get(d, 2 if isinstance(d, str) else d) for d in shape))
         return torch.empty(axes, dtype=torch.float64).uniform_(-1, 1, generator=self.random)
 
     @property

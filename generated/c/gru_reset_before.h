@@ -36,22 +36,42 @@
 extern "C" {
 #endif
 
-/* T time steps, B batch rows, and the widths of the arrays. */
+/* How a program calls this: set every member of gru_reset_before_sizes, ask gru_reset_before_f32_memory_needed how many
+ * elements `saved` and the workspace must have, fill gru_reset_before_f32_forward_args (and set to zero what is not
+ * used, for example with = {0}), and call gru_reset_before_f32_forward; then gru_reset_before_f32_backward, with the same
+ * `saved`. gru_reset_before_f32_step runs one step and can be called for ever. Nothing is allocated, and nothing
+ * is kept between calls but what is in the caller's buffers, so calls in several threads do not meet.
+ * Everything stands here for float; what ends in _f64_ is the same for double.
+ *
+ * gru_reset_before.c needs C11, the C library and libm. Compile it with -O2 -ffp-contract=fast -fno-math-errno
+ * -fno-trapping-math, and -march=native (or what you run it on) for its vectors; without -ffast-math,
+ * which it refuses. -DDK_ONLY_F32 leaves double out; -DDK_NO_THREADS leaves atomics out, for calls with
+ * team == NULL. See derive_kernels.h.
+ *
+ * Names: a member is called like the array in the equations above. One without a small letter, which C
+ * keeps for macros, or that a header of C takes, has an underscore behind it: W_. */
+
+/* `steps` time steps (T below), `rows` batch rows (B), and the widths of the arrays: dim_H is H. */
 typedef struct gru_reset_before_sizes {
-    size_t T;
-    size_t B;
-    size_t H;
-    size_t I;
+    size_t steps;
+    size_t rows;
+    size_t dim_H;
+    size_t dim_I;
 } gru_reset_before_sizes;
 
-/* Elements of each buffer. `saved` lives from forward to backward; a workspace dies with the
- * call: `forward` where saved is given, `inference` where it is NULL. Packed parameters live as
- * long as the caller likes. chunk_steps: steps that are worked on together, see below. */
+/* Elements of each buffer. `saved` lives from forward to backward. A workspace dies with the call: it
+ * has `forward` elements where saved is given, `inference` where it is NULL; where `packed` is given,
+ * those of _with_packed, which have no room for what the call would pack. forward_packed,
+ * backward_packed: packed parameters, which live as long as the caller likes. chunk_steps: steps that
+ * are worked on together, see below. */
 typedef struct gru_reset_before_memory {
     size_t saved;
     size_t forward;
     size_t inference;
     size_t backward;
+    size_t forward_with_packed;
+    size_t inference_with_packed;
+    size_t backward_with_packed;
     size_t forward_packed;
     size_t backward_packed;
     size_t chunk_steps;
@@ -87,36 +107,36 @@ typedef struct gru_reset_before_f32_d_params {
 
 /* Inputs. */
 typedef struct gru_reset_before_f32_inputs {
-    const float *x; /* [T, B, I] */
+    const float *x; /* [steps, rows, I] */
 } gru_reset_before_f32_inputs;
 
 /* Gradients of the inputs. Overwritten. */
 typedef struct gru_reset_before_f32_d_inputs {
-    float *x; /* [T, B, I] */
+    float *x; /* [steps, rows, I] */
 } gru_reset_before_f32_d_inputs;
 
 /* States before the first step, or cotangents of the last ones; NULL: zeros. */
 typedef struct gru_reset_before_f32_states {
-    const float *h; /* [B, H] */
+    const float *h; /* [rows, H] */
 } gru_reset_before_f32_states;
 
 /* States after the last step, or gradients of the first ones. */
 typedef struct gru_reset_before_f32_results {
-    float *h; /* [B, H] */
+    float *h; /* [rows, H] */
 } gru_reset_before_f32_results;
 
 /* Outputs. */
 typedef struct gru_reset_before_f32_outputs {
-    float *h_next; /* [T, B, H] */
+    float *h_next; /* [steps, rows, H] */
 } gru_reset_before_f32_outputs;
 
 /* Cotangents of the outputs; NULL: zeros. */
 typedef struct gru_reset_before_f32_d_outputs {
-    const float *h_next; /* [T, B, H] */
+    const float *h_next; /* [steps, rows, H] */
 } gru_reset_before_f32_d_outputs;
 
 /* lengths: [B] or NULL; row n takes lengths[n] steps, past them its outputs are 0 and its states
- * stay. reverse: each row runs its own steps last to first. packed: what _forward_pack made of
+ * stay. reverse: 0, or 1: each row runs its own steps last to first. packed: what _forward_pack made of
  * the parameters, or NULL: then the call packs them itself. saved: NULL for inference. Nothing may
  * overlap what is written. */
 typedef struct gru_reset_before_f32_forward_args {
@@ -142,11 +162,12 @@ typedef struct gru_reset_before_f32_forward_args {
  * A sequence may be run in pieces, which need not all be saved at once: forward from piece to piece,
  * `last` of one being `first` of the next; backward from the last piece to the first, d_first of one
  * being d_last of the next. lengths[n] is then the number of steps of row n in the piece. Pieces of
- * whole chunks (memory.chunk_steps for all T steps), counted from where the recurrence starts,
- * give the bits of one call, if `packed` is given or no piece is as short as DK_PLAIN_ROWS rows in
- * all: so few rows are computed without packing. The backward calls share d_params and workspace, which nothing else
- * writes in between. resume: 1 in all but the first of them, where sums start at zero; more: 1 in all
- * but the last, which completes the gradients of parameters. Both are 0 in a call for all steps. */
+ * whole chunks (memory.chunk_steps for all steps), counted from where the recurrence starts, give the
+ * bits of one call, if `packed` is given or no piece is as short as DK_PLAIN_ROWS rows in all: so few
+ * rows are computed without packing. The backward calls share d_params and a workspace, which is large
+ * enough for each of them and which nothing else writes in between. resume: 1 in all but the first of
+ * them, where sums start at zero; more: 1 in all but the last, which completes the gradients of
+ * parameters. Both are 0 in a call for all steps. */
 typedef struct gru_reset_before_f32_backward_args {
     gru_reset_before_sizes sizes;
     const int64_t *lengths;
@@ -173,7 +194,8 @@ typedef struct gru_reset_before_f32_backward_args {
 int gru_reset_before_f32_self_test(void);
 
 /* The only source of buffer sizes. threads: members of the team that will call. */
-dk_status gru_reset_before_f32_memory_needed(const gru_reset_before_sizes *sizes, size_t threads, gru_reset_before_memory *memory);
+dk_status gru_reset_before_f32_memory_needed(
+    const gru_reset_before_sizes *sizes, size_t threads, gru_reset_before_memory *memory);
 
 /* All steps. Every member of `team` calls with the same args; NULL is a team of one. */
 dk_status gru_reset_before_f32_forward(const gru_reset_before_f32_forward_args *args, const dk_team *team);
@@ -181,17 +203,17 @@ dk_status gru_reset_before_f32_forward(const gru_reset_before_f32_forward_args *
 /* Gradients of everything, from the cotangents of outputs and last states. */
 dk_status gru_reset_before_f32_backward(const gru_reset_before_f32_backward_args *args, const dk_team *team);
 
-/* Matrices packed for many calls with the same parameters. Only sizes and params of args are
- * read. */
-dk_status gru_reset_before_f32_forward_pack(const gru_reset_before_f32_forward_args *args, float *packed, size_t packed_count);
-dk_status gru_reset_before_f32_backward_pack(const gru_reset_before_f32_backward_args *args, float *packed, size_t packed_count);
-
-/* One step: sizes.T must be 1. */
+/* One step: sizes.steps must be 1. */
 dk_status gru_reset_before_f32_step(const gru_reset_before_f32_forward_args *args, const dk_team *team);
+
+/* Matrices packed for many calls with the same parameters. Only sizes and params of args are read. */
+dk_status gru_reset_before_f32_forward_pack(
+    const gru_reset_before_f32_forward_args *args, float *packed, size_t packed_count);
+dk_status gru_reset_before_f32_backward_pack(
+    const gru_reset_before_f32_backward_args *args, float *packed, size_t packed_count);
 
 /* ---- double ---------------------------------------------------------------------------- */
 
-/* Parameters, row-major. */
 typedef struct gru_reset_before_f64_params {
     const double *W_r; /* [H, I] */
     const double *W_z; /* [H, I] */
@@ -204,7 +226,6 @@ typedef struct gru_reset_before_f64_params {
     const double *b_n; /* [H] */
 } gru_reset_before_f64_params;
 
-/* Gradients of the parameters. Overwritten. */
 typedef struct gru_reset_before_f64_d_params {
     double *W_r; /* [H, I] */
     double *W_z; /* [H, I] */
@@ -217,40 +238,30 @@ typedef struct gru_reset_before_f64_d_params {
     double *b_n; /* [H] */
 } gru_reset_before_f64_d_params;
 
-/* Inputs. */
 typedef struct gru_reset_before_f64_inputs {
-    const double *x; /* [T, B, I] */
+    const double *x; /* [steps, rows, I] */
 } gru_reset_before_f64_inputs;
 
-/* Gradients of the inputs. Overwritten. */
 typedef struct gru_reset_before_f64_d_inputs {
-    double *x; /* [T, B, I] */
+    double *x; /* [steps, rows, I] */
 } gru_reset_before_f64_d_inputs;
 
-/* States before the first step, or cotangents of the last ones; NULL: zeros. */
 typedef struct gru_reset_before_f64_states {
-    const double *h; /* [B, H] */
+    const double *h; /* [rows, H] */
 } gru_reset_before_f64_states;
 
-/* States after the last step, or gradients of the first ones. */
 typedef struct gru_reset_before_f64_results {
-    double *h; /* [B, H] */
+    double *h; /* [rows, H] */
 } gru_reset_before_f64_results;
 
-/* Outputs. */
 typedef struct gru_reset_before_f64_outputs {
-    double *h_next; /* [T, B, H] */
+    double *h_next; /* [steps, rows, H] */
 } gru_reset_before_f64_outputs;
 
-/* Cotangents of the outputs; NULL: zeros. */
 typedef struct gru_reset_before_f64_d_outputs {
-    const double *h_next; /* [T, B, H] */
+    const double *h_next; /* [steps, rows, H] */
 } gru_reset_before_f64_d_outputs;
 
-/* lengths: [B] or NULL; row n takes lengths[n] steps, past them its outputs are 0 and its states
- * stay. reverse: each row runs its own steps last to first. packed: what _forward_pack made of
- * the parameters, or NULL: then the call packs them itself. saved: NULL for inference. Nothing may
- * overlap what is written. */
 typedef struct gru_reset_before_f64_forward_args {
     gru_reset_before_sizes sizes;
     const int64_t *lengths;
@@ -268,17 +279,6 @@ typedef struct gru_reset_before_f64_forward_args {
     size_t workspace_count;
 } gru_reset_before_f64_forward_args;
 
-/* The same sizes, lengths, reverse, parameters and inputs as in the forward call. Gradients are
- * overwritten, not added to. NULL cotangents are zero.
- *
- * A sequence may be run in pieces, which need not all be saved at once: forward from piece to piece,
- * `last` of one being `first` of the next; backward from the last piece to the first, d_first of one
- * being d_last of the next. lengths[n] is then the number of steps of row n in the piece. Pieces of
- * whole chunks (memory.chunk_steps for all T steps), counted from where the recurrence starts,
- * give the bits of one call, if `packed` is given or no piece is as short as DK_PLAIN_ROWS rows in
- * all: so few rows are computed without packing. The backward calls share d_params and workspace, which nothing else
- * writes in between. resume: 1 in all but the first of them, where sums start at zero; more: 1 in all
- * but the last, which completes the gradients of parameters. Both are 0 in a call for all steps. */
 typedef struct gru_reset_before_f64_backward_args {
     gru_reset_before_sizes sizes;
     const int64_t *lengths;
@@ -300,26 +300,21 @@ typedef struct gru_reset_before_f64_backward_args {
     size_t more;
 } gru_reset_before_f64_backward_args;
 
-/* 0 where the compiler left arithmetic as it is written; else see dk_self_test_f64. A library that
- * fails it was compiled with -ffast-math or a part of it and gives wrong numbers. */
 int gru_reset_before_f64_self_test(void);
 
-/* The only source of buffer sizes. threads: members of the team that will call. */
-dk_status gru_reset_before_f64_memory_needed(const gru_reset_before_sizes *sizes, size_t threads, gru_reset_before_memory *memory);
+dk_status gru_reset_before_f64_memory_needed(
+    const gru_reset_before_sizes *sizes, size_t threads, gru_reset_before_memory *memory);
 
-/* All steps. Every member of `team` calls with the same args; NULL is a team of one. */
 dk_status gru_reset_before_f64_forward(const gru_reset_before_f64_forward_args *args, const dk_team *team);
 
-/* Gradients of everything, from the cotangents of outputs and last states. */
 dk_status gru_reset_before_f64_backward(const gru_reset_before_f64_backward_args *args, const dk_team *team);
 
-/* Matrices packed for many calls with the same parameters. Only sizes and params of args are
- * read. */
-dk_status gru_reset_before_f64_forward_pack(const gru_reset_before_f64_forward_args *args, double *packed, size_t packed_count);
-dk_status gru_reset_before_f64_backward_pack(const gru_reset_before_f64_backward_args *args, double *packed, size_t packed_count);
-
-/* One step: sizes.T must be 1. */
 dk_status gru_reset_before_f64_step(const gru_reset_before_f64_forward_args *args, const dk_team *team);
+
+dk_status gru_reset_before_f64_forward_pack(
+    const gru_reset_before_f64_forward_args *args, double *packed, size_t packed_count);
+dk_status gru_reset_before_f64_backward_pack(
+    const gru_reset_before_f64_backward_args *args, double *packed, size_t packed_count);
 
 #ifdef __cplusplus
 }

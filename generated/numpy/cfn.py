@@ -52,7 +52,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_t"].shape[-2]
@@ -120,7 +129,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_t"].shape[-2]
@@ -143,9 +162,15 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_h_all = np.tanh(h_all)
+        # part of d_W_x_x = d_h_next * eta * (1 - tanh_W_x_x**2)
         d_W_x_x_factor_all = eta_all * (1.0 - tanh_W_x_x_all * tanh_W_x_x_all)
+        # d_eta = d_h_next * tanh_W_x_x
+        # part of d_a_eta = d_eta * eta * (1 - eta)
         d_a_eta_factor_all = tanh_W_x_x_all * eta_all * (1.0 - eta_all)
+        # d_theta = d_h_next * tanh(h)
+        # part of d_a_theta = d_theta * theta * (1 - theta)
         d_a_theta_factor_all = tanh_h_all * theta_all * (1.0 - theta_all)
+        # part of d_h = d_h_next * theta * (1 - tanh(h)**2) + U_t.T @ d_a_theta + U_e.T @ d_a_eta
         d_h_factor_all = theta_all * (1.0 - tanh_h_all * tanh_h_all)
         d_a_all = np.empty((T, B, 2 * H), real)
         d_W_x_x_all = np.empty((T, B, H), real)
@@ -156,11 +181,16 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_eta_factor = d_a_eta_factor_all[t]
             d_a_theta_factor = d_a_theta_factor_all[t]
             d_h_factor = d_h_factor_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_W_x_x = d_h_next * eta * (1 - tanh_W_x_x**2)
             d_W_x_x = d_h_next * d_W_x_x_factor
+            # d_a_eta = d_eta * eta * (1 - eta)
             d_a[..., :H] = d_h_next * d_a_eta_factor
+            # d_a_theta = d_theta * theta * (1 - theta)
             d_a[..., H : 2 * H] = d_h_next * d_a_theta_factor
             d_h_products = d_a @ U_stack
+            # d_h = d_h_next * theta * (1 - tanh(h)**2) + U_t.T @ d_a_theta + U_e.T @ d_a_eta
             d_h = d_h_next * d_h_factor + d_h_products
             if lengths is not None:
                 alive = alive_all[t]
@@ -169,6 +199,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_h_carry = d_h
         d_a_eta_all = d_a_all[..., :H]
         d_a_theta_all = d_a_all[..., H : 2 * H]
+        # d_x = W_t.T @ d_a_theta + W_e.T @ d_a_eta + W_x.T @ d_W_x_x
         d_x_all = (np.concatenate((flat(d_W_x_x_all), flat(d_a_eta_all), flat(d_a_theta_all)), axis=-1) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -176,9 +207,16 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             x_all = np.where(alive_all, x_all, 0.0)
             d_a_all = np.where(alive_all, d_a_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
+        # d_W_x = outer(d_W_x_x, x)
         d_W_x = flat(d_W_x_x_all).T @ flat(x_all)
+        # d_b_e = sum_rows(d_a_eta)
+        # d_b_t = sum_rows(d_a_theta)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_e = outer(d_a_eta, h)
+        # d_U_t = outer(d_a_theta, h)
         d_U = flat(d_a_all).T @ flat(h_all)
+        # d_W_e = outer(d_a_eta, x)
+        # d_W_t = outer(d_a_theta, x)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_b_e = d_b[:H]
         d_b_t = d_b[H : 2 * H]

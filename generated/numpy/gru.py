@@ -59,7 +59,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_r"].shape[-2]
@@ -142,7 +151,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_r"].shape[-2]
@@ -167,8 +186,14 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_n, W_z, W_r), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # d_n = d_h_next * (1 - z)
+        # part of d_a_n = d_n * (1 - n**2)
         d_a_n_factor_all = (1.0 - n_all * n_all) * (1.0 - z_all)
+        # d_z = d_h_next * (h - n)
+        # part of d_a_z = d_z * z * (1 - z)
         d_a_z_factor_all = z_all * (h_all - n_all) * (1.0 - z_all)
+        # d_r = d_a_n * (U_n @ h + b_hn)
+        # part of d_a_r = d_r * r * (1 - r)
         d_a_r_factor_all = r_all * (U_n_h_all + b_hn) * (1.0 - r_all)
         d_all = np.empty((T, B, 3 * H), real)
         d_a_n_all = np.empty((T, B, H), real)
@@ -180,12 +205,19 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_z_factor = d_a_z_factor_all[t]
             d_a_r_factor = d_a_r_factor_all[t]
             z = z_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_n = d_n * (1 - n**2)
             d_a_n = d_h_next * d_a_n_factor
+            # d_U_n_h = d_a_n * r
             d[..., :H] = d_a_n * r
+            # d_a_z = d_z * z * (1 - z)
             d[..., H : 2 * H] = d_h_next * d_a_z_factor
+            # d_a_r = d_r * r * (1 - r)
             d[..., 2 * H : 3 * H] = d_a_n * d_a_r_factor
             d_h_products = d @ U_stack
+            # d_U_n_h = d_a_n * r
+            # d_h = d_h_next * z + U_r.T @ d_a_r + U_z.T @ d_a_z + U_n.T @ d_U_n_h
             d_h = d_h_next * z + d_h_products
             if lengths is not None:
                 alive = alive_all[t]
@@ -194,6 +226,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_h_carry = d_h
         d_a_z_all = d_all[..., H : 2 * H]
         d_a_r_all = d_all[..., 2 * H : 3 * H]
+        # d_x = W_r.T @ d_a_r + W_z.T @ d_a_z + W_n.T @ d_a_n
         d_x_all = (np.concatenate((flat(d_a_n_all), flat(d_a_z_all), flat(d_a_r_all)), axis=-1) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -203,13 +236,25 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_z_all = np.where(alive_all, d_a_z_all, 0.0)
             d_a_r_all = np.where(alive_all, d_a_r_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
+        # d_b_n = sum_rows(d_a_n)
         d_b_n = d_a_n_all.sum(axis=(0, 1))
+        # d_W_n = outer(d_a_n, x)
         d_W_n = flat(d_a_n_all).T @ flat(x_all)
+        # d_b_hn = sum_rows(d_U_n_h)
+        # d_b_hz = sum_rows(d_a_z)
+        # d_b_hr = sum_rows(d_a_r)
         d_b = d_all.sum(axis=(0, 1))
+        # d_b_z = sum_rows(d_a_z)
         d_b_z = d_a_z_all.sum(axis=(0, 1))
+        # d_b_r = sum_rows(d_a_r)
         d_b_r = d_a_r_all.sum(axis=(0, 1))
+        # d_U_n = outer(d_U_n_h, h)
+        # d_U_z = outer(d_a_z, h)
+        # d_U_r = outer(d_a_r, h)
         d_U = flat(d_all).T @ flat(h_all)
+        # d_W_z = outer(d_a_z, x)
         d_W_z = flat(d_a_z_all).T @ flat(x_all)
+        # d_W_r = outer(d_a_r, x)
         d_W_r = flat(d_a_r_all).T @ flat(x_all)
         d_b_hn = d_b[:H]
         d_b_hz = d_b[H : 2 * H]

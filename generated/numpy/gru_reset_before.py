@@ -55,7 +55,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_r"].shape[-2]
@@ -130,7 +139,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_r"].shape[-2]
@@ -153,8 +172,14 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_n, W_z, W_r), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # d_n = d_h_next * (1 - z)
+        # part of d_a_n = d_n * (1 - n**2)
         d_a_n_factor_all = (1.0 - n_all * n_all) * (1.0 - z_all)
+        # d_z = d_h_next * (h - n)
+        # part of d_a_z = d_z * z * (1 - z)
         d_a_z_factor_all = z_all * (h_all - n_all) * (1.0 - z_all)
+        # d_r = d_U_n_arg * h
+        # part of d_a_r = d_r * r * (1 - r)
         d_a_r_factor_all = r_all * h_all * (1.0 - r_all)
         d_a_all = np.empty((T, B, 2 * H), real)
         d_a_n_all = np.empty((T, B, H), real)
@@ -166,12 +191,18 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_r_factor = d_a_r_factor_all[t]
             z = z_all[t]
             r = r_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_n = d_n * (1 - n**2)
             d_a_n = d_h_next * d_a_n_factor
+            # d_a_z = d_z * z * (1 - z)
             d_a[..., :H] = d_h_next * d_a_z_factor
+            # d_U_n_arg = U_n.T @ d_a_n
             d_U_n_arg = d_a_n @ U_n
+            # d_a_r = d_r * r * (1 - r)
             d_a[..., H : 2 * H] = d_U_n_arg * d_a_r_factor
             d_h_products = d_a @ U_stack
+            # d_h = d_h_next * z + d_U_n_arg * r + U_r.T @ d_a_r + U_z.T @ d_a_z
             d_h = d_h_next * z + d_U_n_arg * r + d_h_products
             if lengths is not None:
                 alive = alive_all[t]
@@ -180,7 +211,9 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_h_carry = d_h
         d_a_z_all = d_a_all[..., :H]
         d_a_r_all = d_a_all[..., H : 2 * H]
+        # U_n_arg = r * h
         U_n_arg_all = r_all * h_all
+        # d_x = W_r.T @ d_a_r + W_z.T @ d_a_z + W_n.T @ d_a_n
         d_x_all = (np.concatenate((flat(d_a_n_all), flat(d_a_z_all), flat(d_a_r_all)), axis=-1) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -189,11 +222,20 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             U_n_arg_all = np.where(alive_all, U_n_arg_all, 0.0)
             d_a_all = np.where(alive_all, d_a_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
+        # d_b_n = sum_rows(d_a_n)
         d_b_n = d_a_n_all.sum(axis=(0, 1))
+        # d_W_n = outer(d_a_n, x)
         d_W_n = flat(d_a_n_all).T @ flat(x_all)
+        # d_U_n = outer(d_a_n, U_n_arg)
         d_U_n = flat(d_a_n_all).T @ flat(U_n_arg_all)
+        # d_b_z = sum_rows(d_a_z)
+        # d_b_r = sum_rows(d_a_r)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_z = outer(d_a_z, h)
+        # d_U_r = outer(d_a_r, h)
         d_U = flat(d_a_all).T @ flat(h_all)
+        # d_W_z = outer(d_a_z, x)
+        # d_W_r = outer(d_a_r, x)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_b_z = d_b[:H]
         d_b_r = d_b[H : 2 * H]

@@ -65,7 +65,16 @@ def relu(v: Array) -> Array:
     return y
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W"].shape[-2]
@@ -113,7 +122,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         I = params["W"].shape[-1]
@@ -130,24 +149,32 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_h_factor_all = u * np.where(a_h_all > 0.0, real(1.0), 0.0)
         d_h_offset_all = d_h_next_output_all
+        # part of d_a_h = d_h_next * where(0 < a_h, 1, 0)
         d_a_h_factor_all = np.where(a_h_all > 0.0, real(1.0), 0.0)
         if lengths is not None:
             d_h_factor_all = np.where(alive_all, d_h_factor_all, 1.0)
             d_h_offset_all = np.where(alive_all, d_h_offset_all, -0.0)
+        # d_h = d_a_h * u
         d_h_carry_history = scan(d_h_factor_all, d_h_offset_all, d_h_carry, not reverse, True)
         d_h_carry_all = d_h_carry_history[1:] if not reverse else d_h_carry_history[:-1]
         d_h_carry = d_h_carry_history[0 if not reverse else T]
+        # d_h_next = d_h_next_output + d_h_carry
         d_h_next_all = d_h_carry_all + d_h_next_output_all
+        # d_a_h = d_h_next * where(0 < a_h, 1, 0)
         d_a_h_all = d_h_next_all * d_a_h_factor_all
         d_u_of_a_h_all = d_a_h_all * h_all
+        # d_x = W.T @ d_a_h
         d_x_all = (flat(d_a_h_all) @ W).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
             d_a_h_all = np.where(alive_all, d_a_h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
             d_u_of_a_h_all = np.where(alive_all, d_u_of_a_h_all, 0.0)
+        # d_b = sum_rows(d_a_h)
         d_b = d_a_h_all.sum(axis=(0, 1))
+        # d_W = outer(d_a_h, x)
         d_W = flat(d_a_h_all).T @ flat(x_all)
+        # d_u = sum_rows(d_a_h * h)
         d_u = d_u_of_a_h_all.sum(axis=(0, 1))
         d_params: Arrays = {
             "W": d_W,

@@ -67,7 +67,16 @@ def relu(v: Array) -> Array:
     return y
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_gh"].shape[-2]
@@ -158,7 +167,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_gh"].shape[-2]
@@ -185,10 +204,15 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_n, W_gh), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # z = relu(W_z @ x + U_z @ h + b_z)
         z_all = relu(a_z_all)
+        # d_z = d_y_output * (1 - g_y)
         d_z_all = d_y_output_all * (1.0 - g_y_all)
+        # d_a_z = d_z * where(0 < a_z, 1, 0)
         d_a_z_all = d_z_all * np.where(a_z_all > 0.0, real(1.0), 0.0)
+        # d_g_y = d_y_output * (x - z)
         d_g_y_all = d_y_output_all * (x_all - z_all)
+        # d_a_g_y = d_g_y * g_y * (1 - g_y)
         d_a_g_y_all = d_g_y_all * g_y_all * (1.0 - g_y_all)
         d_2_all = (flat(d_a_z_all) @ z_stack).reshape(T, B, 2 * H)
         d_h_2_all = d_2_all[..., :H]
@@ -196,8 +220,13 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_3_all = (flat(d_a_g_y_all) @ gy_stack).reshape(T, B, 2 * H)
         d_h_3_all = d_3_all[..., :H]
         d_x_3_all = d_3_all[..., H : 2 * H]
+        # d_n = d_h_carry * (1 - g_h)
+        # part of d_a_n = d_n * (1 - n**2)
         d_a_n_factor_all = (1.0 - n_all * n_all) * (1.0 - g_h_all)
+        # d_g_h = d_h_carry * (h - n)
+        # part of d_a_g_h = d_g_h * g_h * (1 - g_h)
         d_a_g_h_factor_all = g_h_all * (h_all - n_all) * (1.0 - g_h_all)
+        # part of d_h = d_h_carry * g_h + U_gh.T @ d_a_g_h + U_n.T @ d_a_n + U_gy.T @ d_a_g_y + U_z.T @ d_a_z
         d_h_early_all = d_h_2_all + d_h_3_all
         d_a_all = np.empty((T, B, 2 * H), real)
         for t in range(T) if reverse else range(T - 1, -1, -1):
@@ -206,15 +235,19 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_g_h_factor = d_a_g_h_factor_all[t]
             d_h_early = d_h_early_all[t]
             g_h = g_h_all[t]
+            # d_a_n = d_n * (1 - n**2)
             d_a[..., :H] = d_a_n_factor * d_h_carry
+            # d_a_g_h = d_g_h * g_h * (1 - g_h)
             d_a[..., H : 2 * H] = d_a_g_h_factor * d_h_carry
             d_h_products = d_a @ U_stack
+            # d_h = d_h_carry * g_h + U_gh.T @ d_a_g_h + U_n.T @ d_a_n + U_gy.T @ d_a_g_y + U_z.T @ d_a_z
             d_h = d_h_early + d_h_products + g_h * d_h_carry
             if lengths is not None:
                 alive = alive_all[t]
                 d_h = np.where(alive, d_h, d_h_carry)
             d_h_carry = d_h
         d_x_products_all = (flat(d_a_all) @ W_stack).reshape(T, B, H)
+        # d_x = d_y_output * g_y + W_gh.T @ d_a_g_h + W_n.T @ d_a_n + W_gy.T @ d_a_g_y + W_z.T @ d_a_z
         d_x_all = d_x_2_all + d_x_3_all + d_x_products_all + g_y_all * d_y_output_all
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -223,14 +256,26 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             h_all = np.where(alive_all, h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
             d_a_all = np.where(alive_all, d_a_all, 0.0)
+        # d_b_z = sum_rows(d_a_z)
         d_b_z = d_a_z_all.sum(axis=(0, 1))
+        # d_b_gy = sum_rows(d_a_g_y)
         d_b_gy = d_a_g_y_all.sum(axis=(0, 1))
+        # d_U_z = outer(d_a_z, h)
         d_U_z = flat(d_a_z_all).T @ flat(h_all)
+        # d_U_gy = outer(d_a_g_y, h)
         d_U_gy = flat(d_a_g_y_all).T @ flat(h_all)
+        # d_W_z = outer(d_a_z, x)
         d_W_z = flat(d_a_z_all).T @ flat(x_all)
+        # d_W_gy = outer(d_a_g_y, x)
         d_W_gy = flat(d_a_g_y_all).T @ flat(x_all)
+        # d_b_n = sum_rows(d_a_n)
+        # d_b_gh = sum_rows(d_a_g_h)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_n = outer(d_a_n, h)
+        # d_U_gh = outer(d_a_g_h, h)
         d_U = flat(d_a_all).T @ flat(h_all)
+        # d_W_n = outer(d_a_n, x)
+        # d_W_gh = outer(d_a_g_h, x)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_b_n = d_b[:H]
         d_b_gh = d_b[H : 2 * H]

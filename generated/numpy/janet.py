@@ -52,7 +52,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_f"].shape[-2]
@@ -71,6 +80,7 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 2 * H)
+        # part of a = W_f @ x + U_f @ h + b_f
         a_2_all = W_x_all + b
         h_next_all = np.empty((T, B, H), real)
         if training:
@@ -118,7 +128,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_f"].shape[-2]
@@ -142,7 +162,11 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         sigmoid_h_next_all = sigmoid(sigmoid_arg_all)
         sigmoid_a_all = sigmoid(a_all)
         d_sigmoid_arg_factor_all = -sigmoid_h_next_all * g_all * (1.0 - sigmoid_h_next_all)
+        # d_g = d_h_next * (1 - sigmoid(a - 1))
+        # part of d_a_g = d_g * (1 - g**2)
         d_a_g_factor_all = (1.0 - sigmoid_h_next_all) * (1.0 - g_all * g_all)
+        # part of d_a = d_h_next * h * sigmoid(a) * (1 - sigmoid(a))
+        #     - d_h_next * g * sigmoid(a - 1) * (1 - sigmoid(a - 1))
         d_a_factor_all = sigmoid_a_all * h_all * (1.0 - sigmoid_a_all)
         d_all = np.empty((T, B, 2 * H), real)
         for t in range(T) if reverse else range(T - 1, -1, -1):
@@ -152,24 +176,36 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_g_factor = d_a_g_factor_all[t]
             d_a_factor = d_a_factor_all[t]
             sigmoid_a = sigmoid_a_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
             d_sigmoid_arg = d_h_next * d_sigmoid_arg_factor
+            # d_a_g = d_g * (1 - g**2)
             d[..., :H] = d_h_next * d_a_g_factor
+            # d_a = d_h_next * h * sigmoid(a) * (1 - sigmoid(a))
+            #     - d_h_next * g * sigmoid(a - 1) * (1 - sigmoid(a - 1))
             d[..., H : 2 * H] = d_h_next * d_a_factor + d_sigmoid_arg
             d_h_products = d @ U_stack
+            # d_h = d_h_next * sigmoid(a) + U_f.T @ d_a + U_g.T @ d_a_g
             d_h = d_h_next * sigmoid_a + d_h_products
             if lengths is not None:
                 alive = alive_all[t]
                 d_h = np.where(alive, d_h, d_h_carry)
             d_h_carry = d_h
+        # d_x = W_f.T @ d_a + W_g.T @ d_a_g
         d_x_all = (flat(d_all) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
             d_all = np.where(alive_all, d_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_b_g = sum_rows(d_a_g)
+        # d_b_f = sum_rows(d_a)
         d_b = d_all.sum(axis=(0, 1))
+        # d_U_g = outer(d_a_g, h)
+        # d_U_f = outer(d_a, h)
         d_U = flat(d_all).T @ flat(h_all)
+        # d_W_g = outer(d_a_g, x)
+        # d_W_f = outer(d_a, x)
         d_W = flat(d_all).T @ flat(x_all)
         d_b_g = d_b[:H]
         d_b_f = d_b[H : 2 * H]

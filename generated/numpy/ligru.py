@@ -56,7 +56,16 @@ def relu(v: Array) -> Array:
     return y
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_z"].shape[-2]
@@ -120,7 +129,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_z"].shape[-2]
@@ -140,8 +159,13 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_n, W_z), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # n = relu(W_n @ x + U_n @ h + b_n)
         n_all = relu(a_n_all)
+        # d_n = d_h_next * (1 - z)
+        # part of d_a_n = d_n * where(0 < a_n, 1, 0)
         d_a_n_factor_all = (1.0 - z_all) * np.where(a_n_all > 0.0, real(1.0), 0.0)
+        # d_z = d_h_next * (h - n)
+        # part of d_a_z = d_z * z * (1 - z)
         d_a_z_factor_all = z_all * (h_all - n_all) * (1.0 - z_all)
         d_a_all = np.empty((T, B, 2 * H), real)
         for t in range(T) if reverse else range(T - 1, -1, -1):
@@ -150,23 +174,34 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_n_factor = d_a_n_factor_all[t]
             d_a_z_factor = d_a_z_factor_all[t]
             z = z_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_n = d_n * where(0 < a_n, 1, 0)
             d_a[..., :H] = d_h_next * d_a_n_factor
+            # d_a_z = d_z * z * (1 - z)
             d_a[..., H : 2 * H] = d_h_next * d_a_z_factor
             d_h_products = d_a @ U_stack
+            # d_h = d_h_next * z + U_z.T @ d_a_z + U_n.T @ d_a_n
             d_h = d_h_next * z + d_h_products
             if lengths is not None:
                 alive = alive_all[t]
                 d_h = np.where(alive, d_h, d_h_carry)
             d_h_carry = d_h
+        # d_x = W_z.T @ d_a_z + W_n.T @ d_a_n
         d_x_all = (flat(d_a_all) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
             d_a_all = np.where(alive_all, d_a_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_b_n = sum_rows(d_a_n)
+        # d_b_z = sum_rows(d_a_z)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_n = outer(d_a_n, h)
+        # d_U_z = outer(d_a_z, h)
         d_U = flat(d_a_all).T @ flat(h_all)
+        # d_W_n = outer(d_a_n, x)
+        # d_W_z = outer(d_a_z, x)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_b_n = d_b[:H]
         d_b_z = d_b[H : 2 * H]

@@ -92,7 +92,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_i"].shape[-2]
@@ -161,8 +170,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         mean_mean_arg_2_all = sum_mean_arg_2_all / H
         mean_mean_arg_3_all = sum_mean_arg_3_all / H
         mean_mean_arg_4_all = sum_mean_arg_4_all / H
-        # var_x = 0.25 * mean((Wx_i - mean_x)**2) + 0.25 * mean((Wx_f - mean_x)**2) + 0.25 * mean((Wx_g -
-        #     mean_x)**2) + 0.25 * mean((Wx_o - mean_x)**2)
+        # var_x = 0.25 * mean((Wx_i - mean_x)**2) + 0.25 * mean((Wx_f - mean_x)**2)
+        #     + 0.25 * mean((Wx_g - mean_x)**2) + 0.25 * mean((Wx_o - mean_x)**2)
         var_x_all = 0.25 * mean_mean_arg_all + 0.25 * mean_mean_arg_2_all + 0.25 * mean_mean_arg_3_all + 0.25 * mean_mean_arg_4_all
         a_sd_x_all = var_x_all + 1e-05
         # sd_x = sqrt(var_x + epsilon)
@@ -215,8 +224,8 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
             mean_mean_arg_6 = sum_mean_arg_6 / H
             mean_mean_arg_7 = sum_mean_arg_7 / H
             mean_mean_arg_8 = sum_mean_arg_8 / H
-            # var_h = 0.25 * mean((Uh_i - mean_h)**2) + 0.25 * mean((Uh_f - mean_h)**2) + 0.25 * mean((Uh_g -
-            #     mean_h)**2) + 0.25 * mean((Uh_o - mean_h)**2)
+            # var_h = 0.25 * mean((Uh_i - mean_h)**2) + 0.25 * mean((Uh_f - mean_h)**2)
+            #     + 0.25 * mean((Uh_g - mean_h)**2) + 0.25 * mean((Uh_o - mean_h)**2)
             var_h = 0.25 * mean_mean_arg_5 + 0.25 * mean_mean_arg_6 + 0.25 * mean_mean_arg_7 + 0.25 * mean_mean_arg_8
             a_sd_h = var_h + 1e-05
             # sd_h = sqrt(var_h + epsilon)
@@ -291,7 +300,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_i"].shape[-2]
@@ -344,46 +363,89 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_o, W_g, W_f, W_i), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # a_i = gamma_x_i * (Wx_i - mean_x) / sd_x + gamma_h_i * (Uh_i - mean_h) / sd_h + b_i
         a_i_all = gamma_h_i * (Uh_i_all - mean_h_all) / sd_h_all + gamma_x_i * (Wx_i_all - mean_x_all) / sd_x_all + b_i
+        # i = sigmoid(gamma_x_i * (Wx_i - mean_x) / sd_x + gamma_h_i * (Uh_i - mean_h) / sd_h + b_i)
         i_all = sigmoid(a_i_all)
+        # a_f = gamma_x_f * (Wx_f - mean_x) / sd_x + gamma_h_f * (Uh_f - mean_h) / sd_h + b_f
         a_f_all = gamma_h_f * (Uh_f_all - mean_h_all) / sd_h_all + gamma_x_f * (Wx_f_all - mean_x_all) / sd_x_all + b_f
+        # f = sigmoid(gamma_x_f * (Wx_f - mean_x) / sd_x + gamma_h_f * (Uh_f - mean_h) / sd_h + b_f)
         f_all = sigmoid(a_f_all)
+        # a_g = gamma_x_g * (Wx_g - mean_x) / sd_x + gamma_h_g * (Uh_g - mean_h) / sd_h + b_g
         a_g_all = gamma_h_g * (Uh_g_all - mean_h_all) / sd_h_all + gamma_x_g * (Wx_g_all - mean_x_all) / sd_x_all + b_g
+        # g = tanh(gamma_x_g * (Wx_g - mean_x) / sd_x + gamma_h_g * (Uh_g - mean_h) / sd_h + b_g)
         g_all = np.tanh(a_g_all)
+        # a_o = gamma_x_o * (Wx_o - mean_x) / sd_x + gamma_h_o * (Uh_o - mean_h) / sd_h + b_o
         a_o_all = gamma_h_o * (Uh_o_all - mean_h_all) / sd_h_all + gamma_x_o * (Wx_o_all - mean_x_all) / sd_x_all + b_o
+        # o = sigmoid(gamma_x_o * (Wx_o - mean_x) / sd_x + gamma_h_o * (Uh_o - mean_h) / sd_h + b_o)
         o_all = sigmoid(a_o_all)
+        # centred_c_next = c_next - mean(c_next)
         centred_c_next_all = c_next_all - mean_c_next_all
+        # layer_norm_c_next = centred_c_next / sqrt(variance_c_next + 1e-05)
         layer_norm_c_next_all = centred_c_next_all / np.sqrt(1e-05 + variance_c_next_all)
+        # tanh_arg = gamma_c * layer_norm_c_next + beta_c
         tanh_arg_all = layer_norm_c_next_all * gamma_c + beta_c
+        # tanh_h_next = tanh(tanh_arg)
         tanh_h_next_all = np.tanh(tanh_arg_all)
+        # part of d_tanh_arg = d_h_next * o * (1 - tanh_h_next**2)
         d_tanh_arg_factor_all = o_all * (1.0 - tanh_h_next_all * tanh_h_next_all)
         d_variance_c_next_of_layer_norm_c_next_factor_all = -0.5 * centred_c_next_all * np.power(1e-05 + variance_c_next_all, -1.5)
+        # d_o = d_h_next * tanh_h_next
+        # part of d_a_o = d_o * o * (1 - o)
         d_a_o_factor_all = o_all * tanh_h_next_all * (1.0 - o_all)
         d_sd_h_of_a_o_factor_all = -gamma_h_o * np.square(1.0 / sd_h_all) * (Uh_o_all - mean_h_all)
         d_mean_h_of_a_o_factor_all = np.broadcast_to(-gamma_h_o / sd_h_all, (T, B, H))
+        # part of d_centred_c_next = d_layer_norm_c_next / sqrt(variance_c_next + 1e-05)
+        #     + 2 * d_variance_c_next * centred_c_next / |H|
         d_centred_c_next_factor_all = 1.0 / np.sqrt(1e-05 + variance_c_next_all)
+        # part of d_centred_c_next = d_layer_norm_c_next / sqrt(variance_c_next + 1e-05)
+        #     + 2 * d_variance_c_next * centred_c_next / |H|
         d_centred_c_next_factor_2_all = 2.0 * centred_c_next_all
+        # d_g = d_c_next * i
+        # part of d_a_g = d_g * (1 - g**2)
         d_a_g_factor_all = i_all * (1.0 - g_all * g_all)
         d_sd_h_of_a_g_factor_all = -gamma_h_g * np.square(1.0 / sd_h_all) * (Uh_g_all - mean_h_all)
         d_mean_h_of_a_g_factor_all = np.broadcast_to(-gamma_h_g / sd_h_all, (T, B, H))
+        # d_f = d_c_next * c
+        # part of d_a_f = d_f * f * (1 - f)
         d_a_f_factor_all = f_all * c_all * (1.0 - f_all)
         d_sd_h_of_a_f_factor_all = -gamma_h_f * np.square(1.0 / sd_h_all) * (Uh_f_all - mean_h_all)
         d_mean_h_of_a_f_factor_all = np.broadcast_to(-gamma_h_f / sd_h_all, (T, B, H))
+        # d_i = d_c_next * g
+        # part of d_a_i = d_i * i * (1 - i)
         d_a_i_factor_all = i_all * g_all * (1.0 - i_all)
         d_sd_h_of_a_i_factor_all = -gamma_h_i * np.square(1.0 / sd_h_all) * (Uh_i_all - mean_h_all)
         d_mean_h_of_a_i_factor_all = np.broadcast_to(-gamma_h_i / sd_h_all, (T, B, H))
+        # part of d_var_h = d_sd_h / (2 * sd_h)
         d_a_sd_h_factor_all = 0.5 / sd_h_all
         d_mean_h_of_mean_arg_8_factor_all = 2.0 * mean_h_all - 2.0 * Uh_o_all
         d_mean_h_of_mean_arg_7_factor_all = 2.0 * mean_h_all - 2.0 * Uh_g_all
         d_mean_h_of_mean_arg_6_factor_all = 2.0 * mean_h_all - 2.0 * Uh_f_all
         d_mean_h_of_mean_arg_5_factor_all = 2.0 * mean_h_all - 2.0 * Uh_i_all
+        # d_var_h = d_sd_h / (2 * sd_h)
+        # part of d_Uh_o = d_a_o * gamma_h_o / sd_h + d_var_h * (Uh_o - mean_h) / (2 * |H|)
+        #     + d_mean_h / (4 * |H|)
         d_Uh_o_factor_all = 2.0 * Uh_o_all - 2.0 * mean_h_all
+        # part of d_Uh_o = d_a_o * gamma_h_o / sd_h + d_var_h * (Uh_o - mean_h) / (2 * |H|)
+        #     + d_mean_h / (4 * |H|)
         d_Uh_o_factor_2_all = np.broadcast_to(gamma_h_o / sd_h_all, (T, B, H))
+        # part of d_Uh_g = d_a_g * gamma_h_g / sd_h + d_var_h * (Uh_g - mean_h) / (2 * |H|)
+        #     + d_mean_h / (4 * |H|)
         d_Uh_g_factor_all = 2.0 * Uh_g_all - 2.0 * mean_h_all
+        # part of d_Uh_g = d_a_g * gamma_h_g / sd_h + d_var_h * (Uh_g - mean_h) / (2 * |H|)
+        #     + d_mean_h / (4 * |H|)
         d_Uh_g_factor_2_all = np.broadcast_to(gamma_h_g / sd_h_all, (T, B, H))
+        # part of d_Uh_f = d_a_f * gamma_h_f / sd_h + d_var_h * (Uh_f - mean_h) / (2 * |H|)
+        #     + d_mean_h / (4 * |H|)
         d_Uh_f_factor_all = 2.0 * Uh_f_all - 2.0 * mean_h_all
+        # part of d_Uh_f = d_a_f * gamma_h_f / sd_h + d_var_h * (Uh_f - mean_h) / (2 * |H|)
+        #     + d_mean_h / (4 * |H|)
         d_Uh_f_factor_2_all = np.broadcast_to(gamma_h_f / sd_h_all, (T, B, H))
+        # part of d_Uh_i = d_a_i * gamma_h_i / sd_h + d_var_h * (Uh_i - mean_h) / (2 * |H|)
+        #     + d_mean_h / (4 * |H|)
         d_Uh_i_factor_all = 2.0 * Uh_i_all - 2.0 * mean_h_all
+        # part of d_Uh_i = d_a_i * gamma_h_i / sd_h + d_var_h * (Uh_i - mean_h) / (2 * |H|)
+        #     + d_mean_h / (4 * |H|)
         d_Uh_i_factor_2_all = np.broadcast_to(gamma_h_i / sd_h_all, (T, B, H))
         d_Uh_all = np.empty((T, B, 4 * H), real)
         d_tanh_arg_all = np.empty((T, B, H), real)
@@ -426,30 +488,41 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_Uh_f_factor = d_Uh_f_factor_all[t]
             d_Uh_i_factor_2 = d_Uh_i_factor_2_all[t]
             d_Uh_i_factor = d_Uh_i_factor_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_tanh_arg = d_h_next * o * (1 - tanh_h_next**2)
             d_tanh_arg = d_h_next * d_tanh_arg_factor
             d_gamma_c_of_tanh_arg = d_tanh_arg * layer_norm_c_next
             d_layer_norm_c_next = d_tanh_arg * gamma_c
             d_variance_c_next_of_layer_norm_c_next = d_layer_norm_c_next * d_variance_c_next_of_layer_norm_c_next_factor
+            # d_a_o = d_o * o * (1 - o)
             d_a_o = d_h_next * d_a_o_factor
             d_sd_h_of_a_o = d_a_o * d_sd_h_of_a_o_factor
             d_mean_h_of_a_o = d_a_o * d_mean_h_of_a_o_factor
+            # d_variance_c_next = -sum(d_layer_norm_c_next * centred_c_next) / (2 * (variance_c_next + 1e-05)**(3
+            #     / 2))
             d_variance_c_next = d_variance_c_next_of_layer_norm_c_next.sum(axis=-1, keepdims=True)
             d_sd_h_1 = d_sd_h_of_a_o.sum(axis=-1, keepdims=True)
             d_mean_h_1 = d_mean_h_of_a_o.sum(axis=-1, keepdims=True)
             d_sum_square_c_next = d_variance_c_next / H
             d_square_c_next = np.broadcast_to(d_sum_square_c_next, (B, H))
+            # d_centred_c_next = d_layer_norm_c_next / sqrt(variance_c_next + 1e-05)
+            #     + 2 * d_variance_c_next * centred_c_next / |H|
             d_centred_c_next = d_layer_norm_c_next * d_centred_c_next_factor + d_square_c_next * d_centred_c_next_factor_2
             d_mean_c_next_of_centred_c_next = -d_centred_c_next
             d_mean_c_next = d_mean_c_next_of_centred_c_next.sum(axis=-1, keepdims=True)
             d_sum_c_next = d_mean_c_next / H
+            # d_c_next = d_c_carry + d_centred_c_next - mean(d_centred_c_next)
             d_c_next = d_centred_c_next + d_sum_c_next + d_c_carry
+            # d_a_g = d_g * (1 - g**2)
             d_a_g = d_c_next * d_a_g_factor
             d_sd_h_of_a_g = d_a_g * d_sd_h_of_a_g_factor
             d_mean_h_of_a_g = d_a_g * d_mean_h_of_a_g_factor
+            # d_a_f = d_f * f * (1 - f)
             d_a_f = d_c_next * d_a_f_factor
             d_sd_h_of_a_f = d_a_f * d_sd_h_of_a_f_factor
             d_mean_h_of_a_f = d_a_f * d_mean_h_of_a_f_factor
+            # d_a_i = d_i * i * (1 - i)
             d_a_i = d_c_next * d_a_i_factor
             d_sd_h_of_a_i = d_a_i * d_sd_h_of_a_i_factor
             d_mean_h_of_a_i = d_a_i * d_mean_h_of_a_i_factor
@@ -460,7 +533,12 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_mean_h_2 = d_mean_h_of_a_g.sum(axis=-1, keepdims=True)
             d_mean_h_3 = d_mean_h_of_a_f.sum(axis=-1, keepdims=True)
             d_mean_h_4 = d_mean_h_of_a_i.sum(axis=-1, keepdims=True)
+            # d_sd_h = -sum(d_a_o * gamma_h_o * (Uh_o - mean_h)) / sd_h**2
+            #     - sum(d_a_i * gamma_h_i * (Uh_i - mean_h)) / sd_h**2
+            #     - sum(d_a_f * gamma_h_f * (Uh_f - mean_h)) / sd_h**2
+            #     - sum(d_a_g * gamma_h_g * (Uh_g - mean_h)) / sd_h**2
             d_sd_h = d_sd_h_1 + d_sd_h_2 + d_sd_h_3 + d_sd_h_4
+            # d_var_h = d_sd_h / (2 * sd_h)
             d_a_sd_h = d_sd_h * d_a_sd_h_factor
             d_mean_mean_arg_8 = 0.25 * d_a_sd_h
             d_sum_mean_arg_8 = d_mean_mean_arg_8 / H
@@ -473,13 +551,22 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_mean_h_6 = d_mean_h_of_mean_arg_7.sum(axis=-1, keepdims=True)
             d_mean_h_7 = d_mean_h_of_mean_arg_6.sum(axis=-1, keepdims=True)
             d_mean_h_8 = d_mean_h_of_mean_arg_5.sum(axis=-1, keepdims=True)
+            # d_mean_h = -sum(d_a_o * gamma_h_o) / sd_h - sum(d_a_i * gamma_h_i) / sd_h
+            #     - sum(d_a_f * gamma_h_f) / sd_h - sum(d_a_g * gamma_h_g) / sd_h
+            #     - d_var_h * mean(Uh_i - mean_h) / 2 - d_var_h * mean(Uh_f - mean_h) / 2
+            #     - d_var_h * mean(Uh_g - mean_h) / 2 - d_var_h * mean(Uh_o - mean_h) / 2
             d_mean_h = d_mean_h_1 + d_mean_h_2 + d_mean_h_3 + d_mean_h_4 + d_mean_h_5 + d_mean_h_6 + d_mean_h_7 + d_mean_h_8
             d_mean_Uh_o = 0.25 * d_mean_h
             d_sum_Uh_o = d_mean_Uh_o / H
+            # d_Uh_o = d_a_o * gamma_h_o / sd_h + d_var_h * (Uh_o - mean_h) / (2 * |H|) + d_mean_h / (4 * |H|)
             d_Uh[..., :H] = d_a_o * d_Uh_o_factor_2 + d_mean_arg_8 * d_Uh_o_factor + d_sum_Uh_o
+            # d_Uh_g = d_a_g * gamma_h_g / sd_h + d_var_h * (Uh_g - mean_h) / (2 * |H|) + d_mean_h / (4 * |H|)
             d_Uh[..., H : 2 * H] = d_a_g * d_Uh_g_factor_2 + d_mean_arg_8 * d_Uh_g_factor + d_sum_Uh_o
+            # d_Uh_f = d_a_f * gamma_h_f / sd_h + d_var_h * (Uh_f - mean_h) / (2 * |H|) + d_mean_h / (4 * |H|)
             d_Uh[..., 2 * H : 3 * H] = d_a_f * d_Uh_f_factor_2 + d_mean_arg_8 * d_Uh_f_factor + d_sum_Uh_o
+            # d_Uh_i = d_a_i * gamma_h_i / sd_h + d_var_h * (Uh_i - mean_h) / (2 * |H|) + d_mean_h / (4 * |H|)
             d_Uh[..., 3 * H : 4 * H] = d_a_i * d_Uh_i_factor_2 + d_mean_arg_8 * d_Uh_i_factor + d_sum_Uh_o
+            # d_h = U_i.T @ d_Uh_i + U_f.T @ d_Uh_f + U_g.T @ d_Uh_g + U_o.T @ d_Uh_o
             d_h = d_Uh @ U_stack
             if lengths is not None:
                 alive = alive_all[t]
@@ -516,7 +603,12 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_mean_x_2_all = d_mean_x_of_a_g_all.sum(axis=-1, keepdims=True)
         d_mean_x_3_all = d_mean_x_of_a_f_all.sum(axis=-1, keepdims=True)
         d_mean_x_4_all = d_mean_x_of_a_i_all.sum(axis=-1, keepdims=True)
+        # d_sd_x = -sum(d_a_o * gamma_x_o * (Wx_o - mean_x)) / sd_x**2
+        #     - sum(d_a_i * gamma_x_i * (Wx_i - mean_x)) / sd_x**2
+        #     - sum(d_a_f * gamma_x_f * (Wx_f - mean_x)) / sd_x**2
+        #     - sum(d_a_g * gamma_x_g * (Wx_g - mean_x)) / sd_x**2
         d_sd_x_all = d_sd_x_1_all + d_sd_x_2_all + d_sd_x_3_all + d_sd_x_4_all
+        # d_var_x = d_sd_x / (2 * sd_x)
         d_a_sd_x_all = 0.5 * d_sd_x_all / sd_x_all
         d_mean_mean_arg_4_all = 0.25 * d_a_sd_x_all
         d_sum_mean_arg_4_all = d_mean_mean_arg_4_all / H
@@ -529,13 +621,23 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_mean_x_6_all = d_mean_x_of_mean_arg_3_all.sum(axis=-1, keepdims=True)
         d_mean_x_7_all = d_mean_x_of_mean_arg_2_all.sum(axis=-1, keepdims=True)
         d_mean_x_8_all = d_mean_x_of_mean_arg_all.sum(axis=-1, keepdims=True)
+        # d_var_x = d_sd_x / (2 * sd_x)
+        # d_mean_x = -sum(d_a_o * gamma_x_o) / sd_x - sum(d_a_i * gamma_x_i) / sd_x
+        #     - sum(d_a_f * gamma_x_f) / sd_x - sum(d_a_g * gamma_x_g) / sd_x
+        #     - d_var_x * mean(Wx_i - mean_x) / 2 - d_var_x * mean(Wx_f - mean_x) / 2
+        #     - d_var_x * mean(Wx_g - mean_x) / 2 - d_var_x * mean(Wx_o - mean_x) / 2
         d_mean_x_all = d_mean_x_1_all + d_mean_x_2_all + d_mean_x_3_all + d_mean_x_4_all + d_mean_x_5_all + d_mean_x_6_all + d_mean_x_7_all + d_mean_x_8_all
         d_mean_Wx_o_all = 0.25 * d_mean_x_all
         d_sum_Wx_o_all = d_mean_Wx_o_all / H
+        # d_Wx_o = d_a_o * gamma_x_o / sd_x + d_var_x * (Wx_o - mean_x) / (2 * |H|) + d_mean_x / (4 * |H|)
         d_Wx_o_all = d_a_o_all * gamma_x_o / sd_x_all + d_mean_arg_4_all * (2.0 * Wx_o_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
+        # d_Wx_g = d_a_g * gamma_x_g / sd_x + d_var_x * (Wx_g - mean_x) / (2 * |H|) + d_mean_x / (4 * |H|)
         d_Wx_g_all = d_a_g_all * gamma_x_g / sd_x_all + d_mean_arg_4_all * (2.0 * Wx_g_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
+        # d_Wx_f = d_a_f * gamma_x_f / sd_x + d_var_x * (Wx_f - mean_x) / (2 * |H|) + d_mean_x / (4 * |H|)
         d_Wx_f_all = d_a_f_all * gamma_x_f / sd_x_all + d_mean_arg_4_all * (2.0 * Wx_f_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
+        # d_Wx_i = d_a_i * gamma_x_i / sd_x + d_var_x * (Wx_i - mean_x) / (2 * |H|) + d_mean_x / (4 * |H|)
         d_Wx_i_all = d_a_i_all * gamma_x_i / sd_x_all + d_mean_arg_4_all * (2.0 * Wx_i_all - 2.0 * mean_x_all) + d_sum_Wx_o_all
+        # d_x = W_i.T @ d_Wx_i + W_f.T @ d_Wx_f + W_g.T @ d_Wx_g + W_o.T @ d_Wx_o
         d_x_all = (np.concatenate((flat(d_Wx_o_all), flat(d_Wx_g_all), flat(d_Wx_f_all), flat(d_Wx_i_all)), axis=-1) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -560,24 +662,46 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_Wx_i_all = np.where(alive_all, d_Wx_i_all, 0.0)
             d_Uh_all = np.where(alive_all, d_Uh_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
+        # d_beta_c = sum_rows(d_tanh_arg)
         d_beta_c = d_tanh_arg_all.sum(axis=(0, 1))
+        # d_gamma_c = sum_rows(d_tanh_arg * layer_norm_c_next)
         d_gamma_c = d_gamma_c_of_tanh_arg_all.sum(axis=(0, 1))
+        # d_b_o = sum_rows(d_a_o)
         d_b_o = d_a_o_all.sum(axis=(0, 1))
+        # d_b_g = sum_rows(d_a_g)
         d_b_g = d_a_g_all.sum(axis=(0, 1))
+        # d_b_f = sum_rows(d_a_f)
         d_b_f = d_a_f_all.sum(axis=(0, 1))
+        # d_b_i = sum_rows(d_a_i)
         d_b_i = d_a_i_all.sum(axis=(0, 1))
+        # d_gamma_h_o = sum_rows(d_a_o * (Uh_o - mean_h) / sd_h)
         d_gamma_h_o = d_gamma_h_o_of_a_o_all.sum(axis=(0, 1))
+        # d_gamma_h_g = sum_rows(d_a_g * (Uh_g - mean_h) / sd_h)
         d_gamma_h_g = d_gamma_h_g_of_a_g_all.sum(axis=(0, 1))
+        # d_gamma_h_f = sum_rows(d_a_f * (Uh_f - mean_h) / sd_h)
         d_gamma_h_f = d_gamma_h_f_of_a_f_all.sum(axis=(0, 1))
+        # d_gamma_h_i = sum_rows(d_a_i * (Uh_i - mean_h) / sd_h)
         d_gamma_h_i = d_gamma_h_i_of_a_i_all.sum(axis=(0, 1))
+        # d_gamma_x_o = sum_rows(d_a_o * (Wx_o - mean_x) / sd_x)
         d_gamma_x_o = d_gamma_x_o_of_a_o_all.sum(axis=(0, 1))
+        # d_gamma_x_g = sum_rows(d_a_g * (Wx_g - mean_x) / sd_x)
         d_gamma_x_g = d_gamma_x_g_of_a_g_all.sum(axis=(0, 1))
+        # d_gamma_x_f = sum_rows(d_a_f * (Wx_f - mean_x) / sd_x)
         d_gamma_x_f = d_gamma_x_f_of_a_f_all.sum(axis=(0, 1))
+        # d_gamma_x_i = sum_rows(d_a_i * (Wx_i - mean_x) / sd_x)
         d_gamma_x_i = d_gamma_x_i_of_a_i_all.sum(axis=(0, 1))
+        # d_W_o = outer(d_Wx_o, x)
         d_W_o = flat(d_Wx_o_all).T @ flat(x_all)
+        # d_W_g = outer(d_Wx_g, x)
         d_W_g = flat(d_Wx_g_all).T @ flat(x_all)
+        # d_W_f = outer(d_Wx_f, x)
         d_W_f = flat(d_Wx_f_all).T @ flat(x_all)
+        # d_W_i = outer(d_Wx_i, x)
         d_W_i = flat(d_Wx_i_all).T @ flat(x_all)
+        # d_U_o = outer(d_Uh_o, h)
+        # d_U_g = outer(d_Uh_g, h)
+        # d_U_f = outer(d_Uh_f, h)
+        # d_U_i = outer(d_Uh_i, h)
         d_U = flat(d_Uh_all).T @ flat(h_all)
         d_U_o = d_U[:H]
         d_U_g = d_U[H : 2 * H]
@@ -676,8 +800,8 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         mean_mean_arg_2 = sum_mean_arg_2 / H
         mean_mean_arg_3 = sum_mean_arg_3 / H
         mean_mean_arg_4 = sum_mean_arg_4 / H
-        # var_x = 0.25 * mean((Wx_i - mean_x)**2) + 0.25 * mean((Wx_f - mean_x)**2) + 0.25 * mean((Wx_g -
-        #     mean_x)**2) + 0.25 * mean((Wx_o - mean_x)**2)
+        # var_x = 0.25 * mean((Wx_i - mean_x)**2) + 0.25 * mean((Wx_f - mean_x)**2)
+        #     + 0.25 * mean((Wx_g - mean_x)**2) + 0.25 * mean((Wx_o - mean_x)**2)
         var_x = 0.25 * mean_mean_arg + 0.25 * mean_mean_arg_2 + 0.25 * mean_mean_arg_3 + 0.25 * mean_mean_arg_4
         a_sd_x = var_x + 1e-05
         # sd_x = sqrt(var_x + epsilon)
@@ -712,8 +836,8 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         mean_mean_arg_6 = sum_mean_arg_6 / H
         mean_mean_arg_7 = sum_mean_arg_7 / H
         mean_mean_arg_8 = sum_mean_arg_8 / H
-        # var_h = 0.25 * mean((Uh_i - mean_h)**2) + 0.25 * mean((Uh_f - mean_h)**2) + 0.25 * mean((Uh_g -
-        #     mean_h)**2) + 0.25 * mean((Uh_o - mean_h)**2)
+        # var_h = 0.25 * mean((Uh_i - mean_h)**2) + 0.25 * mean((Uh_f - mean_h)**2)
+        #     + 0.25 * mean((Uh_g - mean_h)**2) + 0.25 * mean((Uh_o - mean_h)**2)
         var_h = 0.25 * mean_mean_arg_5 + 0.25 * mean_mean_arg_6 + 0.25 * mean_mean_arg_7 + 0.25 * mean_mean_arg_8
         a_sd_h = var_h + 1e-05
         # sd_h = sqrt(var_h + epsilon)

@@ -62,7 +62,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_i"].shape[-2]
@@ -153,7 +162,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_i"].shape[-2]
@@ -185,11 +204,21 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
+        # W_p_arg = o * tanh(c_next)
         W_p_arg_all = tanh_c_next_all * o_all
+        # d_o = d_W_p_arg * tanh(c_next)
+        # part of d_a_o = d_o * o * (1 - o)
         d_a_o_factor_all = tanh_c_next_all * o_all * (1.0 - o_all)
+        # part of d_c_next = d_c_carry + d_W_p_arg * o * (1 - tanh(c_next)**2)
         d_c_next_factor_all = o_all * (1.0 - tanh_c_next_all * tanh_c_next_all)
+        # d_g = d_c_next * i
+        # part of d_a_g = d_g * (1 - g**2)
         d_a_g_factor_all = i_all * (1.0 - g_all * g_all)
+        # d_f = d_c_next * c
+        # part of d_a_f = d_f * f * (1 - f)
         d_a_f_factor_all = f_all * c_all * (1.0 - f_all)
+        # d_i = d_c_next * g
+        # part of d_a_i = d_i * i * (1 - i)
         d_a_i_factor_all = g_all * i_all * (1.0 - i_all)
         d_a_all = np.empty((T, B, 4 * H), real)
         d_h_next_all = np.empty((T, B, P), real)
@@ -202,14 +231,22 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_f_factor = d_a_f_factor_all[t]
             d_a_i_factor = d_a_i_factor_all[t]
             f = f_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_W_p_arg = W_p.T @ d_h_next
             d_W_p_arg = d_h_next @ W_p
+            # d_a_o = d_o * o * (1 - o)
             d_a[..., :H] = d_W_p_arg * d_a_o_factor
+            # d_c_next = d_c_carry + d_W_p_arg * o * (1 - tanh(c_next)**2)
             d_c_next = d_W_p_arg * d_c_next_factor + d_c_carry
+            # d_a_g = d_g * (1 - g**2)
             d_a[..., H : 2 * H] = d_c_next * d_a_g_factor
+            # d_a_f = d_f * f * (1 - f)
             d_a[..., 2 * H : 3 * H] = d_c_next * d_a_f_factor
+            # d_a_i = d_i * i * (1 - i)
             d_a[..., 3 * H : 4 * H] = d_c_next * d_a_i_factor
             d_c = d_c_next * f
+            # d_h = U_i.T @ d_a_i + U_f.T @ d_a_f + U_g.T @ d_a_g + U_o.T @ d_a_o
             d_h = d_a @ U_stack
             if lengths is not None:
                 alive = alive_all[t]
@@ -217,6 +254,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
                 d_c = np.where(alive, d_c, d_c_carry)
             d_h_next_all[t] = d_h_next
             d_h_carry, d_c_carry = d_h, d_c
+        # d_x = W_i.T @ d_a_i + W_f.T @ d_a_f + W_g.T @ d_a_g + W_o.T @ d_a_o
         d_x_all = (flat(d_a_all) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -225,9 +263,22 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_all = np.where(alive_all, d_a_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_W_p = outer(d_h_next, W_p_arg)
         d_W_p = flat(d_h_next_all).T @ flat(W_p_arg_all)
+        # d_b_o = sum_rows(d_a_o)
+        # d_b_g = sum_rows(d_a_g)
+        # d_b_f = sum_rows(d_a_f)
+        # d_b_i = sum_rows(d_a_i)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_o = outer(d_a_o, h)
+        # d_U_g = outer(d_a_g, h)
+        # d_U_f = outer(d_a_f, h)
+        # d_U_i = outer(d_a_i, h)
         d_U = flat(d_a_all).T @ flat(h_all)
+        # d_W_o = outer(d_a_o, x)
+        # d_W_g = outer(d_a_g, x)
+        # d_W_f = outer(d_a_f, x)
+        # d_W_i = outer(d_a_i, x)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_b_o = d_b[:H]
         d_b_g = d_b[H : 2 * H]

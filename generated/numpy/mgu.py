@@ -51,7 +51,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_f"].shape[-2]
@@ -118,7 +127,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_f"].shape[-2]
@@ -137,9 +156,14 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_n, W_f), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # d_n = d_h_next * f
+        # part of d_a_n = d_n * (1 - n**2)
         d_a_n_factor_all = f_all * (1.0 - n_all * n_all)
+        # part of d_f = d_h_next * (n - h) + d_U_n_arg * h
         d_f_factor_all = n_all - h_all
+        # part of d_a_f = d_f * f * (1 - f)
         d_a_f_factor_all = f_all * (1.0 - f_all)
+        # part of d_h = d_h_next * (1 - f) + d_U_n_arg * f + U_f.T @ d_a_f
         d_h_factor_all = 1.0 - f_all
         d_a_all = np.empty((T, B, 2 * H), real)
         for t in range(T) if reverse else range(T - 1, -1, -1):
@@ -151,14 +175,22 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_f_factor = d_a_f_factor_all[t]
             d_h_factor = d_h_factor_all[t]
             f = f_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_n = d_n * (1 - n**2)
             d_a_n = d_h_next * d_a_n_factor
+            # d_a_n = d_n * (1 - n**2)
             d_a[..., :H] = d_a_n
+            # d_U_n_arg = U_n.T @ d_a_n
             d_U_n_arg = d_a_n @ U_n
+            # d_f = d_h_next * (n - h) + d_U_n_arg * h
             d_f = d_h_next * d_f_factor + d_U_n_arg * h
+            # d_a_f = d_f * f * (1 - f)
             d_a_f = d_f * d_a_f_factor
+            # d_a_f = d_f * f * (1 - f)
             d_a[..., H : 2 * H] = d_a_f
             d_h_3 = d_a_f @ U_f
+            # d_h = d_h_next * (1 - f) + d_U_n_arg * f + U_f.T @ d_a_f
             d_h = d_h_next * d_h_factor + d_U_n_arg * f + d_h_3
             if lengths is not None:
                 alive = alive_all[t]
@@ -166,7 +198,9 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_h_carry = d_h
         d_a_n_all = d_a_all[..., :H]
         d_a_f_all = d_a_all[..., H : 2 * H]
+        # U_n_arg = f * h
         U_n_arg_all = f_all * h_all
+        # d_x = W_f.T @ d_a_f + W_n.T @ d_a_n
         d_x_all = (flat(d_a_all) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -176,9 +210,15 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             x_all = np.where(alive_all, x_all, 0.0)
             d_a_n_all = np.where(alive_all, d_a_n_all, 0.0)
             U_n_arg_all = np.where(alive_all, U_n_arg_all, 0.0)
+        # d_b_n = sum_rows(d_a_n)
+        # d_b_f = sum_rows(d_a_f)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_f = outer(d_a_f, h)
         d_U_f = flat(d_a_f_all).T @ flat(h_all)
+        # d_W_n = outer(d_a_n, x)
+        # d_W_f = outer(d_a_f, x)
         d_W = flat(d_a_all).T @ flat(x_all)
+        # d_U_n = outer(d_a_n, U_n_arg)
         d_U_n = flat(d_a_n_all).T @ flat(U_n_arg_all)
         d_b_n = d_b[:H]
         d_b_f = d_b[H : 2 * H]

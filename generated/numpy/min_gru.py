@@ -70,7 +70,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_z"].shape[-2]
@@ -116,7 +125,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_z"].shape[-2]
@@ -135,23 +154,34 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_h_factor_all = 1.0 - z_all
         d_h_offset_all = d_h_next_output_all
+        # d_z = d_h_next * (n - h)
+        # part of d_a_z = d_z * z * (1 - z)
         d_a_z_factor_all = z_all * (n_all - h_all) * (1.0 - z_all)
         if lengths is not None:
             d_h_factor_all = np.where(alive_all, d_h_factor_all, 1.0)
             d_h_offset_all = np.where(alive_all, d_h_offset_all, -0.0)
+        # d_h = d_h_next * (1 - z)
         d_h_carry_history = scan(d_h_factor_all, d_h_offset_all, d_h_carry, not reverse, True)
         d_h_carry_all = d_h_carry_history[1:] if not reverse else d_h_carry_history[:-1]
         d_h_carry = d_h_carry_history[0 if not reverse else T]
         d_all = np.empty((T, B, 2 * H), real)
+        # d_h_next = d_h_next_output + d_h_carry
         d_h_next_all = d_h_carry_all + d_h_next_output_all
+        # d_n = d_h_next * z
         d_all[..., :H] = d_h_next_all * z_all
+        # d_a_z = d_z * z * (1 - z)
         d_all[..., H : 2 * H] = d_h_next_all * d_a_z_factor_all
+        # d_x = W_z.T @ d_a_z + W_n.T @ d_n
         d_x_all = (flat(d_all) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
             d_all = np.where(alive_all, d_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_b_n = sum_rows(d_n)
+        # d_b_z = sum_rows(d_a_z)
         d_b = d_all.sum(axis=(0, 1))
+        # d_W_n = outer(d_n, x)
+        # d_W_z = outer(d_a_z, x)
         d_W = flat(d_all).T @ flat(x_all)
         d_b_n = d_b[:H]
         d_b_z = d_b[H : 2 * H]

@@ -73,7 +73,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_f"].shape[-2]
@@ -125,7 +134,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_f"].shape[-2]
@@ -146,26 +165,43 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         d_h_factor_all = f_all / (i_all + f_all)
         d_h_offset_all = d_h_next_output_all
+        # part of d_n = d_h_next * i / (f + i)
         d_n_factor_all = i_all / (i_all + f_all)
+        # d_i = d_h_next * (n / (f + i) - i * n / (f + i)**2 - f * h / (f + i)**2)
+        # part of d_a_i = d_i * i * (1 - i)
         d_a_i_factor_all = i_all * (n_all / (i_all + f_all) - n_all * i_all * np.square(1.0 / (i_all + f_all)) - f_all * h_all * np.square(1.0 / (i_all + f_all))) * (1.0 - i_all)
+        # d_f = d_h_next * (h / (f + i) - i * n / (f + i)**2 - f * h / (f + i)**2)
+        # part of d_a_f = d_f * f * (1 - f)
         d_a_f_factor_all = f_all * (h_all / (i_all + f_all) - n_all * i_all * np.square(1.0 / (i_all + f_all)) - f_all * h_all * np.square(1.0 / (i_all + f_all))) * (1.0 - f_all)
         if lengths is not None:
             d_h_factor_all = np.where(alive_all, d_h_factor_all, 1.0)
             d_h_offset_all = np.where(alive_all, d_h_offset_all, -0.0)
+        # d_h = d_h_next * f / (f + i)
         d_h_carry_history = scan(d_h_factor_all, d_h_offset_all, d_h_carry, not reverse, True)
         d_h_carry_all = d_h_carry_history[1:] if not reverse else d_h_carry_history[:-1]
         d_h_carry = d_h_carry_history[0 if not reverse else T]
         d_all = np.empty((T, B, 3 * H), real)
+        # d_h_next = d_h_next_output + d_h_carry
         d_h_next_all = d_h_carry_all + d_h_next_output_all
+        # d_n = d_h_next * i / (f + i)
         d_all[..., :H] = d_h_next_all * d_n_factor_all
+        # d_a_i = d_i * i * (1 - i)
         d_all[..., H : 2 * H] = d_h_next_all * d_a_i_factor_all
+        # d_a_f = d_f * f * (1 - f)
         d_all[..., 2 * H : 3 * H] = d_h_next_all * d_a_f_factor_all
+        # d_x = W_f.T @ d_a_f + W_i.T @ d_a_i + W_n.T @ d_n
         d_x_all = (flat(d_all) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
             d_all = np.where(alive_all, d_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_b_n = sum_rows(d_n)
+        # d_b_i = sum_rows(d_a_i)
+        # d_b_f = sum_rows(d_a_f)
         d_b = d_all.sum(axis=(0, 1))
+        # d_W_n = outer(d_n, x)
+        # d_W_i = outer(d_a_i, x)
+        # d_W_f = outer(d_a_f, x)
         d_W = flat(d_all).T @ flat(x_all)
         d_b_n = d_b[:H]
         d_b_i = d_b[H : 2 * H]

@@ -50,7 +50,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_x"].shape[-2]
@@ -109,7 +118,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_x"].shape[-2]
@@ -126,6 +145,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # d_u = d_h_next * (h - z)
+        # part of d_a_u = d_u * u * (1 - u)
         d_a_u_factor_all = u_all * (1.0 - u_all) * (h_all - z_all)
         d_h_next_all = np.empty((T, B, H), real)
         d_a_u_all = np.empty((T, B, H), real)
@@ -133,9 +154,12 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_h_next_output = d_h_next_output_all[t]
             d_a_u_factor = d_a_u_factor_all[t]
             u = u_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_u = d_u * u * (1 - u)
             d_a_u = d_h_next * d_a_u_factor
             d_h_2 = d_a_u @ U_h
+            # d_h = d_h_next * u + U_h.T @ d_a_u
             d_h = d_h_next * u + d_h_2
             if lengths is not None:
                 alive = alive_all[t]
@@ -144,8 +168,11 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_u_all[t] = d_a_u
             d_h_carry = d_h
         d_z_2_all = (flat(d_a_u_all) @ U_z).reshape(T, B, H)
+        # d_z = d_h_next * (1 - u) + U_z.T @ d_a_u
         d_z_all = d_h_next_all * (1.0 - u_all) + d_z_2_all
+        # d_a_z = d_z * (1 - z**2)
         d_a_z_all = d_z_all * (1.0 - z_all * z_all)
+        # d_x = W_x.T @ d_a_z
         d_x_all = (flat(d_a_z_all) @ W_x).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -154,10 +181,15 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             h_all = np.where(alive_all, h_all, 0.0)
             d_a_z_all = np.where(alive_all, d_a_z_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_b_u = sum_rows(d_a_u)
         d_b_u = d_a_u_all.sum(axis=(0, 1))
+        # d_U_z = outer(d_a_u, z)
         d_U_z = flat(d_a_u_all).T @ flat(z_all)
+        # d_U_h = outer(d_a_u, h)
         d_U_h = flat(d_a_u_all).T @ flat(h_all)
+        # d_b_z = sum_rows(d_a_z)
         d_b_z = d_a_z_all.sum(axis=(0, 1))
+        # d_W_x = outer(d_a_z, x)
         d_W_x = flat(d_a_z_all).T @ flat(x_all)
         d_params: Arrays = {
             "W_x": d_W_x,

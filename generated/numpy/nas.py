@@ -79,7 +79,16 @@ def relu(v: Array) -> Array:
     return y
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_0"].shape[-2]
@@ -210,7 +219,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_0"].shape[-2]
@@ -253,35 +272,72 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_7, W_6, W_5, W_4, W_3, W_2, W_1, W_0), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # a_1 = relu(W_1 @ x + U_1 @ h)
         a_1_all = relu(a_a_1_all)
+        # a_a_3 = (W_3 @ x) * (U_3 @ h)
         a_a_3_all = U_3_h_all * W_3_x_all
+        # a_3 = relu(W_3 @ x * (U_3 @ h))
         a_3_all = relu(a_a_3_all)
+        # tanh_arg = a_0 * a_1
         tanh_arg_all = a_1_all * a_0_all
         tanh_s_0_all = np.tanh(tanh_arg_all)
+        # a_s_0 = tanh(a_0 * a_1) + c
         a_s_0_all = tanh_s_0_all + c_all
+        # s_0 = tanh(tanh(a_0 * a_1) + c)
         s_0_all = np.tanh(a_s_0_all)
         a_s_1_all = a_3_all + a_2_all
+        # s_1 = tanh(a_2 + a_3)
         s_1_all = np.tanh(a_s_1_all)
+        # a_s_2 = a_4 * a_5
         a_s_2_all = a_5_all * a_4_all
+        # s_2 = tanh(a_4 * a_5)
         s_2_all = np.tanh(a_s_2_all)
         a_s_3_all = a_7_all + a_6_all
+        # s_3 = sigmoid(a_6 + a_7)
         s_3_all = sigmoid(a_s_3_all)
         tanh_arg_2_all = s_2_all + s_3_all
         tanh_h_next_all = np.tanh(tanh_arg_2_all)
+        # part of d_a_h = d_h_next * (1 - h_next**2)
         d_a_h_factor_all = 1.0 - h_next_all * h_next_all
+        # d_s_3 = d_a_h * c_next * (1 - tanh(s_2 + s_3)**2)
+        # d_s_2 = d_s_3
+        # part of d_s_3 = d_s_2 = d_a_h * c_next * (1 - tanh(s_2 + s_3)**2)
         d_tanh_arg_2_factor_all = c_next_all * (1.0 - tanh_h_next_all * tanh_h_next_all)
+        # d_a_7 = d_s_3 * s_3 * (1 - s_3)
+        # d_a_6 = d_a_7
+        # part of d_a_7 = d_a_6 = d_s_3 * s_3 * (1 - s_3)
         d_a_s_3_factor_all = s_3_all * (1.0 - s_3_all)
+        # part of d_a_s_2 = d_s_3 * (1 - s_2**2)
         d_a_s_2_factor_all = 1.0 - s_2_all * s_2_all
+        # d_s_1 = d_c_next * s_0
+        # d_a_3 = d_s_1 * (1 - s_1**2)
+        # d_a_2 = d_a_3
+        # part of d_a_3 = d_a_2 = d_s_1 * (1 - s_1**2)
         d_a_s_1_factor_all = s_0_all * (1.0 - s_1_all * s_1_all)
+        # d_s_0 = d_c_next * s_1
+        # part of d_a_s_0 = d_c = d_s_0 * (1 - s_0**2)
         d_a_s_0_factor_all = s_1_all * (1.0 - s_0_all * s_0_all)
+        # part of d_tanh_arg = d_a_s_0 * (1 - tanh(a_0 * a_1)**2)
         d_tanh_arg_factor_all = 1.0 - tanh_s_0_all * tanh_s_0_all
+        # part of d_a_a_7 = d_a_7 * a_7 * (1 - a_7)
         d_a_a_7_factor_all = a_7_all * (1.0 - a_7_all)
+        # part of d_a_a_6 = d_a_7 * (1 - a_6**2)
         d_a_a_6_factor_all = 1.0 - a_6_all * a_6_all
+        # d_a_5 = d_a_s_2 * a_4
+        # part of d_a_a_5 = d_a_5 * a_5 * (1 - a_5)
         d_a_a_5_factor_all = a_5_all * a_4_all * (1.0 - a_5_all)
+        # d_a_4 = d_a_s_2 * a_5
+        # part of d_a_a_4 = d_a_4 * (1 - a_4**2)
         d_a_a_4_factor_all = a_5_all * (1.0 - a_4_all * a_4_all)
+        # part of d_a_a_3 = d_a_3 * where(0 < a_a_3, 1, 0)
         d_a_a_3_factor_all = np.where(a_a_3_all > 0.0, real(1.0), 0.0)
+        # part of d_a_a_2 = d_a_3 * a_2 * (1 - a_2)
         d_a_a_2_factor_all = a_2_all * (1.0 - a_2_all)
+        # d_a_1 = d_tanh_arg * a_0
+        # part of d_a_a_1 = d_a_1 * where(0 < a_a_1, 1, 0)
         d_a_a_1_factor_all = a_0_all * np.where(a_a_1_all > 0.0, real(1.0), 0.0)
+        # d_a_0 = d_tanh_arg * a_1
+        # part of d_a_a_0 = d_a_0 * a_0 * (1 - a_0)
         d_a_a_0_factor_all = a_1_all * a_0_all * (1.0 - a_0_all)
         d_all = np.empty((T, B, 8 * H), real)
         d_W_3_x_all = np.empty((T, B, H), real)
@@ -306,26 +362,48 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_a_2_factor = d_a_a_2_factor_all[t]
             d_a_a_1_factor = d_a_a_1_factor_all[t]
             d_a_a_0_factor = d_a_a_0_factor_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_h = d_h_next * (1 - h_next**2)
             d_a_h = d_h_next * d_a_h_factor
+            # d_s_3 = d_s_2 = d_a_h * c_next * (1 - tanh(s_2 + s_3)**2)
             d_tanh_arg_2 = d_a_h * d_tanh_arg_2_factor
+            # d_c_next = d_c_carry + d_a_h * tanh(s_2 + s_3)
             d_c_next = d_a_h * tanh_h_next + d_c_carry
+            # d_a_7 = d_a_6 = d_s_3 * s_3 * (1 - s_3)
             d_a_s_3 = d_tanh_arg_2 * d_a_s_3_factor
+            # d_a_s_2 = d_s_3 * (1 - s_2**2)
             d_a_s_2 = d_tanh_arg_2 * d_a_s_2_factor
+            # d_a_3 = d_a_2 = d_s_1 * (1 - s_1**2)
             d_a_s_1 = d_c_next * d_a_s_1_factor
+            # d_a_s_0 = d_c = d_s_0 * (1 - s_0**2)
             d_a_s_0 = d_c_next * d_a_s_0_factor
+            # d_tanh_arg = d_a_s_0 * (1 - tanh(a_0 * a_1)**2)
             d_tanh_arg = d_a_s_0 * d_tanh_arg_factor
+            # d_a_a_7 = d_a_7 * a_7 * (1 - a_7)
             d[..., :H] = d_a_s_3 * d_a_a_7_factor
+            # d_a_a_6 = d_a_7 * (1 - a_6**2)
             d[..., H : 2 * H] = d_a_s_3 * d_a_a_6_factor
+            # d_a_a_5 = d_a_5 * a_5 * (1 - a_5)
             d[..., 2 * H : 3 * H] = d_a_s_2 * d_a_a_5_factor
+            # d_a_a_4 = d_a_4 * (1 - a_4**2)
             d[..., 3 * H : 4 * H] = d_a_s_2 * d_a_a_4_factor
+            # d_a_a_3 = d_a_3 * where(0 < a_a_3, 1, 0)
             d_a_a_3 = d_a_s_1 * d_a_a_3_factor
+            # d_U_3_h = d_a_a_3 * (W_3 @ x)
             d[..., 4 * H : 5 * H] = d_a_a_3 * W_3_x
+            # d_W_3_x = d_a_a_3 * (U_3 @ h)
             d_W_3_x = d_a_a_3 * U_3_h
+            # d_a_a_2 = d_a_3 * a_2 * (1 - a_2)
             d[..., 5 * H : 6 * H] = d_a_s_1 * d_a_a_2_factor
+            # d_a_a_1 = d_a_1 * where(0 < a_a_1, 1, 0)
             d[..., 6 * H : 7 * H] = d_tanh_arg * d_a_a_1_factor
+            # d_a_a_0 = d_a_0 * a_0 * (1 - a_0)
             d[..., 7 * H : 8 * H] = d_tanh_arg * d_a_a_0_factor
+            # d_a_s_0 = d_c = d_s_0 * (1 - s_0**2)
             d_c = d_a_s_0
+            # d_h = U_0.T @ d_a_a_0 + U_1.T @ d_a_a_1 + U_2.T @ d_a_a_2 + U_3.T @ d_U_3_h + U_4.T @ d_a_a_4
+            #     + U_5.T @ d_a_a_5 + U_6.T @ d_a_a_6 + U_7.T @ d_a_a_7
             d_h = d @ U_stack
             if lengths is not None:
                 alive = alive_all[t]
@@ -340,6 +418,8 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_a_a_2_all = d_all[..., 5 * H : 6 * H]
         d_a_a_1_all = d_all[..., 6 * H : 7 * H]
         d_a_a_0_all = d_all[..., 7 * H : 8 * H]
+        # d_x = W_0.T @ d_a_a_0 + W_1.T @ d_a_a_1 + W_2.T @ d_a_a_2 + W_3.T @ d_W_3_x + W_4.T @ d_a_a_4
+        #     + W_5.T @ d_a_a_5 + W_6.T @ d_a_a_6 + W_7.T @ d_a_a_7
         d_x_all = (np.concatenate((flat(d_a_a_7_all), flat(d_a_a_6_all), flat(d_a_a_5_all), flat(d_a_a_4_all), flat(d_W_3_x_all), flat(d_a_a_2_all), flat(d_a_a_1_all), flat(d_a_a_0_all)), axis=-1) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -354,14 +434,30 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_a_2_all = np.where(alive_all, d_a_a_2_all, 0.0)
             d_a_a_1_all = np.where(alive_all, d_a_a_1_all, 0.0)
             d_a_a_0_all = np.where(alive_all, d_a_a_0_all, 0.0)
+        # d_W_3 = outer(d_W_3_x, x)
         d_W_3 = flat(d_W_3_x_all).T @ flat(x_all)
+        # d_U_7 = outer(d_a_a_7, h)
+        # d_U_6 = outer(d_a_a_6, h)
+        # d_U_5 = outer(d_a_a_5, h)
+        # d_U_4 = outer(d_a_a_4, h)
+        # d_U_3 = outer(d_U_3_h, h)
+        # d_U_2 = outer(d_a_a_2, h)
+        # d_U_1 = outer(d_a_a_1, h)
+        # d_U_0 = outer(d_a_a_0, h)
         d_U = flat(d_all).T @ flat(h_all)
+        # d_W_7 = outer(d_a_a_7, x)
         d_W_7 = flat(d_a_a_7_all).T @ flat(x_all)
+        # d_W_6 = outer(d_a_a_6, x)
         d_W_6 = flat(d_a_a_6_all).T @ flat(x_all)
+        # d_W_5 = outer(d_a_a_5, x)
         d_W_5 = flat(d_a_a_5_all).T @ flat(x_all)
+        # d_W_4 = outer(d_a_a_4, x)
         d_W_4 = flat(d_a_a_4_all).T @ flat(x_all)
+        # d_W_2 = outer(d_a_a_2, x)
         d_W_2 = flat(d_a_a_2_all).T @ flat(x_all)
+        # d_W_1 = outer(d_a_a_1, x)
         d_W_1 = flat(d_a_a_1_all).T @ flat(x_all)
+        # d_W_0 = outer(d_a_a_0, x)
         d_W_0 = flat(d_a_a_0_all).T @ flat(x_all)
         d_U_7 = d_U[:H]
         d_U_6 = d_U[H : 2 * H]

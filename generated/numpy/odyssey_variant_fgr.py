@@ -72,7 +72,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_i"].shape[-2]
@@ -202,7 +211,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_i"].shape[-2]
@@ -251,10 +270,16 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
+        # part of d_a_o = d_o_next * o_next * (1 - o_next)
         d_a_o_factor_all = o_next_all * (1.0 - o_next_all)
+        # part of d_c_next = d_c_carry + d_h_next * o_next * (1 - tanh(c_next)**2) + d_a_o * p_o
         d_c_next_factor_all = o_next_all * (1.0 - tanh_c_next_all * tanh_c_next_all)
+        # d_g = d_c_next * i_next
+        # part of d_a_g = d_g * (1 - g**2)
         d_a_g_factor_all = i_next_all * (1.0 - g_all * g_all)
+        # part of d_a_f = d_f_next * f_next * (1 - f_next)
         d_a_f_factor_all = f_next_all * (1.0 - f_next_all)
+        # part of d_a_i = d_i_next * i_next * (1 - i_next)
         d_a_i_factor_all = i_next_all * (1.0 - i_next_all)
         d_a_all = np.empty((T, B, 3 * H), real)
         d_a_g_all = np.empty((T, B, H), real)
@@ -270,23 +295,40 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             g = g_all[t]
             d_a_i_factor = d_a_i_factor_all[t]
             f_next = f_next_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_o_next = d_o_carry + d_h_next * tanh(c_next)
             d_o_next = d_h_next * tanh_c_next + d_o_carry
+            # d_a_o = d_o_next * o_next * (1 - o_next)
             d_a_o = d_o_next * d_a_o_factor
+            # d_a_o = d_o_next * o_next * (1 - o_next)
             d_a[..., :H] = d_a_o
+            # d_c_next = d_c_carry + d_h_next * o_next * (1 - tanh(c_next)**2) + d_a_o * p_o
             d_c_next = d_h_next * d_c_next_factor + d_a_o * p_o + d_c_carry
+            # d_a_g = d_g * (1 - g**2)
             d_a_g = d_c_next * d_a_g_factor
+            # d_f_next = d_f_carry + d_c_next * c
             d_f_next = d_c_next * c + d_f_carry
+            # d_a_f = d_f_next * f_next * (1 - f_next)
             d_a_f = d_f_next * d_a_f_factor
+            # d_a_f = d_f_next * f_next * (1 - f_next)
             d_a[..., H : 2 * H] = d_a_f
+            # d_i_next = d_i_carry + d_c_next * g
             d_i_next = d_c_next * g + d_i_carry
+            # d_a_i = d_i_next * i_next * (1 - i_next)
             d_a_i = d_i_next * d_a_i_factor
+            # d_a_i = d_i_next * i_next * (1 - i_next)
             d_a[..., 2 * H : 3 * H] = d_a_i
+            # d_c = d_c_next * f_next + d_a_i * p_i + d_a_f * p_f
             d_c = d_c_next * f_next + d_a_f * p_f + d_a_i * p_i
+            # d_o = R_oi.T @ d_a_i + R_of.T @ d_a_f + R_oo.T @ d_a_o
+            # d_f = R_fi.T @ d_a_i + R_ff.T @ d_a_f + R_fo.T @ d_a_o
+            # d_i = R_ii.T @ d_a_i + R_if.T @ d_a_f + R_io.T @ d_a_o
             d = d_a @ R_stack
             d_o = d[..., :H]
             d_f = d[..., H : 2 * H]
             d_i = d[..., 2 * H : 3 * H]
+            # d_h = U_i.T @ d_a_i + U_f.T @ d_a_f + U_g.T @ d_a_g + U_o.T @ d_a_o
             d_h = np.concatenate((d_a_o, d_a_g, d_a_f, d_a_i), axis=-1) @ U_stack
             if lengths is not None:
                 alive = alive_all[t]
@@ -303,6 +345,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_p_o_of_a_o_all = d_a_o_all * c_next_all
         d_p_f_of_a_f_all = d_a_f_all * c_all
         d_p_i_of_a_i_all = d_a_i_all * c_all
+        # d_x = W_i.T @ d_a_i + W_f.T @ d_a_f + W_g.T @ d_a_g + W_o.T @ d_a_o
         d_x_all = (np.concatenate((flat(d_a_o_all), flat(d_a_g_all), flat(d_a_f_all), flat(d_a_i_all)), axis=-1) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -316,17 +359,41 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             o_all = np.where(alive_all, o_all, 0.0)
             f_all = np.where(alive_all, f_all, 0.0)
             i_all = np.where(alive_all, i_all, 0.0)
+        # d_b_g = sum_rows(d_a_g)
         d_b_g = d_a_g_all.sum(axis=(0, 1))
+        # d_U_g = outer(d_a_g, h)
         d_U_g = flat(d_a_g_all).T @ flat(h_all)
+        # d_W_g = outer(d_a_g, x)
         d_W_g = flat(d_a_g_all).T @ flat(x_all)
+        # d_p_o = sum_rows(d_a_o * c_next)
         d_p_o = d_p_o_of_a_o_all.sum(axis=(0, 1))
+        # d_p_f = sum_rows(d_a_f * c)
         d_p_f = d_p_f_of_a_f_all.sum(axis=(0, 1))
+        # d_p_i = sum_rows(d_a_i * c)
         d_p_i = d_p_i_of_a_i_all.sum(axis=(0, 1))
+        # d_R_oo = outer(d_a_o, o)
+        # d_R_of = outer(d_a_f, o)
+        # d_R_oi = outer(d_a_i, o)
         d_R = flat(d_a_all).T @ flat(o_all)
+        # d_R_fo = outer(d_a_o, f)
+        # d_R_ff = outer(d_a_f, f)
+        # d_R_fi = outer(d_a_i, f)
         d_R_2 = flat(d_a_all).T @ flat(f_all)
+        # d_R_io = outer(d_a_o, i)
+        # d_R_if = outer(d_a_f, i)
+        # d_R_ii = outer(d_a_i, i)
         d_R_3 = flat(d_a_all).T @ flat(i_all)
+        # d_b_o = sum_rows(d_a_o)
+        # d_b_f = sum_rows(d_a_f)
+        # d_b_i = sum_rows(d_a_i)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_o = outer(d_a_o, h)
+        # d_U_f = outer(d_a_f, h)
+        # d_U_i = outer(d_a_i, h)
         d_U = flat(d_a_all).T @ flat(h_all)
+        # d_W_o = outer(d_a_o, x)
+        # d_W_f = outer(d_a_f, x)
+        # d_W_i = outer(d_a_i, x)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_R_oo = d_R[:H]
         d_R_of = d_R[H : 2 * H]

@@ -77,7 +77,16 @@ def gated(d: Array, p: Array) -> Array:
     return y
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_i"].shape[-2]
@@ -120,6 +129,7 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         where_k_all = np.where(cycle_all < ratio_on, 2.0 - rising_all, 0.001 * cycle_all)
         # k = where(cycle < 0.5 * ratio_on, rising, where(cycle < ratio_on, 2 - rising, cycle * leak))
         k_all = np.where(cycle_all < 0.5 * ratio_on, rising_all, where_k_all)
+        # part of c' = c_open * k + (1 - k) * c
         c_next_factor_all = 1.0 - k_all
         a_early_all = W_x_all + b
         h_next_all = np.empty((T, B, H), real)
@@ -188,7 +198,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_i"].shape[-2]
@@ -218,35 +238,65 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_c_carry = or_zeros(d_states["c"], (B, H), real)
         U_stack = np.concatenate((U_o, U_g, U_f, U_i), axis=0)
         W_stack = np.concatenate((W_o, W_g, W_f, W_i), axis=0)
+        # part of d_cycle = gated(d_where_k, where(cycle < ratio_on, 0, 0.001))
+        #     + gated(d_rising, 2 / ratio_on)
         d_cycle_early = 2.0 / ratio_on
+        # part of d_shifted = gated(d_cycle, 1 / period)
         d_stop_gradient_cycle_early = 1.0 / period
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # c_open = i * g + f * c
         c_open_all = g_all * i_all + f_all * c_all
         tanh_c_open_all = np.tanh(c_open_all)
+        # h_open = o * tanh(c_open)
         h_open_all = tanh_c_open_all * o_all
+        # shifted = time - phase
         shifted_all = np.broadcast_to(time_all - phase, (T, B, H))
         floor_arg_all = shifted_all / period
         floor_cycle_all = np.floor(floor_arg_all)
         stop_gradient_arg_all = -floor_cycle_all * period
+        # stop_gradient_cycle = stop_gradient(-period * floor(shifted / period))
         stop_gradient_cycle_all = stop_gradient_arg_all
+        # cycle = (stop_gradient(-(period * floor(shifted / period))) + shifted) / period
         cycle_all = (shifted_all + stop_gradient_cycle_all) / period
+        # rising = 2 * cycle / ratio_on
         rising_all = 2.0 * cycle_all / ratio_on
+        # where_k = where(cycle < ratio_on, 2 - rising, 0.001 * cycle)
         where_k_all = np.where(cycle_all < ratio_on, 2.0 - rising_all, 0.001 * cycle_all)
+        # k = where(cycle < 0.5 * ratio_on, rising, where(cycle < ratio_on, 2 - rising, cycle * leak))
         k_all = np.where(cycle_all < 0.5 * ratio_on, rising_all, where_k_all)
+        # part of d_k = d_c_carry * (c_open - c) + d_h_next * (h_open - h)
         d_k_factor_all = c_open_all - c_all
+        # part of d_k = d_c_carry * (c_open - c) + d_h_next * (h_open - h)
         d_k_factor_2_all = h_open_all - h_all
+        # part of d_where_k = d_k * where(cycle < ratio_on / 2, 0, 1)
         d_where_k_factor_all = np.where(cycle_all < 0.5 * ratio_on, real(0.0), 1.0)
+        # part of d_rising = d_k * where(cycle < ratio_on / 2, 1, 0)
+        #     + gated(d_where_k, where(cycle < ratio_on, -1, 0))
         d_rising_factor_all = np.where(cycle_all < 0.5 * ratio_on, real(1.0), 0.0)
+        # part of d_rising = d_k * where(cycle < ratio_on / 2, 1, 0)
+        #     + gated(d_where_k, where(cycle < ratio_on, -1, 0))
         d_rising_early_all = np.where(cycle_all < ratio_on, real(-1.0), 0.0)
         d_ratio_on_of_rising_early_all = -2.0 * cycle_all * np.square(1.0 / ratio_on)
+        # part of d_cycle = gated(d_where_k, where(cycle < ratio_on, 0, 0.001))
+        #     + gated(d_rising, 2 / ratio_on)
         d_cycle_early_2_all = np.where(cycle_all < ratio_on, real(0.0), 0.001)
         d_period_of_cycle_early_all = -np.square(1.0 / period) * (shifted_all + stop_gradient_cycle_all)
+        # d_o = d_h_open * tanh(c_open)
+        # part of d_a_o = d_o * o * (1 - o)
         d_a_o_factor_all = tanh_c_open_all * o_all * (1.0 - o_all)
+        # part of d_c_open = d_c_carry * k + d_h_open * o * (1 - tanh(c_open)**2)
         d_c_open_factor_all = o_all * (1.0 - tanh_c_open_all * tanh_c_open_all)
+        # d_g = d_c_open * i
+        # part of d_a_g = d_g * (1 - g**2)
         d_a_g_factor_all = i_all * (1.0 - g_all * g_all)
+        # d_f = d_c_open * c
+        # part of d_a_f = d_f * f * (1 - f)
         d_a_f_factor_all = f_all * c_all * (1.0 - f_all)
+        # d_i = d_c_open * g
+        # part of d_a_i = d_i * i * (1 - i)
         d_a_i_factor_all = g_all * i_all * (1.0 - i_all)
+        # part of d_c = d_c_carry * (1 - k) + d_c_open * f
         d_c_factor_all = 1.0 - k_all
         d_a_all = np.empty((T, B, 4 * H), real)
         d_ratio_on_of_rising_all = np.empty((T, B, H), real)
@@ -271,22 +321,36 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_i_factor = d_a_i_factor_all[t]
             f = f_all[t]
             d_c_factor = d_c_factor_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_k = d_c_carry * (c_open - c) + d_h_next * (h_open - h)
             d_k = d_h_next * d_k_factor_2 + d_k_factor * d_c_carry
+            # d_where_k = d_k * where(cycle < ratio_on / 2, 0, 1)
             d_where_k = d_k * d_where_k_factor
+            # d_rising = d_k * where(cycle < ratio_on / 2, 1, 0)
+            #     + gated(d_where_k, where(cycle < ratio_on, -1, 0))
             d_rising = d_k * d_rising_factor + gated(d_where_k, d_rising_early)
             d_ratio_on_of_rising = gated(d_rising, d_ratio_on_of_rising_early)
+            # d_cycle = gated(d_where_k, where(cycle < ratio_on, 0, 0.001)) + gated(d_rising, 2 / ratio_on)
             d_cycle = gated(d_where_k, d_cycle_early_2) + gated(d_rising, d_cycle_early)
             d_period_of_cycle = gated(d_cycle, d_period_of_cycle_early)
+            # d_shifted = gated(d_cycle, 1 / period)
             d_stop_gradient_cycle = gated(d_cycle, d_stop_gradient_cycle_early)
             d_h_open = d_h_next * k
+            # d_a_o = d_o * o * (1 - o)
             d_a[..., :H] = d_h_open * d_a_o_factor
+            # d_c_open = d_c_carry * k + d_h_open * o * (1 - tanh(c_open)**2)
             d_c_open = d_h_open * d_c_open_factor + k * d_c_carry
+            # d_a_g = d_g * (1 - g**2)
             d_a[..., H : 2 * H] = d_c_open * d_a_g_factor
+            # d_a_f = d_f * f * (1 - f)
             d_a[..., 2 * H : 3 * H] = d_c_open * d_a_f_factor
+            # d_a_i = d_i * i * (1 - i)
             d_a[..., 3 * H : 4 * H] = d_c_open * d_a_i_factor
+            # d_c = d_c_carry * (1 - k) + d_c_open * f
             d_c = d_c_open * f + d_c_factor * d_c_carry
             d_h_products = d_a @ U_stack
+            # d_h = d_h_next * (1 - k) + U_i.T @ d_a_i + U_f.T @ d_a_f + U_g.T @ d_a_g + U_o.T @ d_a_o
             d_h = d_h_next * d_c_factor + d_h_products
             if lengths is not None:
                 alive = alive_all[t]
@@ -297,7 +361,10 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_stop_gradient_cycle_all[t] = d_stop_gradient_cycle
             d_h_carry, d_c_carry = d_h, d_c
         d_phase_of_shifted_all = -d_stop_gradient_cycle_all
+        # d_x = W_i.T @ d_a_i + W_f.T @ d_a_f + W_g.T @ d_a_g + W_o.T @ d_a_o
         d_x_all = (flat(d_a_all) @ W_stack).reshape(T, B, I)
+        # d_shifted = gated(d_cycle, 1 / period)
+        # d_time = sum(d_shifted)
         d_time_all = d_stop_gradient_cycle_all.sum(axis=-1, keepdims=True)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -307,11 +374,26 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_all = np.where(alive_all, d_a_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_ratio_on = sum_rows(gated(d_rising, -2 * cycle / ratio_on**2))
         d_ratio_on = d_ratio_on_of_rising_all.sum(axis=(0, 1))
+        # d_period = sum_rows(gated(d_cycle, -(shifted + stop_gradient_cycle) / period**2))
         d_period = d_period_of_cycle_all.sum(axis=(0, 1))
+        # d_phase = -sum_rows(d_shifted)
         d_phase = d_phase_of_shifted_all.sum(axis=(0, 1))
+        # d_b_o = sum_rows(d_a_o)
+        # d_b_g = sum_rows(d_a_g)
+        # d_b_f = sum_rows(d_a_f)
+        # d_b_i = sum_rows(d_a_i)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_o = outer(d_a_o, h)
+        # d_U_g = outer(d_a_g, h)
+        # d_U_f = outer(d_a_f, h)
+        # d_U_i = outer(d_a_i, h)
         d_U = flat(d_a_all).T @ flat(h_all)
+        # d_W_o = outer(d_a_o, x)
+        # d_W_g = outer(d_a_g, x)
+        # d_W_f = outer(d_a_f, x)
+        # d_W_i = outer(d_a_i, x)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_b_o = d_b[:H]
         d_b_g = d_b[H : 2 * H]

@@ -40,7 +40,16 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W"].shape[-2]
@@ -86,7 +95,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         I = params["W"].shape[-1]
@@ -101,27 +120,35 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_h_carry = or_zeros(d_states["h"], (B, H), real)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # part of d_a_h = d_h_next * (1 - h_next**2)
         d_a_h_factor_all = 1.0 - h_next_all * h_next_all
         d_a_h_all = np.empty((T, B, H), real)
         for t in range(T) if reverse else range(T - 1, -1, -1):
             d_h_next_output = d_h_next_output_all[t]
             d_a_h_factor = d_a_h_factor_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_h = d_h_next * (1 - h_next**2)
             d_a_h = d_h_next * d_a_h_factor
+            # d_h = U.T @ d_a_h
             d_h = d_a_h @ U
             if lengths is not None:
                 alive = alive_all[t]
                 d_h = np.where(alive, d_h, d_h_carry)
             d_a_h_all[t] = d_a_h
             d_h_carry = d_h
+        # d_x = W.T @ d_a_h
         d_x_all = (flat(d_a_h_all) @ W).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
             d_a_h_all = np.where(alive_all, d_a_h_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_b = sum_rows(d_a_h)
         d_b = d_a_h_all.sum(axis=(0, 1))
+        # d_U = outer(d_a_h, h)
         d_U = flat(d_a_h_all).T @ flat(h_all)
+        # d_W = outer(d_a_h, x)
         d_W = flat(d_a_h_all).T @ flat(x_all)
         d_params: Arrays = {
             "W": d_W,

@@ -56,7 +56,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_g"].shape[-2]
@@ -124,7 +133,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         I = params["W_g"].shape[-1]
@@ -149,7 +168,10 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
+        # part of d_c_next = d_c_carry + d_h_next * o * (1 - tanh(c_next)**2)
         d_c_next_factor_all = o * (1.0 - tanh_c_next_all * tanh_c_next_all)
+        # d_g = d_c_next * i
+        # part of d_a_g = d_g * (1 - g**2)
         d_a_g_factor_all = i * (1.0 - g_all * g_all)
         d_o_of_h_next_all = np.empty((T, B, H), real)
         d_f_of_c_next_all = np.empty((T, B, H), real)
@@ -162,13 +184,17 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             c = c_all[t]
             g = g_all[t]
             d_a_g_factor = d_a_g_factor_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
             d_o_of_h_next = d_h_next * tanh_c_next
+            # d_c_next = d_c_carry + d_h_next * o * (1 - tanh(c_next)**2)
             d_c_next = d_h_next * d_c_next_factor + d_c_carry
             d_f_of_c_next = d_c_next * c
             d_i_of_c_next = d_c_next * g
+            # d_a_g = d_g * (1 - g**2)
             d_a_g = d_c_next * d_a_g_factor
             d_c = d_c_next * f
+            # d_h = U_g.T @ d_a_g
             d_h = d_a_g @ U_g
             if lengths is not None:
                 alive = alive_all[t]
@@ -179,6 +205,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_i_of_c_next_all[t] = d_i_of_c_next
             d_a_g_all[t] = d_a_g
             d_h_carry, d_c_carry = d_h, d_c
+        # d_x = W_g.T @ d_a_g
         d_x_all = (flat(d_a_g_all) @ W_g).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -188,14 +215,23 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_g_all = np.where(alive_all, d_a_g_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_o = sum_rows(d_h_next * tanh(c_next))
         d_o = d_o_of_h_next_all.sum(axis=(0, 1))
+        # d_f = sum_rows(d_c_next * c)
         d_f = d_f_of_c_next_all.sum(axis=(0, 1))
+        # d_i = sum_rows(d_c_next * g)
         d_i = d_i_of_c_next_all.sum(axis=(0, 1))
+        # d_b_g = sum_rows(d_a_g)
         d_b_g = d_a_g_all.sum(axis=(0, 1))
+        # d_U_g = outer(d_a_g, h)
         d_U_g = flat(d_a_g_all).T @ flat(h_all)
+        # d_W_g = outer(d_a_g, x)
         d_W_g = flat(d_a_g_all).T @ flat(x_all)
+        # d_b_o = d_o * o * (1 - o)
         d_b_o = d_o * o * (1.0 - o)
+        # d_b_f = d_f * f * (1 - f)
         d_b_f = d_f * f * (1.0 - f)
+        # d_b_i = d_i * i * (1 - i)
         d_b_i = d_i * i * (1.0 - i)
         d_params: Arrays = {
             "W_g": d_W_g,

@@ -57,7 +57,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_g"].shape[-2]
@@ -134,7 +143,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         I = params["W_g"].shape[-1]
@@ -158,17 +177,32 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_c_carry = or_zeros(d_states["c"], (B, H), real)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # a_i = b_i + u_i * h
         a_i_all = h_all * u_i + b_i
+        # i = sigmoid(b_i + u_i * h)
         i_all = sigmoid(a_i_all)
+        # a_f = b_f + u_f * h
         a_f_all = h_all * u_f + b_f
+        # f = sigmoid(b_f + u_f * h)
         f_all = sigmoid(a_f_all)
+        # a_o = b_o + u_o * h
         a_o_all = h_all * u_o + b_o
+        # o = sigmoid(b_o + u_o * h)
         o_all = sigmoid(a_o_all)
         tanh_c_next_all = np.tanh(c_next_all)
+        # d_o = d_h_next * tanh(c_next)
+        # part of d_a_o = d_o * o * (1 - o)
         d_a_o_factor_all = o_all * tanh_c_next_all * (1.0 - o_all)
+        # part of d_c_next = d_c_carry + d_h_next * o * (1 - tanh(c_next)**2)
         d_c_next_factor_all = o_all * (1.0 - tanh_c_next_all * tanh_c_next_all)
+        # d_g = d_c_next * i
+        # part of d_a_g = d_g * (1 - g**2)
         d_a_g_factor_all = i_all * (1.0 - g_all * g_all)
+        # d_f = d_c_next * c
+        # part of d_a_f = d_f * f * (1 - f)
         d_a_f_factor_all = f_all * c_all * (1.0 - f_all)
+        # d_i = d_c_next * g
+        # part of d_a_i = d_i * i * (1 - i)
         d_a_i_factor_all = i_all * g_all * (1.0 - i_all)
         d_a_o_all = np.empty((T, B, H), real)
         d_a_g_all = np.empty((T, B, H), real)
@@ -182,14 +216,21 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_f_factor = d_a_f_factor_all[t]
             d_a_i_factor = d_a_i_factor_all[t]
             f = f_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_o = d_o * o * (1 - o)
             d_a_o = d_h_next * d_a_o_factor
+            # d_c_next = d_c_carry + d_h_next * o * (1 - tanh(c_next)**2)
             d_c_next = d_h_next * d_c_next_factor + d_c_carry
+            # d_a_g = d_g * (1 - g**2)
             d_a_g = d_c_next * d_a_g_factor
+            # d_a_f = d_f * f * (1 - f)
             d_a_f = d_c_next * d_a_f_factor
+            # d_a_i = d_i * i * (1 - i)
             d_a_i = d_c_next * d_a_i_factor
             d_c = d_c_next * f
             d_h_2 = d_a_g @ U_g
+            # d_h = d_a_o * u_o + d_a_i * u_i + d_a_f * u_f + U_g.T @ d_a_g
             d_h = d_a_o * u_o + d_a_f * u_f + d_a_i * u_i + d_h_2
             if lengths is not None:
                 alive = alive_all[t]
@@ -203,6 +244,7 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         d_u_o_of_a_o_all = d_a_o_all * h_all
         d_u_f_of_a_f_all = d_a_f_all * h_all
         d_u_i_of_a_i_all = d_a_i_all * h_all
+        # d_x = W_g.T @ d_a_g
         d_x_all = (flat(d_a_g_all) @ W_g).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -215,14 +257,23 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_u_o_of_a_o_all = np.where(alive_all, d_u_o_of_a_o_all, 0.0)
             d_u_f_of_a_f_all = np.where(alive_all, d_u_f_of_a_f_all, 0.0)
             d_u_i_of_a_i_all = np.where(alive_all, d_u_i_of_a_i_all, 0.0)
+        # d_b_o = sum_rows(d_a_o)
         d_b_o = d_a_o_all.sum(axis=(0, 1))
+        # d_b_g = sum_rows(d_a_g)
         d_b_g = d_a_g_all.sum(axis=(0, 1))
+        # d_b_f = sum_rows(d_a_f)
         d_b_f = d_a_f_all.sum(axis=(0, 1))
+        # d_b_i = sum_rows(d_a_i)
         d_b_i = d_a_i_all.sum(axis=(0, 1))
+        # d_U_g = outer(d_a_g, h)
         d_U_g = flat(d_a_g_all).T @ flat(h_all)
+        # d_W_g = outer(d_a_g, x)
         d_W_g = flat(d_a_g_all).T @ flat(x_all)
+        # d_u_o = sum_rows(d_a_o * h)
         d_u_o = d_u_o_of_a_o_all.sum(axis=(0, 1))
+        # d_u_f = sum_rows(d_a_f * h)
         d_u_f = d_u_f_of_a_f_all.sum(axis=(0, 1))
+        # d_u_i = sum_rows(d_a_i * h)
         d_u_i = d_u_i_of_a_i_all.sum(axis=(0, 1))
         d_params: Arrays = {
             "W_g": d_W_g,

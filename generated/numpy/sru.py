@@ -74,7 +74,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_g"].shape[-2]
@@ -103,6 +112,7 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         r_all = f_r_all[..., H : 2 * H]
         c_next_factor_all = f_all
         W_x_c_next_offset_y_early_all = W_x_2_all[..., 2 * H : 4 * H]
+        # part of y = (1 - r) * (W_x @ x) + r * tanh(c')
         c_next_offset_y_early_all = W_x_c_next_offset_y_early_all * (1.0 - f_r_all)
         c_next_offset_all = c_next_offset_y_early_all[..., :H]
         y_early_all = c_next_offset_y_early_all[..., H : 2 * H]
@@ -134,7 +144,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         I = params["W_g"].shape[-1]
@@ -157,29 +177,41 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         tanh_c_next_all = np.tanh(c_next_all)
+        # d_W_x_x = d_y_output * (1 - r)
         d_W_x_x_all = d_y_output_all * (1.0 - r_all)
+        # d_r = d_y_output * (tanh(c_next) - W_x @ x)
         d_r_all = d_y_output_all * (tanh_c_next_all - W_x_x_all)
+        # d_a_r = d_r * r * (1 - r)
         d_a_r_all = d_r_all * r_all * (1.0 - r_all)
         d_x_1_all = (flat(d_W_x_x_all) @ W_x).reshape(T, B, I)
         d_x_3_all = (flat(d_a_r_all) @ W_r).reshape(T, B, I)
         d_tanh_c_next_all = r_all * d_y_output_all
         d_c_factor_all = f_all
         d_c_offset_all = d_tanh_c_next_all * (1.0 - tanh_c_next_all * tanh_c_next_all)
+        # part of d_c_next = d_y_output * r * (1 - tanh(c_next)**2) + d_c_carry
         d_c_next_early_all = d_tanh_c_next_all * (1.0 - tanh_c_next_all * tanh_c_next_all)
+        # part of d_W_g_x = d_c_next * (1 - f)
         d_W_g_x_factor_all = 1.0 - f_all
+        # d_f = d_c_next * (c - W_g @ x)
+        # part of d_a_f = d_f * f * (1 - f)
         d_a_f_factor_all = f_all * (c_all - W_g_x_all) * (1.0 - f_all)
         if lengths is not None:
             d_c_factor_all = np.where(alive_all, d_c_factor_all, 1.0)
             d_c_offset_all = np.where(alive_all, d_c_offset_all, -0.0)
+        # d_c = d_c_next * f
         d_c_carry_history = scan(d_c_factor_all, d_c_offset_all, d_c_carry, not reverse, True)
         d_c_carry_all = d_c_carry_history[1:] if not reverse else d_c_carry_history[:-1]
         d_c_carry = d_c_carry_history[0 if not reverse else T]
         d_all = np.empty((T, B, 2 * H), real)
+        # d_c_next = d_y_output * r * (1 - tanh(c_next)**2) + d_c_carry
         d_c_next_all = d_c_next_early_all + d_c_carry_all
+        # d_W_g_x = d_c_next * (1 - f)
         d_all[..., :H] = d_c_next_all * d_W_g_x_factor_all
+        # d_a_f = d_f * f * (1 - f)
         d_all[..., H : 2 * H] = d_c_next_all * d_a_f_factor_all
         d_a_f_all = d_all[..., H : 2 * H]
         d_x_products_all = (flat(d_all) @ W_stack).reshape(T, B, I)
+        # d_x = W_f.T @ d_a_f + W_r.T @ d_a_r + W_g.T @ d_W_g_x + W_x.T @ d_W_x_x
         d_x_all = d_x_1_all + d_x_3_all + d_x_products_all
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
@@ -188,10 +220,16 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             x_all = np.where(alive_all, x_all, 0.0)
             d_a_f_all = np.where(alive_all, d_a_f_all, 0.0)
             d_all = np.where(alive_all, d_all, 0.0)
+        # d_b_r = sum_rows(d_a_r)
         d_b_r = d_a_r_all.sum(axis=(0, 1))
+        # d_W_x = outer(d_W_x_x, x)
         d_W_x = flat(d_W_x_x_all).T @ flat(x_all)
+        # d_W_r = outer(d_a_r, x)
         d_W_r = flat(d_a_r_all).T @ flat(x_all)
+        # d_b_f = sum_rows(d_a_f)
         d_b_f = d_a_f_all.sum(axis=(0, 1))
+        # d_W_g = outer(d_W_g_x, x)
+        # d_W_f = outer(d_a_f, x)
         d_W = flat(d_all).T @ flat(x_all)
         d_W_g = d_W[:H]
         d_W_f = d_W[H : 2 * H]

@@ -52,7 +52,16 @@ def sigmoid(v: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, lengths: Array | None = None, reverse: bool = False, training: bool = True) -> tuple[Arrays, Arrays, Arrays]:
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
         H = params["W_g"].shape[-2]
@@ -120,7 +129,17 @@ def forward(T: int, B: int, params: Arrays, inputs: Arrays, states: Arrays, leng
         return outputs, last_states, saved
 
 
-def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, lengths: Array | None, reverse: bool, d_outputs: Mapping[str, Array | None], d_states: Mapping[str, Array | None]) -> tuple[Arrays, Arrays, Arrays]:
+def backward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    saved: Arrays,
+    lengths: Array | None,
+    reverse: bool,
+    d_outputs: Mapping[str, Array | None],
+    d_states: Mapping[str, Array | None],
+) -> tuple[Arrays, Arrays, Arrays]:
     """Gradients of params, inputs and first states; a cotangent that is None is zero."""
     with np.errstate(all="ignore"):
         H = params["W_g"].shape[-2]
@@ -140,7 +159,11 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
         W_stack = np.concatenate((W_c, W_g), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
+        # d_c = d_h_next * (1 - g)
+        # part of d_a_c = d_c * (1 - c**2)
         d_a_c_factor_all = (1.0 - c_all * c_all) * (1.0 - g_all)
+        # d_g = d_h_next * (h - c)
+        # part of d_a_g = d_g * g * (1 - g)
         d_a_g_factor_all = g_all * (h_all - c_all) * (1.0 - g_all)
         d_a_all = np.empty((T, B, 2 * H), real)
         for t in range(T) if reverse else range(T - 1, -1, -1):
@@ -149,23 +172,34 @@ def backward(T: int, B: int, params: Arrays, inputs: Arrays, saved: Arrays, leng
             d_a_c_factor = d_a_c_factor_all[t]
             d_a_g_factor = d_a_g_factor_all[t]
             g = g_all[t]
+            # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
+            # d_a_c = d_c * (1 - c**2)
             d_a[..., :H] = d_h_next * d_a_c_factor
+            # d_a_g = d_g * g * (1 - g)
             d_a[..., H : 2 * H] = d_h_next * d_a_g_factor
             d_h_products = d_a @ U_stack
+            # d_h = d_h_next * g + U_g.T @ d_a_g + U_c.T @ d_a_c
             d_h = d_h_next * g + d_h_products
             if lengths is not None:
                 alive = alive_all[t]
                 d_h = np.where(alive, d_h, d_h_carry)
             d_h_carry = d_h
+        # d_x = W_g.T @ d_a_g + W_c.T @ d_a_c
         d_x_all = (flat(d_a_all) @ W_stack).reshape(T, B, I)
         if lengths is not None:
             # Rows past their end take no part in sums over rows.
             d_a_all = np.where(alive_all, d_a_all, 0.0)
             h_all = np.where(alive_all, h_all, 0.0)
             x_all = np.where(alive_all, x_all, 0.0)
+        # d_b_c = sum_rows(d_a_c)
+        # d_b_g = sum_rows(d_a_g)
         d_b = d_a_all.sum(axis=(0, 1))
+        # d_U_c = outer(d_a_c, h)
+        # d_U_g = outer(d_a_g, h)
         d_U = flat(d_a_all).T @ flat(h_all)
+        # d_W_c = outer(d_a_c, x)
+        # d_W_g = outer(d_a_g, x)
         d_W = flat(d_a_all).T @ flat(x_all)
         d_b_c = d_b[:H]
         d_b_g = d_b[H : 2 * H]

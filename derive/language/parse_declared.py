@@ -70,12 +70,12 @@ MAX_AXES = 3
 def _shape(statement: Statement, start: int, end: int, kind: str) -> tuple[Dim, ...]:
     """`H`, `H x I` or `N x D x K`, where a width may be a sum; the widths themselves may have any
     name, `x` too."""
-    words = re.finditer(r"[^ \t\n*+]+|[*+]", statement.text[start:end])
+    words = re.finditer(r"[^ \t\n*+()]+|[*+()]", statement.text[start:end])
     parts = [(m.group(), m.start()) for m in words]
     found: list[Dim] = []
     while True:
         width, parts = _sum_of_widths(statement, parts, start, end, kind)
-        found.append(width)
+        found.append(width.dim)
         if not parts:
             break
         text, at = parts.pop(0)
@@ -93,24 +93,39 @@ _Words = list[tuple[str, int]]
 
 def _sum_of_widths(
     statement: Statement, parts: _Words, start: int, end: int, kind: str
-) -> tuple[Dim, _Words]:
-    """`H`, `4*H`, `I + H` or `12` at the beginning of `parts`, and what follows."""
-    total: Width | None = None
-    while True:
-        if not parts:
-            raise statement.error("a width is missing here", end, EXAMPLES[kind])
-        (text, at), *parts = parts
-        width = Width.of(_width(statement, text, start + at, kind))
-        if parts and parts[0][0] == "*":
-            if not isinstance(width.dim, int) or len(parts) < 2:
-                what = f"'{text} *' is no multiple of a dimension"
-                raise statement.error(what, start + at, f"4*{text}")
-            (text, at), *parts = parts[1:]
-            width = Width.of(_width(statement, text, start + at, kind)).times(int(width.dim))
-        total = width if total is None else total + width
-        if not parts or parts[0][0] != "+":
-            return total.dim, parts
+) -> tuple[Width, _Words]:
+    """`H`, `4*H`, `I + H`, `2*(I + H)` or `12` at the beginning of `parts`, and what follows."""
+    total, parts = _multiple(statement, parts, start, end, kind)
+    while parts and parts[0][0] == "+":
+        width, parts = _multiple(statement, parts[1:], start, end, kind)
+        total = total + width
+    return total, parts
+
+
+def _multiple(
+    statement: Statement, parts: _Words, start: int, end: int, kind: str
+) -> tuple[Width, _Words]:
+    """A width, a sum in parentheses, or a number times one of the two."""
+    if not parts:
+        raise statement.error("a width is missing here", end, EXAMPLES[kind])
+    (text, at), *parts = parts
+    if text == "(":
+        width, parts = _sum_of_widths(statement, parts, start, end, kind)
+        if not parts or parts[0][0] != ")":
+            what = "one width, or a sum of widths, stands in parentheses"
+            raise statement.error(what, start + at, "(I + H)")
         parts = parts[1:]
+    else:
+        width = Width.of(_width(statement, text, start + at, kind))
+    if not parts or parts[0][0] != "*":
+        return width, parts
+    if text == "(" or not isinstance(width.dim, int) or len(parts) < 2:
+        what, hint = f"'{text} *' is no multiple of a dimension", f"4*{text}"
+        if text == "(":
+            what, hint = "a number stands before a sum that it multiplies", "4*(I + H)"
+        raise statement.error(what, start + at, hint)
+    factor, parts = _multiple(statement, parts[1:], start, end, kind)
+    return factor.times(width.dim), parts
 
 
 def _width(statement: Statement, text: str, at: int, kind: str) -> Dim:

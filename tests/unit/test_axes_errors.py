@@ -411,6 +411,24 @@ my.cell:4:10: a width is at least 1 and below 10**9, not 0
   hint: param  W: H x I
 """,
     ),
+    "a shape in parentheses": (
+        BASE + "param b: (H x H)\nh' = b*h\noutput h'",
+        """\
+my.cell:4:10: one width, or a sum of widths, stands in parentheses
+    param b: (H x H)
+             ^
+  hint: (I + H)
+""",
+    ),
+    "a multiple the other way round": (
+        BASE + "param b: (H + H)*2\nh' = b*h\noutput h'",
+        """\
+my.cell:4:10: a number stands before a sum that it multiplies
+    param b: (H + H)*2
+             ^
+  hint: 4*(I + H)
+""",
+    ),
     "minus": (
         BASE + "param b: H - 1\nh' = b*h\noutput h'",
         """\

@@ -316,6 +316,13 @@ def test_joining_and_cutting_leave_the_bits_of_gates_written_apart() -> None:
         np.testing.assert_array_equal(grads.params["b"][rows], others.params[f"b_{g}"])
 
 
+def test_sums_of_widths_may_stand_in_parentheses() -> None:
+    text = "cell one\ninput x: I\nstate h: 2*H\nparam K: {} x {}\nh' = K @ concat(x, h)\noutput h'"
+    plain = derive.Cell.parse(text.format("2*H", "I + 2*H"))
+    assert derive.Cell.parse(text.format("(2*H)", "(I + 2*(H))")) == plain
+    assert derive.Cell.parse(text.format("2*(H)", "((I) + (H + H))")) == plain
+
+
 def test_a_dimension_is_told_by_any_array_and_has_to_divide() -> None:
     cell = derive.Cell.parse(
         "cell c\ninput x: I\nstate h: 2*H\nparam K: 2*H x I\na, b = split(h, 2)\n"

@@ -80,7 +80,9 @@ def test_a_wrong_backward_pass_is_not_written(
     def broken(cell: derive.Cell, targets: object) -> dict[str, str]:
         files = derive.emit(cell, "numpy")
         text = files["numpy/elman.py"]
-        line = next(part for part in text.splitlines() if " d_h_next = " in part and "#" not in part)
+        line = next(
+            part for part in text.splitlines() if " d_h_next = " in part and "#" not in part
+        )
         return {"numpy/elman.py": text.replace(line, f"{line} * 1.01")}
 
     monkeypatch.setattr(module, "emitted", broken)

@@ -316,3 +316,14 @@ h' = tanh(W @ x + U @ h + b + 0.1 * a)
 output h'
 """,
 }
+
+#: What depends on parameters alone, in two places; a parameter with terms per row and without.
+MIXED = """cell mixed
+input x: I
+state h: H, y: H
+param A: H x H, e: H, b: H
+o = sigmoid(b) * mean(A @ b)
+h' = tanh(A @ (e * h) + e * y + tanh(e) + W @ x)
+y' = o * tanh(h) + 0.1 * y
+output h', y'
+"""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from test_dataflow import MIXED
+from strange_cells import MIXED
 
 from derive import cells, pipeline
 from derive.cell import Cell

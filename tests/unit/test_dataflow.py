@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from strange_cells import MIXED
 
 from derive import cells, pipeline
 from derive.cell import Cell
@@ -15,17 +16,6 @@ from derive.program import Array, Map, Matmul
 from derive.schedule.dataflow import check, outs
 from derive.schedule.plan import Accumulator, Kind, Phase, Plan, Stage
 from derive.symbolic.functions import symbol
-
-#: What depends on parameters alone, in two places; a parameter with terms per row and without.
-MIXED = """cell mixed
-input x: I
-state h: H, y: H
-param A: H x H, e: H, b: H
-o = sigmoid(b) * mean(A @ b)
-h' = tanh(A @ (e * h) + e * y + tanh(e) + W @ x)
-y' = o * tanh(h) + 0.1 * y
-output h', y'
-"""
 
 
 def plans() -> tuple[Plan, Plan]:

@@ -1,7 +1,7 @@
 """Families of the catalogue written by hand in NumPy: loops of one step over rows.
 
 In: {name: array}, weights named as the catalogue names them.  Out: the next states.
-Not here: the tests (unit/test_cells.py).
+Not here: the tests (unit/project/test_cells.py).
 
 The forms differ from the catalogue's on purpose: gates by exp, tanh by sigmoid, explicit matrices.
 """

@@ -99,7 +99,7 @@ def measured() -> Results:
 
 
 def test_every_looser_bound_is_in_the_docs_with_its_reason() -> None:
-    page = (Path(__file__).parents[2] / "docs/explanation/accuracy.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/explanation/accuracy.md").read_text()
     for name, rules in accuracy.LOOSER.items():
         for rule in rules:
             shown = f"{name}'" if rule.kind == "slope" else name

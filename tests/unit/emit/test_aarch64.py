@@ -32,7 +32,7 @@ MISSING = [
 ]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
-DRIVER = Path(__file__).parents[1] / "c" / "emulated.c"
+DRIVER = Path(__file__).parents[2] / "c" / "emulated.c"
 TAGS = {"float32": "f32", "float64": "f64"}
 VALUE, GIVEN, MADE, WORK = range(4)
 CROSS = (str(COMPILER), *ONLY_C, *WARNINGS, *(flag for flag in FLAGS if flag != NATIVE))

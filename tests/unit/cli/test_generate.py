@@ -367,7 +367,7 @@ def test_the_same_bytes_under_any_hash_seed() -> None:
 
 
 def test_the_committed_files_are_as_generated() -> None:
-    folder = Path(__file__).parents[2] / "generated"
+    folder = Path(__file__).parents[3] / "generated"
     assert (folder / MANIFEST).exists(), "generated/ is part of the project"
     cells = [derive.cells.from_spec(name) for name in derive.cells.names()]
     assert generate(cells, out=folder, check=True, complete=True).differences == ()

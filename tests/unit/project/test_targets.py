@@ -22,7 +22,7 @@ from derive.inspect import FORMATS, STAGES, show
 from derive.targets import Target
 from derive.verification import verify, verify_files
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "add-a-target.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "add-a-target.md"
 TEXT = """\
 cell small
 input x: I

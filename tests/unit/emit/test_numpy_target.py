@@ -25,7 +25,7 @@ from derive.kernel import numpy_backend
 from derive.kernel.numpy_backend import load
 from derive.symbolic.functions import RULES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module", params=CELLS)
@@ -235,7 +235,7 @@ def test_generated_text_is_the_same_under_every_hash_seed() -> None:
         "text = ''.join(map(text_of, CELLS.values()))\n"
         "print(hashlib.sha256(text.encode()).hexdigest())"
     )
-    paths = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "unit")]
+    paths = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
     digests = {
         subprocess.run(
             [sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True,

@@ -13,7 +13,7 @@ from derive.cli import main
 from derive.comparison.equal import equal
 from derive.errors import ProgramError
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from equal_fuzz import pair
 from equal_pairs import DIFFERENT, EQUAL, VALUES
 

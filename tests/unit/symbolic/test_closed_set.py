@@ -23,7 +23,7 @@ from derive.symbolic.composed import composed, symbols
 from derive.symbolic.evaluate import NUMPY as FLOATS
 from derive.symbolic.oracle import ORACLE
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 UNARY = [name for name, record in TABLE.items() if record.arity == 1]
 PLACES = np.array([-30.25, -4.5, -3.0, -1.2, -1.0, -0.3, 0.0, 0.4, 1.0, 1.7, 3.0, 3.6, 25.3])
 

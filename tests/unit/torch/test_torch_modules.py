@@ -502,7 +502,7 @@ if __name__ == "__main__":
 def printed(code: str, tmp_path: Path) -> str:
     script = tmp_path / "script.py"
     script.write_text(code)
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     done = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, cwd=root, timeout=300,
         env={**__import__("os").environ, "PYTHONPATH": root}, check=False,

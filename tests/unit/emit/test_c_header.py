@@ -19,7 +19,7 @@ from derive.symbolic.functions import RULES, SELU_ALPHA, SELU_SCALE
 from derive.verification import ulp
 from derive.verification.ulp import EXACT
 
-HERE = Path(__file__).parents[1] / "c"
+HERE = Path(__file__).parents[2] / "c"
 FUNCTIONS = Path(ulp.__file__).with_name("functions.c")
 WARNINGS = [
     *("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wshadow", "-Wconversion", "-Wsign-conversion"),

@@ -25,7 +25,7 @@ from derive.kernel.signature import Sizes
 TASK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t))
 #: Longer than any worker spins.
 ASLEEP = 0.2
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 Run = Callable[..., list[tuple[int, int]]]
 

@@ -140,7 +140,7 @@ def test_no_step_and_no_row_leave_the_state_as_it_was() -> None:
 def test_sanitizers_find_nothing(tmp_path: Path, sanitizer: str, bits: int) -> None:
     for path, text in pipeline.emit(cells.from_spec("min_gru"), "c").items():
         (tmp_path / Path(path).name).write_text(text)
-    shutil.copy(Path(__file__).parents[1] / "c" / "elementwise.c", tmp_path / "driver.c")
+    shutil.copy(Path(__file__).parents[2] / "c" / "elementwise.c", tmp_path / "driver.c")
     command = ("gcc", "-std=c11", "-O1", "-g", "-march=native", "-DDK_ONLY_F32", "-DDK_ROWS_MAX=1",
                f"-DDK_VECTOR_BITS={bits}", "-Wno-psabi", f"-fsanitize={sanitizer}",
                "-fno-sanitize-recover=all", "driver.c", "min_gru.c", "-o", "driver", "-lm",

@@ -268,7 +268,7 @@ def test_generated_c_runs_a_sequence_in_pieces(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     for path, text in pipeline.emit(cells.from_spec("slim:form=3"), "c").items():
         (tmp_path / path).write_text(text)
-    program = Path(__file__).parents[1] / "c" / "pieces.c"
+    program = Path(__file__).parents[2] / "c" / "pieces.c"
     command = ["gcc", "-std=c11", "-Wall", "-Wextra", "-O1", "-march=native", "-DDK_ONLY_F64",
                f"-DDK_CHUNK_ROWS={CHUNK_ROWS}", "-DDK_PLAIN_ROWS=0", "-fsanitize=address,undefined",
                "-fno-sanitize-recover=all", "-I.", program, "slim_form_3.c", "-o", "pieces",

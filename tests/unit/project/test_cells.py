@@ -695,7 +695,7 @@ def test_the_options_of_an_entry_have_the_defaults_it_presets() -> None:
 
 
 def test_the_page_of_the_catalogue_lists_every_entry_option_and_activation() -> None:
-    page = Path(__file__).parents[2].joinpath("docs/reference/catalogue.md").read_text("utf-8")
+    page = Path(__file__).parents[3].joinpath("docs/reference/catalogue.md").read_text("utf-8")
     for name in cells.names():
         assert f"`{name}`" in page
     for name in FAMILIES:
@@ -710,7 +710,7 @@ def test_the_page_of_the_catalogue_lists_every_entry_option_and_activation() -> 
 
 
 def test_the_equations_on_the_page_are_those_of_the_cells() -> None:
-    page = Path(__file__).parents[2].joinpath("docs/reference/catalogue.md").read_text("utf-8")
+    page = Path(__file__).parents[3].joinpath("docs/reference/catalogue.md").read_text("utf-8")
     blocks = re.findall(r"```\n(cell   .*?)```\n", page, re.DOTALL)
     assert [derive.Cell.parse(block).name for block in blocks] == list(FAMILIES)
     for block in blocks:

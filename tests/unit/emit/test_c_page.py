@@ -11,7 +11,7 @@ import pytest
 
 from derive import cells, pipeline
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "use-the-c.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "use-the-c.md"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wconversion", "-Wshadow")
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 

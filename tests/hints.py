@@ -1,7 +1,8 @@
 """Pastes the hint of an error message into the text that caused it, as its reader would.
 
 In: `.cell` text and the CellError it raised.  Out: texts with the hint pasted.
-Not here: which errors (conftest.py records all that the tests cause), the verdict (unit/language/test_hints.py).
+Not here: which errors (conftest.py records all that the tests cause), the verdict
+(unit/language/test_hints.py).
 """
 
 from __future__ import annotations

@@ -327,3 +327,10 @@ def test_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
         env={**os.environ, "NO_COLOR": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_tests_lie_in_folders_named_after_the_rooms() -> None:
+    folders = {path.name for path in (ROOT / "tests" / "unit").iterdir() if path.is_dir()}
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    assert folders - {"project", "__pycache__"} <= rooms & set(ORDER)
+    assert not list((ROOT / "tests" / "unit").glob("*.py"))

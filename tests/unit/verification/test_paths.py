@@ -141,7 +141,7 @@ INTO = f"{REVERSE}\n    ((dk_real *)(uintptr_t)args->inputs.x)[0] = 0;"
 )
 def test_a_write_outside_or_into_an_argument_shows(before: str, after: str, check: str) -> None:
     whole = next(text for path, text in emit(JANET, "c").items() if path.endswith("janet.c"))
-    head, name, rest = whole.partition("static dk_status DK_NAME(forward_prepare)(")
+    head, name, rest = whole.partition(" DK_NAME(forward_prepare)(")
     edited = head + name + rest.replace(before, after, 1)
     assert edited != whole
     rows = rows_at(HERE, "float64", change=(whole, edited))

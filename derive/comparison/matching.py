@@ -296,13 +296,14 @@ class Search:
     # --- results ----------------------------------------------------------------------------
 
     def by_name(self) -> Iterator[Meaning]:
-        """Parameters of B that are called as in A are A's; the few others are A's others."""
+        """Parameters of B that are called as in A are A's. The others are A's others: a few in any
+        order, many in their own, as in a copy with other names."""
         common = [n for n in self.b.step.params if n in self.a.step.params]
         others = [n for n in self.b.step.params if n not in common]
         rest = [n for n in self.a.step.params if n not in common]
-        if len(others) != len(rest) or len(others) > 3:
+        if len(others) != len(rest):
             return
-        for order in permutations(rest):
+        for order in permutations(rest) if len(others) <= 3 else (tuple(rest),):
             pairs = [*((n, n) for n in common), *zip(others, order, strict=True)]
             if meaning := self.meaning(self.fixed(Constraints(), pairs, [1] * len(pairs))):
                 yield meaning

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import derive
+from derive import cells
 from derive.cli import main
 from derive.comparison.equal import equal
 from derive.errors import ProgramError
@@ -47,6 +48,23 @@ def test_cells_that_are_equal_under_a_map_are_proved_so(name: str) -> None:
 @pytest.mark.parametrize("name", EQUAL)
 def test_the_order_of_two_cells_does_not_change_what_is_proved(name: str) -> None:
     found = verdict(EQUAL[name][::-1])
+    assert found.status == "equal" and found.proved
+
+
+SAMPLE = ("multiplicative_lstm", "gru", "rg_lru")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *SAMPLE,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in cells.names() if n not in SAMPLE),
+    ],
+)
+def test_a_copy_with_other_names_is_proved_equal(name: str) -> None:
+    cell = cells.from_spec(name)
+    text = re.sub(r"\w+", lambda word: word[0] + "_copy" * (word[0] in cell.params), cell.to_text())
+    found = equal(cell, derive.Cell.parse(text))
     assert found.status == "equal" and found.proved
 
 

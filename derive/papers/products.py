@@ -183,6 +183,19 @@ class Products:
         if isinstance(value, Row):
             product = self.scaled(value.vector, found, at)
             return cell.Call("sum", (product,), self.of.place(value.at))
+        if isinstance(found, Row) and not isinstance(value, cell.Number):
+            raise self.of.error(
+                "a vector times a transposed vector is a matrix", found.at, None,
+                "a state that is a matrix is not read from a paper: write it as a .cell text, with "
+                "'state S: D x K' and 'outer(v, k)'",
+            )  # fmt: skip
+        if isinstance(value, cell.Name) and (name := self.capital_array(value.name)):
+            raise self.of.error(
+                f"'{name}' stands before a vector as a matrix does", at,
+                f"{name}_t \\odot v_t",
+                "a state that is a matrix is not read from a paper: write it as a .cell text, with "
+                f"'state {name}: D x K' and '{name} @ q'",
+            )  # fmt: skip
         if isinstance(value, cell.Name) and value.name in self.of.small:
             inputs = {self.of.roles.name(key) for key in self.of.roles.inputs()}
             if isinstance(found, cell.Name) and found.name in inputs:
@@ -190,6 +203,12 @@ class Products:
                 self.of.note(f"{value.name} stands before an input, so it is a matrix")
                 return self.applied_to(symbol, found, symbol.at)
         return self.scaled(value, found, at)
+
+    def capital_array(self, name: str) -> str:
+        """The name of an array that changes with time and has a capital letter, or ""."""
+        plain = name.removesuffix("_next")
+        known = any(self.of.roles.name(key) == plain for key in self.of.roles.arrays)
+        return plain if known and plain[:1].isupper() else ""
 
     def scaled(self, left: Value, right: Value, at: int) -> cell.Node:
         a, b = self.of.as_vector(left, at), self.of.as_vector(right, at)

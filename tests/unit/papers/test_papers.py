@@ -238,6 +238,10 @@ MISTAKES = {
     r"h_t = \tanh(x_t, h_{t-1})": ("'tanh' takes 1 argument", 7),
     r"h_t = \sum_i x_t": ("a sum runs over the units, by the index j", 7),
     r"h_t = (W - V^T) + h_{t-1}": ("this matrix multiplies nothing", 8),
+    r"S_t = f_t S_{t-1} + v_t k_t^\top": ("a vector times a transposed vector is a matrix", 25),
+    r"S_t = f_t \odot S_{t-1} + v_t \\ o_t = S_t q_t": (
+        "'S' stands before a vector as a matrix does", 40,
+    ),
     r"h_t = \tilde{x_t + 1}": ("'\\tilde' belongs over a symbol", 7),
     r"h_t = \begin{cases} x_t & \text{if } x_t < 0 \end{cases}": (
         "the other case is missing", 7,

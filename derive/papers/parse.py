@@ -33,7 +33,7 @@ from derive.papers.vocabulary import FUNCTIONS, GREEK, UNKNOWN
 
 MAX_DEPTH = 60
 
-_SIGNS = {"odot": "o", "circ": "o", "otimes": "o", "bullet": "o", "cdot": ".", "*": "*",
+_SIGNS = {"odot": "o", "circ": "o", "otimes": "x", "bullet": "o", "cdot": ".", "*": "*",
           "times": "*", "ast": "*", "star": "*", "/": "/", "div": "/", "oslash": "/"}  # fmt: skip
 _CLOSERS = {"(": ")", "[": "]", "\\{": "\\}", "langle": "rangle", "lfloor": "rfloor",
             "lbrack": "rbrack", "lvert": "rvert"}  # fmt: skip

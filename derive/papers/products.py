@@ -42,6 +42,8 @@ class Products:
         found: Value | None = None
         for sign, run in runs:
             value = self.run(run, node.at)
+            if sign == "x":
+                self.of.note("\\otimes is read element by element, and not as an outer product")
             if found is None:
                 found = value
                 continue

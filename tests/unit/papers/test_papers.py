@@ -275,6 +275,16 @@ MISTAKES = {
 }  # fmt: skip
 
 
+def test_a_product_that_may_be_an_outer_one_is_mentioned(tmp_path, capsys) -> None:
+    path = tmp_path / "paper.tex"
+    path.write_text(r"h_t = f_t \odot h_{t-1} + x_t \otimes f_t")
+    assert main.status(["read", str(path)]) == 0
+    assert "\\otimes is read element by element" in capsys.readouterr().err
+    path.write_text(r"h_t = f_t \odot h_{t-1} + x_t \odot f_t")
+    assert main.status(["read", str(path)]) == 0
+    assert "element by element" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("latex", MISTAKES)
 def test_a_mistake_has_its_place_in_the_latex(latex: str) -> None:
     errors = read(latex, "paper.tex").errors

@@ -65,6 +65,8 @@ _ARTICLES = {"input": "an input", "fixed": "a fixed array"}
 
 #: Axes that an array may have besides its rows.
 MAX_AXES = 3
+#: Parentheses and products in a shape: each is a level of the parser.
+MAX_NESTED = 60
 
 
 def _shape(statement: Statement, start: int, end: int, kind: str) -> tuple[Dim, ...]:
@@ -72,6 +74,10 @@ def _shape(statement: Statement, start: int, end: int, kind: str) -> tuple[Dim, 
     name, `x` too."""
     words = re.finditer(r"[^ \t\n*+()]+|[*+()]", statement.text[start:end])
     parts = [(m.group(), m.start()) for m in words]
+    nested = [at for text, at in parts if text in ("(", "*")]
+    if len(nested) > MAX_NESTED:
+        what = f"a shape has up to {MAX_NESTED} parentheses and products"
+        raise statement.error(what, start + nested[MAX_NESTED], EXAMPLES[kind])
     found: list[Dim] = []
     while True:
         width, parts = _sum_of_widths(statement, parts, start, end, kind)

@@ -420,6 +420,12 @@ my.cell:4:10: one width, or a sum of widths, stands in parentheses
   hint: (I + H)
 """,
     ),
+    "a shape that nests without end": (
+        BASE + "param b: " + "(" * 61 + "H" + ")" * 61 + "\nh' = b*h\noutput h'",
+        "my.cell:4:70: a shape has up to 60 parentheses and products\n"
+        "    param b: " + "(" * 61 + "H" + ")" * 61 + "\n" + " " * 73 + "^\n"
+        "  hint: param  W: H x I\n",
+    ),
     "a multiple the other way round": (
         BASE + "param b: (H + H)*2\nh' = b*h\noutput h'",
         """\

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
@@ -327,6 +328,12 @@ def test_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
         env={**os.environ, "NO_COLOR": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_folder_of_tests_is_passed_by(pytestconfig: pytest.Config) -> None:
+    ignored = pytestconfig.getini("norecursedirs")
+    folders = [path.name for path in (ROOT / "tests").rglob("*") if path.is_dir()]
+    assert not [n for n in folders if any(fnmatch(n, pattern) for pattern in ignored)]
 
 
 def test_tests_lie_in_folders_named_after_the_rooms() -> None:

@@ -189,12 +189,20 @@ def _kind(message: str) -> str:
     return re.sub(r"'.*'|\S+'|[0-9]+", "", message)
 
 
+def _further(after: CellError, before: CellError) -> bool:
+    """Whether the same is wrong again, with other names and behind the first place."""
+    if after.place is None or before.place is None or after.what == before.what:
+        return False
+    places = [(e.place.line, e.place.column) for e in (after, before) if e.place is not None]
+    return places[0] > places[1]
+
+
 def fault(source: str, error: CellError, check: Callable[[str], CellError | None]) -> str | None:
     """Why the hint of `error` cannot be typed; None where it can."""
     if is_advice(str(error.hint)):
         return None
     for text in pasted(source, error):
         after = check(text)
-        if after is None or _kind(after.what) != _kind(error.what):
+        if after is None or _kind(after.what) != _kind(error.what) or _further(after, error):
             return None
     return f"pasting the hint changes nothing:\n{error}\n\nin\n{source}"

@@ -141,3 +141,11 @@ def test_a_cell_that_declares_everything_infers_nothing() -> None:
     assert dict(derive.Cell.parse(source).inferred) == {}
     inferred = derive.Cell.parse(source.replace("param U: H x H\n", "")).inferred
     assert dict(inferred) == {"U": ("H", "H")}
+
+
+def test_a_hint_may_lead_to_the_same_mistake_further_on() -> None:
+    source = "cell c\nstate h: H\nconst N = 2 param main: 4\nh' = h\noutput h"
+    error = error_of(source)
+    assert error is not None and error.hint == "2 * param"
+    assert hints.fault(source, error, error_of) is None
+    assert hints.fault(source, error, lambda _: error) is not None

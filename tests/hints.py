@@ -190,11 +190,13 @@ def _kind(message: str) -> str:
 
 
 def _further(after: CellError, before: CellError) -> bool:
-    """Whether the same is wrong again, with other names and behind the first place."""
-    if after.place is None or before.place is None or after.what == before.what:
+    """Whether the same is wrong again further on: with other names, or behind what was pasted."""
+    if after.place is None or before.place is None:
         return False
-    places = [(e.place.line, e.place.column) for e in (after, before) if e.place is not None]
-    return places[0] > places[1]
+    pasted = len(before.hint or "") if after.what == before.what else 0
+    if after.place.line != before.place.line:
+        return after.place.line > before.place.line
+    return after.place.column > before.place.column + pasted
 
 
 def fault(source: str, error: CellError, check: Callable[[str], CellError | None]) -> str | None:

@@ -102,9 +102,11 @@ def test_a_name_that_looks_like_something_else_is_no_parameter(name: str) -> Non
 
 
 def test_a_name_is_reported_once() -> None:
-    error = error_of(BASE + "z = h_prev * h_prev\nh' = z + h_prev" + END)
+    source = BASE + "z = h_prev * h_prev\nh' = z + h_prev" + END
+    error = error_of(source)
     assert error is not None
     assert str(error).count("would be a parameter") == 1
+    assert hints.fault(source, error, error_of) is None
 
 
 @pytest.mark.parametrize("name", ["b_t", "b_old", "theta_last", "prev", "t", "spin"])

@@ -41,7 +41,7 @@ class Target:
 
     emit(cell, schedule): {path: text}; the same cell gives the same bytes, anywhere.
     load(files, signature, dtype): a Backend with one thread. The files may have been edited:
-    whatever is wrong with them may raise anything.
+    a fault in them may raise any exception.
 
     serve(files, signature, dtype, threads, elementwise): the Backend that `derive.compile` takes
     instead, where there are threads or ways to run to choose from.  looks(dtype): quicker

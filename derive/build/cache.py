@@ -77,7 +77,7 @@ def _processor() -> str:
 def cache_folder() -> Path | None:
     """The folder of cached libraries, made if need be; None where it must not be used.
 
-    Machine code is loaded from it, so it must belong to this user, and nobody else may be able
+    Machine code is loaded from it, so it must belong to this user, and no other user may be able
     to write there.
     """
     if given := os.environ.get("DERIVE_CACHE_DIR"):
@@ -103,7 +103,7 @@ def _distrust(status: os.stat_result) -> str | None:
     """Why a file or folder cannot be trusted, in words."""
     if hasattr(os, "geteuid"):
         if status.st_uid != os.geteuid():
-            return "belongs to somebody else"
+            return "belongs to another user"
         if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return "can be written by others (chmod go-w)"
     return None

@@ -50,7 +50,7 @@ KINDS = (
     ("ties", 3.0),
     ("large", 4.0),
 )
-#: Points at which mpmath looks as well, whatever float64 says.
+#: Points at which mpmath looks as well, also where float64 finds no difference.
 SURE = (0, 1, 2)
 
 

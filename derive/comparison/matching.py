@@ -41,7 +41,7 @@ from derive.program.program import Dim
 #: Functions of B that are tried as one of A, over all ways to go on, and the settings of
 #: parameters that multiply each other.
 MAX_NODES, MAX_SETTINGS = 1500, 24
-#: Steps of the budget that one of them takes, whatever is rewritten for it.
+#: Steps of the budget that one of them takes, however much is rewritten for it.
 OF_NODE = 15
 
 

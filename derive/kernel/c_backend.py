@@ -62,7 +62,7 @@ class CBackend:
     ) -> None:  # fmt: skip
         """elementwise: threads meet once a chunk of steps, not in every step.  team: how many of
         the threads take part; None: all where that pays.  library: what `files` were compiled to,
-        where somebody has done so already."""
+        where the caller has done so already."""
         if library is None:
             only = f"DK_ONLY_{_TAGS[dtype].upper()}"
             library = compile_library(files, flags=flags, defines=(only,))

@@ -48,7 +48,7 @@ def _keep_freed_memory() -> None:
     """glibc hands an array of some megabytes back to the system as soon as it is freed, until a
     program has freed a larger one; then it keeps up to twice as much. The arrays of a sequence
     come and go with every call, and asking the system for them again took up to a third of the
-    time. So a larger one, of 31 MiB that nobody touches, comes and goes first."""
+    time. So a larger one, of 31 MiB that is never written to, comes and goes first."""
     np.empty(31 << 20, np.uint8)
 
 

@@ -142,6 +142,10 @@ class Uses:
             what = "'pi' would be a parameter that is trained, not the number"
             self.report_once(name, what, declared, hint=names.PI)
             return True
+        if name.name in functions.OVER_AXES and name.name not in self.later:
+            what = f"'{name.name}' is a function, and needs its arguments"
+            self.report_once(name, what, declared, hint=f"{name.name}(v)")
+            return True
         parts = names.of_another_time(name.name)
         if parts is None or not self.is_array(parts[0]):
             return False

@@ -113,7 +113,7 @@ class Engine:
     # --- calls ------------------------------------------------------------------------------
 
     def sizes(self, params: Tensors, inputs: Tensors, states: Tensors) -> Sizes:
-        """The lengths of every dimension, whatever tells them; shapes are checked elsewhere."""
+        """The lengths of every dimension, from any array that has them. Checks no shape."""
         steps, rows = inputs[0].shape[:2]
         dims: dict[str, int] = {}
         for group, tensor in zip(self.groups, params, strict=True):

@@ -1,4 +1,4 @@
-"""Stack: layers and directions of a cell as a torch module, whatever its parameters are called.
+"""Stack: layers and directions of a cell as a torch module, under any names of its parameters.
 
 In: the keys of engines, tensors of parameters for each layer and direction.  Out: output and state,
 as torch.nn.LSTM and its like give them.

@@ -39,7 +39,7 @@ stop_gradient = declare("stop_gradient", 1)
 gated = declare(
     "gated",
     2,
-    """gated(d, p) = d * p, and 0 wherever d is 0, whatever p is.
+    """gated(d, p) = d * p, and 0 wherever d is 0, for every p, infinite or NaN too.
 
 A cotangent that comes from a branch of `where` is 0 on the rows that took the other branch;
 there p may be NaN or infinite and must not count.""",

@@ -505,7 +505,7 @@ def test_a_cache_of_somebody_else_is_not_used(
 def test_a_cache_of_somebody_else_is_told(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
-    with pytest.warns(RuntimeWarning, match="belongs to somebody else"):
+    with pytest.warns(RuntimeWarning, match="belongs to another user"):
         assert store.cache_folder() is None
 
 

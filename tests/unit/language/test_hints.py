@@ -101,6 +101,14 @@ def test_a_name_that_looks_like_something_else_is_no_parameter(name: str) -> Non
     assert any(f"param {name}: H" in fact for fact in error.facts)
 
 
+@pytest.mark.parametrize("name", ["softmax", "max", "norm", "cumsum", "logsumexp"])
+def test_a_function_without_arguments_is_no_parameter(name: str) -> None:
+    error = error_of(BASE + f"h' = tanh(W @ x + {name})" + END)
+    assert error is not None and f"'{name}' is a function, and needs its arguments" in error.what
+    assert error_of(BASE + f"param  {name}: H\nh' = tanh(W @ x + {name})" + END) is None
+    assert error_of(BASE + f"{name} = W @ x\nh' = tanh({name})" + END) is None
+
+
 def test_a_name_is_reported_once() -> None:
     source = BASE + "z = h_prev * h_prev\nh' = z + h_prev" + END
     error = error_of(source)

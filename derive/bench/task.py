@@ -19,6 +19,7 @@ import numpy as np
 
 from derive.bench.shapes import Shape
 from derive.cell import Cell
+from derive.inspect.facts.cost import widths
 from derive.kernel.signature import Array, Arrays, Dim
 
 OUTPUT, D_PARAM, D_INPUT, D_STATE = "output", "d_param", "d_input", "d_state"
@@ -41,7 +42,7 @@ class Task:
 
     @property
     def sizes(self) -> dict[str, int]:
-        return {dim: self.width(dim) for dim in dimensions(self.cell)}
+        return {dim: self.width(dim) for dim in widths(self.cell)}
 
     def as_dtype(self, dtype: str) -> Task:
         """The same numbers in another precision."""
@@ -103,12 +104,6 @@ def task_of(cell: Cell, shape: Shape, threads: int) -> Task:
         {name: draw((shape.B, width(axes[0])), 0.5) for name, axes in cell.states.items()},
         {name: draw((*rows, width(axes[0]))) for name, axes in cell.outputs.items()},
     )  # fmt: skip
-
-
-def dimensions(cell: Cell) -> tuple[str, ...]:
-    groups = (cell.inputs, cell.states, cell.params, cell.outputs)
-    shapes = (shape for group in groups for shape in group.values())
-    return tuple(dict.fromkeys(dim for shape in shapes for dim in shape if isinstance(dim, str)))
 
 
 def width_of(dim: Dim, shape: Shape) -> int:

@@ -2,7 +2,7 @@
 
 In: $CC and PATH.  Out: a Compiler; what it said and did; ToolchainError where there is none.
 Not here: what is compiled (library.py).
-This is the only file that starts processes.
+Libraries are compiled here only.
 """
 
 from __future__ import annotations

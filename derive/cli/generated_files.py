@@ -65,7 +65,6 @@ class Result:
     written: tuple[str, ...]
     same: tuple[str, ...]
     differences: tuple[Difference, ...]
-    reports: tuple[Report, ...]
 
     @property
     def stale(self) -> tuple[str, ...]:
@@ -103,7 +102,7 @@ def generate(
     texts[MANIFEST] = _manifest_text(manifest)
     if check:
         compared = (_compare(folder, path, text) for path, text in texts.items())
-        return Result((), (), (*(d for d in compared if d), *stale), ())
+        return Result((), (), (*(d for d in compared if d), *stale))
     reports = tuple((verify or _one_by_one)(files))
     if failed := [report for report in reports if report.failed]:
         raise VerificationError(
@@ -117,7 +116,7 @@ def generate(
         raise _not_built(first, tuple(dict.fromkeys(whys)))
     written = _write_all(folder, texts)
     same = tuple(path for path in texts if path not in written)
-    return Result(written, same, stale, reports)
+    return Result(written, same, stale)
 
 
 def _find(targets: Sequence[str]) -> None:

@@ -6,11 +6,11 @@ Not here: the work.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from derive.cli import console
+from derive.kernel.tune.store import processors
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ def each(
     jobs: int | None = None,
 ) -> list[Result]:
     """work(item) for every item, in as many processes as there are processors, or `jobs`."""
-    jobs = min(jobs or _processors(), len(items))
+    jobs = min(jobs or processors(), len(items))
     with console.progress(title, len(items)) as tick:
         if jobs <= 1:
             results = []
@@ -56,9 +56,3 @@ def _in_processes(
         return [future.result() for future in futures]
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

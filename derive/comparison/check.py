@@ -24,6 +24,7 @@ import numpy as np
 from derive.cell import Cell
 from derive.comparison.numbers import TOLERANT, polynomial_in_numbers, value_in_numbers
 from derive.comparison.parameter_map import ParameterMap
+from derive.comparison.widths import shape_of
 from derive.derivative import reverse_step
 from derive.symbolic.evaluate import NUMPY, Algebra
 from derive.verification.reference import Point, run
@@ -195,7 +196,7 @@ def _point(
 
     def group(arrays: Mapping[str, Any], sizes: Mapping[str, int], *front: int) -> Arrays:
         return {
-            name: _draw(random, kind, scale, (*front, *_shape(shape, sizes)))
+            name: _draw(random, kind, scale, (*front, *shape_of(shape, sizes)))
             for name, shape in arrays.items()
         }
 
@@ -207,7 +208,7 @@ def _point(
         states = {name: np.zeros_like(value) for name, value in states.items()}
         others = {name: np.zeros_like(value) for name, value in others.items()}
     weights = {
-        name: random.uniform(0.5, 1.5, (STEPS, ROWS, *_shape(source.outputs[key], here)))
+        name: random.uniform(0.5, 1.5, (STEPS, ROWS, *shape_of(source.outputs[key], here)))
         for key, name in zip(source.outputs, source.step.outputs, strict=True)
     }
     along = {
@@ -215,10 +216,6 @@ def _point(
         for name, value in {**params, **inputs, **states}.items()
     }
     return _Here(here, there, params, inputs, states, others, weights, along)
-
-
-def _shape(shape: tuple[Any, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple(sizes[dim] if isinstance(dim, str) else dim for dim in shape)
 
 
 # --- both cells at one point ----------------------------------------------------------------
@@ -269,7 +266,7 @@ class _Work:
         """The target's parameters."""
         return {
             name: value_in_numbers(
-                self.given.params[name], params, here.here, algebra, _shape(shape, here.there)
+                self.given.params[name], params, here.here, algebra, shape_of(shape, here.there)
             )
             for name, shape in self.target.params.items()
         }
@@ -278,17 +275,17 @@ class _Work:
         """Initial states of the two, as the map says they correspond."""
         states = {name: algebra.array(value) for name, value in here.states.items()}
         others = {
-            name: algebra.array(np.zeros((ROWS, *_shape(shape, here.there))))
+            name: algebra.array(np.zeros((ROWS, *shape_of(shape, here.there))))
             for name, shape in self.target.states.items()
         }
         if self.given.through:
             others = {name: algebra.array(value) for name, value in here.others.items()}
             known = {f"~{name}": value for name, value in others.items()}
             for name, poly in self.given.through.items():
-                shape = (ROWS, *_shape(self.source.states[name], here.here))
+                shape = (ROWS, *shape_of(self.source.states[name], here.here))
                 states[name] = polynomial_in_numbers(poly, known, here.there, algebra, shape)
         for name, poly in self.given.states.items():
-            shape = (ROWS, *_shape(self.target.states[name], here.there))
+            shape = (ROWS, *shape_of(self.target.states[name], here.there))
             others[name] = polynomial_in_numbers(poly, states, here.here, algebra, shape)
         return states, others
 

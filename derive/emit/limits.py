@@ -1,11 +1,12 @@
 """The sizes at which generated C takes another way, as data.
 
 In: nothing.  Out: `LIMITS`, which the shared header is rendered with and `verify` takes sizes from:
-on both sides of each.
+on both sides of each; of "bytes" and "vectors" on those of the low value only.
 Not here: what happens on either side (templates/c/kernels).
 
-Every number that a template compares a size with is here, so that a new threshold is a new case
-of `verify`.
+The numbers that a template compares sizes with are here, so that a new threshold is a new case of
+`verify`; but for the four tiles a member from which `dk_share_stage` shares rows, and the four
+times DK_EARLY_ROWS of large weights, which the places cross too.
 `low` is the value of a second build in which the same text meets its thresholds at small sizes;
 there every macro can be given on the command line.
 """

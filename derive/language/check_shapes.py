@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from derive.errors import CellError, CellErrors, Place
+from derive.errors import CellError
 from derive.language import lower, names, to_sympy
 from derive.language.axes import check as check_axes
 from derive.language.axes.needs import needs_axes
+from derive.language.axes.shapes import operands_of
 from derive.language.checked import Checked, Shape
 from derive.language.declaration import Declaration, Dim
 from derive.language.infer_widths import Widths
@@ -24,13 +25,11 @@ from derive.language.scope import Kind, Scope, show_shape
 from derive.language.tree import (
     Binary,
     Call,
-    Compare,
     Name,
     Negative,
     Node,
     Number,
     Transpose,
-    children,
     names_of,
     quote,
 )
@@ -50,7 +49,7 @@ def check(declaration: Declaration) -> Checked:
     if not errors:
         errors = ambiguous
     if errors:
-        raise _together(errors)
+        raise check_axes.together(errors)
     step, keys = lower.lower(declaration, shapes, tuple(found.params), found.consts)
     return Checked(
         declaration=declaration,
@@ -67,15 +66,6 @@ def check(declaration: Declaration) -> Checked:
         ),
         unused=_unused(found),
     )
-
-
-def _together(errors: list[CellError]) -> CellError:
-    errors = sorted(errors, key=lambda error: _position(error.place))
-    return errors[0] if len(errors) == 1 else CellErrors(tuple(errors))
-
-
-def _position(place: Place | None) -> tuple[int, int]:
-    return (place.line, place.column) if place else (0, 0)
 
 
 def _unused(found: Scope) -> tuple[str, ...]:
@@ -203,7 +193,7 @@ class _Inference:
         if isinstance(node, Call) and node.function in ("sum", "mean"):
             self.width(node.args[0])
             return self.widths.new(1)
-        widths = tuple(w for w in map(self.width, _operands(node)) if w != self.number)
+        widths = tuple(w for w in map(self.width, operands_of(node)) if w != self.number)
         return self.widths.group(widths) if widths else self.number
 
     def name(self, name: str) -> int:
@@ -286,7 +276,7 @@ class _Check:
         return self.elementwise(node)
 
     def elementwise(self, node: Node) -> Dim | None:
-        operands = _operands(node)
+        operands = operands_of(node)
         widths = [self.width(operand) for operand in operands]
         if None in widths:
             return None
@@ -394,13 +384,3 @@ class _Check:
                 f"was inferred, from line {use.place.line} on"
             )
         return facts
-
-
-def _operands(node: Node) -> tuple[Node, ...]:
-    """What takes part in an elementwise expression; the sides of a comparison too."""
-    if isinstance(node, Call) and node.function == "clip":
-        return node.args[:1]
-    found: list[Node] = []
-    for child in children(node):
-        found.extend((child.left, child.right) if isinstance(child, Compare) else (child,))
-    return tuple(found)

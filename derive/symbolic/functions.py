@@ -192,11 +192,3 @@ def rule_of(expr: Expr) -> Function:
     if name is None:
         raise UnknownNode(f"{type(expr).__name__}: {expr}")
     return RULES[name]
-
-
-def is_analytic(expr: Expr) -> bool:
-    """Whether the complex step is valid for `expr`."""
-    for node in sympy.preorder_traversal(expr):
-        if node.is_Function and not rule_of(node).analytic:
-            return False
-    return True

@@ -15,13 +15,18 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | truth.py         | what must come out at a point, and how far rounding may take it     |
 | through_time.py  | the derivative under test, interpreted through time                 |
 | gradient.py      | checks of the derived Program; conventions.py: on kinks             |
+| second_order.py  | jvp and double backward over time, by the tangent                   |
 | mutants.py       | the checker works                                                   |
+| text_mutants.py  | verification notices edits of the text: edits.py, edits_c.py,       |
+|                  | edits_python.py                                                     |
 | kernels.py       | checks of kernels; promises.py: of the array contract               |
-| paths.py         | every way through a kernel: expected.py, covering.py, fences.py     |
+| paths.py         | every way through a kernel: expected.py, covering.py, fences.py,    |
+|                  | team.c                                                              |
+| wide_calls.py    | whether two texts do the same in calls that verification never made |
 | spread.py        | how far a result of one may be off                                  |
 | refusals.py      | calls that a compiled function must refuse                          |
 | apart.py         | work in a process of its own                                        |
-| ulp.py           | the header's functions against mpmath                               |
+| ulp.py           | the header's functions against mpmath, called by functions.c        |
 | accuracy.py      | functions and derivatives of both targets against mpmath            |
 | targets.py       | where kernels come from                                             |
 | session.py       | all of it in order                                                  |

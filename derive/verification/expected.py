@@ -26,7 +26,7 @@ import numpy as np
 from derive.symbolic.evaluate import Algebra
 from derive.verification.kinks import Kink, closeness
 from derive.verification.noise import Noisy, Source, alike, noisy
-from derive.verification.points import KINDS, Random, draw
+from derive.verification.points import KINDS, Random, draw, with_lengths, zeros_like
 from derive.verification.reference import STEP, Arrays, Moment, Point, Result, run
 from derive.verification.rounding import Bounded
 from derive.verification.spread import MARGIN, Results, exactly, of_runs, results
@@ -185,7 +185,7 @@ class Maker:
         d_outputs, d_states = point.d_outputs, point.d_states
         parts = [(d_outputs, d_states)]
         if cotangents != ("both",):
-            parts = [(d_outputs, _zeros(d_states)), (_zeros(d_outputs), d_states)]
+            parts = [(d_outputs, zeros_like(d_states)), (zeros_like(d_outputs), d_states)]
         source = next(iter(result.outputs.values())).source
         seeded = replace(
             point,
@@ -341,23 +341,6 @@ def _all_lengths(expected: Expected) -> Expected:
     return replace(expected, point=replace(point, lengths=lengths), first=None)
 
 
-def with_lengths(point: Point, lengths: Any) -> Point:
-    """With NaN wherever a row has ended."""
-    ended = np.arange(point.steps)[:, None] >= lengths
-
-    def spoil(arrays: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            n: np.where(ended.reshape(*ended.shape, *(1,) * (a.ndim - 2)), np.nan, a)
-            for n, a in arrays.items()
-        }
-
-    return replace(
-        point, lengths=lengths,
-        inputs=spoil(point.inputs),
-        d_outputs=spoil(point.d_outputs),
-    )  # fmt: skip
-
-
 def _rank(found: Expectations) -> tuple[bool, bool, float]:
     return found.finite, found.comparable("float32"), -max(0.0, found.hidden - SEEN)
 
@@ -376,10 +359,6 @@ def _ragged(steps: int, rows: int, random: Random) -> Any:
 def _short(arrays: Arrays) -> dict[str, Any]:
     """Numbers of nine binary digits."""
     return {name: np.round(array * 256) / 256 for name, array in arrays.items()}
-
-
-def _zeros(arrays: Arrays) -> dict[str, Any]:
-    return {name: np.zeros_like(array) for name, array in arrays.items()}
 
 
 def _weighted(point: Point, weights: Any) -> Point:

@@ -67,7 +67,7 @@ class Place:
 
 
 def places(step: Step) -> tuple[Place, ...]:
-    """Sizes on both sides of every threshold of the generated texts."""
+    """Sizes on both sides of every threshold of the generated texts, or of its low value."""
     dims = step.program.dims()
     chunk, early = limit("DK_CHUNK_ROWS").value, limit("DK_EARLY_ROWS").value
     high, each = limit("DK_OUTER_HEIGHT").value, limit("DK_ROWS_EACH").value

@@ -104,7 +104,7 @@ def find(
     for attempt, kind in enumerate(KINDS):
         random = Random(*seed, attempt)
         point = draw(step, sizes, steps, rows, random, kind, scale, stretch)
-        point = _with_lengths(point, lengths, reverse)
+        point = with_lengths(replace(point, reverse=reverse), lengths)
         with np.errstate(all="ignore"):
             bounded = run(step, point, BOUNDED)
             found = Found(point, bounded, closeness(kinks, point, bounded), _finite(bounded))
@@ -116,10 +116,10 @@ def find(
     return best
 
 
-def _with_lengths(point: Point, lengths: Any, reverse: bool) -> Point:
+def with_lengths(point: Point, lengths: Any) -> Point:
     """With NaN wherever a row has ended: nothing there may count."""
     if lengths is None:
-        return replace(point, reverse=reverse)
+        return point
     ended = np.arange(point.steps)[:, None] >= lengths
 
     def spoil(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,8 +133,11 @@ def _with_lengths(point: Point, lengths: Any, reverse: bool) -> Point:
         inputs=spoil(point.inputs),
         d_outputs=spoil(point.d_outputs),
         lengths=lengths,
-        reverse=reverse,
     )
+
+
+def zeros_like(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: np.zeros_like(array) for name, array in arrays.items()}
 
 
 def on_kinks(step: Step, kinks: tuple[Kink, ...], seed: int) -> tuple[Found, ...]:

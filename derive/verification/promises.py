@@ -14,6 +14,7 @@ import numpy as np
 
 from derive.kernel import Gradients, Run
 from derive.verification.kernels import Subject, everything
+from derive.verification.points import zeros_like
 from derive.verification.reference import Point
 from derive.verification.report import Row, compared, measured
 from derive.verification.truth import ROUNDOFF, Truth
@@ -98,7 +99,7 @@ def check_omitted(subject: Subject, truth: Truth) -> list[Row]:
     for label, (left_out, zeros) in cases.items():
         rows.append(_worst("omitted", f"{subject.where}: {label}", left_out, zeros, truth, bound))
     if step.states and _widths_known(subject):
-        given = subject.forward(replace(point, states=_zeros(point.states)))
+        given = subject.forward(replace(point, states=zeros_like(point.states)))
         inputs: Any = np.zeros((point.steps, point.rows, 0))
         if step.inputs:
             inputs = subject.cast(point.inputs)
@@ -142,10 +143,6 @@ def _cut(point: Point, steps: int, rows: int) -> Point:
         states=per_row(point.states), d_outputs=per_step(point.d_outputs),
         d_states=per_row(point.d_states),
     )  # fmt: skip
-
-
-def _zeros(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: np.zeros_like(array) for name, array in arrays.items()}
 
 
 def _pairs(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> list[tuple[Any, Any]]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from derive.derivative import Gradient
 
 #: What is said of sums below a gradient, {t} being a step.
-CARRIED = "the step before gets d_NAME_carry of t-1 from this one"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ _SUFFIX = ".tuned.json"
 
 def key_of(files: Mapping[str, str], flags: Sequence[str], dtype: str, threads: int) -> str:
     """The entry of a kernel: another text, compiler, processor or number of them is another."""
-    about = f"tuned {_FORMAT}, {dtype}, {threads} of {_processors()}"
+    about = f"tuned {_FORMAT}, {dtype}, {threads} of {processors()}"
     return cache.key_of({**files, "": about}, flags)
 
 
@@ -65,7 +65,7 @@ def _name(sizes: Sizes) -> str:
     return "-".join(map(str, (sizes.steps, sizes.rows, *sizes.dims.values()))) + _SUFFIX
 
 
-def _processors() -> int:
+def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from types import MappingProxyType
 
-from derive.errors import CellError, CellErrors, Place
+from derive.errors import CellError, CellErrors
 from derive.language import resolve_names, to_sympy
 from derive.language.axes.cuts import Cuts
 from derive.language.axes.lower import Lines
@@ -66,10 +66,8 @@ def check(declaration: Declaration) -> Checked:
 
 
 def together(errors: list[CellError]) -> CellError:
-    def position(place: Place | None) -> tuple[int, int]:
-        return (place.line, place.column) if place else (0, 0)
-
-    errors = sorted(errors, key=lambda error: position(error.place))
+    """One error, or all of them in the order of the text."""
+    errors = sorted(errors, key=lambda e: (e.place.line, e.place.column) if e.place else (0, 0))
     return errors[0] if len(errors) == 1 else CellErrors(tuple(errors))
 
 

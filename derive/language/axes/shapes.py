@@ -16,7 +16,6 @@ order until nothing changes:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from derive.errors import CellError
 from derive.language import names
@@ -42,13 +41,6 @@ from derive.widths import ONE, ZERO, Width
 Shape = tuple[Width, ...]
 SCALAR: Shape = (ONE,)
 MAX_AXES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Lies:
-    """Where the axes of an operand lie among those of a result; None: it is a scalar."""
-
-    place: tuple[int, ...] | None
 
 
 def ways(shape: Shape, whole: Shape) -> list[tuple[int, ...]]:

@@ -78,11 +78,7 @@ RECORDS = (
     Function(
         "hard_swish",
         hard_swish,
-        (
-            lambda u, y: (
-                hard_sigmoid(u) + pick(less(-_THREE, u), pick(less(u, 3), u / 6, ZERO), ZERO)
-            ),
-        ),
+        (_swish_slope,),
         # The bound keeps minus infinity from becoming a NaN.
         composed=lambda f, v: f["maximum"](v, -3) * f["hard_sigmoid"](v),
         analytic=False,

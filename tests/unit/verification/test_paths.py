@@ -200,10 +200,19 @@ def test_sizes_lie_on_both_sides_of_every_threshold() -> None:
         "rows that count": lambda p: p.rows * max(1, min(p.steps, 192 // p.rows)),
         "width": lambda p: max(p.sizes.values()),
     }  # fmt: skip
+    # What small sizes do not reach is crossed by the build with low thresholds.
+    in_low_build = {
+        "bytes": lambda p: 4 * 4 * p.sizes["H"] * (p.sizes["I"] + p.sizes["H"]),
+        "vectors": lambda p: max(p.sizes.values()) // 16,
+    }
+    assert {each.quantity for each in LIMITS} == {*quantities, *in_low_build}
     for each in LIMITS:
         if each.quantity in quantities:
             values = [quantities[each.quantity](place) for place in seen]
             assert min(values) < each.value < max(values), each
+        else:
+            values = [in_low_build[each.quantity](place) for place in seen if place.low]
+            assert min(values) < each.low < max(values), each
     widths = {width for place in seen for width in place.sizes.values()}
     for lanes in (2, 4, 8, 16):
         assert lanes in widths and lanes + 1 in widths

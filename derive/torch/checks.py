@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import kind_text
+from derive.kernel.convert import kind_text, to_count
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -71,28 +71,58 @@ def lengths_of(value: Any, steps: int, rows: int) -> Tensor:
             "lengths has the wrong shape",
             facts=(f"it is [{rows}], a number for each row, given {list(value.shape)}",),
         )
+    if value.device.type == "meta":
+        raise ArgumentError("lengths is on meta, where it has no values", hint="lengths=[5, 3]")
     lengths: Tensor = value.to(device="cpu", dtype=torch.int64).contiguous()
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return lengths  # their values are not known; a kernel refuses others
-    if rows and lengths.device.type != "meta":
-        low, high = int(lengths.min()), int(lengths.max())
-        if low < 0 or high > steps:
-            raise ArgumentError(
-                f"lengths has an entry {low if low < 0 else high}",
-                facts=(f"a length is at least 0 and at most T = {steps}",),
-            )
+    if not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
+        ends_fit(lengths, steps)  # where their values are not known, the engine asks
     return lengths
 
 
-def resets_of(value: Any, steps: int, rows: int) -> Tensor:
-    """[T, B] booleans."""
-    flags = value if isinstance(value, Tensor) else torch.as_tensor(value)
-    if flags.dtype is not torch.bool:
-        raise ArgumentTypeError(
-            f"resets must hold booleans, not {flags.dtype}", hint="resets.bool()"
+def ends_fit(lengths: Tensor, steps: int) -> None:
+    """ArgumentError unless each length is at least 0 and at most `steps`."""
+    if not lengths.numel():
+        return
+    low, high = map(int, lengths.aminmax())
+    if low < 0 or high > steps:
+        raise ArgumentError(
+            f"lengths has an entry {low if low < 0 else high}",
+            facts=(f"a length is at least 0 and at most T = {steps}",),
         )
-    shape_fits(flags, "resets", (steps, rows))
-    return flags
+
+
+def resets_of(value: Any, shape: Sequence[int]) -> Tensor:
+    """Booleans of this shape: [T, B], or as the axes of x lie."""
+    if not isinstance(value, Tensor):
+        try:
+            value = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ArgumentTypeError(
+                f"resets must hold booleans, not {kind_text(value)}",
+                hint="torch.zeros(T, B, dtype=torch.bool)",
+            ) from error
+    if value.dtype is not torch.bool:
+        raise ArgumentTypeError(
+            f"resets must hold booleans, not {value.dtype}", hint="resets.bool()"
+        )
+    shape_fits(value, "resets", shape)
+    return value
+
+
+def on_one_device(tensors: Sequence[Tensor], like: Tensor, what: str) -> None:
+    """ArgumentError unless `tensors` are where `like`, called x, is."""
+    for tensor in tensors:
+        if tensor.device != like.device:
+            raise ArgumentError(
+                f"x is on {like.device}, and {what} on {tensor.device}",
+                hint=f"rnn.to_empty(device={str(like.device)!r})" if tensor.is_meta
+                else f"x.to({str(tensor.device)!r})",
+            )  # fmt: skip
+
+
+def threads_of(value: int | None) -> int:
+    """Of torch where left out."""
+    return torch.get_num_threads() if value is None else to_count(value, "threads", least=1)
 
 
 def same_dtype(value: Tensor, label: str, like: Tensor, of: str) -> None:

@@ -81,7 +81,7 @@ class _DropIn(Stack):
         names += ["weight_hr"] if self.proj_size else []
         return [[getattr(self, n + suffix) for n in names] for _, _, suffix in self._places()]
 
-    def _tensors(self, suffix: str) -> list[Tensor]:
+    def _tensors(self, suffix: str, x: Tensor) -> list[Tensor]:
         weight = getattr(self, f"weight_ih{suffix}")
         found = [weight, getattr(self, f"weight_hh{suffix}"), *self._biases(suffix, weight)]
         if self.proj_size:

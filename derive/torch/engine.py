@@ -29,6 +29,7 @@ from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
 from derive.kernel.fast.address_calls import AddressCalls, by_address
 from derive.kernel.signature import Signature, Sizes
+from derive.torch import checks
 
 Tensors: TypeAlias = Sequence[Tensor]
 #: Parameters by their places in the signature; those of a group lie below each other in one tensor.
@@ -166,6 +167,8 @@ class Engine:
         plan = self._plan(params, inputs, states, reverse, training)
         like = inputs[0]
         sizes = plan.call.sizes
+        if lengths is not None:
+            checks.ends_fit(lengths, sizes.steps)
         if not (sizes.steps and sizes.rows):
             results = [like.new_empty(shape) for shape in plan.outputs]
             results += [state.clone() for state in states]
@@ -273,8 +276,8 @@ class Engine:
         self, params: Tensors, inputs: Tensors, states: Tensors, reverse: bool, training: bool
     ) -> _Plan:
         like = inputs[0]
-        shapes = [tensor.shape for tensor in (*params, *inputs, *states)]
-        key = (like.dtype, reverse, training, *shapes)
+        given = (*params, *inputs, *states)
+        key = (reverse, training, *[t.shape for t in given], *[t.dtype for t in given])
         plan = self._plans.get(key)
         if plan is None:
             sizes = self.sizes(params, inputs, states)

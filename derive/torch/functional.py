@@ -14,7 +14,7 @@ from torch import Tensor
 
 from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import closest, kind_text
+from derive.kernel.convert import closest, kind_text, to_flag
 from derive.kernel.signature import Sizes, names_in
 from derive.torch import checks, whole
 from derive.torch.engine import engine_of
@@ -32,12 +32,13 @@ def run(
     params: {name: tensor}, all of the cell's.  inputs: {name: [T, B, width]}, or a tensor where
     there is one; of a cell without inputs an empty [T, B, 0].  states: {name: [B, width]}, or a
     tensor where there is one; zeros where left out.  lengths: [B] integers.  reverse: each row runs
-    its own steps last to first. Differentiable to any order, in both modes, under torch.func.
+    its own steps last to first. Differentiable to any order, in both modes, under torch.func; cells
+    with axes, learned starts or inputs given once in first order and reverse mode.
     """
     call = _Call(cell, params, inputs, states, lengths)
     own = call.parts(cell)
     return call.results(cell, sequence(
-        _key(cell, threads, False), *own, call.lengths, bool(reverse),
+        _key(cell, threads, False), *own, call.lengths, to_flag(reverse, "reverse"),
     ))  # fmt: skip
 
 
@@ -57,7 +58,8 @@ def jvp(
     if not cell.checked.is_plain:
         raise ArgumentError(
             f"jvp does not take cells with parts, learned starts or inputs given once: {cell.name}",
-            hint="derive.torch.run, and torch.autograd.functional.jvp of it",
+            facts=("derive.torch.run gives their first derivatives in reverse mode",),
+            hint="torch.autograd.grad of derive.torch.run",
         )
 
     def moved(kind: str, names: Sequence[str], given: Any, tensors: list[Tensor]) -> list[Tensor]:
@@ -81,7 +83,7 @@ def jvp(
         [*call.params, *moved("t_params", tuple(cell.params), t_params, call.params)],
         [*call.inputs, *t_x],
         [*call.states, *moved("t_states", tuple(cell.states), t_states, call.states)],
-        call.lengths, bool(reverse),
+        call.lengths, to_flag(reverse, "reverse"),
     )  # fmt: skip
     y, s = len(cell.outputs), len(cell.states)
     plain = [*values[:y], *values[2 * y : 2 * y + s]]
@@ -247,7 +249,7 @@ def _named(
 
 def _key(cell: Cell, threads: int | None, tangent: bool) -> str:
     """Of the engine, or of its tangent's."""
-    threads = threads or torch.get_num_threads()
+    threads = checks.threads_of(threads)
     if tangent:
         return engine_of(cell.to_text(), threads).tangent.key
     return engine_of(cell.to_text(), threads).key

@@ -58,8 +58,8 @@ class Stack(nn.Module):  # type: ignore[misc]
             for direction in range(self.directions):
                 yield layer, direction, f"_l{layer}{'_reverse' if direction else ''}"
 
-    def _tensors(self, suffix: str) -> list[Tensor]:
-        """Parameters of one layer and direction, as its engine takes them."""
+    def _tensors(self, suffix: str, x: Tensor) -> list[Tensor]:
+        """Parameters of one layer and direction, as its engine takes them with x."""
         raise NotImplementedError
 
     def flatten_parameters(self) -> None:
@@ -84,9 +84,10 @@ class Stack(nn.Module):  # type: ignore[misc]
         if lengths is not None:
             lengths = checks.lengths_of(lengths, x.shape[0], rows)
         if resets is not None:
-            flags = torch.as_tensor(resets)
-            flags = flags.unsqueeze(1) if not batched else flags.t() if self.batch_first else flags
-            resets = checks.resets_of(flags, x.shape[0], rows)
+            swapped = batched and self.batch_first
+            shape = (rows, len(x)) if swapped else (len(x), rows) if batched else (len(x),)
+            resets = checks.resets_of(resets, shape)
+            resets = resets.t() if swapped else resets if batched else resets.unsqueeze(1)
         y, last, every = self._layers(x, first, lengths, resets, return_states)
         if not batched:
             y, last = y.squeeze(1), [s.squeeze(1) for s in last]
@@ -141,9 +142,8 @@ class Stack(nn.Module):  # type: ignore[misc]
                 outputs = []
                 if self.dropout and self.training:
                     x = nn.functional.dropout(x, self.dropout, True)
-            tensors = self._tensors(suffix)
-            if tensors[0].dtype != computed:
-                tensors = self._computed(tensors, dtype, computed)
+            tensors = in_one_dtype(self._tensors(suffix, x), dtype, computed)
+            checks.on_one_device(tensors, x, "the parameters are")
             y, states, states_of_all = self._run(
                 layer, tensors, x, [s[place] for s in first], lengths, resets, bool(direction),
                 return_states,
@@ -160,16 +160,6 @@ class Stack(nn.Module):  # type: ignore[misc]
             y = y.to(dtype)
             stacked, of_all = [s.to(dtype) for s in stacked], [s.to(dtype) for s in of_all]
         return y, stacked, of_all
-
-    def _computed(self, tensors: list[Tensor], dtype: Any, computed: Any) -> list[Tensor]:
-        """Parameters in the dtype of a call: those of a narrow one, and under autocast."""
-        own = tensors[0].dtype
-        if own != dtype and not torch.is_autocast_enabled("cpu"):
-            raise ArgumentTypeError(
-                f"x is {_name_of(dtype)}, and the parameters are {_name_of(own)}",
-                hint=f"x.to({own}), or rnn.to({dtype})",
-            )
-        return [tensor if tensor.dtype == computed else tensor.to(computed) for tensor in tensors]
 
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],
@@ -218,6 +208,7 @@ class Stack(nn.Module):  # type: ignore[misc]
             checks.shape_fits(value, label, wanted)
             value = _autocast(value)
             checks.same_dtype(value, label, x, "x is")
+            checks.on_one_device([value], x, f"{label} is")
             found.append(value if batched else value.unsqueeze(1))
         return found
 
@@ -249,6 +240,22 @@ def run_engine(
     results = sequence(key, tensors, [x], states, lengths, reverse)
     count = len(results) - len(states)
     return results[0], results[count:]
+
+
+def in_one_dtype(tensors: list[Tensor], dtype: Any, computed: Any) -> list[Tensor]:
+    """Parameters in the dtype that a call computes in, where x has `dtype`.
+
+    ArgumentTypeError if one has another dtype than x, but for narrow ones and under autocast.
+    """
+    for place, own in enumerate(tensor.dtype for tensor in tensors):
+        # Biases of a narrow layer are added in `computed`; the first tensor is a weight.
+        known = (dtype, computed) if place else (dtype,)
+        if own not in known and not torch.is_autocast_enabled("cpu"):
+            raise ArgumentTypeError(
+                f"x is {_name_of(dtype)}, and the parameters are {_name_of(own)}",
+                hint=f"x.to({own}), or rnn.to({dtype})",
+            )
+    return [tensor if tensor.dtype == computed else tensor.to(computed) for tensor in tensors]
 
 
 def _autocast(value: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from derive.cell import Cell as DeclaredCell
 from derive.errors import ArgumentError, ArgumentTypeError, Place
-from derive.kernel.convert import kind_text, to_count, to_width
+from derive.kernel.convert import kind_text, to_width
 from derive.kernel.signature import Sizes
 from derive.kernel.starts import draw
 from derive.language import declare
@@ -27,7 +27,7 @@ from derive.layers.sequence import PAST_END, Plan, plan, unknown_past_end
 from derive.layers.sizes import sizes_of_layers
 from derive.torch import checks
 from derive.torch.engine import engine_of
-from derive.torch.module import Stack, run_engine
+from derive.torch.module import NARROW, Stack, in_one_dtype, run_engine
 from derive.torch.running import sequence
 
 
@@ -63,7 +63,7 @@ class RNN(Stack):
         if past_end not in PAST_END:
             raise unknown_past_end(past_end)
         self.past_end = past_end
-        self.threads = _threads(threads)
+        self.threads = checks.threads_of(threads)
         given = _sizes(self.cell, input_size, hidden_size, sizes)
         self.input_size, self.hidden_size = input_size, hidden_size
         self._sizes = sizes_of_layers(self.cell, given, self.num_layers, self.directions)
@@ -82,7 +82,7 @@ class RNN(Stack):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Keys of the cells that run, by (resets, every state is wanted)."""
+        """The key of the cell that runs where nothing but outputs and last states is asked for."""
         self._plain_key = _key(self.cell, self.threads)
 
     def reset_parameters(self) -> None:
@@ -90,10 +90,10 @@ class RNN(Stack):
         +-1 / sqrt(width)."""
         _start(self, self.cell)
 
-    def _tensors(self, suffix: str) -> list[Tensor]:
+    def _tensors(self, suffix: str, x: Tensor) -> list[Tensor]:
         found = [getattr(self, f"{name}{suffix}", None) for name in self.cell.params]
         if any(value is None for value in found):
-            like = next(value for value in found if value is not None)
+            like = next((value for value in found if value is not None), x)
             layer = int(suffix.removeprefix("_l").removesuffix("_reverse"))
             shapes = self.cell.params.values()
             found = [
@@ -146,7 +146,7 @@ class Cell(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.cell = _a_cell(cell)
         self.input_size, self.hidden_size = input_size, hidden_size
-        self.threads = _threads(threads)
+        self.threads = checks.threads_of(threads)
         lengths = sizes_of_layers(
             self.cell, _sizes(self.cell, input_size, hidden_size, sizes), 1, 1
         )[0]
@@ -177,10 +177,10 @@ class Cell(nn.Module):  # type: ignore[misc]
             states = self._states_given(state, rows, batched, x)
         tensors = [getattr(self, name) for name in self.cell.params]
         dtype = x.dtype
-        if dtype in (torch.bfloat16, torch.float16):
+        if dtype in NARROW:
             x, states = x.float(), [s.float() for s in states]
-        if tensors and tensors[0].dtype != x.dtype:
-            tensors = [tensor.to(x.dtype) for tensor in tensors]
+        tensors = in_one_dtype(tensors, dtype, x.dtype)
+        checks.on_one_device([*tensors, *states], x, "a parameter or a state is")
         y, last = run_engine(self._plain_key, tensors, x.unsqueeze(0), states, None, False)
         y = y.squeeze(0)
         if not batched:
@@ -312,10 +312,6 @@ def _a_cell(value: Any) -> DeclaredCell:
     if not value.states:
         raise ArgumentError(f"{value.name} has no state")
     return value
-
-
-def _threads(value: int | None) -> int:
-    return torch.get_num_threads() if value is None else to_count(value, "threads", least=1)
 
 
 def _sizes(

@@ -94,6 +94,10 @@ class Width:
             found += [name] * factor if name else [factor]
         return tuple(found)
 
+    def atom_counts(self) -> tuple[int, ...]:
+        """How often each of its dimensions is added."""
+        return tuple(factor for name, factor in self.terms if name)
+
     def names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.terms if name)
 

@@ -87,12 +87,12 @@ class Axes:
 
     def settle(self) -> None:
         """Looks again at arrays whose sums could not be told apart."""
-        while self.waiting:
+        known = -1
+        while self.waiting and len(self.known) > known:
+            known = len(self.known)
             waiting, self.waiting = self.waiting, []
             for slot, shape in waiting:
                 self.bind(slot, shape)
-            if len(self.waiting) == len(waiting):
-                return
 
     def tell(self, axis: str, length: int, label: str) -> None:
         """Take a length that the caller says; ArgumentError where an array gave another one."""
@@ -127,7 +127,8 @@ class Axes:
         named = {dim: own for dim, own in self.known.items() if isinstance(dim, str)}
         found = width.solve(length, named)
         if found is None:
-            self.waiting.append((slot, shape))
+            if not any(other is slot for other, _ in self.waiting):
+                self.waiting.append((slot, shape))
             return
         name, rest = found
         open_ = set(width.names()) - set(named)

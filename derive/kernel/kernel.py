@@ -136,7 +136,7 @@ class Kernel:
             squared = 6 / max(sum(fans), 1) if len(shape) > 1 else 1 / max(shape[0], 1)
             try:
                 if name in self.signature.starts:
-                    values = draw(self.signature.starts[name], shape, random)
+                    values = draw(self.signature.starts[name], shape, random, name)
                 else:
                     values = (2 * random.random(shape) - 1) * np.sqrt(squared)
                 params[name] = values.astype(self.dtype)

@@ -14,15 +14,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from derive.errors import ArgumentError
 from derive.kernel.signature import Array
 
 Start: TypeAlias = float | tuple[Any, ...]
 
 
-def draw(start: Start, shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    """A float64 array of this shape."""
+def draw(start: Start, shape: tuple[int, ...], random: np.random.Generator, name: str) -> Array:
+    """A float64 array of this shape, all finite, or an ArgumentError about parameter `name`."""
     with np.errstate(all="ignore"):
-        return np.array(np.broadcast_to(_value(start, shape, random), shape), dtype=np.float64)
+        value = np.array(np.broadcast_to(_value(start, shape, random), shape), dtype=np.float64)
+    if not np.isfinite(value).all():
+        raise ArgumentError(
+            f"the start value of parameter {name} is not finite",
+            facts=(f"one of its elements is {value[~np.isfinite(value)][0]}",),
+            hint=f"param {name} = uniform(-1, 1)",
+        )
+    return value
 
 
 def _value(start: Start, shape: tuple[int, ...], random: np.random.Generator) -> Any:

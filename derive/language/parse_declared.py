@@ -65,6 +65,8 @@ _ARTICLES = {"input": "an input", "fixed": "a fixed array"}
 
 #: Axes that an array may have besides its rows.
 MAX_AXES = 3
+#: Dimensions that a width may be the sum of, multiples counted: each becomes an array of its own.
+MAX_DIMENSIONS = 64
 #: Parentheses and products in a shape: each is a level of the parser.
 MAX_NESTED = 60
 
@@ -80,7 +82,11 @@ def _shape(statement: Statement, start: int, end: int, kind: str) -> tuple[Dim, 
         raise statement.error(what, start + nested[MAX_NESTED], EXAMPLES[kind])
     found: list[Dim] = []
     while True:
+        first = parts[0][1] if parts else 0
         width, parts = _sum_of_widths(statement, parts, start, end, kind)
+        if sum(width.atom_counts()) > MAX_DIMENSIONS:
+            what = f"a width is the sum of up to {MAX_DIMENSIONS} dimensions"
+            raise statement.error(what, start + first, EXAMPLES[kind])
         found.append(width.dim)
         if not parts:
             break

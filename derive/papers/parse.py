@@ -250,7 +250,9 @@ class _Reader:
         """A bracket, number or function with a script."""
         found = symbols.parts(script)
         if token.text == "^" and symbols.is_transpose(found):
-            return replace(node, transposed=True) if isinstance(node, Group) else node
+            if not isinstance(node, Group):
+                raise self.error("something is transposed that is no vector or matrix", token.at)
+            return replace(node, transposed=not node.transposed)
         if isinstance(node, Function) and node.name == "layer_norm" and token.text == "_":
             return node
         if len(found) == 1 and found[0] in self.letters.units:
@@ -322,6 +324,10 @@ class _Reader:
         if name in ("frac", "dfrac", "tfrac", "cfrac"):
             return Fraction(self.braced(), self.braced(), token.at)
         if name == "sqrt":
+            if self.peek().text == "[":
+                raise self.error(
+                    "a root of another order is written as a power", token.at, "v^{1/3}"
+                )
             return Around("sqrt", self.braced(), token.at)
         if name == "Delta" and self.peek().text in ("t", "tau") and self.peek().at < token.at + 9:
             self.take()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from derive.language import tree as cell
 from derive.language.parse_expression import arity, usage
-from derive.papers.roles import Macro
+from derive.papers.roles import Macro, is_minus_one
 from derive.papers.tree import Group, Node, Power, Product, Symbol
 from derive.papers.values import Called, Columns, Matrix, Row, Value
 from derive.symbolic import functions
@@ -72,7 +72,10 @@ class Products:
         while k < len(factors):
             sign, factor = factors[k]
             following = factors[k + 1 : k + 2]
-            called = bool(following) and not following[0][0] and isinstance(following[0][1], Group)
+            after = following[0][1] if following and not following[0][0] else None
+            power = after.exponent if isinstance(after, Power) else None
+            group = after.base if isinstance(after, Power) else after
+            called = isinstance(group, Group)
             base = factor.base if isinstance(factor, Power) else factor
             if called and isinstance(base, Symbol):
                 value: Value = self.of.symbol(base, called=True)
@@ -86,10 +89,11 @@ class Products:
                 value = self.of.value(factor)
             k += 1
             if self.is_function(value):
-                if called:
-                    group = following[0][1]
-                    assert isinstance(group, Group)
+                if isinstance(group, Group):
                     value = self.call(value, group.items, factor.at)
+                    if power is not None:
+                        raised = self.of.as_vector(value, factor.at)
+                        value = self.of.raised_to(raised, power, factor.at)
                     k += 1
                 else:
                     rest = []
@@ -141,7 +145,9 @@ class Products:
             result = cell.Call(function, tuple(map(self.of.vector, arguments)), place)
         if value.power is None:
             return result
-        return cell.Binary("**", result, self.of.vector(value.power), place)
+        if is_minus_one(value.power):
+            raise self.of.error("the power -1 of a function may mean its inverse", at, "1 / f(v)")
+        return self.of.raised_to(result, value.power, at)
 
     def expanded(self, macro: Macro, arguments: Sequence[Node], at: int) -> cell.Node:
         if len(arguments) != 1 or macro.argument in self.of.bound:

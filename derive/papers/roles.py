@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from derive.language import names
-from derive.papers.tree import Group, Node, Product, Symbol, symbols, walk
+from derive.papers.tree import Group, Node, Number, Product, Sum, Symbol, symbols, walk
 from derive.papers.vocabulary import FUNCTIONS
 
 Key = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -181,6 +181,12 @@ def macro_of(left: Node) -> tuple[Symbol, Symbol] | None:
     if not isinstance(argument, Symbol) or argument.time is not None:
         return None
     return function, argument
+
+
+def is_minus_one(node: Node) -> bool:
+    if isinstance(node, Sum):
+        return [(sign, term) for sign, term in node.terms] == [("-", Number("1"))]
+    return node == Number("-1")
 
 
 def is_number(node: Node) -> bool:

@@ -86,7 +86,10 @@ class Translator:
             (_, factors, symbol), *rest = value.terms
             if rest or factors or symbol is None or symbol.transposed:
                 raise self.error("this matrix multiplies nothing", value.at, "W x_t")
-            return cell.Name(self.parameter(symbol), self.place(value.at))
+            name = self.parameter(symbol)
+            if name not in self.roles.told:
+                self.note(f"{name} multiplies no vector, so it is a vector itself")
+            return cell.Name(name, self.place(value.at))
         if isinstance(value, Columns):
             count = len(self.equation.left) if self.equation else 1
             if count == len(value.items) > 1:
@@ -214,9 +217,12 @@ class Translator:
         base = self.value(node.base)
         if isinstance(base, Called):
             return replace(base, power=node.exponent)
-        base = self.as_vector(base, node.at)
-        exponent = self.vector(node.exponent)
-        if is_number(node.exponent):
+        return self.raised_to(self.as_vector(base, node.at), node.exponent, node.at)
+
+    def raised_to(self, base: cell.Node, power: Node, at: int) -> cell.Node:
+        """base**power; a power that is no number is exp(power * log(base))."""
+        place, exponent = self.place(at), self.vector(power)
+        if is_number(power):
             return cell.Binary("**", base, exponent, place)
         logarithm = cell.Call("log", (base,), place)
         return cell.Call("exp", (cell.Binary("*", exponent, logarithm, place),), place)
@@ -243,9 +249,20 @@ class Translator:
 
     def group(self, node: Group) -> Value:
         if len(node.items) == 1:
-            return self.value(node.items[0])
+            value = self.value(node.items[0])
+            return self.transposed(value, node.at) if node.transposed else value
+        # [x^T, h^T]^T joins x and h.
         items = tuple(self.value(item) for item in node.items)
         return Columns(items, self.part_names(node.items), node.at)
+
+    def transposed(self, value: Value, at: int) -> Value:
+        if isinstance(value, Matrix):
+            flipped = [
+                (sign, factors, None if s is None else replace(s, transposed=not s.transposed))
+                for sign, factors, s in value.terms
+            ]
+            return replace(value, terms=tuple(flipped))
+        return value.vector if isinstance(value, Row) else Row(self.as_vector(value, at), at)
 
     def part_names(self, items: Sequence[Node]) -> tuple[str, ...]:
         """How the parts of a matrix are called that is split: by the arrays it meets."""

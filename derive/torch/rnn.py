@@ -347,7 +347,7 @@ def _start(module: nn.Module, cell: DeclaredCell) -> None:
         base = name if name in cell.params else name.rpartition("_l")[0]
         if base in starts and parameter.device.type != "meta":
             random = np.random.default_rng(int(torch.randint(2**31, ()).item()))
-            value = draw(starts[base], tuple(parameter.shape), random)
+            value = draw(starts[base], tuple(parameter.shape), random, base)
             with torch.no_grad():
                 parameter.copy_(torch.from_numpy(value))
             continue

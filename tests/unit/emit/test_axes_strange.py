@@ -316,6 +316,25 @@ def test_joining_and_cutting_leave_the_bits_of_gates_written_apart() -> None:
         np.testing.assert_array_equal(grads.params["b"][rows], others.params[f"b_{g}"])
 
 
+def test_dimensions_that_nothing_tells_apart_are_an_error_and_no_endless_search() -> None:
+    cell = derive.Cell.parse(
+        "cell c\ninput x: I\nstate s: H + K\nparam U: H + K x H + K, W: H + K x I\n"
+        "s' = tanh(W @ x + U @ concat(s[0:H], s[H:H+K]))\noutput s'"
+    )
+    kernel = derive.compile(cell, target="numpy", dtype="float64")
+    with pytest.raises(derive.DeriveError, match="nothing given determines"):
+        kernel.forward({"U": np.ones((7, 7)), "W": np.ones((7, 2))}, np.ones((1, 1, 2)))
+
+
+@pytest.mark.parametrize("start", ["1/0", "log(uniform(-2, -1))"])
+def test_a_start_value_that_is_not_finite_is_an_error(start: str) -> None:
+    cell = derive.Cell.parse(
+        f"cell c\ninput x: H\nstate h: H\nparam b: H = {start}\nh' = tanh(x + h + b)\noutput h'"
+    )
+    with pytest.raises(derive.DeriveError, match="start value of parameter b is not finite"):
+        derive.compile(cell, target="numpy").init(H=3)
+
+
 def test_sums_of_widths_may_stand_in_parentheses() -> None:
     text = "cell one\ninput x: I\nstate h: 2*H\nparam K: {} x {}\nh' = K @ concat(x, h)\noutput h'"
     plain = derive.Cell.parse(text.format("2*H", "I + 2*H"))

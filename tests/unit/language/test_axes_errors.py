@@ -420,6 +420,15 @@ my.cell:4:10: one width, or a sum of widths, stands in parentheses
   hint: (I + H)
 """,
     ),
+    "a multiple that is too large": (
+        BASE + "param b: 65*H\nh' = b*h\noutput h'",
+        """\
+my.cell:4:10: a width is the sum of up to 64 dimensions
+    param b: 65*H
+             ^
+  hint: param  W: H x I
+""",
+    ),
     "a shape that nests without end": (
         BASE + "param b: " + "(" * 61 + "H" + ")" * 61 + "\nh' = b*h\noutput h'",
         "my.cell:4:70: a shape has up to 60 parentheses and products\n"

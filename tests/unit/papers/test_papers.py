@@ -238,6 +238,10 @@ MISTAKES = {
     r"h_t = \tanh(x_t, h_{t-1})": ("'tanh' takes 1 argument", 7),
     r"h_t = \sum_i x_t": ("a sum runs over the units, by the index j", 7),
     r"h_t = (W - V^T) + h_{t-1}": ("this matrix multiplies nothing", 8),
+    r"h_t = \sqrt[3]{x_t} + h_{t-1}": ("a root of another order is written as a power", 7),
+    r"h_t = \tanh^{-1}(x_t) + h_{t-1}": ("the power -1 of a function may mean its inverse", 7),
+    r"h_t = [x_t, h_{t-1}]^\top": ("joined vectors are transposed here", 7),
+    r"h_t = 2^\top x_t + h_{t-1}": ("something is transposed that is no vector or matrix", 8),
     r"S_t = f_t S_{t-1} + v_t k_t^\top": ("a vector times a transposed vector is a matrix", 25),
     r"S_t = f_t \odot S_{t-1} + v_t \\ o_t = S_t q_t": (
         "'S' stands before a vector as a matrix does", 40,
@@ -273,6 +277,29 @@ MISTAKES = {
     r"\end{pmatrix} T x_t \]": ("3 functions, and 2 on the left", 47),
     "h_t = " + "(" * 80 + "x_t" + ")" * 80: ("this nests deeper than 60 levels", 67),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("latex", "wanted"),
+    [
+        (r"h_t = \sigma(W x_t)^2 + U h_{t-1}", "sigmoid(W @ x)**2 + U @ h"),
+        (r"h_t = \sigma(\Lambda)^{c x_t} h_{t-1}", "exp(c * x * log(sigmoid(Lambda))) * h"),
+        (r"h_t = \mathrm{relu}(W x_t)^2 \odot h_{t-1}", "relu(W @ x)**2 * h"),
+        (r"h_t = (W x_t)^\top h_{t-1} + U x_t", "sum(W @ x * h) + U @ x"),
+        (r"h_t = (U+V)^\top x_t + h_{t-1}", "U.T @ x + V.T @ x + h"),
+        (r"h_t = (W^\top)^\top x_t + h_{t-1}", "W @ x + h"),
+    ],
+)
+def test_powers_and_transposes_of_brackets_are_those_of_the_whole(latex: str, wanted: str) -> None:
+    assert f"h' = {wanted}\n" in derive.Cell.from_latex(latex).to_text()
+
+
+def test_a_capital_letter_that_multiplies_nothing_is_mentioned(tmp_path, capsys) -> None:
+    path = tmp_path / "paper.tex"
+    path.write_text(r"h_t = \exp(A) h_{t-1} + W x_t")
+    assert main.status(["read", str(path)]) == 0
+    said = capsys.readouterr().err
+    assert "A multiplies no vector, so it is a vector itself" in said and "W mult" not in said
 
 
 def test_a_product_that_may_be_an_outer_one_is_mentioned(tmp_path, capsys) -> None:

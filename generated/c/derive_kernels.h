@@ -55,7 +55,7 @@
  * Threads       dk_team dk_range dk_wait dk_barrier_init; none is created here.
  * Errors        dk_status dk_multiply_sizes dk_add_sizes
  * One text      A text that is compiled for each precision writes dk_real, dk_vector, dk_tanh ..., and
- *               DK_TAG, which is f32 or f64, says which are meant.
+ *               DK_TAG, which is _f32 or _f64, says which are meant.
  */
 #ifndef DERIVE_KERNELS_H
 #define DERIVE_KERNELS_H
@@ -75,7 +75,7 @@ typedef enum dk_status {
     DK_OK = 0,
     DK_NULL_POINTER, /* a required pointer is NULL */
     DK_BAD_SIZE,     /* one step with sizes.steps other than 1; a team where DK_NO_THREADS is defined */
-    DK_BAD_LENGTH,   /* the length of a row exceeds the number of steps */
+    DK_BAD_LENGTH,   /* the length of a row is negative, or exceeds the number of steps */
     DK_TOO_SMALL,    /* a buffer is smaller than its query function says */
     DK_OVERFLOW      /* a product of sizes does not fit in size_t */
 } dk_status;

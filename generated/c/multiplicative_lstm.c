@@ -40,8 +40,7 @@
 
 /* What follows #else is compiled twice, for float and for double: this file includes itself.
  * There dk_real is float or double, dk_vector a vector of them, and DK_NAME(forward) is
- * multiplicative_lstm_f32_forward or
- * multiplicative_lstm_f64_forward.
+ * multiplicative_lstm_f32_forward or multiplicative_lstm_f64_forward.
  * DK_ONLY_F32 and DK_ONLY_F64 ask for one of both. */
 #define DK_IMPLEMENTATION
 #include "multiplicative_lstm.h"

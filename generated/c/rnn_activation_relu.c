@@ -23,8 +23,7 @@
 
 /* What follows #else is compiled twice, for float and for double: this file includes itself.
  * There dk_real is float or double, dk_vector a vector of them, and DK_NAME(forward) is
- * rnn_activation_relu_f32_forward or
- * rnn_activation_relu_f64_forward.
+ * rnn_activation_relu_f32_forward or rnn_activation_relu_f64_forward.
  * DK_ONLY_F32 and DK_ONLY_F64 ask for one of both. */
 #define DK_IMPLEMENTATION
 #include "rnn_activation_relu.h"

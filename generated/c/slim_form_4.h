@@ -38,9 +38,9 @@ extern "C" {
 /* How a program calls this: set every member of slim_form_4_sizes, ask slim_form_4_f32_memory_needed how many
  * elements `saved` and the workspace must have, fill slim_form_4_f32_forward_args (and set to zero what is not
  * used, for example with = {0}), and call slim_form_4_f32_forward; then slim_form_4_f32_backward, with the same
- * `saved`. slim_form_4_f32_step runs one step and can be called for ever. Nothing is allocated, and nothing
- * is kept between calls but what is in the caller's buffers, so calls in several threads do not meet.
- * Everything stands here for float; what ends in _f64_ is the same for double.
+ * `saved`. slim_form_4_f32_step runs one step, of a sequence without end. Nothing is allocated, and nothing is
+ * kept between calls but what is in the caller's buffers, so several threads may call at once, each
+ * with buffers of its own. Everything stands here for float; names with _f64_ are for double.
  *
  * slim_form_4.c needs C11, the C library and libm. Compile it with -O2 -ffp-contract=fast -fno-math-errno
  * -fno-trapping-math, and -march=native (or what you run it on) for its vectors; without -ffast-math,

@@ -239,8 +239,7 @@ MISTAKES = {
     r"h_t = \sum_i x_t": ("a sum runs over the units, by the index j", 7),
     r"h_t = (W - V^T) + h_{t-1}": ("this matrix multiplies nothing", 8),
     r"h_t = \sqrt[3]{x_t} + h_{t-1}": ("a root of another order is written as a power", 7),
-    r"h_t = \tanh^{-1}(x_t) + h_{t-1}": ("the power -1 of a function may mean its inverse", 7),
-    r"h_t = [x_t, h_{t-1}]^\top": ("joined vectors are transposed here", 7),
+    r"h_t = \tanh^{-1}(x_t) + h_{t-1}": ("the power -1 of a function may mean its inverse", 12),
     r"h_t = 2^\top x_t + h_{t-1}": ("something is transposed that is no vector or matrix", 8),
     r"S_t = f_t S_{t-1} + v_t k_t^\top": ("a vector times a transposed vector is a matrix", 25),
     r"S_t = f_t \odot S_{t-1} + v_t \\ o_t = S_t q_t": (

@@ -90,7 +90,7 @@ class Uses:
             self.report(
                 f"{quote(scope.show(name.name))} stands left of @ and is no matrix",
                 name.place,
-                f"{scope.show(name.name)} is {kind}; a matrix is always a parameter",
+                f"{scope.show(name.name)} is {kind} of one axis",
                 hint=f"{scope.show(name.name)} * {self.text(node.right)}"
                 if isinstance(node.right, (Name, Call))
                 else None,

@@ -37,7 +37,8 @@ def mode_of(module: Any) -> str:
         mode = {"LSTM": "LSTM", "GRU": "GRU"}.get(type(module).__name__)
     if mode is None and hasattr(module, "nonlinearity"):
         mode = f"RNN_{module.nonlinearity.upper()}"
-    if mode not in _GATES or not hasattr(module, "num_layers"):
+    wanted = ("num_layers", "input_size", "bidirectional", "batch_first", "dropout")
+    if mode not in _GATES or not all(hasattr(module, name) for name in wanted):
         raise ArgumentTypeError(
             f"from_torch takes a torch.nn.LSTM, GRU or RNN, not {kind_text(module)}",
             hint='derive.weights.load(cell, "pytorch", module.state_dict())',
@@ -65,7 +66,15 @@ def options_of(module: Any) -> tuple[Cell, dict[str, Any]]:
 
 def params_of(module: Any, cell: Cell) -> dict[str, Any]:
     """The module's parameters by the names of RNN."""
-    given = {name: _array(value) for name, value in module.state_dict().items()}
+    if any(value.is_meta for value in module.parameters()):
+        raise ArgumentError("the module is on meta, where it has no values")
+    # By attribute: a parametrized weight is computed, and no entry of state_dict.
+    given = {
+        f"{kind}{suffix}": _array(value)
+        for suffix in _suffixes(module.num_layers, module.bidirectional)
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        if (value := getattr(module, f"{kind}{suffix}", None)) is not None
+    }
     gates = _GATES[mode_of(module)]
     found: dict[str, Any] = {}
     for suffix in _suffixes(module.num_layers, module.bidirectional):

@@ -58,6 +58,12 @@ def load(
     if system.name == "pytorch" and hasattr(arrays, "state_dict"):
         from derive.weights.modules import load_module
 
+        given = [*options, *(["prefix"] if prefix is not None else [])]
+        if given:
+            raise ArgumentError(
+                f"a module is loaded whole, and {given[0]} was given",
+                hint=f'weights.load(cell, "pytorch", module.state_dict(), {given[0]}=...)',
+            )
         return load_module(cell, arrays)
     if system.name == "onnx" and is_model(arrays):
         from derive.weights.onnx_nodes import read_node

@@ -5,8 +5,9 @@ Not here: values (exchange.py).
 
 `load` is linear in the arrays, up to a constant: each element of a parameter is a sum of elements
 of arrays, some with the other sign, so the gradient of an array collects what its elements went
-into. Which those are is asked of `load` itself: an array that holds 1, 2, 3, ... while all others
-are zero says of every element of a parameter where it comes from.
+into. Which those are is asked of `load` itself, with an array that holds 1, 1, 1, ..., then 1, 2,
+3, ..., then 1, 4, 9, ... while all others are zero: a parameter's element is the sum of as many
+elements as the first says, and those are the numbers whose sum and sum of squares the others say.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from derive.cell import Cell
-from derive.errors import ArgumentError
-from derive.kernel.signature import Arrays
+from derive.errors import ArgumentError, InternalError
 from derive.weights.exchange import load, save
 
 #: What only `save` takes.
@@ -48,19 +48,35 @@ def save_gradients(
     found: dict[str, Any] = {}
     for name, array in like.items():
         codes = np.arange(1, np.size(array) + 1, dtype=float).reshape(np.shape(array))
-        read = load(cell, target, {**zeros, name: codes}, prefix=prefix, **own)
-        found[name] = _collected(read, base, gradients, np.asarray(array))
+        read = [
+            load(cell, target, {**zeros, name: codes**power}, prefix=prefix, **own)
+            for power in (0, 1, 2)
+        ]
+        total = np.zeros(np.size(array), np.asarray(array).dtype)
+        for param, start in base.items():
+            count, first, second = (values[param] - start for values in read)
+            _collect(total, count, first, second, np.asarray(gradients[param]))
+        found[name] = total.reshape(np.shape(array))
     return found
 
 
-def _collected(
-    read: Arrays, base: Arrays, gradients: Mapping[str, Any], like: np.ndarray[Any, Any]
-) -> Any:
-    """The sum over all elements of parameters of what came from each element of an array."""
-    total = np.zeros(like.size, like.dtype)
-    for name, values in read.items():
-        codes = np.rint(values - base[name]).astype(np.int64)
-        taken = codes != 0
-        part = np.sign(codes[taken]) * np.asarray(gradients[name])[taken]
-        np.add.at(total, np.abs(codes[taken]) - 1, part.astype(like.dtype))
-    return total.reshape(like.shape)
+def _collect(total: Any, count: Any, first: Any, second: Any, gradient: Any) -> None:
+    """Adds to the elements of an array, counted from 1, the gradient of what they went into.
+
+    count: how many of them each element of a parameter is the sum of, -1 for one that is turned;
+    first, second: the sums of their numbers and of the squares of these.
+    """
+    for signed in (1, -1):
+        one = count == signed
+        np.add.at(total, _place(signed * first[one]), signed * gradient[one])
+        two = count == 2 * signed
+        total_of, squares = signed * first[two], signed * second[two]
+        apart = np.sqrt(np.maximum(2 * squares - total_of**2, 0))
+        for number in ((total_of - apart) / 2, (total_of + apart) / 2):
+            np.add.at(total, _place(number), signed * gradient[two])
+    if not np.isin(count, (-2, -1, 0, 1, 2)).all():
+        raise InternalError("an element of a parameter is the sum of more than two of an array")
+
+
+def _place(numbers: Any) -> Any:
+    return np.rint(numbers).astype(np.int64) - 1

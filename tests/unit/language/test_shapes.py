@@ -429,7 +429,7 @@ my.cell:5:6: the vector 'b' stands left of @ and is no matrix
 my.cell:4:6: 'h' stands left of @ and is no matrix
     h' = h @ x
          ^
-  h is a state; a matrix is always a parameter
+  h is a state of one axis
   hint: h * x
 """,
     ),
@@ -439,7 +439,7 @@ my.cell:4:6: 'h' stands left of @ and is no matrix
 my.cell:4:6: 'x' stands left of @ and is no matrix
     h' = x @ (h + 1)
          ^
-  x is an input; a matrix is always a parameter
+  x is an input of one axis
 """,
     ),
     "an_ambiguous_matrix": (

@@ -85,3 +85,42 @@ def test_gradients_under_other_names_follow_signs_and_sums() -> None:
     assert abs(ours - sum(float(np.sum(found[n] * theirs[n])) for n in found)) < 1e-10
     with pytest.raises(derive.DeriveError, match="gradients come by paths"):
         weights.save_gradients(cell, "flax", grads, nested=True)
+
+
+@pytest.mark.parametrize("system", ["pytorch", "onnx", "flax", "keras", "tensorflow"])
+@pytest.mark.parametrize("name", ["lstm", "rnn", "gru"])
+def test_gradients_of_arrays_are_the_transpose_of_loading(name: str, system: str) -> None:
+    cell = derive.cells.from_spec(name)
+    random = np.random.default_rng(0)
+    shapes = {n: [{"H": 4, "I": 3}[d] for d in s] for n, s in cell.params.items()}
+    grads = {n: random.normal(size=shape) for n, shape in shapes.items()}
+    found = weights.save_gradients(cell, system, grads)
+    theirs = {n: random.normal(size=np.shape(array)) for n, array in found.items()}
+    base = weights.load(cell, system, {n: 0 * array for n, array in theirs.items()})
+    moved = weights.load(cell, system, theirs)
+    ours = sum(float(np.sum(grads[n] * (moved[n] - base[n]))) for n in grads)
+    assert abs(ours - sum(float(np.sum(found[n] * theirs[n])) for n in found)) < 1e-10
+
+
+@pytest.mark.parametrize("option", [{"layer": 1}, {"reverse": True}, {"prefix": "rnn."}])
+def test_a_whole_module_takes_no_option_of_one_layer(option: dict[str, object]) -> None:
+    with pytest.raises(derive.DeriveError, match="a module is loaded whole"):
+        weights.load(derive.cells.lstm(), "pytorch", nn.LSTM(3, 4), **option)
+
+
+def test_a_parametrized_module_gives_the_weights_that_it_computes() -> None:
+    module = nn.LSTM(3, 4)
+    torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+    x = torch.randn(5, 2, 3)
+    ours = derive.layers.RNN.from_torch(module)
+    np.testing.assert_allclose(
+        ours.forward(x.numpy()).output, module(x)[0].detach().numpy(), atol=1e-5
+    )
+
+
+def test_a_module_without_values_or_of_another_class_is_refused() -> None:
+    with pytest.raises(derive.DeriveError, match="the module is on meta"):
+        derive.layers.RNN.from_torch(nn.LSTM(3, 4, device="meta"))
+    other = type("LSTM", (), {"mode": "LSTM", "num_layers": 1})()
+    with pytest.raises(derive.DeriveError, match=r"from_torch takes a torch\.nn"):
+        derive.layers.RNN.from_torch(other)

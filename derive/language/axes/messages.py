@@ -71,6 +71,10 @@ class Messages:
             what = f"'{self.text(node)}' {verb} arrays that meet in two ways"
             v, w = self.text(operand), self.bracketed(other)
             hint = f"diag({v}) @ {w}   for its rows, or  {w} @ diag({v})"
+            if isinstance(node, Binary) and node.operator != "*":
+                spread = f"outer({v}, 1 + 0 * {v})"
+                sides = (spread, w) if operand is node.left else (w, spread)
+                hint = f"{sides[0]} {node.operator} {sides[1]}   for its rows"
             return self.error(what, operand, *facts, hint=hint)
         if len(shape) == len(whole) == 1:
             what = f"'{self.text(node)}' {verb} arrays of different width"

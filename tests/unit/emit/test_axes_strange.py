@@ -316,6 +316,19 @@ def test_joining_and_cutting_leave_the_bits_of_gates_written_apart() -> None:
         np.testing.assert_array_equal(grads.params["b"][rows], others.params[f"b_{g}"])
 
 
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_a_product_of_two_matrices_is_written_with_transposes(target: str) -> None:
+    cell = derive.Cell.parse(
+        "cell c\ninput x: H\nstate C: H x H\nparam W: H x H\nC' = (W @ C.T).T + outer(x, x)\n"
+        "output C'"
+    )
+    kernel = derive.compile(cell, target=target, dtype="float64")
+    random = np.random.default_rng(0)
+    W, C = random.normal(size=(3, 3)), random.normal(size=(1, 3, 3))
+    run = kernel.forward({"W": W}, np.zeros((1, 1, 3)), state=C)
+    np.testing.assert_allclose(run.output[0, 0], W @ C[0], rtol=1e-13)
+
+
 def test_dimensions_that_nothing_tells_apart_are_an_error_and_no_endless_search() -> None:
     cell = derive.Cell.parse(
         "cell c\ninput x: I\nstate s: H + K\nparam U: H + K x H + K, W: H + K x I\n"

@@ -420,6 +420,17 @@ my.cell:4:10: one width, or a sum of widths, stands in parentheses
   hint: (I + H)
 """,
     ),
+    "a vector added to a square matrix": (
+        "cell c\ninput x: H\nstate C: H x H\nC' = x - C\noutput C'",
+        """\
+my.cell:4:6: 'x - C' subtracts arrays that meet in two ways
+    C' = x - C
+         ^
+  C is H x H
+  x has width H
+  hint: outer(x, 1 + 0 * x) - C   for its rows
+""",
+    ),
     "a multiple that is too large": (
         BASE + "param b: 65*H\nh' = b*h\noutput h'",
         """\

@@ -213,7 +213,10 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         "B": rows,
         "dims": tuple(dims.values()),
         "widths": " + ".join([*([f"{fixed}.0"] if fixed or not widths else []), *widths]),
-        "gate_counts": sorted({group.gates for p in view.passes for group in p.groups}),
+        "groups": [
+            (gates, _across(gates))
+            for gates in sorted({group.gates for p in view.passes for group in p.groups})
+        ],
         "reals": REALS,
         "v": view,
     }
@@ -223,6 +226,11 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         f"c/{cell.name}.h": templates.get_template("c/cell/cell.h.j2").render(context),
         f"c/{cell.name}.c": _fitted(templates.get_template("c/cell/cell.c.j2").render(context)),
     }
+
+
+def _across(gates: int) -> str:
+    """Vectors in a row of a product's tile, as DK_DEFINE_GROUP names its functions by."""
+    return "4" if gates < 3 else str(gates) if gates < 7 else "wide"
 
 
 def _fitted(text: str) -> str:

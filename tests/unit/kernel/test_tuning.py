@@ -470,7 +470,7 @@ def test_the_key_depends_on_text_dtype_threads_and_processors(
         return store.key_of({"a.c": text}, FLAGS, dtype, threads)
 
     keys = {key(), key("b"), key(dtype="float64"), key(threads=3)}
-    monkeypatch.setattr(store, "_processors", lambda: 77)
+    monkeypatch.setattr(store, "processors", lambda: 77)
     assert len(keys | {key()}) == 5
 
 

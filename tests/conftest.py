@@ -1,4 +1,4 @@
-"""Makes `reference` and other shared modules of tests/ importable from every test.
+"""Makes the hints of error messages a test of their own (tests/helpers holds what tests share).
 
 NumPy's own threads are switched off before it loads: tests run side by side, and a library that
 spins for a processor that another process holds is slower by a large factor.

@@ -84,7 +84,7 @@ def test_cells_that_are_not_equal_are_never_called_so(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(1000, 1012))
 def test_random_pairs_are_called_equal_only_if_they_are(seed: int) -> None:
-    # The long run: python tests/equal_fuzz.py 1000
+    # The long run: python tests/helpers/equal_fuzz.py 1000
     one, other, _ = pair(seed, equal=True)
     assert verdict((one, other)).status in ("equal", "undecided")
     one, other, _ = pair(seed, equal=False)

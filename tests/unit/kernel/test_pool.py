@@ -218,5 +218,5 @@ def test_a_fault_of_the_protocol_is_seen(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["turns", "callers", "forks", "exits"])
 def test_kernels_of_different_teams_give_the_bits_of_one_thread(mode: str) -> None:
-    command = [sys.executable, str(TESTS / "pool_turns.py"), mode, "40"]
+    command = [sys.executable, str(TESTS / "helpers/pool_turns.py"), mode, "40"]
     assert subprocess.run(command, timeout=300, check=False).returncode == 0

@@ -9,7 +9,9 @@ from derive.rnn_cell.base import RNNCell
 
 
 def test_the_page_is_what_the_classes_write() -> None:
-    assert rnn_cell_page.PAGE.read_text() == rnn_cell_page.page(), "python tests/rnn_cell_page.py"
+    assert rnn_cell_page.PAGE.read_text() == rnn_cell_page.page(), (
+        "python tests/helpers/rnn_cell_page.py"
+    )
 
 
 def test_every_cell_is_on_the_page() -> None:

@@ -1,8 +1,8 @@
 """Random pairs of cells for `derive equal`: equal by construction, or with one change.
 
 In: a seed.  Out: two texts, and what was done.
-Run as a script: python tests/equal_fuzz.py COUNT [SEED] makes COUNT pairs of each and counts what
-is said of them.
+Run as a script: python tests/helpers/equal_fuzz.py COUNT [SEED] makes COUNT pairs of each and
+counts what is said of them.
 
 A cell has one or two gates and a candidate, each a function of sums of products. It is made equal
 to another by identities of functions that hold for gradients too, and by maps: signs, scales and

@@ -1,6 +1,6 @@
 """Kernels with different numbers of threads in turn, over a pool whose threads are late.
 
-    python tests/pool_turns.py turns|callers|forks|exits CALLS
+    python tests/helpers/pool_turns.py turns|callers|forks|exits CALLS
 
 Each call must give the bits of one thread. `turns` calls from one thread, `callers` from three,
 `forks` forks children that call meanwhile, `exits` ends the process in the middle of three calls.
@@ -27,7 +27,7 @@ from derive.kernel import Kernel, c_backend
 from derive.kernel.signature import Sizes
 from derive.kernel.tune.options import Choice
 
-DELAYS = Path(__file__).with_name("c") / "pool_delays.h"
+DELAYS = Path(__file__).parents[1] / "c" / "pool_delays.h"
 #: As many threads as processors hide what a worker without work does: 3 and 4 have some.
 TEAMS = (2, 2, 3, 1, 4)
 STEPS, INPUTS, UNITS = 48, 64, 96

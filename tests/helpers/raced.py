@@ -1,6 +1,6 @@
 """Generated C under a thread sanitizer, by teams of two and three threads.
 
-    python tests/raced.py [catalogue] [strange] [random FIRST LAST] [cell FILE]
+    python tests/helpers/raced.py [catalogue] [strange] [random FIRST LAST] [cell FILE]
 
 Every team must give the bits of one thread, without a race. Prints one line a cell; the exit status
 is the number of cells that failed.
@@ -22,7 +22,7 @@ from derive.cell import Cell
 from derive.errors import CellError
 from derive.kernel.signature import Sizes
 
-DRIVER = Path(__file__).with_name("c") / "raced.c"
+DRIVER = Path(__file__).parents[1] / "c" / "raced.c"
 #: Vectors that the sanitizer can see, rather than instructions; chunks of few steps; quick to
 #: compile.
 FLAGS = (

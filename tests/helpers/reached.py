@@ -1,6 +1,6 @@
 """Which lines and branches of the generated texts `derive verify` runs: gcov and coverage.py.
 
-    PYTHONPATH=. python tests/reached.py [CELL ...] [--strange] [--target=numpy] [--target=c]
+    PYTHONPATH=. python tests/helpers/reached.py [CELL ...] [--strange] [--target=numpy|c]
 
 CELLs are those of the catalogue, or all of it; --strange: and those of strange_cells.py. Prints
 what was not run, by file, and which of it UNREACHED explains; ends with status 1 if anything else
@@ -28,7 +28,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FLAGS = (
     "-std=c11", "-O0", "--coverage", "-Dalways_inline=unused", "-march=native", "-fno-math-errno",
     "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-pthread", "-w", "-I.",
@@ -152,7 +152,7 @@ def cell_of(name: str) -> Any:
     import derive
     from derive.cli.select import cells_of
 
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(Path(__file__).parent))
     from strange_cells import CELLS
 
     strange = name.removeprefix("strange:")
@@ -283,7 +283,7 @@ def _main(arguments: list[str]) -> int:
     targets = [word.partition("=")[2] for word in arguments if word.startswith("--target=")]
     chosen = [word for word in arguments if not word.startswith("--")] or list(names())
     if "--strange" in arguments:
-        sys.path.insert(0, str(ROOT / "tests"))
+        sys.path.insert(0, str(Path(__file__).parent))
         from strange_cells import CELLS
 
         chosen += [f"strange:{name}" for name in CELLS]

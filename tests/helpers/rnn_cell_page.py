@@ -1,4 +1,4 @@
-"""docs/reference/rnn_cell.md, written from the classes: `python tests/rnn_cell_page.py`.
+"""docs/reference/rnn_cell.md, written from the classes: `python tests/helpers/rnn_cell_page.py`.
 
 For each class its arguments and, side by side, each array's equation, its derived gradient and
 what TensorFlow calls it. A test compares the page with what this writes.
@@ -17,7 +17,7 @@ from derive.inspect import show
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.structure import leaves
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference" / "rnn_cell.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "rnn_cell.md"
 
 H, P, I = 4, 3, 5  # noqa: E741 - lengths that tell the dimensions apart
 CELLS: dict[str, RNNCell] = {
@@ -45,7 +45,7 @@ CELLS: dict[str, RNNCell] = {
 HEAD = """# rnn_cell
 
 TensorFlow 1's `rnn_cell` by its own names, on derived kernels. NumPy arrays in and out. This
-page is written from the classes by `tests/rnn_cell_page.py`.
+page is written from the classes by `tests/helpers/rnn_cell_page.py`.
 
 ```python
 import numpy as np

@@ -65,6 +65,9 @@ def evaluate(node: Node, consts: Mapping[str, functions.Expr]) -> functions.Expr
     if isinstance(node, Call) and node.function == "where":
         condition, chosen, other = node.args
         assert isinstance(condition, Compare)
+        for name in names_of(node):  # an array in the branch that is not chosen is one as well
+            if name.name not in consts:
+                raise NotConstant(name)
         sides = evaluate(condition.left, consts), evaluate(condition.right, consts)
         return evaluate(chosen if COMPARE[condition.operator](*sides) else other, consts)
     if isinstance(node, Call) and node.function in functions.REDUCTIONS:

@@ -736,6 +736,9 @@ def test_all_mistakes_are_reported_together_in_order() -> None:
         # Numbers, constants and clip bounds take no part.
         ("const k = 2\nh' = clip(k * b + 1, -k, k)**k", {"b": "H"}),
         ("h' = where(a < b, u, v) * h", {"a": "H", "b": "H", "u": "H", "v": "H"}),
+        # Nor do numbers decide which names are arrays.
+        ("h' = where(2 > 1, 0, b) + h", {"b": "H"}),
+        ("h' = where(h < where(2 > 1, 0, b), h, a)", {"a": "H", "b": "H"}),
         ("h' = maximum(a, h) + layer_norm(g) * h", {"a": "H", "g": "H"}),
         ("h' = W @ x + V @ (W.T @ h)", {"W": "H x I", "V": "H x I"}),
     ],

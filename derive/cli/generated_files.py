@@ -13,17 +13,20 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from derive import pipeline
 from derive import targets as table
+from derive.cli import apart
 from derive.errors import ArgumentError, InternalError, ToolchainError, VerificationError
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ def generate(
     VerificationError: a check failed.  ToolchainError: a target cannot be built on this machine.
     ArgumentError: the folder cannot be written.
     check: compile and write nothing, tell what differs on disk.  complete: `cells` are all that
-    the folder is to hold.  verify: how reports are made; `derive.verify` one by one by default.
+    the folder is to hold.  verify: how reports are made; by default one by one.
     """
     folder = Path(out)
     targets = table.names() if targets is None else targets
@@ -107,7 +110,7 @@ def generate(
     if failed := [report for report in reports if report.failed]:
         raise VerificationError(
             "nothing was written: verification failed",
-            facts=tuple(f"{r.name}: {len(r.failures)} of {len(r.rows)} checks" for r in failed),
+            facts=tuple(fact for report in failed for fact in _why(report)),
             hint=f"derive verify {' '.join(report.name for report in failed)}",
         )
     if missing := [row for report in reports for row in report.not_built]:
@@ -117,6 +120,13 @@ def generate(
     written = _write_all(folder, texts)
     same = tuple(path for path in texts if path not in written)
     return Result(written, same, stale)
+
+
+def _why(report: Report) -> Iterator[str]:
+    """How many checks failed, and the first of them that has no number: it raised, or crashed."""
+    yield f"{report.name}: {len(report.failures)} of {len(report.rows)} checks"
+    without = (row.bound for row in report.failures if row.observed in (None, math.inf))
+    yield from (f"  {why.splitlines()[0]}" for why in islice(without, 1) if why)
 
 
 def _find(targets: Sequence[str]) -> None:
@@ -342,7 +352,11 @@ def _one_by_one(files: Mapping[Cell, Mapping[str, str]]) -> list[Report]:
 
 
 def verified(cell: Cell, files: Mapping[str, str]) -> Report:
-    """The report about the derived gradient of `cell` and about the kernels that `files` make."""
+    """The report about the derived gradient of `cell` and about the kernels that `files` make.
+
+    They run in a process of their own, which they may crash.
+    """
     from derive.verification import verify_files
 
-    return verify_files(cell, files, quick=True, program=True)
+    work = partial(verify_files, cell, files, quick=True, program=True)
+    return apart.verified(cell.name, 0, work)

@@ -81,10 +81,17 @@ def _machine(threads: int, again: bool) -> Machine:
 
 def _verified(cell: Cell) -> Report:
     """The quick checks, with a progress bar on a terminal."""
-    from contextlib import ExitStack
+    from contextlib import ExitStack, suppress
+    from functools import partial
 
+    from derive import pipeline, targets
+    from derive.cli import apart
+    from derive.errors import DeriveError
     from derive.verification import verify
 
+    with suppress(DeriveError):  # a row of the report; what is emitted here is shown below
+        for target in targets.names():
+            pipeline.emit(cell, target)
     with ExitStack() as shown:
         bars: list[console.Tick] = []
 
@@ -93,7 +100,7 @@ def _verified(cell: Cell) -> Report:
                 bars.append(shown.enter_context(console.progress("verifying", total)))
             bars[0](what)
 
-        return verify(cell, quick=True, progress=progress)
+        return apart.verified(cell.name, 0, partial(verify, cell, quick=True), progress=progress)
 
 
 def _opened(name: str, page: str) -> None:

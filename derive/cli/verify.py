@@ -10,12 +10,12 @@ as they stand, so that an edit by hand is checked too.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from derive.cli import console, many, report
+from derive.cli import apart, console, many, report
 from derive.cli.select import cells_of, targets_of
 from derive.errors import DeriveError
 
@@ -49,25 +49,6 @@ def run(
 
 #: Processor time of files that were edited: they may never end.
 _SECONDS = 900.0
-
-
-def _apart(name: str, seed: int, work: Callable[[], Report], seconds: float | None) -> Report:
-    """The report of a verification, which may crash the process that runs the kernels."""
-    from derive.verification import Report, Row
-    from derive.verification.apart import Ended, apart
-
-    try:
-        return apart(work, seconds=seconds)
-    except Ended as end:
-        why = f"the process that ran the kernels gave no result: {end}"
-        row = Row("call", "kernels", float("inf"), 0.0, False, why)
-        return Report(name, seed, (row,))
-
-
-def _begins(what: str, *_: int) -> None:
-    from derive.verification.apart import say
-
-    say(what)
 
 
 def functions(as_json: bool) -> int:
@@ -105,8 +86,8 @@ def _verified(item: _Item) -> tuple[Report, ...]:
     with suppress(DeriveError):  # a row of the report; what is emitted here is there after a fork
         for target in targets:
             emit(cell, target)
-    options: dict[str, Any] = {"quick": quick, "seed": seed, "progress": _begins}
-    reports = [_apart(cell.name, seed, partial(verify, cell, targets=targets, **options), None)]
+    options: dict[str, Any] = {"quick": quick, "seed": seed}
+    reports = [apart.verified(cell.name, seed, partial(verify, cell, targets=targets, **options))]
     there = on_disk(cell, folder)
     if there is not None:
         there = {path: text for path, text in there.items() if path.partition("/")[0] in targets}
@@ -115,7 +96,7 @@ def _verified(item: _Item) -> tuple[Report, ...]:
         if there != wanted:
             changed = [path for path in wanted if there.get(path) != wanted[path]]
             of_files = partial(verify_files, cell, there, **options)
-            edited = _apart(cell.name, seed, of_files, _SECONDS)
+            edited = apart.verified(cell.name, seed, of_files, seconds=_SECONDS)
             note = f"as it stands in {folder}, which differs in {', '.join(changed)}"
             reports.append(
                 replace(edited, name=f"{cell.name} ({folder})", notes=(*edited.notes, note))

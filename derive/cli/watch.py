@@ -8,7 +8,6 @@ Not here: when a file was saved (watched_file.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,23 +15,18 @@ from derive.cli import console, diff, select
 
 if TYPE_CHECKING:
     from derive.cell import Cell
-    from derive.verification import Report
 
 
 def run(file: str, target: str, out: str) -> int:
     from derive.cli import watched_file
     from derive.cli.generated_files import generate
-    from derive.verification import verify
 
     targets = select.targets_of(target)
-
-    def verified(files: Mapping[Cell, Mapping[str, str]]) -> list[Report]:
-        return [verify(cell, targets=targets, quick=True) for cell in files]
 
     def work(cell: Cell) -> None:
         select.announce(cell)
         console.say(f"{time.strftime('%H:%M:%S')} {cell.name}: generating and verifying")
-        generate((cell,), targets, out, verify=verified)
+        generate((cell,), targets, out)
 
     try:
         for found in watched_file.rounds(Path(file), work):

@@ -36,17 +36,23 @@ class Ended(Exception):
 _sender: Connection | None = None
 
 
-def say(what: str) -> None:
+def say(what: str, done: int = 0, total: int = 0) -> None:
     """What this process does next, for the one that waits to know if it crashes."""
     if _sender is not None:
-        _sender.send((None, what))
+        _sender.send((None, (what, done, total)))
 
 
-def apart(work: Callable[..., Result], *arguments: Any, seconds: float | None) -> Result:
+def apart(
+    work: Callable[..., Result],
+    *arguments: Any,
+    seconds: float | None,
+    heard: Callable[[str, int, int], None] | None = None,
+) -> Result:
     """work(*arguments) in a process that may use `seconds` of processor time; None: any.
 
     Where the system has fork the process starts with everything that this one has computed. A
-    DeriveError that `work` raises is raised here, anything else as a RuntimeError.
+    DeriveError that `work` raises is raised here, anything else as a RuntimeError. heard: called
+    in this process with what `work` says.
     """
     methods = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
@@ -61,7 +67,10 @@ def apart(work: Callable[..., Result], *arguments: Any, seconds: float | None) -
             if not receiver.poll(None if seconds is None else PATIENCE * seconds):
                 raise Ended(f"it did not end{during}")
             good, result = receiver.recv()
-            during = f", in {result}" if good is None else ""
+            if good is None:
+                during = f", in {result[0]}"
+                if heard is not None:
+                    heard(*result)
     except EOFError:
         process.join()
         raise Ended(_how(process.exitcode) + during) from None

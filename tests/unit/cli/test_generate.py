@@ -17,6 +17,7 @@ import pytest
 import derive
 from derive import pipeline, targets
 from derive.cli import generated_files as module
+from derive.cli import watched_file
 from derive.cli.generated_files import MANIFEST, generate, on_disk
 from derive.cli.main import status
 from derive.errors import (
@@ -89,6 +90,43 @@ def test_a_wrong_backward_pass_is_not_written(
     with pytest.raises(VerificationError):
         generate([elman], ("numpy",), tmp_path)
     assert paths(tmp_path) == set()
+
+
+EMIT_C = targets.row("c").emit
+
+
+def crashing(cell: derive.Cell, schedule: Any) -> dict[str, str]:
+    """What the target emits, with a kernel that writes where it may not when it is called."""
+    files = dict(EMIT_C(cell, schedule))
+    path, start = "c/elman.c", "DK_NAME(check_params)(const DK_NAME(params) *params)\n{\n"
+    assert start in files[path]
+    files[path] = files[path].replace(start, f"{start}    *(volatile int *)16 = 1;\n")
+    return files
+
+
+@pytest.mark.parametrize("command", ["generate", "show", "watch"])
+def test_generated_text_that_crashes_is_a_failed_check_and_nothing_is_written(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setitem(targets._TABLE, "c", replace(targets.row("c"), emit=crashing))
+    file, out = tmp_path / "elman.cell", tmp_path / "out"
+    file.write_text(ELMAN)
+    options = {
+        "generate": ["--out", str(out)], "show": ["--verify"], "watch": ["--out", str(out)],
+    }  # fmt: skip
+    monkeypatch.setattr(watched_file, "saves", lambda path, sleep: iter([b""]))
+    code = status([command, str(file), *options[command]])
+    printed = capsys.readouterr()
+    assert code == (0 if command == "watch" else 1)
+    assert "Traceback" not in printed.err
+    if command == "show":
+        assert "FAILED" in printed.out
+    else:
+        assert "nothing was written: verification failed" in printed.err
+        assert "elman: 1 of 1 checks" in printed.err
+        assert "it crashed: SIGSEGV, in kernels" in printed.err
+    assert not out.exists()
 
 
 def broken(cell: derive.Cell, schedule: object) -> dict[str, str]:

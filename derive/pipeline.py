@@ -19,7 +19,7 @@ import numpy as np
 
 from derive import targets as table
 from derive.cell import Cell
-from derive.derivative import Gradient, reverse_step, tangent_step
+from derive.derivative import Gradient, reverse_step, tangent_declaration, tangent_step
 from derive.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -37,6 +37,8 @@ from derive.kernel.tune.options import Choice
 from derive.kernel.wanted import to_wanted
 from derive.kernel.whole import Groups, WholeBackend
 from derive.language import declare, from_step
+from derive.language.axes import given
+from derive.language.declaration import Declaration
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
 from derive.targets import Target
@@ -118,24 +120,55 @@ def tangent(cell: Cell) -> Cell:
     with the cotangents on tY is the gradient of a gradient, with the given tangents as the
     cotangents of that. The tangent of a tangent gives the third order, and so on.
 
+    Fixed arrays have no tangent. The tangent of an input that is given once is given once, that of
+    a learned start is the start of the state's tangent.
+
     `stop_gradient(v)` counts as a constant, in the second derivative too.
     """
-    if what := _without_tangent(cell):
-        raise ArgumentError(
-            f"{cell.name} has {what}, of which no tangent is known yet",
-            facts=("its first derivatives are: derive.differentiate(cell), kernel.backward",),
-        )
+    with _stage(_a_cell(cell), "the tangent"):
+        if cell.checked.shapes:
+            return _written(cell, tangent_declaration(cell.declaration, *_of_tangent(cell)))
+        step = tangent_step(cell.step, (*cell.consts, *cell.outputs))
+        return _written(cell, from_step.declaration(step, *_of_tangent(cell)))
+
+
+@_by_text
+def tangent_of_parts(cell: Cell) -> Cell:
+    """`tangent` of the cell that kernels run: one whose fixed arrays are parameters, whose inputs
+    change with time and whose states start from what is given.
+
+    The parts of its arrays are those of the cell's, then theirs once more for the tangents.
+    """
+    if not _a_cell(cell).checked.shapes:
+        return tangent(cell)
     with _stage(cell, "the tangent"):
-        if name := from_step.unsayable(_a_cell(cell).step):
-            raise CellError(
-                f"cell {cell.name}: no text says the tangent of '{name}' yet, which has axes",
-                hint="derive.differentiate(cell), which has no such limit",
-            )
-        taken = (*cell.consts, *(name for name in cell.outputs))
-        step = tangent_step(cell.step, taken)
-        doc = f"What {cell.name} computes, and its directional derivative: t_v is the tangent of v."
-        made = from_step.declaration(step, f"{cell.name}_tangent", doc)
-        return Cell.of(declare.from_declaration(made, f"<tangent of {cell.name}>"))
+        plain = given.all_given(cell.checked)
+        made = _written(cell, tangent_declaration(plain, *_of_tangent(cell)))
+    groups = (made.params, made.inputs, made.states, made.outputs)
+    uneven = [
+        (one, other)
+        for names in map(tuple, groups)
+        for one, other in zip(names[: len(names) // 2], names[len(names) // 2 :], strict=True)
+        if _bounds(made, one) != _bounds(made, other)
+    ]
+    if uneven:  # what stop_gradient holds has a tangent that nothing cuts
+        made = _written(cell, given.cut_alike(made.declaration, uneven))
+    return made
+
+
+def _of_tangent(cell: Cell) -> tuple[str, str]:
+    """Its name and its doc."""
+    says = f"What {cell.name} computes, and its directional derivative: t_v is the tangent of v."
+    return f"{cell.name}_tangent", says
+
+
+def _written(cell: Cell, tangent: Declaration) -> Cell:
+    return Cell.of(declare.from_declaration(tangent, f"<tangent of {cell.name}>"))
+
+
+def _bounds(cell: Cell, name: str) -> list[Any]:
+    """Where the parts of an array begin and end."""
+    return [bounds for _, bounds in cell.checked.wholes.get(name, ())]
 
 
 Wanted: TypeAlias = tuple[str, ...] | None
@@ -153,16 +186,6 @@ def of_vectors(cell: Cell, what: str) -> Cell:
         )
     made = from_step.declaration(cell.step, cell.name, cell.doc)
     return Cell.of(declare.from_declaration(made, f"<parts of {cell.name}>"))
-
-
-def _without_tangent(cell: Cell) -> str:
-    """What a cell declares that its tangent would lose; "" for nothing."""
-    checked = _a_cell(cell).checked
-    kinds = {
-        "inputs that do not change with time": checked.once,
-        "a learned start": checked.learned,
-    }
-    return next((what for what, has in kinds.items() if has), "")
 
 
 @_by_text

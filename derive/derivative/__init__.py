@@ -3,6 +3,7 @@
 rules         reverse and forward mode, equation by equation
 gradient      the Gradient of a step
 tangent       Step -> the Step that computes its directional derivative as well
+tangent_text  the same of a Declaration whose arrays have axes: tangent_rules, tangent_lines
 """
 
 from derive.derivative.gradient import (
@@ -22,4 +23,7 @@ from derive.derivative.rules import (
 )
 from derive.derivative.tangent import (
     tangent_step as tangent_step,
+)
+from derive.derivative.tangent_text import (
+    tangent_declaration as tangent_declaration,
 )

@@ -27,7 +27,8 @@ from derive.program.simplify import constants, copies, repeats
 
 def tangent_step(step: Step, reserved: Iterable[str] = ()) -> Step:
     """reserved: names that no array of the result may have."""
-    names = _tangent_names(step, reserved)
+    pairs = zip(step.states, step.next_states, strict=True)
+    names = tangent_names(pairs, (array.name for array in step.program.arrays), reserved)
     wanted = tuple(names[name] for name in step.program.outputs)
     moved = forward(step.program, names=names).program
     program = Program(
@@ -54,12 +55,17 @@ def _doubled(group: tuple[str, ...], names: dict[str, str]) -> tuple[str, ...]:
     return (*group, *(names[name] for name in group))
 
 
-def _tangent_names(step: Step, reserved: Iterable[str]) -> dict[str, str]:
-    """t_NAME, with a number where that is taken; t_h_next stays the next value of t_h."""
-    taken = {array.name for array in step.program.arrays}
-    taken.update(reserved)
+def tangent_names(
+    states: Iterable[tuple[str, str]], arrays: Iterable[str], reserved: Iterable[str]
+) -> dict[str, str]:
+    """t_NAME, with a number where that is taken; t_h_next stays the next value of t_h.
+
+    states: with the names of their next values.  arrays: all, those among them.
+    """
+    arrays = tuple(arrays)
+    taken = {*arrays, *reserved}
     names: dict[str, str] = {}
-    for state, after in zip(step.states, step.next_states, strict=True):
+    for state, after in states:
         name, count = f"t_{state}", 1
         while name in taken or next_of(name) in taken:
             count += 1
@@ -68,7 +74,7 @@ def _tangent_names(step: Step, reserved: Iterable[str]) -> dict[str, str]:
         names[state] = name
         names[after] = next_of(name)
     fresh = Namer(taken)
-    for array in step.program.arrays:
-        if array.name not in names:
-            names[array.name] = fresh(f"t_{array.name}")
+    for array in arrays:
+        if array not in names:
+            names[array] = fresh(f"t_{array}")
     return names

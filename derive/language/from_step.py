@@ -109,7 +109,7 @@ class _Lines:
         if equation.places:
             raise InternalError(f"{equation.out}: no cell says where these axes lie")
         expr = self.without_sizes(equation)
-        node = from_sympy.read(_in_public_functions(expr), self.order)
+        node = from_sympy.read(in_public_functions(expr), self.order)
         widths = [self.table[name].width for name in names_in(equation.expr)]
         return node, next((width for width in widths if width != 1), 1)
 
@@ -253,7 +253,7 @@ def _rebuilt(node: Node, change: Any) -> Node:
     return node
 
 
-def _in_public_functions(expr: Expr) -> Expr:
+def in_public_functions(expr: Expr) -> Expr:
     """Without the functions that differentiation makes and no text can name."""
     for head, formula in _FORMULAS.items():
         expr = cast(Expr, expr.replace(head, formula))

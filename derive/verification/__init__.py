@@ -35,7 +35,7 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from derive import pipeline
 from derive import targets as table
@@ -43,6 +43,7 @@ from derive.cell import Cell
 from derive.derivative import Gradient
 from derive.errors import ArgumentError
 from derive.kernel import Kernel
+from derive.program import Step
 from derive.verification.report import Report as Report
 from derive.verification.report import Row as Row
 from derive.verification.session import Progress, Session
@@ -81,8 +82,9 @@ def verify(
     gradient = pipeline.differentiate(cell)
     every_way = kernels is None and not quick
     session = Session(
-        gradient, cell.name, cell.output_keys, seed, quick, progress, every_way=every_way
-    )
+        gradient, cell.name, cell.output_keys, seed, quick, progress,
+        every_way=every_way, moving=_moving(cell),
+    )  # fmt: skip
     if kernels is None:
         building = start_building(cell, targets, dtypes, every_way)
         session.program()
@@ -122,13 +124,21 @@ def verify_files(
     gradient = pipeline.differentiate(cell)
     parts = ("program", "kernels") if program else ("kernels",)
     session = Session(
-        gradient, cell.name, cell.output_keys, seed, quick, progress, parts, not quick
-    )
+        gradient, cell.name, cell.output_keys, seed, quick, progress, parts, not quick,
+        _moving(cell),
+    )  # fmt: skip
     building = start_building(cell, files, dtypes, not quick)
     if program:
         session.program()
     session.built(building.built())
     return session.report()
+
+
+def _moving(cell: Cell) -> Callable[[], Step] | None:
+    """The tangent of a cell with axes is derived from its text, so that is what is checked."""
+    if not cell.checked.shapes:
+        return None
+    return lambda: pipeline.tangent_of_parts(cell).step
 
 
 def _some_of(values: Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:

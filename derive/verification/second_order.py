@@ -1,8 +1,9 @@
 """The tangent of a step over whole sequences, against the complex step: jvp and double backward.
 
-In: the Gradient of a step, and a Truth.  Out: rows.
+In: a Step, its tangent where that has another source, and a Truth.  Out: rows.
 Not here: the derivative of one step (gradient.py), mutants (mutants.py), kernels. Nothing is
-compiled: the tangent step is interpreted, with lengths and in the direction of the point.
+compiled: the tangent step is interpreted, with lengths and in the direction of the point. Of a cell
+with axes it is that of the tangent's text (derivative/tangent_lines.py).
 
 | check           | what must agree                                                           |
 | --------------- | ------------------------------------------------------------------------- |
@@ -36,9 +37,10 @@ class SecondOrder:
     """The tangent of a gradient's step; `gradient` is what has mutants: its program is that of the
     step and more, and it has no seeds."""
 
-    def __init__(self, step: Step, seed: tuple[int, ...]) -> None:
+    def __init__(self, step: Step, seed: tuple[int, ...], moving: Step | None = None) -> None:
+        """moving: the tangent step, whose arrays are those of `step` and then their tangents."""
         self.step = step
-        self.moving = tangent_step(step)
+        self.moving = moving or tangent_step(step)
         self.gradient = Gradient(step, Derivative(self.moving.program, (), ()), (), ())
         self._seed = seed
         self._known: dict[int, tuple[Arrays, Point, dict[str, Any]]] = {}

@@ -14,6 +14,7 @@ import numpy as np
 
 from derive.derivative import Gradient
 from derive.kernel import Kernel
+from derive.program import Step
 from derive.verification import kernels as on_kernels
 from derive.verification import mutants, promises
 from derive.verification.conventions import check_conventions
@@ -69,7 +70,10 @@ class Session:
         progress: Progress | None,
         parts: Sequence[str] = ("program", "kernels"),
         every_way: bool = False,
+        moving: Callable[[], Step] | None = None,
     ) -> None:
+        """moving: the tangent step, where it has a text of its own."""
+        self._moving = moving
         self.gradient = gradient
         self.step = gradient.step
         self.name = name
@@ -182,7 +186,8 @@ class Session:
 
     def _second_order(self, truths: Sequence[Truth]) -> None:
         """The tangent over time, and a sample of its mutants."""
-        second = SecondOrder(self.step, (self.seed, 19))
+        moving = None if self._moving is None else self._moving()
+        second = SecondOrder(self.step, (self.seed, 19), moving)
         for truth in truths:
             self.add(second.check_jvp(truth))
         self.add(second.check_double_backward(self.backward, self.small))

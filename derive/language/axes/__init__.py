@@ -7,4 +7,5 @@ cuts          where axes that are joined and split have to be cut
 values        arrays in parts, and elementwise equations of them
 lower         checked definitions -> the Step
 check         the arrows between them
+given         the cell whose arrays are all given, as kernels take it
 """

@@ -27,6 +27,14 @@ from derive.language.tree import quote
 MAX_AMBIGUOUS = 20
 
 
+def shapes_of(declaration: Declaration) -> Shapes:
+    """The shapes of a declaration without mistakes."""
+    shapes = Shapes(resolve_names.resolve(declaration, AxesUses))
+    shapes.settle()
+    check_starts(shapes.scope, shapes)
+    return shapes
+
+
 def check(declaration: Declaration) -> Checked:
     scope = resolve_names.resolve(declaration, AxesUses)
     shapes = Shapes(scope)

@@ -389,19 +389,6 @@ def test_show_prints_the_tangent_and_the_second_derivative(format: str) -> None:
     assert all(mark in shown for mark in marks), shown[:3000]
 
 
-UNKNOWN = {
-    "a learned start": "state h: H = h0\nparam h0: H\nh' = tanh(W @ x + U @ h)\n",
-    "inputs that do not change": "input m: H once\nstate h: H\nh' = tanh(W @ x + h) * m\n",
-}
-
-
-@pytest.mark.parametrize("what", UNKNOWN)
-def test_a_cell_whose_tangent_is_not_known_is_refused(what: str) -> None:
-    cell = Cell.parse(f"cell c\ninput x: I\n{UNKNOWN[what]}output h'\n")
-    with pytest.raises(derive.DeriveError, match=f"c has {what}"):
-        derive.tangent(cell)
-
-
 # --- what no cell says ----------------------------------------------------------------------
 
 

@@ -8,68 +8,15 @@ import axes_cells
 import numpy as np
 import pytest
 import torch
+from axes_by_hand import SIZES, by_hand, point
 
 import derive
-from derive.kernel.signature import Sizes
 
-SIZES = {"I": 5, "H": 6, "N": 2, "D": 3, "K": 4, "M": 7, "R": 2}
-STEPS, ROWS = 4, 3
 LENGTHS = (None, np.array([4, 0, 2]))
 
 
 def _kernel(text: str, target: str) -> Any:
     return derive.compile(derive.Cell.parse(text), target=target, dtype="float64")
-
-
-def _point(kernel: Any, seed: int = 3) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    own, random = kernel.signature, np.random.default_rng(seed)
-    sizes = Sizes(STEPS, ROWS, {dim: SIZES[dim] for dim in own.dims()})
-    params = kernel.init(dict(sizes.dims), seed=seed)
-    for name, axes in own.params.items():
-        drawn = 0.3 * random.normal(size=sizes.shape(axes))
-        params[name] = params[name] + drawn if name in params else drawn
-    x = {
-        name: random.normal(
-            size=((ROWS,) if name in own.once else (STEPS, ROWS)) + sizes.lengths(w)
-        )
-        for name, w in own.inputs.items()
-    }
-    state = {
-        name: 0.5 * random.normal(size=(ROWS, *sizes.lengths(w)))
-        for name, w in own.states.items()
-        if name not in own.learned
-    }
-    return params, x, state
-
-
-def _by_hand(
-    step: Any, kernel: Any, params: Any, x: Any, state: Any, lengths: Any
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
-    """Outputs, last states, and the tensors whose gradients autograd finds."""
-    leaves = {
-        group: {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
-        for group, arrays in (("params", params), ("inputs", x), ("states", state))
-    }
-    p, inputs = leaves["params"], leaves["inputs"]
-    s = dict(leaves["states"])
-    for name, start in kernel.signature.learned.items():
-        s[name] = p[start].expand(ROWS, *p[start].shape)
-    outputs: dict[str, list[Any]] = {}
-    for t in range(STEPS):
-        here = {n: a if n in kernel.signature.once else a[t] for n, a in inputs.items()}
-        out, after = step(p, here, s)
-        if lengths is not None:
-            alive = torch.tensor(lengths > t)
-
-            def kept(new: Any, old: Any, alive: Any = alive) -> Any:
-                return torch.where(alive.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
-
-            out = {n: kept(a, torch.zeros_like(a)) for n, a in out.items()}
-            after = {n: kept(after[n], s[n]) for n in after}
-        s = after
-        for name, array in out.items():
-            outputs.setdefault(name, []).append(array)
-    return {n: torch.stack(a) for n, a in outputs.items()}, s, leaves
 
 
 #: Compiled in every run: heads, a matrix for each row, parts, matrices of parameters.
@@ -90,9 +37,9 @@ def test_values_and_gradients_are_those_of_a_formula_by_hand(
 ) -> None:
     text, step = axes_cells.CELLS[name]
     kernel = _kernel(text, target)
-    params, x, state = _point(kernel)
+    params, x, state = point(kernel)
     run = kernel.forward(params, x, state, lengths=lengths)
-    outputs, last, leaves = _by_hand(step, kernel, params, x, state, lengths)
+    outputs, last, leaves = by_hand(step, kernel.signature, params, x, state, lengths)
     random = np.random.default_rng(5)
     d_outputs = {n: random.normal(size=a.shape) for n, a in run.outputs.items()}
     d_states = {n: random.normal(size=a.shape) for n, a in run.states.items()}
@@ -129,13 +76,13 @@ def test_pytorch_differentiates_through_it(name: str) -> None:
 
     text, step = axes_cells.CELLS[name]
     kernel = _kernel(text, "numpy")
-    params, x, state = _point(kernel)
+    params, x, state = point(kernel)
     given = [
         {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
         for arrays in (params, x, state)
     ]
     outputs, last = derive.torch.run(derive.Cell.parse(text), *given)
-    wanted, after, leaves = _by_hand(step, kernel, params, x, state, None)
+    wanted, after, leaves = by_hand(step, kernel.signature, params, x, state, None)
     sum((a * a).sum() for a in (*outputs.values(), *last.values())).backward()
     sum((a * a).sum() for a in (*wanted.values(), *after.values())).backward()
     for own, group in zip(given, ("params", "inputs", "states"), strict=True):

@@ -394,7 +394,6 @@ def test_a_cell_of_joined_gates_is_proved_equal_to_one_of_gates_apart() -> None:
     lambda cell: derive.equal(cell, cell),
     lambda cell: derive.diff(cell, cell),
     lambda cell: derive.flow.jacobian(cell),
-    lambda cell: derive.tangent(cell),
 ])  # fmt: skip
 def test_what_does_not_know_axes_says_so(ask: Any) -> None:
     with pytest.raises(derive.DeriveError, match="axes"):

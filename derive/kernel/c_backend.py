@@ -34,6 +34,7 @@ from derive.kernel.fast import native_call
 from derive.kernel.fast.native_call import FINGERPRINT, Direct, Place, Watched
 from derive.kernel.fingerprint import Look, fingerprint, small_fingerprint
 from derive.kernel.packed import Packed
+from derive.kernel.pool import pool
 from derive.kernel.signature import Array, Arrays, Signature, Sizes
 from derive.kernel.stream import Turn
 from derive.kernel.team import pays, worth_waking
@@ -284,7 +285,7 @@ class CBackend:
 
     def _runner(self, files: Mapping[str, str]) -> Any:
         """What runs a function on a team; `verify` has members take turns."""
-        return _pool(files)
+        return pool(files)
 
     def _empty(self, shape: tuple[int, ...]) -> Array:
         """Memory that a compiled function writes; `verify` fences it in."""
@@ -353,21 +354,6 @@ class CBackend:
                     facts=("the buffers of such a call have more bytes than can be counted",),
                 )
             raise BuildError(f"{self._signature.name}: the compiled kernel refused: {meaning}")
-
-
-def _pool(files: Mapping[str, str]) -> Any:
-    """The thread pool."""
-    from derive.build.templates import environment  # one thread needs no template
-
-    text = environment().get_template("c/pool.c.j2").render()
-    return beside_header(files, "pool.c", text).derive_pool_run
-
-
-def beside_header(files: Mapping[str, str], name: str, text: str) -> ctypes.CDLL:
-    """A file of C compiled beside the shared header of a cell."""
-    shared = {path: text for path, text in files.items() if path.endswith("derive_kernels.h")}
-    folder = next(iter(shared)).rpartition("/")[0]
-    return compile_library({**shared, f"{folder}/{name}": text})
 
 
 def looks(dtype: str) -> tuple[Look, Look]:

@@ -10,6 +10,7 @@
 | file           | holds                                                                    |
 | -------------- | ------------------------------------------------------------------------ |
 | engine.py      | one cell's kernels, called with tensors                                  |
+| threads.py     | kernels on the threads of PyTorch                                        |
 | functions.py   | derivatives and batching for autograd and torch.func                     |
 | operators.py   | the operators that torch.compile and torch.export trace                  |
 | running.py     | which of these serves a call                                             |

@@ -30,6 +30,7 @@ from derive.kernel.call import Call
 from derive.kernel.fast.address_calls import AddressCalls, by_address
 from derive.kernel.signature import Signature, Sizes
 from derive.torch import checks
+from derive.torch.threads import share_threads
 
 Tensors: TypeAlias = Sequence[Tensor]
 #: Parameters by their places in the signature; those of a group lie below each other in one tensor.
@@ -104,6 +105,8 @@ class Engine:
 
     def _build(self, dtype: str) -> Backend:
         cell = self.cell
+        if self.threads > 1:
+            share_threads()
         try:
             return pipeline.c_backend(cell, dtype, self.threads)
         except BuildError as error:

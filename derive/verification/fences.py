@@ -21,9 +21,10 @@ import numpy as np
 
 from derive.build.compiler import FLAGS
 from derive.kernel.buffers import address
-from derive.kernel.c_backend import CBackend, beside_header
+from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
 from derive.kernel.numpy_backend import NumpyBackend
+from derive.kernel.pool import beside_header
 from derive.kernel.signature import Array, Arrays, Signature, Sizes
 from derive.verification.refusals import Form, asking, bad_lengths, complaints, packing
 

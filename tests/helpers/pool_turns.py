@@ -34,7 +34,7 @@ STEPS, INPUTS, UNITS = 48, 64, 96
 
 
 def pool(files: Mapping[str, str]) -> Any:
-    """The pool of derive.kernel.c_backend with delays at every step of its protocol."""
+    """The pool of derive.kernel.pool with delays at every step of its protocol."""
     shared = {path: text for path, text in files.items() if path.endswith("derive_kernels.h")}
     shared["c/pool.c"] = environment().get_template("c/pool.c.j2").render()
     return compile_library(shared, flags=(*FLAGS, "-include", str(DELAYS))).derive_pool_run
@@ -42,7 +42,7 @@ def pool(files: Mapping[str, str]) -> Any:
 
 def kernels() -> list[Kernel]:
     """GRUs of 2, 2, 3, 1 and 4 threads, and one of 4 that was tuned to use 3."""
-    c_backend._pool = pool
+    c_backend.pool = pool
     cell = derive.cells.gru()
     found = [derive.compile(cell, threads=count) for count in (*TEAMS, 4)]
     tuned: Any = found[-1]._backend

@@ -9,16 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import derive
 from derive.build.templates import environment
 from derive.emit.c.shared_header import render_header
-from derive.kernel.c_backend import _pool
+from derive.kernel import pool as pools
 from derive.kernel.call import Call
 from derive.kernel.signature import Sizes
 
@@ -30,10 +31,19 @@ TESTS = Path(__file__).parents[2]
 Run = Callable[..., list[tuple[int, int]]]
 
 
+@pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """PyTorch may have lent its threads to this process."""
+    before = pools._lender
+    pools.borrow(None)
+    yield
+    pools.borrow(before)
+
+
 @pytest.fixture
 def run() -> Run:
     """Runs a task: (index, count) of the members that ran it, (0, 1) for the caller alone."""
-    function: Any = _pool(derive.emit(derive.cells.rnn(), "c"))
+    function: Any = pools.pool(derive.emit(derive.cells.rnn(), "c"))
 
     def call(threads: int, patient: bool, seconds: float = 0.0) -> list[tuple[int, int]]:
         members: list[tuple[int, int]] = []
@@ -103,6 +113,99 @@ def test_a_child_has_threads_of_its_own(run: Run) -> None:
         finally:
             os._exit(0 if good else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+# --- threads that are borrowed --------------------------------------------------------------
+
+
+PART = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Lender:
+    """OpenMP of Python threads, which gives at most so many."""
+
+    def __init__(self, most: int = 64) -> None:
+        self.most = most
+        self.asked: list[int] = []
+        self._own = threading.local()
+        self._kept = (
+            ctypes.CFUNCTYPE(None, PART, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)(self._run),
+            ctypes.CFUNCTYPE(ctypes.c_int)(lambda: self._own.index),
+            ctypes.CFUNCTYPE(ctypes.c_int)(lambda: self._own.count),
+        )
+        addresses = [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in self._kept]
+        self.functions = pools.OpenMP(*addresses)
+
+    def _run(self, part: Any, data: Any, wanted: int, flags: int) -> None:
+        self.asked.append(wanted)
+        count = min(wanted, self.most)
+
+        def member(index: int) -> None:
+            self._own.index, self._own.count = index, count
+            part(data)
+
+        others = [threading.Thread(target=member, args=(index,)) for index in range(1, count)]
+        for other in others:
+            other.start()
+        member(0)
+        for other in others:
+            other.join()
+
+
+def test_a_long_call_is_run_by_borrowed_threads(run: Run) -> None:
+    lender = Lender()
+    pools.borrow(lender.functions)
+    assert run(3, patient=True) == [(0, 3), (1, 3), (2, 3)]
+    assert lender.asked == [3]
+    pools.borrow(None)
+    assert run(3, patient=True) == [(0, 3), (1, 3), (2, 3)]
+    assert lender.asked == [3]
+
+
+def test_a_short_call_does_not_borrow(run: Run) -> None:
+    lender = Lender()
+    pools.borrow(lender.functions)
+    assert run(2, patient=False) == run(1, patient=True) == [(0, 1)]
+    assert lender.asked == []
+
+
+def test_a_call_that_is_given_fewer_threads_runs_alone(run: Run) -> None:
+    lender = Lender(most=2)
+    pools.borrow(lender.functions)
+    assert run(3, patient=True) == [(0, 1)]
+    assert run(2, patient=True) == [(0, 2), (1, 2)]
+    assert lender.asked == [3, 2]
+
+
+def test_a_child_borrows_nothing(run: Run) -> None:
+    lender = Lender()
+    pools.borrow(lender.functions)
+    child = os.fork()
+    if child == 0:
+        good = False
+        try:
+            good = run(2, patient=True) == [(0, 2), (1, 2)] and lender.asked == []
+        finally:
+            os._exit(0 if good else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_borrowed_threads_give_the_bits_of_one() -> None:
+    cell = derive.cells.gru()
+    one, three = derive.compile(cell, threads=1), derive.compile(cell, threads=3)
+    lender = Lender()
+    pools.borrow(lender.functions)
+    params = one.init(I=40, H=96, seed=1)
+    for rows in (1, 5, 40):
+        x = np.random.default_rng(0).standard_normal((60, rows, 40)).astype(np.float32)
+        runs = [kernel.forward(params, x) for kernel in (one, three)]
+        assert runs[0].output.tobytes() == runs[1].output.tobytes()
+        grads = [
+            kernel.backward(run, run.output) for kernel, run in zip((one, three), runs, strict=True)
+        ]
+        for name, array in grads[0].params.items():
+            assert array.tobytes() == grads[1].params[name].tobytes(), name
+    assert lender.asked == [3] * 6
 
 
 @pytest.mark.parametrize(

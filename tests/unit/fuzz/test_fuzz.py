@@ -16,14 +16,18 @@ from hints import Recorder
 from hypothesis.internal.conjecture import providers
 
 from derive import pipeline
+from derive.cell import Cell
 from derive.cli import main
 from derive.errors import ArgumentError
 from derive.fuzz import cells_room, torch_cell
+from derive.fuzz.calls import Call
 from derive.fuzz.calls_room import replay
 from derive.fuzz.child import Child
 from derive.fuzz.fault import Fault
 from derive.fuzz.run import Finding, Outcome, fuzz, rooms_of
+from derive.fuzz.running import Plan
 from derive.fuzz.texts_room import TextsRoom
+from derive.fuzz.truth import expect
 
 
 def ran(what: str, targets: tuple[str, ...], seed: int, examples: int, **options: Any) -> Outcome:
@@ -150,6 +154,18 @@ def test_torch_is_an_oracle_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(functions, "tanh", functions["sigmoid"])
     found = only_finding(ran("cells", ("numpy",), 7, 50, shrink=False))
     assert found.kind == "torch disagrees with the interpreter"
+
+
+def test_where_torch_has_no_number_it_says_nothing() -> None:
+    """z - z is 0 in the program, and NaN in torch where z is the root of a negative number."""
+    text = "cell c\ninput x: H\nstate c: H\nz = sqrt(c)\nc' = z - z + tanh(x)\noutput c'"
+    sizes = {"H": 9}
+    call = Call(
+        Plan(), sizes, 2, 3, None, ("c",), ("c_next",), ("c",), seed=0, scale=1.0, grid=False
+    )
+    expected = expect(Cell.parse(text), text, call, torch=True, poles=True)
+    assert (expected.point.states["c"] < 0).any()
+    assert expected.compared("float64")
 
 
 def test_a_wrong_derivative_is_found_by_the_complex_step(monkeypatch: pytest.MonkeyPatch) -> None:

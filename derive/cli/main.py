@@ -422,5 +422,16 @@ def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
     return equal.run_known(a, as_json) if b is None else equal.run(a, b, as_json)
 
 
+@_derive.command("weights")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def _weights(file: str, as_json: bool) -> int:
+    """What a file of weights holds, and which cell each part fits: ONNX, .npz, .safetensors, .pt,
+    .h5, .keras. Exit status: 0 recurrent cells were found, 1 none were."""
+    from derive.cli import weights
+
+    return weights.run(file, as_json)
+
+
 if __name__ == "__main__":
     main()

@@ -5,6 +5,7 @@
     stack = derive.weights.load(cell, "pytorch", module)  # all layers and directions
     theirs = derive.weights.save_gradients(cell, "pytorch", grads.params)
     layer = derive.weights.from_onnx("model.onnx")       # cells, params, run(X) -> Y, Y_h, Y_c
+    print(derive.weights.contents("model.pt"))           # what a file holds, which cells fit
 
 Systems: "tensorflow" (TF 1's rnn_cell), "keras", "pytorch", "onnx", "flax" (linen and nnx).
 What a cell's parameters mean is read from their names and its equations (traits.py). A system
@@ -19,9 +20,14 @@ exactly is refused, with the reason.
 | traits.py      | which conventions a cell follows, from its equations               |
 | blocks.py      | arrays as blocks of parameters: shapes, splitting, joining         |
 | systems.py     | the tables                                                         |
-| name_scopes.py       | names: prefixes, layers, nested trees                              |
+| name_scopes.py | names: prefixes, layers, nested trees                              |
 | transfer.py    | from one convention to another, where that is exact                |
 | suggest.py     | which catalogue cell given arrays belong to                        |
+| array_files.py | .npz, .safetensors, .pt, .h5, .keras                               |
+| found.py       | recurrent cells among named arrays                                 |
+| contents.py    | what a file holds, and which cells fit                             |
+| onnx_file.py   | an ONNX file: its graphs and recurrent nodes, with their places    |
+| onnx_constants.py | what graphs compute from constants alone                        |
 | onnx_nodes.py  | reading an ONNX node                                               |
 | onnx_cells.py  | the cell of an ONNX node: activations, clip                        |
 | onnx_layers.py | running it: directions, lengths, layout                            |
@@ -35,19 +41,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from derive.weights.contents import contents as contents
     from derive.weights.exchange import load as load
     from derive.weights.exchange import save as save
     from derive.weights.gradients import save_gradients as save_gradients
     from derive.weights.onnx_layers import from_onnx as from_onnx
 
 _PUBLIC = {
+    "contents": "contents",
     "load": "exchange",
     "save": "exchange",
     "save_gradients": "gradients",
     "from_onnx": "onnx_layers",
 }
 
-__all__ = ["from_onnx", "load", "save", "save_gradients"]
+__all__ = ["contents", "from_onnx", "load", "save", "save_gradients"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ Not here: the tables (systems.py), what is exact (transfer.py).
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,11 +19,12 @@ from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, read, shape_text
 from derive.kernel.signature import Arrays
+from derive.weights.array_files import read_arrays
 from derive.weights.blocks import Entry, Lengths, dims_of, join, lengths_of, split
 from derive.weights.compare import compare, layout_of, misfit
 from derive.weights.kinds import converted, kinship
-from derive.weights.name_scopes import global_arrays, local_arrays
-from derive.weights.options import check_cell, is_model, options_of, system_of
+from derive.weights.name_scopes import by_names, global_arrays, local_arrays
+from derive.weights.options import check_cell, float_type, is_model, options_of, system_of
 from derive.weights.suggest import fit, renamed
 from derive.weights.systems import Layout, System
 from derive.weights.traits import Traits, mirrored, traits_of
@@ -30,15 +32,25 @@ from derive.weights.transfer import Side, transfer
 
 
 def load(
-    cell: Cell, source: str, arrays: Any, *, prefix: str | None = None, **options: Any
+    cell: Cell,
+    source: str,
+    arrays: Any,
+    *,
+    prefix: str | None = None,
+    names: Mapping[str, str] | None = None,
+    dtype: Any = None,
+    **options: Any,
 ) -> Arrays:
     """Parameters of `cell` from the arrays of another system.
 
     source: "tensorflow", "keras", "pytorch", "onnx" or "flax".  arrays: {the system's name:
-    array}; for PyTorch also a module, and then all its layers and directions come by the names of
-    layers.RNN; a list as layer.get_weights() for Keras, a nested tree for Flax, and for ONNX also
-    the path of a file or a model with one recurrent node.  prefix: the scope of the arrays,
-    "encoder." or "rnn/lstm_cell/"; left out, it is found if only one place fits.
+    array}, or the path of a file of them (.npz, .safetensors, .pt, .h5, .keras); for PyTorch also
+    a module, and then all its layers and directions come by the names of layers.RNN; a list as
+    layer.get_weights() for Keras, a nested tree for Flax, and for ONNX a file or a model with one
+    recurrent node.  prefix: the scope of the arrays, "encoder." or "rnn/lstm_cell/"; left out, it
+    is found if only one place fits.  names: {the system's name: what the archive calls it}, where
+    it has names of its own.  dtype: float32 or float64, in which biases are added; left out, that
+    of the arrays.
 
     Options, by system:
 
@@ -58,7 +70,8 @@ def load(
     if system.name == "pytorch" and hasattr(arrays, "state_dict"):
         from derive.weights.modules import load_module
 
-        given = [*options, *(["prefix"] if prefix is not None else [])]
+        others = {"prefix": prefix, "names": names, "dtype": dtype}
+        given = [*options, *(name for name, value in others.items() if value is not None)]
         if given:
             raise ArgumentError(
                 f"a module is loaded whole, and {given[0]} was given",
@@ -71,7 +84,14 @@ def load(
         node = read_node(arrays, chosen["node"])
         arrays = node.weights
         chosen |= {key: value for key, value in node.flags.items() if chosen[key] is None}
+    elif isinstance(arrays, (str, os.PathLike)):
+        arrays = read_arrays(os.fspath(arrays))
+    kind = None if dtype is None else float_type(dtype)
+    if names is not None:
+        arrays, prefix = by_names(system, arrays, names, prefix, chosen), ""
     found = local_arrays(system, arrays, prefix, chosen)
+    if kind is not None:
+        found = {name: array.astype(kind) for name, array in found.items()}
     _mention_nan(found)
     kin = kinship(cell, traits_of(cell))
     own, traits = kin.reference, kin.traits

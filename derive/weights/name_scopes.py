@@ -20,6 +20,8 @@ from derive.weights.systems import Layout, System
 
 #: What stands between a scope and a name.
 _SEPARATORS = "/."
+#: PyTorch's parameters are also found in flat archives: enc_weight_ih_l0.
+_FLAT = "/._"
 _OTHER_LAYER = re.compile(r".+_l\d+(_reverse)?")
 
 
@@ -36,8 +38,8 @@ def local_arrays(
         if local is None:
             continue
         if local not in system.names:
-            if any(mark in local for mark in _SEPARATORS):
-                continue  # of a module inside
+            if any(mark in local for mark in _SEPARATORS) or scope.endswith("_"):
+                continue  # of a module inside, or of another one in a flat archive
             raise ArgumentError(
                 f"{system.title} has no array {name!r} in a recurrent cell",
                 facts=(f"its arrays are {', '.join(system.names)}",),
@@ -54,6 +56,36 @@ def local_arrays(
             hint=_elsewhere(system, named, suffix),
         )
     return _of_direction(found, options["direction"]) if system.name == "onnx" else found
+
+
+def by_names(
+    system: System, given: Any, names: Mapping[str, str], prefix: str | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """The arrays of an archive by the system's names, as `names` tells them."""
+    if not isinstance(names, Mapping):
+        raise ArgumentTypeError(
+            f"names must be a mapping from the names of {system.title} to those of the archive, "
+            f"not {kind_text(names)}",
+            hint=f"names={{{system.names[0]!r}: 'my_array'}}",
+        )
+    named = _flat(system, given)
+    found = {}
+    for own, theirs in names.items():
+        if own not in system.names:
+            raise ArgumentError(
+                f"{system.title} has no array {own!r} in a recurrent cell",
+                facts=(f"its arrays are {', '.join(system.names)}",),
+                hint=closest(own, system.names),
+            )
+        if (whole := f"{prefix or ''}{theirs}") not in named:
+            raise ArgumentError(
+                f"the archive has no array {whole!r}",
+                facts=(f"it has {', '.join(named) or 'none'}",),
+                hint=closest(whole, named),
+            )
+        found[own + suffix_of(system, options)] = named[whole]
+    return found
 
 
 def global_arrays(
@@ -142,13 +174,19 @@ def _only_scope(system: System, named: Iterable[str], suffix: str) -> str:
     return scopes[0]
 
 
+def scopes_in(system: System, named: Iterable[str], options: Mapping[str, Any]) -> list[str]:
+    """Every place that has all arrays of a layout, for a layer and direction."""
+    return _scopes(system, tuple(named), suffix_of(system, {**system.options, **options}))
+
+
 def _scopes(system: System, names: Sequence[str], suffix: str) -> list[str]:
     """Scopes with all arrays of a layout, without those inside another: gates/ of a GRU."""
     known = {name + suffix for name in system.names}
     candidates = {""}
+    separators = _FLAT if system.name == "pytorch" else _SEPARATORS
     for name in names:
         for k, character in enumerate(name):
-            if character in _SEPARATORS and name[k + 1 :] in known:
+            if character in separators and name[k + 1 :] in known:
                 candidates.add(name[: k + 1])
     complete = [s for s in sorted(candidates) if _complete(system, names, s, suffix)]
     return [

@@ -117,6 +117,18 @@ def cell_of(node: Node, direction: int) -> Cell:
     )
 
 
+def call_of(node: Node, direction: int) -> str:
+    """The catalogue's cell as a call, "equations of its own" where it has none."""
+    peephole = bool(np.any(node.weights.get("P", 0)))
+    entry = _entry(node, functions_of(node)[direction], peephole)
+    if entry is None:
+        return "equations of its own"
+    usual = {"activation": "tanh", "recurrent_activation": "sigmoid", "peephole": False}
+    options = (f'{k}="{v}"' if isinstance(v, str) else f"{k}={v}"
+               for k, v in entry[1].items() if usual.get(k) != v)  # fmt: skip
+    return f"derive.cells.{entry[0]}({', '.join(options)})"
+
+
 def functions_of(node: Node) -> tuple[dict[str, Function], ...]:
     """The activations of each direction by their letters."""
     slots, count = _SLOTS[node.operator], len(node.directions)
@@ -129,6 +141,12 @@ def functions_of(node: Node) -> tuple[dict[str, Function], ...]:
     given = {"alpha": iter(node.alpha), "beta": iter(node.beta)}
     letters = tuple(slots) * count
     read = [_function(node, x, name, given) for x, name in zip(letters, names, strict=True)]
+    for key, values in given.items():
+        if left := len(tuple(values)):
+            raise ArgumentError(
+                f"activation_{key} of {node.name} has {left} values too many",
+                facts=(f"its activations are {', '.join(names)}",),
+            )
     width = len(slots)
     return tuple(
         {function.letter: function for function in read[k * width : (k + 1) * width]}
@@ -162,20 +180,27 @@ def _function(node: Node, letter: str, name: str, given: dict[str, Iterator[floa
 
 
 def _from_catalogue(node: Node, functions: dict[str, Function], peephole: bool) -> Cell | None:
+    entry = _entry(node, functions, peephole)
+    return None if entry is None else cells.family(entry[0])(**entry[1])
+
+
+def _entry(
+    node: Node, functions: dict[str, Function], peephole: bool
+) -> tuple[str, dict[str, Any]] | None:
+    """The family of the catalogue and its options; None where it has no such cell."""
     plain = {letter: function.plain for letter, function in functions.items()}
     if node.clip or not all(plain.values()):
         return None
     if node.operator == "RNN":
-        return cells.family("rnn")(activation=plain["f"])
-    options = {"recurrent_activation": plain["f"], "activation": plain["g"]}
+        return "rnn", {"activation": plain["f"]}
+    options: dict[str, Any] = {"recurrent_activation": plain["f"], "activation": plain["g"]}
     if node.operator == "GRU":
-        reset = "after" if node.linear_before_reset else "before"
-        return cells.family("gru")(reset=reset, **options)
+        return "gru", {"reset": "after" if node.linear_before_reset else "before", **options}
     if plain["g"] != plain["h"] or (node.input_forget and peephole):
         return None
     if node.input_forget:
-        return cells.family("cifg")(gate="input", **options)
-    return cells.family("lstm")(peephole=peephole, **options)
+        return "cifg", {"gate": "input", **options}
+    return "lstm", {"peephole": peephole, **options}
 
 
 def _pre(gate: str) -> Any:

@@ -10,7 +10,8 @@ directions; with layout=1 X [B, T, I], Y [B, T, D, H], Y_h and Y_c [B, D, H].
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,17 @@ class OnnxLayer:
     node: Node
     cells: tuple[Cell, ...]
     params: tuple[Arrays, ...]
+    _wide: list[tuple[Arrays, ...]] = field(default_factory=list, repr=False)
+
+    def params_in(self, dtype: Any) -> tuple[Arrays, ...]:
+        """`params` for a kernel of this dtype: for float64 the biases are added in float64."""
+        if np.dtype(dtype) == np.float32:
+            return self.params
+        if not self._wide:
+            wide = {name: a.astype(np.float64) for name, a in self.node.weights.items()}
+            node = replace(self.node, weights=wide)
+            self._wide.append(_all_params(node, self.cells))
+        return self._wide[0]
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -45,7 +57,8 @@ class OnnxLayer:
     def run(
         self, X: Any, sequence_lens: Any = None, initial_h: Any = None, initial_c: Any = None
     ) -> OnnxRun:
-        """The node on X. What is left out is what the file has, else all steps and zeros.
+        """The node on X. What is left out is what the file has; where the node has no such input,
+        all steps and zeros. ArgumentError where another part of the model computes it.
 
         Past a row's length Y is zero, and Y_h and Y_c are those of the row's last step; of a
         row of length zero they are zero, as ONNX Runtime has it, whatever the initial states.
@@ -53,15 +66,17 @@ class OnnxLayer:
         """
         x = _floats(X, "X", 3)
         given = {"sequence_lens": sequence_lens, "initial_h": initial_h, "initial_c": initial_c}
-        given |= {name: value for name, value in self.node.constants.items() if given[name] is None}
-        lengths = given.pop("sequence_lens")
         if self.node.operator != "LSTM" and given.pop("initial_c") is not None:
             raise ArgumentError(f"{self.node.operator} has no initial_c")
-        work = np.float64 if x.dtype == np.float64 else np.float32
         by_time = np.swapaxes(x, 0, 1) if self.node.layout else x
+        for name in given:
+            if given[name] is None:
+                given[name] = self._held(name, x, by_time.shape[1])
+        lengths = given.pop("sequence_lens")
+        work = np.float64 if x.dtype == np.float64 else np.float32
         states = {name[-1]: self._initial(v, name, by_time.shape[1]) for name, v in given.items()}
         runs = []
-        for k, (cell, params) in enumerate(zip(self.cells, self.params, strict=True)):
+        for k, (cell, params) in enumerate(zip(self.cells, self.params_in(work), strict=True)):
             kernel = kernel_for(cell, np.dtype(work).name)
             state = {name: value[k] for name, value in states.items() if value is not None}
             reverse = self.directions[k] == "reverse"
@@ -69,22 +84,40 @@ class OnnxLayer:
             runs.append((kernel, run))
         return OnnxRun(self.node, tuple(runs), x.dtype)
 
+    def _held(self, name: str, x: Array, rows: int) -> Array | None:
+        """An input as the file has it; None where the node has no such input."""
+        if name in self.node.constants or name not in self.node.wired:
+            return self.node.constants.get(name)
+        wired = self.node.wired[name]
+        if wired.base is not None:
+            shape = (rows,) if name == "sequence_lens" else self._initial_shape(rows)
+            try:
+                return np.array(np.broadcast_to(wired.base, shape))
+            except ValueError as error:
+                raise ArgumentError(
+                    f"{name} of {self.node.name} has the wrong shape in the file",
+                    facts=(f"{shape_text(wired.base.shape)} is repeated to {shape_text(shape)}",),
+                    hint=f"run(X, {name}=...)",
+                ) from error
+        found = wired.value(x)
+        if found is None:
+            raise ArgumentError(
+                f"{self.node.name} needs {name}",
+                facts=(f"the file takes it from {wired.source}",),
+                hint=f"run(X, {name}=...)",
+            )
+        return found
+
+    def _initial_shape(self, rows: int) -> tuple[int, ...]:
+        """[D, B, H], in the order of the layout."""
+        shape = (len(self.directions), rows, self.node.weights["R"].shape[-1])
+        return _swapped(shape, self.node.layout)
+
     def _initial(self, value: Any, name: str, rows: int) -> Array | None:
         """[D, B, H], from the order of the layout."""
         if value is None:
             return None
-        units = self.node.weights["R"].shape[-1]
-        array = as_layout(_floats(value, name, 3), self.node.layout)
-        if array.shape != (len(self.directions), rows, units):
-            wanted = (len(self.directions), rows, units)
-            raise ArgumentError(
-                f"{name} has the wrong shape",
-                facts=(
-                    f"it is {shape_text(_swapped(wanted, self.node.layout))}, "
-                    f"given {shape_text(np.shape(value))}",
-                ),
-            )
-        return array
+        return as_layout(_shaped(value, name, self._initial_shape(rows)), self.node.layout)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,12 +154,14 @@ class OnnxRun:
     def backward(self, d_Y: Any = None, d_Y_h: Any = None, d_Y_c: Any = None) -> OnnxGradients:
         """Gradients of a loss, given its gradients by Y, Y_h and Y_c; left out means zero."""
         layout = self.node.layout
-        outer = None if d_Y is None else _floats(d_Y, "d_Y", 4)
+        if d_Y_c is not None and self.node.operator != "LSTM":
+            raise ArgumentError(f"{self.node.operator} has no Y_c")
+        outer = None if d_Y is None else _shaped(d_Y, "d_Y", self._shape(True))
         if outer is not None and layout:
             outer = np.moveaxis(outer, 0, 2)
         last = {"h": d_Y_h, "c": d_Y_c}
         states = {
-            name: as_layout(_floats(value, f"d_Y_{name}", 3), layout)
+            name: as_layout(_shaped(value, f"d_Y_{name}", self._shape(False)), layout)
             for name, value in last.items()
             if value is not None
         }
@@ -147,6 +182,14 @@ class OnnxRun:
             params=tuple(gradients.params for gradients in found),
         )
 
+    def _shape(self, over_time: bool) -> tuple[int, ...]:
+        """Of Y, or of Y_h and Y_c."""
+        steps, rows, units = self._runs[0][1].output.shape
+        count = len(self._runs)
+        if over_time:
+            return (rows, steps, count, units) if self.node.layout else (steps, count, rows, units)
+        return _swapped((count, rows, units), self.node.layout)
+
     def _last(self, state: str) -> Array:
         rows = [run.states[state] * self._alive(run) for _, run in self._runs]
         return self._given(as_layout(np.stack(rows), self.node.layout))
@@ -164,13 +207,23 @@ class OnnxRun:
 def from_onnx(model: Any, node: str | None = None) -> OnnxLayer:
     """A recurrent node of an ONNX file: its cells, its parameters, and how to run it.
 
-    model: a path, bytes, or an onnx.ModelProto.  node: its name or that of one of its outputs;
-    left out, the only RNN, GRU or LSTM of the main graph. Needs the extra `onnx`.
+    model: a path, bytes, or an onnx.ModelProto.  node: its name, its place as `derive weights`
+    lists it, or the name of one of its outputs; left out, the only RNN, GRU or LSTM of the model,
+    the branches and bodies of If, Loop and Scan included. Needs the extra `onnx`.
+
+    UserWarning where weights are integers of eight bits (DynamicQuantizeLSTM): they become the
+    numbers that they stand for, while ONNX Runtime rounds X and h to eight bits as well.
     """
     found = read_node(model, node)
+    if found.quantized:
+        text = f"the weights of {found.name} are integers of eight bits: dequantised"
+        warnings.warn(text, UserWarning, stacklevel=2)
     cells = tuple(cell_of(found, k) for k in range(len(found.directions)))
-    params = tuple(_params(found, cell, k) for k, cell in enumerate(cells))
-    return OnnxLayer(found, cells, params)
+    return OnnxLayer(found, cells, _all_params(found, cells))
+
+
+def _all_params(node: Node, cells: tuple[Cell, ...]) -> tuple[Arrays, ...]:
+    return tuple(_params(node, cell, k) for k, cell in enumerate(cells))
 
 
 def _params(node: Node, cell: Cell, direction: int) -> Arrays:
@@ -210,6 +263,16 @@ def _floats(value: Any, name: str, axes: int) -> Array:
     if array.ndim != axes:
         raise ArgumentError(f"{name} has {axes} axes", facts=(f"given {shape_text(array.shape)}",))
     return array if array.dtype.kind == "f" else array.astype(np.float32)
+
+
+def _shaped(value: Any, name: str, shape: tuple[int, ...]) -> Array:
+    array = _floats(value, name, len(shape))
+    if array.shape != shape:
+        raise ArgumentError(
+            f"{name} has the wrong shape",
+            facts=(f"it is {shape_text(shape)}, given {shape_text(array.shape)}",),
+        )
+    return array
 
 
 def _swapped(shape: tuple[int, ...], layout: int) -> tuple[int, ...]:

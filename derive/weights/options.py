@@ -15,6 +15,7 @@ import numpy as np
 from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import closest, kind_text
+from derive.weights.array_files import is_archive
 from derive.weights.systems import SYSTEMS, System
 
 
@@ -47,6 +48,19 @@ def options_of(system: System, given: Mapping[str, Any]) -> dict[str, Any]:
         if not _VALID[key](value):
             raise ArgumentError(f"{key} cannot be {value!r}", facts=(f"it is {_VALUES[key]}",))
     return {**known, **given}
+
+
+def float_type(dtype: Any) -> np.dtype[Any]:
+    """float32 or float64, or the error that says so."""
+    try:
+        kind: np.dtype[Any] = np.dtype(dtype)
+    except TypeError:
+        kind = np.dtype(object)
+    if kind.name not in ("float32", "float64"):
+        raise ArgumentTypeError(
+            f"dtype is float32 or float64, not {dtype!r}", hint='dtype="float64"'
+        )
+    return kind
 
 
 def _is_flag(value: Any) -> bool:
@@ -84,4 +98,7 @@ _VALID: Mapping[str, Any] = {
 
 
 def is_model(arrays: Any) -> bool:
-    return isinstance(arrays, (str, os.PathLike, bytes)) or hasattr(arrays, "graph")
+    """Whether it is an ONNX model, or a file that is no archive of arrays."""
+    if isinstance(arrays, (str, os.PathLike)):
+        return not is_archive(os.fspath(arrays))
+    return isinstance(arrays, bytes) or hasattr(arrays, "graph")

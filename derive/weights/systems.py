@@ -196,12 +196,13 @@ _KERAS = System(
 
 def _pytorch(gates: str, *, projection: bool = False) -> tuple[Entry, ...]:
     found = (
-        Entry("weight_ih", _down("W", gates)),
-        Entry("weight_hh", _down("U", gates)),
-        Entry("bias_ih", (_across("b", gates),), feature="bias"),
-        Entry("bias_hh", (_second(gates),), feature="bias"),
+        Entry("weight_ih", _down("W", gates), aliases=("w_ih",)),
+        Entry("weight_hh", _down("U", gates), aliases=("w_hh",)),
+        Entry("bias_ih", (_across("b", gates),), feature="bias", aliases=("b_ih",)),
+        Entry("bias_hh", (_second(gates),), feature="bias", aliases=("b_hh",)),
     )
-    return (*found, Entry("weight_hr", (("W_p",),), feature="projection")) if projection else found
+    hr = Entry("weight_hr", (("W_p",),), feature="projection", aliases=("w_hr",))
+    return (*found, hr) if projection else found
 
 
 _PYTORCH = System(

@@ -76,7 +76,14 @@ HOMES = {
         "derive.verification.fences",
         "derive.verification.ulp",
     },
-    "torch": {"derive.torch", "derive.layers.torch_modules", "derive.bench", "derive.fuzz"},
+    "torch": {
+        "derive.torch",
+        "derive.layers.torch_modules",
+        "derive.weights.array_files",
+        "derive.bench",
+        "derive.fuzz",
+    },
+    "h5py": {"derive.weights.array_files"},
     "platformdirs": {"derive.build.cache"},
     "hypothesis": {"derive.fuzz"},
     "mpmath": {

@@ -226,7 +226,7 @@ def test_a_header_cannot_ask_for_more_than_there_is(tmp_path):
     text = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", head + text.ljust(117).encode() + b"\n" + bytes(64))
-    with pytest.raises(derive.DeriveError, match="is cut off\n  'x.npy' lacks"):
+    with pytest.raises(derive.DeriveError, match=r"is cut off\n  'x.npy' lacks"):
         contents(path)
 
 

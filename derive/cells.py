@@ -19,115 +19,53 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from derive.catalogue.entries import ENTRIES, function_of
 
 if TYPE_CHECKING:
-    from derive.catalogue import (
-        antisymmetric_rnn as _antisymmetric_rnn,
-    )
-    from derive.catalogue import (
-        atr as _atr,
-    )
-    from derive.catalogue import (
-        brc as _brc,
-    )
-    from derive.catalogue import (
-        cfc as _cfc,
-    )
-    from derive.catalogue import (
-        cfn as _cfn,
-    )
-    from derive.catalogue import (
-        cifg as _cifg,
-    )
-    from derive.catalogue import (
-        cornn as _cornn,
-    )
-    from derive.catalogue import (
-        fast_grnn as _fast_grnn,
-    )
-    from derive.catalogue import (
-        fast_rnn as _fast_rnn,
-    )
-    from derive.catalogue import (
-        gru as _gru,
-    )
-    from derive.catalogue import (
-        indrnn as _indrnn,
-    )
-    from derive.catalogue import (
-        indy_lstm as _indy_lstm,
-    )
-    from derive.catalogue import (
-        intersection_rnn as _intersection_rnn,
-    )
-    from derive.catalogue import (
-        janet as _janet,
-    )
-    from derive.catalogue import (
-        lem as _lem,
-    )
-    from derive.catalogue import (
-        light_ru as _light_ru,
-    )
-    from derive.catalogue import (
-        ligru as _ligru,
-    )
-    from derive.catalogue import (
-        lstm as _lstm,
-    )
-    from derive.catalogue import (
-        mgu as _mgu,
-    )
-    from derive.catalogue import (
-        mi_rnn as _mi_rnn,
-    )
-    from derive.catalogue import (
-        min_gru as _min_gru,
-    )
-    from derive.catalogue import (
-        min_lstm as _min_lstm,
-    )
-    from derive.catalogue import (
-        minimal_rnn as _minimal_rnn,
-    )
-    from derive.catalogue import (
-        multiplicative_lstm as _multiplicative_lstm,
-    )
-    from derive.catalogue import (
-        mut as _mut,
-    )
-    from derive.catalogue import (
-        nas as _nas,
-    )
-    from derive.catalogue import (
-        odyssey as _odyssey,
-    )
-    from derive.catalogue import (
-        phased_lstm as _phased_lstm,
-    )
-    from derive.catalogue import (
-        ran as _ran,
-    )
-    from derive.catalogue import (
-        rg_lru as _rg_lru,
-    )
-    from derive.catalogue import (
-        rnn as _rnn,
-    )
-    from derive.catalogue import (
-        slim as _slim,
-    )
-    from derive.catalogue import (
-        sru as _sru,
-    )
-    from derive.catalogue import (
-        star as _star,
-    )
-    from derive.catalogue import (
-        ugrnn as _ugrnn,
-    )
-    from derive.catalogue import (
-        unicornn as _unicornn,
-    )
+    from derive.catalogue.antisymmetric_rnn import antisymmetric_rnn as _antisymmetric_rnn
+    from derive.catalogue.atr import atr as _atr
+    from derive.catalogue.brc import brc as _brc
+    from derive.catalogue.cfc import cfc as _cfc
+    from derive.catalogue.cfn import cfn as _cfn
+    from derive.catalogue.cifg import cifg as _cifg
+    from derive.catalogue.cornn import cornn as _cornn
+    from derive.catalogue.deltanet import deltanet as _deltanet
+    from derive.catalogue.fast_grnn import fast_grnn as _fast_grnn
+    from derive.catalogue.fast_rnn import fast_rnn as _fast_rnn
+    from derive.catalogue.gated_deltanet import gated_deltanet as _gated_deltanet
+    from derive.catalogue.gla import gla as _gla
+    from derive.catalogue.gru import gru as _gru
+    from derive.catalogue.indrnn import indrnn as _indrnn
+    from derive.catalogue.indy_lstm import indy_lstm as _indy_lstm
+    from derive.catalogue.intersection_rnn import intersection_rnn as _intersection_rnn
+    from derive.catalogue.janet import janet as _janet
+    from derive.catalogue.kda import kda as _kda
+    from derive.catalogue.lem import lem as _lem
+    from derive.catalogue.light_ru import light_ru as _light_ru
+    from derive.catalogue.ligru import ligru as _ligru
+    from derive.catalogue.linear_attention import linear_attention as _linear_attention
+    from derive.catalogue.lstm import lstm as _lstm
+    from derive.catalogue.mamba import mamba as _mamba
+    from derive.catalogue.mamba2 import mamba2 as _mamba2
+    from derive.catalogue.mgu import mgu as _mgu
+    from derive.catalogue.mi_rnn import mi_rnn as _mi_rnn
+    from derive.catalogue.min_gru import min_gru as _min_gru
+    from derive.catalogue.min_lstm import min_lstm as _min_lstm
+    from derive.catalogue.minimal_rnn import minimal_rnn as _minimal_rnn
+    from derive.catalogue.mlstm import mlstm as _mlstm
+    from derive.catalogue.multiplicative_lstm import multiplicative_lstm as _multiplicative_lstm
+    from derive.catalogue.mut import mut as _mut
+    from derive.catalogue.nas import nas as _nas
+    from derive.catalogue.odyssey import odyssey as _odyssey
     from derive.catalogue.option import Option
+    from derive.catalogue.phased_lstm import phased_lstm as _phased_lstm
+    from derive.catalogue.ran import ran as _ran
+    from derive.catalogue.retnet import retnet as _retnet
+    from derive.catalogue.rg_lru import rg_lru as _rg_lru
+    from derive.catalogue.rnn import rnn as _rnn
+    from derive.catalogue.slim import slim as _slim
+    from derive.catalogue.slstm import slstm as _slstm
+    from derive.catalogue.sru import sru as _sru
+    from derive.catalogue.star import star as _star
+    from derive.catalogue.ugrnn import ugrnn as _ugrnn
+    from derive.catalogue.unicornn import unicornn as _unicornn
     from derive.cell import Cell
     from derive.language.checked import Checked
 
@@ -147,42 +85,52 @@ def _of(function: Callable[P, Checked]) -> Callable[P, Cell]:
 
 
 if TYPE_CHECKING:
-    cfn = _of(_cfn.cfn)
-    cifg = _of(_cifg.cifg)
-    gru = _of(_gru.gru)
-    indrnn = _of(_indrnn.indrnn)
-    intersection_rnn = _of(_intersection_rnn.intersection_rnn)
-    janet = _of(_janet.janet)
-    ligru = _of(_ligru.ligru)
-    lstm = _of(_lstm.lstm)
-    mgu = _of(_mgu.mgu)
-    min_gru = _of(_min_gru.min_gru)
-    min_lstm = _of(_min_lstm.min_lstm)
-    minimal_rnn = _of(_minimal_rnn.minimal_rnn)
-    nas = _of(_nas.nas)
-    odyssey = _of(_odyssey.odyssey)
-    phased_lstm = _of(_phased_lstm.phased_lstm)
-    rnn = _of(_rnn.rnn)
-    slim = _of(_slim.slim)
-    sru = _of(_sru.sru)
-    ugrnn = _of(_ugrnn.ugrnn)
-    ran = _of(_ran.ran)
-    atr = _of(_atr.atr)
-    star = _of(_star.star)
-    light_ru = _of(_light_ru.light_ru)
-    mut = _of(_mut.mut)
-    fast_rnn = _of(_fast_rnn.fast_rnn)
-    fast_grnn = _of(_fast_grnn.fast_grnn)
-    brc = _of(_brc.brc)
-    mi_rnn = _of(_mi_rnn.mi_rnn)
-    antisymmetric_rnn = _of(_antisymmetric_rnn.antisymmetric_rnn)
-    cornn = _of(_cornn.cornn)
-    unicornn = _of(_unicornn.unicornn)
-    lem = _of(_lem.lem)
-    multiplicative_lstm = _of(_multiplicative_lstm.multiplicative_lstm)
-    indy_lstm = _of(_indy_lstm.indy_lstm)
-    rg_lru = _of(_rg_lru.rg_lru)
-    cfc = _of(_cfc.cfc)
+    rnn = _of(_rnn)
+    lstm = _of(_lstm)
+    gru = _of(_gru)
+    janet = _of(_janet)
+    mgu = _of(_mgu)
+    ugrnn = _of(_ugrnn)
+    cifg = _of(_cifg)
+    minimal_rnn = _of(_minimal_rnn)
+    indrnn = _of(_indrnn)
+    min_gru = _of(_min_gru)
+    min_lstm = _of(_min_lstm)
+    ligru = _of(_ligru)
+    phased_lstm = _of(_phased_lstm)
+    nas = _of(_nas)
+    intersection_rnn = _of(_intersection_rnn)
+    sru = _of(_sru)
+    cfn = _of(_cfn)
+    odyssey = _of(_odyssey)
+    slim = _of(_slim)
+    ran = _of(_ran)
+    atr = _of(_atr)
+    star = _of(_star)
+    light_ru = _of(_light_ru)
+    mut = _of(_mut)
+    fast_rnn = _of(_fast_rnn)
+    fast_grnn = _of(_fast_grnn)
+    brc = _of(_brc)
+    mi_rnn = _of(_mi_rnn)
+    antisymmetric_rnn = _of(_antisymmetric_rnn)
+    cornn = _of(_cornn)
+    unicornn = _of(_unicornn)
+    lem = _of(_lem)
+    multiplicative_lstm = _of(_multiplicative_lstm)
+    indy_lstm = _of(_indy_lstm)
+    rg_lru = _of(_rg_lru)
+    cfc = _of(_cfc)
+    linear_attention = _of(_linear_attention)
+    retnet = _of(_retnet)
+    gla = _of(_gla)
+    deltanet = _of(_deltanet)
+    gated_deltanet = _of(_gated_deltanet)
+    kda = _of(_kda)
+    mlstm = _of(_mlstm)
+    slstm = _of(_slstm)
+    mamba = _of(_mamba)
+    mamba2 = _of(_mamba2)
 
 
 def names() -> tuple[str, ...]:

@@ -69,6 +69,16 @@ ENTRIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "indy_lstm": ("indy_lstm", {}),
     "rg_lru": ("rg_lru", {}),
     "cfc": ("cfc", {}),
+    "linear_attention": ("linear_attention", {}),
+    "retnet": ("retnet", {}),
+    "gla": ("gla", {}),
+    "deltanet": ("deltanet", {}),
+    "gated_deltanet": ("gated_deltanet", {}),
+    "kda": ("kda", {}),
+    "mlstm": ("mlstm", {}),
+    "slstm": ("slstm", {}),
+    "mamba": ("mamba", {}),
+    "mamba2": ("mamba2", {}),
 }
 
 #: What kind of cell the families are, for a reader of the list.
@@ -76,13 +86,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "simple recurrent networks": ("rnn", "indrnn", "mi_rnn", "minimal_rnn", "fast_rnn"),
     "LSTM and its variants": (
         "lstm", "cifg", "odyssey", "slim", "phased_lstm", "multiplicative_lstm", "indy_lstm",
-        "ran", "nas",
+        "ran", "nas", "slstm",
     ),
     "GRU and its relatives": (
         "gru", "mut", "ligru", "cfn", "atr", "brc", "intersection_rnn",
     ),
     "one gate": ("mgu", "janet", "ugrnn", "light_ru", "star", "fast_grnn"),
     "linear in the state, for scans": ("min_gru", "min_lstm", "sru", "rg_lru"),
+    "state spaces": ("mamba", "mamba2"),
+    "matrix memories: linear attention and delta rules": (
+        "linear_attention", "retnet", "gla", "mlstm", "deltanet", "gated_deltanet", "kda",
+    ),
     "differential equations": ("antisymmetric_rnn", "cornn", "unicornn", "lem", "cfc"),
 }  # fmt: skip
 

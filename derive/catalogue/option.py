@@ -1,6 +1,6 @@
 """Options of a family: one signature feeds the Python call, specs, help and documentation.
 
-In: a function whose keyword-only parameters are annotated, that returns a Draft.
+In: a function whose keyword-only parameters are annotated, that returns a Draft or a Text.
 Out: a function that checks its options and returns a Checked cell, and the table of those options.
 
     @family
@@ -28,7 +28,7 @@ import sympy
 
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.language.checked import Checked
-from derive.language.declare import from_equations
+from derive.language.declare import from_equations, from_text
 from derive.symbolic import functions
 
 Value = bool | int | float | str | None
@@ -89,19 +89,34 @@ class Draft:
     outputs: tuple[str, ...] = ("h_next",)
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A cell as `.cell` text, without the lines of its name and its doc.
+
+    For arrays with axes, start values, and whatever else SymPy has no word for.
+    """
+
+    doc: str
+    text: str
+
+
 P = ParamSpec("P")
 
 
-def family(function: Callable[P, Draft]) -> Callable[P, Checked]:
+def family(function: Callable[P, Draft | Text]) -> Callable[P, Checked]:
     """Check the options, then name and build what `function` drafts."""
 
     @functools.wraps(function)
     def build(*args: P.args, **kwargs: P.kwargs) -> Checked:
         table = table_of(build)
         chosen = _checked(function.__name__, table, args, kwargs)
-        draft = cast(Callable[..., Draft], function)(**chosen)
+        name = _cell_name(function.__name__, table, chosen)
+        draft = cast(Callable[..., Draft | Text], function)(**chosen)
+        if isinstance(draft, Text):
+            doc = "".join(f"doc    {line}\n" for line in draft.doc.splitlines())
+            return from_text(f"cell   {name}\n{doc}{draft.text.strip()}\n", f"<{name}>")
         return from_equations(
-            _cell_name(function.__name__, table, chosen),
+            name,
             draft.equations,
             inputs=draft.inputs,
             states=draft.states,
@@ -245,6 +260,11 @@ def function_of(activation: Value) -> Callable[[Any], Any]:
     if activation == "sqrt":
         return cast(Callable[[Any], Any], sympy.sqrt)
     return cast(Callable[[Any], Any], functions.RULES[str(activation)].head)
+
+
+def applied(activation: Value, text: str) -> str:
+    """An activation of an expression, as text: applied("tanh", "W @ x") is `tanh(W @ x)`."""
+    return text if activation == "identity" else f"{activation}({text})"
 
 
 def stacked(shapes: Mapping[str, tuple[str, ...]], gates: str) -> dict[str, tuple[str, ...]]:

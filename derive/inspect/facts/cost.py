@@ -167,6 +167,11 @@ def _of_accumulator(accumulator: Accumulator, table: Mapping[str, Array]) -> Wor
 
 
 def _of_product(term: Matmul, table: Mapping[str, Array]) -> Expr:
+    if term.layout is Layout.AXES:
+        left, right, _ = term.letters()
+        shapes = (*table[term.left].shape, *table[term.right].shape)
+        # Every letter counts once: "nij,nj->ni" is n * i * j multiply-adds.
+        return _count(tuple(dict(zip(left + right, shapes, strict=True)).values()))
     if term.layout is Layout.OUTER:
         return _count((*table[term.left].shape, *table[term.right].shape))
     return _count(table[term.left].shape)

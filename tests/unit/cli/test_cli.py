@@ -67,11 +67,11 @@ def test_list_takes_words_and_shows_the_options_of_what_has_them(
 
 
 def test_list_says_where_no_entry_has_the_words(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, err = run(capsys, "list", "lstn", "1900")
+    status, out, err = run(capsys, "list", "unicron", "1900")
     assert (status, out) == (2, "")
     assert err.splitlines() == [
-        "no entry of the catalogue has 'lstn' and '1900'",
-        "  close: lstm",
+        "no entry of the catalogue has 'unicron' and '1900'",
+        "  close: unicornn",
         "  hint: derive list",
     ]
 
@@ -106,9 +106,9 @@ def test_show_writes_json_for_programs(capsys: pytest.CaptureFixture[str]) -> No
     "arguments, message",
     [
         (
-            ("show", "lstn"),
-            "no cell is called 'lstn'\n"
-            "  close: lstm, star, min_lstm\n"
+            ("show", "ugrn"),
+            "no cell is called 'ugrn'\n"
+            "  close: ugrnn, rnn, ran\n"
             "  hint: derive list   shows the catalogue; a file is given by its path, "
             "such as my.cell\n",
         ),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from entries import OF_VECTORS
 
 import derive
 from derive import cells
@@ -58,7 +59,7 @@ SAMPLE = ("multiplicative_lstm", "gru", "rg_lru")
     "name",
     [
         *SAMPLE,
-        *(pytest.param(n, marks=pytest.mark.slow) for n in cells.names() if n not in SAMPLE),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in OF_VECTORS if n not in SAMPLE),
     ],
 )
 def test_a_copy_with_other_names_is_proved_equal(name: str) -> None:

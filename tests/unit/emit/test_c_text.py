@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from entries import SAMPLE, sampled
 from strange_cells import CELLS
 
 from derive import cells, pipeline
@@ -62,7 +63,9 @@ def run(*command: str, cwd: Path) -> str:
 
 
 #: One folder holds all: a strange cell called like one of the catalogue is left out.
-NAMES = tuple(dict.fromkeys((*CATALOGUE, *CELLS)))
+OTHERS = tuple(name for name in CELLS if name not in CATALOGUE)
+NAMES = (*sampled(), *OTHERS)
+SHARED = (*sorted(SAMPLE), *OTHERS)
 
 
 def compile_quietly(folder: Path, name: str, compiler: str, *options: str) -> None:
@@ -80,12 +83,12 @@ def test_every_file_compiles_without_a_warning(folder: Path, name: str) -> None:
     compile_quietly(folder, name, COMPILERS[0], "-O2", "-DDK_ONLY_F32")
 
 
-@pytest.mark.parametrize("k", range(0, len(NAMES), 2))
+@pytest.mark.parametrize("k", range(0, len(SHARED), 2))
 def test_a_sample_compiles_without_a_warning_in_every_way(folder: Path, k: int) -> None:
     """Each way with several cells, every second of them with all that this processor can do."""
     compiler, level = WAYS[k // 2 % len(WAYS)]
     native = ["-march=native"] if k // 2 // len(WAYS) % 2 else []
-    compile_quietly(folder, NAMES[k], compiler, level, *native)
+    compile_quietly(folder, SHARED[k], compiler, level, *native)
 
 
 @pytest.mark.slow
@@ -103,7 +106,7 @@ def test_every_vector_width_compiles_without_a_warning(folder: Path, bits: int) 
         "-c", "lstm.c", "-o", f"lstm.{bits}.o", cwd=folder)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*HEADERS, *(name for name in CELLS if name not in CATALOGUE)])
+@pytest.mark.parametrize("name", [*HEADERS, *OTHERS])
 def test_the_header_is_plain_cpp_too(folder: Path, name: str) -> None:
     name = emit_into(folder, name)
     (folder / f"{name}.cpp").write_text(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from entries import OF_VECTORS, sampled
 
 import derive
 from derive.cli import main
@@ -16,7 +17,7 @@ from derive.inspect import show
 from derive.papers import read
 
 
-@pytest.mark.parametrize("name", derive.cells.names())
+@pytest.mark.parametrize("name", sampled(OF_VECTORS))
 def test_what_is_written_in_the_notation_of_time_reads_back_as_the_cell(name: str) -> None:
     cell = derive.cells.from_spec(name)
     latex = show(cell, ("cell", "gradient"), "latex", notation="time")

@@ -1,0 +1,157 @@
+"""docs/reference/catalogue.md, from the catalogue: `python tests/helpers/catalogue_page.py`.
+
+For each family its sources and where they differ (the docstring of its file), its equations, its
+cost and its options. A test compares the page with what this writes.
+Not here: a page of its own for a cell (`derive show CELL --format html`).
+"""
+
+from __future__ import annotations
+
+import ast
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import sympy
+
+import derive
+from derive import cells, pipeline
+from derive.catalogue.entries import ENTRIES, GROUPS
+from derive.catalogue.option import Activation, to_text
+from derive.inspect.facts.cost import cost, polynomial
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference" / "catalogue.md"
+
+HEAD = """# The catalogue
+
+{count} entries of {families} families: published cells, each declared once by its equations, with
+options that compose. `@` is the matrix product, `*` elementwise; a prime marks the next value of a
+state. This page is written from the files in `derive/catalogue/` by
+`tests/helpers/catalogue_page.py`.
+
+```python
+import derive
+
+cell = derive.cells.lstm(peephole=True, forget_bias=1.0)
+same = derive.cells.from_spec("lstm:peephole=true,forget_bias=1")
+assert cell == same and cell.name == "lstm_forget_bias_1_peephole"
+
+derive.cells.names()             # every entry that needs no argument
+derive.cells.options("lstm")     # the options of an entry: name, type, default, meaning
+```
+
+```bash
+derive list delta                      # the entries that have a word, and their options
+derive show kda                        # its equations, gradient, schedule and cost
+derive show kda --format html > kda.html
+derive equal mycell.cell --known       # which entries a cell equals, contains or is part of
+```
+
+## Options
+
+- Options are keywords; on the command line they follow a colon: `gru:reset=before,biases=2`.
+  A *number* is finite; *none* (in Python `None`) leaves the feature out.
+- The name of a cell lists the options that are not at their defaults, in the order of the tables
+  below: `lstm_peephole_cell_clip_3`. A number keeps its digits: 0.5 is `0p5`, -1 is `m1`, 1e-7 is
+  `1em07`.
+- A combination that has no meaning is an error, such as `proj_clip` without `projection`.
+- A forget bias is a constant of the cell, added at run time; at 0 it is left out. Parameters taken
+  from a library that stores it inside its bias need `forget_bias=0`.
+
+An *activation* is one of {activations}.
+
+`identity` leaves its argument as it is. The gradient of `sign`, `floor` and `stop_gradient` is
+zero.
+
+## What the numbers mean
+
+*State* is how many numbers a row carries from step to step, *parameters* how many are trained.
+*Multiply-adds* are those of the products of one step of one row, forward, as scheduled: products
+of parameters alone run once a call and are left out. Training takes three times as many.
+`derive show CELL --stage cost` has all of it.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    activations = ", ".join(typing.get_args(Activation))
+    families = [family for group in GROUPS.values() for family in group]
+    head = HEAD.format(count=len(ENTRIES), families=len(families), activations=activations)
+    parts = [head, *_listing()]
+    for family in families:
+        parts += _section(family)
+    return "\n".join(parts)
+
+
+def _listing() -> Iterator[str]:
+    yield "## Entries\n"
+    for group, families in GROUPS.items():
+        yield f"### {group[0].upper()}{group[1:]}\n"
+        yield "| entry | is |"
+        yield "| --- | --- |"
+        for name, (family, preset) in ENTRIES.items():
+            if family in families:
+                what = f"`{_spec(family, preset)}`" if preset else _title(family)
+                yield f"| [`{name}`](#{family}) | {what} |"
+        yield ""
+
+
+def _spec(family: str, preset: Mapping[str, typing.Any]) -> str:
+    return f"{family}:{','.join(f'{key}={to_text(value)}' for key, value in preset.items())}"
+
+
+def _docstring(family: str) -> str:
+    source = (ROOT / "derive" / "catalogue" / f"{family}.py").read_text("utf-8")
+    return ast.get_docstring(ast.parse(source)) or ""
+
+
+def _title(family: str) -> str:
+    return _docstring(family).partition("\n\n")[0].replace("\n", " ").removesuffix(".")
+
+
+def _section(family: str) -> Iterator[str]:
+    cell = cells.from_spec(family)
+    yield f"## {family}\n"
+    yield f"{_docstring(family)}\n"
+    yield "```"
+    yield from (line for line in cell.to_text().splitlines() if not line.startswith("doc "))
+    yield "```\n"
+    yield f"{_facts(cell)}\n"
+    options = cells.options(family)
+    if not options:
+        yield "No options.\n"
+        return
+    yield "| option | type | default | meaning |"
+    yield "| --- | --- | --- | --- |"
+    for option in options:
+        yield (
+            f"| `{option.name}` | {option.type} | {to_text(option.default)} | {option.meaning} |"
+        )
+    yield ""
+
+
+def _facts(cell: derive.Cell) -> str:
+    found = cost(cell, pipeline.schedule(cell))
+    state = sympy.Add(*(sympy.Mul(*map(_width, shape)) for shape in cell.states.values()))
+    trained = sympy.Add(
+        *(
+            sympy.Mul(*map(_width, shape))
+            for name, shape in cell.params.items()
+            if name not in cell.checked.fixed
+        )
+    )
+    parts = [part for phase, part in found.forward.items() if phase.name != "CALL"]
+    adds = sympy.Add(*(part.multiply_adds for part in parts))
+    return (
+        f"State `{sympy.expand(state)}`, parameters `{sympy.expand(trained)}`, "
+        f"multiply-adds `{polynomial(adds)}`."
+    )
+
+
+def _width(dim: object) -> sympy.Expr:
+    return sympy.sympify(str(dim), locals={name: sympy.Symbol(name) for name in "INSEQHDKMPR"})
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")

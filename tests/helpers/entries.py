@@ -1,0 +1,48 @@
+"""Which entries of the catalogue a test runs over.
+
+    @pytest.mark.parametrize("name", sampled())             every entry, all but a sample slow
+    @pytest.mark.parametrize("name", sampled(OF_VECTORS))   those whose arrays have no axes
+
+An entry costs the tests of the whole catalogue some five seconds, most of them in a compiler. So
+the default run takes the classical cells and those whose texts differ most; `-m slow` takes the
+rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from derive import cells
+
+CLASSICAL = (
+    "rnn", "lstm", "lstm_peephole", "lstm_projection", "lstm_layer_norm_ba2016", "gru",
+    "gru_reset_before", "janet", "mgu", "ugrnn", "cifg", "min_gru",
+)  # fmt: skip
+
+#: Times as inputs, gates as states, no products in time, an output that is no state, a kink ...
+#: and with axes: heads, matrices for each row, a fixed array, an input given once.
+DIFFERENT = (
+    "phased_lstm", "odyssey_variant_fgr", "unicornn", "intersection_rnn", "cfc", "slim_form_3",
+    "slstm", "gated_deltanet", "mamba", "retnet",
+)  # fmt: skip
+
+SAMPLE = frozenset(CLASSICAL + DIFFERENT)
+
+#: Entries whose arrays have axes, parts or starts, or which take arrays that are fixed or given
+#: once: `test_the_entries_with_axes_are_known` holds it against the cells.
+WITH_AXES = frozenset(
+    (
+        "linear_attention", "retnet", "gla", "deltanet", "gated_deltanet", "kda", "mlstm", "slstm",
+        "mamba", "mamba2",
+    )
+)  # fmt: skip
+
+OF_VECTORS = tuple(name for name in cells.names() if name not in WITH_AXES)
+
+
+def sampled(names: Iterable[str] = cells.names()) -> list[Any]:
+    """The names, those outside the sample marked slow."""
+    return [n if n in SAMPLE else pytest.param(n, marks=pytest.mark.slow) for n in names]

@@ -1,0 +1,174 @@
+"""Matrix memories of the catalogue by hand in PyTorch: linear attention, delta rules, xLSTM.
+
+Not here: the loop over time and the comparison (torch_by_hand.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.functional import logsigmoid, silu, softplus
+from torch_by_hand import Tensors, family
+
+
+def head(W: Any, x: Any) -> Any:
+    """W[n] x for every head n: [B, N, width]."""
+    return torch.stack([x @ M.T for M in W], dim=1)
+
+
+def blocks(R: Any, h: Any) -> Any:
+    """R[n] h[n] for every head n, by one block-diagonal matrix."""
+    return (h.flatten(1) @ torch.block_diag(*R).T).unflatten(1, h.shape[1:])
+
+
+def column(v: Any) -> Any:
+    return v[..., :, None]
+
+
+def line(v: Any) -> Any:
+    return v[..., None, :]
+
+
+def read(S: Any, q: Any) -> Any:
+    return (S @ column(q))[..., 0]
+
+
+def unit(v: Any) -> Any:
+    return v * (v.square().sum(-1, keepdim=True) + 1e-6).rsqrt()
+
+
+@family(normalised=(False,), feature_map=("identity",))
+def linear_attention(
+    p: Tensors, x: Tensors, s: Tensors, normalised: bool = True, feature_map: str = "elu"
+) -> tuple[Tensors, Tensors]:
+    def phi(v: Any) -> Any:
+        return torch.where(v > 0, v + 1, v.clamp(max=0).exp()) if feature_map == "elu" else v
+
+    q, k, v = phi(head(p["W_q"], x["x"])), phi(head(p["W_k"], x["x"])), head(p["W_v"], x["x"])
+    S = s["S"] + column(v) @ line(k)
+    if not normalised:
+        return {"y": read(S, q)}, {"S": S}
+    z = s["z"] + k
+    return {"y": read(S, q) / ((z * q).sum(-1, keepdim=True) + 1e-6)}, {"S": S, "z": z}
+
+
+@family(rotation=(False,))
+def retnet(p: Tensors, x: Tensors, s: Tensors, rotation: bool = True) -> tuple[Tensors, Tensors]:
+    g, v = p["g"][:, None, None], head(p["W_v"], x["x"])
+    if not rotation:
+        S = g * s["S"] + column(v) @ line(head(p["W_k"], x["x"]))
+        return {"y": read(S, head(p["W_q"], x["x"]))}, {"S": S}
+    turn = torch.exp(1j * s["t"] * p["angle"])[:, None]
+    q = turn * torch.complex(head(p["W_q"], x["x"]), head(p["V_q"], x["x"]))
+    k = turn * torch.complex(head(p["W_k"], x["x"]), head(p["V_k"], x["x"]))
+    S = g * torch.complex(s["S"], s["Z"]) + column(v) * line(k)
+    y = (S * line(q.conj())).sum(-1).real
+    return {"y": y}, {"S": S.real, "Z": S.imag, "t": s["t"] + 1}
+
+
+@family()
+def gla(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    low = x["x"] @ p["A"].T
+    a = torch.sigmoid(head(p["W_a"], low) + p["b_a"]) ** 0.0625
+    k, v = head(p["W_k"], x["x"]), head(p["W_v"], x["x"])
+    S = s["S"] @ torch.diag_embed(a) + column(v) @ line(k)
+    return {"y": read(S, head(p["W_q"], x["x"]))}, {"S": S}
+
+
+def _keys(p: Tensors, x: Tensors) -> tuple[Any, Any, Any]:
+    q, k, v = (silu(head(p[f"W_{n}"], x["x"])) for n in "qkv")
+    return unit(q), unit(k), v
+
+
+def _householder(k: Any, b: Any) -> Any:
+    """I - b k k', for every head."""
+    return torch.eye(k.shape[-1], dtype=k.dtype) - column(b[..., None] * k) @ line(k)
+
+
+@family(negative=(True,))
+def deltanet(p: Tensors, x: Tensors, s: Tensors, negative: bool = False) -> tuple[Tensors, Tensors]:
+    q, k, v = _keys(p, x)
+    b = torch.sigmoid(x["x"] @ p["w_b"].T) * (2 if negative else 1)
+    S = s["S"] @ _householder(k, b) + column(b[..., None] * v) @ line(k)
+    return {"y": read(S, q)}, {"S": S}
+
+
+@family(negative=(True,))
+def gated_deltanet(
+    p: Tensors, x: Tensors, s: Tensors, negative: bool = False
+) -> tuple[Tensors, Tensors]:
+    q, k, v = _keys(p, x)
+    a = torch.exp(-p["A_log"].exp() * softplus(x["x"] @ p["w_a"].T + p["b_a"]))
+    b = torch.sigmoid(x["x"] @ p["w_b"].T) * (2 if negative else 1)
+    S = a[..., None, None] * s["S"] @ _householder(k, b) + column(b[..., None] * v) @ line(k)
+    return {"y": read(S, q)}, {"S": S}
+
+
+@family(safe_gate=(True,))
+def kda(p: Tensors, x: Tensors, s: Tensors, safe_gate: bool = False) -> tuple[Tensors, Tensors]:
+    q, k, v = _keys(p, x)
+    g, rate = head(p["W_a"], x["x"] @ p["A"].T) + p["b_a"], p["A_log"].exp()[:, None]
+    a = torch.exp(-5 * torch.sigmoid(rate * g) if safe_gate else -rate * softplus(g))
+    b = torch.sigmoid(x["x"] @ p["w_b"].T)
+    S = s["S"] @ torch.diag_embed(a) @ _householder(k, b) + column(b[..., None] * v) @ line(k)
+    return {"y": read(S, q)}, {"S": S}
+
+
+@family(forget_gate=("exp",))
+def mlstm(
+    p: Tensors, x: Tensors, s: Tensors, forget_gate: str = "sigmoid"
+) -> tuple[Tensors, Tensors]:
+    q, k, v = (head(p[f"W_{n}"], x["x"]) + p[f"b_{n}"] for n in "qkv")
+    o = torch.sigmoid(head(p["W_o"], x["x"]) + p["b_o"])
+    log_i, log_f = x["x"] @ p["w_i"].T + p["b_i"], x["x"] @ p["w_f"].T + p["b_f"]
+    if forget_gate == "sigmoid":
+        log_f = -softplus(-log_f)
+    m = torch.maximum(log_f + s["m"], log_i)
+    f, i = torch.exp(log_f + s["m"] - m)[..., None], torch.exp(log_i - m)[..., None]
+    C = f[..., None] * s["C"] + column(i * v) @ line(k)
+    n = f * s["n"] + i * k
+    size = torch.maximum(torch.einsum("bnk,bnk->bn", n, q).abs(), torch.exp(-m))
+    return {"h": o * read(C, q) / size[..., None]}, {"C": C, "n": n, "m": m}
+
+
+@family(forget_gate=("exp",), normaliser=("bounded",), within={"n": lambda n: abs(n) + 0.5})
+def slstm(
+    p: Tensors, x: Tensors, s: Tensors, forget_gate: str = "sigmoid", normaliser: str = "sum"
+) -> tuple[Tensors, Tensors]:
+    def gate(k: str) -> Any:
+        return head(p[f"W_{k}"], x["x"]) + blocks(p[f"R_{k}"], s["h"]) + p[f"b_{k}"]
+
+    log_f = (logsigmoid(gate("f")) if forget_gate == "sigmoid" else gate("f")) + s["m"]
+    m = torch.maximum(log_f, gate("i"))
+    i, f = torch.exp(gate("i") - m), torch.exp(log_f - m)
+    c = f * s["c"] + i * torch.tanh(gate("z"))
+    n = f * s["n"] + i
+    if normaliser == "bounded":
+        n = n.clamp(min=1)
+    h = torch.sigmoid(gate("o")) * c / n
+    return {"h_next": h}, {"h": h, "c": c, "n": n, "m": m}
+
+
+@family()
+def mamba(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    u = x["u"]
+    dt = softplus(u @ p["W_r"].T @ p["W_dt"].T + p["b_dt"])
+    decay = torch.exp(torch.einsum("bd,dk->bdk", dt, -p["A_log"].exp()))
+    h = decay * s["h"] + torch.einsum("bd,bk->bdk", dt * u, u @ p["W_B"].T)
+    y = torch.einsum("bdk,bk->bd", h, u @ p["W_C"].T)
+    return {"y": y + p["skip"] * u}, {"h": h}
+
+
+@family()
+def mamba2(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    v, B, C = head(p["W_v"], x["x"]), x["x"] @ p["W_B"].T, x["x"] @ p["W_C"].T
+    dt = softplus(x["x"] @ p["w_dt"].T + p["b_dt"])
+    heads = []
+    for n in range(v.shape[1]):
+        step = dt[:, n, None, None]
+        decay = torch.exp(step * -torch.exp(p["A_log"][n]))
+        heads.append(decay * s["S"][:, n] + step * column(v[:, n]) @ line(B))
+    S = torch.stack(heads, dim=1)
+    y = torch.stack([read(one, C) for one in heads], dim=1)
+    return {"y": y + p["skip"][:, None] * v}, {"S": S}

@@ -25,13 +25,18 @@ if TYPE_CHECKING:
     from derive.catalogue.cfc import cfc as _cfc
     from derive.catalogue.cfn import cfn as _cfn
     from derive.catalogue.cifg import cifg as _cifg
+    from derive.catalogue.comba import comba as _comba
     from derive.catalogue.cornn import cornn as _cornn
     from derive.catalogue.deltanet import deltanet as _deltanet
     from derive.catalogue.fast_grnn import fast_grnn as _fast_grnn
     from derive.catalogue.fast_rnn import fast_rnn as _fast_rnn
     from derive.catalogue.gated_deltanet import gated_deltanet as _gated_deltanet
+    from derive.catalogue.gateloop import gateloop as _gateloop
+    from derive.catalogue.gdn2 import gdn2 as _gdn2
     from derive.catalogue.gla import gla as _gla
     from derive.catalogue.gru import gru as _gru
+    from derive.catalogue.hgrn import hgrn as _hgrn
+    from derive.catalogue.hgrn2 import hgrn2 as _hgrn2
     from derive.catalogue.indrnn import indrnn as _indrnn
     from derive.catalogue.indy_lstm import indy_lstm as _indy_lstm
     from derive.catalogue.intersection_rnn import intersection_rnn as _intersection_rnn
@@ -41,6 +46,8 @@ if TYPE_CHECKING:
     from derive.catalogue.light_ru import light_ru as _light_ru
     from derive.catalogue.ligru import ligru as _ligru
     from derive.catalogue.linear_attention import linear_attention as _linear_attention
+    from derive.catalogue.longhorn import longhorn as _longhorn
+    from derive.catalogue.lru import lru as _lru
     from derive.catalogue.lstm import lstm as _lstm
     from derive.catalogue.mamba import mamba as _mamba
     from derive.catalogue.mamba2 import mamba2 as _mamba2
@@ -60,10 +67,17 @@ if TYPE_CHECKING:
     from derive.catalogue.retnet import retnet as _retnet
     from derive.catalogue.rg_lru import rg_lru as _rg_lru
     from derive.catalogue.rnn import rnn as _rnn
+    from derive.catalogue.rwkv4 import rwkv4 as _rwkv4
+    from derive.catalogue.rwkv5 import rwkv5 as _rwkv5
+    from derive.catalogue.rwkv6 import rwkv6 as _rwkv6
+    from derive.catalogue.rwkv7 import rwkv7 as _rwkv7
+    from derive.catalogue.s4d import s4d as _s4d
     from derive.catalogue.slim import slim as _slim
     from derive.catalogue.slstm import slstm as _slstm
     from derive.catalogue.sru import sru as _sru
     from derive.catalogue.star import star as _star
+    from derive.catalogue.titans import titans as _titans
+    from derive.catalogue.ttt_linear import ttt_linear as _ttt_linear
     from derive.catalogue.ugrnn import ugrnn as _ugrnn
     from derive.catalogue.unicornn import unicornn as _unicornn
     from derive.cell import Cell
@@ -131,6 +145,20 @@ if TYPE_CHECKING:
     slstm = _of(_slstm)
     mamba = _of(_mamba)
     mamba2 = _of(_mamba2)
+    hgrn = _of(_hgrn)
+    lru = _of(_lru)
+    s4d = _of(_s4d)
+    longhorn = _of(_longhorn)
+    hgrn2 = _of(_hgrn2)
+    gateloop = _of(_gateloop)
+    comba = _of(_comba)
+    gdn2 = _of(_gdn2)
+    rwkv5 = _of(_rwkv5)
+    rwkv6 = _of(_rwkv6)
+    rwkv7 = _of(_rwkv7)
+    ttt_linear = _of(_ttt_linear)
+    titans = _of(_titans)
+    rwkv4 = _of(_rwkv4)
 
 
 def names() -> tuple[str, ...]:

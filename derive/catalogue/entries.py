@@ -79,6 +79,20 @@ ENTRIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "slstm": ("slstm", {}),
     "mamba": ("mamba", {}),
     "mamba2": ("mamba2", {}),
+    "hgrn": ("hgrn", {}),
+    "lru": ("lru", {}),
+    "s4d": ("s4d", {}),
+    "longhorn": ("longhorn", {}),
+    "hgrn2": ("hgrn2", {}),
+    "gateloop": ("gateloop", {}),
+    "comba": ("comba", {}),
+    "gdn2": ("gdn2", {}),
+    "rwkv5": ("rwkv5", {}),
+    "rwkv6": ("rwkv6", {}),
+    "rwkv7": ("rwkv7", {}),
+    "ttt_linear": ("ttt_linear", {}),
+    "titans": ("titans", {}),
+    "rwkv4": ("rwkv4", {}),
 }
 
 #: What kind of cell the families are, for a reader of the list.
@@ -92,10 +106,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "gru", "mut", "ligru", "cfn", "atr", "brc", "intersection_rnn",
     ),
     "one gate": ("mgu", "janet", "ugrnn", "light_ru", "star", "fast_grnn"),
-    "linear in the state, for scans": ("min_gru", "min_lstm", "sru", "rg_lru"),
-    "state spaces": ("mamba", "mamba2"),
+    "linear in the state, for scans": (
+        "min_gru", "min_lstm", "sru", "rg_lru", "hgrn", "lru", "rwkv4",
+    ),
+    "state spaces": (
+        "mamba", "mamba2", "s4d", "longhorn",
+    ),
     "matrix memories: linear attention and delta rules": (
         "linear_attention", "retnet", "gla", "mlstm", "deltanet", "gated_deltanet", "kda",
+        "hgrn2", "gateloop", "comba", "gdn2", "rwkv5", "rwkv6", "rwkv7", "ttt_linear", "titans",
     ),
     "differential equations": ("antisymmetric_rnn", "cornn", "unicornn", "lem", "cfc"),
 }  # fmt: skip

@@ -35,8 +35,9 @@ SAMPLE = frozenset(CLASSICAL + DIFFERENT)
 #: once: `test_the_entries_with_axes_are_known` holds it against the cells.
 WITH_AXES = frozenset(
     (
-        "linear_attention", "retnet", "gla", "deltanet", "gated_deltanet", "kda", "mlstm", "slstm",
-        "mamba", "mamba2",
+        "linear_attention", "retnet", "gla", "deltanet", "gated_deltanet", "kda", "mlstm",
+        "slstm", "mamba", "mamba2", "lru", "s4d", "longhorn", "hgrn2", "gateloop", "comba",
+        "gdn2", "rwkv5", "rwkv6", "rwkv7", "ttt_linear", "titans",
     )
 )  # fmt: skip
 

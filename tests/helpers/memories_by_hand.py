@@ -5,10 +5,11 @@ Not here: the loop over time and the comparison (torch_by_hand.py).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
-from torch.nn.functional import logsigmoid, silu, softplus
+from torch.nn.functional import layer_norm, logsigmoid, normalize, silu, softplus
 from torch_by_hand import Tensors, family
 
 
@@ -172,3 +173,138 @@ def mamba2(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
     S = torch.stack(heads, dim=1)
     y = torch.stack([read(one, C) for one in heads], dim=1)
     return {"y": y + p["skip"][:, None] * v}, {"S": S}
+
+
+@family(lower_bound=(0.25,))
+def hgrn2(p: Tensors, x: Tensors, s: Tensors, lower_bound: float = 0.0) -> tuple[Tensors, Tensors]:
+    forget = torch.sigmoid(head(p["W_f"], x["x"]))
+    k = (1 - lower_bound) * (1 - forget)
+    S = s["S"] @ torch.diag_embed(1 - k) + column(head(p["W_v"], x["x"])) @ line(k)
+    return {"y": read(S, silu(head(p["W_q"], x["x"])))}, {"S": S}
+
+
+@family(transition=("cartesian",))
+def gateloop(
+    p: Tensors, x: Tensors, s: Tensors, transition: str = "polar"
+) -> tuple[Tensors, Tensors]:
+    q, k, v, u, w = (head(p[f"W_{n}"], x["x"]) for n in "qkvuw")
+    if transition == "polar":
+        a = torch.polar(torch.sigmoid(u), w)
+    else:
+        z = torch.complex(u, w)
+        a = torch.polar(torch.sigmoid(z.abs()), z.angle())
+    S = torch.complex(s["S"], s["Z"]) * line(a) + column(v) * line(k)
+    return {"y": read(S.real, q)}, {"S": S.real, "Z": S.imag}
+
+
+@family(erase=("decayed",))
+def comba(p: Tensors, x: Tensors, s: Tensors, erase: str = "previous") -> tuple[Tensors, Tensors]:
+    q, k, v = _keys(p, x)
+    a = torch.exp(-p["A_log"].exp() * softplus(x["x"] @ p["w_a"].T + p["b_a"]))[..., None, None]
+    b = torch.sigmoid(x["x"] @ p["w_b"].T)[..., None]
+    erasing = torch.sigmoid(p["d"])[:, None] * k
+    before = s["S"] if erase == "previous" else a * s["S"]
+    S = a * s["S"] - column(b * read(before, erasing)) @ line(k) + column(b * v) @ line(k)
+    return {"y": read(S, q - p["D_q"][:, None] * erasing)}, {"S": S}
+
+
+@family()
+def gdn2(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    q, k, v = _keys(p, x)
+    g = head(p["W_a"], x["x"] @ p["A"].T) + p["b_a"]
+    decay = torch.diag_embed(torch.exp(-p["A_log"].exp()[:, None] * softplus(g)))
+    e, w = torch.sigmoid(head(p["W_e"], x["x"])), torch.sigmoid(head(p["W_w"], x["x"]))
+    erase = torch.eye(k.shape[-1], dtype=k.dtype) - column(e * k) @ line(k)
+    S = s["S"] @ decay @ erase + column(w * v) @ line(k)
+    return {"y": read(S, q)}, {"S": S}
+
+
+@family()
+def longhorn(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    u = x["u"]
+    k, q = u @ p["W_k"].T, u @ p["W_q"].T
+    beta = torch.sigmoid(u @ p["W_r"].T @ p["W_b"].T + p["b"])
+    rate = 1 / (1 / beta + k.square().sum(-1, keepdim=True))
+    h = s["h"] * (1 - column(rate) @ line(k.square())) + column(rate * u) @ line(k)
+    return {"y": read(h, q) + p["skip"] * u}, {"h": h}
+
+
+@family(token_shift=(False,), within={"b": lambda b: abs(b) + 0.5})
+def rwkv4(p: Tensors, x: Tensors, s: Tensors, token_shift: bool = True) -> tuple[Tensors, Tensors]:
+    """Without the stabiliser: sums that are what they say."""
+
+    def seen(k: str) -> Any:
+        mixed = torch.lerp(s["l"], x["x"], p[f"m_{k}"]) if token_shift else x["x"]
+        return mixed @ p[f"W_{k}"].T
+
+    r, k, v = seen("r"), seen("k"), seen("v")
+    a, b = s["a"] * s["o"].exp(), s["b"] * s["o"].exp()
+    now = torch.exp(p["u"] + k)
+    y = torch.sigmoid(r) * (a + now * v) / (b + now)
+    fade = torch.exp(-torch.exp(p["decay"]))
+    a, b = fade * a + k.exp() * v, fade * b + k.exp()
+    o = torch.maximum(s["o"] - torch.exp(p["decay"]), k)
+    after = {"a": a / o.exp(), "b": b / o.exp(), "o": o}
+    return {"y": y}, after | ({"l": x["x"]} if token_shift else {})
+
+
+def _rwkv(p: Tensors, x: Tensors, s: Tensors, d: Any) -> tuple[Tensors, Tensors]:
+    """The bonus as a second memory, which holds the present step alone."""
+    r, k, v = (head(p[f"W_{n}"], x["x"]) for n in "rkv")
+    now = column(v) @ line(k)
+    y = read(s["S"] + now @ torch.diag_embed(p["u"]), r)
+    return {"y": y}, {"S": s["S"] @ torch.diag_embed(torch.exp(-torch.exp(d))) + now}
+
+
+@family()
+def rwkv5(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    return _rwkv(p, x, s, p["d"])
+
+
+@family()
+def rwkv6(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    return _rwkv(p, x, s, p["d_0"] + head(p["W_d"], torch.tanh(x["x"] @ p["A"].T)))
+
+
+@family()
+def rwkv7(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    r, v, k = head(p["W_r"], x["x"]), head(p["W_v"], x["x"]), head(p["W_k"], x["x"])
+    inner = p["w_0"] + head(p["W_w"], torch.tanh(x["x"] @ p["A_w"].T))
+    w = torch.exp(-torch.sigmoid(inner) / math.sqrt(math.e))
+    a = torch.sigmoid(p["a_0"] + head(p["W_a"], x["x"] @ p["A_a"].T))
+    z = normalize(k * p["k_k"], dim=-1)
+    k = k * (1 + (a - 1) * p["k_a"])
+    change = torch.diag_embed(w) - column(z) @ line(z * a)
+    S = s["S"] @ change + column(v) @ line(k)
+    return {"y": read(S, r) + (r * k * p["r_k"]).sum(-1, keepdim=True) * v}, {"S": S}
+
+
+@family(rate=(0.25,), output=("own",))
+def ttt_linear(
+    p: Tensors, x: Tensors, s: Tensors, rate: float = 1.0, output: str = "query"
+) -> tuple[Tensors, Tensors]:
+    """The inner gradient by autograd."""
+    q, k, v = (head(p[f"W_{n}"], x["x"]) for n in "qkv")
+
+    def normed(z: Any) -> Any:
+        return layer_norm(z, z.shape[-1:], eps=1e-6) * p["gain"] + p["shift"]
+
+    z = read(s["W"], k) + s["b"]
+    loss = 0.5 * (normed(z) - (v - k)).square().sum()
+    (G,) = torch.autograd.grad(loss, z, create_graph=True)
+    e = rate * torch.sigmoid(x["x"] @ p["w_l"].T + p["b_l"])[..., None]
+    W, b = s["W"] - column(e * G) @ line(k), s["b"] - e * G
+    o = read(W, q) + b
+    return {"y": (q if output == "query" else o) + normed(o)}, {"W": W, "b": b}
+
+
+@family()
+def titans(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
+    """The inner gradient by autograd."""
+    q, k, v = _keys(p, x)
+    a, e, t = (torch.sigmoid(x["x"] @ p[f"w_{n}"].T + p[f"b_{n}"])[..., None, None] for n in "aet")
+    loss = (read(s["M"], k) - v).square().sum()
+    (G,) = torch.autograd.grad(loss, s["M"], create_graph=True)
+    Z = e * s["Z"] - t * G
+    M = (1 - a) * s["M"] + Z
+    return {"y": read(M, q)}, {"M": M, "Z": Z}

@@ -106,9 +106,9 @@ def test_show_writes_json_for_programs(capsys: pytest.CaptureFixture[str]) -> No
     "arguments, message",
     [
         (
-            ("show", "ugrn"),
-            "no cell is called 'ugrn'\n"
-            "  close: ugrnn, rnn, ran\n"
+            ("show", "unicron"),
+            "no cell is called 'unicron'\n"
+            "  close: unicornn, ugrnn, cornn\n"
             "  hint: derive list   shows the catalogue; a file is given by its path, "
             "such as my.cell\n",
         ),

@@ -1,9 +1,9 @@
 """DeltaNet: the delta rule writes what the memory does not yet return for the key.
 
 Schlag, Irie & Schmidhuber 2021, "Linear transformers are secretly fast weight programmers", arXiv
-2102.11174; in the form of Yang, Wang, Zhang, Shen & Kim 2024, arXiv 2406.06484, and of flash-
-linear-attention: silu, then q and k of length 1, with 1e-6 under the root. The first paper has
-another feature map and a sum in place of the length. With negative, b lies in (0, 2) and the
+2102.11174; in the form of Yang, Wang, Zhang, Shen & Kim 2024, arXiv 2406.06484, and of
+flash-linear-attention: silu, then q and k of length 1, with 1e-6 under the root. The first paper
+has another feature map and a sum in place of the length. With negative, b lies in (0, 2) and the
 transition may have negative eigenvalues (Grazzi et al. 2024, arXiv 2411.12537). K^-1/2 on the
 read-out is left out. Equation numbers not checked.
 """

@@ -1,8 +1,8 @@
 """RWKV-6, Finch: RWKV-5 with a decay that follows the input.
 
 Peng et al. 2024, "Eagle and Finch: RWKV with matrix-valued states and dynamic recurrence", arXiv
-2404.05892, by the authors' kernel (wkv6_cuda): d = d_0 + tanh(x A) B, of rank R. The data-
-dependent token shift, group norm and gate belong to the block. Equation numbers not checked.
+2404.05892, by the authors' kernel (wkv6_cuda): d = d_0 + tanh(x A) B, of rank R. The
+data-dependent token shift, group norm and gate belong to the block. Equation numbers not checked.
 """
 
 from __future__ import annotations

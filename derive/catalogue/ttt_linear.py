@@ -1,12 +1,12 @@
 """TTT-linear: the state is a linear map that takes a step of gradient descent for each input.
 
 Sun, Li, Dalal, Xu, Vikram, Zhang, Dubois, Chen, Wang, Koyejo, Hashimoto & Guestrin 2024, "Learning
-to (learn at test time): RNNs with expressive hidden states", arXiv 2407.04620, by the authors'
-code (ttt.py), one token a batch. The inner loss is half the squared distance of LN(W k + b) to v -
-k, its gradient G written out. The authors' rate is sigmoid(w_l x + b_l) / D; here rate is a
-number. They take gradients at the start of mini-batches of 16 and W_0 of N(0, 0.02). flash-linear-
-attention puts y + LN(y) where the authors put q + LN(y), output=own, and scales q. Equation
-numbers not checked.
+to (learn at test time): RNNs with expressive hidden states", arXiv 2407.04620, as in the authors'
+code, one token a batch. The inner loss is half the squared distance of LN(W k + b) to v - k, its
+gradient G written out. The authors' rate is sigmoid(w_l x + b_l) / D; here rate is a number. They
+take gradients at the start of mini-batches of 16 and W_0 of N(0, 0.02). flash-linear-attention
+puts y + LN(y) where the authors put q + LN(y), output=own, and scales q. Equation numbers not
+checked.
 """
 
 from __future__ import annotations

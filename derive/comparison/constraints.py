@@ -248,10 +248,7 @@ def _slot(mono: Mono) -> Slot:
 
 def only_params(atom: Atom) -> bool:
     """Whether no input and no state stands in it."""
-    deep = deep_atoms([single(((atom, 1),))])
-    return any(a.kind in ("param", "product") for a in deep) and not any(
-        a.kind == "array" for a in deep
-    )
+    return bool(atom.kinds & {"param", "product"}) and "array" not in atom.kinds
 
 
 def _parted(mono: Mono) -> tuple[Mono, Mono]:

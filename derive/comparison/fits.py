@@ -402,4 +402,4 @@ def _run(program: Program, values: Arrays, sizes: Mapping[str, int], n: int) -> 
                 value = np.matmul(vector, own_matrix)
             else:
                 value = np.matmul(vector[:, np.newaxis], own_matrix)[:, 0]
-        values[equation.out] = np.broadcast_to(value, shape)
+        values[equation.out] = NUMPY.broadcast(value, shape)

@@ -18,7 +18,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from itertools import islice, permutations, product
+from typing import Any
 
 from derive.comparison import polynomial
 from derive.comparison.canonical import (
@@ -53,12 +55,16 @@ class GaveUp(Exception):
 class Side:
     """One of the two cells: its Step without idle states, and its canonical form.
 
-    same: states that repeat another -> that other.
+    same: states that repeat another -> that other. settled: its forms where parameters that
+    multiply others are numbers (Search.settings), and what each cost.
     """
 
     step: Step
     form: Canonical
     same: Mapping[str, str]
+    settled: dict[tuple[Any, ...], tuple[Canonical, int]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +116,32 @@ class Search:
         self.wanted = self.wanted_of(self.form)
         self.given = Meaning()
         self.zero = Zero()
-        self.prepare(b.form)
+        self.tasks: list[_Task] = []
 
-    def prepare(self, form: Canonical) -> None:
-        pairs = self.pairs(form)
-        self.candidates: dict[tuple[str, str], list[Atom]] = {}
-        for _, theirs in pairs:
+    @cached_property
+    def candidates(self) -> dict[tuple[str, str], list[Atom]]:
+        """A's functions, powers, exponentials and sums, by kind and name."""
+        found: dict[tuple[str, str], dict[Atom, None]] = {}
+        for theirs in (*self.wanted, *self.form.outputs):
             for atom in _inner_first(theirs, set()):
-                known = self.candidates.setdefault(_kind(atom), [])
-                if atom not in known:
-                    known.append(atom)
+                found.setdefault(_kind(atom), {}).setdefault(atom)
+        return {kind: list(atoms) for kind, atoms in found.items()}
+
+    @cached_property
+    def all(self) -> set[Atom]:
+        return {atom for known in self.candidates.values() for atom in known}
+
+    @cached_property
+    def factors(self) -> list[Fraction]:
+        """What sums of A are multiplied by."""
         sums = {
             abs(c)
-            for part in _parts([theirs for _, theirs in pairs])
+            for part in _parts([*self.wanted, *self.form.outputs])
             for mono, c in part.terms.items()
             if any(a.kind == "sum" for a, _ in mono)
         }
         near = sorted(sums - {Fraction(1)}, key=lambda c: (c.numerator + c.denominator, c))[:2]
-        self.factors = [s * c for c in (Fraction(1), *near) for s in (1, -1)]
-        self.all = {atom for known in self.candidates.values() for atom in known}
-        self.tasks = list(_tasks(pairs))
+        return [s * c for c in (Fraction(1), *near) for s in (1, -1)]
 
     def wanted_of(self, form: Canonical | Slopes, slopes_of: Canonical | None = None) -> list[Poly]:
         """What B's next states must be, as far as A tells."""
@@ -166,12 +178,7 @@ class Search:
         """GaveUp, or polynomial.TooLarge, where the search leads too far."""
         for setting in self.settings():
             self.given = setting
-            vectors = {**self.named_alone(), **setting.vectors}
-            self.prepare(
-                canonical(self.b.step, Meaning(vectors, setting.matrices))
-                if setting.vectors or setting.matrices
-                else self.b.form
-            )
+            self.tasks = list(_tasks(self.pairs(self.form_under(setting))))
             # Functions without parameters are A's too, unless they cancel: that is tried last.
             whole = self.tasks
             for tasks in (whole, [task for task in whole if not task.seen]):
@@ -184,9 +191,18 @@ class Search:
             raise GaveUp
         return None
 
-    def named_alone(self) -> dict[str, Poly]:
-        """States of B that repeat another, as that other."""
-        return {twin: of(Atom("array", s)) for twin, s in self.b.same.items()}
+    def form_under(self, setting: Meaning) -> Canonical:
+        """B's form, which is the same for every Link."""
+        if not (setting.vectors or setting.matrices):
+            return self.b.form
+        twins = {twin: of(Atom("array", s)) for twin, s in self.b.same.items()}
+        meaning = Meaning({**twins, **setting.vectors}, setting.matrices)
+        key = (
+            polynomial.is_opaque(),
+            *((name, value.key) for name, value in setting.vectors.items()),
+            *((name, bool(value.parts)) for name, value in setting.matrices.items()),
+        )
+        return polynomial.once(self.b.settled, key, lambda: canonical(self.b.step, meaning))
 
     def settings(self) -> Iterator[Meaning]:
         """Nothing; then parameters that multiply others: one of them, or all of them, at 1, at 0

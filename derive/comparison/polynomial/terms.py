@@ -9,13 +9,13 @@ functions (piecewise.py, powers.py, functions.py): only those are in normal form
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 MAX_TERMS = 2000
 #: Numbers of more bits than this are no use: no cell's text has them, rewriting makes them.
@@ -102,6 +102,24 @@ def spend(steps: int = 1) -> None:
             raise TooLarge
 
 
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+def once(known: dict[Key, tuple[Value, int]], key: Key, make: Callable[[], Value]) -> Value:
+    """What `make` gives, made once a key. The budget is charged each time, so that the result of a
+    comparison does not depend on what was remembered."""
+    if key in known:
+        value, cost = known[key]
+        spend(cost)
+        return value
+    left = _left.get()
+    before = 0 if left is None else left[0]
+    value = make()
+    known[key] = value, 0 if left is None else before - left[0]
+    return value
+
+
 @dataclass(frozen=True, eq=False)
 class Atom:
     """kind: array, param, product, sum, size, exp, power or function.
@@ -128,6 +146,11 @@ class Atom:
         return 1 + sum(arg.size for arg in self.args)
 
     @cached_property
+    def kinds(self) -> frozenset[str]:
+        """Its kind, and those of all atoms inside it."""
+        return frozenset({self.kind}).union(*(a.kinds for arg in self.args for a in arg.atoms()))
+
+    @cached_property
     def _hash(self) -> int:
         return hash(self.key)
 
@@ -147,7 +170,7 @@ class Poly:
     product: of two monomials, in normal form; put here by the package (products.py).
     """
 
-    __slots__ = ("_key", "terms")
+    __slots__ = ("_key", "_ordered", "terms")
 
     product: ClassVar[Callable[[Mono, Mono], Poly]]
 
@@ -156,6 +179,7 @@ class Poly:
             raise TooLarge
         self.terms = {m: c for m, c in terms.items() if c}
         self._key: str | None = None
+        self._ordered: list[tuple[Mono, Fraction]] | None = None
 
     @property
     def key(self) -> str:
@@ -169,7 +193,10 @@ class Poly:
         return sum(abs(n) * atom.size for mono in self.terms for atom, n in mono)
 
     def ordered(self) -> list[tuple[Mono, Fraction]]:
-        return sorted(self.terms.items(), key=lambda item: mono_key(item[0]))
+        if self._ordered is None:
+            keys = {mono: mono_key(mono) for mono in self.terms}
+            self._ordered = sorted(self.terms.items(), key=lambda item: keys[item[0]])
+        return self._ordered
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Poly) and self.terms == other.terms

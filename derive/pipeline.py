@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -33,7 +33,6 @@ from derive.kernel.backend import Backend
 from derive.kernel.convert import kind_text, to_count
 from derive.kernel.kernel import Origin
 from derive.kernel.signature import Axes, Dim, Signature
-from derive.kernel.tune.options import Choice
 from derive.kernel.wanted import to_wanted
 from derive.kernel.whole import Groups, WholeBackend
 from derive.language import declare, from_step
@@ -42,9 +41,6 @@ from derive.language.declaration import Declaration
 from derive.schedule import Schedule
 from derive.schedule import schedule as _schedule
 from derive.targets import Target
-
-if TYPE_CHECKING:
-    from derive.kernel.c_backend import CBackend
 
 DTYPES = ("float32", "float64")
 #: Cells whose results are remembered, so that the stages share their work.
@@ -269,20 +265,15 @@ def backend(
     return table.row(target).load(files, signature_of_parts(cell, wrt), dtype)
 
 
-def c_backend(
-    cell: Cell, dtype: str, threads: int, choice: Choice | None = None, wrt: Wanted = None
-) -> CBackend:
-    """The C target with one way to run it. BuildError where no compiler works."""
-    from derive.build.compiler import FLAGS
-    from derive.kernel.c_backend import CBackend
-
-    choice = choice or Choice()
-    plans = schedule(cell, wrt).forward, schedule(cell, wrt).backward
-    return CBackend(
-        emit(cell, "c", wrt=wrt), signature_of_parts(cell, wrt), dtype, threads,
-        (*FLAGS, *choice.flags()),
-        elementwise=all(plan.elementwise for plan in plans), team=choice.threads,
-    )  # fmt: skip
+def untuned(cell: Cell, target: str, dtype: str, threads: int, wrt: Wanted = None) -> Backend:
+    """A target with one way to run it, on arrays of parts. BuildError where it cannot be built."""
+    files, unit = emit(cell, target, wrt=wrt), table.row(target).unit
+    if unit is None:
+        return backend(cell, target, files, dtype, wrt)
+    plan = schedule(cell, wrt)
+    elementwise = plan.forward.elementwise and plan.backward.elementwise
+    own = signature_of_parts(cell, wrt)
+    return unit(files, own, dtype, threads, elementwise=elementwise)
 
 
 def _parts(cell: Cell, wrt: Wanted) -> Wanted:

@@ -47,6 +47,15 @@ class Target:
     instead, where there are threads or ways to run to choose from.  looks(dtype): quicker
     fingerprints than NumPy's (kernel/fingerprint.py).
     find(): raises ToolchainError where this machine cannot build it; install: what to do then.
+    preferred: taken before the others where no target is named (layers/, torch/).
+
+    What verification, the fuzzer and torch make use of where a target offers it:
+    unit(files, signature, dtype, threads, flags, *, elementwise, team, library): the Backend of a
+    target whose files are one unit of C with the functions of its header. So it can be compiled in
+    other ways, with sanitizers for example, its memory fenced in, and called by address.
+    low(): definitions that lower the thresholds of such a unit.
+    module: whether the files are a Python module that takes its memory from `numpy.empty`.
+    numpy_functions: whether functions are NumPy's, so that exp(-v) of sigmoid may overflow.
     """
 
     name: str
@@ -60,6 +69,11 @@ class Target:
     looks: Callable[[str], tuple[Look, Look]] | None = None
     find: Callable[[], object] = field(default=lambda: None)
     install: str = ""
+    preferred: bool = False
+    unit: Callable[..., Backend] | None = None
+    low: Callable[[], tuple[str, ...]] = field(default=tuple)
+    module: bool = False
+    numpy_functions: bool = False
 
     def is_shared(self, path: str) -> bool:
         return path.rpartition("/")[2] in self.shared
@@ -72,6 +86,21 @@ def names() -> tuple[str, ...]:
 
 def rows() -> tuple[Target, ...]:
     return tuple(_TABLE.values())
+
+
+def plain() -> Target:
+    """The first of the table, which every machine can build."""
+    return next(iter(_TABLE.values()))
+
+
+def in_words() -> str:
+    """Their names for a message: 'numpy', 'c'."""
+    return ", ".join(map(repr, _TABLE))
+
+
+def by_preference() -> tuple[Target, ...]:
+    """In the order in which they are tried where no target is named."""
+    return tuple(sorted(_TABLE.values(), key=lambda target: not target.preferred))
 
 
 def row(name: object) -> Target:
@@ -145,10 +174,12 @@ def _c_files(cell: Cell, schedule: Schedule) -> Files:
     return c_files(cell, schedule)
 
 
-def _c_backend(files: Files, signature: Signature, dtype: str) -> Backend:
+def _c_backend(
+    files: Files, signature: Signature, dtype: str, *options: Any, **more: Any
+) -> Backend:
     from derive.kernel.c_backend import CBackend
 
-    return CBackend(files, signature, dtype)
+    return CBackend(files, signature, dtype, *options, **more)
 
 
 def _tuned_c_backend(
@@ -164,6 +195,12 @@ def _tuned_c_backend(
         )
 
     return TunedBackend(build, files, compiler.FLAGS, signature.dims(), dtype, threads)
+
+
+def _c_low() -> tuple[str, ...]:
+    from derive.emit.limits import low_defines
+
+    return low_defines()
 
 
 def _c_looks(dtype: str) -> tuple[Look, Look]:
@@ -182,6 +219,8 @@ _ROWS = (
         suffixes={".py": "NumPy"},
         emit=_numpy_files,
         load=_numpy_backend,
+        module=True,
+        numpy_functions=True,
     ),
     Target(
         name="c",
@@ -190,6 +229,9 @@ _ROWS = (
         suffixes={".c": "C", ".h": "C header"},
         emit=_c_files,
         load=_c_backend,
+        unit=_c_backend,
+        low=_c_low,
+        preferred=True,
         shared=("derive_kernels.h",),
         serve=_tuned_c_backend,
         looks=_c_looks,

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from derive import targets
 from derive.cli import console
 from derive.errors import ArgumentError
 
@@ -36,7 +37,7 @@ def run(
     keep_going: bool,
 ) -> int:
     try:
-        from derive.fuzz.run import TARGETS, WHAT, rooms_of
+        from derive.fuzz.run import WHAT, rooms_of
     except ImportError as error:
         if error.name != "hypothesis":
             raise
@@ -48,8 +49,8 @@ def run(
         raise ArgumentError("give --minutes or --examples, not both")
     if minutes is not None and not 0 < minutes < math.inf:
         raise ArgumentError(f"--minutes must be more than 0, not {minutes:g}")
-    targets = _words(target, TARGETS, "--target")
-    rooms = rooms_of(_words(what, WHAT, "--what"), targets, sanitize=sanitize)
+    chosen = _words(target, targets.names(), "--target")
+    rooms = rooms_of(_words(what, WHAT, "--what"), chosen, sanitize=sanitize)
     try:
         found, counts = _fuzz(rooms, minutes, examples, seed, first, keep_going)
     finally:

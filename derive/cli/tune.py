@@ -17,7 +17,7 @@ from derive.cli.select import cell_of
 def run(
     text: str, shapes: Sequence[str], threads: str, dtype: str, forget: bool, as_json: bool
 ) -> int:
-    from derive import pipeline
+    from derive import pipeline, targets
     from derive.bench.shapes import counts_of, shapes_of
     from derive.bench.task import width_of
     from derive.errors import ArgumentError
@@ -33,7 +33,8 @@ def run(
             "--forget stands alone" if forget else "nothing says for which sizes",
             hint="derive tune lstm --shapes 100,32,128,128",
         )
-    kernels = [pipeline.compile(cell, "c", dtype, count) for count in counts]
+    target = next(row.name for row in targets.rows() if row.serve is not None)
+    kernels = [pipeline.compile(cell, target, dtype, count) for count in counts]
     if forget:
         for kernel in kernels:
             kernel.untune()

@@ -3,7 +3,7 @@
 In: choices of hypothesis.  Out: nothing, or a Fault.
 Not here: how they are made (strange.py).
 
-Any arguments give results or a DeriveError; both targets say the same, word for word; and
+Any arguments give results or a DeriveError; all targets say the same, word for word; and
 a kernel that was called before says what a fresh one says.
 """
 
@@ -17,11 +17,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from derive import pipeline
+from derive import targets as table
 from derive.cell import Cell
 from derive.fuzz.fault import Fault, fault
 from derive.fuzz.running import plain
 from derive.fuzz.strange import METHODS, VALUES, B, T, Turn, good
 from derive.fuzz.worker import Worker
+from derive.kernel.argument_words import only
 
 _TEXTS = (
     "cell plain\ninput x: I\nstate h: H\nh' = tanh(W @ x + U @ h + b)\noutput h'\n",
@@ -44,7 +46,10 @@ class CallsRoom:
 
     def __init__(self, *, sanitize: bool = False) -> None:
         self.counts: Counter[str] = Counter()
-        self._worker = Worker(sanitize=sanitize)
+        self._workers = {
+            row.name: Worker(row, sanitize=sanitize) for row in table.rows() if row.unit is not None
+        }
+        self._child = next(iter(self._workers.values())).child
         self._case: tuple[str, list[Turn]] = ("", [])
 
     def example(self, data: st.DataObject) -> None:
@@ -57,15 +62,18 @@ class CallsRoom:
             # After three good calls of a kind the next one is looked at by the quick way first.
             turns += [(turn[0], {}, 3)] * data.draw(st.booleans()) + [turn]
         self._case = (text, turns)
-        files = {target: pipeline.emit(cell, target) for target in ("numpy", "c")}
-        path = self._worker.compiled(files["c"], "float64")
-        answer = self._worker.child.ask({
-            "kind": "turns", "path": str(path), "signature": plain(signature), "turns": turns,
-            **files,
+        files = {target: pipeline.emit(cell, target) for target in table.names()}
+        paths = {
+            target: str(worker.compiled(files[target], "float64"))
+            for target, worker in self._workers.items()
+        }
+        answer = self._child.ask({
+            "kind": "turns", "paths": paths, "signature": plain(signature), "turns": turns,
+            "files": files,
         })  # fmt: skip
         for turn, (used, fresh) in zip(turns, answer["outcomes"], strict=True):
             self.counts["strange calls"] += 1
-            self.counts["strange calls refused"] += fresh["numpy"][0] == "refused"
+            self.counts["strange calls refused"] += next(iter(fresh.values()))[0] == "refused"
             _judge(turn, used, fresh)
 
     def case(self, found: Fault) -> str:
@@ -76,7 +84,8 @@ class CallsRoom:
         return self._case[0]
 
     def close(self) -> None:
-        self._worker.close()
+        for worker in self._workers.values():
+            worker.close()
 
 
 def replay(text: str, turns: list[Turn]) -> None:
@@ -85,10 +94,15 @@ def replay(text: str, turns: list[Turn]) -> None:
     from derive.fuzz.strange import play
 
     cell = _cell(text)
-    files = {target: pipeline.emit(cell, target) for target in ("numpy", "c")}
-    library = compile_library(files["c"], defines=("DK_ONLY_F64",))
+    files = {target: pipeline.emit(cell, target) for target in table.names()}
+    libraries = {
+        row.name: compile_library(files[row.name], defines=(only("float64"),))
+        for row in table.rows()
+        if row.unit is not None
+    }
     signature = pipeline.signature(cell)
-    answer = play({"signature": plain(signature), "turns": turns, **files}, library)
+    question = {"signature": plain(signature), "turns": turns, "files": files}
+    answer = play(question, libraries)
     for turn, (used, fresh) in zip(turns, answer["outcomes"], strict=True):
         print(turn, used, fresh, sep="\n")
         _judge(turn, used, fresh)
@@ -110,8 +124,10 @@ def _judge(turn: Turn, used: dict[str, Any], fresh: dict[str, Any]) -> None:
                 what = f"{target}: {turn[0]} depends on earlier calls"
                 raise fault(what, f"of a kernel that was called before, and of a fresh one\n"
                                   f"{difference}")  # fmt: skip
-    if difference := _difference(fresh["numpy"], fresh["c"], exactly=False):
-        raise fault(f"{turn[0]}: the targets differ", f"numpy, then c\n{difference}")
+    first, *others = fresh
+    for other in others:
+        if difference := _difference(fresh[first], fresh[other], exactly=False):
+            raise fault(f"{turn[0]}: the targets differ", f"{first}, then {other}\n{difference}")
 
 
 def _difference(one: tuple[Any, ...], other: tuple[Any, ...], *, exactly: bool) -> str:

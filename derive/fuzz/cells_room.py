@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
+from derive import targets as table
 from derive.cell import Cell
 from derive.fuzz.calls import Call, calls, snippet
-from derive.fuzz.check import OfC, OfNumpy, cell_of, check
+from derive.fuzz.check import Apart, Here, cell_of, check
 from derive.fuzz.fault import Fault
 from derive.fuzz.grammar import cells
 from derive.fuzz.worker import Worker
@@ -27,8 +28,9 @@ class CellsRoom:
 
     def __init__(self, targets: Sequence[str], *, sanitize: bool = False) -> None:
         self.counts: Counter[str] = Counter()
-        self._targets = tuple(targets)
-        self._worker = Worker(sanitize=sanitize) if "c" in targets else None
+        rows = [table.row(name) for name in targets]
+        self._here = [row for row in rows if row.unit is None]
+        self._workers = [Worker(row, sanitize=sanitize) for row in rows if row.unit is not None]
         self._torch = _has_torch()
         self._case: tuple[str, Cell | None, Call | None] = ("", None, None)
 
@@ -40,11 +42,8 @@ class CellsRoom:
             return
         cell, text = found
         self._case = (text, cell, None)
-        kernels: list[OfNumpy | OfC] = []
-        if "numpy" in self._targets:
-            kernels.append(OfNumpy(cell))
-        if self._worker is not None:
-            kernels.append(OfC(cell, self._worker))
+        kernels: list[Here | Apart] = [Here(cell, row) for row in self._here]
+        kernels += [Apart(cell, worker) for worker in self._workers]
         dtype = data.draw(st.sampled_from(("float64", "float64", "float64", "float32")))
         self.counts["cells"] += 1
         if self.counts["cells"] % 100 == 0:
@@ -71,12 +70,14 @@ class CellsRoom:
         return self._case[0]
 
     def close(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
+        for worker in self._workers:
+            worker.close()
 
 
 def _target(found: Fault) -> str:
-    return "c" if found.kind.startswith("c:") else "numpy"
+    """The target at fault, or the first where it is none."""
+    name, _, _ = found.kind.partition(":")
+    return name if name in table.names() else table.names()[0]
 
 
 def _has_torch() -> bool:

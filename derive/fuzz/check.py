@@ -1,8 +1,8 @@
 """One cell and some calls through every target, against what is right.
 
 In: a drawn cell, calls, targets.  Out: nothing, or a Fault.
-Not here: what is drawn (grammar.py, calls.py), what is right (truth.py), the process in which C
-runs (worker.py).
+Not here: what is drawn (grammar.py, calls.py), what is right (truth.py), the process in which
+compiled kernels run (worker.py).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from derive.fuzz.running import Given, Results, run
 from derive.fuzz.truth import Expected, expect
 from derive.fuzz.worker import Worker
 from derive.kernel import Kernel
+from derive.targets import Target
 
 #: Why a well-typed cell may be refused: numbers alone that have no value.
 _LEGAL = ("divides by zero", "is no real number")
@@ -53,7 +54,7 @@ def emitted(cell: Cell, target: str) -> dict[str, str]:
 
 
 def check(
-    cell: Cell, text: str, call: Call, kernels: Sequence[OfNumpy | OfC], *, torch: bool, poles: bool
+    cell: Cell, text: str, call: Call, kernels: Sequence[Here | Apart], *, torch: bool, poles: bool
 ) -> bool:
     """Whether numbers could be compared.  Fault where anything is wrong."""
     try:
@@ -80,34 +81,32 @@ def _kind(complaint: str) -> str:
     return complaint.partition(" has ")[2] or complaint
 
 
-class OfNumpy:
-    """The NumPy target of one cell, in this process."""
+class Here:
+    """A target of one cell, in this process."""
 
-    name = "numpy"
-
-    def __init__(self, cell: Cell) -> None:
-        from derive.kernel.numpy_backend import NumpyBackend
-
-        files = emitted(cell, "numpy")
+    def __init__(self, cell: Cell, target: Target) -> None:
+        self.name = target.name
+        self._target = target
+        self._files = emitted(cell, target.name)
         self._signature = pipeline.signature(cell)
-        self._backend = NumpyBackend(files, self._signature)
 
     def run(self, call: Call, given: Given) -> Results:
-        kernel = Kernel(self._signature, self._backend, call.plan.dtype, target="numpy")
+        dtype = call.plan.dtype
         try:
+            backend = self._target.load(self._files, self._signature, dtype)
+            kernel = Kernel(self._signature, backend, dtype, target=self.name)
             return run(kernel, call.plan, given)
         except Exception as error:
-            kind = f"numpy: a good call raises {type(error).__name__}"
+            kind = f"{self.name}: a good call raises {type(error).__name__}"
             raise fault(kind, _last_lines(error)) from error
 
 
-class OfC:
-    """The C target of one cell, in a process that may die."""
-
-    name = "c"
+class Apart:
+    """A compiled target of one cell, in a process that may die."""
 
     def __init__(self, cell: Cell, worker: Worker) -> None:
-        self._files = emitted(cell, "c")
+        self.name = worker.target.name
+        self._files = emitted(cell, self.name)
         self._signature = pipeline.signature(cell)
         self._worker = worker
 

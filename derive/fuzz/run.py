@@ -31,8 +31,6 @@ from derive.fuzz.fault import Fault
 
 CHUNK = 50
 WHAT = ("cells", "texts", "files", "calls")
-#: What cells run through: NumPy in this process, C in one that may die.
-TARGETS = ("numpy", "c")
 
 # What hypothesis keeps of its own is of no use to the folder that the user is in.
 set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), f"derive-hypothesis-{os.getpid()}"))

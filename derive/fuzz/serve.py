@@ -19,18 +19,20 @@ Answer = dict[str, Any]
 
 def _call(question: Answer) -> Answer:
     """A call of a compiled kernel: {"results": Results or None, "error": (class, text) or None}."""
+    from derive import targets
     from derive.fuzz.running import run
     from derive.kernel import Kernel
-    from derive.kernel.c_backend import CBackend
     from derive.kernel.signature import Signature
 
     plan, signature = question["plan"], Signature(**question["signature"])
+    row = targets.row(question["target"])
+    assert row.unit is not None
     try:
-        backend = CBackend(
+        backend = row.unit(
             question["files"], signature, plan.dtype, plan.threads, team=plan.threads,
             library=_library(question["path"]),
         )  # fmt: skip
-        kernel = Kernel(signature, backend, plan.dtype, target="c")
+        kernel = Kernel(signature, backend, plan.dtype, target=row.name)
         return {"results": run(kernel, plan, question["given"]), "error": None}
     except Exception as error:
         return {"results": None, "error": (type(error).__name__, str(error))}
@@ -55,7 +57,7 @@ def _turns(question: Answer) -> Answer:
     """A series of calls with strange arguments."""
     from derive.fuzz.strange import play
 
-    return play(question, _library(question["path"]))
+    return play(question, {name: _library(path) for name, path in question["paths"].items()})
 
 
 _ANSWERS = {"call": _call, "file": _file, "turns": _turns}

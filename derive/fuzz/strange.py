@@ -1,6 +1,6 @@
-"""Calls with strange arguments, of both targets side by side, one after the other.
+"""Calls with strange arguments, of all targets side by side, one after the other.
 
-In: files of both targets, a Signature, turns.  Out: what each turn came to: results, a refusal, or
+In: files of each target, a Signature, turns.  Out: what each turn came to: results, a refusal, or
 an exception that a user should never see.
 Not here: which turns (calls_room.py). Neither SymPy nor hypothesis is imported.
 
@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from derive import targets
 from derive.errors import DeriveError
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
-from derive.kernel.c_backend import CBackend
-from derive.kernel.numpy_backend import NumpyBackend
 from derive.kernel.signature import Signature
 
 T, B = 3, 2
@@ -48,7 +47,7 @@ class _Lying:
     def __init__(self, error: type[Exception] | None = None) -> None:
         self.error = error
 
-    def __repr__(self) -> str:  # one text in both targets: messages are compared
+    def __repr__(self) -> str:  # one text in all targets: messages are compared
         return "<strange>"
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
@@ -89,13 +88,19 @@ VALUES: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def play(question: Mapping[str, Any], library: ctypes.CDLL) -> dict[str, Any]:
-    """{"outcomes": for each turn those of either target, by used kernels and by fresh ones}."""
+def play(question: Mapping[str, Any], libraries: Mapping[str, ctypes.CDLL]) -> dict[str, Any]:
+    """{"outcomes": for each turn those of every target, by used kernels and by fresh ones}.
+
+    libraries: what the files of compiled targets were compiled to.
+    """
     signature = Signature(**question["signature"])
-    backends: dict[str, Backend] = {
-        "numpy": NumpyBackend(question["numpy"], signature),
-        "c": CBackend(question["c"], signature, "float64", library=library),
-    }
+    backends: dict[str, Backend] = {}
+    for name, files in question["files"].items():
+        row = targets.row(name)
+        if row.unit is None:
+            backends[name] = row.load(files, signature, "float64")
+        else:
+            backends[name] = row.unit(files, signature, "float64", library=libraries[name])
 
     def kernels() -> dict[str, Kernel]:
         return {

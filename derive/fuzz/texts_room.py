@@ -23,7 +23,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 import derive
-from derive import pipeline
+from derive import pipeline, targets
 from derive.cell import Cell
 from derive.errors import DeriveError
 from derive.fuzz.fault import Fault, fault
@@ -220,7 +220,7 @@ def _check_cell(cell: Cell) -> None:
         again = Cell.parse(cell.to_text())
         if again != cell or again.to_text() != cell.to_text():
             raise fault("canonical text is another cell", cell.to_text())
-        pipeline.emit(cell, "numpy")
+        pipeline.emit(cell, targets.plain().name)
     except Fault:
         raise
     except _TooLong as error:

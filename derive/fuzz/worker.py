@@ -1,7 +1,8 @@
-"""C kernels in a process of their own: compiled here, called there.
+"""Compiled kernels in a process of their own: compiled here, called there.
 
-In: generated C, a Signature, a Plan and arrays.  Out: Results; a Fault where the compiler refuses,
-the process dies, a sanitizer speaks, or the call does not end.
+In: a target whose files are a unit of C (targets.py), its files, a Signature, a Plan and arrays.
+Out: Results; a Fault where the compiler refuses, the process dies, a sanitizer speaks, or the call
+does not end.
 Not here: what is right; the process (child.py).
 
 With `sanitize` the kernels are built with AddressSanitizer and UndefinedBehaviorSanitizer, whose
@@ -22,7 +23,9 @@ from derive.errors import BuildError
 from derive.fuzz.child import Child
 from derive.fuzz.fault import fault
 from derive.fuzz.running import Given, Plan, Results, plain
+from derive.kernel.argument_words import only
 from derive.kernel.signature import Signature
+from derive.targets import Target
 
 #: As the kernels are built for users, but quicker to build.
 _FLAGS = (
@@ -37,14 +40,15 @@ _KEPT = 6
 class Worker:
     """Compiles, and has what was compiled called. Close it in the end."""
 
-    def __init__(self, *, sanitize: bool = False) -> None:
+    def __init__(self, target: Target, *, sanitize: bool = False) -> None:
         """BuildError where there is no compiler, or where it has no sanitizers."""
+        self.target = target
         self.sanitize = sanitize
         self._compiler = find_compiler()
         self._folder = Path(tempfile.mkdtemp(prefix="derive-fuzz-"))
         self._built: dict[tuple[tuple[tuple[str, str], ...], str], Path] = {}
         self._count = 0
-        self.child = Child("c", preload=_runtime(self._compiler) if sanitize else "")
+        self.child = Child(target.name, preload=_runtime(self._compiler) if sanitize else "")
 
     def close(self) -> None:
         self.child.close()
@@ -53,19 +57,20 @@ class Worker:
     def run(
         self, files: Mapping[str, str], signature: Signature, plan: Plan, given: Given
     ) -> Results:
-        """A call of a kernel of generated C."""
+        """A call of a kernel of generated text."""
         answer = self.child.ask({
-            "kind": "call", "path": str(self.compiled(files, plan.dtype)), "files": dict(files),
+            "kind": "call", "target": self.target.name,
+            "path": str(self.compiled(files, plan.dtype)), "files": dict(files),
             "signature": plain(signature), "plan": plan, "given": given,
         })  # fmt: skip
         if answer["error"] is not None:
             name, text = answer["error"]
-            raise fault(f"c: a good call raises {name}", text)
+            raise fault(f"{self.target.name}: a good call raises {name}", text)
         results: Results = answer["results"]
         return results
 
     def compiled(self, files: Mapping[str, str], dtype: str) -> Path:
-        """The library of generated C in one dtype."""
+        """The library of generated text in one dtype."""
         key = (tuple(sorted(files.items())), dtype)
         if key in self._built:
             return self._built[key]
@@ -76,19 +81,21 @@ class Worker:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         self._count += 1
-        unit = next(name for name in files if name.endswith(".c"))
+        code = next(iter(self.target.suffixes))
+        unit = next(name for name in files if name.endswith(code))
         library = self._folder / f"{self._count}.so"
-        only = {"float32": "DK_ONLY_F32", "float64": "DK_ONLY_F64"}[dtype]
         command = [
             *self._compiler.command, *_FLAGS, *(_SANITIZE if self.sanitize else ()),
-            f"-D{only}", "-I.", unit, "-o", str(library), "-shared", "-lm",
+            f"-D{only(dtype)}", "-I.", unit, "-o", str(library), "-shared", "-lm",
         ]  # fmt: skip
         done = subprocess.run(
             command, cwd=self._folder, capture_output=True, text=True, check=False
         )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "error" in line]
-            raise fault("c: the compiler refuses", "\n".join((lines or [done.stderr])[:5]))
+            raise fault(
+                f"{self.target.name}: the compiler refuses", "\n".join((lines or [done.stderr])[:5])
+            )
         self._built[key] = library
         return library
 

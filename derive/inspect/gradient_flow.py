@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from derive import pipeline
+from derive import pipeline, targets
 from derive.cell import Cell
 from derive.derivative import forward
 from derive.errors import ArgumentError
@@ -252,7 +252,7 @@ def draw(cell: Cell, sizes: Mapping[str, int], steps: int, seed: int = 0) -> tup
     from derive.inspect.facts.cost import widths
     from derive.pipeline import compile as compiled
 
-    kernel = compiled(cell, target="numpy", dtype="float64")
+    kernel = compiled(cell, targets.plain().name, "float64")
     params = kernel.init({name: sizes[name] for name in widths(cell) if name in sizes}, seed=seed)
     random = np.random.default_rng(seed)
     lengths = {name: sizes[w] if isinstance(w, str) else w for name, (w,) in cell.inputs.items()}

@@ -2,7 +2,8 @@
 
 In: the files of `emit(cell, "c")`, a Signature, a dtype, a number of threads.
 Out: a `CBackend`, which hands pointers to the compiled functions.
-Not here: finding and running the compiler (build/), checking arguments (arguments.py).
+Not here: finding and running the compiler (build/), the words of a call (argument_words.py),
+checking arguments (arguments.py).
 SymPy is not imported.
 
 Every field of the argument structures in NAME.h is one machine word, a size or a pointer, so a
@@ -12,13 +13,11 @@ call is an array of words in the order of the header.
 from __future__ import annotations
 
 import ctypes
-import functools
-import struct
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -26,6 +25,16 @@ from derive.build.compiler import FLAGS, find_compiler
 from derive.build.library import compile_library
 from derive.build.loading import check_arithmetic
 from derive.errors import ArgumentError, BuildError
+from derive.kernel.argument_words import (
+    TAGS,
+    Buffers,
+    Memory,
+    Panels,
+    addresses,
+    in_memory,
+    only,
+    panels_of,
+)
 from derive.kernel.backend import Ready, Values
 from derive.kernel.buffers import Fresh, address, empty, places
 from derive.kernel.call import Call
@@ -39,7 +48,6 @@ from derive.kernel.signature import Array, Arrays, Signature, Sizes
 from derive.kernel.stream import Turn
 from derive.kernel.team import pays, worth_waking
 
-_TAGS = {"float32": "f32", "float64": "f64"}
 _STATUS = ("ok", "null pointer", "bad size", "bad length", "buffer too small", "overflow")
 #: A workspace of up to this many bytes stays with its thread for the next call.
 _KEPT_WORKSPACE = 1 << 26
@@ -65,9 +73,8 @@ class CBackend:
         the threads take part; None: all where that pays.  library: what `files` were compiled to,
         where the caller has done so already."""
         if library is None:
-            only = f"DK_ONLY_{_TAGS[dtype].upper()}"
-            library = compile_library(files, flags=flags, defines=(only,))
-        prefix = f"{signature.name}_{_TAGS[dtype]}"
+            library = compile_library(files, flags=flags, defines=(only(dtype),))
+        prefix = f"{signature.name}_{TAGS[dtype]}"
         check_arithmetic(library, f"{prefix}_self_test", " ".join(find_compiler().command))
         self._signature = signature
         self._dtype = np.dtype(dtype)
@@ -81,7 +88,7 @@ class CBackend:
         self._memory_needed = library[f"{prefix}_memory_needed"]
         self._dims = signature.dims()
         self._local = threading.local()
-        self._needed: dict[tuple[int, ...], _Memory] = {}
+        self._needed: dict[tuple[int, ...], Memory] = {}
         self._pool = self._runner(files) if threads > 1 else None
 
     # --- Backend ----------------------------------------------------------------------------
@@ -95,7 +102,7 @@ class CBackend:
         workspace = self._workspace(memory.running(call.params, training))
         self._run(
             self._forward, call, (call.params, call.inputs, call.states, outputs, last),
-            _Buffers(_panels(call.params, 0), saved, max(memory.saved, 1), workspace),
+            Buffers(panels_of(call.params, 0), saved, max(memory.saved, 1), workspace),
         )  # fmt: skip
         return outputs, last, saved
 
@@ -123,7 +130,7 @@ class CBackend:
         self._run(
             self._backward, call,
             (params, call.inputs, d_outputs, d_states, d_params, d_inputs, d_first),
-            _Buffers(_panels(params, 1), saved, memory.saved, workspace), words,
+            Buffers(panels_of(params, 1), saved, memory.saved, workspace), words,
         )  # fmt: skip
         return d_params, d_inputs, d_first
 
@@ -137,7 +144,7 @@ class CBackend:
         workspace = self._workspace(self._memory(sizes).running(call.params, False))
         self._run(
             self._step, call, (call.params, call.inputs, call.states, outputs, last),
-            _Buffers(_panels(call.params, 0), None, 0, workspace),
+            Buffers(panels_of(call.params, 0), None, 0, workspace),
         )  # fmt: skip
         return outputs, last
 
@@ -224,23 +231,23 @@ class CBackend:
         """The matrices of both passes in panels, for many calls with the same parameters."""
         memory = self._memory(sizes)
         panels = []
-        addresses = _addresses(params)
+        at = addresses(params)
         for function, count in zip(
             self._packers, (memory.forward_packed, memory.backward_packed), strict=True
         ):
             packed = self._empty((max(count, 1),))
-            words = [*self._size_words(sizes), 0, 0, *addresses.values()]
-            args = _in_memory(words)  # pack reads no further
+            words = [*self._size_words(sizes), 0, 0, *at.values()]
+            args = in_memory(words)  # pack reads no further
             self._check(function(args, ctypes.c_void_p(address(packed)), _Word(packed.size)))
             panels.append(packed)
-        return Panels(panels[0], panels[1], addresses)
+        return Panels(panels[0], panels[1], at)
 
     def turns(
         self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]
     ) -> tuple[Turn, Turn]:
         count = self._memory(call.sizes).running(call.params, False)
         workspace = self._empty((max(count, 1),))
-        buffers = _Buffers(_panels(call.params, 0), None, 0, workspace)
+        buffers = Buffers(panels_of(call.params, 0), None, 0, workspace)
 
         def turn(first: Arrays, last: Arrays) -> Turn:
             args = self._arguments(call, (call.params, call.inputs, first, outputs, last), buffers)
@@ -261,13 +268,13 @@ class CBackend:
     def _size_words(self, sizes: Sizes) -> list[int]:
         return [sizes.steps, sizes.rows, *(sizes.dims[dim] for dim in self._dims)]
 
-    def _memory(self, sizes: Sizes) -> _Memory:
+    def _memory(self, sizes: Sizes) -> Memory:
         words = self._size_words(sizes)
         known = self._needed.get(tuple(words))
         if known is not None:
             return known
         given = (_Word * len(words))(*words)
-        memory = _Memory()
+        memory = Memory()
         status = self._memory_needed(given, _Word(self._threads), ctypes.byref(memory))
         self._check(status)
         if len(self._needed) < _REMEMBERED:
@@ -293,7 +300,7 @@ class CBackend:
 
     def _run(
         self, function: Any, call: Call, groups: Sequence[Mapping[str, Array | None]],
-        buffers: _Buffers, rest: Sequence[int] = (),
+        buffers: Buffers, rest: Sequence[int] = (),
     ) -> None:  # fmt: skip
         args = self._arguments(call, groups, buffers, rest)
         team = 1 if self._pool is None else self.team(call)
@@ -303,11 +310,11 @@ class CBackend:
             self._check(self._pool(function, args, _Word(team), _Word(self._patient(call))))
 
     def _arguments(
-        self, call: Call, groups: Sequence[Mapping[str, Array | None]], buffers: _Buffers,
+        self, call: Call, groups: Sequence[Mapping[str, Array | None]], buffers: Buffers,
         rest: Sequence[int] = (),
     ) -> bytes:  # fmt: skip
-        addresses = [_addresses(group) for group in groups]
-        return _in_memory(self._words(call, addresses, buffers.words(), rest))
+        at = [addresses(group) for group in groups]
+        return in_memory(self._words(call, at, buffers.words(), rest))
 
     def _words(
         self, call: Call, groups: Sequence[Mapping[str, Word]],
@@ -364,78 +371,3 @@ def looks(dtype: str) -> tuple[Look, Look]:
         return native_call.fingerprint(arrays, kind) if native_call.usable() else otherwise(arrays)
 
     return partial(compiled, otherwise=fingerprint), partial(compiled, otherwise=small_fingerprint)
-
-
-class _Memory(ctypes.Structure):
-    """NAME_memory: elements of each buffer, and steps of a chunk."""
-
-    _fields_ = (
-        ("saved", _Word),
-        ("forward", _Word),
-        ("inference", _Word),
-        ("backward", _Word),
-        ("forward_with_packed", _Word),
-        ("inference_with_packed", _Word),
-        ("backward_with_packed", _Word),
-        ("forward_packed", _Word),
-        ("backward_packed", _Word),
-        ("chunk_steps", _Word),
-    )
-
-    def running(self, params: Mapping[str, Array], training: bool) -> int:
-        """The workspace of a forward call: without room for panels where they are given."""
-        if type(params) is Packed:
-            return int(self.forward_with_packed if training else self.inference_with_packed)
-        return int(self.forward if training else self.inference)
-
-    def returning(self, params: Mapping[str, Array]) -> int:
-        """That of a backward call."""
-        return int(self.backward_with_packed if type(params) is Packed else self.backward)
-
-
-class Panels(NamedTuple):
-    """What `pack` makes: matrices for each pass, and the addresses of all parameters, which take
-    long to ask for where nothing may be written."""
-
-    forward: Array
-    backward: Array
-    addresses: Mapping[str, int]
-
-
-class _Buffers(NamedTuple):
-    """What a function reads and writes besides arrays with names."""
-
-    panels: Array | None
-    saved: Array | None
-    saved_count: int
-    workspace: Array
-
-    def words(self) -> tuple[tuple[int, int], ...]:
-        """Where each begins, and how many elements it has."""
-        return (
-            (address(self.panels), 0 if self.panels is None else self.panels.size),
-            (address(self.saved), self.saved_count),
-            (address(self.workspace), self.workspace.size),
-        )
-
-
-def _panels(params: Mapping[str, Array], which: int) -> Array | None:
-    """Packed matrices for the forward (0) or backward (1) pass, where the caller packed them."""
-    return params._panels[which] if type(params) is Packed else None
-
-
-def _addresses(group: Mapping[str, Array | None]) -> Mapping[str, int]:
-    if type(group) is Packed:
-        packed: Mapping[str, int] = group._panels.addresses
-        return packed
-    return {name: address(array) for name, array in group.items()}
-
-
-@functools.cache
-def _format(count: int) -> struct.Struct:
-    return struct.Struct(f"{count}N")
-
-
-def _in_memory(words: Sequence[int]) -> bytes:
-    """Machine words in a row, which ctypes hands over as a pointer."""
-    return _format(len(words)).pack(*words)

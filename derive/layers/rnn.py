@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from derive import targets
 from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel import Gradients
@@ -69,7 +70,8 @@ class RNN:
     cell: a Cell with one data input; its first output goes up.  num_layers, bidirectional,
     batch_first: as PyTorch's.  dropout: the probability to drop an output on its way to the
     next layer, in training.  past_end: "zero", "last" or "computed" (sequence.py).  dtype:
-    "float32" or "float64".  target: "c", "numpy", or None for C where a compiler is there.
+    "float32" or "float64".  target: the name of one, such as "c" or "numpy"; None: C where a
+    compiler is there, NumPy otherwise.
     seed: of the parameters and of the dropout; an integer or a numpy.random.Generator.
     sizes: a length for each dimension of the cell, I=8, H=16.
     """
@@ -110,7 +112,8 @@ class RNN:
             raise unknown_past_end(past_end)
         if not isinstance(target, str | None):
             raise ArgumentTypeError(
-                f"target is 'c', 'numpy' or None, not {kind_text(target)}", hint='target="c"'
+                f"target is {targets.in_words()} or None, not {kind_text(target)}",
+                hint=f'target="{targets.by_preference()[0].name}"',
             )
         self._using = target, to_count(threads, "threads", least=1)
         kernel = kernel_of(cell, _name_of(dtype), *self._using)

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from derive import targets
 from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError, BuildError
 from derive.kernel import Gradients, Kernel, Run
@@ -58,8 +59,8 @@ _TARGET: ContextVar[tuple[str | None, int]] = ContextVar("target", default=(None
 def using(target: str | None = None, threads: int = 1) -> Iterator[None]:
     """Inside the `with`, kernels are made for this target and number of threads.
 
-    Without a target: C where a compiler is there, NumPy otherwise, which is also the rule
-    outside of any `with`.
+    Without a target: C where a compiler is there, NumPy otherwise (`kernel_of`), which is also
+    the rule outside of any `with`.
     """
     token = _TARGET.set((target, threads))
     try:
@@ -75,13 +76,18 @@ def kernel_for(cell: Cell, dtype: str) -> Kernel:
 
 @lru_cache(maxsize=256)
 def kernel_of(cell: Cell, dtype: str, target: str | None = None, threads: int = 1) -> Kernel:
-    """A kernel for the cell; without a target C where a compiler is there, NumPy otherwise."""
+    """A kernel for the cell; without a target that of the first in order of preference that this
+    machine can build (targets.py): C where a compiler is there, NumPy otherwise."""
     if target is not None:
         return compile_cell(cell, target=target, dtype=dtype, threads=threads)
-    try:
-        return compile_cell(cell, target="c", dtype=dtype, threads=threads)
-    except BuildError:
-        return compile_cell(cell, target="numpy", dtype=dtype)
+    failed: BuildError | None = None
+    for row in targets.by_preference():
+        try:
+            return compile_cell(cell, target=row.name, dtype=dtype, threads=threads)
+        except BuildError as error:
+            failed = failed or error
+    assert failed is not None
+    raise failed
 
 
 @dataclass(frozen=True, slots=True)

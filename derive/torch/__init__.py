@@ -11,6 +11,7 @@
 | -------------- | ------------------------------------------------------------------------ |
 | engine.py      | one cell's kernels, called with tensors                                  |
 | threads.py     | kernels on the threads of PyTorch                                        |
+| array_calls.py | calls of a target that takes NumPy arrays                                |
 | functions.py   | derivatives and batching for autograd and torch.func                     |
 | operators.py   | the operators that torch.compile and torch.export trace                  |
 | running.py     | which of these serves a call                                             |

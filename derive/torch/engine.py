@@ -2,7 +2,8 @@
 
 In: a cell's text, and which of its parameters lie stacked in one tensor.  Out: outputs, last states
 and gradients as fresh tensors; the engine of its tangent.
-Not here: derivatives as torch knows them (functions.py, operators.py), what users call.
+Not here: derivatives as torch knows them (functions.py, operators.py), what users call, targets
+that are given arrays (array_calls.py).
 
 Everything is keyed by content, so modules may be copied, pickled and sent to other processes.
 Kernels are built when they are first called, those of the tangent with the first double backward.
@@ -15,26 +16,22 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from derive import pipeline
+from derive import pipeline, targets
 from derive.cell import Cell
 from derive.errors import BuildError, InternalError
 from derive.kernel.backend import Backend
-from derive.kernel.c_backend import CBackend
 from derive.kernel.call import Call
 from derive.kernel.fast.address_calls import AddressCalls, by_address
 from derive.kernel.signature import Signature, Sizes
 from derive.torch import checks
+from derive.torch.array_calls import ArrayCalls, Groups, Tensors
 from derive.torch.threads import share_threads
-
-Tensors: TypeAlias = Sequence[Tensor]
-#: Parameters by their places in the signature; those of a group lie below each other in one tensor.
-Groups: TypeAlias = tuple[tuple[int, ...], ...]
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 #: Kinds of calls that are remembered.
@@ -47,13 +44,16 @@ _LINE = 64
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Calls with these shapes.  saved: elements of what is kept for backward."""
+    """Calls with these shapes: by address where the target can be called so, otherwise `arrays`.
+
+    saved: elements of what is kept for backward.  partial: calls that compute some gradients only.
+    """
 
     call: Call
     outputs: tuple[tuple[int, ...], ...]
     states: tuple[tuple[int, ...], ...]
     calls: AddressCalls | None
-    backend: Backend
+    arrays: ArrayCalls
     saved: int
     work: int
     partial: dict[tuple[str, ...], AddressCalls]
@@ -75,8 +75,8 @@ class Engine:
         #: How many tensors there are of each kind; a cell without inputs is told T and B by one.
         self.counts = len(groups), max(len(self.inputs), 1), len(self.states)
         self._lock = threading.RLock()
-        self._backends: dict[str, Backend] = {}
-        self._partials: dict[tuple[str, tuple[str, ...]], CBackend] = {}
+        self._backends: dict[str, tuple[str, Backend]] = {}
+        self._partials: dict[tuple[str, tuple[str, ...]], Backend] = {}
         self._rooms: dict[tuple[Any, ...], tuple[int, int, int, int]] = {}
         self._plans: dict[tuple[Any, ...], _Plan] = {}
 
@@ -96,23 +96,30 @@ class Engine:
 
     # --- kernels ----------------------------------------------------------------------------
 
-    def backend(self, dtype: str) -> Backend:
-        """C, or NumPy where no compiler works, which is mentioned once."""
+    def backend(self, dtype: str) -> tuple[str, Backend]:
+        """The preferred target, or the first that this machine can build, which is mentioned
+        once: its name, and its backend."""
         with self._lock:
             if dtype not in self._backends:
                 self._backends[dtype] = self._build(dtype)
             return self._backends[dtype]
 
-    def _build(self, dtype: str) -> Backend:
-        cell = self.cell
+    def _build(self, dtype: str) -> tuple[str, Backend]:
         if self.threads > 1:
             share_threads()
+        first, *others = targets.by_preference()
         try:
-            return pipeline.c_backend(cell, dtype, self.threads)
+            return first.name, pipeline.untuned(self.cell, first.name, dtype, self.threads)
         except BuildError as error:
-            _mention_once(str(error).splitlines()[0])
-            files = pipeline.emit(cell, "numpy")
-            return pipeline.backend(cell, "numpy", files, dtype)
+            failed = error
+        for row in others:
+            try:
+                made = pipeline.untuned(self.cell, row.name, dtype, self.threads)
+            except BuildError:
+                continue
+            _mention_once(row.title, str(failed).splitlines()[0])
+            return row.name, made
+        raise failed
 
     # --- calls ------------------------------------------------------------------------------
 
@@ -145,7 +152,7 @@ class Engine:
             one, two = _LINE, 2 * _LINE
             corners = [self.saved(dtype, Sizes(t, b, dims)) for t in (one, two) for b in (one, two)]
             if not corners[0]:
-                self._rooms[key] = (0, 0, 0, 0)  # the NumPy target
+                self._rooms[key] = (0, 0, 0, 0)  # calls of arrays keep nothing
             else:
                 low, right, up, both = corners
                 area = (both - up - right + low) // _LINE**2
@@ -177,7 +184,7 @@ class Engine:
             results += [state.clone() for state in states]
             return [*results, like.new_empty(room or 0)] if training else results
         if plan.calls is None:
-            results = self._by_numpy(plan, params, inputs, states, lengths)
+            results = plan.arrays.forward(params, inputs, states, lengths)
             return [*results, like.new_empty(room or 0)] if training else results
         results = [torch.empty(shape, dtype=like.dtype) for shape in plan.outputs]
         results += [torch.empty(shape, dtype=like.dtype) for shape in plan.states]
@@ -214,7 +221,7 @@ class Engine:
             pairs = zip(states, d_last, strict=True)
             return [*zeros, *(torch.zeros_like(s) if d is None else d.clone() for s, d in pairs)]
         if plan.calls is None:
-            return self._back_by_numpy(plan, params, inputs, states, lengths, d_out, d_last)
+            return plan.arrays.backward(params, inputs, states, lengths, d_out, d_last)
         if not saved.numel():
             saved = self.forward(params, inputs, states, lengths, reverse, True)[-1]
         gradients = [torch.empty_like(tensor) for tensor in (*params, *inputs, *states)]
@@ -267,10 +274,13 @@ class Engine:
             key = (DTYPES[dtype], names)
             with self._lock:
                 if key not in self._partials:
-                    self._partials[key] = pipeline.c_backend(
-                        self.cell, key[0], self.threads, wrt=names
+                    target, _ = self.backend(key[0])
+                    self._partials[key] = pipeline.untuned(
+                        self.cell, target, key[0], self.threads, wrt=names
                     )
-            plan.partial[names] = by_address(self._partials[key], plan.call)
+            calls = by_address(self._partials[key], plan.call)
+            assert calls is not None  # the backend for all gradients is called so
+            plan.partial[names] = calls
         return plan.partial[names]
 
     # --- plans ------------------------------------------------------------------------------
@@ -292,20 +302,20 @@ class Engine:
         return plan
 
     def _plan_of(self, dtype: torch.dtype, sizes: Sizes, reverse: bool, training: bool) -> _Plan:
-        backend = self.backend(DTYPES[dtype])
+        _, backend = self.backend(DTYPES[dtype])
         shapes = (sizes.shape(axes) for axes in self.params)
         empty = {
             name: np.broadcast_to(np.empty((), DTYPES[dtype]), shape)
             for name, shape in zip(self.signature.params, shapes, strict=True)
         }
         call = Call(sizes, empty, {}, {}, None, reverse, training)
-        calls = by_address(backend, call) if isinstance(backend, CBackend) else None
+        calls = by_address(backend, call)
         return _Plan(
             call,
             tuple((sizes.steps, sizes.rows, *sizes.shape(axes)) for axes in self.outputs),
             tuple((sizes.rows, *sizes.shape(axes)) for axes in self.states),
             calls,
-            backend,
+            ArrayCalls(backend, self.signature, self.groups, call),
             max(calls.saved, 1) if calls else 0,
             sizes.steps * sizes.rows * sum(array.size for array in empty.values()),
             {},
@@ -353,63 +363,6 @@ class Engine:
     def _inputs_at(self, tensors: Tensors) -> list[int]:
         return [tensor.data_ptr() for tensor in tensors] if self.inputs else []
 
-    # --- the NumPy target -------------------------------------------------------------------
-
-    def _by_name(
-        self, params: Tensors, inputs: Tensors, states: Tensors, lengths: Tensor | None, plan: _Plan
-    ) -> Call:
-        arrays = [np.empty(0)] * len(self.params)
-        for group, tensor in zip(self.groups, params, strict=True):
-            blocks = np.split(tensor.detach().numpy(), len(group))
-            for place, block in zip(group, blocks, strict=True):
-                arrays[place] = block
-        own, kind = self.signature, plan.call
-        return Call(
-            kind.sizes,
-            dict(zip(own.params, arrays, strict=True)),
-            {
-                name: tensor.detach().numpy()
-                for name, tensor in zip(own.inputs, inputs, strict=False)
-            },
-            {
-                name: tensor.detach().numpy()
-                for name, tensor in zip(own.states, states, strict=True)
-            },
-            None if lengths is None else lengths.numpy(),
-            kind.reverse,
-            kind.training,
-        )
-
-    def _by_numpy(
-        self, plan: _Plan, params: Tensors, inputs: Tensors, states: Tensors,
-        lengths: Tensor | None,
-    ) -> list[Tensor]:  # fmt: skip
-        call = self._by_name(params, inputs, states, lengths, plan)
-        outputs, last, _ = plan.backend.forward(call)
-        return [torch.from_numpy(a) for a in (*outputs.values(), *last.values())]
-
-    def _back_by_numpy(
-        self, plan: _Plan, params: Tensors, inputs: Tensors, states: Tensors,
-        lengths: Tensor | None, d_out: list[Tensor | None], d_last: list[Tensor | None],
-    ) -> list[Tensor]:  # fmt: skip
-        call = self._by_name(params, inputs, states, lengths, plan)
-        _, _, kept = plan.backend.forward(call)
-        own = self.signature
-
-        def named(names: Any, given: list[Tensor | None]) -> dict[str, Any]:
-            pairs = zip(names, given, strict=True)
-            return {name: None if d is None else d.detach().numpy() for name, d in pairs}
-
-        d_params, d_inputs, d_first = plan.backend.backward(
-            call, kept, named(own.outputs, d_out), named(own.states, d_last)
-        )
-        by_place = [torch.from_numpy(np.ascontiguousarray(a)) for a in d_params.values()]
-        stacked = [torch.cat([by_place[place] for place in group]) for group in self.groups]
-        others = [torch.from_numpy(a) for a in (*d_inputs.values(), *d_first.values())]
-        if not self.inputs:
-            others.insert(0, torch.zeros_like(inputs[0]))
-        return [*stacked, *others]
-
 
 def _axes(width: Any) -> tuple[Any, ...]:
     return tuple(width) if isinstance(width, tuple) else (width,)
@@ -450,7 +403,7 @@ def engine_of_key(key: str) -> Engine:
 
 
 @lru_cache(maxsize=1)
-def _mention_once(reason: str) -> None:
+def _mention_once(title: str, reason: str) -> None:
     warnings.warn(
-        f"derive.torch computes with NumPy, which is slower: {reason}", UserWarning, stacklevel=2
+        f"derive.torch computes with {title}, which is slower: {reason}", UserWarning, stacklevel=2
     )

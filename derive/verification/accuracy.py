@@ -1,4 +1,4 @@
-"""Every function and its derivative, as kernels of both targets compute them, against mpmath.
+"""Every function and its derivative, as the kernels of a target compute them, against mpmath.
 
 In: targets.  Out: `Figure`s: the largest error of each function and derivative, and where.
 Not here: the functions of the shared header by themselves, at every vector width (ulp.py).
@@ -21,6 +21,7 @@ import numpy as np
 import sympy
 from mpmath import mp
 
+from derive import targets as table
 from derive.kernel.signature import Array
 from derive.symbolic.closed_set import TABLE
 from derive.symbolic.closed_set.record import OSCILLATES, Expr, Looser
@@ -43,7 +44,6 @@ ALLOWED = {"value": 4.0, "slope": 16.0}
 #: Every so many of the arguments of ulp.py are taken.
 STRIDE = {"f32": 3, "f64": 7}
 _DTYPES = {"f32": "float32", "f64": "float64"}
-TARGETS = ("numpy", "c")
 _ZERO, _ONE, _HALF = mp.mpf(0), mp.mpf(1), mp.mpf(1) / 2
 _INF = math.inf
 
@@ -85,13 +85,17 @@ class Figure:
 
 
 def figures(
-    targets: Sequence[str] = TARGETS,
+    targets: Sequence[str] | None = None,
     *,
     tags: Sequence[str] = tuple(REALS),
     names: Sequence[str] | None = None,
     tick: Callable[[str], None] = lambda name: None,
 ) -> list[Figure]:
-    """Every function and derivative; `tick` is called with the name of each that is done."""
+    """Every function and derivative; `tick` is called with the name of each that is done.
+
+    targets: None for all of them.
+    """
+    targets = table.names() if targets is None else targets
     found = []
     for tag in tags:
         arguments = _arguments(tag)
@@ -261,7 +265,7 @@ def _looser(name: str, kind: str, target: str, tag: str) -> tuple[Looser, ...]:
         rule
         for rule in LOOSER.get(name, ())
         if rule.kind == kind
-        and (not rule.targets or target in rule.targets)
+        and (table.row(target).numpy_functions or not rule.numpy_functions)
         and (not rule.reals or tag in rule.reals)
     )
 

@@ -9,7 +9,7 @@ one that failed where the texts are wrong, one of `not_built` where this machine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -18,12 +18,12 @@ from pathlib import PurePosixPath
 from derive import pipeline
 from derive import targets as table
 from derive.cell import Cell
-from derive.emit.limits import low_defines
 from derive.errors import InternalError, ToolchainError
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
 from derive.kernel.kernel import Origin
 from derive.kernel.signature import Signature
+from derive.targets import Target
 from derive.verification.fences import FencedC, PoisonedNumpy
 from derive.verification.paths import TEAMS, Way, Ways
 from derive.verification.report import BUILD, Row, not_run
@@ -179,26 +179,19 @@ def _backends(
     plain = pipeline.backend(cell, target, texts, dtype)
     if not every_way:
         return plain, []
-    signature = pipeline.signature_of_parts(cell)
-    if target not in _WAYS:
-        return plain, [(plain, 1, False)]
-    return plain, _WAYS[target](texts, signature, dtype)
+    return plain, _ways(table.row(target), plain, texts, pipeline.signature_of_parts(cell), dtype)
 
 
-def _poisoned(texts: Mapping[str, str], signature: Signature, dtype: str) -> list[_Way]:
-    return [(PoisonedNumpy(texts, signature), 1, False)]
-
-
-def _fenced(texts: Mapping[str, str], signature: Signature, dtype: str) -> list[_Way]:
-    ways: list[_Way] = []
-    for low, team in product((False, True), TEAMS):
-        defines = low_defines() if low else ()
-        ways.append((FencedC(texts, signature, dtype, team, defines), team, low))
-    return ways
-
-
-#: Targets whose memory can be fenced in, or that have thresholds and teams.
-_WAYS: Mapping[str, Callable[[Mapping[str, str], Signature, str], list[_Way]]] = {
-    "numpy": _poisoned,
-    "c": _fenced,
-}
+def _ways(
+    row: Target, plain: Backend, texts: Mapping[str, str], signature: Signature, dtype: str
+) -> list[_Way]:
+    """With memory that is fenced in, and with teams and low thresholds, where a target has them."""
+    if row.unit is not None:
+        builds = [(False, ()), *([(True, row.low())] if row.low() else [])]
+        return [
+            (FencedC(texts, signature, dtype, team, defines), team, low)
+            for (low, defines), team in product(builds, TEAMS)
+        ]
+    if row.module:
+        return [(PoisonedNumpy(texts, signature), 1, False)]
+    return [(plain, 1, False)]

@@ -1,4 +1,4 @@
-"""Calls of the C target by addresses: for arrays that are not NumPy's.
+"""Calls of compiled functions by address: for arrays that are not NumPy's.
 
 In: a kind of call, and the address of every array, in the order of the header.  Out: what the
 compiled function wrote where these addresses point.
@@ -17,7 +17,7 @@ from derive.kernel.buffers import address
 from derive.kernel.signature import Array
 
 if TYPE_CHECKING:
-    from derive.kernel.c_backend import CBackend
+    from derive.kernel.backend import Backend
     from derive.kernel.call import Call
 
 _Word = ctypes.c_size_t
@@ -73,8 +73,13 @@ class AddressCalls:
     backward: Function
 
 
-def by_address(backend: CBackend, call: Call) -> AddressCalls:
-    """Calls of the kind of `call`, whose parameters count for their sizes only."""
+def by_address(backend: Backend, call: Call) -> AddressCalls | None:
+    """Calls of the kind of `call`, whose parameters count for their sizes only. None where the
+    backend is not made of compiled functions."""
+    from derive.kernel.c_backend import CBackend
+
+    if not isinstance(backend, CBackend):
+        return None
     memory, words = backend._memory(call.sizes), tuple(backend._size_words(call.sizes))
     team = 1 if backend._pool is None else backend.team(call)
 

@@ -36,7 +36,7 @@ def _bend(u: Expr, _: Expr) -> Expr:
 
 def _overflow(kind: str, low: float, high: float) -> Looser:
     why = "exp(-v) overflows, and 0 stands for a subnormal number"
-    return Looser(kind, low, high, 0, why, subnormal=True, targets=("numpy",))
+    return Looser(kind, low, high, 0, why, subnormal=True, numpy_functions=True)
 
 
 RECORDS = (

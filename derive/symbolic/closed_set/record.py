@@ -61,7 +61,8 @@ class Looser:
 
     kind: "value" or "slope", the derivative.  For arguments from `low` to `high` it may besides be
     off by `units` units of roundoff (2^-24, 2^-53) of 1, or, `subnormal`, by the smallest normal
-    number.  why: for a reader.  targets, reals: those that it holds for; empty: all.
+    number.  why: for a reader.  numpy_functions: whether it holds only for targets that compute
+    with NumPy's functions.  reals: those that it holds for; empty: all.
     """
 
     kind: str
@@ -70,7 +71,7 @@ class Looser:
     units: float
     why: str
     subnormal: bool = False
-    targets: tuple[str, ...] = ()
+    numpy_functions: bool = False
     reals: tuple[str, ...] = ()
 
     def bound(self, real: str) -> str:

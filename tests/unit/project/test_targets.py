@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -17,10 +18,13 @@ import derive
 from derive import targets
 from derive.cli.generated_files import generate
 from derive.cli.main import status
-from derive.errors import ArgumentError, ToolchainError, VerificationError
+from derive.errors import ArgumentError, ArgumentTypeError, ToolchainError, VerificationError
 from derive.inspect import FORMATS, STAGES, show
+from derive.layers.sequence import kernel_of
 from derive.targets import Target
-from derive.verification import verify, verify_files
+from derive.verification import accuracy, verify, verify_files
+from derive.verification import targets as building
+from derive.verification.paths import TEAMS
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "add-a-target.md"
 TEXT = """\
@@ -212,3 +216,142 @@ def test_the_page_says_what_its_target_cannot_do(rows: Target) -> None:
     axes = "cell heads\ninput x: I\nstate h: N x D\nparam W: N x D x I\nh' = W @ x + h\noutput h'"
     with pytest.raises(ArgumentError, match="the target rows"):
         derive.emit(derive.Cell.parse(axes), "rows")
+
+
+# --- rooms that ask a row what it offers ----------------------------------------------------
+
+
+def test_a_preferred_target_serves_where_none_is_named(
+    rows: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(targets._TABLE, "c", replace(targets.row("c"), preferred=False))
+    monkeypatch.setitem(targets._TABLE, "rows", replace(rows, preferred=True))
+    assert [target.name for target in targets.by_preference()] == ["rows", "numpy", "c"]
+    kernel_of.cache_clear()
+    rnn = derive.layers.RNN(cell(), I=3, H=4, dtype="float64")
+    assert kernel_of(cell(), "float64", *rnn._using).target == "rows"
+    with pytest.raises(ArgumentTypeError, match="'numpy', 'c', 'rows' or None"):
+        derive.layers.RNN(cell(), I=3, H=4, target=3)  # type: ignore[arg-type]
+    kernel_of.cache_clear()
+
+
+def test_torch_calls_a_preferred_target_with_arrays(
+    rows: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    from derive.torch.engine import Engine
+
+    monkeypatch.setitem(targets._TABLE, "c", replace(targets.row("c"), preferred=False))
+    monkeypatch.setitem(targets._TABLE, "rows", replace(rows, preferred=True))
+    kernel = derive.compile(cell(), "rows", "float64")
+    params = kernel.init(I=3, H=4)
+    engine = Engine(cell(), 1, tuple((k,) for k in range(len(params))))
+    assert engine.backend("float64")[0] == "rows"
+    x = np.random.default_rng(0).standard_normal((5, 2, 3))
+    given = [torch.from_numpy(array) for array in (*params.values(), x, np.zeros((2, 4)))]
+    *_, first = given
+    output, _, _ = engine.forward(given[:-2], [given[-2]], [first], None, False, True)
+    assert np.array_equal(output.numpy(), kernel.forward(params, x).output)
+
+
+def test_what_a_row_offers_decides_how_it_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, tuple[str, ...]]] = []
+
+    def fenced(texts: Any, signature: Any, dtype: str, team: int, defines: Any) -> Any:
+        made.append((team, tuple(defines)))
+
+    monkeypatch.setattr(building, "FencedC", fenced)
+    signature = derive.pipeline.signature(cell())
+    unit = replace(row(), unit=row().load, low=lambda: ("A=1",))
+    found = building._ways(unit, None, {}, signature, "float64")  # type: ignore[arg-type]
+    assert [(team, low) for _, team, low in found] == [
+        *((team, False) for team in TEAMS), *((team, True) for team in TEAMS)
+    ]  # fmt: skip
+    assert {defines for _, defines in made} == {(), ("A=1",)}
+    backend: Any = object()
+    assert building._ways(row(), backend, {}, signature, "float64") == [(backend, 1, False)]
+
+
+def test_a_third_target_is_measured_against_mpmath(
+    rows: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: accuracy.TEXTS[name] for name in ("sigmoid", "tanh")}
+    monkeypatch.setattr(accuracy, "TEXTS", few)
+    found = accuracy.figures(("rows",), tags=("f32",))
+    assert {f.target for f in found} == {"rows"} and all(f.ok for f in found), accuracy.text(found)
+
+
+def test_a_third_target_is_fuzzed_and_its_faults_are_named(
+    rows: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hypothesis")
+    from hypothesis import strategies as st
+
+    from derive.fuzz.grammar import Drawn
+    from derive.fuzz.run import fuzz, rooms_of
+
+    drawn = Drawn(cell().to_text(), cell().to_text(), False)
+    monkeypatch.setattr("derive.fuzz.cells_room.cells", lambda: st.just(drawn))
+    monkeypatch.setattr("derive.fuzz.cells_room._has_torch", lambda: False)
+    outcome = fuzz(rooms_of(["cells"], ("rows",)), seed=1, examples=3)
+    assert not outcome.findings and outcome.counts["compared"]
+
+    def wrong(cell: Any, schedule: Any) -> Any:
+        texts = row().emit(cell, schedule)
+        return {path: text.replace('v["U"].T @', 'v["U"] @') for path, text in texts.items()}
+
+    monkeypatch.setitem(targets._TABLE, "rows", replace(rows, emit=wrong))
+    monkeypatch.setattr(derive.pipeline, "_files", derive.pipeline._files.__wrapped__)
+    (finding,) = fuzz(rooms_of(["cells"], ("rows",)), seed=1, examples=9, shrink=False).findings
+    assert finding.kind.startswith("rows: wrong") and "'rows'" in finding.case
+
+
+def test_strange_calls_compare_every_target_with_the_first(rows: Target) -> None:
+    pytest.importorskip("hypothesis")
+    from derive.fuzz.calls_room import _judge
+    from derive.fuzz.fault import Fault
+    from derive.fuzz.running import plain
+    from derive.fuzz.strange import play
+
+    files = {name: derive.emit(cell(), name) for name in ("numpy", "rows")}
+    turns = [("forward", {}, 2), ("step", {"x_t": ("is", ("plain", "a"))}, 1)]
+    signature = plain(derive.pipeline.signature(cell()))
+    question = {"signature": signature, "turns": turns, "files": files}
+    for turn, (used, fresh) in zip(turns, play(question, {})["outcomes"], strict=True):
+        assert [*fresh] == ["numpy", "rows"]
+        _judge(turn, used, fresh)
+    ((path, text),) = files["rows"].items()
+    question["files"]["rows"] = {path: text.replace("sigmoid(", "tanh(", 1)}
+    (used, fresh), _ = play(question, {})["outcomes"]
+    with pytest.raises(Fault, match="targets differ"):
+        _judge(turns[0], used, fresh)
+
+
+#: Where targets are named: in their table and their folders; and in what measures one of them.
+OF_A_TARGET = ("targets.py", "kernel/", "emit/", "bench/", "verification/fences.py")
+ASK_A_TARGET = {"compile", "compile_cell", "emit", "row", "backend", "untuned", "emitted", "Kernel"}
+
+
+def named_targets(path: Path) -> Iterator[str]:
+    """Where a module names a target, or imports what belongs to one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        found: list[Any] = []
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            found = [e for e in node.elts if isinstance(e, ast.Constant)]
+            found = found if {"numpy", "c"} <= {e.value for e in found} else []
+        elif isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            found = [*node.args] if called in ASK_A_TARGET else []
+            found += [word.value for word in node.keywords if word.arg == "target"]
+            found = [e for e in found if isinstance(e, ast.Constant) and e.value in ("numpy", "c")]
+        elif isinstance(node, ast.ImportFrom) and node.module == "derive.kernel.c_backend":
+            found = [node]
+        yield from (f"{path.name}:{each.lineno}" for each in found)
+
+
+def test_no_target_is_named_outside_its_row_and_its_folders() -> None:
+    root = Path(derive.__file__).parent
+    files = {str(path.relative_to(root)): path for path in sorted(root.rglob("*.py"))}
+    others = [path for name, path in files.items() if not name.startswith(OF_A_TARGET)]
+    assert not [place for path in others for place in named_targets(path)]
+    assert [*named_targets(root / "targets.py")]

@@ -226,10 +226,14 @@ def test_the_numpy_target_serves_where_no_compiler_does(monkeypatch: pytest.Monk
     with_c = engine_of(cell.to_text(), 1)
     with_c.backend("float32")
 
-    def no_compiler(*_: Any) -> Any:
-        raise BuildError("no C compiler was found")
+    untuned = pipeline.untuned
 
-    monkeypatch.setattr(pipeline, "c_backend", no_compiler)
+    def no_compiler(cell: Any, target: str, *rest: Any) -> Any:
+        if target == "c":
+            raise BuildError("no C compiler was found")
+        return untuned(cell, target, *rest)
+
+    monkeypatch.setattr(pipeline, "untuned", no_compiler)
     engine._mention_once.cache_clear()
     plain = Engine(cell, 1, with_c.groups)
     given = (

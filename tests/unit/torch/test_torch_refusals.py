@@ -104,10 +104,14 @@ def test_lengths_that_a_transform_hides_are_checked_all_the_same(
         from derive.errors import BuildError
         from derive.torch import engine
 
-        def none(*_: Any, **__: Any) -> Any:
-            raise BuildError("no compiler")
+        untuned = engine.pipeline.untuned
 
-        monkeypatch.setattr(engine.pipeline, "c_backend", none)
+        def without_c(cell: Any, target: str, *rest: Any) -> Any:
+            if target == "c":
+                raise BuildError("no compiler")
+            return untuned(cell, target, *rest)
+
+        monkeypatch.setattr(engine.pipeline, "untuned", without_c)
         engine._engine.cache_clear()
     layer, x = dt.RNN(cells.light_ru(), 3, 4), torch.randn(5, 3, 3)
     try:

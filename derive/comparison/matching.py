@@ -3,7 +3,8 @@
 In: two Steps, and how states and inputs of B go with those of A.  Out: a `Meaning` of B's
 parameters under which B's canonical form is A's, or None. It is checked by comparing the two
 forms, so a map that is found is a proof.
-Not here: what is done with it (one_direction.py); the linear equations (constraints.py).
+Not here: what is done with it (one_direction.py); what is decided in which order
+(search_tasks.py); the linear equations (constraints.py).
 
 Searched are maps in which each parameter of B is a sum of numbers times products of parameters
 of A: permuted, negated, scaled, shifted, merged, tied, transposed, zero, diag(s) @ W, U @ V.
@@ -28,7 +29,6 @@ from derive.comparison.canonical import (
     Meaning,
     Slopes,
     canonical,
-    deep_atoms,
     slopes,
     substitute,
 )
@@ -36,6 +36,14 @@ from derive.comparison.constraints import Constraints, equate, is_scalar, known
 from derive.comparison.matrices import Matrix
 from derive.comparison.polynomial import ONE, ZERO, Atom, Poly, of
 from derive.comparison.same import Zero, same
+from derive.comparison.search_tasks import (
+    Task,
+    inner_first,
+    kind_of,
+    multiplying,
+    parts_of,
+    tasks_of,
+)
 from derive.comparison.tangents import Kinked, tangent_of
 from derive.program import Step
 from derive.program.program import Dim
@@ -83,15 +91,6 @@ class Link:
     from_zero: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """Assign a function of B; or, where `seen`, look for it in A; or check an equation."""
-
-    atom: Atom | None
-    pair: tuple[Poly, Poly] | None = None
-    seen: bool = False
-
-
 class Search:
     def __init__(self, a: Side, b: Side, link: Link) -> None:
         self.a, self.b, self.link, self.sizes = a, b, link, link.sizes
@@ -116,15 +115,15 @@ class Search:
         self.wanted = self.wanted_of(self.form)
         self.given = Meaning()
         self.zero = Zero()
-        self.tasks: list[_Task] = []
+        self.tasks: list[Task] = []
 
     @cached_property
     def candidates(self) -> dict[tuple[str, str], list[Atom]]:
         """A's functions, powers, exponentials and sums, by kind and name."""
         found: dict[tuple[str, str], dict[Atom, None]] = {}
         for theirs in (*self.wanted, *self.form.outputs):
-            for atom in _inner_first(theirs, set()):
-                found.setdefault(_kind(atom), {}).setdefault(atom)
+            for atom in inner_first(theirs, set()):
+                found.setdefault(kind_of(atom), {}).setdefault(atom)
         return {kind: list(atoms) for kind, atoms in found.items()}
 
     @cached_property
@@ -136,7 +135,7 @@ class Search:
         """What sums of A are multiplied by."""
         sums = {
             abs(c)
-            for part in _parts([*self.wanted, *self.form.outputs])
+            for part in parts_of([*self.wanted, *self.form.outputs])
             for mono, c in part.terms.items()
             if any(a.kind == "sum" for a, _ in mono)
         }
@@ -178,7 +177,7 @@ class Search:
         """GaveUp, or polynomial.TooLarge, where the search leads too far."""
         for setting in self.settings():
             self.given = setting
-            self.tasks = list(_tasks(self.pairs(self.form_under(setting))))
+            self.tasks = list(tasks_of(self.pairs(self.form_under(setting))))
             # Functions without parameters are A's too, unless they cancel: that is tried last.
             whole = self.tasks
             for tasks in (whole, [task for task in whole if not task.seen]):
@@ -209,7 +208,7 @@ class Search:
         or at the identity."""
         yield Meaning()
         table = self.b.step.program.table()
-        chosen = _multiplying(self.pairs(self.b.form))
+        chosen = multiplying(self.pairs(self.b.form))
         options: list[list[tuple[str, int | None]]] = []
         for name in sorted(chosen)[:4]:
             shape = tuple(self.sizes.get(str(d), d) for d in table[name].shape)
@@ -268,7 +267,7 @@ class Search:
         if atom.kind == "sum":
             signs = self.factors
         taken = {a for value in assigned.values() for a in value.atoms()}
-        known = self.candidates.get(_kind(atom), [])
+        known = self.candidates.get(kind_of(atom), [])
         for free in (True, False):
             for sign in signs:
                 for other in known:
@@ -386,66 +385,6 @@ class Search:
         ]
         apart = [y - x for x, y in pairs if not same(x, y, self.zero)]
         return apart, ours.domain == theirs.domain
-
-
-def _kind(atom: Atom) -> tuple[str, str]:
-    return atom.kind, atom.name
-
-
-def _tasks(pairs: list[tuple[Poly, Poly]]) -> Iterator[_Task]:
-    seen: set[Atom] = set()
-    for mine, theirs in sorted(pairs, key=lambda pair: pair[0].size):
-        for atom in _inner_first(mine, seen):
-            yield _Task(atom, seen=not any(_loose(arg) for arg in atom.args))
-        yield _Task(None, (mine, theirs))
-
-
-def _inner_first(value: Poly, seen: set[Atom]) -> Iterator[Atom]:
-    """Functions, powers, exponentials and sums in `value`, each once and after those inside."""
-    for atom in value.atoms():
-        if atom in seen:
-            continue
-        for arg in atom.args:
-            yield from _inner_first(arg, seen)
-        seen.add(atom)
-        if atom.kind in ("function", "exp", "power", "sum") and atom.args:
-            yield atom
-
-
-def _parts(values: list[Poly]) -> Iterator[Poly]:
-    """All polynomials in them, however deep."""
-    yield from values
-    for atom in deep_atoms(values):
-        yield from atom.args
-
-
-def _loose(value: Poly) -> bool:
-    """Whether a parameter stands in it outside another function."""
-    return any(atom.kind in ("param", "product") for atom in value.atoms())
-
-
-def _multiplying(pairs: list[tuple[Poly, Poly]]) -> set[str]:
-    """Parameters of B that stand in one term with another one."""
-    found: set[str] = set()
-    seen: set[Atom] = set()
-    waiting = [mine for mine, _ in pairs]
-    while waiting:
-        for mono in waiting.pop().terms:
-            names = [atom for atom, _ in mono if atom.kind in ("param", "product")]
-            inner = [
-                a
-                for atom in names
-                if atom.kind == "product"
-                for a in atom.args[0].atoms()
-                if a.kind in ("param", "product")
-            ]
-            if len(names) + len(inner) > 1:
-                found |= {a.name.removesuffix("'") for a in (*names, *inner)}
-            for atom, _ in mono:
-                if atom not in seen:
-                    seen.add(atom)
-                    waiting.extend(atom.args)
-    return found
 
 
 __all__ = ["GaveUp", "Kinked", "Link", "Search", "Side"]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import sympy
 
-from derive.derivative.rules import Derivative, reverse
+from derive.derivative.builder import Derivative
+from derive.derivative.rules import reverse
 from derive.display import Displayed
 from derive.program import Program, Step
 from derive.program.formulas import formulas

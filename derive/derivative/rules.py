@@ -1,10 +1,10 @@
-"""Program -> Program: reverse mode and forward mode over the three kinds of equation.
+"""Program -> Program: reverse mode over the three kinds of equation.
 
-In: a Program, and the arrays whose cotangents (or tangents) come from outside.
+In: a Program, and the arrays whose cotangents come from outside.
 Out: a Program that computes the given one *and* its derivative. It is a Program like any
 other, so it can be differentiated again: Hessian-vector products need nothing new.
-Not here: time. Backpropagation through time runs the reverse Program of one step for
-t = T..1 and carries the cotangents of the states (schedule/schedule.py).
+Not here: forward mode (forward.py). Time: backpropagation through time runs the reverse Program of
+one step for t = T..1 and carries the cotangents of the states (schedule/schedule.py).
 
 | equation            | reverse mode: what d_out contributes       | forward mode               |
 | ------------------- | ------------------------------------------ | -------------------------- |
@@ -23,85 +23,23 @@ cotangent is summed over those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import sympy
 
-from derive.program import (
-    Array,
-    Equation,
-    Layout,
-    Map,
-    Matmul,
-    Namer,
-    Over,
-    Program,
-    Sum,
-    check,
-    placed,
+from derive.derivative.builder import (
+    Builder,
+    Contribution,
+    Deferred,
+    Derivative,
+    Elementwise,
+    lying,
+    settle,
+    share_of_ties,
 )
-from derive.program.program import Places
+from derive.program import Array, Layout, Map, Matmul, Over, Program, Sum, placed
 from derive.symbolic import functions
-
-
-@dataclass(frozen=True, slots=True)
-class Derivative:
-    """A Program extended by its derivative.
-
-    `program.inputs` are the given Program's inputs, then the seeds. `seeds` pairs an array of
-    the given Program with the input that carries its cotangent (tangent) from outside; an
-    array may have several. `of` pairs every array with its cotangent (tangent).
-    """
-
-    program: Program
-    seeds: tuple[tuple[str, str], ...]
-    of: tuple[tuple[str, str], ...]
-
-    def name(self, array: str) -> str:
-        return dict(self.of)[array]
-
-
-@dataclass(frozen=True, slots=True)
-class _Elementwise:
-    """An elementwise contribution to a cotangent, and where its operands lie."""
-
-    expr: functions.Expr
-    places: Places = ()
-
-
-# A contribution to a cotangent: an elementwise expression, or an equation that waits for the
-# name of its result.
-_Deferred = Callable[[str], Equation]
-_Contribution = _Elementwise | _Deferred
-
-
-class _Builder:
-    """Collects the arrays and equations of the derivative; frozen by `program`."""
-
-    def __init__(self, primal: Program, reserved: Iterable[str] = ()) -> None:
-        self.primal = primal
-        self.table = primal.table()
-        self.name = Namer((*self.table, *reserved))
-        self.arrays: list[Array] = list(primal.arrays)
-        self.equations: list[Equation] = list(primal.equations)
-        self.seeds: list[tuple[str, str]] = []
-
-    def like(self, model: str, name: str) -> str:
-        """A new array of the shape of `model`."""
-        self.arrays.append(replace(self.table[model], name=name))
-        return name
-
-    def seed(self, array: str, wanted: str) -> str:
-        name = self.like(array, self.name(wanted))
-        self.seeds.append((array, name))
-        return name
-
-    def program(self, outputs: tuple[str, ...]) -> Program:
-        inputs = (*self.primal.inputs, *(name for _, name in self.seeds))
-        return check(
-            Program(tuple(self.arrays), inputs, tuple(self.equations), outputs),
-        )
 
 
 def reverse(
@@ -118,17 +56,17 @@ def reverse(
     if seeds is None:
         seeds = [(name, f"d_{name}_seed") for name in program.outputs]
     # Names the reader expects come first: d_NAME belongs to NAME's cotangent, not to a seed.
-    build = _Builder(program)
+    build = Builder(program)
     order = [*program.inputs, *(equation.out for equation in program.equations)]
     cotangent = {name: build.name(f"d_{name}") for name in order}
-    contributions: dict[str, list[_Contribution]] = {name: [] for name in order}
+    contributions: dict[str, list[Contribution]] = {name: [] for name in order}
     for array, wanted in seeds:
         seed = functions.symbol(build.seed(array, wanted))
-        contributions[array].append(_Elementwise(seed))
+        contributions[array].append(Elementwise(seed))
     guarded: set[str] = set()
     strange = _possibly_infinite(program)
     for equation in reversed(program.equations):
-        _settle(build, equation.out, cotangent[equation.out], contributions[equation.out])
+        settle(build, equation.out, cotangent[equation.out], contributions[equation.out])
         if isinstance(equation, Map):
             _through_map(build, equation, cotangent, contributions, guarded)
         elif isinstance(equation, Sum):
@@ -146,49 +84,17 @@ def reverse(
             if equation.out in guarded:
                 guarded.update(equation.operands)
     for name in reversed(program.inputs):
-        _settle(build, name, cotangent[name], contributions[name])
+        settle(build, name, cotangent[name], contributions[name])
     by = program.inputs if by is None else by
     extended = build.program(tuple(cotangent[name] for name in by))
     return Derivative(extended, tuple(build.seeds), tuple(cotangent.items()))
 
 
-def _settle(build: _Builder, of: str, name: str, parts: list[_Contribution]) -> None:
-    """Defines the cotangent `name` of `of` as the sum of its contributions."""
-    build.like(of, name)
-    if len(parts) == 1 and not isinstance(parts[0], _Elementwise):
-        build.equations.append(parts[0](name))
-        return
-    terms: list[functions.Expr] = []
-    places: dict[str, tuple[int, ...] | None] = {}
-    for part in parts:
-        if isinstance(part, _Elementwise) and _agree(part, places):
-            terms.append(part.expr)
-            continue
-        term = build.like(of, build.name(f"{name}_{len(terms) + 1}"))
-        if isinstance(part, _Elementwise):
-            build.equations.append(placed(term, part.expr, part.places))
-        else:
-            build.equations.append(part(term))
-        terms.append(functions.symbol(term))
-    lie = [(operand, place) for operand, place in places.items() if place is not None]
-    build.equations.append(placed(name, sympy.Add(*terms), lie))
-
-
-def _agree(part: _Elementwise, places: dict[str, tuple[int, ...] | None]) -> bool:
-    """Whether the operands of `part` lie where those of earlier parts do; if so they join them."""
-    own = dict(part.places)
-    mine = {name: own.get(name) for name in Map("", part.expr).operands}
-    if any(places.get(name, place) != place for name, place in mine.items()):
-        return False
-    places.update(mine)
-    return True
-
-
 def _through_map(
-    build: _Builder,
+    build: Builder,
     equation: Map,
     cotangent: dict[str, str],
-    contributions: dict[str, list[_Contribution]],
+    contributions: dict[str, list[Contribution]],
     guarded: set[str],
 ) -> None:
     out = build.table[equation.out]
@@ -209,7 +115,7 @@ def _through_map(
             term = d_out * slope
         place = equation.place(name)
         if operand.shape == out.shape and operand.per_row == out.per_row and place is None:
-            contributions[name].append(_Elementwise(term, equation.places))
+            contributions[name].append(Elementwise(term, equation.places))
             continue
         if term == d_out:
             source = cotangent[equation.out]
@@ -220,8 +126,8 @@ def _through_map(
 
 
 def _back_to(
-    build: _Builder, operand: Array, out: Array, place: tuple[int, ...] | None, source: str
-) -> _Deferred:
+    build: Builder, operand: Array, out: Array, place: tuple[int, ...] | None, source: str
+) -> Deferred:
     """The sum of `source`, of the shape of `out`, over all that the operand lacks."""
     rank = len(out.shape)
     if place is None and operand.shape == (1,):
@@ -240,7 +146,7 @@ def _back_to(
     return lambda name: Map(name, functions.symbol(summed), ((summed, place),))
 
 
-def _through_sum(build: _Builder, equation: Sum, d_out: str) -> _Contribution:
+def _through_sum(build: Builder, equation: Sum, d_out: str) -> Contribution:
     """What a reduction hands to its source."""
     source, out = build.table[equation.source], build.table[equation.out]
     axes = equation.axes_of(source, out)
@@ -249,35 +155,16 @@ def _through_sum(build: _Builder, equation: Sum, d_out: str) -> _Contribution:
         return lambda name: Sum(name, d_out, other, axes)
     d = functions.symbol(d_out)
     if equation.over is Over.SUM:
-        return _Elementwise(d, _lying(source, axes, d_out))
-    share = _share_of_ties(build, equation)
+        return Elementwise(d, lying(source, axes, d_out))
+    share = share_of_ties(build, equation)
     here = functions.symbol(source.name), functions.symbol(out.name)
     split = build.like(out.name, build.name(f"{d_out}_share"))
     build.equations.append(Map(split, d / functions.symbol(share)))
     chosen = functions.where(functions.equal(*here), functions.symbol(split), functions.ZERO)
-    return _Elementwise(chosen, _lying(source, axes, out.name, split))
+    return Elementwise(chosen, lying(source, axes, out.name, split))
 
 
-def _lying(source: Array, axes: tuple[int, ...], *names: str) -> Places:
-    """Where arrays of the shape that a reduction of `axes` leaves over lie on its source."""
-    kept = tuple(k for k in range(len(source.shape)) if k not in axes)
-    return tuple((name, kept) for name in names if 0 < len(kept) < len(source.shape))
-
-
-def _share_of_ties(build: _Builder, equation: Sum) -> str:
-    """How many elements are as large as the largest one."""
-    source, out = build.table[equation.source], build.table[equation.out]
-    axes = equation.axes_of(source, out)
-    largest = build.like(source.name, build.name(f"{source.name}_is_{out.name}"))
-    same = functions.equal(functions.symbol(source.name), functions.symbol(out.name))
-    expr = functions.where(same, functions.ONE, functions.ZERO)
-    build.equations.append(Map(largest, expr, _lying(source, axes, out.name)))
-    ties = build.like(out.name, build.name(f"{out.name}_ties"))
-    build.equations.append(Sum(ties, largest, axes=axes))
-    return ties
-
-
-def _sum_of(source: str) -> _Deferred:
+def _sum_of(source: str) -> Deferred:
     return lambda name: Sum(name, source)
 
 
@@ -290,7 +177,7 @@ def _chosen_between(expr: functions.Expr) -> set[str]:
     return found
 
 
-def _product(left: str, right: str, layout: Layout) -> _Deferred:
+def _product(left: str, right: str, layout: Layout) -> Deferred:
     return lambda name: Matmul(name, left, right, layout)
 
 
@@ -308,7 +195,7 @@ def _possibly_infinite(program: Program) -> set[str]:
     return found
 
 
-def _taken(build: _Builder, product: Matmul, operand: str, d_out: str) -> str:
+def _taken(build: Builder, product: Matmul, operand: str, d_out: str) -> str:
     """`operand`, with 0 on every row that took another branch of a `where`.
 
     There d_out is 0, and in the gradient of the matrix 0 times NaN would spoil the other rows.
@@ -341,7 +228,7 @@ def _through_product(
     left: str,
     right: str,
     cotangent: dict[str, str],
-    contributions: dict[str, list[_Contribution]],
+    contributions: dict[str, list[Contribution]],
 ) -> None:
     """`left` and `right` hold the operands' values; their cotangents go to the operands."""
     d_out = cotangent[equation.out]
@@ -362,93 +249,5 @@ def _through_product(
     contributions[equation.right].append(to_right)
 
 
-def _along(left: str, right: str, subscripts: str) -> _Deferred:
+def _along(left: str, right: str, subscripts: str) -> Deferred:
     return lambda name: Matmul(name, left, right, Layout.AXES, subscripts)
-
-
-def forward(
-    program: Program,
-    by: Sequence[str] | None = None,
-    outputs: Sequence[str] | None = None,
-    names: Mapping[str, str] | None = None,
-) -> Derivative:
-    """Tangents of every array, given those of the inputs `by` (all by default).
-
-    The outputs of the result are the tangents of `outputs` (the Program's own by default).
-    names: what the tangent of each array is called, t_NAME by default.
-    """
-    build = _Builder(program, reserved=names.values() if names else ())
-    order = [*program.inputs, *(equation.out for equation in program.equations)]
-    active = set(program.inputs if by is None else by)
-    tangent = {name: names[name] if names else build.name(f"t_{name}") for name in order}
-    for name in program.inputs:
-        if name in active:
-            build.like(name, tangent[name])
-            build.seeds.append((name, tangent[name]))
-        else:
-            build.like(name, tangent[name])
-            build.equations.append(Map(tangent[name], functions.ZERO))
-    for equation in program.equations:
-        moving = [name for name in dict.fromkeys(equation.operands) if name in active]
-        if moving:
-            active.add(equation.out)
-        _push(build, equation, tangent, moving)
-    wanted = program.outputs if outputs is None else outputs
-    extended = build.program(tuple(tangent[name] for name in wanted))
-    return Derivative(extended, tuple(build.seeds), tuple(tangent.items()))
-
-
-def _push(build: _Builder, equation: Equation, tangent: dict[str, str], moving: list[str]) -> None:
-    parts: list[_Contribution] = []
-    if isinstance(equation, Map):
-        of_tangents = [(tangent[name], place) for name, place in equation.places]
-        places = (*equation.places, *of_tangents)
-        for name in moving:
-            by, at = functions.symbol(name), functions.symbol(equation.out)
-            term = _tangent_of_map(equation.expr, by, at, functions.symbol(tangent[name]))
-            parts.append(_Elementwise(term, places))
-    elif isinstance(equation, Sum):
-        parts.extend(_push_sum(build, equation, tangent[name]) for name in moving)
-    else:
-        if equation.left in moving:
-            parts.append(_like(equation, tangent[equation.left], equation.right))
-        if equation.right in moving:
-            parts.append(_like(equation, equation.left, tangent[equation.right]))
-    _settle(build, equation.out, tangent[equation.out], parts)
-
-
-def _like(product: Matmul, left: str, right: str) -> _Deferred:
-    return lambda name: replace(product, out=name, left=left, right=right)
-
-
-def _push_sum(build: _Builder, equation: Sum, tangent: str) -> _Contribution:
-    if equation.over is not Over.MAX:
-        return lambda name: replace(equation, out=name, source=tangent)
-    source, out = build.table[equation.source], build.table[equation.out]
-    axes = equation.axes_of(source, out)
-    ties = _share_of_ties(build, equation)
-    here = functions.symbol(source.name), functions.symbol(out.name)
-    moving = build.like(source.name, build.name(f"{tangent}_of_{out.name}"))
-    chosen = functions.where(functions.equal(*here), functions.symbol(tangent), functions.ZERO)
-    build.equations.append(Map(moving, chosen, _lying(source, axes, out.name)))
-    total = build.like(out.name, build.name(f"{tangent}_sum"))
-    build.equations.append(Sum(total, moving, axes=axes))
-    return _Elementwise(functions.symbol(total) / functions.symbol(ties))
-
-
-def _tangent_of_map(
-    expr: functions.Expr, by: sympy.Symbol, out: sympy.Symbol, t: sympy.Symbol
-) -> functions.Expr:
-    if isinstance(expr, functions.where):
-        # Chosen last, so that a NaN in the tangent of the branch not taken is dropped.
-        condition, chosen, other = expr.args
-        t_chosen, t_other = (_tangent_of_map(part, by, out, t) for part in (chosen, other))
-        return (
-            functions.ZERO
-            if t_chosen == t_other == 0
-            else functions.where(condition, t_chosen, t_other)
-        )
-    slope = functions.partial(expr, by, out if expr.is_Function or expr.is_Pow else None)
-    if slope != 0 and expr.has(functions.gated):
-        return functions.gated(slope, t)  # on a branch not taken the slope is 0 and t may be NaN
-    return slope * t if slope != 0 else functions.ZERO

@@ -1,7 +1,7 @@
 """Step -> Step: a time step together with its directional derivative.
 
 In: a Step.  Out: a Step that computes what the given one does *and* its tangents.
-Not here: the rules (rules.py), the cell made of it (pipeline.py).
+Not here: the rules (forward.py), the cell made of it (pipeline.py).
 
 Its parameters are those of the given step and then their tangents (P, tP); so are its inputs
 (X, tX), states (S, tS) and outputs (Y, tY). It is a Step like any other: run over time it gives
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from derive.derivative.rules import forward
+from derive.derivative.forward import forward
 from derive.language.names import next_of
 from derive.program import Namer, Program, Step, check
 from derive.program.simplify import constants, copies, repeats

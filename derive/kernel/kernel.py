@@ -19,16 +19,17 @@ from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.arguments import Arguments
 from derive.kernel.backend import Backend
 from derive.kernel.call import Call
-from derive.kernel.convert import MOST, check_room, kind_text, no_room, to_count, zeros
+from derive.kernel.convert import MOST, check_room, kind_text, to_count, zeros
 from derive.kernel.fast.prepared_calls import Repeats
 from derive.kernel.fingerprint import Look, fingerprint, small_fingerprint
 from derive.kernel.packed import Packed
 from derive.kernel.remat import Remat
 from derive.kernel.run import Gradients, Run
 from derive.kernel.signature import Array, Arrays, Axes, Signature, Sizes, names_in
-from derive.kernel.starts import draw
+from derive.kernel.starts import initial
 from derive.kernel.stream import Stream, Turn
 from derive.kernel.wanted import Partial, only, to_wanted
+from derive.kernel.watched import changed_array, watched_arrays
 
 if TYPE_CHECKING:
     from derive.kernel.tune.backend import Tuned
@@ -124,25 +125,16 @@ class Kernel:
         declared order, then rounded: one seed gives the same parameters for every target and,
         up to rounding, every dtype. A dimension called `seed` goes into the mapping `sizes`.
         """
-        params_ = {n: s for n, s in self.signature.params.items() if n not in self.signature.fixed}
-        needed = [name for shape in params_.values() for axis in shape for name in names_in(axis)]
+        needed = [
+            name
+            for own, shape in self.signature.params.items()
+            if own not in self.signature.fixed
+            for axis in shape
+            for name in names_in(axis)
+        ]
         lengths = self._lengths("init(", sizes, named, needed)
         random = np.random.Generator(np.random.PCG64(to_count(seed, "seed")))
-        params = {}
-        sizes_ = Sizes(1, 1, lengths)
-        for name, axes in params_.items():
-            shape = sizes_.shape(axes)
-            fans = shape[-2:]
-            squared = 6 / max(sum(fans), 1) if len(shape) > 1 else 1 / max(shape[0], 1)
-            try:
-                if name in self.signature.starts:
-                    values = draw(self.signature.starts[name], shape, random, name)
-                else:
-                    values = (2 * random.random(shape) - 1) * np.sqrt(squared)
-                params[name] = values.astype(self.dtype)
-            except (MemoryError, ValueError) as error:
-                raise no_room(f"parameter {name}", shape, error) from error
-        return params
+        return initial(self.signature, lengths, random, self.dtype)
 
     def forward(
         self,
@@ -180,7 +172,7 @@ class Kernel:
                 if plain:
                     self._repeats.saw(self._backend, call)
             if call.training:
-                seen = self._looks[call.remat is not None](_watched(call))
+                seen = self._looks[call.remat is not None](watched_arrays(call))
         else:
             outputs = self._empty(call.sizes, self.signature.outputs)
             states = {name: array.copy() for name, array in call.states.items()}
@@ -227,8 +219,8 @@ class Kernel:
         d_out, d_last = self._arguments.of_backward(call.sizes, d_outputs, d_states)
         if not (call.sizes.steps and call.sizes.rows):
             return self._gradients_of_nothing(call, d_last)
-        if look(_watched(call)) != seen:
-            raise _changed(call, seen, look)
+        if look(watched_arrays(call)) != seen:
+            raise changed_array(call, seen, look)
         backend = Remat(self._backend) if call.remat else self._backend
         return self._gradients(call, *backend.backward(call, saved, d_out, d_last))
 
@@ -421,29 +413,3 @@ def _again(origin: Origin, tuned: Iterable[Tuned]) -> Kernel:
 
 def _nothing() -> None:
     """A step of no rows."""
-
-
-def _watched(call: Call) -> tuple[Array, ...]:
-    """What a run refers to and a caller may write into."""
-    if type(call.params) is Packed:
-        return tuple(call.inputs.values())
-    return (*call.params.values(), *call.inputs.values())
-
-
-def _changed(call: Call, seen: bytes, look: Look) -> ArgumentError:
-    """Which array backward does not find as forward saw it."""
-    watched = _watched(call)
-    names = [f"parameter {name}" for name in call.params]
-    names += [f"input {name}" for name in call.inputs]
-    changed = "an array"
-    for name, array in zip(names[-len(watched) :], watched, strict=True):
-        now = look((array,))
-        if not seen.startswith(now):
-            changed = name
-            break
-        seen = seen[len(now) :]
-    return ArgumentError(
-        f"{changed} was written into between forward and backward",
-        facts=("gradients of what forward saw need it as it was",),
-        hint="call backward first, or give forward a copy of it",
-    )

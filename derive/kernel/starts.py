@@ -1,6 +1,7 @@
 """What a parameter starts training from: numbers, functions of them, and draws.
 
-In: a start as plain data, a shape, random numbers.  Out: an array.
+In: a start as plain data, a shape, random numbers; or a Signature and lengths of dimensions.
+Out: an array; or all parameters of a kernel.
 Not here: reading and checking starts (language/). SymPy is not imported.
 
 A start is a number, or (function, argument, ...): ("log", ("uniform", 1.0, 99.0)).
@@ -15,9 +16,32 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from derive.errors import ArgumentError
-from derive.kernel.signature import Array
+from derive.kernel.convert import no_room
+from derive.kernel.signature import Array, Arrays, Signature, Sizes
 
 Start: TypeAlias = float | tuple[Any, ...]
+
+
+def initial(
+    signature: Signature, lengths: Mapping[str, int], random: np.random.Generator, dtype: Any
+) -> Arrays:
+    """{parameter: array}, as `Kernel.init` describes them: by their starts, or by their shapes."""
+    sizes = Sizes(1, 1, lengths)
+    params: Arrays = {}
+    for name, axes in signature.params.items():
+        if name in signature.fixed:
+            continue
+        shape = sizes.shape(axes)
+        squared = 6 / max(sum(shape[-2:]), 1) if len(shape) > 1 else 1 / max(shape[0], 1)
+        try:
+            if name in signature.starts:
+                values = draw(signature.starts[name], shape, random, name)
+            else:
+                values = (2 * random.random(shape) - 1) * np.sqrt(squared)
+            params[name] = values.astype(dtype)
+        except (MemoryError, ValueError) as error:
+            raise no_room(f"parameter {name}", shape, error) from error
+    return params
 
 
 def draw(start: Start, shape: tuple[int, ...], random: np.random.Generator, name: str) -> Array:

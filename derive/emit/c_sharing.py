@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from derive.emit.c.memory import Memory, SlotView
+from derive.emit.c.memory_views import Memory, SlotView
 from derive.errors import ProgramError
 
 ALL, FIRST, OWN = "all", "the first member", "rows of its own"

@@ -1,7 +1,8 @@
 """The tokens of one side of an equation -> a formula.
 
 In: tokens.  Out: nodes of tree.py; CellError with the place of what does not read.
-Not here: what a symbol is, and so what stands beside another multiplies or calls (products.py).
+Not here: cases and columns (environments.py); what a symbol is, and so what stands beside another
+multiplies or calls (products.py).
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from dataclasses import replace
 
 from derive.errors import CellError
 from derive.papers import symbols
+from derive.papers.environments import CONDITIONS, environment
 from derive.papers.passages import RELATIONS
 from derive.papers.symbols import Indices
 from derive.papers.tokens import Text, Token
 from derive.papers.tree import (
     Around,
-    Cases,
-    Condition,
     Fraction,
     Function,
     Group,
@@ -37,17 +37,11 @@ _SIGNS = {"odot": "o", "circ": "o", "otimes": "x", "bullet": "o", "cdot": ".", "
           "times": "*", "ast": "*", "star": "*", "/": "/", "div": "/", "oslash": "/"}  # fmt: skip
 _CLOSERS = {"(": ")", "[": "]", "\\{": "\\}", "langle": "rangle", "lfloor": "rfloor",
             "lbrack": "rbrack", "lvert": "rvert"}  # fmt: skip
-_CONDITIONS = {"<": "<", ">": ">", "le": "<=", "leq": "<=", "ge": ">=", "geq": ">=", "=": "==",
-               "ne": "!=", "neq": "!=", "leqslant": "<=", "geqslant": ">=", "lt": "<",
-               "gt": ">"}  # fmt: skip
-_IF = frozenset("if for when where".split())
-_ELSE = frozenset("otherwise else".split())
-_COLUMNS = frozenset("pmatrix bmatrix matrix array Bmatrix vmatrix smallmatrix".split())
 
 
 def parse(text: Text, row: Sequence[Token], letters: Indices, end: int) -> Node:
     """One side of an equation, which ends at `end`."""
-    reader = _Reader(text, _without_tabs(row), letters, end)
+    reader = Reader(text, _without_tabs(row), letters, end)
     node = reader.items()
     if reader.at < len(reader.row):
         raise reader.unexpected(reader.row[reader.at])
@@ -64,7 +58,9 @@ def _without_tabs(row: Sequence[Token]) -> list[Token]:
     return found
 
 
-class _Reader:
+class Reader:
+    """A row of tokens, and how far it is read."""
+
     def __init__(self, text: Text, row: list[Token], letters: Indices, end: int) -> None:
         self.text, self.row, self.end = text, row, end
         self.letters, self.letter = letters, letters.time
@@ -152,7 +148,7 @@ class _Reader:
         if token.kind in ("letter", "number", "word", "open", "begin"):
             return True
         if token.kind == "command":
-            return token.text not in (*_SIGNS, *RELATIONS, *_CONDITIONS, *_CLOSERS.values())
+            return token.text not in (*_SIGNS, *RELATIONS, *CONDITIONS, *_CLOSERS.values())
         return token.text in ("(", "[", "\\{") or (token.text in ("|", "\\|") and self.bars == 0)
 
     # --- factors ---------------------------------------------------------------------------
@@ -276,7 +272,7 @@ class _Reader:
             self.expect("}")
             return node[0] if len(node) == 1 else Group("", tuple(node), at=token.at)
         if token.kind == "begin":
-            return self.environment(token)
+            return environment(self, token)
         if token.text in _CLOSERS and token.kind in ("sign", "command"):
             return self.bracketed(token)
         if token.text in ("|", "\\|", "vert") and token.kind in ("sign", "command"):
@@ -387,70 +383,3 @@ class _Reader:
         self.bars -= 1
         self.expect(token.text)
         return Around("norm" if token.text == "\\|" else "abs", inner, token.at)
-
-    # --- environments ----------------------------------------------------------------------
-
-    def environment(self, token: Token) -> Node:
-        if token.text in ("cases", "dcases", "rcases"):
-            return self.cases(token)
-        if token.text in _COLUMNS:
-            rows = [self.sum()]
-            while self.peek().kind in ("row", "tab"):
-                self.take()
-                if self.peek().kind == "end":
-                    break
-                rows.append(self.sum())
-            self.close(token)
-            return Group("column", tuple(rows), at=token.at)
-        if token.text in ("aligned", "split", "gathered"):
-            node = self.sum()
-            self.close(token)
-            return node
-        raise self.error(f"an environment {token.text} is not understood", token.at)
-
-    def close(self, token: Token) -> None:
-        end = self.take()
-        if end.kind != "end" or end.text != token.text:
-            raise self.unexpected(end)
-
-    def cases(self, token: Token) -> Node:
-        rows: list[tuple[Node, tuple[Condition, ...]]] = []
-        while self.peek().kind != "end":
-            value = self.sum()
-            while self.peek().text in (",", ";", "&"):
-                self.take()
-            rows.append((value, self.condition()))
-            if self.peek().kind == "row":
-                self.take()
-        self.close(token)
-        if not rows:
-            raise self.error("there are no cases", token.at)
-        return Cases(tuple(rows), token.at)
-
-    def condition(self) -> tuple[Condition, ...]:
-        """`if x < 0`, `0 \\le x < 1` or `otherwise`, which is no condition."""
-        at = self.peek().at
-        while self.peek().kind in ("text", "word"):
-            word = self.peek().text.strip(" ,.~").lower()
-            if word in _ELSE:
-                self.take()
-                return ()
-            if word not in _IF and self.peek().kind == "word":
-                break
-            self.take()
-            if word not in _IF:
-                raise self.error(f"'{word}' is no condition", at, "\\text{if } x < 0")
-        if self.peek().kind in ("row", "end"):
-            return ()
-        left = self.sum()
-        found: list[Condition] = []
-        while self.peek().text in _CONDITIONS and self.peek().kind != "letter":
-            sign = self.take()
-            right = self.sum()
-            found.append(Condition(_CONDITIONS[sign.text], left, right, at))
-            left = right
-        if not found:
-            raise self.error("a comparison is missing here", self.peek().at, "x < 0")
-        while self.peek().text in (",", ".", ";"):
-            self.take()
-        return tuple(found)

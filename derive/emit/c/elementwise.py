@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from derive.emit.c.memory import Memory
+from derive.emit.c.memory_views import Memory
 from derive.emit.c.stages import commented, pointer_to
 from derive.emit.c.syntax import broken, syntax
 from derive.emit.equation_lines import stage_lines

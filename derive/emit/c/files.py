@@ -16,13 +16,8 @@ from derive.emit.c.along_axes import uses_axes
 from derive.emit.c.early_products import with_early_products
 from derive.emit.c.elementwise import ElementwiseView, elementwise_view
 from derive.emit.c.lifetimes import check_memory
-from derive.emit.c.memory import (
-    BufferView,
-    Memory,
-    SlotView,
-    backward_memory,
-    forward_memory,
-)
+from derive.emit.c.memory import backward_memory, forward_memory
+from derive.emit.c.memory_views import BufferView, Memory, SlotView
 from derive.emit.c.names import argument_names, dimension_names
 from derive.emit.c.shared_header import render_header
 from derive.emit.c.stages import stage_views

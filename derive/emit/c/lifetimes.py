@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 
-from derive.emit.c.memory import WORKSPACE, Memory, SlotView
+from derive.emit.c.memory import WORKSPACE
+from derive.emit.c.memory_views import Memory, SlotView
 from derive.errors import ProgramError
 from derive.schedule.dataflow import memory_reads
 from derive.schedule.plan import Phase, Plan

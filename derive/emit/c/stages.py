@@ -20,7 +20,7 @@ from derive.emit.c.along_axes import (
     stage_lies,
 )
 from derive.emit.c.early_products import early_vectors
-from derive.emit.c.memory import Memory, SlotView
+from derive.emit.c.memory_views import Memory, SlotView
 from derive.emit.c.syntax import broken, listed, syntax
 from derive.emit.c.views import (
     FactorView,

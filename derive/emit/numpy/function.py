@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+from derive.emit.numpy.comments import COMMENT_WIDTH
 from derive.emit.numpy.flow import Flow, fresh, outs
-from derive.emit.numpy.lines import COMMENT_WIDTH, WIDTH, Lines, Names
+from derive.emit.numpy.lines import WIDTH, Lines, Names
 from derive.program.program import Dim
 from derive.schedule import Schedule
 
@@ -162,7 +163,7 @@ class Writer:
         factor, offset = lines.all(found.factor), lines.all(found.offset)
         alive, history = lines.own("alive_all"), self.names.history(found.state)
         late, early = f"{history}[1:]", f"{history}[:-1]"
-        note = lines.comments.get(found.after)
+        note = lines.comments.equations.get(found.after)
         views = {found.state: (late, early), found.after: (early, late)}
         return [
             f"if {own.lengths} is not None:",

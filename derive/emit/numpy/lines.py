@@ -2,7 +2,7 @@
 
 In: the work of a schedule, and the names that are taken.  Out: lines, and a record of what
 they mention, so that a function unpacks and allocates that and nothing else.
-Not here: functions, loops over time and memory (module.py).
+Not here: the equations above them (comments.py); functions, loops over time and memory (module.py).
 
 `NAME` is an array of one step, [B, width]; `NAME_all` the same array for all steps,
 [T, B, width]. What all rows share has one name, `NAME`.
@@ -10,14 +10,13 @@ Not here: functions, loops over time and memory (module.py).
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
 
+from derive.emit.numpy.comments import Comments
 from derive.emit.numpy.flow import (
     Fill,
     Flow,
@@ -27,7 +26,6 @@ from derive.emit.numpy.flow import (
     Work,
     common_name,
     is_full,
-    operands,
     outs,
 )
 from derive.emit.numpy.helpers import COMPARISONS, HELPERS, NUMPY
@@ -45,9 +43,8 @@ OWN = (
     "next_states", "t", "alive", "alive_all", "real", "scan",
 )  # fmt: skip
 
-#: The longest line, and the longest line of a comment.
+#: The longest line.
 WIDTH = 320
-COMMENT_WIDTH = 100
 
 
 class Names:
@@ -98,12 +95,7 @@ class Lines:
         self.packs = flow.packs
         self.filled = flow.filled
         self.flow = flow
-        self.comments = comments
-        self.told: set[str] = set()
-        self.known = {name for pair in flow.carried for name in pair}
-        self.known.update(name for names in flow.packs.values() for name in names)
-        for work in flow.works():
-            self.known.update((*outs([work]), *operands(work)))
+        self.comments = Comments(flow, comments)
         self.mentions = Mentions()
         self.stacks: list[str] = []
         self.late_stacks: list[str] = []  # of matrices that are computed once
@@ -184,13 +176,13 @@ class Lines:
                 lines += self._work(work)
             elif not isinstance(work, Group):
                 out = work.map.out if isinstance(work, Fill) else work.out
-                lines += self._explained(out, *self._work(work))
+                lines += self.comments.above(out, *self._work(work))
             elif stacked and len(work.vectors) > 1 and len(work.accumulators) == 1:
                 out = work.accumulators[0].out
-                lines += self._explained(out, self._stacked(out, work))
+                lines += self.comments.above(out, self._stacked(out, work))
             else:
                 for part in work.accumulators:
-                    lines += self._explained(part.out, self._products(part))
+                    lines += self.comments.above(part.out, self._products(part))
         return lines
 
     def _work(self, work: Map | Accumulator | Stacked | Joined | View | Fill) -> list[str]:
@@ -242,29 +234,6 @@ class Lines:
 
     def _target(self, name: str) -> str:
         return self.names.all(name) if self.for_all and self.table[name].per_row else name
-
-    def _explained(self, out: str, *lines: str) -> list[str]:
-        """The lines, below the author's equation where that says it differently."""
-        found: list[str] = []
-        for name in self.packs.get(out, (out,)):
-            whole = self.flow.parts.get(name, name)
-            equation = self.comments.get(whole)
-            if equation is not None and (equation,) != lines:
-                found += self._written_out(equation)
-                found.append(equation if whole == name else f"part of {equation}")
-        notes = [line for note in dict.fromkeys(found) for line in _wrapped(note)]
-        return [*(f"# {line}" for line in notes), *lines]
-
-    def _written_out(self, equation: str) -> list[str]:
-        """The equations of what an equation mentions and no line computes: it is written out where
-        it is used. Each is told once."""
-        found: list[str] = []
-        for word in re.findall(r"[A-Za-z]\w*'?", equation.partition(" = ")[2]):
-            name = word.replace("'", "_next")
-            if name in self.comments and name not in self.known and name not in self.told:
-                self.told.add(name)
-                found += [*self._written_out(self.comments[name]), self.comments[name]]
-        return found
 
     def _map(self, equation: Map, target: str) -> list[str]:
         for node in equation.expr.atoms(*functions.NAME_OF_HEAD):
@@ -410,29 +379,6 @@ class Lines:
         if len(parts) == 1:
             return parts[0]
         return f"{self.own('np')}.concatenate({_tuple(parts)}, axis={axis})"
-
-
-def _wrapped(note: str) -> list[str]:
-    """A comment as lines; a sum that is too long goes on in front of a term."""
-    terms, depth = [""], 0
-    for word in note.split(" "):
-        if depth == 0 and word in ("+", "-"):
-            terms.append("")
-        terms[-1] += f" {word}" if terms[-1] else word
-        depth += word.count("(") - word.count(")")
-    lines = [terms[0]]
-    for term in terms[1:]:
-        if len(lines[-1]) + 1 + len(term) > COMMENT_WIDTH:
-            lines.append(f"    {term}")
-        else:
-            lines[-1] += f" {term}"
-    return [
-        part
-        for k, line in enumerate(lines)
-        for part in textwrap.wrap(
-            line.strip(), COMMENT_WIDTH, initial_indent="    " * (k > 0), subsequent_indent="    "
-        )
-    ]
 
 
 def _literal(value: float) -> str:

@@ -18,11 +18,11 @@ import sympy
 
 from derive.build.templates import environment
 from derive.emit import normal_tail
+from derive.emit.numpy.comments import COMMENT_WIDTH
 from derive.emit.numpy.flow import Flow, check_flow, flow_of, operands
 from derive.emit.numpy.function import Function, Loop, Result, Writer, carry, fit, signature
 from derive.emit.numpy.helpers import HELPERS, composed_helpers, helpers_for
 from derive.emit.numpy.hoist import hoist
-from derive.emit.numpy.lines import COMMENT_WIDTH
 from derive.emit.numpy.pack import pack
 from derive.emit.numpy.scan import scan
 from derive.schedule import Schedule

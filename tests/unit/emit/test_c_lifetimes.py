@@ -12,7 +12,8 @@ from derive import cells, pipeline
 from derive.cell import Cell
 from derive.emit.c.early_products import with_early_products
 from derive.emit.c.lifetimes import check_memory
-from derive.emit.c.memory import Memory, SlotView, backward_memory, forward_memory
+from derive.emit.c.memory import backward_memory, forward_memory
+from derive.emit.c.memory_views import Memory, SlotView
 from derive.errors import ProgramError
 from derive.schedule.plan import Plan
 

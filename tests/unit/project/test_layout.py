@@ -67,6 +67,7 @@ HOMES = {
         "derive.kernel.fast.native_call",
         "derive.kernel.buffers",
         "derive.build.loading",
+        "derive.kernel.argument_words",
         "derive.kernel.c_backend",
         "derive.kernel.pool",
         "derive.machine",

@@ -1,12 +1,13 @@
 """What a notebook shows of an object: HTML and LaTeX that somewhere higher up draws.
 
-In: the drawing functions, handed down once by derive/__init__.  Out: a mixin for classes.
+In: the drawing functions, handed down once by derive/__init__.  Out: mixins for classes.
 Not here: any drawing (inspect/notebook.py). It is loaded when a notebook asks, so that a program
-without one loads none of it.
+without one loads none of it. An object whose `str` is made for reading needs none.
 """
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -27,9 +28,21 @@ class Displayed:
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        html, _ = _loaders[-1]()
-        return html(self)
+        drawn, _ = _loaders[-1]()
+        return drawn(self)
 
     def _repr_latex_(self) -> str:
         _, latex = _loaders[-1]()
         return latex(self)
+
+
+class Printed:
+    """An object that notebooks show as the text it prints: `print(verdict)`."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self), quote=False)}</pre>"
+
+    def _repr_markdown_(self) -> str:
+        return f"```text\n{self}\n```"

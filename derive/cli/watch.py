@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from derive.cli import console, diff, select
+from derive.cli import console, select
 
 if TYPE_CHECKING:
     from derive.cell import Cell
@@ -33,7 +33,7 @@ def run(file: str, target: str, out: str) -> int:
             if found.error is not None:
                 console.say(str(found.error))
             elif found.change is not None:
-                console.result("\n".join(diff.lines(found.change)))
+                console.result(str(found.change))
             if found.cell is not None:
                 console.say(f"{found.cell.name} is verified; {out} is up to date")
     except KeyboardInterrupt:

@@ -1,8 +1,8 @@
 """Two cells -> what changed: in meaning, never in text.
 
 In: two Cells, or two versions of one.  Out: a `Comparison`.
-Not here: whether the two compute the same under a parameter map (equal.py); how it is printed
-(cli/diff.py).
+Not here: whether the two compute the same under a parameter map (equal.py); a change in words
+(change_text.py).
 
 Intermediates that are called differently and compute the same are one; those that only one of
 the two cells has are written out where they are used; terms are brought into canonical order.
@@ -21,10 +21,11 @@ import sympy
 
 from derive import pipeline
 from derive.cell import Cell
-from derive.comparison import canonical, polynomial
+from derive.comparison import canonical, change_text, polynomial
 from derive.comparison.follows import origins, parts_of, replaced
 from derive.comparison.matrices import apply, named
 from derive.comparison.polynomial import Atom, Poly, of
+from derive.display import Printed
 from derive.inspect.facts.cost import Part
 from derive.inspect.facts.cost import polynomial as as_formula
 from derive.inspect.facts.view import View
@@ -40,8 +41,8 @@ STEPS, OF_LINE = 60_000, 6_000
 LARGE = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+@dataclass(frozen=True, slots=True, repr=False)
+class Change(Printed):
     """before or after is None where one of the two has no such thing.
 
     was: what the first cell calls it, where that is another name.  follows: the changed equations
@@ -54,9 +55,17 @@ class Change:
     was: str = ""
     follows: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        before, after = self.before or "nothing", self.after or "nothing"
+        return f"<Change of {self.name}: {before} -> {after}>"
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+    def __str__(self) -> str:
+        """What `derive diff` prints of it: a line before and a line after."""
+        return "\n".join(line.lstrip() for line in change_text.change_lines(self, " = "))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Printed):
     """renamed: {intermediate of a: what b calls it}. The rest are changes."""
 
     a: str
@@ -71,6 +80,13 @@ class Comparison:
     def __bool__(self) -> bool:
         """Whether anything changed."""
         return bool(self.arrays or self.equations or self.gradient or self.cost or self.structure)
+
+    def __repr__(self) -> str:
+        return f"<Comparison {change_text.summary(self)}>"
+
+    def __str__(self) -> str:
+        """What `derive diff` prints."""
+        return "\n".join(change_text.lines(self))
 
 
 def diff(a: Cell, b: Cell) -> Comparison:

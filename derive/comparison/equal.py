@@ -2,7 +2,7 @@
 
 In: two Cells.  Out: a `Verdict`.
 Not here: a map in one direction (one_direction.py), its independent check (check.py), the proof by
-dimension (rank.py), fits (fits.py).
+dimension (rank.py), fits (fits.py), a verdict in words (verdict_text.py).
 
 | verdict                     | means                                                         |
 | --------------------------- | ------------------------------------------------------------- |
@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 
 from derive import pipeline
 from derive.cell import Cell
-from derive.comparison import map_from_fit, polynomial
+from derive.comparison import map_from_fit, polynomial, verdict_text
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.check import Apart, Check, check
 from derive.comparison.constraints import only_params
@@ -36,6 +36,7 @@ from derive.comparison.fits import NEAR, Distance, nearest
 from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
 from derive.comparison.rank import Rank, excludes
+from derive.display import Printed
 
 Tick = Callable[[str], None]
 
@@ -43,13 +44,16 @@ Tick = Callable[[str], None]
 STEPS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+@dataclass(frozen=True, slots=True, repr=False)
+class Verdict(Printed):
     """forward: B's parameters from A's, so that B computes A; backward: the other way.
 
-    point: where the two differ under the map, of "equal in values" and "equal where both are
-    numbers". distances: for each direction without a map, the fit that came nearest; ranks: for
-    each that is proved to have none, the proof. proved: whether all of the status is proved.
+    a, b: names; "lstm (first)" and "lstm (second)" where both cells have one name.  point: where
+    the two differ under the map, of "equal in values" and "equal where both are numbers".
+    distances: for each direction without a map, the fit that came nearest; ranks: for each that is
+    proved to have none, the proof.  proved: whether all of the status is proved.
+
+    `str` is what `derive equal` prints.
     """
 
     status: str
@@ -65,6 +69,13 @@ class Verdict:
 
     def __bool__(self) -> bool:
         return self.status == "equal"
+
+    def __repr__(self) -> str:
+        return f"<Verdict: {verdict_text.headline(self)}>"
+
+    def __str__(self) -> str:
+        """What `derive equal` prints."""
+        return "\n".join(verdict_text.text(self))
 
 
 def equal(a: Cell, b: Cell, *, tick: Tick | None = None) -> Verdict:
@@ -90,11 +101,18 @@ def _silent(_: str) -> None:
     pass
 
 
+def _called(cell: Cell, name: str) -> Cell:
+    """The same cell under a name for messages."""
+    return Cell.of(replace(cell.checked, declaration=replace(cell.declaration, name=name)))
+
+
 class Comparing:
     """One comparison while it goes on; `so_far` tells what was found when it is interrupted."""
 
     def __init__(self, a: Cell, b: Cell, done: Tick) -> None:
         a, b = (pipeline.of_vectors(cell, "derive equal") for cell in (a, b))
+        if a.name == b.name:
+            a, b = _called(a, f"{a.name} (first)"), _called(b, f"{b.name} (second)")
         self.a, self.b, self.done = a, b, done
         self.cells = (a, b)
         self.sides = (Sides(a), Sides(b))

@@ -15,6 +15,7 @@
 | functions.py   | derivatives and batching for autograd and torch.func                     |
 | operators.py   | the operators that torch.compile and torch.export trace                  |
 | running.py     | which of these serves a call                                             |
+| ragged.py      | rows of unlike lengths: only those that are left are computed            |
 | checks.py      | what a user may give                                                     |
 | module.py      | layers, directions, packed sequences                                     |
 | rnn.py         | RNN, Cell                                                                |

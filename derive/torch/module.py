@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, to_count, to_flag
 from derive.torch import checks
+from derive.torch.ragged import ragged
 from derive.torch.running import sequence
 
 _MOST_LAYERS = 10_000
@@ -237,7 +238,10 @@ def run_engine(
     lengths: Tensor | None, reverse: bool,
 ) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
     """Of a cell with one input: its first output, and last states."""
-    results = sequence(key, tensors, [x], states, lengths, reverse)
+    if lengths is None:
+        results = sequence(key, tensors, [x], states, None, reverse)
+    else:
+        results = ragged(key, tensors, x, states, lengths, reverse)
     count = len(results) - len(states)
     return results[0], results[count:]
 

@@ -332,7 +332,9 @@ def looks() -> list[Callable[..., bytes]]:
     return [fingerprint, small_fingerprint, *(compiled if native_call.usable() else [])]
 
 
-@pytest.mark.parametrize("elements", [0, 1, 3, 15, 16, 17, 31, 32, 33, 64, 100, 127, 128, 2047, 2048, 2063, 70_000])
+@pytest.mark.parametrize(
+    "elements", [0, 1, 3, 15, 16, 17, 31, 32, 33, 64, 100, 127, 128, 2047, 2048, 2063, 70_000]
+)
 def test_a_fingerprint_sees_every_bit(elements: int) -> None:
     random = np.random.default_rng(elements)
     array = random.standard_normal(elements).astype(np.float32)

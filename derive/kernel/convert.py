@@ -148,7 +148,9 @@ def to_width(value: Any, label: str) -> int:
 
 
 def to_generator(seed: Any) -> np.random.Generator:
-    """A generator from None, an integer or a generator."""
+    """A generator from None, an integer that is not negative, or a generator."""
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed < 0:
+        raise ArgumentError(f"seed = {seed} is negative", hint=f"seed={-seed}")
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:

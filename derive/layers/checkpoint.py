@@ -95,6 +95,8 @@ def save(path: str | os.PathLike[str], arrays: Mapping[str, Array], cell: Cell) 
     if kind not in (".npz", ".safetensors"):
         raise _ending(shown)
     package = _safetensors() if kind == ".safetensors" else None
+    if not os.path.isdir(folder := os.path.dirname(shown) or "."):
+        raise ArgumentError(f"{shown} cannot be written", facts=(f"there is no folder {folder}",))
     part = f"{shown}.{os.getpid()}.part"  # what was there stays until all is written
     try:
         if package is None:
@@ -124,9 +126,10 @@ def load(path: str | os.PathLike[str], cell: Cell) -> Arrays:
     # A damaged file makes readers fail in ways of their own: EOFError, TokenError, SyntaxError,
     # NotImplementedError, and MemoryError where a header asks for more than there is.
     except Exception as error:
-        raise ArgumentError(
-            f"{shown} cannot be read", facts=(f"{type(error).__name__}: {error}",)
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        if "allow_pickle" in reason:  # NumPy's advice how to run what is in a file
+            reason = "it holds Python objects, which are not read"
+        raise ArgumentError(f"{shown} cannot be read", facts=(reason,)) from error
     if found != digest(cell):
         raise ArgumentError(
             f"{shown} holds parameters of another cell than {cell.name}",
@@ -149,6 +152,9 @@ def _shown(path: Any) -> str:
 
 
 def _read_npz(path: str) -> tuple[str, Arrays]:
+    with open(path, "rb") as start:  # NumPy would take anything else for a pickle
+        if start.read(2) != b"PK":
+            raise ArgumentError(f"{path} cannot be read", facts=("it is no .npz file",))
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files if name != KEY}
         return (str(file[KEY]) if KEY in file.files else ""), arrays

@@ -38,9 +38,11 @@ from derive.kernel.convert import (
 from derive.kernel.signature import Array, Arrays
 from derive.layers import checkpoint
 from derive.layers.compose import masked
+from derive.layers.held import Held
 from derive.layers.sequence import (
     PAST_END,
     Sequence,
+    by_time,
     kernel_of,
     run_sequence,
     unknown_past_end,
@@ -165,8 +167,10 @@ class RNN:
 
     @property
     def params(self) -> Arrays:
-        """{NAME_l0: array, NAME_l0_reverse: array, ...}; the arrays themselves, not copies."""
-        return self._named([dict(params) for params in self._params])
+        """{NAME_l0: array, NAME_l0_reverse: array, ...}; the arrays themselves, not copies.
+
+        `rnn.params[name] = value` is `rnn.set_params({name: value})`."""
+        return Held(lambda: self._named(self._params), self.set_params)
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Set some or all parameters; they are copied."""
@@ -233,7 +237,7 @@ class RNN:
         training = to_flag(training, "training")
         array = self._swapped(self._array_of_x(x, 3))
         if resets is not None:
-            resets = self._swapped(read(resets, "resets"))
+            resets = by_time(resets, array.shape[0], array.shape[1], swap=self.batch_first)
         rows = array.shape[1]
         start = self._states_given(state, rows)
         sequences: list[Sequence] = []
@@ -428,8 +432,10 @@ def _suffixed(name: str, place: tuple[int, int]) -> str:
 
 
 def _name_of(dtype: Any) -> str:
-    """compile() says what is wrong with it."""
+    """compile() says what is wrong with it. None is float64 to NumPy, and nothing here."""
     try:
+        if dtype is None:
+            return "None"
         return str(np.dtype(dtype).name)
     except (TypeError, ValueError):
         return repr(dtype)

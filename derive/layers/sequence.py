@@ -235,6 +235,21 @@ def unknown_past_end(given: Any) -> ArgumentError:
     )
 
 
+def by_time(resets: Any, steps: int, rows: int, *, swap: bool) -> Array:
+    """Resets [T, B]; with `swap` they are given as [B, T], and errors speak of that."""
+    flags = read(resets, "resets")
+    wanted = (rows, steps) if swap else (steps, rows)
+    if flags.shape != wanted:
+        axes = (ROWS, STEPS) if swap else (STEPS, ROWS)
+        raise ArgumentError(
+            "resets has the wrong shape",
+            facts=(f"resets is {axes_text(axes)} with T = {steps}, B = {rows}, "
+                   f"given {shape_text(flags.shape)}",),
+            hint=f"resets=np.zeros({wanted}, bool)",
+        )  # fmt: skip
+    return np.swapaxes(flags, 0, 1) if swap else flags
+
+
 def to_resets(value: Any, sizes: Sizes, lengths: Array | None, reverse: bool) -> Array:
     """[T, B] booleans, where a row starts afresh in the order in which it runs."""
     flags = read(value, "resets")

@@ -31,6 +31,7 @@ from derive.kernel.convert import (
     zeros,
 )
 from derive.kernel.signature import Array, Arrays, Dim
+from derive.layers.held import Held
 from derive.layers.sequence import kernel_for
 from derive.rnn_cell.layout import Variable, pack, unpack
 from derive.rnn_cell.masks import Mask
@@ -157,9 +158,11 @@ class RNNCell:
 
     @property
     def variables(self) -> Arrays:
-        """{name: array} in TensorFlow's layout; the arrays themselves, not copies."""
+        """{name: array} in TensorFlow's layout; the arrays themselves, not copies.
+
+        `cell.variables[name] = value` is `cell.set_variables({name: value})`."""
         self._need_variables()
-        return dict(self._values)
+        return Held(lambda: self._values, self.set_variables)
 
     def set_variables(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """Set some or all variables, by the names of `variables` or TensorFlow's full ones.
@@ -173,8 +176,12 @@ class RNNCell:
                 hint="cell.set_variables({name: array})",
             )
         given: dict[str, Any] = {}
-        for key, value in {**(values or {}), **named}.items():
-            given[self._known(key)] = value
+        for key, value in [*(values or {}).items(), *named.items()]:
+            if (name := self._known(key)) in given:
+                raise ArgumentError(
+                    f"variable {name} of {self.name} is given twice", facts=(f"once as {key!r}",)
+                )
+            given[name] = value
         if not self.built:
             self.build(self._told_width(given))
         new = {}
@@ -193,7 +200,7 @@ class RNNCell:
         """The variables as the kernel's parameters, by the names of the equations."""
         sizes = self.sizes
         wiring = self.wiring
-        return unpack(wiring.variables, self.variables, wiring.cell.params, sizes)
+        return unpack(wiring.variables, dict(self.variables), wiring.cell.params, sizes)
 
     def gradients(self, params: Arrays) -> Arrays:
         """Gradients of the variables from those of the kernel's parameters."""
@@ -241,9 +248,13 @@ class RNNCell:
             unknown = [d[1] for d in dims if len(d) == 2 and d[1] not in sizes and d[1] != 1]
             if variable.name in given and len(unknown) == 1 and isinstance(unknown[0], str):
                 rows = len(np.atleast_1d(read(given[variable.name], f"variable {variable.name}")))
-                sizes[unknown[0]] = rows - sum(
-                    wiring.length(d[1]) for d in dims if d[1] != unknown[0]
-                )
+                others = sum(wiring.length(d[1]) for d in dims if d[1] != unknown[0])
+                if rows < others:
+                    raise ArgumentError(
+                        f"variable {variable.name} has the wrong shape",
+                        facts=(f"it has {rows} rows, and {others} of them belong to the state",),
+                    )
+                sizes[unknown[0]] = rows - others
         if any(isinstance(dim, str) and dim not in sizes for dim in wiring.input_dims()):
             self._need_variables()
         return tuple(d if isinstance(d, int) else sizes[d] for d in wiring.input_dims())
@@ -321,11 +332,20 @@ class RNNCell:
         return arrays
 
 
+def check_cell(cell: Any) -> None:
+    """ArgumentTypeError for what is no RNNCell: a name, a Cell of equations, a class."""
+    if not isinstance(cell, RNNCell):
+        shown = f"the text {cell!r}" if isinstance(cell, str) else kind_text(cell)
+        raise ArgumentTypeError(
+            f"a cell must be an RNNCell, not {shown}", hint="derive.rnn_cell.LSTMCell(128)"
+        )
+
+
 def float_dtype(dtype: Any) -> np.dtype[Any]:
     """float32 or float64, or the error that says so."""
     kind: np.dtype[Any]
     try:
-        kind = np.dtype(dtype)
+        kind = np.dtype(object if dtype is None else dtype)  # NumPy takes None for float64
     except TypeError:
         kind = np.dtype(object)
     if kind.name not in ("float32", "float64"):
@@ -339,7 +359,9 @@ def dtype_of(inputs: Any, cell: RNNCell | None = None, dtype: Any = None) -> str
     """What to compute in: what was asked for, or what the inputs are, or the cell's own."""
     if dtype is not None:
         return float_dtype(dtype).name
-    last = inputs[-1] if isinstance(inputs, tuple) and inputs else inputs
+    several = cell is not None and len(cell.layers[0][1].wiring.inputs) > 1
+    parts = isinstance(inputs, tuple) or (several and isinstance(inputs, list))
+    last = inputs[-1] if parts and inputs else inputs
     try:
         kind = np.asarray(last).dtype.name
     except Exception:  # to_array tells what is wrong with it

@@ -16,8 +16,9 @@ from derive import cells
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.kernel.signature import Array
+from derive.rnn_cell.activation import activation_of, cell_with
 from derive.rnn_cell.base import RNNCell, Wiring
-from derive.rnn_cell.core_cells import activation_of, units
+from derive.rnn_cell.core_cells import units
 from derive.rnn_cell.layout import (
     Draw,
     Variable,
@@ -43,7 +44,7 @@ class UGRNNCell(RNNCell):
         reuse: Any = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("ugrnn")(forget_bias=forget_bias, activation=activation_of(activation))
+        cell = cell_with("ugrnn", activation_of(activation), forget_bias=forget_bias)
         draw = initializer_of(initializer, glorot_uniform)
         variables = _linear(("g", "c"), draw, bias=_ZEROS)
         super().__init__(_one_state(cell, variables, num_units), dtype=dtype)
@@ -63,7 +64,7 @@ class IntersectionRNNCell(RNNCell):
         reuse: Any = None,
         dtype: Any = None,
     ) -> None:
-        self._options = {
+        self._options: dict[str, Any] = {
             "forget_bias": forget_bias,
             "activation": activation_of(y_activation, "relu"),
         }
@@ -73,7 +74,7 @@ class IntersectionRNNCell(RNNCell):
         super().__init__(self._wire(projection=False), dtype=dtype)
 
     def _wire(self, projection: bool) -> Wiring:
-        cell = cells.family("intersection_rnn")(**self._options, projection=projection)
+        cell = cell_with("intersection_rnn", **self._options, projection=projection)
         variables = _linear(("gh", "n", "gy", "z"), self._draw, bias=_ZEROS)
         if projection:
             variables = (
@@ -116,7 +117,7 @@ class SRUCell(RNNCell):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("sru")(activation=activation_of(activation))
+        cell = cell_with("sru", activation_of(activation))
         variables = (
             Variable("kernel", (("W_g", "W_f", "W_r", "W_x"),), glorot_uniform),
             Variable("bias", (("b_f", "b_r"),), _ZEROS),
@@ -137,7 +138,7 @@ class IndRNNCell(RNNCell):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("indrnn")(activation=activation_of(activation))
+        cell = cell_with("indrnn", activation_of(activation))
         variables = (
             Variable("kernel_w", (("W",),), glorot_uniform),
             Variable("kernel_u", (("u",),), uniform(-1, 1), one_row=True),
@@ -159,7 +160,7 @@ class MinimalRNNCell(RNNCell):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("minimal_rnn")(activation=activation_of(activation), input_bias=False)
+        cell = cell_with("minimal_rnn", activation_of(activation), input_bias=False)
         kernel = initializer_of(kernel_initializer, glorot_uniform)
         variables = (
             Variable("kernel", (("W_x",), ("U_z",), ("U_h",)), kernel),
@@ -181,7 +182,7 @@ class CFNCell(RNNCell):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("cfn")(input_gate="complement", activation=activation_of(activation))
+        cell = cell_with("cfn", activation_of(activation), input_gate="complement")
         kernel = initializer_of(kernel_initializer, glorot_uniform)
         variables = (
             Variable("kernel", (("W_t", "W_e", "W_x"),), kernel),

@@ -19,8 +19,9 @@ from derive.errors import ArgumentError
 from derive.kernel.convert import to_generator
 from derive.kernel.signature import Array
 from derive.layers.compose import masked, with_epsilon
+from derive.rnn_cell.activation import activation_of, cell_with
 from derive.rnn_cell.base import RNNCell, Wiring
-from derive.rnn_cell.core_cells import activation_of, lstm_variables, lstm_wiring, units
+from derive.rnn_cell.core_cells import lstm_variables, lstm_wiring, units
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
 from derive.rnn_cell.masks import Mask, probability
 from derive.rnn_cell.structure import LSTMStateTuple
@@ -59,12 +60,12 @@ class CoupledInputForgetGateLSTMCell(RNNCell):
         projection = num_proj is not None
         cell = _normed_lstm(
             layer_norm,
+            activation,
             coupled=True,
             forget_bias=forget_bias,
             peephole=bool(use_peepholes),
             projection=projection,
             proj_clip=proj_clip if projection else None,
-            activation=activation_of(activation),
         )
         # The initializer is accepted and, as in TensorFlow, of no effect.
         initializer_of(initializer, glorot_uniform)
@@ -111,9 +112,7 @@ class LayerNormBasicLSTMCell(RNNCell):
         reuse: Any = None,
         dtype: Any = None,
     ) -> None:
-        cell = _normed_lstm(
-            layer_norm, forget_bias=forget_bias, activation=activation_of(activation)
-        )
+        cell = _normed_lstm(layer_norm, activation, forget_bias=forget_bias)
         kernel, bias = lstm_variables("igfo", glorot_uniform)
         variables: tuple[Variable, ...] = (kernel, replace(bias, draw=glorot_uniform))
         if layer_norm:
@@ -217,9 +216,10 @@ class NASCell(RNNCell):
 # --- layer normalisation --------------------------------------------------------------------
 
 
-def _normed_lstm(layer_norm: bool, **options: Any) -> Cell:
+def _normed_lstm(layer_norm: bool, activation: Any, **options: Any) -> Cell:
     """The catalogue's LSTM, with TensorFlow's layer normalisation and epsilon if asked for."""
-    cell = cells.family("lstm")(**options, layer_norm="tensorflow" if layer_norm else None)
+    options["layer_norm"] = "tensorflow" if layer_norm else None
+    cell = cell_with("lstm", activation_of(activation), **options)
     return with_epsilon(cell, EPSILON) if layer_norm else cell
 
 

@@ -14,14 +14,13 @@ from typing import Any
 
 from derive import cells
 from derive.cell import Cell
-from derive.errors import ArgumentError, ArgumentTypeError
+from derive.errors import ArgumentError
 from derive.kernel.convert import MOST, to_count
 from derive.layers.compose import without
+from derive.rnn_cell.activation import activation_of, cell_with
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.layout import Variable, constant, glorot_uniform, initializer_of
 from derive.rnn_cell.structure import Joined, LSTMStateTuple, Template
-
-_SYNONYMS = {"linear": "identity", "swish": "silu", "nn.relu": "relu"}
 
 
 class BasicRNNCell(RNNCell):
@@ -36,7 +35,7 @@ class BasicRNNCell(RNNCell):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("rnn")(activation=activation_of(activation))
+        cell = cell_with("rnn", activation_of(activation))
         variables = (
             Variable("kernel", (("W",), ("U",)), glorot_uniform),
             Variable("bias", (("b",),), constant(0.0)),
@@ -61,7 +60,7 @@ class BasicLSTMCell(RNNCell):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("lstm")(forget_bias=forget_bias, activation=activation_of(activation))
+        cell = cell_with("lstm", activation_of(activation), forget_bias=forget_bias)
         variables = lstm_variables("igfo", glorot_uniform)
         wiring = lstm_wiring(cell, variables, num_units, None, state_is_tuple)
         super().__init__(wiring, name=name, dtype=dtype)
@@ -93,13 +92,14 @@ class LSTMCell(RNNCell):
         dtype: Any = None,
     ) -> None:
         projection = num_proj is not None
-        cell = cells.family("lstm")(
+        cell = cell_with(
+            "lstm",
+            activation_of(activation),
             forget_bias=forget_bias,
             peephole=bool(use_peepholes),
             projection=projection,
             cell_clip=cell_clip,
             proj_clip=proj_clip if projection else None,  # as in TensorFlow, of no effect alone
-            activation=activation_of(activation),
         )
         draw = initializer_of(initializer, glorot_uniform)
         variables = lstm_variables("igfo", draw)
@@ -127,7 +127,7 @@ class GRUCell(RNNCell):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        cell = cells.family("gru")(reset="before", activation=activation_of(activation))
+        cell = cell_with("gru", activation_of(activation), reset="before")
         kernel = initializer_of(kernel_initializer, glorot_uniform)
         variables = (
             Variable("gates/kernel", (("W_r", "W_z"), ("U_r", "U_z")), kernel),
@@ -208,13 +208,3 @@ def units(value: Any, name: str = "num_units") -> int:
     if count == 0:
         raise ArgumentError(f"{name} must be positive", hint=f"{name}=4")
     return count
-
-
-def activation_of(given: Any, default: str = "tanh") -> str:
-    """An activation by its name: None, "relu", np.tanh, jax.nn.relu, derive.functions.relu, ..."""
-    if given is None:
-        return default
-    name = given if isinstance(given, str) else getattr(given, "__name__", None)
-    if not isinstance(name, str):
-        raise ArgumentTypeError(f"{given!r} is no activation", hint='activation="relu"')
-    return _SYNONYMS.get(name.lower(), name.lower())

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import to_array
-from derive.rnn_cell.base import RNNCell, dtype_of
-from derive.rnn_cell.running import Pulled, run_direction, swapped, swapped_flags, time_major_of
+from derive.kernel.convert import read, shape_text, to_array
+from derive.rnn_cell.base import RNNCell, check_cell, dtype_of
+from derive.rnn_cell.running import Pulled, run_direction, swapped, time_major_of
 
 Pullback = Callable[..., Pulled]
 
@@ -51,6 +51,7 @@ def dynamic_rnn(
     return_pullback: a third value, `pullback(d_outputs, d_state) -> (inputs, initial_state,
     variables)`; what is None is zero. It may be called any number of times.
     """
+    check_cell(cell)
     kind = dtype_of(inputs, cell, dtype)
     swap = not time_major
     run = run_direction(
@@ -61,16 +62,17 @@ def dynamic_rnn(
         sequence_length,
         False,
         past_end,
-        swapped_flags(resets, swap),
+        resets,
         return_pullback,
         masks,
+        swap,
     )
     outputs = swapped(run.output, swap)
     if not return_pullback:
         return outputs, run.state
 
     def pullback(d_outputs: Any = None, d_state: Any = None) -> Pulled:
-        return run.pullback(swapped(d_outputs, swap), d_state, swap)
+        return run.pullback(d_outputs, d_state, swap)
 
     return outputs, run.state, pullback
 
@@ -98,9 +100,10 @@ def bidirectional_dynamic_rnn(
     The backward direction starts at each row's last step; outputs stay at their time. The
     pullback takes pairs and gives pairs, but for the inputs, whose gradients are added.
     """
+    for cell in (cell_fw, cell_bw):
+        check_cell(cell)
     kind = dtype_of(inputs, cell_fw, dtype)
     swap = not time_major
-    flags = swapped_flags(resets, swap)
     runs = [
         run_direction(
             cell,
@@ -110,9 +113,10 @@ def bidirectional_dynamic_rnn(
             sequence_length,
             reverse,
             past_end,
-            flags,
+            resets,
             return_pullback,
             mask,
+            swap,
         )
         for cell, initial, reverse, mask in (
             (cell_fw, initial_state_fw, False, masks[0]),
@@ -126,7 +130,7 @@ def bidirectional_dynamic_rnn(
 
     def pullback(d_outputs: Any = None, d_states: Any = None) -> Pulled:
         pulled = [
-            run.pullback(swapped(d_output, swap), d_state, swap)
+            run.pullback(d_output, d_state, swap)
             for run, d_output, d_state in zip(
                 runs, _pair(d_outputs, "d_outputs"), _pair(d_states, "d_state"), strict=True
             )
@@ -223,15 +227,22 @@ def static_rnn(
     masks: Mapping[str, Any] | None = None,
 ) -> Any:
     """outputs, state: as dynamic_rnn, for a list of T inputs [B, width]; outputs are a list."""
+    check_cell(cell)
     if not isinstance(inputs, (list, tuple)):
         raise ArgumentTypeError("inputs must be a sequence")
     if not inputs:
         raise ArgumentError("inputs must not be empty")
-    several = len(cell.wiring.inputs) > 1
-    steps = (
-        [np.stack(parts) for parts in zip(*inputs, strict=True)] if several else np.stack(inputs)
-    )
-    whole = tuple(steps) if several else steps
+    names = cell.layers[0][1].wiring.inputs
+    several = len(names) > 1
+    if several and any(not isinstance(x, (list, tuple)) or len(x) != len(names) for x in inputs):
+        raise ArgumentTypeError(
+            f"each of the inputs of {cell.name} is a tuple of {len(names)} arrays: "
+            f"{', '.join(names)}"
+        )
+    if several:
+        whole: Any = tuple(_stacked(parts) for parts in zip(*inputs, strict=True))
+    else:
+        whole = _stacked(inputs)
     result = dynamic_rnn(
         cell,
         whole,
@@ -253,13 +264,26 @@ def static_rnn(
         if d_outputs is not None:
             d = np.stack(
                 [np.zeros_like(y) if d_y is None else to_array(d_y, "d_outputs", y.dtype)
-                 for y, d_y in zip(outputs, d_outputs, strict=True)]
+                 for y, d_y in zip(outputs, _list_of(d_outputs, len(outputs)), strict=True)]
             )  # fmt: skip
         pulled = result[2](d, d_state)
         parts = zip(*pulled.inputs, strict=True) if several else pulled.inputs
         return Pulled(list(parts), pulled.initial_state, pulled.variables)
 
     return outputs, result[1], pullback
+
+
+def _stacked(steps: Sequence[Any]) -> Any:
+    """[T, B, width] of T arrays [B, width]."""
+    arrays = [read(step, f"inputs[{t}]") for t, step in enumerate(steps)]
+    for t, array in enumerate(arrays):
+        if array.shape != arrays[0].shape:
+            raise ArgumentError(
+                "inputs have different shapes",
+                facts=(f"inputs[0] is {shape_text(arrays[0].shape)}, "
+                       f"inputs[{t}] is {shape_text(array.shape)}",),
+            )  # fmt: skip
+    return np.stack(arrays)
 
 
 # --- pairs and lists -------------------------------------------------------------------------
@@ -277,6 +301,12 @@ def _pair(value: Any, what: str) -> tuple[Any, Any]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ArgumentTypeError(f"{what} is a pair (forward, backward)")
     return (value[0], value[1])
+
+
+def _list_of(value: Any, count: int) -> Any:
+    if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != count:
+        raise ArgumentError(f"d_outputs is a list of {count} arrays, one a step")
+    return value
 
 
 def _tuple_of(value: Any, count: int) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ Not here: where a mask enters the equations (layers/compose.py).
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,10 @@ class Mask:
 
 
 def probability(value: Any, name: str) -> float:
-    try:
-        keep = float(value)
-    except (TypeError, ValueError):
-        raise ArgumentTypeError(f"{name} is a number, not {kind_text(value)}") from None
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number and not (isinstance(value, np.ndarray) and value.shape == ()):
+        raise ArgumentTypeError(f"{name} is a number, not {kind_text(value)}", hint=f"{name}=0.5")
+    keep = float(value)
     if not 0 <= keep <= 1:
         raise ArgumentError(f"{name} must be between 0 and 1: {keep:g}")
     return keep

@@ -17,7 +17,7 @@ from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel import Gradients
 from derive.kernel.convert import copied, kind_text, read, shape_text
 from derive.kernel.signature import Array, Arrays
-from derive.layers.sequence import Sequence, run_sequence
+from derive.layers.sequence import Sequence, by_time, run_sequence
 from derive.rnn_cell.base import RNNCell
 from derive.rnn_cell.structure import built, flattened
 
@@ -32,7 +32,7 @@ class Pulled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DirectionRun:
-    """What ran, with all that its pullback needs."""
+    """What ran, with all that its pullback needs. output: [T, B, width]."""
 
     cell: RNNCell
     output: Array
@@ -42,7 +42,7 @@ class DirectionRun:
     def pullback(self, d_output: Any, d_state: Any, swap: bool) -> Pulled:
         template, widths = self.cell.state_layout()
         d_last = flattened(template, d_state, widths, "d_state")
-        d = d_output
+        d = cotangent_of(self.output, d_output, swap)
         variables: Arrays = {}
         states: Arrays = {}
         grads: Gradients | None = None
@@ -76,7 +76,9 @@ def run_direction(
     resets: Any,
     training: bool,
     masks: Mapping[str, Any] | None,
+    swap: bool,
 ) -> DirectionRun:
+    """resets come in the caller's axes: [B, T] with `swap`."""
     template, widths = cell.state_layout()
     start = flattened(template, initial_state, widths, "initial_state")
     x: Any = inputs
@@ -92,6 +94,7 @@ def run_direction(
         arrays, prefix = layer.named_inputs(x, kind), _prefix(path)
         wiring = layer.wiring
         steps, rows = next(iter(arrays.values())).shape[:2]
+        flags = None if resets is None else by_time(resets, steps, rows, swap=swap)
         for name, mask in wiring.masks.items():
             width = layer.length(wiring.cell.inputs[name][0])
             own = given.pop(prefix + name, None)
@@ -109,7 +112,7 @@ def run_direction(
             lengths=lengths,
             reverse=reverse,
             past_end=past_end,
-            resets=resets,
+            resets=flags,
             training=training,
         )
         x = sequence.outputs[wiring.output]
@@ -169,5 +172,15 @@ def swapped(array: Any, swap: bool, label: str = "d_outputs") -> Any:
     return copied(np.swapaxes(array, 0, 1), label, array.dtype) if array.ndim > 1 else array
 
 
-def swapped_flags(resets: Any, swap: bool) -> Any:
-    return None if resets is None else swapped(read(resets, "resets"), swap)
+def cotangent_of(output: Array, given: Any, swap: bool) -> Any:
+    """d_outputs as [T, B, width]; an error in the axes in which they are given."""
+    if given is None:
+        return None
+    array = read(given, "d_outputs")
+    if array.shape != (shape := swapped(output, swap).shape):
+        axes = "[B, T, width]" if swap else "[T, B, width]"
+        raise ArgumentError(
+            "d_outputs has the wrong shape",
+            facts=(f"outputs are {axes} = {shape_text(shape)}, given {shape_text(array.shape)}",),
+        )
+    return swapped(array, swap)

@@ -9,17 +9,18 @@ MultiRNNCell runs as one cell with all the layers in it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import kind_text, to_generator
+from derive.kernel.convert import to_generator
 from derive.kernel.signature import Array, Arrays, Dim
 from derive.layers.compose import masked, shortened, stacked
-from derive.rnn_cell.base import RNNCell, Wiring
+from derive.layers.held import Held
+from derive.rnn_cell.base import RNNCell, Wiring, check_cell
 from derive.rnn_cell.layout import Variable
 from derive.rnn_cell.masks import Mask, probability
 from derive.rnn_cell.structure import (
@@ -44,9 +45,18 @@ class MultiRNNCell(RNNCell):
         if not cells:
             raise ArgumentError("Must specify at least one cell for MultiRNNCell.")
         for cell in cells:
-            _check_cell(cell)
+            check_cell(cell)
             if cell is not cells[0] and len(cell.wiring.inputs) > 1:
                 raise ArgumentError(f"{cell.name} has two inputs and can only be the first layer")
+        owners: dict[int, int] = {}
+        for k, cell in enumerate(cells):
+            for owner in _owners(cell):
+                if (other := owners.setdefault(id(owner), k)) != k:
+                    raise ArgumentError(
+                        f"layers {other} and {k} are the same {owner.name}",
+                        facts=("they would share their variables, whose gradients are sums",),
+                        hint=f"[{type(owner).__name__}(...) for _ in range({len(cells)})]",
+                    )
         if not state_is_tuple and any(isinstance(cell.state_size, tuple) for cell in cells):
             raise ArgumentError(
                 "Some cells return tuples of states, but the flag state_is_tuple is not set",
@@ -135,17 +145,23 @@ class MultiRNNCell(RNNCell):
     @property
     def variables(self) -> Arrays:
         """Those of the layers, as cell_0/NAME, cell_1/NAME, ..."""
-        return {
-            f"cell_{k}/{name}": array
-            for k, cell in enumerate(self._cells)
-            for name, array in cell.variables.items()
-        }
+
+        def arrays() -> Arrays:
+            return {
+                f"cell_{k}/{name}": array
+                for k, cell in enumerate(self._cells)
+                for name, array in cell.variables.items()
+            }
+
+        return Held(arrays, self.set_variables)
 
     def set_variables(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """As of any cell; each name says its layer, cell_0/..., cell_1/..."""
         groups: list[dict[str, Any]] = [{} for _ in self._cells]
         for key, value in {**(values or {}), **named}.items():
             layer, rest = self._place(key)
+            if rest in groups[layer]:
+                raise ArgumentError(f"variable {key!r} of {self.name} is given twice")
             groups[layer][rest] = value
         for cell, group in zip(self._cells, groups, strict=True):
             if group:
@@ -182,7 +198,7 @@ class _Wrapper(RNNCell):
     """A cell around one other, which keeps the variables."""
 
     def __init__(self, cell: RNNCell) -> None:
-        _check_cell(cell)
+        check_cell(cell)
         self._cell = cell
         self._dtype = cell._dtype
         self.name = f"{type(self).__name__}({cell.name})"
@@ -317,9 +333,15 @@ class ResidualWrapper(_Wrapper):
 # --- what they share -----------------------------------------------------------------------------
 
 
-def _check_cell(cell: Any) -> None:
-    if not isinstance(cell, RNNCell):
-        raise ArgumentTypeError(f"a cell must be an RNNCell, not {kind_text(cell)}")
+def _owners(cell: RNNCell) -> Iterator[RNNCell]:
+    """The cells that hold variables, inside wrappers and stacks."""
+    if isinstance(cell, _Wrapper):
+        yield from _owners(cell.wrapped_cell)
+    elif isinstance(cell, MultiRNNCell):
+        for inner in cell._cells:
+            yield from _owners(inner)
+    else:
+        yield cell
 
 
 def _agree(sizes: dict[str, int], dim: Dim, size: int, wiring: Wiring) -> None:

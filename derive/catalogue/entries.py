@@ -93,30 +93,76 @@ ENTRIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ttt_linear": ("ttt_linear", {}),
     "titans": ("titans", {}),
     "rwkv4": ("rwkv4", {}),
+    "lstm97": ("lstm97", {}),
+    "wmc_lstm": ("wmc_lstm", {}),
+    "mc_lstm": ("mc_lstm", {}),
+    "res_lstm": ("res_lstm", {}),
+    "weight_norm_lstm": ("weight_norm_lstm", {}),
+    "spectral_lstm": ("spectral_lstm", {}),
+    "mogrifier_lstm": ("mogrifier_lstm", {}),
+    "zoneout_lstm": ("zoneout_lstm", {}),
+    "variational_lstm": ("variational_lstm", {}),
+    "hyper_lstm": ("hyper_lstm", {}),
+    "on_lstm": ("on_lstm", {}),
+    "skip_lstm": ("skip_lstm", {}),
+    "indy_gru": ("indy_gru", {}),
+    "sgu": ("sgu", {}),
+    "tau_gru": ("tau_gru", {}),
+    "augru": ("augru", {}),
+    "miru": ("miru", {}),
+    "sgrn": ("sgrn", {}),
+    "rhn": ("rhn", {}),
+    "scrn": ("scrn", {}),
+    "clockwork": ("clockwork", {}),
+    "householder_rnn": ("householder_rnn", {}),
+    "t_rnn": ("t_rnn", {}),
+    "t_gru": ("t_gru", {}),
+    "t_lstm": ("t_lstm", {}),
+    "qrnn": ("qrnn", {}),
+    "sru_v2": ("sru_v2", {}),
+    "lmu": ("lmu", {}),
+    "hippo_legs": ("hippo_legs", {}),
+    "ltc": ("ltc", {}),
+    "ode_rnn": ("ode_rnn", {}),
+    "lif": ("lif", {}),
+    "time_lstm": ("time_lstm", {}),
+    "gru_d": ("gru_d", {}),
 }
 
 #: What kind of cell the families are, for a reader of the list.
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "simple recurrent networks": ("rnn", "indrnn", "mi_rnn", "minimal_rnn", "fast_rnn"),
+    "simple recurrent networks": (
+        "rnn", "indrnn", "mi_rnn", "minimal_rnn", "fast_rnn", "rhn", "scrn", "clockwork",
+        "householder_rnn",
+    ),
     "LSTM and its variants": (
         "lstm", "cifg", "odyssey", "slim", "phased_lstm", "multiplicative_lstm", "indy_lstm",
-        "ran", "nas", "slstm",
+        "ran", "nas", "slstm", "lstm97", "wmc_lstm", "mc_lstm", "res_lstm", "weight_norm_lstm",
+        "spectral_lstm", "mogrifier_lstm", "zoneout_lstm", "variational_lstm", "hyper_lstm",
+        "on_lstm", "skip_lstm",
     ),
     "GRU and its relatives": (
-        "gru", "mut", "ligru", "cfn", "atr", "brc", "intersection_rnn",
+        "gru", "mut", "ligru", "cfn", "atr", "brc", "intersection_rnn", "indy_gru", "sgu",
+        "tau_gru", "augru",
     ),
-    "one gate": ("mgu", "janet", "ugrnn", "light_ru", "star", "fast_grnn"),
+    "one gate": (
+        "mgu", "janet", "ugrnn", "light_ru", "star", "fast_grnn", "miru", "sgrn",
+    ),
     "linear in the state, for scans": (
-        "min_gru", "min_lstm", "sru", "rg_lru", "hgrn", "lru", "rwkv4",
+        "min_gru", "min_lstm", "sru", "rg_lru", "hgrn", "lru", "rwkv4", "t_rnn", "t_gru",
+        "t_lstm", "qrnn", "sru_v2",
     ),
     "state spaces": (
-        "mamba", "mamba2", "s4d", "longhorn",
+        "mamba", "mamba2", "s4d", "longhorn", "lmu", "hippo_legs",
     ),
     "matrix memories: linear attention and delta rules": (
         "linear_attention", "retnet", "gla", "mlstm", "deltanet", "gated_deltanet", "kda",
         "hgrn2", "gateloop", "comba", "gdn2", "rwkv5", "rwkv6", "rwkv7", "ttt_linear", "titans",
     ),
-    "differential equations": ("antisymmetric_rnn", "cornn", "unicornn", "lem", "cfc"),
+    "differential equations and neurons": (
+        "antisymmetric_rnn", "cornn", "unicornn", "lem", "cfc", "ltc", "ode_rnn", "lif",
+    ),
+    "time and missing values": ("time_lstm", "gru_d"),
 }  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from derive import cells
+from derive.cell import Cell
+from derive.program.program import Layout, Matmul, Over, Sum
 
 CLASSICAL = (
     "rnn", "lstm", "lstm_peephole", "lstm_projection", "lstm_layer_norm_ba2016", "gru",
@@ -31,13 +33,14 @@ DIFFERENT = (
 
 SAMPLE = frozenset(CLASSICAL + DIFFERENT)
 
-#: Entries whose arrays have axes, parts or starts, or which take arrays that are fixed or given
-#: once: `test_the_entries_with_axes_are_known` holds it against the cells.
+#: Entries of which `has_axes` is true, which a test holds against the cells.
 WITH_AXES = frozenset(
     (
         "linear_attention", "retnet", "gla", "deltanet", "gated_deltanet", "kda", "mlstm",
-        "slstm", "mamba", "mamba2", "lru", "s4d", "longhorn", "hgrn2", "gateloop", "comba",
-        "gdn2", "rwkv5", "rwkv6", "rwkv7", "ttt_linear", "titans",
+        "slstm", "mamba", "mamba2", "s4d", "longhorn", "hgrn2", "gateloop", "comba", "gdn2",
+        "rwkv5", "rwkv6", "rwkv7", "ttt_linear", "titans", "weight_norm_lstm", "spectral_lstm",
+        "variational_lstm", "on_lstm", "skip_lstm", "clockwork", "lmu", "hippo_legs", "ltc",
+        "gru_d",
     )
 )  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 In: a cell, and one step of it as a function.  Out: `HAND`, {family: Hand}, and `by_hand`, a loop
 over time whose leaves autograd differentiates.
-Not here: the formulas (memories_by_hand.py, spaces_by_hand.py, gated_by_hand.py), the tests.
+Not here: the formulas (memories_by_hand.py, spaces_by_hand.py, gated_by_hand.py,
+neurons_by_hand.py), the tests.
 
 A step takes dictionaries of tensors, step(p, x, s), parameters, inputs and states, and returns
 (outputs, next states). Its form differs from the catalogue's on purpose: loops over heads, whole
@@ -24,7 +25,7 @@ Tensors = dict[str, Any]
 Step = Callable[..., tuple[Tensors, Tensors]]
 Arrays = dict[str, np.ndarray]
 
-SIZES = {"I": 5, "H": 6, "N": 2, "D": 3, "K": 4, "M": 7, "R": 2, "P": 4, "Q": 3}
+SIZES = {"I": 5, "H": 6, "N": 2, "D": 3, "K": 4, "M": 7, "R": 2, "P": 4, "E": 2}
 STEPS, ROWS = 4, 3
 
 

@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import families_by_hand
-import memories_by_hand  # noqa: F401 - fills HAND
 import numpy as np
 import pytest
-from torch_by_hand import HAND
+from all_by_hand import HAND
 
 import derive
 from derive import cells

@@ -6,11 +6,10 @@ import itertools
 from functools import partial
 from typing import Any
 
-import memories_by_hand  # noqa: F401 - fills HAND
 import numpy as np
 import pytest
-import spaces_by_hand  # noqa: F401
-from torch_by_hand import HAND, compare
+from all_by_hand import HAND
+from torch_by_hand import compare
 
 import derive
 from derive import cells

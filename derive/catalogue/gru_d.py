@@ -21,12 +21,12 @@ def gru_d() -> Text:
 input  x: I, m: I, delta: I
 state  h: H, l: I
 fixed  mean_x: I
-param  w_x: I, d_x: I, W_d: H x I, d_h: H
+param  w_x: I, a_x: I, W_d: H x I, a_h: H
 param  W_r: H x I, W_z: H x I, W_n: H x I, U_r: H x H, U_z: H x H, U_n: H x H
 param  V_r: H x I, V_z: H x I, V_n: H x I, b_r: H, b_z: H, b_n: H
 
-e  = exp(-relu(w_x * delta + d_x))
-s  = exp(-relu(W_d @ delta + d_h))
+e  = exp(-relu(w_x * delta + a_x))
+s  = exp(-relu(W_d @ delta + a_h))
 v  = m * x + (1 - m) * (e * l + (1 - e) * mean_x)
 k  = s * h
 r  = sigmoid(W_r @ v + U_r @ k + V_r @ m + b_r)

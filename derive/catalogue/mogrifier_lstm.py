@@ -25,13 +25,13 @@ def mogrifier_lstm(
     for k in range(1, rounds + 1):
         matrix, rows, columns, by = (f"Q_{k}", "I", "H", h) if k % 2 else (f"R_{k}", "H", "I", x)
         if low_rank:
-            params += f"param  {matrix}: {rows} x R, S_{k}: R x {columns}, d_{k}: {rows}\n"
+            params += f"param  {matrix}: {rows} x R, S_{k}: R x {columns}, b_{k}: {rows}\n"
             product = f"{matrix} @ (S_{k} @ {by})"
         else:
-            params += f"param  {matrix}: {rows} x {columns}, d_{k}: {rows}\n"
+            params += f"param  {matrix}: {rows} x {columns}, b_{k}: {rows}\n"
             product = f"{matrix} @ {by}"
-        scaled = f"x_{k}" if k % 2 else f"h_{k}"
-        lines += f"{scaled} = 2 * sigmoid({product} + d_{k}) * {x if k % 2 else h}\n"
+        scaled = f"u_{k}" if k % 2 else f"v_{k}"
+        lines += f"{scaled} = 2 * sigmoid({product} + b_{k}) * {x if k % 2 else h}\n"
         x, h = (scaled, h) if k % 2 else (x, scaled)
     gate = f"sigmoid(W_i @ {x} + U_i @ {h} + b_i)"
     gate = f"minimum(1 - f, {gate})" if cap_input_gate else gate

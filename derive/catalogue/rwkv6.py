@@ -1,7 +1,7 @@
 """RWKV-6, Finch: RWKV-5 with a decay that follows the input.
 
 Peng et al. 2024, "Eagle and Finch: RWKV with matrix-valued states and dynamic recurrence", arXiv
-2404.05892, by the authors' kernel (wkv6_cuda): d = d_0 + tanh(x A) B, of rank R. The
+2404.05892, by the authors' kernel (wkv6_cuda): d = w_0 + tanh(x A) B, of rank R. The
 data-dependent token shift, group norm and gate belong to the block. Equation numbers not checked.
 """
 
@@ -19,12 +19,12 @@ def rwkv6() -> Text:
 input  x: I
 state  S: N x D x K
 param  W_r: N x K x I, W_k: N x K x I, W_v: N x D x I, A: R x I, W_d: N x K x R
-param  d_0: N x K = uniform(-6, -1), u: N x K
+param  w_0: N x K = uniform(-6, -1), u: N x K
 
 r  = W_r @ x
 k  = W_k @ x
 v  = W_v @ x
-d  = d_0 + W_d @ tanh(A @ x)
+d  = w_0 + W_d @ tanh(A @ x)
 y  = S @ r + sum(r * u * k) * v
 S' = exp(-exp(d)) * S + outer(v, k)
 

@@ -17,20 +17,20 @@ def sgu(
     *,
     deep: Annotated[bool, "DSGU: a matrix and a sigmoid around g h"] = False,
 ) -> Text:
-    """SGU: g = tanh(U (x_g h) + d), h' = (1 - z) h + z softplus(g h)."""
+    """SGU: g = tanh(U (a h) + c), h' = (1 - z) h + z softplus(g h)."""
     return Text(
         doc="Simple gated unit. Gao & Glowacka 2016, PMLR 63.",
         text=f"""
 input  x: I
 state  h: H
 param  W_g: H x I, W_z: H x I, U_g: H x H, U_z: H x H{", W_o: H x H" if deep else ""}
-param  b_g: H, b_z: H, d_g: H
+param  b_g: H, b_z: H, c_g: H
 
-x_g = W_g @ x + b_g
-g   = tanh(U_g @ (x_g * h) + d_g)
-n   = {"sigmoid(W_o @ (g * h))" if deep else "softplus(g * h)"}
-z   = hard_sigmoid(W_z @ x + U_z @ h + b_z)
-h'  = (1 - z) * h + z * n
+a  = W_g @ x + b_g
+g  = tanh(U_g @ (a * h) + c_g)
+n  = {"sigmoid(W_o @ (g * h))" if deep else "softplus(g * h)"}
+z  = hard_sigmoid(W_z @ x + U_z @ h + b_z)
+h' = (1 - z) * h + z * n
 
 output h'
 """,

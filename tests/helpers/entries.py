@@ -33,6 +33,18 @@ DIFFERENT = (
 
 SAMPLE = frozenset(CLASSICAL + DIFFERENT)
 
+
+def has_axes(cell: Cell) -> bool:
+    """Whether an array has axes or parts, or is fixed, given once or a learned start."""
+    program = cell.step.program
+    return (
+        not cell.checked.is_plain
+        or any(array.per_row and len(array.shape) > 1 for array in program.arrays)
+        or any(isinstance(e, Matmul) and e.layout is Layout.AXES for e in program.equations)
+        or any(isinstance(e, Sum) and e.over is not Over.SUM for e in program.equations)
+    )
+
+
 #: Entries of which `has_axes` is true, which a test holds against the cells.
 WITH_AXES = frozenset(
     (

@@ -116,7 +116,7 @@ def mogrifier_lstm(
     for k in range(1, rounds + 1):
         M = p[f"{'QR'[1 - k % 2]}_{k}"]
         M = M @ p[f"S_{k}"] if low_rank else M
-        scale = 1 + torch.tanh((pair[1 - k % 2] @ M.T + p[f"d_{k}"]) / 2)
+        scale = 1 + torch.tanh((pair[1 - k % 2] @ M.T + p[f"b_{k}"]) / 2)
         pair[k % 2] = scale * pair[k % 2]
     h, v = pair
     i, f, g, o = (gate(p, k, v, h) for k in "ifgo")
@@ -163,8 +163,8 @@ def variational_lstm(p: Tensors, x: Tensors, s: Tensors, masks_of: str = "tied")
 @family(within={"m": lambda m: (m > 0) * 1.0, "delta": abs})
 def gru_d(p: Tensors, x: Tensors, s: Tensors) -> Both:
     m = x["m"]
-    e = torch.exp(-torch.clamp(p["w_x"] * x["delta"] + p["d_x"], min=0))
-    fade = torch.exp(-torch.clamp(x["delta"] @ p["W_d"].T + p["d_h"], min=0))
+    e = torch.exp(-torch.clamp(p["w_x"] * x["delta"] + p["a_x"], min=0))
+    fade = torch.exp(-torch.clamp(x["delta"] @ p["W_d"].T + p["a_h"], min=0))
     seen = torch.lerp(torch.lerp(p["mean_x"].expand_as(e), s["l"], e), x["x"], m)
     h = fade * s["h"]
     wide = {**p, **{f"W_{k}": torch.cat([p[f"W_{k}"], p[f"V_{k}"]], dim=1) for k in "rzn"}}
@@ -205,7 +205,7 @@ def sgrn(p: Tensors, x: Tensors, s: Tensors) -> Both:
 
 @family(deep=(True,))
 def sgu(p: Tensors, x: Tensors, s: Tensors, deep: bool = False) -> Both:
-    g = torch.tanh(((x["x"] @ p["W_g"].T + p["b_g"]) * s["h"]) @ p["U_g"].T + p["d_g"])
+    g = torch.tanh(((x["x"] @ p["W_g"].T + p["b_g"]) * s["h"]) @ p["U_g"].T + p["c_g"])
     n = torch.sigmoid((g * s["h"]) @ p["W_o"].T) if deep else softplus(g * s["h"])
     h = torch.lerp(s["h"], n, (gate(p, "z", x["x"], s["h"]) / 6 + 0.5).clamp(0, 1))
     return {"h_next": h}, {"h": h}

@@ -263,7 +263,7 @@ def rwkv5(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
 
 @family()
 def rwkv6(p: Tensors, x: Tensors, s: Tensors) -> tuple[Tensors, Tensors]:
-    return _rwkv(p, x, s, p["d_0"] + head(p["W_d"], torch.tanh(x["x"] @ p["A"].T)))
+    return _rwkv(p, x, s, p["w_0"] + head(p["W_d"], torch.tanh(x["x"] @ p["A"].T)))
 
 
 @family()

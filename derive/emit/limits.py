@@ -5,8 +5,7 @@ on both sides of each; of "bytes" and "vectors" on those of the low value only.
 Not here: what happens on either side (templates/c/kernels).
 
 The numbers that a template compares sizes with are here, so that a new threshold is a new case of
-`verify`; but for the four tiles a member from which `dk_share_stage` shares rows, and the four
-times DK_EARLY_ROWS of large weights, which the places cross too.
+`verify`; but for the four times DK_EARLY_ROWS of large weights, which the places cross too.
 `low` is the value of a second build in which the same text meets its thresholds at small sizes;
 there every macro can be given on the command line.
 """
@@ -20,8 +19,9 @@ from dataclasses import dataclass
 class Limit:
     """Something changes where `quantity` passes `value`.
 
-    quantity: "steps * rows", "rows", "rows of a thread", "rows that count", "width" (of units),
-    "vectors" (of one step), or "bytes" (of weights). C text of the value: `text`.
+    quantity: "steps * rows", "rows", "rows of a thread", "tiles of a thread", "rows that count",
+    "width" (of units), "vectors" (of one step), or "bytes" (of weights). C text of the value:
+    `text`.
     """
 
     macro: str
@@ -41,6 +41,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit("DK_CHUNK_ROWS", "steps * rows", 192, 6),
     Limit("DK_EARLY_ROWS", "rows", 4, 3),
     Limit("DK_ROWS_EACH", "rows of a thread", 8, 2),
+    Limit("DK_SHARE_TILES", "tiles of a thread", 4, 1),
     Limit("DK_ROWS_BYTES", "bytes", 4 << 20, 4096),
     Limit("DK_NEAR_BYTES", "bytes", 12 << 20, 2048),
     # A multiple of every DK_OUTER_ROWS.

@@ -26,6 +26,11 @@ class SlotView:
     own: str
 
     @property
+    def is_long(self) -> bool:
+        """Whether its initializer needs lines of its own."""
+        return len(self.at + self.own + self.global_ + self.local) > 60
+
+    @property
     def argument(self) -> str:
         """The member of the arguments that it is, where that is all: one place for all rows."""
         stays = self.global_ == self.local == "0" and not self.own

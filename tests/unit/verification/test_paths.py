@@ -197,6 +197,7 @@ def test_sizes_lie_on_both_sides_of_every_threshold() -> None:
         "steps * rows": lambda p: p.steps * p.rows,
         "rows": lambda p: p.rows,
         "rows of a thread": lambda p: p.rows // 2,
+        "tiles of a thread": lambda p: p.rows // 8 // 2,  # no tile has more than 8 rows
         "rows that count": lambda p: p.rows * max(1, min(p.steps, 192 // p.rows)),
         "width": lambda p: max(p.sizes.values()),
     }  # fmt: skip

@@ -106,9 +106,9 @@ class Width:
         return sum(factor * (sizes[name] if name else 1) for name, factor in self.terms)
 
     def solve(self, length: int, known: Mapping[str, int]) -> tuple[str, int] | None:
-        """The dimension that a length tells, and its length: where all others are known.
+        """(dimension, its length), as it follows from the length of this width.
 
-        None where several are unknown; ("", 0) where none is, or nothing fits.
+        None where several dimensions are unknown; ("", 0) where none is, or no length fits.
         """
         unknown = [(name, factor) for name, factor in self.terms if name and name not in known]
         if len(unknown) > 1:

@@ -6,8 +6,8 @@ Not here: what a host does (host.py), whose turn it is (contest.py).
 How many threads a library uses is fixed, for many, when it is loaded, by the environment: so the
 environment of the process says it. And libraries that compute in several threads leave them
 spinning for a while after a call, each in its own way and for its own time; the next contestant
-would run against them. So between orders a process is stopped by SIGSTOP: whoever has a turn
-has the machine to itself.
+would run against them. So between orders a process is stopped by SIGSTOP, and the contestant whose
+turn it is has the machine to itself.
 """
 
 from __future__ import annotations

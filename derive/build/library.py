@@ -79,7 +79,7 @@ _locks: dict[str, threading.Lock] = {}
 
 
 def _from_cache(key: str) -> ctypes.CDLL | None:
-    # Whatever goes wrong here, building anew is the answer.
+    # An entry that cannot be loaded is built anew.
     with contextlib.suppress(OSError, BuildError):
         for path in cache.libraries(key):
             return load(path)

@@ -93,7 +93,7 @@ class Draft:
 class Text:
     """A cell as `.cell` text, without the lines of its name and its doc.
 
-    For arrays with axes, start values, and whatever else SymPy has no word for.
+    For arrays with axes, start values and all else that SymPy cannot express.
     """
 
     doc: str

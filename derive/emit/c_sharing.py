@@ -11,7 +11,7 @@ anywhere, so between them there must be a meeting. A cut depends on sizes and th
 
 | cut                     | who takes what                                                       |
 | ----------------------- | -------------------------------------------------------------------- |
-| ALL                     | everyone all of it: reading only                                     |
+| ALL                     | every member all of it: reading only                                 |
 | FIRST                   | the first member all of it                                           |
 | columns(width)          | dk_range over vectors of a line: sums over rows into such a line      |
 | elements(count)         | dk_range over elements: copies, and one number for each row           |
@@ -55,7 +55,7 @@ class Access:
     step: int | None = None
 
     def meets(self, other: Access) -> bool:
-        """Whether one member's writes may be another's element."""
+        """Whether one member may write an element that another one touches."""
         same = self.place == other.place and (
             self.step == other.step or self.step is None or other.step is None
         )
@@ -282,5 +282,5 @@ def _each(work: Work, change: Callable[[Access], Access]) -> Work:
 
 
 def _root(slot: SlotView) -> str:
-    """Where a slot's memory begins, whatever the direction of time."""
+    """Where a slot's memory begins, in either direction of time."""
     return re.sub(r" \+ \(call->reverse \? .*\)$", "", slot.at)

@@ -1,6 +1,6 @@
 """The array contract: what a caller may hand to a kernel, and what a kernel then sees.
 
-In: a Signature (names and shapes, plain data) and whatever the caller gave: arrays, lists,
+In: a Signature (names and shapes, plain data) and what the caller gave: arrays, lists,
 mappings, None.  Out: `Call` and cotangents, in which every array is C-contiguous, aligned, of
 native byte order, of the kernel's dtype and of exactly the right shape; or an ArgumentError or
 ArgumentTypeError before anything was computed.

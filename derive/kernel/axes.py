@@ -62,8 +62,8 @@ def group(argument: str, plural: str, words: str, shapes: Mapping[str, tuple[Dim
 
 
 def is_sum(axis: Dim) -> bool:
-    """Whether an axis is more than one dimension: "4*H", "I + H". Those of time and rows are
-    two words as well."""
+    """Whether an axis is a sum or a multiple, "4*H" or "I + H". The axes of time and of rows are
+    none, though their names ("time steps") are no identifiers either."""
     return isinstance(axis, str) and not axis.isidentifier() and axis not in LETTERS
 
 
@@ -95,7 +95,7 @@ class Axes:
                 self.bind(slot, shape)
 
     def tell(self, axis: str, length: int, label: str) -> None:
-        """Take a length that the caller says; ArgumentError where an array gave another one."""
+        """Take a length that the caller names; ArgumentError where an array has another one."""
         if self.known.setdefault(axis, length) != length:
             giver, given = self.givers[axis]
             raise ArgumentError(

@@ -25,8 +25,8 @@ Values: TypeAlias = tuple[Array | None, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ready:
-    """Calls of the kind of an earlier one, which look at arrays only to refuse them: None where one
-    of them is not of exactly the type, dtype, layout and shape of before.
+    """Repeats calls of one kind: compares the arrays with those of the first such call, and returns
+    None where one has another type, dtype, layout or shape.
 
     call: that kind, without arrays.
     forward(params, panels, inputs, states): as `Backend.forward`, or `Backend.step` with nothing

@@ -364,7 +364,7 @@ class CBackend:
 
 
 def looks(dtype: str) -> tuple[Look, Look]:
-    """Fingerprints in compiled code, which need neither time nor memory."""
+    """Fingerprints in compiled code, which take microseconds and no memory."""
     kind = np.dtype(dtype)
 
     def compiled(arrays: tuple[Array, ...], otherwise: Look) -> bytes:

@@ -115,7 +115,7 @@ def backward(
 
 
 def _gather(whole: Arrays, found: Arrays, piece: Piece) -> None:
-    """Into arrays for all steps; those of an only piece are taken as they are."""
+    """Copies the arrays of pieces into arrays for all steps; a single piece needs no copy."""
     if piece.call.sizes.steps == piece.whole:
         whole.update(found)
         return

@@ -1,7 +1,6 @@
 """One value of a caller's -> an array, a count, a flag; and values in words, for messages.
 
-In: whatever the caller gave.  Out: what a kernel works with, or ArgumentError and
-ArgumentTypeError.
+In: what the caller gave.  Out: what a kernel works with, or ArgumentError and ArgumentTypeError.
 Not here: which arrays a call needs, and whether their shapes agree (arguments.py).
 """
 
@@ -61,7 +60,7 @@ def copied(array: Array, label: str, dtype: np.dtype[Any]) -> Array:
 
 
 def read(value: Any, label: str) -> Array:
-    """`value` as a plain ndarray of whatever dtype it has; errors as of `to_array`."""
+    """`value` as a plain ndarray of its own dtype; errors as of `to_array`."""
     if isinstance(value, np.ndarray) and isinstance(value, np.ma.MaskedArray):
         raise ArgumentTypeError(
             f"{label} is a masked array",

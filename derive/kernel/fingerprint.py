@@ -1,7 +1,7 @@
 """Whether arrays are still what they were, without keeping large ones.
 
 In: arrays.  Out: a few bytes that are others if a bit of an array is.
-Not here: when that matters (kernel.py), the same in compiled code for the C target
+Not here: when arrays are compared (kernel.py), the same in compiled code for the C target
 (kernel/fast/native_call.py).
 
 A fingerprint of several arrays is that of each, one after the other. Small arrays are their own:

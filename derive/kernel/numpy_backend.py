@@ -120,7 +120,7 @@ class NumpyBackend:
         return results
 
     def ready(self, call: Call) -> Ready | None:
-        """Of calls in one piece: in longer ones what is done for a call does not count."""
+        """Only for calls in one piece: in longer ones the cost of checking a call is negligible."""
         sizes, params, inputs = call.sizes, call.params, call.inputs
         if sizes.steps > self.chunk_steps(sizes):
             return None

@@ -43,8 +43,9 @@ def pool(files: Mapping[str, str]) -> Any:
 def borrow(openmp: OpenMP | None) -> None:
     """Has every pool of this process take threads of OpenMP from now on; None: its own.
 
-    Both would share processors otherwise: OpenMP's threads spin for some milliseconds after each of
-    its parallel regions. Processes that are forked later start threads of their own."""
+    Otherwise both kinds of threads would share processors: OpenMP's threads spin for some
+    milliseconds after each of its parallel regions. Processes that are forked later start
+    threads of their own."""
     global _lender
     with _lock:
         _lender = openmp

@@ -22,7 +22,7 @@ def watched_arrays(call: Call) -> tuple[Array, ...]:
 
 
 def changed_array(call: Call, seen: bytes, look: Look) -> ArgumentError:
-    """Which array backward does not find as forward saw it."""
+    """The error that names the array that changed between forward and backward."""
     watched = watched_arrays(call)
     names = [f"parameter {name}" for name in call.params]
     names += [f"input {name}" for name in call.inputs]

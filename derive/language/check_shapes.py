@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from derive.errors import CellError
-from derive.language import lower, names, to_sympy
+from derive.language import lower, names, to_sympy, wording
 from derive.language.axes import check as check_axes
 from derive.language.axes.needs import needs_axes
 from derive.language.axes.shapes import operands_of
@@ -109,9 +109,7 @@ def _made_up_dims(found: Scope) -> list[str]:
 def _ambiguous(found: Scope, name: str, wanted: Shape) -> CellError:
     use = found.matrix_uses.get(name) or found.vector_uses.get(name)
     facts = [f"it stands in '{use.text}'"] if use else ["nothing uses it"]
-    what = f"the shape of '{name}' cannot be inferred"
-    if use is not None and found.is_matrix(name):
-        what = f"the shape of the matrix '{name}' cannot be inferred"
+    what = wording.unknown_shape(name, matrix=use is not None and found.is_matrix(name))
     place = use.place if use else found.places[name]
     facts += found.advise(place)
     hint = f"param {name}: {show_shape(wanted)}"
@@ -215,8 +213,6 @@ class _Inference:
 
 # --- the check ------------------------------------------------------------------------------
 
-_VERBS = {"+": "adds", "-": "subtracts", "*": "multiplies", "/": "divides"}
-
 
 class _Check:
     """Walks over all lines with every width known; None is a width that could not be inferred."""
@@ -242,16 +238,14 @@ class _Check:
         if width not in (wanted, 1):
             self.errors.append(
                 CellError(
-                    f"the next value of '{state}' has another width than '{state}'",
+                    wording.other_next(state),
                     place=expr.place,
                     facts=(
-                        f"{state} has width {wanted}, {self.shorten(expr)} has width {width}",
+                        f"{state} has width {wanted}, {wording.sized(self.found, expr, [width])}",
                         *self.origins(expr),
                         *self.found.advise(expr.place),
                     ),
-                    hint=f"state {state}: {width}"
-                    if isinstance(expr, Name)
-                    else f"{state}' = {self.projected(f'W_{state}', expr)}",
+                    hint=wording.next_of_width(self.found, state, expr, [width]),
                 )
             )
 
@@ -292,14 +286,13 @@ class _Check:
 
     def mismatch(self, node: Node, one: Operand, other: Operand) -> None:
         (a, a_width), (b, b_width) = one, other
-        verb = _VERBS[node.operator] if isinstance(node, Binary) else "takes"
-        arrays = "arrays of different width"
+        sizes = (wording.sized(self.found, n, [w]) for n, w in ((a, a_width), (b, b_width)))
         self.errors.append(
             CellError(
-                f"'{self.text(node)}' {verb} {arrays}",
+                wording.different_width(self.found, node),
                 place=b.place,
                 facts=(
-                    f"{self.shorten(a)} has width {a_width}, {self.shorten(b)} has width {b_width}",
+                    ", ".join(sizes),
                     *self.origins(a, b),
                     *self.found.advise(b.place),
                 ),
@@ -316,16 +309,7 @@ class _Check:
         states = {self.shapes[state.name][0] for state in self.found.declaration.states}
         (a, a_width), (b, b_width) = operands
         node, width = (a, b_width) if b_width in states and a_width not in states else (b, a_width)
-        shown = self.text(node)
-        if not isinstance(node, Name):
-            example = self.projected("W", node)
-            return f"bring both to one width with a matrix, for example  {example}"
-        projected = self.found.fresh(f"{node.name}_{str(width).lower()}")
-        matrix = self.found.fresh(f"W_{node.name}")
-        return f"project {shown} first, for example  {projected} = {matrix} @ {shown}"
-
-    def projected(self, matrix: str, node: Node) -> str:
-        return f"{self.found.fresh(matrix)} @ {self.found.bracketed(node)}"
+        return wording.project(self.found, node, width)
 
     def guessed(self, node: Node) -> str | None:
         """The inferred parameter that alone gives `node` its width, if there is one."""
@@ -345,31 +329,21 @@ class _Check:
         rows, columns = shape[::-1] if isinstance(node.left, Transpose) else shape
         if columns == vector:
             return rows
-        suffix = node.right.name if isinstance(node.right, Name) else "2"
-        other = self.found.fresh(f"{matrix.name}_{suffix}")
-        hint = f"{other} @ {self.found.bracketed(node.right)}   with a matrix of its own"
-        if rows == vector and matrix.name not in self.inferred:
-            swapped = matrix if isinstance(node.left, Transpose) else Transpose(matrix, node.place)
-            hint = self.text(Binary("@", swapped, node.right, node.place))
+        swapped = rows == vector and matrix.name not in self.inferred
         self.errors.append(
             CellError(
-                f"'{self.text(node)}' multiplies {columns} columns with a vector of width {vector}",
+                wording.columns_and_vector(self.found, node, columns, vector),
                 place=node.right.place,
                 facts=(
                     f"{self.text(node.left)} is {rows} x {columns}, "
-                    f"{self.shorten(node.right)} has width {vector}",
+                    f"{wording.sized(self.found, node.right, [vector])}",
                     *self.origins(matrix, node.right),
                     *self.found.advise(node.place),
                 ),
-                hint=hint,
+                hint=wording.other_matrix(self.found, node, swapped=swapped),
             )
         )
         return None
-
-    def shorten(self, node: Node) -> str:
-        text = self.text(node)
-        text = text if len(text) <= 40 else text[:37] + "..."
-        return text if isinstance(node, (Name, Call)) else f"'{text}'"
 
     def origins(self, *nodes: Node) -> list[str]:
         """Where the shapes of inferred parameters, and likely slips, come from."""

@@ -1,8 +1,8 @@
 """Widths that the text does not give: a small unification in which width 1 broadcasts.
 
 In: equalities and elementwise groups over unknown widths.  Out: a width for each, or None.
-Not here: messages. A contradiction is left as it is; whoever walks over the expressions
-afterwards, with all widths known, finds it and can say where (check_shapes.py).
+Not here: messages. A contradiction is left as it is: check_shapes.py walks over the expressions
+afterwards, with all widths known, finds it and says where.
 
 Three kinds of knowledge, used in this order:
 

@@ -162,7 +162,7 @@ def _read_npz(path: str) -> tuple[str, Arrays]:
 
 def _read_safetensors(path: str) -> tuple[str, Arrays]:
     package = _safetensors()
-    with open(path, "rb") as file:  # a missing file is an OSError, whatever the package says
+    with open(path, "rb") as file:  # a missing file is an OSError, for any package
         file.read(1)
     try:
         with package.safe_open(path, framework="numpy") as opened:

@@ -10,7 +10,7 @@ What happens past a row's length:
     past_end      outputs                                    last states
     "zero"        0                                          those of the row's last step
     "last"        repeated; 0 before the first step          those of the row's last step
-    "computed"    whatever running on gives                  those of the row's last step
+    "computed"    those of running on past the end           those of the row's last step
 
 A backward direction starts at the row's last step. There "last" leaves 0 past the end, as
 Keras does, because nothing came before; "computed" reads the steps past the end after the

@@ -25,7 +25,7 @@ KIB = 1024
 READS = (32 * KIB, 256 * KIB, 1024 * KIB, 4096 * KIB, 16384 * KIB, 131072 * KIB)
 _TAGS = {"float32": "f32", "float64": "f64"}
 _ACTIVATIONS = 4096
-#: Seconds of a sample: long for the clock, short for whoever else wants the processor.
+#: Seconds of a sample: long against the clock's resolution, short against a scheduler's slice.
 SAMPLE = 1e-3
 
 

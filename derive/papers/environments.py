@@ -63,7 +63,7 @@ def _cases(reader: Reader, token: Token) -> Node:
 
 
 def _condition(reader: Reader) -> tuple[Condition, ...]:
-    """`if x < 0`, `0 \\le x < 1` or `otherwise`, which is no condition."""
+    """`if x < 0`, `0 \\le x < 1` or `otherwise`, for which there are no conditions."""
     at = reader.peek().at
     while reader.peek().kind in ("text", "word"):
         word = reader.peek().text.strip(" ,.~").lower()

@@ -1,6 +1,6 @@
 """The tokens of one side of an equation -> a formula.
 
-In: tokens.  Out: nodes of tree.py; CellError with the place of what does not read.
+In: tokens.  Out: nodes of tree.py; CellError with the place of what cannot be read.
 Not here: cases and columns (environments.py); what a symbol is, and so what stands beside another
 multiplies or calls (products.py).
 """

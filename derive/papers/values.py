@@ -1,4 +1,4 @@
-"""What a part of a formula is worth while the formula is translated.
+"""Values of the parts of a formula while the formula is translated.
 
 In: parts that the translator made.  Out: frozen values: an expression of the language, or what is
 none by itself: a matrix, joined vectors, a function, a transposed vector.

@@ -29,7 +29,7 @@ _DIGITS = 40
 
 
 def constants(program: Program) -> Program:
-    """Arrays that are one number everywhere, whatever the inputs; 0 above all.
+    """Arrays that are one number everywhere, for any inputs; 0 above all.
 
     Outputs among them stay, as a Map of that number. What is no finite real number, `1 / z` or
     `log(z)` where z is 0 everywhere, stays an equation of arrays: it is inf or NaN at run time.

@@ -23,7 +23,7 @@ from derive.symbolic.oracle import ORACLE
 
 
 def _sum(value: Any, axis: int) -> Any:
-    # An array whatever its shape: objects of one dimension would sum to a bare number.
+    # Keeps the axis: without it, objects of one dimension would sum to a bare number.
     return value.sum(axis=axis, keepdims=True)
 
 

@@ -146,8 +146,9 @@ def _is_per_row(value: Expr, table: Mapping[str, Array]) -> bool:
 def fits_within(
     line: Expr, name: str, table: Mapping[str, Array], out: Array | None = None
 ) -> bool:
-    """Whether a narrower value may stand for array `name` wherever `line` reads it: whatever it
-    is added to or multiplied by has the array's shape. out: the array that the line gives."""
+    """Whether a narrower value may stand for array `name` wherever `line` reads it: each
+    operand that it is added to or multiplied by has the array's shape. out: the array that the
+    line gives."""
     wanted, symbol = table[name], functions.symbol(name)
 
     def around(value: Expr) -> bool:

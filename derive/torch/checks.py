@@ -1,4 +1,4 @@
-"""What a user may hand to a layer, and what an error says where it is something else.
+"""What a user may hand to a layer, and the errors for anything else.
 
 In: what was given.  Out: tensors that fit each other; ArgumentError and ArgumentTypeError.
 Not here: names of parameters and their shapes (module.py, functional.py).
@@ -75,7 +75,7 @@ def lengths_of(value: Any, steps: int, rows: int) -> Tensor:
         raise ArgumentError("lengths is on meta, where it has no values", hint="lengths=[5, 3]")
     lengths: Tensor = value.to(device="cpu", dtype=torch.int64).contiguous()
     if not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
-        ends_fit(lengths, steps)  # where their values are not known, the engine asks
+        ends_fit(lengths, steps)  # in a trace values are not known: the engine looks
     return lengths
 
 

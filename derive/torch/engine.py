@@ -322,7 +322,8 @@ class Engine:
         )
 
     def _check(self, sizes: Sizes, params: Tensors, inputs: Tensors, states: Tensors) -> None:
-        """The compiled functions trust these; who calls has told users what is wrong."""
+        """The compiled functions trust these shapes and dtypes. Mistakes of users were found before
+        (checks.py), so a difference here is a fault of derive."""
         ahead = (sizes.steps, sizes.rows)
         wanted = [
             (sizes.shape(self.params[group[0]])[0] * len(group),
@@ -340,7 +341,8 @@ class Engine:
                 )
 
     def _memory(self, needed: int, room: int | None, dtype: torch.dtype) -> Tensor:
-        """With room to spare, the same bits each time, in what nothing writes as well."""
+        """Memory for what is kept. With room to spare it is zeroed, so that elements which nothing
+        writes are the same each time."""
         if room is None:
             return torch.empty(needed, dtype=dtype)
         if room < needed:
@@ -369,7 +371,8 @@ def _axes(width: Any) -> tuple[Any, ...]:
 
 
 def _plain(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Contiguous, and as they read: memory of a conjugate's imaginary part has other signs."""
+    """Contiguous, with negation carried out: the memory of a view such as `z.conj().imag` holds
+    other signs than its values."""
     return [(t.resolve_neg() if t.is_neg() else t).contiguous() for t in tensors]
 
 

@@ -70,7 +70,7 @@ def is_differentiated(tensors: Sequence[Any]) -> bool:
 
 
 def applied(function: Any, *args: Any) -> Any:
-    """function.apply(*args), without what it does for transforms where there are none: looking up
+    """function.apply(*args). Without transforms their preparation is skipped: looking up
     the signature of `forward` takes longer than a short call of a kernel."""
     if torch._C._are_functorch_transforms_active():
         return function.apply(*args)
@@ -102,7 +102,7 @@ class Forward(torch.autograd.Function):  # type: ignore[misc]
         given = cotangents[:-1]
         if not any(wanted) or all(d is None for d in given):
             return (None,) * (2 + len(tensors))
-        if not is_differentiated(()):  # no graph of the gradient is asked for
+        if not is_differentiated(()):  # no graph of the gradient is wanted
             found = iter(Backward.forward(ctx.way, wanted, lengths, saved, *tensors, *given))
         else:
             found = iter(applied(Backward, ctx.way, wanted, lengths, saved, *tensors, *given))

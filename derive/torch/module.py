@@ -26,7 +26,7 @@ NARROW = (torch.bfloat16, torch.float16)
 
 
 class Stack(nn.Module):  # type: ignore[misc]
-    """The part that `RNN` and the drop-ins share.
+    """What `RNN` and the drop-ins share: calls with batches, packed sequences and states.
 
     A subclass sets `_state_names`, `_state_sizes` (the width of each state) and `_output_size` (of
     one direction), and says `_tensors` and `_run`.

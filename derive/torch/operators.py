@@ -2,7 +2,7 @@
 
 In: the key of an engine, and tensors.  Out: results, with shapes known for fake tensors and
 derivatives for reverse mode, each operator's being the other on the tangent cell.
-Not here: forward-mode AD and batching, which operators would leave out (functions.py); which of
+Not here: forward-mode AD and batching, which operators do not have (functions.py); which of
 the two is called (running.py).
 """
 

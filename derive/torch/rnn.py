@@ -284,7 +284,7 @@ def _as_it_runs(resets: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor
     if not reverse:
         return resets
     flags = torch.cat([resets[1:], torch.zeros_like(resets[:1])])
-    if lengths is not None:  # the flag after a row's last step belongs to nothing
+    if lengths is not None:  # no segment begins after a row's last step
         flags = flags & (torch.arange(1, len(flags) + 1).unsqueeze(1) < lengths)
     return flags
 

@@ -67,7 +67,7 @@ _FORWARD_MODE = "a derivative in forward mode"
 
 
 def _transform() -> str:
-    """What is active that operators would leave out, or do not know; "" for nothing."""
+    """The name of an active transform that operators do not support; "" for none."""
     stack = torch._C._functorch.get_interpreter_stack() or ()
     kinds = {level.key() for level in stack}
     if forward_ad._current_level >= 0 or torch._C._functorch.TransformType.Jvp in kinds:

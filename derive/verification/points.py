@@ -141,7 +141,7 @@ def zeros_like(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def on_kinks(step: Step, kinks: tuple[Kink, ...], seed: int) -> tuple[Found, ...]:
-    """Points that lie exactly on kinks, whatever rounds: matrices are 0, vectors one number.
+    """Points that lie exactly on kinks in any rounding: matrices are 0, vectors one number.
 
     The numbers are 0 and the constants that arguments are compared with. A point is left out
     where rounding could decide on which side of a kink an argument lies.

@@ -36,7 +36,7 @@ STEP = 2.0**-100
 
 
 def growth(terms: int) -> float:
-    """Units of roundoff that a sum of `terms` products may collect, whatever its order.
+    """Units of roundoff that a sum of `terms` products may collect, in any order.
 
     `terms` bounds it always, 4 sqrt(terms) with overwhelming probability (Higham & Mary 2019,
     A new approach to probabilistic rounding error analysis).

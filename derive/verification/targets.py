@@ -86,7 +86,7 @@ class Building:
                 backend, others = waiting.result()
             except ToolchainError as error:
                 rows.append(not_run(BUILD, f"{target} {dtype}", str(error)))
-            except Exception as error:  # the text may not be ours: whatever it raises is a verdict
+            except Exception as error:  # the text may be edited: its exceptions are a verdict
                 rows.append(failed(BUILD, f"{target} {dtype}", error))
             else:
                 signature = pipeline.signature_of_parts(self._cell)

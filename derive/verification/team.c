@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <ucontext.h>
 
-#define DK_SPINS 0 /* whoever waits gives way at once: nobody else runs */
+#define DK_SPINS 0 /* members take turns: one that waits gives way at once */
 #include "derive_kernels.h"
 
 enum { MOST = 64, STACK = 1 << 20 };

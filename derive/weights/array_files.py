@@ -44,7 +44,7 @@ def read_arrays(path: str) -> Arrays:
             facts=(f"endings are {', '.join((*_READERS, '.onnx'))}",),
         )
     try:
-        with open(path, "rb") as file:  # a missing file is an OSError, whatever a package says
+        with open(path, "rb") as file:  # a missing file is an OSError, for any package
             file.read(1)
         found = dict(_READERS[ending](path))
     except DeriveError:

@@ -76,7 +76,7 @@ class Model:
         try:
             found: Array = numpy_helper.to_array(tensor)
             return found
-        except Exception as error:  # whatever its element type and its bytes lead to
+        except Exception as error:  # its type and its bytes may lead to any
             raise ArgumentError(
                 f"the tensor {tensor.name!r} of {self.title} cannot be read",
                 facts=(f"{type(error).__name__}: {error}",),

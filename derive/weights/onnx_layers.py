@@ -61,7 +61,7 @@ class OnnxLayer:
         all steps and zeros. ArgumentError where another part of the model computes it.
 
         Past a row's length Y is zero, and Y_h and Y_c are those of the row's last step; of a
-        row of length zero they are zero, as ONNX Runtime has it, whatever the initial states.
+        row of length zero they are zero, as ONNX Runtime has it, for any initial states.
         Computed in float64 if X is that, else in float32; the results have the dtype of X.
         """
         x = _floats(X, "X", 3)

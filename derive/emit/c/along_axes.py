@@ -123,7 +123,7 @@ def product_axes(term: Matmul, arrays: tuple[Array, Array, Array], dim: DimText)
 
 
 def sum_axes(term: Sum, source: Array, out: Array, dim: DimText) -> Along:
-    """A sum over some axes, and perhaps over rows, as a product with nothing."""
+    """A sum over some axes, and perhaps over rows, as a product of one operand."""
     letters = "abc"[: len(source.shape)]
     gone = term.axes_of(source, out)
     kept = "".join(letter for k, letter in enumerate(letters) if k not in gone)

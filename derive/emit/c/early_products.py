@@ -128,7 +128,7 @@ class _Merger:
         return _Merge(Accumulator(name, terms, starts), gone, equation.out)
 
     def _once(self, name: str) -> bool:
-        """Whether one elementwise equation reads an array, and nobody else."""
+        """Whether an array is read by one elementwise equation and by nothing else."""
         if name in self.plan.program.outputs:
             return False
         readers = 0

@@ -3,9 +3,9 @@
 In: a Plan whose steps are elementwise, and its Memory.  Out: an `ElementwiseView`.
 Not here: stages outside the loop (stages.py), the layout (templates/c/cell/elementwise.c.j2).
 
-No unit of a row meets another, so the loop over time goes inside: a thread takes units of its
-own through all steps of a chunk and holds their states in registers. Where every array of a step
-is as wide as the state, the units of all rows lie in memory as one line of B * H elements.
+No unit of a row reads another one, so the loop over time is the inner loop: a thread takes units of
+its own through all steps of a chunk and holds their states in registers. Where every array of a
+step is as wide as the state, the units of all rows lie in memory as one line of B * H elements.
 """
 
 from __future__ import annotations

@@ -256,7 +256,7 @@ def _add_history(build: _Builder, state: str, after: str) -> None:
 
 
 def _add_saved(build: _Builder, name: str) -> None:
-    """Kept for all steps when training; else in the workspace, or nowhere if nobody reads it."""
+    """Kept for all steps when training; else in the workspace, or nowhere if no stage reads it."""
     width = build.width(build.table[name])
     kept = f"args->saved + kept.{build.saved[name]}"
     own = ""

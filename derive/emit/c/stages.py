@@ -105,7 +105,7 @@ class _Writer:
             )
             for dim in self._sizes(stage.maps)
         ]
-        # What the elementwise lines leave as it is needs no unit function.
+        # A product that no elementwise equation reads is stored without a unit function.
         as_is = {} if stage.maps else {load.name: load.text for load in loads}
         stores = self._stores(stage, as_is) if fused else ()
         read = tuple(dict.fromkeys(load.slot for load in loads if load.slot))

@@ -2,7 +2,7 @@
 
 In: a kind of call, and the address of every array, in the order of the header.  Out: what the
 compiled function wrote where these addresses point.
-Not here: whose memory that is, its shapes, dtype and layout: whoever calls has looked at them.
+Not here: whose memory that is; its shapes, dtype and layout, which the caller has checked.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Looking at type, dtype, layout, shape and address of an array takes Python about
 an LSTM has twenty of them. The function of templates/c/direct.c.j2 does the same for all of them
 in a small part of one. It reads NumPy's objects where they lie, as every extension module does;
 where the interpreter is another one, or a trial reads something else than NumPy says, there are no
-direct calls, and the kernels are called as if nothing had been known.
+direct calls, and every call is checked in Python (kernel/arguments.py).
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class Repeats:
 def _values(given: Any, names: tuple[str, ...]) -> tuple[Any, ...] | None:
     """What a dictionary with just these names holds, or the only array; None for all else.
 
-    A subclass may invent entries that it is asked for, and would have them from then on.
+    A subclass of dict is refused: a defaultdict makes an entry for each name that is looked up.
     """
     if type(given) is dict:
         if len(given) != len(names):

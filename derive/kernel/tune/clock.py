@@ -4,7 +4,7 @@ In: functions that take a sample each.  Out: `Times`: median, quartiles and proc
 Not here: where the samples are taken (bench/host.py), and whether results are right
 (bench/agree.py).
 
-Whatever disturbs a machine lasts longer than one call. So contestants take turns, in an order
+A disturbance of the machine lasts longer than one call. So contestants take turns, in an order
 that is turned round each time; each turn begins with a call that is not timed, which brings its
 data back into the caches and wakes its threads, unless a call is so long that this does not count.
 """
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-#: A sample is at least this long, so that the clock does not count.
+#: Seconds of a sample, at least: reading the clock takes a small part of it.
 SAMPLE = 200e-6
 #: The most calls in one sample.
 CALLS = 64
@@ -57,7 +57,7 @@ class Times:
 
 
 class Clock:
-    """Takes samples of one function. seconds: of a call, about; tried out if left out."""
+    """Takes samples of one function. seconds: of a call, about; measured if left out."""
 
     def __init__(self, function: Callable[[], object], seconds: float | None = None) -> None:
         if seconds is None:

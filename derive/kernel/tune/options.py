@@ -23,7 +23,7 @@ ROWS, UNITS = "rows", "units"
 #: Most rows of a tile: less than the registers hold, which may split the rows more evenly.
 TILES = (4, 3)
 
-#: One thing after another; what comes first matters most.
+#: In the order in which they are asked: the first have the largest effect.
 QUESTIONS = ("threads", "share", "contract", "tile")
 
 #: More rows than any call has.
@@ -105,7 +105,7 @@ def alternatives(
     if question == "share":
         if team == 1 or rows // team < _LEAST_ROWS or "dk_share_rows(" not in text:
             return ()
-        alone = rows // team < _default(header, "DK_ROWS_EACH")  # units, whatever their weights
+        alone = rows // team < _default(header, "DK_ROWS_EACH")  # units, at any size of weights
         return (Choice(share=ROWS),) if alone else (Choice(share=ROWS), Choice(share=UNITS))
     if rows == 1:
         return ()

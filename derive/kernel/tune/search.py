@@ -7,7 +7,7 @@ Not here: what there is to choose (options.py), what uses it (backend.py), clock
 One question after another is asked. Its alternatives are measured with the default and the best
 so far, in rounds. An alternative takes over where its time by that of the best so far, in
 geometric mean of forward alone and training, is below 1 - MARGIN in so many rounds that chance
-would do it one time in a hundred (a sign test: whatever the noise), and where neither of the two
+would do it one time in a hundred (a sign test, for any kind of noise), and where neither of the two
 became slower.
 """
 

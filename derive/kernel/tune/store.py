@@ -4,7 +4,7 @@ In: a key and sizes.  Out: a Choice for each sizes that were tuned.
 Not here: the folder, its safety and its size (build/cache.py), what a choice means (options.py).
 
 A record is a small file of its own, so that processes may write at once. One that cannot be
-read, or says what no kernel could have written, is as good as none.
+read, or holds what no kernel could have written, is ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _SUFFIX = ".tuned.json"
 
 
 def key_of(files: Mapping[str, str], flags: Sequence[str], dtype: str, threads: int) -> str:
-    """The entry of a kernel: another text, compiler, processor or number of them is another."""
+    """The key of a kernel's records. It depends on its text, the compiler, the processor and how
+    many processors there are."""
     about = f"tuned {_FORMAT}, {dtype}, {threads} of {processors()}"
     return cache.key_of({**files, "": about}, flags)
 

@@ -2,8 +2,8 @@
 
 In: a Declaration whose names and shapes are known to be right, and where axes are cut.
 Out: a Step over the parts, and which parts each name has.
-Not here: any question of the user's beyond the size of numbers; reductions (reduce.py), products
-and matrices (multiply.py).
+Not here: mistakes of users, but for numbers that are out of range; reductions (reduce.py),
+products and matrices (multiply.py).
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Lines:
         self, equation: Callable[[str], Matmul | Sum], shape: tuple[Dim, ...], per_row: bool,
         wanted: str, own: str | None,
     ) -> Part:  # fmt: skip
-        """The result of a product or a reduction; what is said twice is computed once."""
+        """The result of a product or a reduction; one that occurs twice is computed once."""
         key = equation("")
         if key not in self.known:
             name = own if own is not None and own not in self.arrays else self.namer(wanted)
@@ -300,7 +300,8 @@ class Lines:
     def told_apart(
         self, found: list[tuple[Part, tuple[Dim, ...], Place | None]], name: str
     ) -> list[tuple[Part, tuple[Dim, ...], Place | None]]:
-        """The last operand that holds `name` as an array of its own."""
+        """The operands, with a copy in one that holds `name`: an array lies in one place of an
+        expression."""
         holders = [k for k, (part, _, _) in enumerate(found) if name in names_in(part.expr)]
         at = next((k for k in holders if found[k][0].places), holders[-1])
         part, shape, place = found[at]
@@ -386,7 +387,7 @@ class Lines:
         return self.together([(value, self.whole(value))], value.axes, raised)
 
     def root(self, node: Node, exponent: Expr, own: str | None) -> Value:
-        """base ** (p/q), lines of their own, as in plain cells."""
+        """base ** (p/q), in equations of its own, as in cells of one width."""
         function = "sqrt" if abs(exponent) == functions.HALF else "power"
         inverse = exponent == -functions.HALF
         alone = own is not None and not inverse

@@ -47,12 +47,12 @@ class _Along:
 
     @property
     def kept(self) -> tuple[tuple[Dim, ...], ...]:
-        """The axes of what is left over."""
+        """The axes that the reduction leaves."""
         return (*self.axes[: self.axis], *self.axes[self.axis + 1 :]) or ((1,),)
 
     @property
     def lies(self) -> Place | None:
-        """Where what is left over lies among the axes of the argument."""
+        """Where the axes that the reduction leaves lie among those of the argument."""
         rank = len(self.axes)
         return None if rank == 1 else tuple(k for k in range(rank) if k != self.axis)
 
@@ -102,7 +102,7 @@ class _Along:
         return self.lines.arrays_of(value, wanted)
 
     def with_rest(self, value: Value, rest: Value, combine: Callable[..., Expr]) -> Value:
-        """Elementwise of something with all axes, and of what is left over."""
+        """An elementwise function of an array with all axes and of a reduced one."""
         lines = self.lines
         return lines.together(
             [(value, lines.whole(value)), (rest, self.lies)], self.axes, combine

@@ -115,7 +115,8 @@ class Shapes:
             raise self.say.next_value(target.removesuffix(names.NEXT), wanted, shape, expr)
 
     def learn(self, node: Node, shape: Shape) -> Shape | None:
-        """What is meant by a name whose shape nothing else tells."""
+        """Take this shape for a parameter or definition of unknown shape. Returns what was learned,
+        None where nothing was."""
         if isinstance(node, Transpose) and len(shape) > 1:
             return self.learn(node.matrix, (*shape[:-2], shape[-1], shape[-2])) and shape
         unknown = isinstance(node, Name) and node.name not in self.known
@@ -181,7 +182,8 @@ class Shapes:
     def _meet(
         self, operands: Sequence[Node], shapes: list[Shape | None], met: Shape | None
     ) -> list[Shape | None]:
-        """Shapes with those of parameters that meet others; a scalar only where told so."""
+        """The shapes; a parameter of unknown shape has the shape `met` that it meets, and is a
+        scalar only once nothing else can be found (`scalars`)."""
         if met is None and self.scalars and SCALAR in shapes:
             met = SCALAR
         if met is None:

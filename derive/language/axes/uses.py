@@ -11,7 +11,7 @@ from derive.language.tree import Binary, Call, Name, Node, children
 
 
 class AxesUses(Uses):
-    """A matrix may stand anywhere; what does not fit, its shape will say."""
+    """A matrix may stand anywhere; shapes.py finds those that do not fit."""
 
     def visit_array(self, node: Node) -> None:
         if isinstance(node, Name):

@@ -35,8 +35,7 @@ my.cell:4:8: H does not divide into 2 equal parts
 my.cell:6:6: the next value of 'h' has another shape than 'h'
     h' = C
          ^
-  h has width H
-  C is D x K
+  h has width H, C is D x K
   hint: state h: D x K
 """,
     ),
@@ -86,8 +85,7 @@ my.cell:4:5: 'h[0:D]' cuts at D, which may lie beyond the width
 my.cell:8:5: 'q' stands left of @ and is no matrix
     d = q @ C
         ^
-  q has width K
-  C is D x K
+  q has width K, C is D x K
   hint: C @ q
 """,
     ),
@@ -97,9 +95,8 @@ my.cell:8:5: 'q' stands left of @ and is no matrix
 my.cell:6:9: 'C @ h' multiplies K columns with a vector of width H
     d = C @ h
             ^
-  C is D x K
-  h has width H
-  hint: param C: D x H
+  C is D x K, h has width H
+  hint: C_h @ h   with a matrix of its own
 """,
     ),
     "heads": (
@@ -108,8 +105,7 @@ my.cell:6:9: 'C @ h' multiplies K columns with a vector of width H
 my.cell:6:10: 'U @ s' multiplies arrays whose leading axes do not meet
     s' = U @ s
              ^
-  U is M x D x D
-  s is N x D
+  U is M x D x D, s is N x D
   the axes before the last two of a matrix are those of the vector before its last
   hint: param U: N x D x D
 """,
@@ -120,8 +116,7 @@ my.cell:6:10: 'U @ s' multiplies arrays whose leading axes do not meet
 my.cell:5:11: 'U @ V' multiplies two matrices
     h' = (U @ V) @ h + softmax(h)
               ^
-  U is H x H
-  V is H x H
+  U is H x H, V is H x H
   hint: U @ (V @ v)
 """,
     ),
@@ -170,7 +165,7 @@ my.cell:6:5: 'outer(s, s)' has more than three axes
     t = outer(s, s)
         ^
   it would be N x D x K x K
-  hint: sum over one of them first
+  hint: outer(sum(s, N), s)
 """,
     ),
     "outer leads": (
@@ -179,9 +174,8 @@ my.cell:6:5: 'outer(s, s)' has more than three axes
 my.cell:7:5: 'outer(s, r)' joins arrays whose leading axes do not meet
     t = outer(s, r)
         ^
-  s is N x D
-  r is M x K
-  hint: N x K for r
+  s is N x D, r is M x K
+  hint: state r: N x K
 """,
     ),
     "elementwise": (
@@ -190,8 +184,7 @@ my.cell:7:5: 'outer(s, r)' joins arrays whose leading axes do not meet
 my.cell:5:10: 's * h' multiplies arrays whose axes do not meet
     s' = s * h
              ^
-  s is N x D
-  h has width H
+  s is N x D, h has width H
   an operand's axes have to be, in this order, some of those of the other
   hint: sum(h, H)   has no axis H
 """,
@@ -202,8 +195,7 @@ my.cell:5:10: 's * h' multiplies arrays whose axes do not meet
 my.cell:5:10: 's * t' multiplies arrays whose axes do not meet
     s' = s * t
              ^
-  s is N x D
-  t is N x K
+  s is N x D, t is N x K
   an operand's axes have to be, in this order, some of those of the other
   hint: sum(t, K)   has no axis K
 """,
@@ -214,9 +206,9 @@ my.cell:5:10: 's * t' multiplies arrays whose axes do not meet
 my.cell:5:5: 'concat(s, h)' joins arrays that differ in more than their last axis
     t = concat(s, h)
         ^
-  s is N x D
-  h has width H
-  hint: all axes but the last have to be the same
+  s is N x D, h has width H
+  all axes but the last have to be the same
+  hint: state h: N x H
 """,
     ),
     "split count": (
@@ -338,8 +330,7 @@ my.cell:5:14: state 'g' starts from a parameter of another shape
 my.cell:5:7: 'diag(x) @ W' scales an axis by a vector of another width
     h' = (diag(x) @ W) @ x
           ^
-  x has width I
-  W is H x I
+  x has width I, W is H x I
   hint: W @ diag(x)
 """,
     ),
@@ -349,9 +340,8 @@ my.cell:5:7: 'diag(x) @ W' scales an axis by a vector of another width
 my.cell:4:19: 'softmax(h) + x' adds arrays of different width
     h' = softmax(h) + x
                       ^
-  softmax(h) has width H
-  x has width I
-  hint: W @ x   with  param W: H x I
+  softmax(h) has width H, x has width I
+  hint: project x first, for example  x_h = W_x @ x
 """,
     ),
     "widths": (
@@ -360,9 +350,8 @@ my.cell:4:19: 'softmax(h) + x' adds arrays of different width
 my.cell:5:6: the next value of 'h' has another width than 'h'
     h' = K @ x
          ^
-  h has width H
-  'K @ x' has width 4*H
-  hint: state h: 4*H
+  h has width H, 'K @ x' has width 4*H
+  hint: h' = W_h @ (K @ x)
 """,
     ),
     "cut order": (
@@ -426,8 +415,7 @@ my.cell:4:10: one width, or a sum of widths, stands in parentheses
 my.cell:4:6: 'x - C' subtracts arrays that meet in two ways
     C' = x - C
          ^
-  C is H x H
-  x has width H
+  C is H x H, x has width H
   hint: outer(x, 1 + 0 * x) - C   for its rows
 """,
     ),
@@ -483,3 +471,24 @@ def test_message_about(case: str) -> None:
     with pytest.raises(derive.DeriveError) as caught:
         derive.Cell.parse(text, "my.cell")
     assert str(caught.value) + "\n" == message
+
+
+SLIPS = (
+    "h' = tanh(h + x)",
+    "h' = tanh(h + sigmoid(2 * x))",
+    "param U: H x H\nh' = U @ x",
+    "param U: I x H\nh' = U @ x",
+    "h' = x",
+    "h' = 2 * x",
+)
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_is_told_in_the_same_words_whether_or_not_arrays_have_axes(slip: str) -> None:
+    messages = []
+    for more in ("", "\ne = softmax(h)"):
+        with pytest.raises(derive.DeriveError) as caught:
+            derive.Cell.parse(f"{BASE}{slip}{more}\noutput h'", "my.cell")
+        messages.append(str(caught.value))
+    plain, with_axes = messages
+    assert with_axes == plain

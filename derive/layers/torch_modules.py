@@ -6,6 +6,7 @@ Not here: other systems and other conventions (weights/). torch is imported by `
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Of a torch module's mode: gates in torch's order, and whether it has a bias inside of its reset.
 _GATES = {"LSTM": "ifgo", "GRU": "rzn", "RNN_TANH": "", "RNN_RELU": ""}
+
+_KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 def _cell_of(mode: str, projected: bool) -> Cell:
@@ -66,18 +69,10 @@ def options_of(module: Any) -> tuple[Cell, dict[str, Any]]:
 
 def params_of(module: Any, cell: Cell) -> dict[str, Any]:
     """The module's parameters by the names of RNN."""
-    if any(value.is_meta for value in module.parameters()):
-        raise ArgumentError("the module is on meta, where it has no values")
-    # By attribute: a parametrized weight is computed, and no entry of state_dict.
-    given = {
-        f"{kind}{suffix}": _array(value)
-        for suffix in _suffixes(module.num_layers, module.bidirectional)
-        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-        if (value := getattr(module, f"{kind}{suffix}", None)) is not None
-    }
+    given = arrays_of(module)
     gates = _GATES[mode_of(module)]
     found: dict[str, Any] = {}
-    for suffix in _suffixes(module.num_layers, module.bidirectional):
+    for _, _, suffix in places(module.num_layers, module.bidirectional):
         weight = given[f"weight_ih{suffix}"]
         none = np.zeros(len(weight), weight.dtype)
         biases = [given.get(f"bias_{side}{suffix}", none) for side in ("ih", "hh")]
@@ -95,6 +90,33 @@ def params_of(module: Any, cell: Cell) -> dict[str, Any]:
         if "W_p" in cell.params:
             found[f"W_p{suffix}"] = given[f"weight_hr{suffix}"].copy()
     return found
+
+
+def arrays_of(module: Any) -> dict[str, Any]:
+    """{torch's name: array} of a layer or of a cell of one step. A parametrized weight (weight_norm
+    and the like) is what it computes, which is no entry of `state_dict`."""
+    if any(getattr(value, "is_meta", False) for value in module.state_dict().values()):
+        raise ArgumentError("the module is on meta, where it has no values")
+    ends = [""]
+    if hasattr(module, "num_layers"):
+        ends = [suffix for _, _, suffix in places(module.num_layers, module.bidirectional)]
+    found = {
+        name: value
+        for name, value in module.state_dict().items()
+        if not name.startswith("parametrizations.")
+    }
+    for name in (f"{kind}{end}" for end in ends for kind in _KINDS):
+        value = getattr(module, name, None)
+        if value is not None and hasattr(value, "detach"):
+            found[name] = value
+    return {name: _array(value) for name, value in found.items()}
+
+
+def places(num_layers: int, bidirectional: bool) -> Iterator[tuple[int, bool, str]]:
+    """(layer, reverse, the end of its parameters' names)."""
+    for layer in range(num_layers):
+        for reverse in (False, True)[: 2 if bidirectional else 1]:
+            yield layer, reverse, f"_l{layer}{'_reverse' if reverse else ''}"
 
 
 def module_of(rnn: RNN) -> Any:
@@ -125,7 +147,7 @@ def module_of(rnn: RNN) -> Any:
     kind = getattr(torch.nn, mode.partition("_")[0])
     module = kind(first.shape[1], first.shape[0], **options)
     state: dict[str, Any] = {}
-    for suffix in _suffixes(rnn.num_layers, rnn.bidirectional):
+    for _, _, suffix in places(rnn.num_layers, rnn.bidirectional):
         names = {"weight_ih": "W", "weight_hh": "U", "bias_ih": "b"}
         if mode == "GRU":
             names["bias_hh"] = "b_h"
@@ -148,11 +170,8 @@ def _blocks(name: str, gates: str) -> list[str]:
     return [f"{name}{joint}{gate}" for gate in gates]
 
 
-def _suffixes(num_layers: int, bidirectional: bool) -> list[str]:
-    ways = ("", "_reverse") if bidirectional else ("",)
-    return [f"_l{layer}{way}" for layer in range(num_layers) for way in ways]
-
-
 def _array(value: Any) -> Any:
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
     value = value.detach().cpu()
     return (value.float() if value.element_size() < 4 else value).numpy()

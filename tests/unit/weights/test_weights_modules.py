@@ -116,11 +116,15 @@ def test_a_parametrized_module_gives_the_weights_that_it_computes() -> None:
     np.testing.assert_allclose(
         ours.forward(x.numpy()).output, module(x)[0].detach().numpy(), atol=1e-5
     )
+    loaded = weights.load(derive.cells.lstm(), "pytorch", module)
+    assert all(np.array_equal(loaded[name], array) for name, array in ours.params.items())
 
 
 def test_a_module_without_values_or_of_another_class_is_refused() -> None:
     with pytest.raises(derive.DeriveError, match="the module is on meta"):
         derive.layers.RNN.from_torch(nn.LSTM(3, 4, device="meta"))
+    with pytest.raises(derive.DeriveError, match="the module is on meta"):
+        weights.load(derive.cells.lstm(), "pytorch", nn.LSTM(3, 4, device="meta"))
     other = type("LSTM", (), {"mode": "LSTM", "num_layers": 1})()
     with pytest.raises(derive.DeriveError, match=r"from_torch takes a torch\.nn"):
         derive.layers.RNN.from_torch(other)

@@ -142,14 +142,20 @@ def course_of(
     *,
     is_forward: bool,
     own_rows: bool,
+    packs: bool = False,
 ) -> list[Work | None]:
     """One call of a pass, in the order of templates/c/cell/pass.c.j2, over two chunks of two steps.
 
     phases: the work of the stages of each phase, meetings included.  early: products with what is
     known before the loop.  own_rows: whether members take rows of their own through the steps.
+    packs: whether matrices that the phase `once` has computed are packed after it.
     """
     pass_ = _Pass(memory, is_forward, own_rows)
     course: list[Work | None] = [*pass_.start(), *pass_.many(phases["once"])]
+    if packs:
+        cut = parts("packing of computed matrices")
+        matrices = (reads(pass_.place(slot)) for slot in pass_.written(phases["once"]))
+        course += [Work("packing", (*matrices, writes("computed panels", cut))), None]
     for chunk in range(_TURNS):
         course += [Work("lengths", (writes("alive", FIRST),)), None]
         course += pass_.many(phases["before"])
@@ -178,6 +184,11 @@ class _Pass:
         """Work outside the loop over the steps: all rows of a chunk, shared by the team."""
         return [work and _each(work, lambda a: replace(a, place=self.place(a.place)))
                 for work in course]  # fmt: skip
+
+    def written(self, course: Course) -> list[str]:
+        """The places that some stages write, each once."""
+        found = (a.place for work in course if work for a in work.accesses if a.writes)
+        return list(dict.fromkeys(found))
 
     def start(self) -> Iterator[Work | None]:
         memory = self.memory

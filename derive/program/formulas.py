@@ -110,7 +110,7 @@ def _along_axes(equation: Sum, source: Array, out: Array) -> Expr:
 
 def _product(equation: Matmul) -> Expr:
     left, right = functions.symbol(equation.left), functions.symbol(equation.right)
-    if equation.layout is Layout.AXES:
+    if equation.subscripts:
         return _of_axes(equation, left, right)
     if equation.layout is Layout.OUTER:
         return cast(Expr, outer(left, right))

@@ -127,7 +127,7 @@ def _interpret_product(
     product: Matmul, values: Mapping[str, Any], table: Mapping[str, Array], algebra: Algebra
 ) -> Any:
     left, right = values[product.left], values[product.right]
-    if product.layout is Layout.AXES:
+    if product.subscripts:
         return _interpret_axes(product, values, table, algebra)
     if product.layout is Layout.OUTER:
         if table[product.left].per_row:

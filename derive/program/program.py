@@ -89,6 +89,7 @@ class Layout(enum.Enum):
     TRANSPOSED = "transposed"  # out[j] = sum_k left[k, j] right[k]
     OUTER = "outer"  # out[j, k] = sum over rows of left[j] right[k]
     AXES = "axes"  # as `subscripts` say; over rows too where operands have them and out has not
+    BLOCKS = "blocks"  # in a plan: as AXES, with matrices that all rows share (schedule/blocks.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,7 @@ def _check_shapes(equation: Equation, table: Mapping[str, Array]) -> None:
         fits = fits and not (equation.over.keeps and len(axes) != 1)
         if not fits or (out.per_row and not source.per_row) or not (axes or over_rows):
             raise ProgramError(f"{equation}: {source} does not sum to {out}")
-    elif equation.layout is Layout.AXES:
+    elif equation.subscripts:
         _check_axes(equation, table)
     else:
         left, right = table[equation.left], table[equation.right]

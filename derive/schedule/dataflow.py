@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from derive.errors import ProgramError
 from derive.program import Array, Layout, Matmul, Sum
 from derive.schedule.plan import Accumulator, Kind, Phase, Plan, Stage
-from derive.schedule.stages import kind_of_sum
+from derive.schedule.stages import kind_of_sum, sums_rows
 
 _ROWS = (Phase.BEFORE, Phase.STEP, Phase.AFTER)
 _READERS: dict[Phase, tuple[Phase, ...]] = {
@@ -49,6 +49,12 @@ def memory_reads(stage: Stage) -> tuple[str, ...]:
     vectors = (name for group in stage.groups for name in group.vectors)
     summed = (name for accumulator in stage.sums for name in accumulator.operands)
     return tuple(dict.fromkeys((*stage.loads, *vectors, *summed)))
+
+
+def matrices_of(stage: Stage) -> tuple[str, ...]:
+    """The matrices of a stage's products, which are packed, or read where they are."""
+    sums = (accumulator for group in stage.groups for accumulator in group.accumulators)
+    return tuple(dict.fromkeys(term.operands[0] for total in sums for term in total.terms))
 
 
 def check(plan: Plan) -> Plan:
@@ -120,11 +126,10 @@ class _Checker:
 
     def _kind(self, term: Matmul | Sum, accumulator: Accumulator) -> Kind:
         out = self.table[accumulator.out]
-        if isinstance(term, Matmul) and term.layout is Layout.AXES:
-            over_rows = self.table[term.left].per_row and not out.per_row
-            return Kind.ROW_SUM if over_rows else Kind.ALONG_AXES
+        if isinstance(term, Matmul) and sums_rows(term, self.table):
+            return Kind.ROW_SUM
         if isinstance(term, Matmul):
-            return Kind.ROW_SUM if term.layout is Layout.OUTER else Kind.FUSED
+            return Kind.ALONG_AXES if term.layout is Layout.AXES else Kind.FUSED
         same_rows = self.table[term.source].per_row == out.per_row
         return kind_of_sum(term, self.table) if same_rows else Kind.ROW_SUM
 
@@ -133,10 +138,8 @@ class _Checker:
     def _check_reads(self, phase: Phase, stage: Stage) -> None:
         for name in memory_reads(stage):
             self._check_memory(name, phase)
-        for group in stage.groups:
-            for accumulator in group.accumulators:
-                for term in accumulator.terms:
-                    self._check_memory(term.operands[0], phase)
+        for name in matrices_of(stage):
+            self._check_memory(name, phase)
         lies = {name for equation in stage.maps for name, _ in equation.places}
         for name in stage.loads:
             if self.table[name].shape not in (stage.shape, (1,)) and name not in lies:

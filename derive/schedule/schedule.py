@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from derive.derivative import Gradient
 from derive.display import Displayed
-from derive.program import Equation, Layout, Map, Matmul, Program
+from derive.program import Equation, Map, Matmul, Program
+from derive.schedule.blocks import along_axes, has_blocks, in_blocks
 from derive.schedule.dataflow import check
 from derive.schedule.phases import leading_to, phases, reached_from
 from derive.schedule.plan import Accumulator as Accumulator
@@ -44,15 +45,29 @@ def schedule(
     output_keys: what users call the step's outputs, in their order.  wrt: names of parameters and
     inputs whose gradients are wanted, all by default.
     """
-    parts = split(gradient, wrt)
-    step = gradient.step
+    return _planned(split(gradient, wrt), output_keys)
+
+
+def scheduled_in_blocks(found: Schedule) -> Schedule:
+    """The same split, for a target that packs matrices: products with matrices for each head, or
+    with matrices computed from parameters, run as products with parameters do."""
+    programs = (found.split.forward, found.split.backward)
+    changes = any(has_blocks(program) for program in programs)
+    return _planned(found.split, found.output_keys, blocks=True) if changes else found
+
+
+def _planned(parts: Split, output_keys: tuple[str, ...], *, blocks: bool = False) -> Schedule:
+    gradient, step = parts.gradient, parts.gradient.step
     forward = plan(
         parts.forward,
         tuple(zip(step.states, step.next_states, strict=True)),
         stored=(*parts.saved, *step.next_states),
+        blocks=blocks,
     )
     backward = plan(
-        parts.backward, tuple(zip(gradient.state_seeds, gradient.d_states, strict=True))
+        parts.backward,
+        tuple(zip(gradient.state_seeds, gradient.d_states, strict=True)),
+        blocks=blocks,
     )
     return Schedule(parts, output_keys, forward, backward)
 
@@ -61,13 +76,17 @@ def plan(
     program: Program,
     carried: Sequence[tuple[str, str]],
     stored: Iterable[str] = (),
+    *,
+    blocks: bool = False,
 ) -> Plan:
     """The stages of `program`, which describes one step, sorted by when they run.
 
     carried: (input, output) pairs, the output of one step being the input of the next.
-    stored: arrays that are in memory anyway, because another stage reads them.
+    stored: arrays that are in memory anyway, because another stage reads them.  blocks: whether
+    products with matrices for each head, or with computed ones, run as those with parameters do.
     """
-    program, phase_of = phases(_along_axes(program), carried, set(stored))
+    program = in_blocks(program) if blocks else _along_axes(program)
+    program, phase_of = phases(program, carried, set(stored))
     works, arrays = accumulate(program, phase_of)
     table = {array.name: array for array in arrays}
     # Not `phase_of`: an accumulator has a phase of its own, and perhaps a name of its own.
@@ -97,12 +116,9 @@ def _along_axes(program: Program) -> Program:
     given = set(program.inputs)
 
     def changed(equation: Equation) -> Equation:
-        forms = {Layout.NORMAL: "ij,j->i", Layout.TRANSPOSED: "ji,j->i"}
         if not isinstance(equation, Matmul) or equation.left in given:
             return equation
-        if equation.layout not in forms:
-            return equation
-        return replace(equation, layout=Layout.AXES, subscripts=forms[equation.layout])
+        return along_axes(equation)
 
     return replace(program, equations=tuple(map(changed, program.equations)))
 

@@ -80,7 +80,7 @@ def _absorbable(equation: Map, program: Program, phase_of: Mapping[str, Phase]) 
         readers = sum(name in e.operands for e in program.equations)
         if readers != 1 or table[name].shape != table[equation.out].shape:
             return None
-        outer = isinstance(term, Matmul) and term.layout is Layout.OUTER
+        outer = isinstance(term, Matmul) and sums_rows(term, table)
         if isinstance(term, Sum) and (term.axes or not _sums_rows(term, table)):
             return None
         phase = phase_of[name]
@@ -167,12 +167,19 @@ def _kind(work: Work, table: Mapping[str, Array]) -> tuple[Kind, tuple[Dim, ...]
         return kind_of_sum(work, table), table[work.source].shape
     if isinstance(work, Accumulator):
         first = work.terms[0]
-        if isinstance(first, Sum) or first.layout is Layout.OUTER:
+        if isinstance(first, Sum) or sums_rows(first, table):
             return Kind.ROW_SUM, ()
         if first.layout is Layout.AXES:
-            over_rows = table[first.left].per_row and not out.per_row
-            return (Kind.ROW_SUM, ()) if over_rows else (Kind.ALONG_AXES, out.shape)
+            return Kind.ALONG_AXES, out.shape
     return Kind.FUSED, out.shape
+
+
+def sums_rows(product: Matmul, table: Mapping[str, Array]) -> bool:
+    """Whether a product is summed over rows, as the gradient of a matrix is."""
+    if product.layout is Layout.AXES:
+        return table[product.left].per_row and not table[product.out].per_row
+    by_blocks = product.layout is Layout.BLOCKS and table[product.left].per_row
+    return product.layout is Layout.OUTER or by_blocks
 
 
 def kind_of_sum(term: Sum, table: Mapping[str, Array]) -> Kind:

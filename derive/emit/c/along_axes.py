@@ -20,25 +20,23 @@ from derive.schedule.plan import Plan, Stage
 DimText = Callable[[Dim], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """Fields that hold the lengths of the axes of a stage: names and texts."""
-
-    fields: tuple[tuple[str, str], ...]
-    times: str
-
-
 def uses_axes(plan: Plan) -> bool:
     """Whether a pass needs the loops along axes."""
     return any(
-        stage_lies(stage, plan.program) or any(map(is_along, terms_of(stage)))
+        stage_lies(stage, plan.program)
+        or any(is_along(t) or _by_blocks(t) for t in terms_of(stage))
         for _, stages in plan.phases
         for stage in stages
     )
 
 
 def terms_of(stage: Stage) -> list[Matmul | Sum]:
-    return [term for accumulator in stage.sums for term in accumulator.terms]
+    grouped = (accumulator for group in stage.groups for accumulator in group.accumulators)
+    return [term for accumulator in (*stage.sums, *grouped) for term in accumulator.terms]
+
+
+def _by_blocks(term: Matmul | Sum) -> bool:
+    return isinstance(term, Matmul) and term.layout is Layout.BLOCKS
 
 
 def is_along(term: Matmul | Sum) -> bool:
@@ -55,10 +53,9 @@ def stage_lies(stage: Stage, program: Program) -> bool:
 # --- elementwise stages ---------------------------------------------------------------------
 
 
-def lengths_of(shape: Sequence[Dim], dim: DimText) -> Lengths:
-    fields = tuple((f"dk_length_{k}", dim(axis)) for k, axis in enumerate(shape))
-    leading = [dim(axis) for axis in shape[:-1]]
-    return Lengths(fields, " * ".join(leading))
+def lengths_of(shape: Sequence[Dim], dim: DimText) -> tuple[tuple[str, str], ...]:
+    """Fields that hold the lengths of the axes of a stage: names and texts."""
+    return tuple((f"dk_length_{k}", dim(axis)) for k, axis in enumerate(shape))
 
 
 def place_of(name: str, maps: Sequence[Map]) -> tuple[int, ...] | None:
@@ -70,7 +67,7 @@ def place_of(name: str, maps: Sequence[Map]) -> tuple[int, ...] | None:
 
 
 def load_text(array: Array, place: tuple[int, ...] | None, rank: int, slot: str) -> str:
-    """A vector of an operand, in a stage that runs over all axes but the last as rows."""
+    """A vector of an operand, in a stage that runs over each of its axes."""
     if place is None and array.shape == (1,) and rank > 0:
         place = ()
     if place is None:
@@ -80,29 +77,25 @@ def load_text(array: Array, place: tuple[int, ...] | None, rank: int, slot: str)
     leading = [axis for axis in place if axis != last]
     if turned:
         leading = [axis for axis in place if axis not in (last, last - 1)]
-    at = _row(rank) if array.per_row else "0"
+    if array.per_row and not turned and place == tuple(range(rank)):
+        return f"dk_load_part(a->{slot} + place, rest)"
+    at = "row" if array.per_row else ""
     for axis in leading:
-        at = f"({at}) * a->dk_length_{axis} + {_index(axis, rank)}"
+        at = _behind(at, f"a->dk_length_{axis}", f"i_{axis}")
     if turned:
         stride = f"a->dk_length_{last - 1}"
-        first = f"(({at}) * a->dk_length_{last} + unit) * {stride} + {_index(last - 1, rank)}"
+        first = f"({_behind(at, f'a->dk_length_{last}', 'unit')}) * {stride} + i_{last - 1}"
         return f"dk_load_apart(a->{slot} + {first}, {stride}, rest)"
     if last in place:
-        return f"dk_load_part(a->{slot} + ({at}) * a->dk_length_{last} + unit, rest)"
-    return f"dk_splat(a->{slot}[{at}])"
+        return f"dk_load_part(a->{slot} + {_behind(at, f'a->dk_length_{last}', 'unit')}, rest)"
+    return f"dk_splat(a->{slot}[{at or '0'}])"
 
 
-def _index(axis: int, rank: int) -> str:
-    """The place on a leading axis of the row that a stage is at."""
-    behind = [f"a->dk_length_{k}" for k in range(axis + 1, rank - 1)]
-    row = f"row / ({' * '.join(behind)})" if behind else "row"
-    return f"{row} % a->dk_length_{axis}"
-
-
-def _row(rank: int) -> str:
-    """The row of the batch."""
-    leading = [f"a->dk_length_{k}" for k in range(rank - 1)]
-    return f"row / ({' * '.join(leading)})" if leading else "row"
+def _behind(at: str, length: str, index: str) -> str:
+    """The place at `index` of the axis behind `at`; `at` is empty before the first axis."""
+    if not at:
+        return index
+    return f"({at}) * {length} + {index}" if " " in at else f"{at} * {length} + {index}"
 
 
 # --- along axes -----------------------------------------------------------------------------

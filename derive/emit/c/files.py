@@ -7,7 +7,7 @@ Not here: stages (stages.py), memory (memory.py), layout (templates/c).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from derive.build.templates import environment
 from derive.cell import Cell
@@ -15,173 +15,31 @@ from derive.emit.banner import Banner, banner
 from derive.emit.c.along_axes import uses_axes
 from derive.emit.c.early_products import with_early_products
 from derive.emit.c.elementwise import ElementwiseView, elementwise_view
+from derive.emit.c.file_views import (
+    FieldView,
+    FileView,
+    MemberView,
+    PanelGroupView,
+    PassFileView,
+    PhaseView,
+    StructView,
+)
 from derive.emit.c.lifetimes import check_memory
 from derive.emit.c.memory import backward_memory, forward_memory
-from derive.emit.c.memory_views import BufferView, Memory, SlotView
+from derive.emit.c.memory_views import Memory
 from derive.emit.c.names import argument_names, dimension_names
 from derive.emit.c.shared_header import render_header
 from derive.emit.c.stages import stage_views
 from derive.emit.c.syntax import REALS, WIDTH, broken, listed
-from derive.emit.c.views import PanelView, SegmentView, StageView
+from derive.emit.c.views import StageView
 from derive.emit.c_sharing import LoopWork, Work, check_course, course_of, parts, reads, writes
 from derive.emit.equation_lines import gradient_lines
 from derive.errors import CellError
 from derive.program.program import Dim
 from derive.schedule import Schedule
+from derive.schedule.schedule import scheduled_in_blocks
 
 HEADER = "c/derive_kernels.h"
-
-
-@dataclass(frozen=True, slots=True)
-class FieldView:
-    name: str
-    shape: str
-
-
-@dataclass(frozen=True, slots=True)
-class StructView:
-    """A structure of pointers; left out where it would be empty."""
-
-    name: str
-    note: str
-    const: str
-    fields: tuple[FieldView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MemberView:
-    type: str
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
-class PanelGroupView:
-    number: int
-    gates: int
-    units: str
-    depth: str
-    note: str
-    panels: tuple[PanelView, ...]
-    segment_count: int
-    starts: tuple[str, ...]
-    start_count: int
-    early: tuple[SegmentView, ...]
-    early_depth: str
-
-    @property
-    def reads_sizes(self) -> bool:
-        return _mentions("sizes->", self.panels)
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseView:
-    """A phase that does something.  early: products of the loop that it begins."""
-
-    label: str
-    stages: tuple[StageView, ...]
-    early: tuple[PanelGroupView, ...]
-
-    @property
-    def reads_sizes(self) -> bool:
-        products = any(stage.groups for stage in self.stages)
-        begun = [(group.early, group.units) for group in self.early]
-        return products or _mentions("sizes->", (self.stages, begun))
-
-    @property
-    def reads_span(self) -> bool:
-        """Whether it matters which rows: not for what all rows share."""
-        products = any(stage.groups for stage in self.stages)
-        return products or bool(self.early) or _mentions("span", self.stages)
-
-
-@dataclass(frozen=True, slots=True)
-class PassFileView:
-    """A pass as its template sees it.
-
-    course: the work of each phase.  loop: the loop over time where no unit meets another; then the
-    phase `step` has no stage.  slots: those that are more than a member of the arguments.
-    scratch: elements that outer products need.  zeroed: (place, elements) of sums over rows.
-    required: in lines.
-    """
-
-    name: str
-    is_forward: bool
-    memory: Memory
-    phases: tuple[PhaseView, ...]
-    course: Mapping[str, tuple[Work | None, ...]]
-    groups: tuple[PanelGroupView, ...]
-    slots: tuple[SlotView, ...]
-    scratch: str
-    zeroed: tuple[tuple[str, str], ...]
-    zero_seeds: tuple[tuple[str, str, str], ...]
-    required: tuple[str, ...]
-    ended: tuple[tuple[str, str], ...]
-    loop: ElementwiseView | None
-
-    @property
-    def early(self) -> tuple[PanelGroupView, ...]:
-        """The products of the loop that may be begun before it."""
-        return tuple(group for group in self.groups if group.early)
-
-    @property
-    def stages(self) -> tuple[StageView, ...]:
-        return tuple(stage for phase in self.phases for stage in phase.stages)
-
-    @property
-    def labels(self) -> Mapping[str, PhaseView]:
-        return {phase.label: phase for phase in self.phases}
-
-    @property
-    def has_steps(self) -> bool:
-        """Whether anything happens from step to step, besides an elementwise loop."""
-        return not self.loop and ("step" in self.labels or bool(self.memory.states))
-
-    @property
-    def chunk_reads_all(self) -> bool:
-        """Whether a chunk is worked on as a whole."""
-        return bool(self.ended) or any(
-            phase.reads_span for phase in self.phases if phase.label in ("before", "after")
-        )
-
-    @property
-    def calls_once(self) -> bool:
-        """Whether anything is done once in a call."""
-        begins = not self.is_forward and bool(self.memory.states)
-        return begins or any(
-            phase.reads_span for phase in self.phases if phase.label in ("once", "last")
-        )
-
-    @property
-    def starts(self) -> bool:
-        """Whether anything is packed or set to zero."""
-        return bool(self.groups or self.zeroed or self.zero_seeds)
-
-    @property
-    def start_reads_sizes(self) -> bool:
-        return _mentions("sizes->", (self.zeroed, self.zero_seeds))
-
-
-@dataclass(frozen=True, slots=True)
-class FileView:
-    """What stands in the source, once for all precisions."""
-
-    structs: tuple[StructView, ...]
-    forward_structs: tuple[MemberView, ...]
-    backward_structs: tuple[MemberView, ...]
-    saved: tuple[BufferView, ...]
-    params: tuple[str, ...]
-    passes: tuple[PassFileView, ...]
-    uses_axes: bool = False
-
-    @property
-    def matrices(self) -> int:
-        """At least as many as are in the panels of a pass."""
-        return max(sum(len(group.panels) + group.gates for group in p.groups) for p in self.passes)
-
-
-def _mentions(word: str, views: object) -> bool:
-    """Whether a text of plain data has `word` in it."""
-    return word in repr(views)
 
 
 def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
@@ -244,6 +102,7 @@ def _fitted(text: str) -> str:
 def file_view(cell: Cell, schedule: Schedule, text: Banner) -> FileView:
     """The kernels of a cell as their templates see them."""
     notes = {"forward": text.notes, "backward": gradient_lines(cell, schedule)}
+    schedule = scheduled_in_blocks(schedule)
     schedule = replace(
         schedule,
         forward=with_early_products(schedule.forward),
@@ -340,8 +199,9 @@ def _pass(
     groups = tuple(
         PanelGroupView(
             group.number,
+            group,
             group.gates,
-            stage.width,
+            group.units,
             group.depth,
             " ".join(dict.fromkeys(p.matrix.removeprefix("args->params.") for p in group.panels)),
             group.panels,
@@ -420,8 +280,14 @@ def courses(view: PassFileView) -> dict[str, list[Work | None]]:
     ways = {"units": False} if loop else {"units": False, "rows": True}
     return {
         way: course_of(
-            view.course, view.memory, early, whole, is_forward=view.is_forward, own_rows=own_rows
-        )
+            view.course,
+            view.memory,
+            early,
+            whole,
+            is_forward=view.is_forward,
+            own_rows=own_rows,
+            packs=bool(view.computed),
+        )  # fmt: skip
         for way, own_rows in ways.items()
     }
 
@@ -434,6 +300,7 @@ def _scratch(memory: Memory) -> str:
         for width in size.lefts[1:]:
             widest = f"dk_larger({widest}, {width})"
         padded = " + ".join(f"dk_padded({width})" for width in size.rights)
-        scratch = f"dk_outer_scratch(way->threads, {size.rows}, {widest}, {padded})"
+        name = "dk_head_scratch" if size.by_head else "dk_outer_scratch"
+        scratch = f"{name}(way->threads, {size.rows}, {widest}, {padded})"
         text = f"dk_larger({text}, {scratch})" if text else scratch
     return text

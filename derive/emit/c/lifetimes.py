@@ -17,7 +17,7 @@ import re
 from derive.emit.c.memory import WORKSPACE
 from derive.emit.c.memory_views import Memory, SlotView
 from derive.errors import ProgramError
-from derive.schedule.dataflow import memory_reads
+from derive.schedule.dataflow import matrices_of, memory_reads
 from derive.schedule.plan import Phase, Plan
 
 _MANY_STEPS = {Phase.BEFORE, Phase.AFTER}
@@ -34,7 +34,7 @@ def check_memory(plan: Plan, memory: Memory) -> Memory:
                     raise ProgramError(f"{name}: is stored, and has no place in memory")
                 for slot in memory.stores[name]:
                     touched.setdefault((name, slot), set()).add(phase)
-            for name in memory_reads(stage):
+            for name in (*memory_reads(stage), *(n for n in matrices_of(stage) if n in computed)):
                 if name not in memory.read:
                     raise ProgramError(f"{name}: is read from memory, and has no place there")
                 slot = memory.read[name]

@@ -23,13 +23,16 @@ sizes of that name.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from derive.emit.c.memory_views import BufferView, Memory, OutersSize, SlotView, StateView
+from derive.emit.c.heads import outer_sizes
+from derive.emit.c.memory_views import BufferView, Memory, SlotView, StateView
 from derive.emit.c.names import argument_names, dimension_names, saved_names
 from derive.emit.c.syntax import c_names
-from derive.program import Array, Layout, Matmul, Namer
+from derive.program import Array, Namer
+from derive.program.program import Dim
 from derive.schedule import Schedule
-from derive.schedule.dataflow import memory_reads
+from derive.schedule.dataflow import matrices_of, memory_reads
 from derive.schedule.plan import Kind, Phase, Plan
 
 #: How the address of a buffer begins.
@@ -64,9 +67,11 @@ class _Builder:
         self.ended: list[tuple[str, str]] = []
         self._namer = Namer(())
 
+    def dim(self, dim: Dim) -> str:
+        return str(dim) if isinstance(dim, int) else f"sizes->{self.dims[dim]}"
+
     def width(self, array: Array) -> str:
-        sizes = (str(d) if isinstance(d, int) else f"sizes->{self.dims[d]}" for d in array.shape)
-        return " * ".join(sizes)
+        return " * ".join(map(self.dim, array.shape))
 
     def slot(
         self,
@@ -133,28 +138,6 @@ class _Builder:
         written = {n for _, stages in self.plan.phases for s in stages for n in s.stores}
         return [name for name in self.phase_of if name in written]
 
-    def outers(self) -> tuple[OutersSize, ...]:
-        """The sizes of every stage with outer products."""
-        found: dict[OutersSize, None] = {}
-        for phase, stages in self.plan.phases:
-            rows = {Phase.STEP: _ONE_STEP, Phase.ONCE: "1", Phase.LAST: "1"}
-            for stage in stages:
-                terms = [
-                    term
-                    for a in stage.sums
-                    for term in a.terms
-                    if isinstance(term, Matmul) and term.layout is Layout.OUTER
-                ]
-                sides = [
-                    dict.fromkeys(t.left for t in terms),
-                    dict.fromkeys(t.right for t in terms),
-                ]
-                lefts, rights = (tuple(self.width(self.table[n]) for n in side) for side in sides)
-                if terms:
-                    lefts = tuple(dict.fromkeys(lefts))
-                    found.setdefault(OutersSize(rows.get(phase, "way->chunk_rows"), lefts, rights))
-        return tuple(found)
-
     def finish(self, saved: tuple[BufferView, ...]) -> Memory:
         sums = [
             a
@@ -191,7 +174,10 @@ class _Builder:
             zeroed=tuple(zeroed.items()),
             zero_seeds=tuple((at, b, fill(rows), w) for at, b, rows, w in self.zero_seeds),
             ended=tuple(self.ended),
-            outers=tuple(OutersSize(fill(o.rows), o.lefts, o.rights) for o in self.outers()),
+            outers=tuple(
+                replace(size, rows=fill(size.rows))
+                for size in outer_sizes(self.plan, self.dim, _ONE_STEP)
+            ),
         )
 
 
@@ -202,7 +188,8 @@ def _read_across(plan: Plan) -> tuple[dict[str, None], frozenset[str]]:
     phase_of = dict(plan.phase_of)
     for phase, stages in plan.phases:
         for stage in stages:
-            for name in memory_reads(stage):
+            matrices = (name for name in matrices_of(stage) if name in phase_of)
+            for name in (*memory_reads(stage), *matrices):
                 across.setdefault(name)
                 if phase is not phase_of.get(name, phase):
                     late.add(name)

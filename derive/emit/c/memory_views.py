@@ -40,11 +40,12 @@ class SlotView:
 @dataclass(frozen=True, slots=True)
 class OutersSize:
     """What the scratch of a stage of outer products follows from: its rows, and the widths of its
-    left and its right factors."""
+    left and its right factors; by_head: in each head."""
 
     rows: str
     lefts: tuple[str, ...]
     rights: tuple[str, ...]
+    by_head: bool = False
 
 
 @dataclass(frozen=True, slots=True)

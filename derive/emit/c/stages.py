@@ -20,6 +20,15 @@ from derive.emit.c.along_axes import (
     stage_lies,
 )
 from derive.emit.c.early_products import early_vectors
+from derive.emit.c.heads import (
+    Steps,
+    blocks,
+    factor_widths,
+    has_heads,
+    heads_of,
+    steps_of,
+    times,
+)
 from derive.emit.c.memory_views import Memory, SlotView
 from derive.emit.c.syntax import broken, listed, syntax
 from derive.emit.c.views import (
@@ -46,10 +55,10 @@ from derive.emit.c_sharing import (
 )
 from derive.emit.equation_lines import stage_lines
 from derive.emit.reading_order import rank
-from derive.errors import ProgramError
-from derive.program import Layout, Map, Matmul, Sum
+from derive.program import Map, Matmul, Sum
 from derive.program.program import Dim
 from derive.schedule import Phase, Plan
+from derive.schedule.dataflow import matrices_of
 from derive.schedule.schedule import Accumulator, Group, Kind, Stage
 from derive.symbolic.code import print_expression
 
@@ -89,14 +98,17 @@ class _Writer:
         label = phase.name.lower()
         fused = stage.kind is Kind.FUSED
         first_group = self.groups + 1
-        groups = tuple(self._group(phase, group) for group in stage.groups)
+        lying = stage_lies(stage, self.plan.program)
+        by_head = bool(stage.groups) and (lying or has_heads(_products(stage), self.table))
+        groups = tuple(self._group(phase, stage, group, by_head) for group in stage.groups)
         loads = [
             LoadView(self.c[accumulator.out], self._from_accumulator(g, k), "")
             for g, group in enumerate(stage.groups, first_group)
             for k, accumulator in enumerate(group.accumulators)
         ]
         own = tuple(a.out for group in stage.groups for a in group.accumulators)
-        loads += [self._load(name, stage) for name in stage.loads if name not in own]
+        along = lying or by_head
+        loads += [self._load(name, stage, along) for name in stage.loads if name not in own]
         sizes = [
             LoadView(
                 self.memory.size_names[dim],
@@ -115,7 +127,7 @@ class _Writer:
         sums = [pair for a in stage.sums for pair in self._sums(phase, a)]
         calls = tuple(with_meetings(sums, "dk_wait(team);"))
         own_work = (self._fused(full_name, stage, written),) if fused else ()
-        lies = lengths_of(stage.shape, self.dim) if stage_lies(stage, self.plan.program) else None
+        lies = lengths_of(stage.shape, self.dim) if along else None
         results = () if as_is else dict.fromkeys(self.c[name] for name in stage.stores)
         parameters = [f"dk_vector {load.name}" for load in (*loads, *sizes)] or ["void"]
         return StageView(
@@ -150,8 +162,8 @@ class _Writer:
             outers=outers,
             sum_texts=tuple(text for text, _ in calls),
             work=(*own_work, *outer_work, *(work for _, work in calls), None),
-            lengths=lies.fields if lies else (),
-            times=lies.times if lies else "",
+            lengths=lies or (),
+            by_head=by_head,
         )
 
     def _notes(self, stage: Stage) -> tuple[str, ...]:
@@ -166,7 +178,9 @@ class _Writer:
         read by all."""
         read = self.memory.read
         vectors = [read[vector] for group in stage.groups for vector in group.vectors]
-        found = [reads(slot) for slot in ("panels", *vectors)]
+        matrices = [read[name] for name in matrices_of(stage) if name not in self.memory.params]
+        packed = ["panels", *(["computed panels"] if matrices else [])]
+        found = [reads(slot) for slot in (*packed, *matrices, *vectors)]
         for array in (self.table[load] for load in stage.loads):
             if array.name in read:
                 own = array.per_row and array.shape == stage.shape
@@ -203,9 +217,9 @@ class _Writer:
                     found.setdefault(dim)
         return list(found)
 
-    def _load(self, name: str, stage: Stage) -> LoadView:
+    def _load(self, name: str, stage: Stage, along: bool) -> LoadView:
         array, slot = self.table[name], self.memory.read[name]
-        if stage_lies(stage, self.plan.program):
+        if along:
             place = place_of(name, stage.maps)
             text = load_text(array, place, len(stage.shape), slot)
         elif array.shape != stage.shape:
@@ -223,19 +237,20 @@ class _Writer:
             for slot in self.memory.stores[name]
         )
 
-    def _group(self, phase: Phase, group: Group) -> GroupView:
+    def _group(self, phase: Phase, stage: Stage, group: Group, by_head: bool) -> GroupView:
         self.groups += 1
-        vectors = group.vectors
-        depths = [self.dim(self.table[name].width) for name in vectors]
+        terms = [(t, steps_of(blocks(t, self.table), self.dim, by_head=by_head))
+                 for accumulator in group.accumulators
+                 for t in accumulator.terms if isinstance(t, Matmul)]  # fmt: skip
         segments = tuple(
-            SegmentView(self._pointer(self.memory.read[name]), depth, self.memory.read[name])
-            for name, depth in zip(vectors, depths, strict=True)
-        )
-        panels = []
-        for accumulator in group.accumulators:
-            for term, depth in zip(accumulator.terms, depths, strict=True):
-                assert isinstance(term, Matmul)
-                panels.append(self._panel(term, depth))
+            SegmentView(
+                self._pointer(self.memory.read[term.right]), steps.depth, steps.row,
+                self.memory.read[term.right], steps.operand,
+            )
+            for term, steps in terms[: len(group.vectors)]
+        )  # fmt: skip
+        depths = [segment.depth for segment in segments]
+        panels = tuple(self._panel(term, steps) for term, steps in terms)
         start_count = max(len(accumulator.starts) for accumulator in group.accumulators)
         starts = tuple(
             self.memory.params[accumulator.starts[k]] if k < len(accumulator.starts) else "NULL"
@@ -246,8 +261,12 @@ class _Writer:
         return GroupView(
             number=self.groups,
             gates=len(group.accumulators),
+            units=times(stage.shape[by_head:], self.dim),
+            heads=self.dim(stage.shape[0]) if by_head else "",
+            start_step=times(stage.shape[1:], self.dim),
+            computed=any(term.left not in self.memory.params for term, _ in terms),
             segments=segments,
-            panels=tuple(panels),
+            panels=panels,
             starts=starts,
             start_count=start_count,
             depth=" + ".join(depths),
@@ -255,12 +274,13 @@ class _Writer:
             early_depth=" + ".join(depths[:early]),
         )
 
-    def _panel(self, term: Matmul, depth: str) -> PanelView:
-        if term.left not in self.memory.params:
-            raise ProgramError(f"{term}: the C target multiplies with parameters only")
-        columns = self.dim(self.table[term.left].shape[1])
-        strides = (columns, "1") if term.layout is Layout.NORMAL else ("1", columns)
-        return PanelView(self.memory.params[term.left], *strides, depth)
+    def _panel(self, term: Matmul, steps: Steps) -> PanelView:
+        """The matrix is a parameter, or computed from some, once in a call."""
+        place = self.memory.params.get(term.left)
+        if place is None:
+            slot = self.slots[self.memory.read[term.left]]
+            place = f"call->{slot.argument or f'at.{slot.name}.at'}"
+        return PanelView(place, steps.unit, steps.k, steps.depth, steps.matrix)
 
     def _sums(self, phase: Phase, accumulator: Accumulator) -> list[tuple[str, Work]]:
         """Every term into one place, and from there to the others."""
@@ -285,35 +305,48 @@ class _Writer:
 
     def _outers(
         self, phase: Phase, sums: Sequence[Accumulator]
-    ) -> tuple[OutersView | None, Course]:
-        """The outer products of a stage; every factor is packed once for all of them."""
+    ) -> tuple[tuple[OutersView, ...], Course]:
+        """The outer products of a stage; every factor is packed once for all of them that have
+        the same heads."""
+        terms: dict[tuple[str, str], list[tuple[Matmul, str]]] = {}
+        for accumulator in sums:
+            slot = self._first_slot(accumulator.out)
+            for term in accumulator.terms:
+                if isinstance(term, Matmul) and not is_along(term):
+                    terms.setdefault(heads_of(term, self.table, self.dim), []).append((term, slot))
+        found = [self._outers_of(phase, heads, own) for (heads, _), own in terms.items()]
+        views = tuple(view for view, _ in found)
+        return views, tuple(work for _, course in found for work in course)
+
+    def _outers_of(
+        self, phase: Phase, heads: str, terms: Sequence[tuple[Matmul, str]]
+    ) -> tuple[OutersView, Course]:
         lefts: dict[str, FactorView] = {}
         rights: dict[str, FactorView] = {}
         products = []
         added: list[Access] = []
-        for accumulator in sums:
-            slot = self._first_slot(accumulator.out)
-            out = self._pointer(slot)
-            for term in accumulator.terms:
-                if isinstance(term, Matmul) and not is_along(term):
-                    for side, name in ((lefts, term.left), (rights, term.right)):
-                        width = self.dim(self.table[name].width)
-                        side[name] = FactorView(self._pointer(self.memory.read[name]), width)
-                    places = [*lefts].index(term.left), [*rights].index(term.right)
-                    products.append(OuterView(*places, out))
-                    added.append(writes(slot, parts(f"outer products of {lefts[term.left].width}")))
-        if not products:
-            return None, ()
+        for term, slot in terms:
+            widths = factor_widths(term, self.table, self.dim)
+            for side, name, width in zip((lefts, rights), term.operands, widths, strict=True):
+                row = times(self.table[name].shape, self.dim) if heads else ""
+                pointer = self._pointer(self.memory.read[name])
+                side[name] = FactorView(pointer, width, row, width)
+            places = [*lefts].index(term.left), [*rights].index(term.right)
+            products.append(OuterView(*places, self._pointer(slot)))
+            cut = f"outer products of {heads + ' heads of ' if heads else ''}{widths[0]}"
+            added.append(writes(slot, parts(cut)))
         factors = tuple(lefts.values()), tuple(rights.values())
         sources = tuple(reads(self.memory.read[name]) for name in (*lefts, *rights))
         packing = (*sources, reads("alive"), writes("scratch", parts("packing")))
-        course = (
+        course: Course = (
             Work("packing of factors", packing),
             None,
             Work("dk_add_outers", (*sources, reads("alive"), reads("scratch"), *added)),
             None,
         )
-        return OutersView(_alive(phase), *factors, tuple(products)), course
+        if heads:  # members pack what they need themselves
+            course = (Work("dk_add_head_outers", (*sources, reads("alive"), *added)), None)
+        return OutersView(_alive(phase), heads, *factors, tuple(products)), course
 
     def _along(
         self, phase: Phase, slot: str, accumulator: Accumulator, term: Matmul | Sum
@@ -347,6 +380,12 @@ class _Writer:
         own = columns(" * ".join(self.dim(dim) for dim in target.shape))
         work = Work(f"dk_sum_{form}", (reads(read_slot), reads("alive"), writes(slot, own)))
         return f"dk_sum_{form}(rows, {alive}, {read}, {width}, {out}, team);", work
+
+
+def _products(stage: Stage) -> list[Matmul]:
+    """Those of the groups of a stage."""
+    sums = [accumulator for group in stage.groups for accumulator in group.accumulators]
+    return [term for total in sums for term in total.terms if isinstance(term, Matmul)]
 
 
 def _alive(phase: Phase) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+import axes_cells
 import pytest
 import raced
 import random_cells
@@ -18,7 +19,8 @@ from derive import cells, pipeline
 from derive.cell import Cell
 from derive.emit.banner import banner
 from derive.emit.c import files
-from derive.emit.c.files import PassFileView, courses
+from derive.emit.c.file_views import PassFileView
+from derive.emit.c.files import courses
 from derive.emit.c_sharing import (
     ALL,
     FIRST,
@@ -162,14 +164,18 @@ def test_the_steps_need_their_meetings(spec: str) -> None:
 
 
 def test_the_text_meets_where_the_course_does() -> None:
-    for spec in ("lstm", "gru:reset=before", "lstm:layer_norm=ba2016", "min_gru"):
-        cell = cells.from_spec(spec)
+    plain = ("lstm", "gru:reset=before", "lstm:layer_norm=ba2016", "min_gru")
+    axes = (
+        Cell.parse(axes_cells.CELLS[name][0]) for name in ("slstm", "mlstm", "weight_norm_lstm")
+    )
+    for cell in (*map(cells.from_spec, plain), *axes):
         text = pipeline.emit(cell, "c")[f"c/{cell.name}.c"]
         for view in passes(cell):
             for phase in view.phases:
                 label, stages = phase.label, phase.stages
                 meetings = sum(work is None for stage in stages for work in stage.work)
-                meetings -= 2 * sum(stage.outers is not None for stage in stages)  # in the header
+                outers = (view for stage in stages for view in stage.outers if not view.heads)
+                meetings -= 2 * sum(1 for _ in outers)  # in the header
                 meetings += bool(phase.early)
                 name = rf"DK_NAME\({view.name}_{label}\)"
                 found = re.search(rf"static void {name}\(.*?^}}", text, re.M | re.S)

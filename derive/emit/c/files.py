@@ -287,7 +287,7 @@ def courses(view: PassFileView) -> dict[str, list[Work | None]]:
             is_forward=view.is_forward,
             own_rows=own_rows,
             packs=bool(view.computed),
-        )  # fmt: skip
+        )
         for way, own_rows in ways.items()
     }
 

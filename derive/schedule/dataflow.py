@@ -25,6 +25,7 @@ from collections.abc import Iterator
 
 from derive.errors import ProgramError
 from derive.program import Array, Layout, Matmul, Sum
+from derive.schedule.folds import is_fold
 from derive.schedule.plan import Accumulator, Kind, Phase, Plan, Stage
 from derive.schedule.stages import kind_of_sum, sums_rows
 
@@ -47,7 +48,8 @@ def outs(stage: Stage) -> tuple[str, ...]:
 def memory_reads(stage: Stage) -> tuple[str, ...]:
     """What a stage reads from memory, each array once."""
     vectors = (name for group in stage.groups for name in group.vectors)
-    summed = (name for accumulator in stage.sums for name in accumulator.operands)
+    held = {equation.out for equation in stage.maps}  # sources of folds
+    summed = (n for accumulator in stage.sums for n in accumulator.operands if n not in held)
     return tuple(dict.fromkeys((*stage.loads, *vectors, *summed)))
 
 
@@ -113,16 +115,22 @@ class _Checker:
             array = self.table[name]
             if array.per_row is not (phase in _ROWS and not over_rows):
                 raise self._error(name, phase, "is computed over the wrong rows")
-            width = stage.shape if stage.kind is Kind.FUSED else array.shape
+            fused = stage.kind is Kind.FUSED and name not in {a.out for a in stage.sums}
+            width = stage.shape if fused else array.shape
             if array.shape != width:
                 raise self._error(name, phase, f"is not as wide as its stage, {stage.shape}")
         for accumulator in (*stage.sums, *(a for g in stage.groups for a in g.accumulators)):
             kinds = {self._kind(term, accumulator) for term in accumulator.terms}
-            if kinds != {stage.kind}:
+            if kinds != {stage.kind} and not self._folds(stage, accumulator):
                 raise self._error(accumulator.out, phase, "adds up what its stage does not")
             for name in accumulator.starts:
                 if name not in self.given or self.table[name].per_row:
                     raise self._error(name, phase, "begins a sum, and is no parameter")
+
+    def _folds(self, stage: Stage, accumulator: Accumulator) -> bool:
+        """Whether a stage has in registers what an accumulator sums up."""
+        own = {equation.out for equation in stage.maps}
+        return all(is_fold(t, self.table) and t.operands[0] in own for t in accumulator.terms)
 
     def _kind(self, term: Matmul | Sum, accumulator: Accumulator) -> Kind:
         out = self.table[accumulator.out]

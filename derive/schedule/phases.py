@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from derive.program import Equation, Map, Namer, Program
+from derive.program import Array, Equation, Map, Namer, Program, Sum
 from derive.program.simplify import rename_operands
+from derive.schedule.folds import is_fold
 from derive.schedule.plan import Phase
 from derive.symbolic import functions
 
@@ -20,27 +21,31 @@ Carried = Sequence[tuple[str, str]]
 
 
 def phases(
-    program: Program, carried: Carried, stored: set[str]
+    program: Program, carried: Carried, stored: set[str], *, folds: bool = False
 ) -> tuple[Program, dict[str, Phase]]:
     """The phase of every equation of the Program returned.
 
     carried: (input, output) pairs, the output of one step being the input of the next.
-    stored: arrays that are in memory anyway.
+    stored: arrays that are in memory anyway.  folds: whether sums along the axes of a row cost
+    nothing where their source is computed, so that nothing is gained by doing them together.
     """
-    return _keep_carried(program, carried, _assign(program, carried, stored))
+    return _keep_carried(program, carried, _assign(program, carried, stored, folds))
 
 
-def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, Phase]:
+def _assign(program: Program, carried: Carried, stored: set[str], folds: bool) -> dict[str, Phase]:
     table = program.table()
     # What the loop hands on is known step by step, even where no state goes into it.
-    from_state = reached_from(program, {name for pair in carried for name in pair})
+    known_in_steps = {name for pair in carried for name in pair}
+    if folds:
+        known_in_steps |= _matrices(program, carried)
+    from_state = reached_from(program, known_in_steps)
     to_state = leading_to(program, {name for _, name in carried})
     over_rows = reached_from(program, {n for n in program.inputs if table[n].per_row})
     phase: dict[str, Phase] = {}
 
     def is_reduction(equation: Equation) -> bool:
         """A product or a sum: what pays to run for all steps at once."""
-        return not isinstance(equation, Map)
+        return not isinstance(equation, Map) and not (folds and is_fold(equation, table))
 
     for equation in program.equations:
         out = table[equation.out]
@@ -56,7 +61,8 @@ def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, P
     def own_stages(equations: Sequence[Equation], on_the_way: set[str]) -> set[str]:
         """Equations of a width that nothing on the way has: each step would run them apart."""
         widths = {table[e.out].shape for e in rowwise if e.out in on_the_way}
-        return {e.out for e in equations if table[e.out].shape not in widths}
+        apart = (e for e in equations if table[e.out].shape not in widths)
+        return {e.out for e in apart if not (folds and is_fold(e, table))}
 
     free = [equation for equation in rowwise if equation.out not in from_state]
     before = {equation.out for equation in free if is_reduction(equation)}
@@ -77,6 +83,27 @@ def _assign(program: Program, carried: Carried, stored: set[str]) -> dict[str, P
         if equation.out not in phase:
             phase[equation.out] = Phase.AFTER if equation.out in after else Phase.STEP
     return phase
+
+
+def _matrices(program: Program, carried: Carried) -> set[str]:
+    """Arrays as large as a state of several axes, in a program that makes some from smaller ones or
+    reduces them: they are computed where the state is in registers, never stored for many steps."""
+    table = program.table()
+    states = {table[name].shape for name, _ in carried if len(table[name].shape) > 1}
+    maps = [e for e in program.equations if isinstance(e, Map) and table[e.out].shape in states]
+    large = {table[e.out].shape for e in maps if _expands(e, table)}
+    large |= {
+        table[e.source].shape
+        for e in program.equations
+        if isinstance(e, Sum) and is_fold(e, table) and table[e.source].shape in states
+    }
+    return {e.out for e in maps if table[e.out].per_row and table[e.out].shape in large}
+
+
+def _expands(equation: Map, table: Mapping[str, Array]) -> bool:
+    """Whether each operand that belongs to a row lacks axes of the result."""
+    rows = [table[name] for name in equation.operands if table[name].per_row]
+    return bool(rows) and all(len(a.shape) < len(table[equation.out].shape) for a in rows)
 
 
 def _movable(

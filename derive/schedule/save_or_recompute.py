@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from derive.derivative import Gradient
 from derive.program import Array, Equation, Map, Namer, Program, check, prune
 from derive.program.simplify import simplify
+from derive.schedule.folds import outers_as_maps
 from derive.symbolic import functions
 
 #: A width that is known at run time only counts as this many numbers.
@@ -59,6 +60,7 @@ def split(gradient: Gradient, wrt: Collection[str] | None = None) -> Split:
     whole = simplify(
         replace(gradient.program, outputs=tuple(dict.fromkeys((*forward_outputs, *cotangents))))
     )
+    whole = check(outers_as_maps(whole))
     primal = {array.name for array in step.program.arrays}
     adjoint = [e for e in whole.equations if e.out not in primal]
     forward = [e for e in whole.equations if e.out in primal]

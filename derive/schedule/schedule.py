@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 from derive.derivative import Gradient
 from derive.display import Displayed
-from derive.program import Equation, Map, Matmul, Program
+from derive.program import Equation, Map, Matmul, Program, Sum
 from derive.schedule.blocks import along_axes, has_blocks, in_blocks
 from derive.schedule.dataflow import check
+from derive.schedule.folds import with_folds
+from derive.schedule.passes import in_registers, passes
 from derive.schedule.phases import leading_to, phases, reached_from
 from derive.schedule.plan import Accumulator as Accumulator
 from derive.schedule.plan import Group as Group
@@ -85,8 +87,8 @@ def plan(
     stored: arrays that are in memory anyway, because another stage reads them.  blocks: whether
     products with matrices for each head, or with computed ones, run as those with parameters do.
     """
-    program = in_blocks(program) if blocks else _along_axes(program)
-    program, phase_of = phases(program, carried, set(stored))
+    program = with_folds(in_blocks(program)) if blocks else _along_axes(program)
+    program, phase_of = phases(program, carried, set(stored), folds=blocks)
     works, arrays = accumulate(program, phase_of)
     table = {array.name: array for array in arrays}
     # Not `phase_of`: an accumulator has a phase of its own, and perhaps a name of its own.
@@ -94,10 +96,19 @@ def plan(
     wanted = {*program.outputs, *stored}
     for phase, items in works.items():
         for work in items:
-            for name in memory_operands(work):
-                wanted.add(name)
+            held = in_registers(items, table) if blocks and isinstance(work, Sum) else ()
+            wanted.update(name for name in memory_operands(work) if name not in held)
             wanted.update(n for n in work.operands if placed.get(n, phase) is not phase)
-    parts = tuple((phase, stages(works[phase], table, wanted)) for phase in Phase)
+    if blocks:
+        found = {phase: passes(works[phase], table, wanted) for phase in Phase}
+        parts = tuple((phase, own.stages) for phase, own in found.items())
+        gone = frozenset[str]().union(*(own.gone for own in found.values()))
+        placed |= {array.name: phase for phase, own in found.items() for array in own.again}
+        placed = {name: phase for name, phase in placed.items() if name not in gone}
+        arrays += tuple(array for own in found.values() for array in own.again)
+        arrays = tuple(array for array in arrays if array.name not in gone)
+    else:
+        parts = tuple((phase, stages(works[phase], table, wanted)) for phase in Phase)
     program = replace(program, arrays=arrays)
     return check(
         Plan(

@@ -121,7 +121,7 @@ def stages(
     place: dict[str, tuple[int, Kind, tuple[Dim, ...]]] = {}
     lying: dict[tuple[int, Kind, tuple[Dim, ...]], dict[str, tuple[int, ...] | None]] = {}
     for work in works:
-        kind, shape = _kind(work, table)
+        kind, shape = kind_of(work, table)
         level = 0
         for name in work.operands:
             if name not in place:
@@ -131,7 +131,7 @@ def stages(
             in_registers = in_registers and work.place(name) is None  # type: ignore[union-attr]
             level = max(level, there[0] if in_registers else there[0] + 1)
         if isinstance(work, Map):
-            while _lies_elsewhere(work, lying.setdefault((level, kind, shape), {})):
+            while lies_elsewhere(work, lying.setdefault((level, kind, shape), {})):
                 level += 1
             lying[level, kind, shape].update((name, work.place(name)) for name in work.operands)
         place[work.out] = (level, kind, shape)
@@ -152,16 +152,16 @@ def stages(
             for name in work.operands
             if name in place and (place[work.out] != key or not isinstance(work, Map))
         }
-        stages.append(_stage(key[1], key[2], members, wanted | read_elsewhere))
+        stages.append(stage_of(key[1], key[2], members, wanted | read_elsewhere))
     return tuple(stages)
 
 
-def _lies_elsewhere(equation: Map, lying: Mapping[str, tuple[int, ...] | None]) -> bool:
+def lies_elsewhere(equation: Map, lying: Mapping[str, tuple[int, ...] | None]) -> bool:
     """Whether an operand lies on other axes than in the stage so far, where it is read once."""
     return any(lying.get(n, equation.place(n)) != equation.place(n) for n in equation.operands)
 
 
-def _kind(work: Work, table: Mapping[str, Array]) -> tuple[Kind, tuple[Dim, ...]]:
+def kind_of(work: Work, table: Mapping[str, Array]) -> tuple[Kind, tuple[Dim, ...]]:
     out = table[work.out]
     if isinstance(work, Sum):
         return kind_of_sum(work, table), table[work.source].shape
@@ -188,7 +188,9 @@ def kind_of_sum(term: Sum, table: Mapping[str, Array]) -> Kind:
     return Kind.WIDTH_SUM if plain else Kind.ALONG_AXES
 
 
-def _stage(kind: Kind, shape: tuple[Dim, ...], members: Sequence[Work], wanted: set[str]) -> Stage:
+def stage_of(
+    kind: Kind, shape: tuple[Dim, ...], members: Sequence[Work], wanted: set[str]
+) -> Stage:
     own = {work.out for work in members}
     maps = tuple(work for work in members if isinstance(work, Map))
     accumulators = [work for work in members if isinstance(work, Accumulator)]

@@ -33,6 +33,7 @@ from derive.emit.c.memory_views import Memory, SlotView
 from derive.emit.c.syntax import broken, listed, syntax
 from derive.emit.c.views import (
     FactorView,
+    FoldView,
     GroupView,
     LoadView,
     OutersView,
@@ -107,7 +108,7 @@ class _Writer:
             for k, accumulator in enumerate(group.accumulators)
         ]
         own = tuple(a.out for group in stage.groups for a in group.accumulators)
-        along = lying or by_head
+        along = lying or by_head or (fused and bool(stage.sums))
         loads += [self._load(name, stage, along) for name in stage.loads if name not in own]
         sizes = [
             LoadView(
@@ -122,13 +123,18 @@ class _Writer:
         stores = self._stores(stage, as_is) if fused else ()
         read = tuple(dict.fromkeys(load.slot for load in loads if load.slot))
         written = tuple(store.slot for store in stores)
+        if fused:
+            written += tuple(slot for a in stage.sums for slot in self.memory.stores[a.out])
         full_name = f"{self.name}_{label}_{number}"
         outers, outer_work = self._outers(phase, stage.sums)
-        sums = [pair for a in stage.sums for pair in self._sums(phase, a)]
+        folds = tuple(self._fold(a) for a in stage.sums) if fused else ()
+        sums = [] if fused else [pair for a in stage.sums for pair in self._sums(phase, a)]
         calls = tuple(with_meetings(sums, "dk_wait(team);"))
         own_work = (self._fused(full_name, stage, written),) if fused else ()
         lies = lengths_of(stage.shape, self.dim) if along else None
-        results = () if as_is else dict.fromkeys(self.c[name] for name in stage.stores)
+        folded = {a.out: a.terms[0].operands[0] for a in stage.sums if fused}
+        given = dict.fromkeys(n for n in (*stage.stores, *folded.values()) if n not in folded)
+        results = () if as_is else tuple(self.c[name] for name in given)
         parameters = [f"dk_vector {load.name}" for load in (*loads, *sizes)] or ["void"]
         return StageView(
             name=full_name,
@@ -164,6 +170,7 @@ class _Writer:
             work=(*own_work, *outer_work, *(work for _, work in calls), None),
             lengths=lies or (),
             by_head=by_head,
+            folds=folds,
         )
 
     def _notes(self, stage: Stage) -> tuple[str, ...]:
@@ -234,7 +241,22 @@ class _Writer:
                 as_is.get(self.c[name], f"value.{self.c[name]}"), slot, slot in self.memory.nullable
             )
             for name in stage.stores
+            if name not in {accumulator.out for accumulator in stage.sums}
             for slot in self.memory.stores[name]
+        )
+
+    def _fold(self, accumulator: Accumulator) -> FoldView:
+        (term,) = accumulator.terms
+        assert isinstance(term, Sum)
+        source = self.table[term.source]
+        axes = term.axes_of(source, self.table[accumulator.out])
+        last = len(source.shape) - 1
+        over = "total" if len(axes) > 1 else "line" if axes == (last,) else "column"
+        slots = self.memory.stores[accumulator.out]
+        nullable = self.memory.nullable
+        places = sorted(((slot, slot in nullable) for slot in slots), key=lambda place: place[1])
+        return FoldView(
+            self.c[accumulator.out], over, f"value.{self.c[term.source]}", tuple(places)
         )
 
     def _group(self, phase: Phase, stage: Stage, group: Group, by_head: bool) -> GroupView:

@@ -126,6 +126,17 @@ class StoreView:
 
 
 @dataclass(frozen=True, slots=True)
+class FoldView:
+    """A sum of what a pass has in registers: over the last axis (line), over the one before it
+    (column), or over both (total). places: slots that it goes to, and whether each may be NULL."""
+
+    name: str
+    over: str
+    text: str
+    places: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StageView:
     """One stage: a unit function, a function over rows and units, and its call.
 
@@ -135,7 +146,7 @@ class StageView:
     those of a chunk of steps.  one_block: its products take units in the same blocks.  outers,
     sum_texts: a stage of sums.  work: what members do between meetings, in this order.
     lengths: of the axes of a stage that runs over each of them.  by_head: over the first of two,
-    with a product for each place on it.
+    with a product for each place on it.  folds: sums of what it computes.
     """
 
     name: str
@@ -163,6 +174,34 @@ class StageView:
     work: Course
     lengths: tuple[tuple[str, str], ...] = ()
     by_head: bool = False
+    folds: tuple[FoldView, ...] = ()
+
+    @property
+    def uses_place(self) -> bool:
+        """Whether something is read or written where the stage is."""
+        return bool(self.stores) or any("+ place" in load.text for load in self.loads)
+
+    @property
+    def has_lines(self) -> bool:
+        return any(fold.over == "line" for fold in self.folds)
+
+    @property
+    def matrices_of_row(self) -> str:
+        """How many there are over the last two axes."""
+        return " * ".join(f"a->{length}" for length in self._leading[:-1]) or "1"
+
+    @property
+    def matrix_indices(self) -> tuple[tuple[str, str], ...]:
+        return tuple((f"i_{k}", "matrix % matrices") for k in range(len(self._leading) - 1))
+
+    @property
+    def matrix_arguments(self) -> str:
+        return "".join(f" i_{k}," for k in range(len(self._leading) - 1))
+
+    @property
+    def by_lines(self) -> bool:
+        """Whether all sums are over the last axis: lines then know nothing of each other."""
+        return all(fold.over == "line" for fold in self.folds)
 
     @property
     def _leading(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
     params = derive.weights.load(cell, "pytorch", module.state_dict(), layer=1, reverse=True)
     arrays = derive.weights.save(cell, "keras", params)
     stack = derive.weights.load(cell, "pytorch", module)  # all layers and directions
+    stack = derive.weights.load_layers(cell, "keras", "model.keras")
     theirs = derive.weights.save_gradients(cell, "pytorch", grads.params)
     layer = derive.weights.from_onnx("model.onnx")       # cells, params, run(X) -> Y, Y_h, Y_c
     print(derive.weights.contents("model.pt"))           # what a file holds, which cells fit
@@ -15,6 +16,7 @@ exactly is refused, with the reason.
 | file           | holds                                                              |
 | -------------- | ------------------------------------------------------------------ |
 | exchange.py    | load and save                                                      |
+| stacks.py      | load_layers: all layers and directions                             |
 | modules.py     | whole modules of PyTorch                                           |
 | gradients.py   | save_gradients                                                     |
 | traits.py      | which conventions a cell follows, from its equations               |
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from derive.weights.exchange import save as save
     from derive.weights.gradients import save_gradients as save_gradients
     from derive.weights.onnx_layers import from_onnx as from_onnx
+    from derive.weights.stacks import load_layers as load_layers
 
 _PUBLIC = {
     "contents": "contents",
@@ -53,9 +56,10 @@ _PUBLIC = {
     "save": "exchange",
     "save_gradients": "gradients",
     "from_onnx": "onnx_layers",
+    "load_layers": "stacks",
 }
 
-__all__ = ["contents", "from_onnx", "load", "save", "save_gradients"]
+__all__ = ["contents", "from_onnx", "load", "load_layers", "save", "save_gradients"]
 
 
 def __getattr__(name: str) -> Any:

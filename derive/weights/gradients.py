@@ -48,10 +48,17 @@ def save_gradients(
     found: dict[str, Any] = {}
     for name, array in like.items():
         codes = np.arange(1, np.size(array) + 1, dtype=float).reshape(np.shape(array))
-        read = [
-            load(cell, target, {**zeros, name: codes**power}, prefix=prefix, **own)
-            for power in (0, 1, 2)
-        ]
+        try:
+            read = [
+                load(cell, target, {**zeros, name: codes**power}, prefix=prefix, **own)
+                for power in (0, 1, 2)
+            ]
+        except ArgumentError as error:
+            raise ArgumentError(
+                f"the gradient of {name} does not follow from those of {cell.name}",
+                facts=(error.what, *error.facts[:1]),
+                hint=error.hint,
+            ) from error
         total = np.zeros(np.size(array), np.asarray(array).dtype)
         for param, start in base.items():
             count, first, second = (values[param] - start for values in read)

@@ -119,6 +119,11 @@ def missing(system: System, layout: Layout, name: str, arrays: Iterable[str]) ->
 # --- names ----------------------------------------------------------------------------------
 
 
+def flat_arrays(system: System, given: Any) -> dict[str, Any]:
+    """{name: value} of whatever `load` takes as arrays."""
+    return _flat(system, given)
+
+
 def _flat(system: System, given: Any) -> dict[str, Any]:
     """{name: value}: trees by paths, TensorFlow's ":0" taken off, None left out."""
     if system.name == "keras" and isinstance(given, Sequence) and not isinstance(given, str):

@@ -213,7 +213,8 @@ def _datasets(path: str, source: Any) -> Iterator[tuple[str, Array]]:
 
 
 def _keras_name(name: str) -> str:
-    """ "layers/lstm/cell/vars/0" as "layers/lstm/cell/kernel"."""
+    """ "layers/lstm/cell/vars/0" as "layers/lstm/cell/kernel", "lstm/kernel:0" as "lstm/kernel"."""
+    name = name.removesuffix(":0")
     match = re.fullmatch(r"(.*cell)/vars/([012])", name)
     return f"{match[1]}/{_VARS[int(match[2])]}" if match else name
 

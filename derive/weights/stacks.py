@@ -144,27 +144,31 @@ def _found(system: System, arrays: Arrays, prefix: str | None) -> Iterator[list[
     if system.name == "pytorch":
         yield from _of_torch(system, inside, prefix)
         return
-    layers: dict[str, dict[bool, str]] = {}
+    ways: dict[bool, dict[str, str]] = {False: {}, True: {}}  # {backward: {name: place}}
     for scope in sorted(scopes_in(system, inside, {}), key=_counted):
         backward = bool(_BACKWARD.search(scope[len(begin) :]))
-        word = _BACKWARD if backward else _FORWARD
-        key = word.sub(r"\1*", scope)
-        if backward in layers.setdefault(key, {}):
+        name = (_BACKWARD if backward else _FORWARD).sub(r"\1*", scope)
+        if (other := ways[backward].setdefault(name, scope)) != scope:
             raise ArgumentError(
                 "the layers cannot be told",
-                facts=(f"{layers[key][backward]} and {scope} are the same layer by their names",),
+                facts=(f"{other} and {scope} are the same layer by their names",),
                 hint="prefix=[...], with the place of each layer",
             )
-        layers[key][backward] = scope
-    kinds = {re.sub(r"(_?\d+)?(?=/)", "", key) for key in layers}
-    if len(kinds) > 1:
+    forward, backwards = (list(ways[way].items()) for way in (False, True))
+    kinds = {_without_numbers(name) for name, _ in (*forward, *backwards)}
+    places = [place for _, place in forward]
+    if len(kinds) > 1 or (backwards and len(backwards) != len(forward)):
         raise ArgumentError(
             "the order of the layers cannot be told from their names",
-            facts=(f"they lie at {', '.join(layers)}",),
-            hint=f"prefix={[next(iter(places.values())) for places in layers.values()]}, in order",
+            facts=(f"they lie at {', '.join((*places, *(place for _, place in backwards)))}",),
+            hint=f"prefix={places}, in order, with pairs (forward, backward) for both directions",
         )
-    for places in layers.values():
-        yield [{"prefix": places[way]} for way in (False, True) if way in places]
+    for k, place in enumerate(places):
+        yield [{"prefix": place}, *({"prefix": p} for _, p in backwards[k : k + 1])]
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"_?\d+(?=/|$)", "", name)
 
 
 def _of_torch(system: System, arrays: Arrays, prefix: str | None) -> Iterator[list[Part]]:

@@ -51,7 +51,7 @@ def written(path, arrays):
         h5py = pytest.importorskip("h5py")
         with h5py.File(path, "w") as file:
             for name, array in arrays.items():
-                file[name] = array
+                file[f"{name}:0"] = array
     return path
 
 

@@ -69,6 +69,8 @@ def test_directions_are_told_by_their_words():
         ("bidirectional/forward_layer/", "bidirectional/backward_layer/",
          "bidirectional_1/forward_layer/", "bidirectional_1/backward_layer/"),
         ("enc/fw_lstm/", "enc/bw_lstm/", "enc/fw_lstm_1/", "enc/bw_lstm_1/"),
+        ("b/forward_lstm/lstm_cell_1/", "b/backward_lstm/lstm_cell_2/",
+         "b_1/forward_lstm_1/lstm_cell_4/", "b_1/backward_lstm_1/lstm_cell_5/"),
     ):  # fmt: skip
         arrays = {k: v for s, a in zip(scopes, own, strict=True) for k, v in below(s, a).items()}
         check(weights.load_layers(LSTM, "keras", arrays), wanted)
@@ -123,7 +125,10 @@ def test_layers_of_an_onnx_model_are_its_nodes():
         (below("a/fw/", keras(I)) | below("a/bw/", keras(I)) | below("b/", keras(2 * H)),
          {}, "order of the layers cannot be"),
         (below("a_1/fw/", keras(I)) | below("a_1/bw/", keras(I)) | below("a_2/fw/", keras(2 * H)),
-         {}, "some layers have one direction and some have two"),
+         {}, "order of the layers cannot be"),
+        (below("a/", keras(I)) | below("b/", keras(2 * H)), {"prefix": [("a/", "a/"), "b/"]},
+         "some layers have one direction and some have two"),
+        (below("a/bw/", keras(I)), {}, "order of the layers cannot be"),
         (below("fw/a/", keras(I)) | below("forward/a/", keras(I)), {}, "are the same layer by"),
         ({"x": rand(2)}, {}, "no recurrent layers of Keras were found\n  given: x"),
         (keras(I), {"prefix": 3}, "prefix is a text or a list"),

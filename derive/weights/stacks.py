@@ -205,6 +205,9 @@ def _check_widths(cell: Cell, found: Arrays, layers: int, directions: int) -> No
         if (reads := found[f"{matrix}_l{k}"].shape[1]) != below:
             raise ArgumentError(
                 "the layers do not fit on each other",
-                facts=(f"layer {k} reads width {reads}, the one below puts out {below}",),
+                facts=(
+                    f"layer {k} reads width {reads}, the one below puts out {below}",
+                    *(["both directions lie side by side, and are not added"] * (directions > 1)),
+                ),
                 hint="prefix=[...], with the place of each layer, from below",
             )

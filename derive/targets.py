@@ -209,6 +209,21 @@ def _c_looks(dtype: str) -> tuple[Look, Look]:
     return looks(dtype)
 
 
+# --- Microcontrollers -----------------------------------------------------------------------
+
+
+def _mcu_files(cell: Cell, schedule: Schedule) -> Files:
+    from derive.emit.mcu.files import mcu_files
+
+    return mcu_files(cell, schedule)
+
+
+def _mcu_backend(files: Files, signature: Signature, dtype: str) -> Backend:
+    from derive.kernel.mcu_backend import McuBackend
+
+    return McuBackend(files, signature)
+
+
 # --- The table ------------------------------------------------------------------------------
 
 _ROWS = (
@@ -235,6 +250,17 @@ _ROWS = (
         shared=("derive_kernels.h",),
         serve=_tuned_c_backend,
         looks=_c_looks,
+        find=lambda: compiler.find_compiler(),
+        install=compiler.INSTALL,
+    ),
+    Target(
+        name="mcu",
+        title="C for microcontrollers",
+        shows="the generated C for a microcontroller",
+        suffixes={".c": "C", ".h": "C header"},
+        emit=_mcu_files,
+        load=_mcu_backend,
+        shared=("derive_mcu.h",),
         find=lambda: compiler.find_compiler(),
         install=compiler.INSTALL,
     ),

@@ -21,18 +21,26 @@ Carried = Sequence[tuple[str, str]]
 
 
 def phases(
-    program: Program, carried: Carried, stored: set[str], *, folds: bool = False
+    program: Program,
+    carried: Carried,
+    stored: set[str],
+    *,
+    folds: bool = False,
+    hoist: bool = True,
 ) -> tuple[Program, dict[str, Phase]]:
     """The phase of every equation of the Program returned.
 
     carried: (input, output) pairs, the output of one step being the input of the next.
     stored: arrays that are in memory anyway.  folds: whether sums along the axes of a row cost
     nothing where their source is computed, so that nothing is gained by doing them together.
+    hoist: whether anything that belongs to a row may run outside the loop over time.
     """
-    return _keep_carried(program, carried, _assign(program, carried, stored, folds))
+    return _keep_carried(program, carried, _assign(program, carried, stored, folds, hoist))
 
 
-def _assign(program: Program, carried: Carried, stored: set[str], folds: bool) -> dict[str, Phase]:
+def _assign(
+    program: Program, carried: Carried, stored: set[str], folds: bool, hoist: bool
+) -> dict[str, Phase]:
     table = program.table()
     # What the loop hands on is known step by step, even where no state goes into it.
     known_in_steps = {name for pair in carried for name in pair}
@@ -57,6 +65,8 @@ def _assign(program: Program, carried: Carried, stored: set[str], folds: bool) -
             else:
                 phase[equation.out] = Phase.LAST
     rowwise = [equation for equation in program.equations if table[equation.out].per_row]
+    if not hoist:
+        return phase | {equation.out: Phase.STEP for equation in rowwise}
 
     def own_stages(equations: Sequence[Equation], on_the_way: set[str]) -> set[str]:
         """Equations of a width that nothing on the way has: each step would run them apart."""

@@ -80,15 +80,17 @@ def plan(
     stored: Iterable[str] = (),
     *,
     blocks: bool = False,
+    hoist: bool = True,
 ) -> Plan:
     """The stages of `program`, which describes one step, sorted by when they run.
 
     carried: (input, output) pairs, the output of one step being the input of the next.
     stored: arrays that are in memory anyway, because another stage reads them.  blocks: whether
     products with matrices for each head, or with computed ones, run as those with parameters do.
+    hoist: False where all that belongs to a row runs step by step, for a target without chunks.
     """
     program = with_folds(in_blocks(program)) if blocks else _along_axes(program)
-    program, phase_of = phases(program, carried, set(stored), folds=blocks)
+    program, phase_of = phases(program, carried, set(stored), folds=blocks, hoist=hoist)
     works, arrays = accumulate(program, phase_of)
     table = {array.name: array for array in arrays}
     # Not `phase_of`: an accumulator has a phase of its own, and perhaps a name of its own.

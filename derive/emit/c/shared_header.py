@@ -192,6 +192,11 @@ def render_header() -> str:
     )
 
 
+def single_precision() -> Context:
+    """The constants of single precision, for other texts of the same functions."""
+    return _complete(SINGLE)
+
+
 def _complete(real: Context) -> Context:
     """A table with what follows from its entries."""
     tag, suffix, mantissa, bias = real["tag"], real["suffix"], real["mantissa"], real["bias"]

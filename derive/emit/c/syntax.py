@@ -45,7 +45,7 @@ _TAKEN = frozenset(
     "false near far small huge interface pascal cdecl".split()
 )
 _TAKEN_FORMS = re.compile(
-    r"(dk|DK)_\w*|M_\w+|FP_\w+|U?INT\w*_C|\w+_(MAX|MIN)|u?int\w*_t|DERIVE_\w*|\w+_H"
+    r"(dk|DK|derive)_\w*|M_\w+|FP_\w+|U?INT\w*_C|\w+_(MAX|MIN)|u?int\w*_t|DERIVE_\w*|\w+_H"
 )
 
 
@@ -110,6 +110,51 @@ def typed_syntax(tag: str, names: Mapping[str, str]) -> Syntax:
         comparisons={name: typed(callee) for name, callee in general.comparisons.items()},
         power=lambda base, exponent: typed(general.power(base, exponent)),
     )
+
+
+#: What the functions of the mcu target's header begin with.
+SCALAR = "derive_"
+
+
+def scalar_syntax(names: Mapping[str, str], sizes: Mapping[str, str]) -> Syntax:
+    """Scalars of single precision, for a processor without vectors: derive_tanh(2.0f * a).
+
+    names: of arrays; sizes: macros of dimensions.
+    """
+    callees = {name: f"{SCALAR}{name}" for name in (*TABLE, "sqrt", "square")}
+    signs = {"less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!="}
+    return Syntax(
+        number=single,
+        whole=single,
+        name=names.__getitem__,
+        size=lambda dim: f"(float){sizes[dim]}",
+        functions=callees,
+        comparisons={name: f"{{0}} {sign} {{1}}" for name, sign in signs.items()},
+        power=scalar_power,
+    )
+
+
+def single(value: float) -> str:
+    """A constant of type float; one that is too large for it is infinite."""
+    with np.errstate(over="ignore"):
+        nearest = np.float32(value)
+    if np.isinf(nearest):
+        return f"-{SCALAR}infinity()" if nearest < 0 else f"{SCALAR}infinity()"
+    return f"{shortest(float(nearest), np.float32)}f"
+
+
+#: Integer exponents up to this are products.
+_PRODUCTS = 16
+
+
+def scalar_power(base: str, exponent: float) -> str:
+    """base to a constant exponent: a product, by a root, or by exp and log of two parts each."""
+    if exponent == int(exponent) and abs(exponent) <= _PRODUCTS:
+        return f"{SCALAR}power_int({base}, {int(exponent)})"
+    if 2 * exponent == int(2 * exponent) and abs(exponent) <= _PRODUCTS:
+        return f"{SCALAR}power_half({base}, {int(2 * exponent)})"
+    high = float(np.float32(exponent))
+    return f"{SCALAR}pow({base}, {single(high)}, {single(exponent - high)})"
 
 
 #: The longest line of code, where it can be broken.

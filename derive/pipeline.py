@@ -197,7 +197,7 @@ def emit(cell: Cell, target: str = "c", *, wrt: Any = None) -> dict[str, str]:
     wrt: names of parameters, inputs and states whose gradients are wanted; None: all.
     """
     chosen = table.row(target)
-    others = ",".join(name for name in table.names() if name != target)
+    others = ",".join(name for name in table.usual() if name != target)
     with _stage(_a_cell(cell), f"the {target} target", f"--target {others}"):
         return dict(_files(cell, chosen, to_wanted(wrt, signature(cell))))
 
@@ -222,7 +222,7 @@ def compile(
     """A callable kernel.
 
     target: "c" (needs a compiler), "numpy", or another of the table (targets.py).  dtype: "float32"
-    or "float64".  threads: how many threads one call of the C target uses.  wrt: names of
+    or "float64" ("mcu": "float32" alone).  threads: how many threads one call of the C target uses.  wrt: names of
     parameters, inputs and states whose gradients `backward` computes; None: all. Raises
     ArgumentError for a wrong option and BuildError where no compiler works.
     """
@@ -232,6 +232,13 @@ def compile(
     except TypeError:
         name = str(dtype)
     name = _one_of(name, DTYPES, "dtype")
+    if name not in chosen.dtypes:
+        known = " and ".join(chosen.dtypes)
+        raise ArgumentError(
+            f"the target {chosen.name} has no kernels in {name}",
+            facts=(f"{chosen.title}: {known} only",),
+            hint=f'dtype="{chosen.dtypes[0]}"',
+        )
     threads = to_count(threads, "threads", least=1, most=_MOST_THREADS)
     wrt = to_wanted(wrt, signature(_a_cell(cell)))
     text, own = emit(cell, target, wrt=wrt), signature(cell, wrt)

@@ -35,9 +35,10 @@ class Target:
 
     name: what users write, and the folder that holds the files.  title: what it is called in
     text.  shows: what `derive show --stage NAME` shows.
-    suffixes: {what files end in: what such a file is called}, that of the code first. No two
-    targets share one: verification knows a file by it.  shared: names of files that are the same
-    for all cells; any other is called after its cell.
+    suffixes: {what files end in: what such a file is called}, that of the code first. Where two
+    targets have such files, verification knows a file by its folder.  shared: names of files that
+    are the same for all cells; any other is called after its cell.
+    dtypes: of its kernels.  usual: whether it is meant where no target is named.
 
     emit(cell, schedule): {path: text}; the same cell gives the same bytes, anywhere.
     load(files, signature, dtype): a Backend with one thread. The files may have been edited:
@@ -74,6 +75,8 @@ class Target:
     low: Callable[[], tuple[str, ...]] = field(default=tuple)
     module: bool = False
     numpy_functions: bool = False
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    usual: bool = True
 
     def is_shared(self, path: str) -> bool:
         return path.rpartition("/")[2] in self.shared
@@ -82,6 +85,19 @@ class Target:
 def names() -> tuple[str, ...]:
     """All targets, in the order of the table."""
     return tuple(_TABLE)
+
+
+def usual() -> tuple[str, ...]:
+    """Those that are meant where no target is named."""
+    return tuple(target.name for target in _TABLE.values() if target.usual)
+
+
+def of_file(path: str) -> Target | None:
+    """The target that a file belongs to: that of its folder if it has such files, otherwise the
+    first that has; None where no target has."""
+    *_, folder, name = ("", *path.split("/"))
+    having = [t for t in _TABLE.values() if name.endswith(tuple(t.suffixes))]
+    return next((t for t in having if t.name == folder), having[0] if having else None)
 
 
 def rows() -> tuple[Target, ...]:
@@ -113,14 +129,8 @@ def row(name: object) -> Target:
 @contextmanager
 def added(target: Target) -> Iterator[Target]:
     """Inside the `with`, the table has this row too: to try a target out before it has one."""
-    for other in rows():
-        if both := {*target.suffixes} & {*other.suffixes}:
-            raise ArgumentError(
-                f"the targets {other.name} and {target.name} both have {min(both)} files",
-                hint="give the new one a suffix of its own",
-            )
-        if other.name == target.name:
-            raise ArgumentError(f"there is a target {target.name} already")
+    if target.name in _TABLE:
+        raise ArgumentError(f"there is a target {target.name} already")
     _TABLE[target.name] = target
     try:
         yield target
@@ -261,6 +271,8 @@ _ROWS = (
         emit=_mcu_files,
         load=_mcu_backend,
         shared=("derive_mcu.h",),
+        dtypes=("float32",),
+        usual=False,
         find=lambda: compiler.find_compiler(),
         install=compiler.INSTALL,
     ),

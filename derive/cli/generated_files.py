@@ -91,7 +91,7 @@ def generate(
     the folder is to hold.  verify: how reports are made; by default one by one.
     """
     folder = Path(out)
-    targets = table.names() if targets is None else targets
+    targets = table.usual() if targets is None else targets
     if not check:
         _find(targets)
     try:
@@ -139,7 +139,7 @@ def _find(targets: Sequence[str]) -> None:
 
 
 def _not_built(target: Target, facts: tuple[str, ...]) -> ToolchainError:
-    others = ",".join(name for name in table.names() if name != target.name)
+    others = ",".join(name for name in table.usual() if name != target.name)
     leave = f"leave {target.title} out: --target {others}"
     return ToolchainError(
         f"nothing was written: target {target.name} cannot be built on this machine",

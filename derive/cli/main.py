@@ -28,10 +28,10 @@ _EPILOG = (
 
 _TARGET = click.option(
     "--target",
-    default=lambda: ",".join(targets.names()),
-    show_default=",".join(targets.names()),
+    default=lambda: ",".join(targets.usual()),
+    show_default=",".join(targets.usual()),
     metavar="T",
-    help="Which targets, with commas.",
+    help=f"Which targets, with commas: {', '.join(targets.names())}.",
 )
 
 _JOBS = click.option(

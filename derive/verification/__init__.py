@@ -73,7 +73,7 @@ def verify(
     for targets=("numpy",). Raises ArgumentError for an unknown target or dtype, or for none.
     """
     known = table.names()
-    targets = known if targets is None else targets
+    targets = table.usual() if targets is None else targets
     if kernels is None:
         targets = _some_of(targets, known, "target")
     elif not kernels:

@@ -52,7 +52,11 @@ class Building:
         self._rows: list[Row] = []
 
     def start(self, target: str, files: Mapping[str, str], dtypes: Sequence[str]) -> None:
-        """Kernels of one target, of texts {path: text}."""
+        """Kernels of one target, of texts {path: text}, in those of the dtypes that it has."""
+        known = table.row(target).dtypes
+        if not (dtypes := [dtype for dtype in dtypes if dtype in known]):
+            self.refuse(target, f"its kernels are {' and '.join(known)} only")
+            return
         if wrong := [failed(BUILD, target, why) for why in _complaints(self._cell, target, files)]:
             self._rows += wrong
             return
@@ -118,13 +122,14 @@ def start_building(
             else:
                 building.start(target, texts, dtypes)
         return building
-    known = {suffix: row.name for row in table.rows() for suffix in row.suffixes}
+    known = dict.fromkeys(suffix for row in table.rows() for suffix in row.suffixes)
     by_target: dict[str, dict[str, str]] = {}
     for path, text in files.items():
-        suffix = PurePosixPath(path).suffix
-        if suffix in known:
-            by_target.setdefault(known[suffix], {})[path] = text
+        row = table.of_file(path)
+        if row is not None:
+            by_target.setdefault(row.name, {})[path] = text
         else:
+            suffix = PurePosixPath(path).suffix
             building.refuse(path, f"no target has {suffix or 'such'} files: {', '.join(known)}")
     if not files:
         building.refuse("files", "there are none")

@@ -73,6 +73,11 @@ class McuBackend:
             )
         return found
 
+    def _code(self) -> str:
+        """The path of NAME.c."""
+        (path,) = (path for path in self._files if path.endswith(f"{self._name}.c"))
+        return path
+
     def _built(self, sizes: Sizes) -> _Built:
         window = 1 << (sizes.steps - 1).bit_length()
         key = (window, *(sizes.dims[dim] for dim in self._macros.dims))
@@ -85,7 +90,8 @@ class McuBackend:
         named = self._macros
         defines = [f"{macro}={sizes.dims[dim]}" for dim, macro in named.dims.items()]
         defines += [f"{named.window}={window}", named.train]
-        sources = {**self._files, "mcu/host.c": self._host(sizes)}
+        code = self._code()
+        sources = {**self._files, code: self._files[code] + self._host(sizes)}
         library = compile_library(sources, flags=FLAGS, defines=defines)
         found = (ctypes.c_size_t * 3).in_dll(library, "derive_host_bytes")
         readers = tuple(library[f"derive_host_{k}"] for k in range(len(self._readers)))
@@ -101,11 +107,10 @@ class McuBackend:
         return built
 
     def _host(self, sizes: Sizes) -> str:
-        """C that tells the sizes of structures and copies outputs from the tape."""
+        """C behind that of the cell: sizes of structures, and outputs copied from the tape."""
         name = self._name
         lines = [
-            f'#include "mcu/{name}.h"',
-            "#include <string.h>",
+            "",
             f"const size_t derive_host_bytes[3] = {{sizeof({name}_params), sizeof({name}_state), "
             f"sizeof({name}_tape)}};",
         ]

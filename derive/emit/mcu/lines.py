@@ -27,7 +27,8 @@ Element = Callable[[Sequence[str]], str]
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One place that an array is written to. base: the array as a whole.
+    """One place that an array is written to. base: the array as a whole; bytes: how long it is, of
+    an argument, which C hands over as a pointer.
 
     adds: what is there already counts.  guard: a condition without which there is no such place.
     """
@@ -36,6 +37,7 @@ class Write:
     element: Element
     adds: bool = False
     guard: str = ""
+    bytes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ class Writer:
     def zero(self, name: str) -> Lines:
         found: Lines = []
         for write in self.places[name].writes:
-            text = f"memset({write.base}, 0, sizeof {write.base});"
+            if write.adds:
+                continue
+            text = f"memset({write.base}, 0, {write.bytes or f'sizeof {write.base}'});"
             found += guarded(write.guard, [text])
         return found
 
@@ -164,7 +168,7 @@ class Writer:
         place = self.places[name]
         assert place.element is not None, name
         text = place.element(indices)
-        return f"{place.guard} ? {text} : 0.0f" if place.guard else text
+        return f"({place.guard} ? {text} : 0.0f)" if place.guard else text
 
     def _store(self, name: str, indices: Sequence[str], value: str) -> Lines:
         found: Lines = []

@@ -132,7 +132,8 @@ class Passes:
         writes: dict[str, list[Write]] = {}
         for key, name in zip(self.schedule.output_keys, outs, strict=True):
             text = names.outputs[key]
-            writes.setdefault(name, []).append(Write(text, element_of(text)))
+            count = f"sizeof(float{names.brackets(made.program.table()[name].shape)})"
+            writes.setdefault(name, []).append(Write(text, element_of(text), bytes=count))
         s = names.own["s"]
         for state, after in zip(step.states, nexts, strict=True):
             build.carry(state, after, f"{s}->{names.states[state]}", writes.get(after, ()))

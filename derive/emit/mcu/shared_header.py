@@ -7,15 +7,19 @@ Not here: the C itself (templates/mcu), the constants that the C target has too
 
 from __future__ import annotations
 
-import mpmath
+import re
+from typing import Any
 
 from derive.build.templates import environment
 from derive.emit.c.shared_header import single_precision
 from derive.emit.c.syntax import listed, scalar_syntax
+from derive.emit.c.syntax import single as single_text
 from derive.symbolic.closed_set import TABLE
 from derive.symbolic.closed_set.record import COMPOSED
 from derive.symbolic.code import print_expression
 from derive.symbolic.composed import composed, symbols
+
+_HEXADECIMAL = re.compile(r"-?0x[\da-f.]+p[-+]?\d+f")
 
 #: erf(x) / x - 1 in z = x^2 for |x| < 0.75, lowest power first.
 ERF = (
@@ -30,36 +34,40 @@ ERF = (
 SIN = ("-0x1.555544p-3", "0x1.1106c6p-7", "-0x1.991bf4p-13")
 COS = ("0x1.55554ap-5", "-0x1.6c0c2p-10", "0x1.99e42cp-16")
 
-#: Words of 2 / pi that the largest argument meets.
-_WORDS = 7
+#: A word of zeros, then 2 / pi in words of 32 bits, as far as the largest argument meets it.
+TWO_OVER_PI = (
+    "0x00000000u", "0xa2f9836eu", "0x4e441529u", "0xfc2757d1u",
+    "0xf534ddc0u", "0xdb629599u", "0x3c439041u", "0xfe5163abu",
+)  # fmt: skip
 
 
 def render_header() -> str:
     """The text of derive_mcu.h."""
     template = environment().get_template("mcu/derive_mcu.h.j2")
-    single = single_precision()
+    single = {name: _decimal(value) for name, value in single_precision().items()}
     values = {
         **single,
         "minus_ln2_low": single["ln2_low"].removeprefix("-"),
         "erf_terms": _terms(ERF),
         "sin_terms": _terms(SIN),
         "cos_terms": _terms(COS),
-        "two_over_pi": "\n        ".join(listed(_two_over_pi(), indent=8, end="")),
+        "two_over_pi": "\n        ".join(listed(TWO_OVER_PI, indent=8, end="")),
         "scalar_composed": _composed(),
     }
     return template.render(r=values)
 
 
 def _terms(lowest_first: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{term}f" for term in reversed(lowest_first))
+    return tuple(_decimal(f"{term}f") for term in reversed(lowest_first))
 
 
-def _two_over_pi() -> list[str]:
-    """A word of zeros, then 2 / pi in words of 32 bits."""
-    with mpmath.workprec(32 * _WORDS + 64):
-        digits = int(mpmath.floor(mpmath.ldexp(2 / mpmath.pi, 32 * _WORDS)))
-    words = [digits >> 32 * (_WORDS - 1 - k) & 0xFFFFFFFF for k in range(_WORDS)]
-    return [f"0x{word:08x}u" for word in (0, *words)]
+def _decimal(value: Any) -> Any:
+    """A hexadecimal float in decimal, the shortest that reads back: C++ before 2017 has no other."""
+    if isinstance(value, tuple):
+        return tuple(map(_decimal, value))
+    if isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
+        return single_text(float.fromhex(value.removesuffix("f")))
+    return value
 
 
 def _composed() -> tuple[tuple[str, str], ...]:

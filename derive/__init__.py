@@ -31,12 +31,13 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     cell.py           Cell: what users hold
     cells.py          derive.cells: one function a family
     textbook/         a cell and its gradient as a person writes them down
-    emit/             a Schedule to texts: numpy/, c/, and python/ and onnx/ for other libraries
+    emit/             a Schedule to texts: numpy/, c/, mcu/, and python/ and onnx/ for other libraries
     machine/          what this machine can do
     targets.py        the table of targets: a target is a row here and a folder of emit/
     pipeline.py       the arrows from a Cell to a Kernel
     layers/           stacks, directions, sequences that end and start afresh
     torch/            cells as PyTorch modules and functions, to any order
+    mcu/              trained parameters as a header for a microcontroller
     verification/     whether a derivative and its kernels are right
     inspect/          facts about a cell, and text, LaTeX, HTML and JSON of them
     rnn_cell/         TensorFlow's names
@@ -60,6 +61,7 @@ from derive import display
 if TYPE_CHECKING:
     from derive import cells as cells
     from derive import layers as layers
+    from derive import mcu as mcu
     from derive import rnn_cell as rnn_cell
     from derive import torch as torch
     from derive import weights as weights
@@ -94,6 +96,7 @@ _PUBLIC = {
     "flow": ("derive.inspect.gradient_flow", ""),
     "layers": ("derive.layers", ""),
     "load": ("derive.pipeline", "load"),
+    "mcu": ("derive.mcu", ""),
     "rnn_cell": ("derive.rnn_cell", ""),
     "tangent": ("derive.pipeline", "tangent"),
     "torch": ("derive.torch", ""),

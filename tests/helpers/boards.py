@@ -113,9 +113,7 @@ class Measured:
     undefined: frozenset[str]
 
 
-def measured(
-    name: str, core: str, folder: Path, options: Sequence[str] = ("-Os",)
-) -> Measured:
+def measured(name: str, core: str, folder: Path, options: Sequence[str] = ("-Os",)) -> Measured:
     """Of NAME.c, compiled with all warnings."""
     prefix, flags = CORES[core]
     command = (compiler(core), "-std=c99", *WARNINGS, *flags, *options, "-fstack-usage")
@@ -137,7 +135,7 @@ def linker_script(board: Board) -> str:
     rom, ram = (f"ORIGIN = {a:#x}, LENGTH = {n:#x}" for a, n in (board.rom, board.ram))
     return f"""\
 MEMORY {{ ROM (rx) : {rom}  RAM (rwx) : {ram} }}
-ENTRY({'board_start' if board.core.startswith('rv') else 'begin'})
+ENTRY({"board_start" if board.core.startswith("rv") else "begin"})
 SECTIONS {{
   .text : {{ KEEP(*(.start)) *(.text*) *(.rodata*) *(.srodata*) *(.sdata*) *(.data*) }} > ROM
   .bss (NOLOAD) : {{ . = ALIGN(4); board_bss_begin = .; *(.bss*) *(.sbss*) *(COMMON) . = ALIGN(4);
@@ -162,11 +160,23 @@ def on_board(
         (folder / "board.ld").write_text(linker_script(board))
         own = tuple(f.replace("rv32imafc", "rv32imafc_zicsr").replace("rv32imac", "rv32imac_zicsr")
                     for f in flags)  # fmt: skip
-        start = (compiler(board.core), "-std=gnu99", *own, "-O1", "-fno-tree-loop-distribute-patterns")
+        start = (
+            compiler(board.core),
+            "-std=gnu99",
+            *own,
+            "-O1",
+            "-fno-tree-loop-distribute-patterns",
+        )
         run((*start, "-c", "board.c", "-o", "board.o"), folder)
         run((compiler(board.core), "-std=c99", *flags, *options, "-c", *units, "main.c"), folder)
         objects = [unit.replace(".c", ".o") for unit in units]
-        link = (compiler(board.core), *flags, "-nostdlib", "-Tboard.ld", "-Wl,--no-warn-rwx-segments")
+        link = (
+            compiler(board.core),
+            *flags,
+            "-nostdlib",
+            "-Tboard.ld",
+            "-Wl,--no-warn-rwx-segments",
+        )
         run((*link, "board.o", "main.o", *objects, "-lc", "-lgcc", "-o", "program.elf"), folder)
         emulate = (
             *board.emulator, "-M", board.machine, "-nographic", "-icount", "shift=0",
@@ -207,9 +217,7 @@ class Ran:
     instructions: Mapping[str, float]
 
 
-def ran(
-    cell: derive.Cell, board: Board, point: Point, options: Sequence[str] = ("-O2",)
-) -> Ran:
+def ran(cell: derive.Cell, board: Board, point: Point, options: Sequence[str] = ("-O2",)) -> Ran:
     """Step by step over all of the point, then a window over the same: forward and backward."""
     signature = derive.pipeline.signature_of_parts(cell)
     step, name, upper = cell.step, cell.name, cell.name.upper()
@@ -247,13 +255,17 @@ def ran(
     main.append(f"    for (int t = 0; t < {count}; ++t) {{\n")
     main.append(f"        {name}_step(&{name}_weights, &state, {arguments});\n    }}\n")
     main.append("    ticks[1] = board_clock();\n")
-    main += [f"    board_print({y}, {count * width(key)});\n" for y, key in zip(outs, keys, strict=True)]
+    main += [
+        f"    board_print({y}, {count * width(key)});\n" for y, key in zip(outs, keys, strict=True)
+    ]
     main.append(f"    board_print(&state, sizeof state / 4);\n")
     main += states
     given = "".join(f", {x}" for x in inputs)
     main.append("    ticks[2] = board_clock();\n")
     main.append(f"    {name}_forward(&{name}_weights, &state, &tape{given}, {count});\n")
-    main.append("    ticks[3] = board_clock();\n    ticks[1] -= ticks[0];\n    ticks[3] -= ticks[2];\n")
+    main.append(
+        "    ticks[3] = board_clock();\n    ticks[1] -= ticks[0];\n    ticks[3] -= ticks[2];\n"
+    )
     main.append("    board_print(ticks + 1, 1);\n    board_print(ticks + 3, 1);\n")
     for reader, key in zip(readers, keys, strict=True):
         main.append(f"    for (int t = 0; t < {count}; ++t) {{\n")
@@ -263,9 +275,13 @@ def ran(
     seeds = "".join(f", seed_{key}" for key in keys)
     back = "".join(f", d_{n}_all" for n in step.inputs)
     main.append("    ticks[0] = board_clock();\n")
-    main.append(f"    {name}_backward(&{name}_weights, &tape{given}{seeds}, &d_p, &state{back}, {count});\n")
+    main.append(
+        f"    {name}_backward(&{name}_weights, &tape{given}{seeds}, &d_p, &state{back}, {count});\n"
+    )
     main.append("    ticks[1] = board_clock() - ticks[0];\n    board_print(ticks + 1, 1);\n")
-    main.append("    board_print(&d_p, sizeof d_p / 4);\n    board_print(&state, sizeof state / 4);\n")
+    main.append(
+        "    board_print(&d_p, sizeof d_p / 4);\n    board_print(&state, sizeof state / 4);\n"
+    )
     main += [f"    board_print(d_{n}_all, {count * width(n)});\n" for n in step.inputs]
     main.append("    return 0;\n}\n")
     defines = [f"-D{upper}_{dim}={length}" for dim, length in sizes.items()]

@@ -144,7 +144,7 @@ def single(value: float) -> str:
 
 
 #: Integer exponents up to this are products.
-_PRODUCTS = 16
+_PRODUCTS = 8
 
 
 def scalar_power(base: str, exponent: float) -> str:
@@ -153,7 +153,8 @@ def scalar_power(base: str, exponent: float) -> str:
         return f"{SCALAR}power_int({base}, {int(exponent)})"
     if 2 * exponent == int(2 * exponent) and abs(exponent) <= _PRODUCTS:
         return f"{SCALAR}power_half({base}, {int(2 * exponent)})"
-    high = float(np.float32(exponent))
+    bits = np.float32(exponent).view(np.uint32) & np.uint32(0xFFFFF000)
+    high = float(bits.view(np.float32))  # of 12 bits: its product with a whole number is exact
     return f"{SCALAR}pow({base}, {single(high)}, {single(exponent - high)})"
 
 

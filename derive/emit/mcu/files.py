@@ -65,9 +65,7 @@ def mcu_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         "digest": text.digest,
         "m": names.macros,
         "own": names.own,
-        "sizes": [
-            (macro, _DEFAULTS.get(dim, _OTHER)) for dim, macro in names.macros.dims.items()
-        ]
+        "sizes": [(macro, _DEFAULTS.get(dim, _OTHER)) for dim, macro in names.macros.dims.items()]
         + [(names.macros.window, _WINDOW)],
         "params": _params(names),
         "states": _states(names, schedule),
@@ -178,8 +176,7 @@ def _descend_head(names: Names) -> list[str]:
 
 def _windows(names: Names, arrays: Mapping[str, str]) -> list[str]:
     return [
-        f"const float {text}[]{names.brackets(names.shapes[name])}"
-        for name, text in arrays.items()
+        f"const float {text}[]{names.brackets(names.shapes[name])}" for name, text in arrays.items()
     ]
 
 
@@ -215,7 +212,9 @@ def _descend(cell: Cell, names: Names) -> Lines:
     for member, text in names.members:
         target, source = f"{p}->{text}", f"{d_p}->{text}"
         if not fixed.intersection(member.params):
-            found += _descend_lines(names, member.axes, element_of(target), element_of(source), rate)
+            found += _descend_lines(
+                names, member.axes, element_of(target), element_of(source), rate
+            )
             continue
         for k, name in enumerate(member.params):
             if name not in fixed:

@@ -340,9 +340,7 @@ def _with_starts(nest: Nest, keeps: Callable[[str, Stage], bool]) -> Nest:
             readers[name] = readers.get(name, 0) + 1
     for equation in nest.maps:
         addends = [n for n in plain_addends(equation.expr) if equation.place(n) is None]
-        sums = [
-            n for n in addends if n in gathers and readers[n] == 1 and not keeps(n, nest.stage)
-        ]
+        sums = [n for n in addends if n in gathers and readers[n] == 1 and not keeps(n, nest.stage)]
         starts = [n for n in addends if n not in gathers and n in nest.loads]
         if len(sums) != 1 or not starts or gathers[sums[0]].start:
             maps.append(equation)

@@ -114,9 +114,7 @@ class Passes:
         return {name: Place(element) for name, element in params.items()}
 
     def _inputs(self, at: str) -> dict[str, Place]:
-        return {
-            name: Place(element_of(f"{text}{at}")) for name, text in self.names.inputs.items()
-        }
+        return {name: Place(element_of(f"{text}{at}")) for name, text in self.names.inputs.items()}
 
     # --- one step -------------------------------------------------------------------------------
 
@@ -181,9 +179,7 @@ class Passes:
             split.backward, wanted, unread=(*d_params.values(), *d_inputs.values())
         )
         results = [renamed[name] for name in gradient.d_states]
-        made = plan(
-            program, tuple(zip(gradient.state_seeds, results, strict=True)), hoist=False
-        )
+        made = plan(program, tuple(zip(gradient.state_seeds, results, strict=True)), hoist=False)
         t, on_tape = names.time, names.own["tape"]
         build = _Function(made, names, self.gradient_notes, self._given() | self._inputs(f"[{t}]"))
         build.results = {renamed[name] for name in wanted}
@@ -201,9 +197,7 @@ class Passes:
         writes: dict[str, list[Write]] = {}
         elements = self._params(names.own["d_p"])
         for name, cotangent in d_params.items():
-            writes.setdefault(renamed[cotangent], []).append(
-                Write("", elements[name], adds=True)
-            )
+            writes.setdefault(renamed[cotangent], []).append(Write("", elements[name], adds=True))
         for name, cotangent in d_inputs.items():
             text = names.d_inputs[name]
             base = f"{text}[{t}]"
@@ -339,9 +333,7 @@ class _Function:
     def _position(self, name: str) -> int:
         return [array.name for array in self.plan.program.arrays].index(name)
 
-    def lines(
-        self, first: Sequence[str] = (), loop: str = "", last: Sequence[str] = ()
-    ) -> Lines:
+    def lines(self, first: Sequence[str] = (), loop: str = "", last: Sequence[str] = ()) -> Lines:
         zeroed = self._place_rest()
         writer = Writer(self.plan, self.names.words, self.places, self.notes)
         each = [*writer.lines(self.each), *self.copies]

@@ -63,7 +63,7 @@ def layers_bits(rnn: derive.layers.RNN) -> list[bytes]:
 
 
 @pytest.mark.parametrize("way", COPIES)
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_a_copy_of_a_kernel_computes_the_same_bits(target: str, way: str) -> None:
     kernel = kernel_of(target, dtype="float64", threads=2)
     again = COPIES[way](kernel)

@@ -76,7 +76,7 @@ def same(target: str, one: np.ndarray, other: np.ndarray) -> bool:
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_wanted_gradients_are_those_of_the_full_backward_pass(
     target: str, way: str, packed: bool
 ) -> None:
@@ -94,7 +94,7 @@ def test_wanted_gradients_are_those_of_the_full_backward_pass(
             assert all(same(target, found[name], full[name]) for name in wrt)
 
 
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_a_kernel_for_some_gradients_computes_no_others(target: str) -> None:
     kernel = derive.compile(cell(), target, "float64", wrt=("x", "U"))
     given = arrays(kernel)
@@ -120,7 +120,7 @@ def test_what_only_unwanted_gradients_need_is_not_computed() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_texts_for_some_gradients_name_no_others(target: str) -> None:
     def members(wrt: Any) -> set[str]:
         files = derive.emit(cell(), target, wrt=wrt)
@@ -144,7 +144,7 @@ def test_what_a_forward_pass_computes_and_keeps_does_not_depend_on_what_is_wante
     assert (whole.split.saved, whole.split.histories) == (some.split.saved, some.split.histories)
 
 
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_all_names_are_none(target: str) -> None:
     names = ("W", "U", "b", "V", "x", "m", "h", "c")
     assert derive.emit(cell(), target, wrt=names) == derive.emit(cell(), target)
@@ -152,7 +152,7 @@ def test_all_names_are_none(target: str) -> None:
     assert kernel.signature.wrt is None
 
 
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_where_nothing_runs_wanted_gradients_are_zero(target: str) -> None:
     kernel = derive.compile(cell(), target, "float64")
     given = arrays(kernel, steps=0)
@@ -176,7 +176,7 @@ def test_a_repeated_call_stays_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("way", ["plain", "lengths"])
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_parameters_written_into_are_seen_whatever_is_wanted(target: str, way: str) -> None:
     kernel = derive.compile(cell(), target, "float64")
     given = arrays(kernel)
@@ -195,7 +195,7 @@ def test_a_kernel_of_given_files_holds_what_was_asked_for() -> None:
     assert list(by_name(kernel.backward(run, wrt="U"))) == ["U"]
 
 
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_a_copy_wants_the_same_gradients(target: str) -> None:
     kernel = pickle.loads(pickle.dumps(derive.compile(cell(), target, "float64", wrt=("U", "x"))))
     assert kernel.signature.wrt == ("U", "x")
@@ -247,7 +247,7 @@ output h'
 """
 
 
-@pytest.mark.parametrize("target", targets.names())
+@pytest.mark.parametrize("target", targets.usual())
 def test_arrays_that_are_cut_fixed_given_once_or_learned(target: str) -> None:
     kernel = derive.compile(derive.Cell.parse(JOINED), target, "float64")
     random = np.random.default_rng(0)

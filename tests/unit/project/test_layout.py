@@ -44,6 +44,7 @@ ORDER = (
     "pipeline",
     "layers",
     "torch",
+    "mcu",
     "verification",
     "inspect",
     "rnn_cell",

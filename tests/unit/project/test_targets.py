@@ -60,10 +60,24 @@ def rows() -> Iterator[Target]:
         yield target
 
 
-def test_the_table_has_numpy_and_c_and_no_suffix_twice() -> None:
-    assert targets.names() == ("numpy", "c")
-    suffixes = [suffix for target in targets.rows() for suffix in target.suffixes]
-    assert len(suffixes) == len({*suffixes})
+def test_the_table_has_numpy_c_and_mcu_of_which_the_last_is_asked_for_by_name() -> None:
+    assert targets.names() == ("numpy", "c", "mcu")
+    assert targets.usual() == ("numpy", "c")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("mcu/a.c", "mcu"), ("out/mcu/a.h", "mcu"), ("c/a.c", "c"), ("a.c", "c"), ("mcu/a.py", "numpy"),
+        ("my/a.h", "c"),
+    ],
+)  # fmt: skip
+def test_a_file_belongs_to_the_target_of_its_folder_or_to_the_first_with_such_files(
+    path: str, name: str
+) -> None:
+    found = targets.of_file(path)
+    assert found is not None and found.name == name
+    assert targets.of_file("mcu/a.rs") is None
 
 
 def test_a_third_target_is_emitted_and_computes(rows: Target) -> None:
@@ -124,7 +138,7 @@ def test_every_target_is_verified_by_default(rows: Target, monkeypatch: pytest.M
     monkeypatch.setattr("derive.verification.start_building", stop)
     with pytest.raises(KeyboardInterrupt):
         verify(cell(), quick=True)
-    assert asked == [("numpy", "c", "rows")]
+    assert asked == [("numpy", "c", "rows")]  # and not mcu, which is asked for by name
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -192,24 +206,24 @@ def test_a_target_that_is_not_in_the_table_is_unknown_everywhere() -> None:
         lambda: verify(cell(), targets=("rows",)),
         lambda: targets.row(3),
     ):
-        with pytest.raises(ArgumentError, match="known: numpy, c"):
+        with pytest.raises(ArgumentError, match="known: numpy, c, mcu"):
             call()
     assert status(["generate", "gru", "--target", "rows"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"name": "c", "suffixes": {".x": "x"}}, "there is a target c already"),
-        ({"suffixes": {".rows": "r", ".h": "h"}}, "the targets c and rows both have .h files"),
-    ],
-)
-def test_a_row_that_another_stands_in_the_way_of_is_refused(
-    change: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ArgumentError, match=message), targets.added(replace(row(), **change)):
+def test_a_row_with_the_name_of_another_is_refused() -> None:
+    other = replace(row(), name="c", suffixes={".x": "x"})
+    with pytest.raises(ArgumentError, match="there is a target c already"), targets.added(other):
         raise AssertionError
-    assert targets.names() == ("numpy", "c")
+    assert targets.names() == ("numpy", "c", "mcu")
+
+
+def test_a_dtype_that_a_target_has_no_kernels_in_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="the target mcu has no kernels in float64"):
+        derive.compile(cell(), "mcu", "float64")
+    report = verify(cell(), targets=("mcu",), dtypes=("float64",), quick=True)
+    (failure,) = report.failures
+    assert failure.bound == "its kernels are float32 only" and not report.ok
 
 
 def test_the_page_says_what_its_target_cannot_do(rows: Target) -> None:

@@ -1,0 +1,142 @@
+"""The text of the mcu target: what it is made of, what it may not contain, and its names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from boards import WARNINGS, write
+
+import derive
+from derive.errors import CellError
+from derive.kernel.mcu_layout import macros, members
+
+EXAMPLE = """\
+cell strange
+input I: W, p: 1
+state s: H, tape: H
+param t: H x W
+j = sigmoid(t @ I + U @ s + b)
+k = softmax(j) * p
+x = layer_norm(k + tape)
+s' = j * s + (1 - j) * tanh(V @ (x * s) + c)
+tape' = k + stop_gradient(x) * e
+output s', k, tape
+"""
+
+
+def texts(cell: derive.Cell) -> tuple[str, str]:
+    files = derive.emit(cell, "mcu")
+    assert list(files) == ["mcu/derive_mcu.h", f"mcu/{cell.name}.h", f"mcu/{cell.name}.c"]
+    return files[f"mcu/{cell.name}.h"], files[f"mcu/{cell.name}.c"]
+
+
+def test_the_header_is_that_of_the_design() -> None:
+    header, _ = texts(derive.cells.janet())
+    for line in (
+        "    float W[JANET_H][2][JANET_I];  /* of W_f, W_g */",
+        "    float U[JANET_H][2][JANET_H];  /* of U_f, U_g */",
+        "    float b[JANET_H][2];  /* of b_f, b_g */",
+        "#define JANET_I 16",
+        "    float h[JANET_H];",
+        "void janet_step(const janet_params *p, janet_state *s, const float x[JANET_I], "
+        "float h_next[JANET_H]);",
+        "void janet_descend(janet_params *p, const janet_params *d_p, float rate);",
+    ):
+        assert line in header.replace(",\n    ", ", ").splitlines(), line
+
+
+def test_a_step_is_one_loop_over_units_and_overwrites_a_state_after_its_last_reader() -> None:
+    _, source = texts(derive.cells.lstm())
+    step = source.partition("#ifdef")[0]
+    assert step.count("for (int j = 0; j < LSTM_H; ++j)") == 1
+    assert "        s->c[j] = c_next;" in step and "memcpy(s->h, h_next, sizeof s->h);" in step
+    assert "_all" not in step  # no array of its own
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "mamba2", "lstm_layer_norm_ba2016"])
+def test_no_text_has_what_a_microcontroller_lacks(name: str) -> None:
+    for text in derive.emit(getattr(derive.cells, name)(), "mcu").values():
+        code = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+        for word in ("malloc", "double", "errno", "math.h", "stdio", "alloca", "(*"):
+            assert word not in code, word
+        assert not re.search(
+            r"\b\d+\.\d+(e[-+]?\d+)?(?![\df.e])", code
+        )  # a constant of type double
+        assert not re.search(
+            r"^(?:float|int|uint32_t) \w+(?:\[|;| =)", code, re.MULTILINE
+        )  # global
+
+
+def test_names_of_a_cell_come_before_those_of_the_text() -> None:
+    header, source = texts(derive.Cell.parse(EXAMPLE))
+    assert "const float I_[STRANGE_W], const float p[1]" in header.replace("\n    ", " ")
+    assert "strange_state *s," in header and "float s_next[STRANGE_H]" in header
+    assert "const strange_params *p_2" in header
+
+
+def test_parameters_that_differ_behind_an_underscore_lie_together() -> None:
+    shapes = {
+        "W_a": ("H", "I"), "b": ("H",), "W_b": ("H", "I"), "W_h": ("H", "H"), "b_r": ("H",),
+        "b_z": ("H",), "s_a": (1,), "s_b": (1,), "R_a": ("N", "D", "D"), "R_b": ("N", "D", "D"),
+    }  # fmt: skip
+    found = {member.name: (member.params, member.axes) for member in members(shapes)}
+    assert found == {
+        "W": (("W_a", "W_b"), ("H", 2, "I")),
+        "b": (("b",), ("H",)),
+        "W_h": (("W_h",), ("H", "H")),
+        "b_r": (("b_r",), ("H",)),
+        "b_z": (("b_z",), ("H",)),
+        "s_a": (("s_a",), (1,)),
+        "s_b": (("s_b",), (1,)),
+        "R": (("R_a", "R_b"), ("N", "D", 2, "D")),
+    }
+
+
+def test_the_window_gives_way_to_a_dimension_of_its_name() -> None:
+    own = macros("a", ("T", "H"))
+    assert own.dims == {"T": "A_T", "H": "A_H"} and own.window == "A_T_2"
+
+
+def test_a_cell_that_would_overwrite_the_shared_header_is_refused() -> None:
+    text = derive.cells.rnn().to_text().replace("cell   rnn", "cell   derive_mcu")
+    with pytest.raises(CellError, match="would overwrite the header"):
+        derive.emit(derive.Cell.parse(text), "mcu")
+
+
+COMPILERS = {
+    "gcc": ("gcc", "-std=c99"),
+    "clang": ("clang", "-std=c99"),
+    "C11": ("gcc", "-std=c11"),
+    "C++": ("g++", "-x", "c++", "-std=c++11"),
+}
+
+
+@pytest.mark.parametrize("which", COMPILERS)
+def test_compilers_have_nothing_to_say(which: str, tmp_path: Path) -> None:
+    command = COMPILERS[which]
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"no {command[0]}")
+    for cell in (derive.cells.lstm(), derive.cells.mamba2(), derive.Cell.parse(EXAMPLE)):
+        write(derive.emit(cell, "mcu"), tmp_path)
+        upper = cell.name.upper()
+        for options in ((), (f"-D{upper}_TRAIN",)):
+            done = subprocess.run(
+                (*command, *WARNINGS, "-Wundef", "-Wcast-qual", *options, "-O1", "-c",
+                 f"{cell.name}.c", "-o", "unit.o"),
+                cwd=tmp_path, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+def test_a_size_that_no_loop_over_int_counts_is_refused(tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    write(derive.emit(derive.cells.rnn(), "mcu"), tmp_path)
+    for size in ("0", "40000"):
+        command = ("gcc", "-std=c99", f"-DRNN_H={size}", "-c", "rnn.c", "-o", "unit.o")
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode and "RNN_H must be from 1 to 32766" in done.stderr

@@ -31,7 +31,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     cell.py           Cell: what users hold
     cells.py          derive.cells: one function a family
     textbook/         a cell and its gradient as a person writes them down
-    emit/             a Schedule to texts: numpy/, c/, mcu/, and python/ and onnx/ for other libraries
+    emit/             a Schedule to texts: numpy/, c/, mcu/; python/, onnx/ for other libraries
     machine/          what this machine can do
     targets.py        the table of targets: a target is a row here and a folder of emit/
     pipeline.py       the arrows from a Cell to a Kernel

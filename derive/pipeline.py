@@ -222,9 +222,9 @@ def compile(
     """A callable kernel.
 
     target: "c" (needs a compiler), "numpy", or another of the table (targets.py).  dtype: "float32"
-    or "float64" ("mcu": "float32" alone).  threads: how many threads one call of the C target uses.  wrt: names of
-    parameters, inputs and states whose gradients `backward` computes; None: all. Raises
-    ArgumentError for a wrong option and BuildError where no compiler works.
+    or "float64" ("mcu": "float32" alone).  threads: how many threads one call of the C
+    target uses.  wrt: names of parameters, inputs and states whose gradients `backward` computes;
+    None: all. Raises ArgumentError for a wrong option and BuildError where no compiler works.
     """
     chosen = table.row(target)
     try:

@@ -110,13 +110,14 @@ def plain() -> Target:
 
 
 def in_words() -> str:
-    """Their names for a message: 'numpy', 'c'."""
-    return ", ".join(map(repr, _TABLE))
+    """The usual ones for a message: 'numpy', 'c'."""
+    return ", ".join(map(repr, usual()))
 
 
 def by_preference() -> tuple[Target, ...]:
     """In the order in which they are tried where no target is named."""
-    return tuple(sorted(_TABLE.values(), key=lambda target: not target.preferred))
+    rows = (target for target in _TABLE.values() if target.usual)
+    return tuple(sorted(rows, key=lambda target: not target.preferred))
 
 
 def row(name: object) -> Target:

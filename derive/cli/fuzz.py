@@ -49,7 +49,7 @@ def run(
         raise ArgumentError("give --minutes or --examples, not both")
     if minutes is not None and not 0 < minutes < math.inf:
         raise ArgumentError(f"--minutes must be more than 0, not {minutes:g}")
-    chosen = _words(target, targets.names(), "--target")
+    chosen = _words(target, targets.usual(), "--target")
     rooms = rooms_of(_words(what, WHAT, "--what"), chosen, sanitize=sanitize)
     try:
         found, counts = _fuzz(rooms, minutes, examples, seed, first, keep_going)

@@ -90,7 +90,7 @@ def _verified(cell: Cell) -> Report:
     from derive.verification import verify
 
     with suppress(DeriveError):  # a row of the report; what is emitted here is shown below
-        for target in targets.names():
+        for target in targets.usual():
             pipeline.emit(cell, target)
     with ExitStack() as shown:
         bars: list[console.Tick] = []

@@ -62,7 +62,7 @@ class CallsRoom:
             # After three good calls of a kind the next one is looked at by the quick way first.
             turns += [(turn[0], {}, 3)] * data.draw(st.booleans()) + [turn]
         self._case = (text, turns)
-        files = {target: pipeline.emit(cell, target) for target in table.names()}
+        files = {target: pipeline.emit(cell, target) for target in table.usual()}
         paths = {
             target: str(worker.compiled(files[target], "float64"))
             for target, worker in self._workers.items()
@@ -94,7 +94,7 @@ def replay(text: str, turns: list[Turn]) -> None:
     from derive.fuzz.strange import play
 
     cell = _cell(text)
-    files = {target: pipeline.emit(cell, target) for target in table.names()}
+    files = {target: pipeline.emit(cell, target) for target in table.usual()}
     libraries = {
         row.name: compile_library(files[row.name], defines=(only("float64"),))
         for row in table.rows()

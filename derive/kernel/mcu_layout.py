@@ -10,7 +10,6 @@ in one member `W`, the rows of a unit together: W[H][4][I], and b[H][4] for b_i 
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -53,7 +52,7 @@ def members(params: Mapping[str, tuple[Dim, ...]]) -> tuple[Member, ...]:
         if len(names) == 1:
             found.append(Member(names[0], (names[0],), shape))
             continue
-        longer = os.path.commonprefix(names).rstrip("_")
+        longer = _common(names).rstrip("_")
         free = [name for name in (stem, longer) if name not in taken]
         if not free:
             found += [Member(name, (name,), shape) for name in names]
@@ -61,6 +60,13 @@ def members(params: Mapping[str, tuple[Dim, ...]]) -> tuple[Member, ...]:
         taken.add(free[0])
         found.append(Member(free[0], tuple(names), shape))
     return tuple(found)
+
+
+def _common(names: list[str]) -> str:
+    """The letters that all names begin with."""
+    first, last = min(names), max(names)
+    length = next((k for k, c in enumerate(first) if last[k : k + 1] != c), len(first))
+    return first[:length]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """derive.mcu: trained cells on a microcontroller.
 
-    files = derive.emit(cell, "mcu")                      # {path: text}: NAME.h, NAME.c, derive_mcu.h
-    text = derive.mcu.params_header(cell, params)         # NAME_params.h
-    kernel = derive.compile(cell, target="mcu")           # the same C on this machine
+    files = derive.emit(cell, "mcu")                  # NAME.h, NAME.c and derive_mcu.h
+    text = derive.mcu.params_header(cell, params)     # NAME_params.h
+    kernel = derive.compile(cell, target="mcu")       # the same C on this machine
 
 | file             | what it holds                                            |
 | ---------------- | -------------------------------------------------------- |

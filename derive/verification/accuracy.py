@@ -93,9 +93,9 @@ def figures(
 ) -> list[Figure]:
     """Every function and derivative; `tick` is called with the name of each that is done.
 
-    targets: None for all of them.
+    targets: None for those that are meant where none is named.
     """
-    targets = table.names() if targets is None else targets
+    targets = table.usual() if targets is None else targets
     found = []
     for tag in tags:
         arguments = _arguments(tag)

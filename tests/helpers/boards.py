@@ -1,7 +1,7 @@
 """Generated cells on emulated boards: built with a cross compiler, run under QEMU, read back.
 
-In: a cell of the mcu target, a board, a point.  Out: the arrays that the device computed, and how many
-instructions it took (`-icount shift=0`: one nanosecond each).
+In: a cell of the mcu target, a board, a point.  Out: the arrays that the device computed, and how
+many instructions it took (`-icount shift=0`: one nanosecond each).
 """
 
 from __future__ import annotations
@@ -234,7 +234,8 @@ def ran(cell: derive.Cell, board: Board, point: Point, options: Sequence[str] = 
         return int(np.prod([sizes.get(axis, axis) for axis in axes]))  # type: ignore[call-overload]
 
     main = [f'#include "{name}_params.h"\n', "#include <stdint.h>\n#include <string.h>\n",
-            "void board_print(const void *values, int count);\nuint32_t board_clock(void);\n"]  # fmt: skip
+            "void board_print(const void *values, int count);\n",
+            "uint32_t board_clock(void);\n"]  # fmt: skip
     main += [constants(f"in_{n}", point.inputs[n][:, 0]) for n in step.inputs]
     for array, key in zip(step.outputs, keys, strict=True):
         main.append(constants(f"seed_{key}", point.d_outputs[array][:, 0]))
@@ -258,7 +259,7 @@ def ran(cell: derive.Cell, board: Board, point: Point, options: Sequence[str] = 
     main += [
         f"    board_print({y}, {count * width(key)});\n" for y, key in zip(outs, keys, strict=True)
     ]
-    main.append(f"    board_print(&state, sizeof state / 4);\n")
+    main.append("    board_print(&state, sizeof state / 4);\n")
     main += states
     given = "".join(f", {x}" for x in inputs)
     main.append("    ticks[2] = board_clock();\n")

@@ -1,1 +1,1 @@
-"""Schedule -> C99 for a microcontroller: a header and a source for each cell, one header for all."""
+"""Schedule -> C99 for a microcontroller: NAME.h and NAME.c of a cell, a header for all cells."""

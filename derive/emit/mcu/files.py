@@ -104,7 +104,8 @@ def _tape(names: Names, passes: Passes) -> list[FieldView]:
     return [
         FieldView(
             member.name,
-            f"[{window}{' + 1' if member.extra else ''}]{names.brackets(names.shapes[member.array])}",
+            f"[{window}{' + 1' if member.extra else ''}]"
+            + names.brackets(names.shapes[member.array]),
         )
         for member in passes.tape.members
     ]
@@ -218,8 +219,8 @@ def _descend(cell: Cell, names: Names) -> Lines:
             continue
         for k, name in enumerate(member.params):
             if name not in fixed:
-                pair = (stacked(base, member.axis, k) for base in (target, source))
-                found += _descend_lines(names, member.shape, *pair, rate)
+                to, by = (stacked(base, member.axis, k) for base in (target, source))
+                found += _descend_lines(names, member.shape, to, by, rate)
     return found
 
 

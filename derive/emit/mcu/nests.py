@@ -7,8 +7,8 @@ A stage is one loop over its units. What a later stage makes of one of its eleme
 in that loop, while the element is in a register: a row of an outer product, a unit's share of a
 transposed product, a bias's gradient. So the elements need no array:
 
-    for each unit j:  d_a = ...           d_b[j] += d_a
-                                          d_U[j][k] += d_a * h[k], d_h[k] += U[j][k] * d_a  for each k
+    for each unit j:   d_a = ...,  d_b[j] += d_a
+        for each k:    d_U[j][k] += d_a * h[k],  d_h[k] += U[j][k] * d_a
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ Not here: loops over units (lines.py), layout (templates/mcu).
 
 What each pass keeps where:
 
-| array              | step                         | forward               | backward              |
-| ------------------ | ---------------------------- | --------------------- | --------------------- |
-| a state            | s->h                         | tape->h[t]            | tape->h[t]            |
-| its next value     | in place, or the output      | tape->h[t + 1]        | tape->h[t + 1]        |
-| what is saved      | a register                   | tape->i[t]            | tape->i[t]            |
-| d_ of a state      |                              |                       | d_s->h                |
-| d_ of a parameter  |                              |                       | added to d_p->W       |
+| array             | step                     | forward        | backward       |
+| ----------------- | ------------------------ | -------------- | -------------- |
+| a state           | s->h                     | tape->h[t]     | tape->h[t]     |
+| its next value    | in place, or the output  | tape->h[t + 1] | tape->h[t + 1] |
+| what is saved     | a register               | tape->i[t]     | tape->i[t]     |
+| d_ of a state     |                          |                | d_s->h         |
+| d_ of a parameter |                          |                | added to d_p   |
 
 Where a state's next value, or the cotangent of its previous one, cannot be written where the old
 one is still read, it goes into a local array, and from there at the end of the step.

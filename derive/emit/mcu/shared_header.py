@@ -62,7 +62,7 @@ def _terms(lowest_first: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _decimal(value: Any) -> Any:
-    """A hexadecimal float in decimal, the shortest that reads back: C++ before 2017 has no other."""
+    """A hexadecimal float in decimal, the shortest that reads back: older C++ has no other."""
     if isinstance(value, tuple):
         return tuple(map(_decimal, value))
     if isinstance(value, str) and _HEXADECIMAL.fullmatch(value):

@@ -21,8 +21,10 @@ from derive.verification.truth import Truth, establish, judge_forward, judge_gra
 
 SAMPLE = ("lstm", "mamba2", "lstm_layer_norm_ba2016")
 #: Helpers of libgcc for cores without an FPU, and 64-bit numbers on 32-bit cores.
-HELPERS = ("__aeabi_", "__gnu_", "__mul", "__add", "__sub", "__div", "__float", "__fix", "__lt",
-           "__le", "__gt", "__ge", "__eq", "__ne", "__unord", "__ashl", "__lshr", "__ashr")  # fmt: skip
+HELPERS = tuple(
+    "__aeabi_ __gnu_ __mul __add __sub __div __float __fix __lt __le __gt __ge __eq __ne __unord "
+    "__ashl __lshr __ashr".split()
+)
 #: Cells with an exception from 2 KiB for a step: layer norm, and matrix memories.
 LARGE = 4096
 

@@ -72,7 +72,7 @@ def test_no_text_has_what_a_microcontroller_lacks(name: str) -> None:
 
 
 def test_names_of_a_cell_come_before_those_of_the_text() -> None:
-    header, source = texts(derive.Cell.parse(EXAMPLE))
+    header, _ = texts(derive.Cell.parse(EXAMPLE))
     assert "const float I_[STRANGE_W], const float p[1]" in header.replace("\n    ", " ")
     assert "strange_state *s," in header and "float s_next[STRANGE_H]" in header
     assert "const strange_params *p_2" in header

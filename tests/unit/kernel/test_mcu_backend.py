@@ -106,7 +106,7 @@ def test_verification_has_nothing_against_any_cell(name: str) -> None:
 
 EDITS = {
     "another gate": ("p->U[j][0][k]", "p->U[j][1][k]"),
-    "a transposed product": ("DERIVE_FMA(p->U[j][1][k], d_a_g, sum)", "DERIVE_FMA(p->U[k][1][j], d_a_g, sum)"),
+    "a transposed product": ("FMA(p->U[j][1][k], d_a_g, sum)", "FMA(p->U[k][1][j], d_a_g, sum)"),
     "a slope": ("(1.0f - g * g)", "(1.0f - g)"),
     "overwriting": ("d_p->b[j][0] += ", "d_p->b[j][0] = "),
     "a state too early": ("h_next[j] = ", "s->h[j] = h_next[j] = "),

@@ -68,8 +68,8 @@ def test_the_table_has_numpy_c_and_mcu_of_which_the_last_is_asked_for_by_name() 
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("mcu/a.c", "mcu"), ("out/mcu/a.h", "mcu"), ("c/a.c", "c"), ("a.c", "c"), ("mcu/a.py", "numpy"),
-        ("my/a.h", "c"),
+        ("mcu/a.c", "mcu"), ("out/mcu/a.h", "mcu"), ("c/a.c", "c"), ("a.c", "c"),
+        ("mcu/a.py", "numpy"), ("my/a.h", "c"),
     ],
 )  # fmt: skip
 def test_a_file_belongs_to_the_target_of_its_folder_or_to_the_first_with_such_files(

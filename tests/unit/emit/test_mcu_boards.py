@@ -109,7 +109,7 @@ def check_board(name: str, board: str) -> None:
     assert not [row for row in rows if not row.ok]
 
 
-@pytest.mark.parametrize(("board", "name"), zip(BOARDS, (*CELLS, *CELLS), strict=False))
+@pytest.mark.parametrize(("board", "name"), [*zip(BOARDS, (*CELLS, *CELLS), strict=False)])
 def test_a_board_computes_what_the_interpreter_computes(board: str, name: str) -> None:
     check_board(name, board)
 

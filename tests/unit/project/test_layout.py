@@ -70,6 +70,7 @@ HOMES = {
         "derive.build.loading",
         "derive.kernel.argument_words",
         "derive.kernel.c_backend",
+        "derive.kernel.mcu_backend",
         "derive.kernel.pool",
         "derive.machine",
         "derive.torch.threads",

@@ -350,10 +350,10 @@ def _watch(file: str, target: str, out: str) -> int:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--what",
-    default="cells",
+    default="cells,axes",
     show_default=True,
     metavar="W",
-    help="cells, texts, files, calls; with commas.",
+    help="cells, axes, texts, files, calls; with commas.",
 )
 @click.option(
     "--target",

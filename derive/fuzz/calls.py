@@ -15,14 +15,17 @@ import numpy as np
 from hypothesis import strategies as st
 
 from derive.cell import Cell
-from derive.fuzz.running import Plan
-from derive.verification.reference import Point
+from derive.fuzz.running import Given, Plan, untold
+from derive.fuzz.wholes import lengths_of
+from derive.widths import Width
 
 _WIDTHS = (1, 2, 3, 4, 5, 0, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100, 130)
 _ROWS = (1, 2, 3, 4, 5, 0, 8, 9, 15, 16, 17, 33, 64, 65, 193)
 _STEPS = (1, 2, 3, 5, 0, 4, 7, 16, 17, 33)
 #: A call may have so many numbers in all, and so many steps times equations: the reference is slow.
 _MOST_NUMBERS, _MOST_TURNS = 20_000, 1200
+#: Of an array with three axes.
+_MOST_OF_ONE = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,27 @@ class Call:
     grid: bool
 
 
+def is_told(cell: Cell) -> bool:
+    """Whether all arrays together tell every dimension: `state s: H + K` alone does not."""
+    return not untold(_all_shapes(cell).values(), dims_of(cell))
+
+
+def dims_of(cell: Cell) -> tuple[str, ...]:
+    """All dimensions, those of arrays that nothing uses as well."""
+    widths = (Width.of(axis) for shape in _all_shapes(cell).values() for axis in shape)
+    others = (name for width in widths for name in width.names())
+    return tuple(dict.fromkeys((*cell.step.program.dims(), *others)))
+
+
 def must_be_given(cell: Cell) -> tuple[str, ...]:
-    """States whose width nothing else determines."""
-    known = {axis for shape in cell.params.values() for axis in shape}
-    known |= {shape[0] for shape in cell.inputs.values()}
-    return tuple(n for n, (w,) in cell.states.items() if isinstance(w, str) and w not in known)
+    """States with a dimension that nothing else determines."""
+    others = (*cell.params.values(), *cell.inputs.values())
+    open_ = untold(others, dims_of(cell))
+    return tuple(
+        name
+        for name, shape in cell.states.items()
+        if any(dim in open_ for axis in shape for dim in Width.of(axis).names())
+    )
 
 
 @st.composite
@@ -69,10 +88,11 @@ def calls(draw: st.DrawFn, cell: Cell, dtype: str = "float64") -> Call:
         return tuple(name for name in there if draw(st.booleans()))
 
     few = pick((5, 10, len(_WIDTHS)))
-    dims = cell.step.program.dims()
+    dims = dims_of(cell)
     sizes = {dim: pick(_WIDTHS[:few]) for dim in dims}
     if len(sizes) > 1 and pick((False, False, True)):
         sizes = dict.fromkeys(sizes, next(iter(sizes.values())))
+    sizes = _bounded(cell, sizes)
     rows = pick(_ROWS[: 5 if few > 10 else len(_ROWS)])
     steps = pick(_STEPS if few <= 10 else _STEPS[:6])
     equations = len(cell.step.program.equations)
@@ -129,45 +149,54 @@ def calls(draw: st.DrawFn, cell: Cell, dtype: str = "float64") -> Call:
 
 def _numbers(cell: Cell, sizes: Mapping[str, int], steps: int, rows: int) -> int:
     per_row = sum(
-        sizes.get(a.shape[0], 1) if isinstance(a.shape[0], str) else a.shape[0]
-        for a in cell.step.program.arrays
-        if a.per_row and not a.is_matrix
+        math.prod(lengths_of(array.shape, sizes))
+        for array in cell.step.program.arrays
+        if array.per_row
     )
     return per_row * rows * steps
 
 
-def point_of(cell: Cell, call: Call) -> Point:
-    """The arrays of a call, in float64, each of them a float32; NaN where a row has ended."""
+def _bounded(cell: Cell, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Sizes with which no array has more than _MOST_OF_ONE numbers: three axes make many."""
+    sizes = dict(sizes)
+    shapes = [array.shape for array in cell.step.program.arrays if len(array.shape) > 2]
+    for shape in (*shapes, *(s for s in _all_shapes(cell).values() if len(s) > 2)):
+        while math.prod(lengths_of(shape, sizes)) > _MOST_OF_ONE:
+            longest = max((d for w in shape for d in Width.of(w).names()), key=sizes.__getitem__)
+            sizes[longest] = sizes[longest] // 2
+    return sizes
+
+
+def given_of(cell: Cell, call: Call) -> Given:
+    """The arrays of a call as a user gives them, in float64, each of them a float32; NaN where a
+    row has ended."""
     draw = _drawing(call.seed, call.scale, call.grid)
-    length = lambda axis: call.sizes[axis] if isinstance(axis, str) else axis  # noqa: E731
-    shapes = {name: tuple(map(length, shape)) for name, shape in _all_shapes(cell).items()}
-
-    def group(names: Any, before: tuple[int, ...], kept: Any) -> dict[str, Any]:
-        arrays = {name: draw(*before, *shapes[name]) for name in names}
-        return {n: a if n in kept else np.zeros(a.shape) for n, a in arrays.items()}
-
+    sequence, sizes = (call.steps, call.rows), call.sizes
+    shapes = {name: lengths_of(shape, sizes) for name, shape in _all_shapes(cell).items()}
+    before = {n: sequence[1:] if n in cell.checked.once else sequence for n in cell.inputs}
     params = {
         name: draw(*shapes[name]) * (1.0 if call.grid else _reach(shapes[name]))
         for name in cell.params
     }
     params = {name: array.astype(np.float32).astype(np.float64) for name, array in params.items()}
-    sequence = (call.steps, call.rows)
-    inputs = group(cell.inputs, sequence, cell.inputs)
-    states = group(cell.states, (call.rows,), call.given)
-    keys = dict(zip(cell.output_keys, cell.step.outputs, strict=True))
+    inputs = {name: draw(*before[name], *shapes[name]) for name in cell.inputs}
+    states = {name: draw(call.rows, *shapes[name]) for name in cell.states}
     d_outputs = {
-        keys[key]: draw(*sequence, *map(length, shape)) * (key in call.d_outputs)
-        for key, shape in cell.outputs.items()
+        key: draw(*sequence, *lengths_of(shape, sizes)) for key, shape in cell.outputs.items()
     }
-    d_states = group(cell.states, (call.rows,), call.d_states)
+    d_states = {name: draw(call.rows, *shapes[name]) for name in cell.states}
     lengths = None if call.lengths is None else np.array(call.lengths, dtype=np.int64)
     if lengths is not None:
-        ended = (np.arange(call.steps)[:, None] >= lengths)[..., None]
-        inputs = {name: np.where(ended, np.nan, array) for name, array in inputs.items()}
-        d_outputs = {name: np.where(ended, np.nan, array) for name, array in d_outputs.items()}
-    return Point(
-        call.sizes, call.steps, call.rows, params, inputs, states, d_outputs, d_states,
-        lengths, call.plan.reverse,
+        ended = np.arange(call.steps)[:, None] >= lengths
+        moving = {n: a for n, a in inputs.items() if n not in cell.checked.once}
+        for array in (*moving.values(), *d_outputs.values()):
+            array[ended] = np.nan
+    return Given(
+        dict(sizes), call.steps, call.rows, params, inputs,
+        {name: states[name] for name in call.given},
+        {key: d_outputs[key] for key in call.d_outputs},
+        {name: d_states[name] for name in call.d_states},
+        lengths,
     )  # fmt: skip
 
 
@@ -195,25 +224,24 @@ def _drawing(seed: int, scale: float, grid: bool) -> Any:
 
 def snippet(text: str, cell: Cell, call: Call, target: str) -> str:
     """Python text that makes this call again: arrays as literals where they are few."""
-    plan, point = call.plan, point_of(cell, call)
-    keys = dict(zip(cell.step.outputs, cell.output_keys, strict=True))
-    d_outputs = {keys[name]: array for name, array in point.d_outputs.items()}
+    plan, given = call.plan, given_of(cell, call)
     lines = [
         "import numpy as np", "import derive", "from numpy import array, nan, zeros", "",
         f"cell = derive.Cell.parse({_quoted(text)})",
         f"kernel = derive.compile(cell, {target!r}, dtype={plan.dtype!r}, threads={plan.threads})",
-        f"params = {_arrays(point.params)}",
-        f"x = {_arrays(point.inputs) if cell.inputs else f'zeros({(call.steps, call.rows, 0)})'}",
-        f"state = {_arrays({n: point.states[n] for n in call.given})}",
+        f"params = {_arrays(given.params)}",
+        f"x = {_arrays(given.inputs) if cell.inputs else f'zeros({(call.steps, call.rows, 0)})'}",
+        f"state = {_arrays(given.states)}",
     ]  # fmt: skip
     if plan.packed:
         lines.append("params = kernel.pack(params)")
     if plan.mode == "step":
-        x_t = "{name: a[0] for name, a in x.items()}" if cell.inputs else "x[0]"
+        x_t = _inputs_at(cell, "0") if cell.inputs else "x[0]"
         lines += [f"output, last = kernel.step(params, {x_t}, state)", "print(output, last)"]
     elif plan.mode == "stream":
-        x_t = "{name: a[t] for name, a in x.items()}" if cell.inputs else "None"
-        sizes = "".join(f", {dim}={n}" for dim, n in call.sizes.items())
+        x_t = _inputs_at(cell, "t") if cell.inputs else "None"
+        open_ = untold(cell.params.values(), call.sizes)
+        sizes = "".join(f", {dim}={n}" for dim, n in call.sizes.items() if dim in open_)
         lines += [
             f"stream = kernel.stream(params, rows={call.rows}, state=state{sizes})",
             f"for t in range({call.steps}):",
@@ -229,11 +257,17 @@ def snippet(text: str, cell: Cell, call: Call, target: str) -> str:
         ]
         if plan.training:
             lines += [
-                f"d_outputs = {_arrays({n: d_outputs[n] for n in call.d_outputs})}",
-                f"d_states = {_arrays({n: point.d_states[n] for n in call.d_states})}",
+                f"d_outputs = {_arrays(given.d_outputs)}",
+                f"d_states = {_arrays(given.d_states)}",
                 "print(kernel.backward(run, d_outputs, d_states))",
             ]
     return "\n".join(lines) + "\n"
+
+
+def _inputs_at(cell: Cell, t: str) -> str:
+    """Text that takes the inputs of one step out of `x`."""
+    parts = (f"{n!r}: x[{n!r}]{'' if n in cell.checked.once else f'[{t}]'}" for n in cell.inputs)
+    return "{" + ", ".join(parts) + "}"
 
 
 def _quoted(text: str) -> str:

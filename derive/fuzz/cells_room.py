@@ -1,23 +1,24 @@
-"""`--what cells`: random cells and calls through every target and oracle.
+"""`--what cells` and `--what axes`: random cells and calls through every target and oracle.
 
 In: choices of hypothesis.  Out: nothing, or a Fault; the case as text that can be pasted.
-Not here: how cells and calls are drawn (grammar.py, calls.py), what is right (truth.py).
+Not here: how cells and calls are drawn (grammar.py, axes_grammar.py, calls.py), what is right
+(truth.py).
 """
 
 from __future__ import annotations
 
 import linecache
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 
 from derive import targets as table
 from derive.cell import Cell
-from derive.fuzz.calls import Call, calls, snippet
+from derive.fuzz.calls import Call, calls, is_told, snippet
 from derive.fuzz.check import Apart, Here, cell_of, check
 from derive.fuzz.fault import Fault
-from derive.fuzz.grammar import cells
+from derive.fuzz.grammar import Drawn, cells
 from derive.fuzz.worker import Worker
 
 _CALLS = 3
@@ -26,7 +27,15 @@ _CALLS = 3
 class CellsRoom:
     """Cells by the thousand. counts: cells, calls, and calls of which every number was compared."""
 
-    def __init__(self, targets: Sequence[str], *, sanitize: bool = False) -> None:
+    def __init__(
+        self,
+        targets: Sequence[str],
+        *,
+        sanitize: bool = False,
+        drawn: Callable[[], st.SearchStrategy[Drawn]] = cells,
+    ) -> None:
+        """drawn: the grammar."""
+        self._drawn = drawn
         self.counts: Counter[str] = Counter()
         rows = [table.row(name) for name in targets]
         self._here = [row for row in rows if row.unit is None]
@@ -35,13 +44,15 @@ class CellsRoom:
         self._case: tuple[str, Cell | None, Call | None] = ("", None, None)
 
     def example(self, data: st.DataObject) -> None:
-        drawn = data.draw(cells())
+        drawn = data.draw(self._drawn())
         self._case = (drawn.declared, None, None)
         found = cell_of(drawn)
         if found is None:
             return
         cell, text = found
         self._case = (text, cell, None)
+        if not is_told(cell):
+            return
         kernels: list[Here | Apart] = [Here(cell, row) for row in self._here]
         kernels += [Apart(cell, worker) for worker in self._workers]
         dtype = data.draw(st.sampled_from(("float64", "float64", "float64", "float32")))

@@ -61,17 +61,26 @@ def check(
         expected = expect(cell, text, call, torch=torch, poles=poles)
     except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise fault(f"the interpreter raises {type(error).__name__}", _last_lines(error)) from error
-    given = _given(cell, call, expected)
+    given = expected.given
     for target in kernels:
         results = target.run(call, given)
         if results.complaints:
             raise fault(f"{target.name}: {_kind(results.complaints[0])}", results.complaints[0])
+        if results.all().keys() != (wanted := _wanted(expected, call)):
+            names = f"given: {sorted(results.all())}, wanted: {sorted(wanted)}"
+            raise fault(f"{target.name}: other results are wanted", names)
         if expected.compared(call.plan.dtype) and (
             wrong := expected.first_wrong(results.all(), call.plan.dtype)
         ):
             what = wrong.split()[0]
             raise fault(f"{target.name}: wrong {_GROUPS.get(what, what)}", wrong)
     return expected.compared(call.plan.dtype)
+
+
+def _wanted(expected: Expected, call: Call) -> set[str]:
+    """Labels of what a call gives: gradients come of `backward` alone."""
+    backward = call.plan.mode == "forward" and call.plan.training
+    return {label for label in expected.arrays if backward or not label.startswith("d ")}
 
 
 _GROUPS = {"output": "output", "state": "last state", "d": "gradient"}
@@ -87,14 +96,16 @@ class Here:
     def __init__(self, cell: Cell, target: Target) -> None:
         self.name = target.name
         self._target = target
+        self._cell = cell
         self._files = emitted(cell, target.name)
-        self._signature = pipeline.signature(cell)
 
     def run(self, call: Call, given: Given) -> Results:
         dtype = call.plan.dtype
         try:
-            backend = self._target.load(self._files, self._signature, dtype)
-            kernel = Kernel(self._signature, backend, dtype, target=self.name)
+            parts = pipeline.signature_of_parts(self._cell)
+            backend = self._target.load(self._files, parts, dtype)
+            backend = pipeline.whole(self._cell, backend, dtype)
+            kernel = Kernel(pipeline.signature(self._cell), backend, dtype, target=self.name)
             return run(kernel, call.plan, given)
         except Exception as error:
             kind = f"{self.name}: a good call raises {type(error).__name__}"
@@ -107,23 +118,12 @@ class Apart:
     def __init__(self, cell: Cell, worker: Worker) -> None:
         self.name = worker.target.name
         self._files = emitted(cell, self.name)
-        self._signature = pipeline.signature(cell)
+        self._signatures = pipeline.signature(cell), pipeline.signature_of_parts(cell)
+        self._parts = {name: tuple(parts) for name, parts in cell.checked.wholes.items()}
         self._worker = worker
 
     def run(self, call: Call, given: Given) -> Results:
-        return self._worker.run(self._files, self._signature, call.plan, given)
-
-
-def _given(cell: Cell, call: Call, expected: Expected) -> Given:
-    point = expected.point
-    keys = dict(zip(cell.output_keys, cell.step.outputs, strict=True))
-    return Given(
-        dict(call.sizes), call.steps, call.rows, point.params, point.inputs,
-        {name: point.states[name] for name in call.given},
-        {key: point.d_outputs[keys[key]] for key in call.d_outputs},
-        {name: point.d_states[name] for name in call.d_states},
-        point.lengths,
-    )  # fmt: skip
+        return self._worker.run(self._files, self._signatures, self._parts, call.plan, given)
 
 
 def _last_lines(error: Exception) -> str:

@@ -37,16 +37,16 @@ _INPUT_WIDTHS: tuple[Width, ...] = ("I", "I", "H", 1, 2, "P", "h")
 _PARAM_WIDTHS: tuple[Width, ...] = ("H", "H", 1, "P", "I", 4)
 
 #: Functions of any argument; what overflows or has a pole is written with care, below.
-_UNARY = (
+UNARY = (
     *(n for n in ACTIVATIONS if not TABLE[n].explodes and TABLE[n].limits[0] is not None),
     "expm1",
 )
-_NUMBERS = ("1", "2", "0.5", "0.1", "1e-3", ".25", "3.", "0", "1.7", "0.30000000000000004", "12")
-_RELATIONS = ("<", "<=", ">", ">=", "==", "!=")
+NUMBERS = ("1", "2", "0.5", "0.1", "1e-3", ".25", "3.", "0", "1.7", "0.30000000000000004", "12")
+RELATIONS = ("<", "<=", ">", ">=", "==", "!=")
 #: Exponents of any base, and of a positive one.
-_WHOLE_POWERS = ("2", "3", "1", "4", "0")
-_POWERS = ("0.5", "2", "-1", "-0.5", "1.5", "-2", "0.3", "1 / 3", "-3")
-_BOUNDS = (("0", "1"), ("-1", "1"), ("-0.5", "0.7"), ("0.25", "0.25"), ("-2 / 3", "1e3"))
+WHOLE_POWERS = ("2", "3", "1", "4", "0")
+POWERS = ("0.5", "2", "-1", "-0.5", "1.5", "-2", "0.3", "1 / 3", "-3")
+BOUNDS = (("0", "1"), ("-1", "1"), ("-0.5", "0.7"), ("0.25", "0.25"), ("-2 / 3", "1e3"))
 _DOCS = ("A cell.", "x = 1 # no comment here", "h' = (unclosed", "Ünïcödé, \u03c3(v) \u2212 1")
 
 
@@ -115,7 +115,7 @@ class _Maker:
     def number(self) -> _Part:
         if self.consts and self.chance(3):
             return _Part(self.pick(self.consts), 1, atom=True, array=False)
-        text = self.pick(_NUMBERS)
+        text = self.pick(NUMBERS)
         if self.chance(5):
             return _Part(f"-{text}", 1, array=False)
         return _Part(text, 1, atom=True, array=False)
@@ -179,7 +179,7 @@ class _Maker:
 
     def unary(self, width: Width, depth: int) -> _Part:
         inner = self.expression(width, depth)
-        return _Part(f"{self.pick(_UNARY)}({inner.text})", inner.width, False, True, inner.array)
+        return _Part(f"{self.pick(UNARY)}({inner.text})", inner.width, False, True, inner.array)
 
     def sum_of(self, width: Width, depth: int) -> _Part:
         a, b = self.expression(width, depth), self.expression(width, depth)
@@ -210,7 +210,7 @@ class _Maker:
         """One in three guards a branch that is not finite where it is not taken."""
         a, b = self.expression(width, depth), self.expression(width, depth)
         c, d = self.expression(width, depth), self.expression(width, depth)
-        chosen, test = c.text, f"{a.text} {self.pick(_RELATIONS)} {b.text}"
+        chosen, test = c.text, f"{a.text} {self.pick(RELATIONS)} {b.text}"
         if self.chance(3):
             of = self.pick(("log({})", "sqrt({})", "1 / ({})", "({}) ** -0.5", "log1p({})"))
             chosen, test = of.format(a.text), f"{a.text} > 0.1"
@@ -226,7 +226,7 @@ class _Maker:
 
     def clip(self, width: Width, depth: int) -> _Part:
         inner = self.expression(width, depth)
-        low, high = self.pick(_BOUNDS)
+        low, high = self.pick(BOUNDS)
         return _Part(f"clip({inner.text}, {low}, {high})", inner.width, False, True, inner.array)
 
     def reduction(self, width: Width, depth: int) -> _Part:
@@ -240,13 +240,13 @@ class _Maker:
 
     def power(self, width: Width, depth: int) -> _Part:
         inner = self.expression(width, depth)
-        text = f"{inner.bracketed()} ** {self.pick(_WHOLE_POWERS)}"
+        text = f"{inner.bracketed()} ** {self.pick(WHOLE_POWERS)}"
         return _Part(text, inner.width, False, False, inner.array)
 
     def root(self, width: Width, depth: int) -> _Part:
         inner = self.expression(width, depth)
         safe = self.pick(("(1 + abs({}))", "(2 + sin({}))", "exp({})")).format(inner.factor())
-        exponent = self.pick(_POWERS)
+        exponent = self.pick(POWERS)
         exponent = f"({exponent})" if "/" in exponent else exponent
         return _Part(f"{safe} ** {exponent}", inner.width, False, False, inner.array)
 

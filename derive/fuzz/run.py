@@ -30,7 +30,7 @@ from derive.errors import ArgumentError
 from derive.fuzz.fault import Fault
 
 CHUNK = 50
-WHAT = ("cells", "texts", "files", "calls")
+WHAT = ("cells", "axes", "texts", "files", "calls")
 
 # What hypothesis keeps of its own is of no use to the folder that the user is in.
 set_hypothesis_home_dir(os.path.join(tempfile.gettempdir(), f"derive-hypothesis-{os.getpid()}"))
@@ -214,6 +214,11 @@ def rooms_of(
             from derive.fuzz.cells_room import CellsRoom
 
             rooms[name] = CellsRoom(targets, sanitize=sanitize)
+        elif name == "axes":
+            from derive.fuzz.axes_grammar import cells_with_axes
+            from derive.fuzz.cells_room import CellsRoom
+
+            rooms[name] = CellsRoom(targets, sanitize=sanitize, drawn=cells_with_axes)
         elif name == "calls":
             from derive.fuzz.calls_room import CallsRoom
 

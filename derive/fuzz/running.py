@@ -8,14 +8,15 @@ is imported, so that a worker starts quickly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from derive.kernel import Kernel
-from derive.kernel.signature import Signature
+from derive.kernel.signature import Dim, Signature
+from derive.widths import Width
 
 Arrays = Mapping[str, Any]
 
@@ -66,8 +67,21 @@ class Results:
 
 def plain(signature: Signature) -> dict[str, Any]:
     """What `Signature(**...)` makes a signature of: it goes from one process to another."""
-    groups = ("params", "inputs", "states", "outputs")
-    return {"name": signature.name, **{name: dict(getattr(signature, name)) for name in groups}}
+    groups = ("params", "inputs", "states", "outputs", "learned")
+    found = {"name": signature.name, "fixed": signature.fixed, "once": signature.once}
+    return {**found, **{name: dict(getattr(signature, name)) for name in groups}}
+
+
+def untold(shapes: Iterable[tuple[Dim, ...]], dims: Iterable[str]) -> set[str]:
+    """Those of `dims` whose lengths arrays of these shapes do not tell."""
+    widths = [Width.of(axis) for shape in shapes for axis in shape]
+    known: set[str] = set()
+    while True:
+        open_ = [set(width.names()) - known for width in widths]
+        told = {name for names in open_ if len(names) == 1 for name in names}
+        if not told:
+            return set(dims) - known
+        known |= told
 
 
 def run(kernel: Kernel, plan: Plan, given: Given) -> Results:
@@ -127,7 +141,7 @@ def _step(
     kernel: Kernel, plan: Plan, given: Given, params: Any, inputs: Arrays, states: Arrays,
     d_outputs: Arrays, d_states: Arrays,
 ) -> Results:  # fmt: skip
-    x: Any = {name: _first(array) for name, array in inputs.items()} or None
+    x: Any = _at(kernel, inputs, 0) or None
     output, last = kernel.step(params, x, states or None)
     outputs = output if isinstance(output, dict) else {next(iter(kernel.signature.outputs)): output}
     return Results({name: array[None] for name, array in outputs.items()}, dict(last))
@@ -137,15 +151,12 @@ def _stream(
     kernel: Kernel, plan: Plan, given: Given, params: Any, inputs: Arrays, states: Arrays,
     d_outputs: Arrays, d_states: Arrays,
 ) -> Results:  # fmt: skip
-    unknown = {
-        dim: length
-        for dim, length in given.sizes.items()
-        if dim not in {axis for shape in kernel.signature.params.values() for axis in shape}
-    }
+    known = (shape for shape in kernel.signature.params.values())
+    unknown = {dim: given.sizes[dim] for dim in untold(known, given.sizes)}
     stream = kernel.stream(params, rows=given.rows, state=states or None, **unknown)
     outputs: dict[str, list[Any]] = {name: [] for name in kernel.signature.outputs}
     for t in range(given.steps):
-        found = stream({name: array[t] for name, array in inputs.items()} or None)
+        found = stream(_at(kernel, inputs, t) or None)
         if not isinstance(found, dict):
             found = {next(iter(outputs)): found}
         for name, array in found.items():
@@ -156,8 +167,10 @@ def _stream(
 _MODES = {"forward": _forward, "step": _step, "stream": _stream}
 
 
-def _first(array: Any) -> Any:
-    return array[0]
+def _at(kernel: Kernel, inputs: Arrays, t: int) -> dict[str, Any]:
+    """Inputs of one step."""
+    once = kernel.signature.once
+    return {name: array if name in once else array[t] for name, array in inputs.items()}
 
 
 # --- how arrays lie in memory ---------------------------------------------------------------

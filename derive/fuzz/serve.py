@@ -14,6 +14,8 @@ import sys
 import traceback
 from typing import Any, BinaryIO
 
+import numpy as np
+
 Answer = dict[str, Any]
 
 
@@ -23,16 +25,21 @@ def _call(question: Answer) -> Answer:
     from derive.fuzz.running import run
     from derive.kernel import Kernel
     from derive.kernel.signature import Signature
+    from derive.kernel.whole import Groups, WholeBackend
 
-    plan, signature = question["plan"], Signature(**question["signature"])
+    plan, own = question["plan"], Signature(**question["signature"])
+    of_parts = Signature(**question["signature_of_parts"])
     row = targets.row(question["target"])
     assert row.unit is not None
     try:
-        backend = row.unit(
-            question["files"], signature, plan.dtype, plan.threads, team=plan.threads,
+        backend: Any = row.unit(
+            question["files"], of_parts, plan.dtype, plan.threads, team=plan.threads,
             library=_library(question["path"]),
         )  # fmt: skip
-        kernel = Kernel(signature, backend, plan.dtype, target=row.name)
+        if question["parts"]:
+            groups = Groups(*map(tuple, (own.params, own.inputs, own.states, own.outputs)))
+            backend = WholeBackend(backend, question["parts"], groups, np.dtype(plan.dtype))
+        kernel = Kernel(own, backend, plan.dtype, target=row.name)
         return {"results": run(kernel, plan, question["given"]), "error": None}
     except Exception as error:
         return {"results": None, "error": (type(error).__name__, str(error))}

@@ -20,13 +20,16 @@ import numpy as np
 
 from derive import pipeline
 from derive.cell import Cell
-from derive.fuzz.calls import Call, point_of
+from derive.fuzz.calls import Call, given_of
 from derive.fuzz.fault import Fault, fault
+from derive.fuzz.running import Given
+from derive.fuzz.wholes import Bounded, lengths_of, point_of, whole
+from derive.program import Step
 from derive.program.simplify import constants
 from derive.symbolic.evaluate import NUMPY
 from derive.verification.kinks import Kink, closeness, kinks_of
 from derive.verification.points import Random
-from derive.verification.reference import STEP, Point, Result, run, slope
+from derive.verification.reference import STEP, Point, Result, run
 from derive.verification.report import SAFETY
 from derive.verification.rounding import BOUNDED
 from derive.verification.through_time import Backward, backpropagate, backward_of
@@ -54,8 +57,8 @@ class Expected:
     that `compared` says no to: there rounding may cross a kink, or numbers leave its range.
     """
 
-    point: Point
-    arrays: Mapping[str, tuple[Any, Any]]
+    given: Given
+    arrays: Mapping[str, Bounded]
     clearance: float
     largest: float
 
@@ -109,7 +112,8 @@ def _derived(cell: Cell) -> _Derived:
 def expect(cell: Cell, text: str, call: Call, *, torch: bool, poles: bool) -> Expected:
     """torch: whether the cell is evaluated by torch too; poles: whether it may be at one, where
     gradients are compared only if nothing is infinite or 0.  Fault where the oracles disagree."""
-    step, derived, point = cell.step, _derived(cell), point_of(cell, call)
+    step, derived, given = cell.step, _derived(cell), given_of(cell, call)
+    point = point_of(cell, given, call.plan.reverse)
     with np.errstate(all="ignore"):
         bounded = run(step, point, BOUNDED)
         close = closeness(derived.kinks, point, bounded)
@@ -120,35 +124,33 @@ def expect(cell: Cell, text: str, call: Call, *, torch: bool, poles: bool) -> Ex
         smooth = _finite(plain) and not (poles and _touches(plain))
         clearance = -1.0 if close.unsure else close.clearance
         keys = dict(zip(step.outputs, cell.output_keys, strict=True))
-        arrays = {}
+        parts: dict[str, Bounded] = {}
         for name, key in keys.items():
-            arrays[f"output {key}"] = _output(cell, key, name, point, bounded, plain)
+            parts[f"output {key}"] = _output(step, name, point, bounded, plain)
         for name in step.states:
-            arrays[f"state {name}"] = (np.asarray(plain.states[name]), bounded.states[name].error)
+            parts[f"state {name}"] = (np.asarray(plain.states[name]), bounded.states[name].error)
         for name, element in elements.items():
             error = errors[name].error
             if not smooth:
                 error = np.full(np.shape(error), np.inf)
-            arrays[f"d {name}"] = (np.asarray(element), error)
-        expected = Expected(point, arrays, clearance, _largest(bounded, errors))
+            parts[f"d {name}"] = (np.asarray(element), error)
+        arrays = whole(cell, given, parts)
+        expected = Expected(given, arrays, clearance, _largest(bounded, errors))
         if expected.compared("float64"):
             # A complex logarithm or root of a negative number is finite, and means nothing; nor
             # does the side of infinity that a complex step beside it takes.
             if not close.exact and smooth and _known_sides(derived.kinks, point, plain):
-                _check_slopes(cell, call, point, expected)
+                _check_slopes(cell, call, point, parts)
             if torch and _finite(plain):  # NaN - NaN is NaN, and v - v is 0
-                _check_torch(cell, text, expected)
+                _check_torch(cell, text, call, expected)
     return expected
 
 
-def _output(
-    cell: Cell, key: str, name: str, point: Point, bounded: Result, plain: Result
-) -> tuple[Any, Any]:
+def _output(step: Step, name: str, point: Point, bounded: Result, plain: Result) -> Bounded:
     if name in plain.outputs:
         return np.asarray(plain.outputs[name]), bounded.outputs[name].error
-    width = cell.outputs[key][0]
-    length = point.sizes[width] if isinstance(width, str) else width
-    zeros = np.zeros((point.steps, point.rows, length))
+    shape = lengths_of(step.program.table()[name].shape, point.sizes)
+    zeros = np.zeros((point.steps, point.rows, *shape))
     return zeros, zeros
 
 
@@ -169,7 +171,7 @@ def _touches(plain: Result) -> bool:
 def _known_sides(kinks: Sequence[Kink], point: Point, plain: Result) -> bool:
     """Whether what is compared anywhere is a finite number."""
     return all(
-        np.isfinite(NUMPY.evaluate(kink.distance, moment.values, point.sizes)).all()
+        np.isfinite(kink.at(NUMPY, moment.values, point.sizes)).all()
         for kink in kinks
         for moment in plain.moments
     )
@@ -181,16 +183,17 @@ def _largest(bounded: Result, errors: Mapping[str, Any]) -> float:
     return max((float(np.max(abs(a[np.isfinite(a)]), initial=0.0)) for a in arrays), default=0.0)
 
 
-def _check_slopes(cell: Cell, call: Call, point: Point, expected: Expected) -> None:
+def _check_slopes(cell: Cell, call: Call, point: Point, parts: Mapping[str, Bounded]) -> None:
     """The derived gradient against a complex step along a random direction of each array."""
     random = Random(call.seed, 7)
     for name, array in point.given().items():
         direction = random.uniform(np.shape(array))
-        wanted = float(slope(cell.step, point, {name: direction}).sum())
-        element, error = expected.arrays[f"d {name}"]
+        wanted, size = _slope(cell.step, point, name, direction)
+        element, error = parts[f"d {name}"]
         along = float(np.sum(direction * element))
-        # The sum over the direction is taken here, and rounds as well.
-        error = float(np.sum(abs(direction) * (error + abs(element))))
+        # The sum over the direction is taken here, and rounds as well; so does that of the terms
+        # of the loss, which may cancel where an output is a state that has a cotangent of its own.
+        error = float(np.sum(abs(direction) * (error + abs(element)))) + size
         limit = SAFETY * ROUNDOFF["float64"] * error + _SMALL
         # A bound that is not finite says nothing; a gradient that is not, where the complex step
         # is, says that a branch that is not taken leaks.
@@ -207,32 +210,38 @@ def _check_slopes(cell: Cell, call: Call, point: Point, expected: Expected) -> N
             )
 
 
-def _check_torch(cell: Cell, text: str, expected: Expected) -> None:
+def _slope(step: Step, point: Point, name: str, direction: Any) -> tuple[float, float]:
+    """The slope of the loss by one complex step, and the sum of its terms without their signs."""
+    after = run(step, point.moved({name: 1j * STEP * direction}))
+    terms = [
+        point.d_outputs[out][moment.times, moment.rows] * np.imag(moment.values[out])
+        for moment in after.moments
+        for out in step.outputs
+    ]
+    terms += [point.d_states[state] * np.imag(after.states[state]) for state in step.states]
+    sums = [(float(np.sum(term)) / STEP, float(np.sum(abs(term))) / STEP) for term in terms]
+    return sum(value for value, _ in sums), sum(size for _, size in sums)
+
+
+def _check_torch(cell: Cell, text: str, call: Call, expected: Expected) -> None:
     from derive.fuzz import torch_cell
 
     read = torch_cell.read(text)
-    point = expected.point
-
-    def width(shape: tuple[Any, ...]) -> int:
-        return int(point.sizes[shape[0]] if isinstance(shape[0], str) else shape[0])
-
-    # torch knows outputs by the names of the text, the program by its own.
-    of_output = dict(zip(read.outputs, cell.output_keys, strict=True))
-    arrays = dict(zip(cell.output_keys, cell.step.outputs, strict=True))
-    widths = {name: width(cell.outputs[key]) for name, key in of_output.items()}
-    widths |= {name: width(shape) for name, shape in cell.states.items()}
-    weights = {name: point.d_outputs[arrays[key]] for name, key in of_output.items()}
-    here = Point(
-        point.sizes, point.steps, point.rows, point.params, point.inputs, point.states, weights,
-        point.d_states, point.lengths, point.reverse,
-    )  # fmt: skip
+    # torch knows outputs by the names of the text, a kernel by its keys.
+    keys = dict(zip(read.outputs, cell.outputs, strict=True))
+    shapes = {**cell.params, **cell.inputs, **cell.states}
+    shapes |= {name: cell.outputs[key] for name, key in keys.items()}
+    given = expected.given
+    of_names = {name: given.d_outputs[key] for name, key in keys.items() if key in given.d_outputs}
     try:
-        answer = torch_cell.run(read, widths, here)
+        here = replace(given, d_outputs=of_names)
+        answer = torch_cell.run(read, shapes, tuple(cell.states), here, call.plan.reverse)
     except RuntimeError as error:
         raise fault("torch cannot evaluate the cell", str(error)) from error
-    got = {f"output {of_output[name]}": array for name, array in answer.outputs.items()}
+    got = {f"output {keys[name]}": array for name, array in answer.outputs.items()}
     got |= {f"state {name}": array for name, array in answer.states.items()}
-    got |= {f"d {name}": array for name, array in answer.gradients.items()}
+    fixed = cell.checked.fixed
+    got |= {f"d {name}": a for name, a in answer.gradients.items() if name not in fixed}
     # torch computes what is written: `v - v` rounds there, and is 0 in the program; where v is no
     # number (the square root of a negative one) it is NaN there, which says nothing.
     for label, array in got.items():

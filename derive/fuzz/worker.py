@@ -25,6 +25,7 @@ from derive.fuzz.fault import fault
 from derive.fuzz.running import Given, Plan, Results, plain
 from derive.kernel.argument_words import only
 from derive.kernel.signature import Signature
+from derive.kernel.whole import Parts
 from derive.targets import Target
 
 #: As the kernels are built for users, but quicker to build.
@@ -55,13 +56,20 @@ class Worker:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def run(
-        self, files: Mapping[str, str], signature: Signature, plan: Plan, given: Given
+        self,
+        files: Mapping[str, str],
+        signatures: tuple[Signature, Signature],
+        parts: Parts,
+        plan: Plan,
+        given: Given,
     ) -> Results:
-        """A call of a kernel of generated text."""
+        """A call of a kernel of generated text. signatures: of whole arrays, and of their parts."""
+        whole, of_parts = map(plain, signatures)
         answer = self.child.ask({
             "kind": "call", "target": self.target.name,
             "path": str(self.compiled(files, plan.dtype)), "files": dict(files),
-            "signature": plain(signature), "plan": plan, "given": given,
+            "signature": whole, "signature_of_parts": of_parts, "parts": parts, "plan": plan,
+            "given": given,
         })  # fmt: skip
         if answer["error"] is not None:
             name, text = answer["error"]

@@ -4,8 +4,8 @@ In: a Backend of parts, and which parts each array has.  Out: a Backend of whole
 Not here: which arrays are cut, and why (language/axes/cuts.py), checked arguments (arguments.py).
 
 This is the one place where `K` of [4 H, I + H] meets its blocks: parameters, inputs and states
-are cut at a call, outputs, states and gradients put together. `Kernel.pack` cuts parameters once
-for many calls.
+are cut at a call, outputs, states and gradients put together. Packed parameters are cut in the
+first call of each size.
 """
 
 from __future__ import annotations
@@ -103,9 +103,16 @@ class WholeBackend:
 
     def _params(self, params: Mapping[str, Array], sizes: Sizes) -> Mapping[str, Array]:
         if type(params) is Packed:
-            inner: Packed = params._panels
-            return inner
+            packed: dict[tuple[int, ...], Packed] = params._panels
+            key = tuple(sizes.dims.values())
+            if key not in packed:
+                packed[key] = self._packed(params, sizes)
+            return packed[key]
         return self.cut(params, sizes)
+
+    def _packed(self, params: Mapping[str, Array], sizes: Sizes) -> Packed:
+        arrays = {name: array.copy() for name, array in self.cut(params, sizes).items()}
+        return Packed(arrays, None, Axes(), self.inner.pack(sizes, arrays))
 
     def _call(self, call: Call) -> Call:
         return replace(
@@ -169,9 +176,10 @@ class WholeBackend:
 
         return turn(*states), turn(*reversed(states))
 
-    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Packed:
-        arrays = {name: array.copy() for name, array in self.cut(params, sizes).items()}
-        return Packed(arrays, None, Axes(), self.inner.pack(sizes, arrays))
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> dict[tuple[int, ...], Packed]:
+        """Packed parts by the lengths of all dimensions, made when a call tells them: parameters
+        alone may not say where they are cut, as one of I + 2*N does not."""
+        return {}
 
     def chunk_steps(self, sizes: Sizes) -> int:
         return self.inner.chunk_steps(sizes)

@@ -43,6 +43,9 @@ from derive.program.program import (
     check as check,
 )
 from derive.program.program import (
+    is_aligned as is_aligned,
+)
+from derive.program.program import (
     names_in as names_in,
 )
 from derive.program.program import (

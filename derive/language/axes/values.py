@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import cast
 
-from derive.program import names_in
+from derive.program import is_aligned, names_in
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
 from derive.widths import Dim
@@ -31,7 +31,10 @@ class Part:
     places: Mapping[str, Place] = field(default_factory=dict)
 
     def lifted(self, place: Place | None, rank: int, scalars: Sequence[str]) -> Part:
-        """As part of an expression with more axes, among which its own lie at `place`."""
+        """As part of an expression with more axes, among which its own lie at `place`.
+
+        Conflict where an array is transposed here and would be repeated along other axes too.
+        """
         if place is None or place == tuple(range(rank)):
             return self
         found = {}
@@ -39,6 +42,8 @@ class Part:
             if name not in scalars:
                 own = self.places.get(name, tuple(range(len(place))))
                 found[name] = tuple(place[k] for k in own)
+                if not is_aligned(found[name], rank):
+                    raise Conflict(name)
         return Part(self.expr, found)
 
 
@@ -74,7 +79,8 @@ def indices(axes: Sequence[tuple[Dim, ...]]) -> Iterator[Index]:
 
 
 class Conflict(Exception):
-    """One array would lie in two places of an expression; carries its name."""
+    """An array would lie in two places of an expression, or in one that a Map has not; carries its
+    name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

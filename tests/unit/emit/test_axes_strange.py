@@ -184,6 +184,13 @@ C' = tanh(A @ C + w @ x)
 param w: N x K x I
 output C'
 """,
+    "transposed and repeated": """
+state C: D x 3 x K
+param A: K x 3
+C' = tanh(C + A.T * mean(x))
+y = (C * A.T) @ mean(mean(C, D), 3)
+output y
+""",
     "int axes": """
 state C: 2 x 3 x 4
 param W: 2 x 3 x I
@@ -314,6 +321,28 @@ def test_joining_and_cutting_leave_the_bits_of_gates_written_apart() -> None:
         np.testing.assert_array_equal(grads.params["K"][rows, :3], others.params[f"W_{g}"])
         np.testing.assert_array_equal(grads.params["K"][rows, 3:], others.params[f"U_{g}"])
         np.testing.assert_array_equal(grads.params["b"][rows], others.params[f"b_{g}"])
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_packed_parameters_that_do_not_say_where_they_are_cut_are_cut_by_the_call(
+    target: str,
+) -> None:
+    cell = derive.Cell.parse(
+        "cell c\ninput x: I\nstate h: N\nparam b: I + 2*N\nh' = b[I:I+N] * h + mean(x)\noutput h'"
+    )
+    kernel = derive.compile(cell, target=target, dtype="float64")
+    params, x, first = {"b": np.arange(1.0, 8.0)}, np.ones((2, 1, 3)), np.ones((1, 2))
+    run = kernel.forward(params, x, first)
+    np.testing.assert_array_equal(run.output[0, 0], [5.0, 6.0])
+    packed = kernel.pack(params)
+    again = kernel.forward(packed, x, first)
+    np.testing.assert_array_equal(again.output, run.output)
+    wanted, got = (kernel.backward(each, np.ones((2, 1, 2))) for each in (run, again))
+    np.testing.assert_array_equal(got.params["b"], wanted.params["b"])
+    stream = kernel.stream(packed, state={"h": first}, I=3, N=2)
+    np.testing.assert_array_equal([stream(x[0]), stream(x[1])], run.output)
+    narrow = kernel.forward(packed, np.ones((1, 1, 1)), np.ones((1, 3)))
+    np.testing.assert_array_equal(narrow.output[0, 0], [3.0, 4.0, 5.0])
 
 
 @pytest.mark.parametrize("target", ["numpy", "c"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,21 +14,25 @@ from typing import Any
 
 import pytest
 from hints import Recorder
+from hypothesis import Phase, given, seed, settings
 from hypothesis.internal.conjecture import providers
 
 from derive import pipeline
 from derive.cell import Cell
 from derive.cli import main
 from derive.errors import ArgumentError
-from derive.fuzz import cells_room, torch_cell
+from derive.fuzz import cells_room, torch_axes, torch_cell
+from derive.fuzz.axes_grammar import cells_with_axes
 from derive.fuzz.calls import Call
 from derive.fuzz.calls_room import replay
 from derive.fuzz.child import Child
 from derive.fuzz.fault import Fault
+from derive.fuzz.grammar import Drawn
 from derive.fuzz.run import Finding, Outcome, fuzz, rooms_of
 from derive.fuzz.running import Plan
 from derive.fuzz.texts_room import TextsRoom
 from derive.fuzz.truth import expect
+from derive.symbolic import functions
 
 
 def ran(what: str, targets: tuple[str, ...], seed: int, examples: int, **options: Any) -> Outcome:
@@ -60,6 +65,19 @@ def test_random_cells_are_right_in_c(seed: int) -> None:
 
 def test_random_cells_are_clean_in_c_under_sanitizers() -> None:
     nothing_fails(ran("cells", ("c",), 300, 3, sanitize=True), "calls", 6)
+
+
+@pytest.mark.parametrize("seed", (110, 111))
+def test_random_cells_with_axes_are_right_in_numpy(seed: int) -> None:
+    nothing_fails(ran("axes", ("numpy",), seed, 50), "compared", 100)
+
+
+def test_random_cells_with_axes_are_right_in_c() -> None:
+    nothing_fails(ran("axes", ("c",), 210, 10), "compared", 15)
+
+
+def test_random_cells_with_axes_are_clean_in_c_under_sanitizers() -> None:
+    nothing_fails(ran("axes", ("c",), 310, 2, sanitize=True), "calls", 3)
 
 
 @pytest.mark.parametrize("seed", (400, 401))
@@ -164,8 +182,59 @@ def test_where_torch_has_no_number_it_says_nothing() -> None:
         Plan(), sizes, 2, 3, None, ("c",), ("c_next",), ("c",), seed=0, scale=1.0, grid=False
     )
     expected = expect(Cell.parse(text), text, call, torch=True, poles=True)
-    assert (expected.point.states["c"] < 0).any()
+    assert (expected.given.states["c"] < 0).any()
     assert expected.compared("float64")
+
+
+@pytest.mark.parametrize(
+    ("where", "word", "wrong"),
+    [
+        (torch_axes.KEEPING, "softmax", lambda v, axis: v.softmax(axis) * 1.001),
+        (torch_axes.KEEPING, "cumsum", lambda v, axis: v.flip(axis).cumsum(axis)),
+        (torch_axes.DROPPING, "norm", lambda v, axis: v.abs().sum(axis)),
+    ],
+)
+def test_torch_is_an_oracle_of_reductions_too(
+    monkeypatch: pytest.MonkeyPatch, where: dict[str, Any], word: str, wrong: Any
+) -> None:
+    monkeypatch.setitem(where, word, wrong)
+    found = only_finding(ran("axes", ("numpy",), 12, 100, shrink=False))
+    assert found.kind == "torch disagrees with the interpreter" and word in found.cell
+
+
+def test_every_form_of_arrays_with_axes_is_drawn() -> None:
+    texts: list[str] = []
+
+    @settings(max_examples=300, database=None, deadline=None, phases=(Phase.generate,))
+    @seed(0)
+    @given(cells_with_axes())
+    def draw(drawn: Drawn) -> None:
+        texts.append(drawn.declared)
+
+    draw()
+    forms = {
+        **{name: rf"\b{name}\(" for name in functions.OVER_AXES},
+        "an axis by name": r"\b(softmax|cumsum|sum|norm|logsumexp)\([^()]*, [A-Z]\)",
+        "eps": r"eps=1e-3", "a slice": r"\[[^]]*:[^]]*\]", "transposed": r"\)\.T",
+        "three axes": r"state \w+: \S+ x \S+ x", "a sum of widths": r": \w+ \+ ",
+        "fixed": r"^fixed ", "once": r" once$", "learned": r"^state \w+: .* = \w+$",
+        "a start value": r"^param .* = orthogonal", "diagonal": r"diag\(.*\) @",
+    }  # fmt: skip
+    missing = [n for n, p in forms.items() if not any(re.search(p, t, re.M) for t in texts)]
+    assert not missing
+
+
+def test_a_result_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from derive.kernel import Kernel
+
+    gradients = Kernel._gradients
+
+    def fewer(self: Any, call: Any, d_params: Any, *others: Any) -> Any:
+        return gradients(self, call, dict(list(d_params.items())[1:]), *others)
+
+    monkeypatch.setattr(Kernel, "_gradients", fewer)
+    found = only_finding(ran("cells", ("numpy",), 13, 20, shrink=False))
+    assert found.kind == "numpy: other results are wanted"
 
 
 def test_a_wrong_derivative_is_found_by_the_complex_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ ENTRIES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "lstm_peephole": ("lstm", {"peephole": True}),
     "lstm_projection": ("lstm", {"projection": True}),
     "lstm_layer_norm_ba2016": ("lstm", {"layer_norm": "ba2016"}),
+    "lstm_joined": ("lstm", {"joined": True}),
     "gru": ("gru", {}),
     "gru_reset_before": ("gru", {"reset": "before"}),
     "janet": ("janet", {}),

@@ -25,6 +25,9 @@
   LayerNormBasicLSTMCell of TensorFlow 1; `supercell` is that of hardmaru/supercell. The
   epsilon is 1e-5 in all; TensorFlow has 1e-12 and supercell 1e-3.
 
+- One kernel for all gates, joined: BasicLSTMCell and LSTMCell of TensorFlow 1, whose code is
+  i, j, f, o = split([x; h] K + b), j the candidate. The same function: `derive equal` proves it.
+
 Where options meet: peepholes and the forget bias are added after normalisation; cell_clip acts
 on the cell state that is stored, before the output gate and the output see it.
 """
@@ -36,7 +39,16 @@ from typing import Annotated, Any, Literal
 
 from sympy import Eq, Rational, sqrt
 
-from derive.catalogue.option import Activation, Draft, family, function_of, stacked
+from derive.catalogue.option import (
+    Activation,
+    Draft,
+    Text,
+    applied,
+    family,
+    function_of,
+    stacked,
+    to_text,
+)
 from derive.errors import ArgumentError
 from derive.symbolic.functions import LAYER_NORM_EPSILON, clip
 from derive.symbolic.heads import ArraySymbol, arrays, layer_norm, mean
@@ -57,9 +69,18 @@ def lstm(
     activation: Annotated[Activation, "of the candidate g and of the output"] = "tanh",
     recurrent_activation: Annotated[Activation, "of the gates i, f, o"] = "sigmoid",
     layer_norm: Annotated[LayerNorm | None, "which published form of layer normalisation"] = None,
-) -> Draft:
+    joined: Annotated[bool, "one kernel K and one b for all gates, on [x; h]"] = False,
+) -> Draft | Text:
     """Long short-term memory; gates in the order i, f, g (the candidate), o."""
     _check(projection, cell_clip, proj_clip)
+    if joined:
+        if coupled or layer_norm:
+            raise ArgumentError(
+                "joined of lstm is TensorFlow's form, with four gates and no layer norm",
+                hint="joined=True, peephole=True",
+            )
+        bounds = {"cell_clip": cell_clip, "proj_clip": proj_clip, "forget_bias": forget_bias}
+        return _joined(peephole, projection, bounds, activation, recurrent_activation)
     act, gate = function_of(activation), function_of(recurrent_activation)
     c, h_next, c_next, i, f, g, o, W_p = arrays("c h_next c_next i f g o W_p")
     p_i, p_f, p_o = arrays("p_i p_f p_o") if peephole else (0, 0, 0)
@@ -114,6 +135,48 @@ def _clipped(v: Any, name: str, bound: float | None) -> Any:
     """clip(v, -bound, bound), the bound by its name."""
     (symbol,) = arrays(name)
     return v if bound is None else clip(v, -symbol, symbol)
+
+
+def _joined(
+    peephole: bool,
+    projection: bool,
+    numbers: dict[str, float | None],
+    activation: str,
+    recurrent_activation: str,
+) -> Text:
+    """One kernel for the gates i, j, f, o, as text."""
+    width = "P" if projection else "H"
+    p_i, p_f, p_o = (" + p_i * c", " + p_f * c", " + p_o * c'") if peephole else ("", "", "")
+    bias = " + forget_bias" if numbers["forget_bias"] else ""
+    gates = {
+        gate: applied(recurrent_activation, f"{gate}{rest}")
+        for gate, rest in (("i", p_i), ("f", p_f + bias), ("o", p_o))
+    }
+    cell = f"{gates['f']} * c + {gates['i']} * {applied(activation, 'j')}"
+    out = f"{gates['o']} * {applied(activation, 'c' + chr(39))}"
+    out = f"W_p @ ({out})" if projection else out
+    if numbers["cell_clip"] is not None:
+        cell = f"clip({cell}, -cell_clip, cell_clip)"
+    if numbers["proj_clip"] is not None:
+        out = f"clip({out}, -proj_clip, proj_clip)"
+    params = [f"param  K: 4*H x I + {width}, b: 4*H = 0"]
+    params += ["param  W_p: P x H"] if projection else []
+    params += ["param  p_i: H, p_f: H, p_o: H"] if peephole else []
+    consts = [f"const  {name} = {to_text(value)}" for name, value in numbers.items() if value]
+    lines = [
+        "input  x: I",
+        f"state  h: {width}, c: H",
+        *params,
+        *consts,
+        "",
+        "i, j, f, o = split(K @ concat(x, h) + b, 4)",
+        f"c' = {cell}",
+        f"h' = {out}",
+        "",
+        "output h'",
+    ]
+    doc = _doc(peephole, projection, False, None) + "\nOne kernel for all gates: TensorFlow 1."
+    return Text(doc=doc, text="\n".join(lines))
 
 
 def _doc(peephole: bool, projection: bool, coupled: bool, layer_norm: str | None) -> str:

@@ -48,11 +48,11 @@ def has_axes(cell: Cell) -> bool:
 #: Entries of which `has_axes` is true, which a test holds against the cells.
 WITH_AXES = frozenset(
     (
-        "linear_attention", "retnet", "gla", "deltanet", "gated_deltanet", "kda", "mlstm",
-        "slstm", "mamba", "mamba2", "s4d", "longhorn", "hgrn2", "gateloop", "comba", "gdn2",
-        "rwkv5", "rwkv6", "rwkv7", "ttt_linear", "titans", "weight_norm_lstm", "spectral_lstm",
-        "variational_lstm", "on_lstm", "skip_lstm", "clockwork", "lmu", "hippo_legs", "ltc",
-        "gru_d",
+        "lstm_joined", "linear_attention", "retnet", "gla", "deltanet", "gated_deltanet", "kda",
+        "mlstm", "slstm", "mamba", "mamba2", "s4d", "longhorn", "hgrn2", "gateloop", "comba",
+        "gdn2", "rwkv5", "rwkv6", "rwkv7", "ttt_linear", "titans", "weight_norm_lstm",
+        "spectral_lstm", "variational_lstm", "on_lstm", "skip_lstm", "clockwork", "lmu",
+        "hippo_legs", "ltc", "gru_d",
     )
 )  # fmt: skip
 

@@ -223,8 +223,10 @@ def positive(v: Any) -> Any:
     return np.where(v >= 0, v + 0.5, sigmoid(v))
 
 
-def min_gru_by_hand(v: Arrays, log_space: bool = False) -> Arrays:
+def min_gru_by_hand(v: Arrays, log_space: bool = False, log_state: bool = False) -> Arrays:
     z, n = sigmoid(affine(v, "z")), affine(v, "n")
+    if log_state:
+        return {"l": np.log((1 - z) * np.exp(v["l"]) + z * positive(n))}
     return {"h": (1 - z) * v["h"] + z * (positive(n) if log_space else n)}
 
 
@@ -369,6 +371,7 @@ TRIED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "activation": ("identity", "softsign"),
         "recurrent_activation": ("hard_sigmoid",),
         "layer_norm": ("ba2016", "fastrnns", "tensorflow", "supercell"),
+        "joined": (),  # test_the_joined_lstm_is_the_lstm_with_its_matrices_in_one_kernel
     },
     "gru": {
         "reset": ("before",),
@@ -388,7 +391,7 @@ TRIED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     },
     "minimal_rnn": {"activation": ("relu",), "input_bias": (False,)},
     "indrnn": {"activation": ("tanh",)},
-    "min_gru": {"log_space": (True,)},
+    "min_gru": {"log_space": (True,), "log_state": (True,)},
     "min_lstm": {"log_space": (True,)},
     "ligru": {"activation": ("tanh",)},
     "phased_lstm": {"leak": (0.25,), "peephole": (True,)},
@@ -413,6 +416,8 @@ def combinations(family: str) -> list[dict[str, Any]]:
     made = [{}, *single, *pairs]
     if family == "lstm":
         made = [{**m, "projection": True} if "proj_clip" in m else m for m in made]
+    if family == "min_gru":
+        made = [{**m, "log_space": True} if "log_state" in m else m for m in made]
     if family == "cifg":
         made = [m for m in made if not ("forget_bias" in m and "gate" in m)]
     return made
@@ -445,7 +450,8 @@ def test_a_cell_computes_what_its_paper_says(family: str, given: dict[str, Any])
     assert cells.from_spec(spec_of(family, given)) == cell
     assert cell.notes == () and cell.unused == ()
     to_the_layer_above = {"intersection_rnn": ("y",), "sru": ("y",)}
-    assert tuple(cell.outputs) == to_the_layer_above.get(family, ("h_next",))
+    if not given.get("log_state"):
+        assert tuple(cell.outputs) == to_the_layer_above.get(family, ("h_next",))
     assert names.fault(cell.name) is None
 
 
@@ -561,6 +567,35 @@ def test_janet_without_beta_is_ugrnn_and_light_gru_with_tanh() -> None:
     assert same(cells.janet(beta=0), cells.ugrnn(forget_bias=2), ugrnn) < TOLERANCE
     assert same(cells.janet(beta=0), cells.ligru(activation="tanh"), ligru) < TOLERANCE
     assert same(cells.janet(), cells.ugrnn(forget_bias=2), ugrnn) > 0.1
+
+
+JOINED: list[dict[str, Any]] = [
+    {},
+    {"forget_bias": 1.0, "activation": "relu"},
+    {"peephole": True, "cell_clip": 0.4},
+    {"projection": True, "proj_clip": 0.3, "recurrent_activation": "hard_sigmoid"},
+]
+
+
+@pytest.mark.parametrize("given", JOINED)
+def test_the_joined_lstm_is_the_lstm_with_its_matrices_in_one_kernel(
+    given: dict[str, Any],
+) -> None:
+    apart, joined = cells.lstm(**given), cells.lstm(joined=True, **given)
+    values, random = draw(apart), np.random.default_rng(2)
+    whole = {name: array for name, array in values.items() if name in joined.params}
+    gates = "igfo"  # the order of the code, where g is called j
+    rows = [np.concatenate([values[f"W_{k}"], values[f"U_{k}"]], axis=1) for k in gates]
+    whole |= {"K": np.concatenate(rows), "b": np.concatenate([values[f"b_{k}"] for k in gates])}
+    x = random.normal(size=(4, B, SIZES["I"]))
+    found = []
+    for cell, params in ((apart, {k: values[k] for k in apart.params}), (joined, whole)):
+        kernel = derive.compile(cell, target="numpy", dtype="float64")
+        run = kernel.forward(params, x, {k: values[k] for k in ("h", "c")})
+        grads = kernel.backward(run, np.cos(run.output))
+        found.append((run.output, grads.inputs["x"], *grads.states.values()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
 
 
 def test_mgu_is_a_gru_with_tied_gates() -> None:
@@ -700,10 +735,10 @@ def test_the_options_of_an_entry_have_the_defaults_it_presets() -> None:
 # --- errors ---------------------------------------------------------------------------------
 
 REFUSED_SPECS = {
-    "ugrn": f"""\
-the catalogue has no cell 'ugrn'
+    "householder_rn": f"""\
+the catalogue has no cell 'householder_rn'
   known: {", ".join(cells.names())}
-  hint: did you mean ugrnn?""",
+  hint: did you mean householder_rnn?""",
     "lstm:": """\
 an option is missing in 'lstm:'
   hint: lstm:forget_bias=1""",
@@ -753,6 +788,12 @@ forget_bias of lstm cannot be none
     "lstm:proj_clip=1": """\
 proj_clip of lstm bounds the projection, and there is none
   hint: projection=True, proj_clip=1""",
+    "lstm:joined=true,coupled=true": """\
+joined of lstm is TensorFlow's form, with four gates and no layer norm
+  hint: joined=True, peephole=True""",
+    "min_gru:log_state=true": """\
+log_state of min_gru needs the positive candidate
+  hint: log_space=True, log_state=True""",
     "cifg:gate=input,forget_bias=1": """\
 forget_bias of cifg needs a forget gate with parameters
   hint: gate=forget, forget_bias=1""",
@@ -781,7 +822,7 @@ REFUSED_CALLS: list[tuple[Callable[[], Any], type[DeriveError], str]] = [
         ArgumentTypeError,
         "lstm has no option 'peephol'\n"
         "  known: forget_bias, peephole, projection, cell_clip, proj_clip, coupled, activation, "
-        "recurrent_activation, layer_norm\n"
+        "recurrent_activation, layer_norm, joined\n"
         "  hint: did you mean peephole?",
     ),
     (

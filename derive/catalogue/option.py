@@ -129,6 +129,14 @@ def family(function: Callable[P, Draft | Text]) -> Callable[P, Checked]:
     return build
 
 
+def doc_of(function: Callable[..., Any], chosen: Mapping[str, Any]) -> str:
+    """The doc of a family's cell with these options, which is not built for it."""
+    draft: Draft | Text = inspect.unwrap(function)(
+        **{option.name: option.default for option in table_of(function)} | dict(chosen)
+    )
+    return draft.doc
+
+
 def table_of(function: Callable[..., Any]) -> tuple[Option, ...]:
     """The options of a family, read from its signature."""
     hints = typing.get_type_hints(inspect.unwrap(function), include_extras=True)

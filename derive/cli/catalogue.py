@@ -93,6 +93,8 @@ def _nothing(words: Sequence[str]) -> ArgumentError:
 
 
 def _doc(name: str) -> str:
-    from derive import cells
+    from derive.catalogue.entries import ENTRIES, function_of
+    from derive.catalogue.option import doc_of
 
-    return " ".join(cells.from_spec(name).doc.split())
+    family, preset = ENTRIES[name]
+    return " ".join(doc_of(function_of(family), preset).split())

@@ -67,11 +67,11 @@ def test_list_takes_words_and_shows_the_options_of_what_has_them(
 
 
 def test_list_says_where_no_entry_has_the_words(capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, err = run(capsys, "list", "unicron", "1900")
+    status, out, err = run(capsys, "list", "householder_rn", "1900")
     assert (status, out) == (2, "")
     assert err.splitlines() == [
-        "no entry of the catalogue has 'unicron' and '1900'",
-        "  close: unicornn",
+        "no entry of the catalogue has 'householder_rn' and '1900'",
+        "  close: householder_rnn",
         "  hint: derive list",
     ]
 
@@ -106,9 +106,9 @@ def test_show_writes_json_for_programs(capsys: pytest.CaptureFixture[str]) -> No
     "arguments, message",
     [
         (
-            ("show", "unicron"),
-            "no cell is called 'unicron'\n"
-            "  close: unicornn, ugrnn, cornn\n"
+            ("show", "householder_rn"),
+            "no cell is called 'householder_rn'\n"
+            "  close: householder_rnn, ode_rnn\n"
             "  hint: derive list   shows the catalogue; a file is given by its path, "
             "such as my.cell\n",
         ),

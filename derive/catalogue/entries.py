@@ -149,7 +149,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "one gate": (
         "mgu", "janet", "ugrnn", "light_ru", "star", "fast_grnn", "miru", "sgrn",
     ),
-    "linear in the state, for scans": (
+    "linear or diagonal in the state": (
         "min_gru", "min_lstm", "sru", "rg_lru", "hgrn", "lru", "rwkv4", "t_rnn", "t_gru",
         "t_lstm", "qrnn", "sru_v2",
     ),

@@ -331,7 +331,11 @@ def mismatch(a: Cell, b: Cell) -> str:
     ):
         if len(one) != len(other):
             return f"{what}: {a.name} has {', '.join(one)}; {b.name} has {', '.join(other)}"
-        for (key, (x,)), (partner, (y,)) in zip(one.items(), other.items(), strict=True):
-            if x != y and (isinstance(x, int) or isinstance(y, int)):
+        for (key, p), (partner, q) in zip(one.items(), other.items(), strict=True):
+            if len(p) != len(q):
+                return f"{key} of {a.name} has {len(p)} axes, {partner} of {b.name} {len(q)}"
+            for x, y in zip(p, q, strict=True):
+                if x == y or not (isinstance(x, int) or isinstance(y, int)):
+                    continue
                 return f"{key} of {a.name} has width {x}, {partner} of {b.name} has width {y}"
     return ""

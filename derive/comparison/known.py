@@ -2,7 +2,7 @@
 
 In: a Cell.  Out: `Relation`s, each with its map, proved and checked.
 Not here: the proof of one pair (one_direction.py, check.py). Nothing is said of cells for which no
-map was found.
+map was found, and of those with axes, which have no proof yet.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from derive import cells
+from derive import cells, pipeline
 from derive.cell import Cell
 from derive.comparison.check import KINDS, check
 from derive.comparison.equal import mismatch, narrow
 from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
+from derive.errors import CellError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,22 @@ class Relation:
 
 def known(cell: Cell, found: list[Relation], tick: Callable[[str], None]) -> None:
     """Appends to `found` what is proved, one catalogue cell after the other."""
+    cell = pipeline.of_vectors(cell, "derive equal")
     mine = Sides(cell)
     for name in cells.names():
-        other = cells.from_spec(name)
-        relation = None if mismatch(cell, other) else _related(cell, mine, other, name)
-        if relation is not None:
-            found.append(relation)
+        other = _of_vectors(name)
+        if other is not None and not mismatch(cell, other):
+            relation = _related(cell, mine, other, name)
+            if relation is not None:
+                found.append(relation)
         tick(name)
+
+
+def _of_vectors(name: str) -> Cell | None:
+    try:
+        return pipeline.of_vectors(cells.from_spec(name), "derive equal")
+    except CellError:
+        return None
 
 
 def _related(cell: Cell, mine: Sides, other: Cell, name: str) -> Relation | None:

@@ -29,7 +29,7 @@ def square_root(a: Poly) -> Poly | None:
         return None
     root = _half(lead).times(c)
     left = a - root * root
-    ((first, _),) = root.terms.items()
+    ((first, coefficient),) = root.terms.items()
     for _ in range(len(a.terms)):
         if not left.terms:
             break
@@ -38,7 +38,7 @@ def square_root(a: Poly) -> Poly | None:
         for atom, n in first:
             powers[atom] = powers.get(atom, 0) - n
         rest = sorted(((b, n) for b, n in powers.items() if n), key=lambda pair: pair[0].key)
-        term = single(tuple(rest)).times(left.terms[mono] / (2 * root.terms[first]))
+        term = single(tuple(rest)).times(left.terms[mono] / (2 * coefficient))
         left = left - term * (root + root + term)
         root = root + term
     if left.terms:

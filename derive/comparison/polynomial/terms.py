@@ -275,9 +275,10 @@ def _weight(mono: Mono) -> tuple[int, int]:
 
 
 def heaviest(value: Poly) -> Mono:
-    """The monomial that is heavier than all others; of the number 1 if there is no other."""
-    best: Mono = ()
-    for mono in value.terms:
+    """The monomial that is heavier than all others; that of the number 1 where there is none."""
+    monos = iter(value.terms)
+    best: Mono = next(monos, ())
+    for mono in monos:
         if heavier(mono, best):
             best = mono
     return best

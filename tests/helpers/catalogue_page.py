@@ -12,13 +12,15 @@ import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import relations
 import sympy
 
 import derive
-from derive import cells, pipeline
+from derive import cells
 from derive.catalogue.entries import ENTRIES, GROUPS
 from derive.catalogue.option import Activation, to_text
-from derive.inspect.facts.cost import cost, polynomial
+from derive.inspect.facts.cost import multiply_adds, polynomial
+from derive.program.program import Matmul
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "catalogue.md"
@@ -67,8 +69,8 @@ zero.
 ## What the numbers mean
 
 *State* is how many numbers a row carries from step to step, *parameters* how many are trained.
-*Multiply-adds* are those of the products of one step of one row, forward, as scheduled: products
-of parameters alone run once a call and are left out. Training takes three times as many.
+*Multiply-adds* are those of the products of one step of one row, forward; products of parameters
+alone, which run once a call, are left out. Training takes three times as many.
 `derive show CELL --stage cost` has all of it.
 """
 
@@ -78,7 +80,7 @@ def page() -> str:
     activations = ", ".join(typing.get_args(Activation))
     families = [family for group in GROUPS.values() for family in group]
     head = HEAD.format(count=len(ENTRIES), families=len(families), activations=activations)
-    parts = [head, *_listing()]
+    parts = [head, *_listing(), *_related()]
     for family in families:
         parts += _section(family)
     return "\n".join(parts)
@@ -95,6 +97,21 @@ def _listing() -> Iterator[str]:
                 what = f"`{_spec(family, preset)}`" if preset else _title(family)
                 yield f"| [`{name}`](#{family}) | {what} |"
         yield ""
+
+
+def _related() -> Iterator[str]:
+    yield "## Families that are the same\n"
+    yield "Proved by `derive equal`, which prints how the parameters correspond.\n"
+    yield "| one | other | |"
+    yield "| --- | --- | --- |"
+    for pairs, words in (
+        (relations.EQUAL, "the same function"),
+        (relations.PART_OF, "the second contains the first"),
+    ):
+        for one, other in pairs:
+            yield f"| `{one}` | `{other}` | {words} |"
+    yield ""
+    yield "Of a cell of your own: `derive equal mycell.cell --known`.\n"
 
 
 def _spec(family: str, preset: Mapping[str, typing.Any]) -> str:
@@ -132,7 +149,6 @@ def _section(family: str) -> Iterator[str]:
 
 
 def _facts(cell: derive.Cell) -> str:
-    found = cost(cell, pipeline.schedule(cell))
     state = sympy.Add(*(sympy.Mul(*map(_width, shape)) for shape in cell.states.values()))
     trained = sympy.Add(
         *(
@@ -141,11 +157,15 @@ def _facts(cell: derive.Cell) -> str:
             if name not in cell.checked.fixed
         )
     )
-    parts = [part for phase, part in found.forward.items() if phase.name != "CALL"]
-    adds = sympy.Add(*(part.multiply_adds for part in parts))
+    table = cell.step.program.table()
+    products = [
+        multiply_adds(equation, table)
+        for equation in cell.step.program.equations
+        if isinstance(equation, Matmul) and table[equation.out].per_row
+    ]
     return (
         f"State `{sympy.expand(state)}`, parameters `{sympy.expand(trained)}`, "
-        f"multiply-adds `{polynomial(adds)}`."
+        f"multiply-adds `{polynomial(sympy.Add(*products))}`."
     )
 
 

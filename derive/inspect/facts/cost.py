@@ -162,11 +162,12 @@ def _of_accumulator(accumulator: Accumulator, table: Mapping[str, Array]) -> Wor
         if isinstance(term, Sum):
             work += Work(elementwise=_count(table[term.source].shape))
         else:
-            work += Work(multiply_adds=_of_product(term, table))
+            work += Work(multiply_adds=multiply_adds(term, table))
     return work
 
 
-def _of_product(term: Matmul, table: Mapping[str, Array]) -> Expr:
+def multiply_adds(term: Matmul, table: Mapping[str, Array]) -> Expr:
+    """Those of one product, of one row where it has rows."""
     if term.layout is Layout.AXES:
         left, right, _ = term.letters()
         shapes = (*table[term.left].shape, *table[term.right].shape)

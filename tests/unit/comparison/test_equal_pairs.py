@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import relations
 from entries import OF_VECTORS
 
 import derive
 from derive import cells
 from derive.cli import main
-from derive.comparison.equal import equal
+from derive.comparison.equal import equal, mismatch
 from derive.errors import ProgramError
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -67,6 +68,31 @@ def test_a_copy_with_other_names_is_proved_equal(name: str) -> None:
     text = re.sub(r"\w+", lambda word: word[0] + "_copy" * (word[0] in cell.params), cell.to_text())
     found = equal(cell, derive.Cell.parse(text))
     assert found.status == "equal" and found.proved
+
+
+@pytest.mark.parametrize(("one", "other"), relations.EQUAL)
+def test_families_that_are_the_same_are_proved_to_be(one: str, other: str) -> None:
+    found = equal(cells.from_spec(one), cells.from_spec(other))
+    assert found.status == "equal" and found.proved
+
+
+@pytest.mark.parametrize(("one", "other"), relations.PART_OF)
+def test_a_family_that_is_part_of_another_is_proved_to_be(one: str, other: str) -> None:
+    found = equal(cells.from_spec(one), cells.from_spec(other))
+    assert found.status == "sub-case" and found.proved
+
+
+def test_a_spiking_cell_is_compared_although_its_surrogate_has_powers_below_zero() -> None:
+    cell = cells.lif()
+    text = cell.to_text().replace("beta", "leak")
+    assert equal(cell, derive.Cell.parse(text)).status == "equal"
+
+
+def test_cells_of_vectors_and_with_axes_are_told_apart_before_any_proof() -> None:
+    vectors = derive.Cell.parse("cell v\nstate h: D\ninput x: D\nh' = h + x\noutput h'\n")
+    heads = derive.Cell.parse("cell n\nstate h: N x D\ninput x: N x D\nh' = h + x\noutput h'\n")
+    assert mismatch(vectors, heads) == "x of v has 1 axes, x of n 2"
+    assert mismatch(vectors, vectors) == ""
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -318,6 +318,24 @@ def test_templates_hold_layout_only(path: Path) -> None:
     assert set(words) <= layout
 
 
+# --- words ----------------------------------------------------------------------------------
+
+#: Words that stand where a text should say who or what it means.
+VAGUE = re.compile(r"\b(nobody|somebody|anybody|whoever|whatever)\b", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("folder", ["derive", "templates", "docs"])
+def test_texts_say_who_and_what_they_mean(folder: str) -> None:
+    files = [ROOT / path for path in tracked() if path.startswith(f"{folder}/")]
+    texts = {path: path.read_text() for path in files if path.suffix in (".py", ".j2", ".md", ".c")}
+    assert not [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path, text in texts.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if VAGUE.search(line)
+    ]
+
+
 # --- linters --------------------------------------------------------------------------------
 
 

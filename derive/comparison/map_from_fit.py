@@ -1,7 +1,7 @@
 """A fit of one cell's parameters to another's -> the map that it may be, for a proof to decide.
 
-In: two Cells and the best fit, near enough to be none by accident.  Out: what each parameter of
-the target is of the source's.
+In: two Cells and the best fit, so near that it is no accident.  Out: what each parameter of the
+target is of the source's.
 Not here: the fit (fits.py), the search by equations (matching.py), proofs (one_direction.py).
 """
 
@@ -23,7 +23,8 @@ OFF, LARGEST = 1e-4, 12
 
 
 def meaning(source: Cell, target: Cell, fit: Distance) -> Meaning | None:
-    """Each parameter of the target as multiples of the source's: of one, if that will do."""
+    """Each parameter of the target as a multiple of one of the source's, or a sum of multiples of
+    several where that is nearer than OFF; None where a parameter is neither."""
     vectors, matrices = {}, {}
     for name, shape in target.params.items():
         value = fit.fitted[name]

@@ -53,8 +53,8 @@ _SLACK = 1000.0
 class Expected:
     """arrays: {"output h_next": (wanted, error in units of roundoff)}, and "state h", "d W".
 
-    An element whose wanted value or error is not finite is not compared, nothing is in a dtype
-    that `compared` says no to: there rounding may cross a kink, or numbers leave its range.
+    An element whose wanted value or error is not finite is not compared. In a dtype for which
+    `compared` is False nothing is: there rounding may cross a kink, or numbers leave its range.
     """
 
     given: Given
@@ -160,7 +160,7 @@ def _finite(plain: Result) -> bool:
 
 
 def _touches(plain: Result) -> bool:
-    """Whether any number is 0, infinite or NaN; also where no step was taken."""
+    """Whether any number is 0, infinite or NaN, or no step was taken."""
     return not plain.moments or not all(
         (np.isfinite(array) & (np.asarray(array) != 0)).all()
         for moment in plain.moments
@@ -169,7 +169,7 @@ def _touches(plain: Result) -> bool:
 
 
 def _known_sides(kinks: Sequence[Kink], point: Point, plain: Result) -> bool:
-    """Whether what is compared anywhere is a finite number."""
+    """Whether each distance from a kink is a finite number: else its side is not known."""
     return all(
         np.isfinite(kink.at(NUMPY, moment.values, point.sizes)).all()
         for kink in kinks

@@ -76,8 +76,8 @@ class Partial:
     """Some gradients of one kernel's runs.
 
     What a forward pass keeps does not depend on which gradients are wanted, so a run of the kernel
-    for all of them serves the backward pass of any other. Panels of packed parameters do: they are
-    made again.
+    for all of them serves the backward pass of any other. Panels of packed parameters do depend on
+    it, so parameters are packed again for this one.
     """
 
     __slots__ = ("_kernel", "_names", "_packed", "_ready", "_whole")
@@ -117,7 +117,7 @@ class Partial:
         return Run(kernel, call, run._outputs, run._states, saved, seen, ready, given)
 
     def _ready_like(self, kernel: Kernel, run: Run) -> Ready | None:
-        """The quick way of `kernel` to do what that of the run does."""
+        """A prepared call of `kernel` with the sizes and options of the run's; None if it has none."""
         assert run._ready is not None
         if run._ready not in self._ready:
             thorough = self._whole._repeats.thorough(run)

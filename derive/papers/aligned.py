@@ -18,6 +18,7 @@ from derive.papers.tree import Group, Node, Symbol, changed, symbols
 
 
 def align(equations: Sequence[Equation]) -> list[Equation]:
+    """The equations after all three changes."""
     found = _apart(list(equations))
     found = _shifted(found)
     return _written_out(found)
@@ -37,7 +38,8 @@ def _everywhere(
 
 
 def _apart(equations: list[Equation]) -> list[Equation]:
-    """A symbol with and without an index of time that cannot be one array."""
+    """Where a symbol without an index of time cannot be the array of that name, it is called a_0:
+    it stands on the right of that array's equation, or both are defined."""
     timed = {s.key: e for e in equations for s in e.left if s.time is not None}
     plain = {s.key for e in equations for s in e.left if s.time is None}
     two: set[Key] = plain & set(timed)

@@ -203,7 +203,7 @@ def _called(given: Any, grid: Array) -> Any:
         try:
             with np.errstate(all="ignore"):
                 return np.asarray(given(kind(grid)), dtype=np.float64)
-        except Exception:  # of whatever library the function is
+        except Exception:  # a library may raise any
             continue
     return None
 

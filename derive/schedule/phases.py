@@ -52,7 +52,7 @@ def _assign(
     phase: dict[str, Phase] = {}
 
     def is_reduction(equation: Equation) -> bool:
-        """A product or a sum: what pays to run for all steps at once."""
+        """A product or a sum, which takes less time for all steps at once."""
         return not isinstance(equation, Map) and not (folds and is_fold(equation, table))
 
     for equation in program.equations:
@@ -69,7 +69,8 @@ def _assign(
         return phase | {equation.out: Phase.STEP for equation in rowwise}
 
     def own_stages(equations: Sequence[Equation], on_the_way: set[str]) -> set[str]:
-        """Equations of a width that nothing on the way has: each step would run them apart."""
+        """Equations of a shape that no equation between the states has: in each step they would
+        be a stage of their own. on_the_way: what comes from a state, or leads to one."""
         widths = {table[e.out].shape for e in rowwise if e.out in on_the_way}
         apart = (e for e in equations if table[e.out].shape not in widths)
         return {e.out for e in apart if not (folds and is_fold(e, table))}

@@ -95,7 +95,8 @@ class _Transfer:
         self._shift(self.target.forget_bias)
 
     def _drop_mirror(self) -> None:
-        """A gate that the other side writes as one minus the other, and so it is here."""
+        """Leave out a gate that the other side computes as one minus its partner; ArgumentError
+        where the parameters given say that it is something else."""
         for gate in "if":
             source = _MIRROR[gate]
             if f"W_{gate}" in self.wanted or {f"W_{g}" for g in "if"} - set(self.params):

@@ -13,7 +13,8 @@ that holds them says how fast they come. Then
     ridge point = peak / bandwidth of the cache that holds the working set
     least time  = max(multiply-adds / peak + activations / their rate, bytes / bandwidth)
 
-and what is largest binds. The rates are those of the benchmark's bound (bench/bound.py), which
+and bandwidth binds where it is the larger of the two; otherwise that of products and activations
+which takes longer. The rates are those of the benchmark's bound (bench/bound.py), which
 counts of all bytes the matrices alone, since it has to be a floor. Both are of training: the
 forward pass stores what the backward pass reads.
 """
@@ -78,7 +79,7 @@ class Roof:
 
     @property
     def least(self) -> float:
-        """Seconds of one round: arithmetic and reading go on side by side."""
+        """Seconds of one round: arithmetic and reading go on at the same time."""
         return max(self._arithmetic, self.seconds[BANDWIDTH])
 
     @property
@@ -179,7 +180,7 @@ def roofs(
     machine: Machine,
     dtype: str = "float32",
 ) -> tuple[Roof, ...]:
-    """One for each part that does anything."""
+    """One for each part of a pass that moves anything."""
     T, B = shape[:2]
     result = []
     for name, plan, works in (

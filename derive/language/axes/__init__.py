@@ -1,6 +1,6 @@
 """Arrays with axes: shapes by name, the parts that arrays are cut into, and their Step.
 
-needs         whether a cell uses arrays with axes
+needs         whether a cell is checked here
 uses          the names on the right of its definitions
 shapes        a shape for every name and expression, or what is wrong
 cuts          where axes that are joined and split have to be cut

@@ -1,4 +1,8 @@
-"""Whether a cell uses arrays with axes: all others are checked as arrays of one width.
+"""Whether a cell is checked as arrays with axes: all others are checked as arrays of one width.
+
+It is where an array has axes or a width that is a sum, where arrays are cut, made into matrices or
+reduced along an axis, and where something is fixed, given once or has a start value: only
+language/axes knows these.
 
 In: a Declaration.  Out: a bool.
 Not here: any check.
@@ -53,7 +57,7 @@ class _Look:
         self.declared |= {const.name for const in declaration.consts}
 
     def at(self, node: Node, left: bool = False) -> bool:
-        """Whether an expression holds what only arrays with axes have. left: stands left of @."""
+        """Whether an expression holds what only language/axes knows. left: stands left of @."""
         if isinstance(node, (Cut, Part, Split)):
             return True
         if isinstance(node, Call):

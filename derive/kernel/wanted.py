@@ -117,7 +117,7 @@ class Partial:
         return Run(kernel, call, run._outputs, run._states, saved, seen, ready, given)
 
     def _ready_like(self, kernel: Kernel, run: Run) -> Ready | None:
-        """A prepared call of `kernel` with the sizes and options of the run's; None if it has none."""
+        """A prepared call of `kernel` with the run's sizes and options; None if it has none."""
         assert run._ready is not None
         if run._ready not in self._ready:
             thorough = self._whole._repeats.thorough(run)

@@ -120,7 +120,7 @@ def missing(system: System, layout: Layout, name: str, arrays: Iterable[str]) ->
 
 
 def flat_arrays(system: System, given: Any) -> dict[str, Any]:
-    """{name: value} of whatever `load` takes as arrays."""
+    """{name: value} of anything that `load` takes as arrays."""
     return _flat(system, given)
 
 

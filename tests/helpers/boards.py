@@ -192,6 +192,49 @@ def on_board(
         return [int(word, 16) for word in words]
 
 
+#: What takes the place of a board where a program runs on this machine.
+HOST = """\
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+void board_print(const void *values, int count);
+uint32_t board_clock(void);
+
+void board_print(const void *values, int count)
+{
+    for (int n = 0; n < count; ++n) {
+        uint32_t word;
+        memcpy(&word, (const char *)values + 4 * n, sizeof word);
+        printf("%08" PRIx32 "\\n", word);
+    }
+}
+
+uint32_t board_clock(void)
+{
+    return 0;
+}
+"""
+
+SANITIZERS = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
+
+
+def on_host(
+    main: str, files: Mapping[str, str], options: Sequence[str], units: Sequence[str]
+) -> list[int]:
+    """The words that the same program prints here, under sanitizers."""
+    need("gcc")
+    with tempfile.TemporaryDirectory(prefix="derive-board-") as name:
+        folder = Path(name)
+        write(files, folder)
+        (folder / "main.c").write_text(main)
+        (folder / "host.c").write_text(HOST)
+        command = ("gcc", "-std=c99", *SANITIZERS, *options, *units, "main.c", "host.c")
+        run((*command, "-o", "program"), folder)
+        return [int(word, 16) for word in run(("./program",), folder).split()]
+
+
 def constants(name: str, array: Any) -> str:
     """A constant array of floats."""
     shape = "".join(f"[{length}]" for length in np.shape(array))
@@ -206,7 +249,8 @@ def constants(name: str, array: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a device computed at a point of one row. `instructions`: of all steps, of forward and
+    """What a device computed at a point of one row. descended: parameters after `descend` with a
+    rate of 1/2. `instructions`: of all steps, of forward and
     of backward; what the loop around the steps takes is in it."""
 
     steps: Mapping[str, Any]
@@ -214,11 +258,15 @@ class Ran:
     outputs: Mapping[str, Any]
     states: Mapping[str, Any]
     gradients: Mapping[str, Any]
+    descended: Mapping[str, Any]
     instructions: Mapping[str, float]
 
 
-def ran(cell: derive.Cell, board: Board, point: Point, options: Sequence[str] = ("-O2",)) -> Ran:
-    """Step by step over all of the point, then a window over the same: forward and backward."""
+def ran(
+    cell: derive.Cell, board: Board | None, point: Point, options: Sequence[str] = ("-O2",)
+) -> Ran:
+    """Step by step over all of the point, then a window over the same: forward, backward and one
+    step of descent. board: None for this machine, under sanitizers."""
     signature = derive.pipeline.signature_of_parts(cell)
     step, name, upper = cell.step, cell.name, cell.name.upper()
     files = dict(derive.emit(cell, "mcu"))
@@ -244,7 +292,7 @@ def ran(cell: derive.Cell, board: Board, point: Point, options: Sequence[str] = 
         main.append(constants(f"first_{n}", point.states[n][0]))
         main.append(constants(f"last_{n}", point.d_states[n][0]))
     main.append(f"static {name}_state state;\nstatic {name}_tape tape;\n")
-    main.append(f"static {name}_params d_p;\n")
+    main.append(f"static {name}_params d_p, trained;\n")
     for n in step.inputs:
         main.append(f"static float d_{n}_all[{count}][{width(n)}];\n")
     main.append("int main(void)\n{\n    uint32_t ticks[4];\n")
@@ -284,14 +332,18 @@ def ran(cell: derive.Cell, board: Board, point: Point, options: Sequence[str] = 
         "    board_print(&d_p, sizeof d_p / 4);\n    board_print(&state, sizeof state / 4);\n"
     )
     main += [f"    board_print(d_{n}_all, {count * width(n)});\n" for n in step.inputs]
+    main.append(f"    memcpy(&trained, &{name}_weights, sizeof trained);\n")
+    main.append(f"    {name}_descend(&trained, &d_p, 0.5f);\n")
+    main.append("    board_print(&trained, sizeof trained / 4);\n")
     main.append("    return 0;\n}\n")
     defines = [f"-D{upper}_{dim}={length}" for dim, length in sizes.items()]
     defines += [f"-D{upper}_T={count}", f"-D{upper}_TRAIN"]
-    words = on_board(board, "".join(main), files, (*options, *defines), (f"{name}.c",))
+    program = "".join(main), files, (*options, *defines), (f"{name}.c",)
+    words = on_host(*program) if board is None else on_board(board, *program)
     return _read(words, cell, point, board)
 
 
-def _read(words: list[int], cell: derive.Cell, point: Point, board: Board) -> Ran:
+def _read(words: list[int], cell: derive.Cell, point: Point, board: Board | None) -> Ran:
     from derive.kernel.mcu_layout import members
 
     step = cell.step
@@ -307,6 +359,8 @@ def _read(words: list[int], cell: derive.Cell, point: Point, board: Board) -> Ra
     def ticks() -> float:
         nonlocal at
         at += 1
+        if board is None:
+            return 0.0
         count = words[at - 1]
         return (count if board.core.startswith("rv") else count & 0xFFFFFF) * board.tick
 
@@ -318,14 +372,19 @@ def _read(words: list[int], cell: derive.Cell, point: Point, board: Board) -> Ra
     window = {a: take(shape)[:, None] for a, shape in outputs.items()}
     last = {n: take(shape)[None] for n, shape in states.items()}
     counts["backward"] = ticks()
-    found = {}
     signature = derive.pipeline.signature_of_parts(cell)
-    for member in members(signature.params):
-        shape = tuple(point.sizes.get(d, d) for d in member.axes)  # type: ignore[call-overload]
-        array = take(shape)
-        for k, name in enumerate(member.params):
-            found[name] = array if member.axis is None else np.take(array, k, axis=member.axis)
+
+    def take_params() -> dict[str, Any]:
+        found = {}
+        for member in members(signature.params):
+            array = take(tuple(point.sizes.get(d, d) for d in member.axes))  # type: ignore[call-overload]
+            for k, name in enumerate(member.params):
+                found[name] = array if member.axis is None else np.take(array, k, axis=member.axis)
+        return found
+
+    found = take_params()
     found |= {n: take(shape)[None] for n, shape in states.items()}
     found |= {n: take(np.shape(point.inputs[n][:, 0]))[:, None] for n in step.inputs}
+    trained = take_params()
     assert at == len(words)
-    return Ran(by_step, after, window, last, found, counts)
+    return Ran(by_step, after, window, last, found, trained, counts)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import boards
+import numpy as np
 import pytest
 from boards import ARM, BOARDS, CORES, compiler, measured, need, ran, write
 
@@ -101,17 +102,35 @@ def truth_of(name: str, large: bool = False) -> Truth:
 
 
 def check_board(name: str, board: str) -> None:
+    """Step by step, and a training window with one step of descent."""
     truth, where = truth_of(name), board
-    found = ran(getattr(derive.cells, name)(), BOARDS[board], truth.point)
+    cell = getattr(derive.cells, name)()
+    place = None if board == "here" else BOARDS[board]
+    found = ran(cell, place, truth.point, ("-O0",) if place is None else ("-O2",))
     rows = judge_forward(truth, "window", where, found.outputs, found.states, "float32")
     rows += judge_forward(truth, "step", where, found.steps, found.after_steps, "float32")
     rows += judge_gradient(truth, "gradient", where, found.gradients, "float32")
     assert not [row for row in rows if not row.ok]
+    for name, array in truth.point.params.items():
+        wanted = array - 0.5 * found.gradients[name] * (name not in cell.checked.fixed)
+        assert np.allclose(found.descended[name], wanted, rtol=1e-6, atol=1e-7), name
 
 
 @pytest.mark.parametrize(("board", "name"), [*zip(BOARDS, (*CELLS, *CELLS), strict=False)])
 def test_a_board_computes_what_the_interpreter_computes(board: str, name: str) -> None:
     check_board(name, board)
+
+
+@pytest.mark.parametrize("name", ["gru", "lru"])
+def test_sanitizers_find_nothing_in_a_step_and_a_window(name: str) -> None:
+    """Addresses, undefined behaviour, conversions of floats."""
+    check_board(name, "here")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", derive.cells.names())
+def test_sanitizers_find_nothing_in_any_cell(name: str) -> None:
+    check_board(name, "here")
 
 
 @pytest.mark.slow

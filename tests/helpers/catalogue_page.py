@@ -12,6 +12,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import compared
 import relations
 import sympy
 
@@ -80,7 +81,7 @@ def page() -> str:
     activations = ", ".join(typing.get_args(Activation))
     families = [family for group in GROUPS.values() for family in group]
     head = HEAD.format(count=len(ENTRIES), families=len(families), activations=activations)
-    parts = [head, *_listing(), *_related()]
+    parts = [head, *_listing(), *_related(), *_compared()]
     for family in families:
         parts += _section(family)
     return "\n".join(parts)
@@ -112,6 +113,18 @@ def _related() -> Iterator[str]:
             yield f"| `{one}` | `{other}` | {words} |"
     yield ""
     yield "Of a cell of your own: `derive equal mycell.cell --known`.\n"
+
+
+def _compared() -> Iterator[str]:
+    yield "## Compared with public implementations\n"
+    yield "Once, in float64, with the same random parameters: six steps of three rows. The last two"
+    yield "columns are the largest difference and the largest output. snntorch's surrogate computes"
+    yield "in float32.\n"
+    yield "| cell | program | difference | size |"
+    yield "| --- | --- | ---: | ---: |"
+    for spec, program, difference, size in compared.COMPARED:
+        yield f"| `{spec}` | {program} | {difference:.0e} | {size:g} |"
+    yield ""
 
 
 def _spec(family: str, preset: Mapping[str, typing.Any]) -> str:

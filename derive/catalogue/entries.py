@@ -167,6 +167,17 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+#: What `derive verify --quick` takes where no cell is named: the classical cells, and from every
+#: group those whose equations differ most.
+SAMPLE: tuple[str, ...] = (
+    "rnn", "lstm", "lstm_peephole", "lstm_projection", "lstm_layer_norm_ba2016", "lstm_joined",
+    "gru", "gru_reset_before", "janet", "mgu", "ugrnn", "cifg", "min_gru", "min_lstm", "indrnn",
+    "minimal_rnn", "phased_lstm", "nas", "sru", "odyssey_variant_fgr", "fast_grnn", "unicornn",
+    "cfc", "rg_lru", "slstm", "mlstm", "gated_deltanet", "retnet", "mamba", "lmu", "lif",
+    "weight_norm_lstm",
+)  # fmt: skip
+
+
 def function_of(name: str) -> Callable[..., Checked]:
     """The function of a family: function_of("lstm") is that of lstm.py."""
     module = importlib.import_module(f"derive.catalogue.{name}")

@@ -222,7 +222,12 @@ def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: 
     type=click.Path(file_okay=False),
     help="A folder of generated files: those edited since are checked as they stand.",
 )
-@click.option("--quick", is_flag=True, help="Fewer points and sizes, a sample of the mutants.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Fewer points and sizes, a sample of the mutants; without CELL, of the catalogue too.",
+)
+@click.option("--all", "everything", is_flag=True, help="With --quick: the whole catalogue.")
 @click.option(
     "--functions",
     is_flag=True,
@@ -240,12 +245,12 @@ def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: 
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @_JOBS
 def _verify(
-    cells: tuple[str, ...], target: str, as_json: bool, files: str, quick: bool, functions: bool,
-    edits: int | None, seed: int, jobs: int | None,
+    cells: tuple[str, ...], target: str, as_json: bool, files: str, quick: bool, everything: bool,
+    functions: bool, edits: int | None, seed: int, jobs: int | None,
 ) -> int:  # fmt: skip
     """Derive, emit and compile, and check the kernels against independent references.
 
-    Without CELL: the whole catalogue.
+    Without CELL: the whole catalogue; with --quick a sample of it, unless --all is given.
     """
     from derive.cli import mutate, verify
 
@@ -253,7 +258,7 @@ def _verify(
         return verify.functions(as_json)
     if edits is not None:
         return mutate.run(cells, target, edits, seed, as_json, jobs)
-    return verify.run(cells, target, as_json, files, quick, seed, jobs)
+    return verify.run(cells, target, as_json, files, quick, everything, seed, jobs)
 
 
 @_derive.command("bench", epilog=_EPILOG)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from derive.catalogue.entries import ENTRIES, SAMPLE
 from derive.cli import apart, console, many, report
 from derive.cli.select import cells_of, targets_of
 from derive.errors import DeriveError
@@ -27,10 +28,16 @@ _Item = tuple["Cell", tuple[str, ...], str, bool, int]
 
 
 def run(
-    texts: Sequence[str], targets: str, as_json: bool, folder: str, quick: bool, seed: int,
-    jobs: int | None,
+    texts: Sequence[str], targets: str, as_json: bool, folder: str, quick: bool, everything: bool,
+    seed: int, jobs: int | None,
 ) -> int:  # fmt: skip
     chosen = targets_of(targets)
+    if quick and not (texts or everything):
+        texts = SAMPLE
+        console.say(
+            f"{len(SAMPLE)} of {len(ENTRIES)} entries of the catalogue; "
+            "derive verify --quick --all takes all of them"
+        )
     items = [(cell, chosen, folder, quick, seed) for cell in cells_of(texts)]
     found = many.each("verifying", _verified, items, lambda item: item[0].name, jobs)
     reports = [one for pair in found for one in pair]

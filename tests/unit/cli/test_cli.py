@@ -344,3 +344,23 @@ def test_a_broken_derivative_is_no_wrong_use(
 
         monkeypatch.setattr(catalogue, "run", fail)
         assert run(capsys, "list") == (1, "", f"{error}\n")
+
+
+def test_a_quick_verification_without_a_cell_takes_a_sample_and_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from derive.catalogue.entries import ENTRIES, SAMPLE
+    from derive.cli import many
+
+    taken: list[list[str]] = []
+
+    def each(title: str, work: object, items: list[Any], *_: object) -> list[Any]:
+        taken.append([item[0].name for item in items])
+        return []
+
+    monkeypatch.setattr(many, "each", each)
+    _, _, err = run(capsys, "verify", "--quick")
+    assert f"{len(SAMPLE)} of {len(ENTRIES)} entries of the catalogue" in err
+    run(capsys, "verify", "--quick", "--all")
+    run(capsys, "verify")
+    assert taken == [list(SAMPLE), list(ENTRIES), list(ENTRIES)]

@@ -36,6 +36,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     targets.py        the table of targets: a target is a row here and a folder of emit/
     pipeline.py       the arrows from a Cell to a Kernel
     layers/           stacks, directions, sequences that end and start afresh
+    train/            a model around a cell, losses and optimisers, in NumPy
     torch/            cells as PyTorch modules and functions, to any order
     mcu/              trained parameters as a header for a microcontroller
     verification/     whether a derivative and its kernels are right
@@ -44,6 +45,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     comparison/       whether two cells are the same, and what differs
     weights/          files and names of other libraries
     bench/            times, beside other libraries
+    race/             cells trained on the same tasks with the same budget, and a verdict
     fuzz/             random cells, calls, texts and files
     cli/              the command line
     __main__.py       python -m derive
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from derive import mcu as mcu
     from derive import rnn_cell as rnn_cell
     from derive import torch as torch
+    from derive import train as train
     from derive import weights as weights
     from derive.cell import Cell as Cell
     from derive.comparison.diff import diff as diff
@@ -100,6 +103,7 @@ _PUBLIC = {
     "rnn_cell": ("derive.rnn_cell", ""),
     "tangent": ("derive.pipeline", "tangent"),
     "torch": ("derive.torch", ""),
+    "train": ("derive.train", ""),
     "verify": ("derive.verification", "verify"),
     "weights": ("derive.weights", ""),
 }

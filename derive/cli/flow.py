@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from derive.cli import console
-from derive.cli.select import cell_of
-from derive.cli.show import _size
+from derive.cli.select import cell_of, size_of
 from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def run(
     from derive.inspect.gradient_flow import jacobian
 
     cells = [cell_of(text) for text in texts]
-    sizes = dict(map(_size, given))
+    sizes = dict(map(size_of, given))
     known = list(dict.fromkeys(name for cell in cells for name in widths(cell)))
     for name in sizes:
         if name not in known:

@@ -283,6 +283,52 @@ def _bench(cells: tuple[str, ...], **options: Any) -> int:
     return bench.run(cells, **options)
 
 
+@_derive.command("race", epilog=_EPILOG)
+@click.argument("cells", nargs=-1, required=True, metavar="CELL ...")
+@click.option(
+    "--task",
+    "tasks",
+    default="adding,copy",
+    show_default=True,
+    metavar="T,U",
+    help="adding, copy, parity, dyck, oscillator, selective, digits, permuted_digits, charlm, or "
+    "one's own as FILE.py:NAME.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option(
+    "--match",
+    type=click.Choice(("params", "width")),
+    default="params",
+    show_default=True,
+    help="What is the same for all cells.",
+)
+@click.option("--width", type=click.IntRange(min=1), default=32, show_default=True,
+              help="Of the first cell, and with --match width of all.")  # fmt: skip
+@click.option("--params", type=click.IntRange(min=1), metavar="N",
+              help="How many numbers each model has. [default: as the first cell's]")  # fmt: skip
+@click.option("--size", "sizes", multiple=True, metavar="R=2", help="A further dimension.")
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="[default: the task's]")
+@click.option("--rows", type=click.IntRange(min=1), metavar="B", help="[default: the task's]")
+@click.option("--rates", default="", metavar="R,S", help="[default: 0.01,0.003,0.001]")
+@click.option("--target", default="c", show_default=True, metavar="T", help="Of the kernels.")
+@click.option("-o", "--out", default="race", show_default=True, type=click.Path(file_okay=False),
+              help="The folder for trials and reports.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the trials that are there.")
+@click.option("--executor", default="local", show_default=True, metavar="E",
+              help="Who runs trials: local, dask, dask:ADDRESS, slurm:FOLDER.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
+@_JOBS
+def _race(cells: tuple[str, ...], **options: Any) -> int:
+    """Train cells on the same tasks with the same budget: tables, curves, a verdict.
+
+    Rates are searched first, with the same few for every cell and a quarter of the steps. Every
+    trial is a file in the folder; a race that was stopped goes on with --resume.
+    """
+    from derive.cli import race
+
+    return race.run(cells, **options)
+
+
 @_derive.command("tune", epilog=_EPILOG)
 @click.argument("cell")
 @click.option("--shapes", multiple=True, metavar="T,B,I,H", help="A shape; may be repeated.")

@@ -90,3 +90,11 @@ def _from_file(text: str) -> Cell:
         facts = (f"close: {', '.join(near)}",) if near else ()
         raise CellError(f"there is no file {text}", facts=facts)
     return load(text)
+
+
+def size_of(text: str) -> tuple[str, int]:
+    """A dimension and its length, H=256."""
+    name, sign, number = text.partition("=")
+    if not sign or not number.strip().isascii() or not number.strip().isdigit():
+        raise ArgumentError(f"'{text}' is no width", hint="--size H=256")
+    return name.strip(), int(number)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from derive.cli import console
-from derive.cli.select import cell_of
+from derive.cli.select import cell_of, size_of
 from derive.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(
         option = "--measure" if measure else "--threads"
         raise ArgumentError(f"{option} says nothing without a shape", hint=_EXAMPLE)
     cell = cell_of(text)
-    given = dict(map(_size, sizes))
+    given = dict(map(size_of, sizes))
     at = tuple(map(_shape, dict.fromkeys(shapes)))
     machine = _machine(threads, measure) if at else None
     report = _verified(cell) if verify else None
@@ -114,10 +114,3 @@ def _opened(name: str, page: str) -> None:
     console.say(str(path))
     if not webbrowser.open(path.as_uri()):
         console.say("no browser answered; open the file by hand")
-
-
-def _size(text: str) -> tuple[str, int]:
-    name, sign, number = text.partition("=")
-    if not sign or not number.strip().isascii() or not number.strip().isdigit():
-        raise ArgumentError(f"'{text}' is no width", hint="--size H=256")
-    return name.strip(), int(number)

@@ -1,0 +1,190 @@
+"""A race as text, JSON, a plot and a page.
+
+In: a Race and its Results.  Out: text; files.
+Not here: what they say (verdict.py), the pages of single cells (inspect/).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+from derive import pipeline
+from derive.errors import ArgumentError
+from derive.inspect.facts import cost
+from derive.race.run import Race, Results
+from derive.race.task import task_of
+from derive.race.verdict import LEVEL, NO_DIFFERENCE, Summary, Verdict, summary, verdicts
+
+COLUMNS = (
+    "cell", "parameters", "sizes", "rate", "final", "quartiles", "solved at", "seconds", "diverged",
+    "kept",
+)  # fmt: skip
+
+
+def rows(race: Race, results: Results, task: str) -> list[tuple[str, ...]]:
+    """Of one task, a row for each cell, in the order of COLUMNS."""
+    found = []
+    for label in race.cells:
+        outcomes = results.outcomes[label, task]
+        own: Summary = summary(outcomes)
+        sizes = {dim: int(length) for dim, length in outcomes[0].trial["sizes"]}
+        solved = "-" if own.solved is None else f"{own.solved:.0f} ({own.solved_seconds:.1f} s)"
+        low, high = own.quartiles
+        found.append(
+            (
+                label,
+                f"{own.params:,}",
+                " ".join(f"{dim}={length}" for dim, length in sizes.items()),
+                f"{results.rates[label, task]:g}",
+                f"{own.final:.4g}",
+                f"{low:.4g} to {high:.4g}",
+                solved,
+                f"{own.seconds:.1f}",
+                f"{own.diverged} of {own.count}",
+                str(kept(race.cells[label], sizes)),
+            )
+        )
+    return found
+
+
+def kept(cell: Any, sizes: dict[str, int]) -> int:
+    """Numbers that training keeps for each step and row."""
+    return cost.at(cost.cost(cell, pipeline.schedule(cell)).saved, sizes)
+
+
+def sentence(verdict: Verdict) -> str:
+    """A verdict in words."""
+    numbers = (
+        f"median ratio {verdict.ratio:.3g}, less in {verdict.wins} of {verdict.count} seeds, "
+        f"p = {verdict.p:.2g}"
+    )
+    if verdict.what == NO_DIFFERENCE:
+        return f"{verdict.task}: {verdict.cell} and {verdict.against}: {NO_DIFFERENCE} ({numbers})"
+    return f"{verdict.task}: {verdict.cell} is {verdict.what} than {verdict.against} ({numbers})"
+
+
+def how(race: Race) -> str:
+    """What the figures are."""
+    return (
+        f"{race.seeds} seeds; medians; less is better. kept: numbers a step and row. Paired t test "
+        f"of the metric's logarithm over seeds, Holm's correction, level {LEVEL:g}."
+    )
+
+
+def as_dict(race: Race, results: Results) -> dict[str, Any]:
+    """All there is, for JSON."""
+    return {
+        "cells": {label: cell.to_text() for label, cell in race.cells.items()},
+        "seeds": race.seeds,
+        "tasks": {
+            name: {
+                "what": task.what,
+                "metric": task.metric,
+                "solved": task.solved,
+                "without recurrence": task.without,
+                "reference": task.reference,
+                "cells": {
+                    label: {
+                        **asdict(summary(results.outcomes[label, name])),
+                        "rate": results.rates[label, name],
+                        "searched": results.searched.get((label, name), {}),
+                        "outcomes": [asdict(o) for o in results.outcomes[label, name]],
+                    }
+                    for label in race.cells
+                },
+            }
+            for name, task in ((name, task_of(name)) for name in race.tasks)
+        },
+        "verdicts": [asdict(verdict) for verdict in verdicts(results.outcomes)],
+    }
+
+
+def check_plot() -> None:
+    """ArgumentError where a plot cannot be drawn."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise ArgumentError(
+            "a plot needs matplotlib, which is not installed", hint="pip install matplotlib"
+        ) from None
+
+
+def plot(race: Race, results: Results, path: str | io.StringIO) -> None:
+    """Curves of every task: the median over seeds, and between the quartiles a band."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    count = len(race.tasks)
+    figure = Figure(figsize=(6.0, 3.2 * count), layout="constrained")
+    axes = figure.subplots(count, 1, squeeze=False)[:, 0]
+    for axis, name in zip(axes, race.tasks, strict=True):
+        task = task_of(name)
+        for label in race.cells:
+            curves = [dict(outcome.curve) for outcome in results.outcomes[label, name]]
+            steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+            values = np.array([[curve[step] for step in steps] for curve in curves])
+            low, middle, high = np.percentile(values, (25, 50, 75), axis=0)
+            (line,) = axis.plot(steps, middle, label=label)
+            axis.fill_between(steps, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+        axis.axhline(task.without[0], color="gray", linestyle=":", label=task.without[1])
+        axis.axhline(task.solved, color="gray", linestyle="--", label="solved")
+        axis.set(title=f"{name}: {task.what}", xlabel="step", ylabel=task.metric, yscale="log")
+        axis.legend(fontsize="small")
+    figure.savefig(path, format="svg" if isinstance(path, io.StringIO) else None)
+
+
+def page(race: Race, results: Results, pages: dict[str, str], *, drawn: bool) -> str:
+    """One HTML page, nothing loaded from elsewhere.  pages: {label: file of the cell's page}."""
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width'>",
+        f"<title>{escape(' / '.join(race.cells))}</title>",
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
+        "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}"
+        "td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ccc;"
+        "white-space:nowrap}td:first-child,th:first-child{text-align:left}svg{max-width:100%;"
+        "height:auto}pre{overflow-x:auto}</style>",
+        f"<h1>{escape(' / '.join(race.cells))}</h1>",
+        f"<p>{escape(how(race))}</p><h2>Verdict</h2><ul>",
+        *(f"<li>{escape(sentence(verdict))}" for verdict in verdicts(results.outcomes)),
+        "</ul>",
+    ]
+    for name in race.tasks:
+        task = task_of(name)
+        value, words = task.without
+        parts += [
+            f"<h2>{escape(name)}</h2><p>{escape(task.what)}. Metric: {escape(task.metric)}; "
+            f"solved at {task.solved:g}; without recurrence {value:.4g} ({escape(words)}). "
+            f"{escape(task.reference)}</p>",
+            _table(COLUMNS, rows(race, results, name), pages),
+        ]
+    if drawn:
+        text = io.StringIO()
+        plot(race, results, text)
+        parts.append("<h2>Curves</h2>" + text.getvalue().partition("<svg")[2].join(("<svg", "")))
+    parts.append("<h2>Cells</h2>")
+    for label, cell in race.cells.items():
+        parts.append(
+            f"<h3><a href='{escape(pages[label])}'>{escape(label)}</a></h3>"
+            f"<pre>{escape(cell.to_text())}</pre>"
+        )
+    return "\n".join(parts) + "\n"
+
+
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], pages: dict[str, str]) -> str:
+    head = "".join(f"<th>{escape(column)}" for column in columns)
+    body = "".join(
+        f"<tr><td><a href='{escape(pages[line[0]])}'>{escape(line[0])}</a>"
+        + "".join(f"<td>{escape(value)}" for value in line[1:])
+        for line in lines
+    )
+    return f"<table><tr>{head}{body}</table>"
+
+
+def to_json(race: Race, results: Results) -> str:
+    return json.dumps(as_dict(race, results), indent=1)

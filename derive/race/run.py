@@ -1,0 +1,175 @@
+"""All trials of a race.
+
+In: cells, tasks, a budget, a folder.  Out: outcomes of every cell, task and seed, and the rates
+that were chosen.
+Not here: one trial (trial.py), what outcomes mean (verdict.py).
+
+Rates come first: every cell is tried with each of the same few, for a part of the steps, with a
+seed that is not raced with; the best goes on. Each outcome is a file in the folder, named by what
+was done, so a race that was stopped goes on where it was, and one with a cell more runs that cell
+alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from derive.cell import Cell
+from derive.errors import ArgumentError
+from derive.race import executors, trial
+from derive.race.sizes import model_of, sizes_of
+from derive.race.task import task_of
+from derive.race.trial import Outcome, Trial
+
+RATES = (1e-2, 3e-3, 1e-3)
+#: The part of the steps that a rate is tried for, and with which seed.
+SEARCHED, SEARCH_SEED = 4, 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """cells: {label: cell}, the first one is compared with.  tasks: names.  seeds: how many.
+    params: how many numbers each model has, None: as many as the first cell's with `width` units.
+    match: False: the same width for all.  steps, rows: instead of the tasks' own.  sizes: of
+    dimensions that a cell has besides.  rates: that are tried; one: no search.
+    """
+
+    cells: Mapping[str, Cell]
+    tasks: tuple[str, ...]
+    seeds: int = 5
+    params: int | None = None
+    width: int = 32
+    match: bool = True
+    steps: int | None = None
+    rows: int | None = None
+    sizes: tuple[tuple[str, int], ...] = ()
+    rates: tuple[float, ...] = RATES
+    target: str = "c"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """outcomes: {(label, task): by seed}; rates: {(label, task): chosen}; searched: {(label, task):
+    {rate: the task's metric}}."""
+
+    outcomes: dict[tuple[str, str], list[Outcome]]
+    rates: dict[tuple[str, str], float]
+    searched: dict[tuple[str, str], dict[float, float]]
+
+
+def trials_of(race: Race) -> list[Trial]:
+    """One of each cell and task, with the first rate and seed 0; the rest differs in those."""
+    found = []
+    for name in race.tasks:
+        task = task_of(name)
+        wanted = race.params
+        for label, cell in race.cells.items():
+            own = dict(race.sizes)
+            sizes = sizes_of(
+                cell, task, own, params=wanted if race.match else None, width=race.width
+            )
+            if wanted is None and race.match:
+                wanted = model_of(cell, task, sizes, target="numpy").size
+            steps, rows = race.steps or task.steps, race.rows or task.rows
+            found.append(
+                Trial(
+                    label,
+                    cell.to_text(),
+                    name,
+                    tuple(sizes.items()),
+                    race.rates[0],
+                    0,
+                    steps,
+                    rows,
+                    race.target,
+                )
+            )
+    return found
+
+
+def search_of(each: Trial, rates: Sequence[float]) -> list[Trial]:
+    """The trials that choose a rate."""
+    steps = max(each.steps // SEARCHED, 1)
+    return [replace(each, rate=rate, seed=SEARCH_SEED, steps=steps) for rate in rates]
+
+
+def count_of(race: Race) -> int:
+    """How many trials a race has."""
+    searched = len(race.rates) if len(race.rates) > 1 else 0
+    return len(race.cells) * len(race.tasks) * (searched + race.seeds)
+
+
+def run(
+    race: Race, folder: Path, *, resume: bool, executor: str = "local", jobs: int = 1,
+    tick: Callable[[str], None] = lambda label: None,
+) -> Results:  # fmt: skip
+    """Every trial, or what is left of them where `folder` has some and `resume` is set."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume and any(folder.glob("trial-*.json")):
+        raise ArgumentError(
+            f"{folder} holds trials of an earlier race",
+            hint="--resume to go on with them, or another folder: -o race2",
+        )
+    firsts = trials_of(race)
+    engine = executors.executor_of(executor, jobs)
+    try:
+        searched: dict[tuple[str, str], dict[float, float]] = {}
+        rates = {(each.label, each.task): race.rates[0] for each in firsts}
+        if len(race.rates) > 1:
+            many = [one for each in firsts for one in search_of(each, race.rates)]
+            for one, outcome in _each(many, folder, engine, tick):
+                value = float("inf") if outcome.diverged else outcome.final
+                searched.setdefault((one.label, one.task), {})[one.rate] = value
+            rates = {place: min(tried, key=tried.__getitem__) for place, tried in searched.items()}
+        chosen = [
+            replace(each, rate=rates[each.label, each.task], seed=seed)
+            for each in firsts
+            for seed in range(race.seeds)
+        ]
+        outcomes: dict[tuple[str, str], list[Outcome]] = {}
+        for one, outcome in _each(chosen, folder, engine, tick):
+            outcomes.setdefault((one.label, one.task), []).append(outcome)
+    finally:
+        if hasattr(engine, "shutdown"):
+            engine.shutdown(wait=False, cancel_futures=True)
+    ordered = {(each.label, each.task): outcomes[each.label, each.task] for each in firsts}
+    by_label = {(label, name): ordered[label, name] for label in race.cells for name in race.tasks}
+    return Results(by_label, rates, searched)
+
+
+def _each(
+    trials: Sequence[Trial], folder: Path, engine: Any, tick: Callable[[str], None]
+) -> Iterable[tuple[Trial, Outcome]]:
+    """Outcomes in the order of the trials; new ones are files as soon as they are there."""
+    found: dict[str, Outcome] = {}
+    waiting: dict[str, tuple[Trial, Any]] = {}
+    for one in trials:
+        known = trial.load(_file(folder, one))
+        if known is not None:
+            found[one.key] = known
+            tick(f"{one.label}, {one.task}: known")
+        elif one.key not in waiting:
+            waiting[one.key] = one, engine.submit(_to_file, one, str(folder))
+    while waiting:
+        ready = [key for key, (_, answer) in waiting.items() if answer.done()]
+        for key in ready:
+            one, answer = waiting.pop(key)
+            found[key] = answer.result()
+            tick(f"{one.label}, {one.task}: {found[key].final:.4g}")
+        if not ready:
+            time.sleep(0.05)
+    return [(one, found[one.key]) for one in trials]
+
+
+def _file(folder: Path, one: Trial) -> Path:
+    return folder / f"trial-{one.key}.json"
+
+
+def _to_file(one: Trial, folder: str) -> Outcome:
+    outcome = trial.run(one)
+    trial.save(outcome, _file(Path(folder), one))
+    return outcome

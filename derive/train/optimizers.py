@@ -1,0 +1,96 @@
+"""Steps against a gradient.
+
+In: arrays and their gradients, by name.  Out: the arrays, changed in place.
+Not here: the gradients (model.py, the kernels).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from derive.errors import ArgumentError
+from derive.kernel.signature import Array, Arrays
+
+
+class Adam:
+    """Kingma & Ba 2015, arXiv 1412.6980, algorithm 1; weight_decay as in AdamW, Loshchilov & Hutter
+    2019, arXiv 1711.05101: each step takes rate * weight_decay of an array off."""
+
+    def __init__(
+        self, params: Mapping[str, Array], *, beta1: float = 0.9, beta2: float = 0.999,
+        eps: float = 1e-8, weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
+        self._params = dict(params)
+        self._first = {name: np.zeros_like(array) for name, array in params.items()}
+        self._second = {name: np.zeros_like(array) for name, array in params.items()}
+        self._beta1, self._beta2, self._eps, self._decay = beta1, beta2, eps, weight_decay
+        self._steps = 0
+
+    def step(self, gradients: Mapping[str, Array], rate: float) -> None:
+        """One step; `gradients` has all arrays."""
+        _check(self._params, gradients)
+        self._steps += 1
+        unbias1 = 1 - self._beta1**self._steps
+        unbias2 = 1 - self._beta2**self._steps
+        for name, array in self._params.items():
+            d, first, second = gradients[name], self._first[name], self._second[name]
+            first *= self._beta1
+            first += (1 - self._beta1) * d
+            second *= self._beta2
+            second += (1 - self._beta2) * d * d
+            if self._decay:
+                array *= 1 - rate * self._decay
+            array -= rate / unbias1 * first / (np.sqrt(second / unbias2) + self._eps)
+
+
+class SGD:
+    """Stochastic gradient descent; with momentum m the step is rate * v, v = m v + gradient."""
+
+    def __init__(self, params: Mapping[str, Array], *, momentum: float = 0.0) -> None:
+        self._params = dict(params)
+        self._momentum = momentum
+        self._moving: Arrays = {}
+
+    def step(self, gradients: Mapping[str, Array], rate: float) -> None:
+        """One step; `gradients` has all arrays."""
+        _check(self._params, gradients)
+        for name, array in self._params.items():
+            moving = gradients[name]
+            if self._momentum:
+                before = self._moving.get(name)
+                moving = moving.copy() if before is None else self._momentum * before + moving
+                self._moving[name] = moving
+            array -= rate * moving
+
+
+def clip_by_norm(gradients: Mapping[str, Array], bound: float) -> float:
+    """Scales all gradients together, in place, to a norm of at most `bound`; returns the norm
+    before. Where that is infinite or NaN nothing is changed."""
+    norm = math.sqrt(sum(float(np.vdot(d, d)) for d in gradients.values()))
+    if math.isfinite(norm) and norm > bound:
+        for d in gradients.values():
+            d *= bound / norm
+    return norm
+
+
+def linear(step: int, steps: int) -> float:
+    """A factor of the rate that falls from 1 at step 0 to 0 at step `steps`."""
+    return max(1 - step / steps, 0.0)
+
+
+def cosine(step: int, steps: int) -> float:
+    """The same along half a wave: Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts."""
+    return 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def _check(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+    for name, array in params.items():
+        if name not in gradients or gradients[name].shape != array.shape:
+            raise ArgumentError(
+                f"there is no gradient of {name} in its shape",
+                facts=(f"given: {', '.join(gradients) or 'none'}",),
+                hint="loss, grads = model.gradients(batch)",
+            )

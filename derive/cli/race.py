@@ -7,6 +7,7 @@ Not here: trials and verdicts (race/).
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,6 +98,7 @@ def _written(race: Race, results: Results, folder: Path) -> list[Path]:
     """The reports, all of them complete before the first one is replaced."""
     from derive import inspect
     from derive.race import report
+    from derive.race.trial import write
 
     pages = {label: f"cell-{k}.html" for k, label in enumerate(race.cells)}
     texts = {"race.json": report.to_json(race, results)}
@@ -109,10 +111,10 @@ def _written(race: Race, results: Results, folder: Path) -> list[Path]:
         drawn = False
         console.say(f"no curves: {error}")
     texts["race.html"] = report.page(race, results, pages, drawn=drawn)
-    for name, text in texts.items():
-        part = folder / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / name)
     if drawn:
-        report.plot(race, results, str(folder / "curves.svg"))
-    return [folder / name for name in (*texts, *(["curves.svg"] if drawn else []))]
+        curves = io.StringIO()
+        report.plot(race, results, curves)
+        texts["curves.svg"] = curves.getvalue()
+    for name, text in texts.items():
+        write(folder / name, text)
+    return [folder / name for name in texts]

@@ -28,7 +28,7 @@ COLUMNS = (
 
 def rows(race: Race, results: Results, task: str) -> list[tuple[str, ...]]:
     """Of one task, a row for each cell, in the order of COLUMNS."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for label in race.cells:
         outcomes = results.outcomes[label, task]
         own: Summary = summary(outcomes)
@@ -114,8 +114,8 @@ def check_plot() -> None:
         ) from None
 
 
-def plot(race: Race, results: Results, path: str | io.StringIO) -> None:
-    """Curves of every task: the median over seeds, and between the quartiles a band."""
+def plot(race: Race, results: Results, file: io.StringIO) -> None:
+    """Curves of every task as SVG: the median over seeds, and between the quartiles a band."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -135,7 +135,8 @@ def plot(race: Race, results: Results, path: str | io.StringIO) -> None:
         axis.axhline(task.solved, color="gray", linestyle="--", label="solved")
         axis.set(title=f"{name}: {task.what}", xlabel="step", ylabel=task.metric, yscale="log")
         axis.legend(fontsize="small")
-    figure.savefig(path, format="svg" if isinstance(path, io.StringIO) else None)
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(file, format="svg", metadata=nothing)
 
 
 def page(race: Race, results: Results, pages: dict[str, str], *, drawn: bool) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,12 +68,14 @@ class Task:
 
 
 def task_of(text: str) -> Task:
-    """A task by its name, or FILE.py:NAME of one's own, a Task or a function that gives one."""
+    """A task by its name, with options (adding:steps=200, copy:delay=30:length=5), or FILE.py:NAME
+    of one's own, a Task or a function that gives one."""
     from derive.race import carried, made
 
-    tasks: dict[str, Callable[[], Task]] = {**made.TASKS, **carried.TASKS}
-    if text in tasks:
-        return tasks[text]()
+    tasks: dict[str, Callable[..., Task]] = {**made.TASKS, **carried.TASKS}
+    name, *options = text.split(":")
+    if name in tasks:
+        return tasks[name](**_options(text, tasks[name], options))
     path, colon, name = text.rpartition(":")
     if colon and path.endswith(".py"):
         return _of_file(path, name)
@@ -82,6 +85,24 @@ def task_of(text: str) -> Task:
         facts=(f"tasks: {', '.join(tasks)}", "one's own: FILE.py:NAME"),
         hint=f"--task {near[0] if near else next(iter(tasks))}",
     )
+
+
+def _options(text: str, task: Callable[..., Task], given: Sequence[str]) -> dict[str, int]:
+    known = inspect.signature(task).parameters
+    numbers = {name: p.default for name, p in known.items() if type(p.default) is int}
+    found = {}
+    for option in given:
+        name, sign, value = option.partition("=")
+        if name not in numbers or not sign or not value.isdigit() or not int(value):
+            options = ", ".join(f"{name}={default}" for name, default in numbers.items())
+            raise ArgumentError(
+                f"'{option}' is no option of {text.partition(':')[0]}",
+                facts=(f"options, positive numbers: {options or 'none'}",),
+                hint=f"--task {text.partition(':')[0]}"
+                + (f":{options.partition(', ')[0]}" if options else ""),
+            )
+        found[name] = int(value)
+    return found
 
 
 def _of_file(path: str, name: str) -> Task:

@@ -10,8 +10,8 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 import time
+import uuid
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,8 @@ class Trial:
 class Outcome:
     """curve: (step, the task's metric) while training; final: the last of it; solved: the first
     step at which the task was solved; seconds: of training, by the clock, and until it was solved;
-    diverged: a loss was no number: training ended there, and final is what stands before."""
+    diverged: a loss was no number: training ended there, and final is what stands before, infinite
+    where nothing does."""
 
     final: float
     params: int
@@ -82,7 +83,7 @@ def run(trial: Trial) -> Outcome:
     points = {round(trial.steps * (k + 1) / _JUDGED) for k in range(_JUDGED)}
     curve = [(0, _judge(model, task))]
     seconds, solved, solved_seconds, diverged = 0.0, None, None, False
-    for step in range(trial.steps):
+    for step in range(trial.steps if math.isfinite(curve[0][1]) else 0):
         batch = task.draw(random, trial.rows)
         began = time.perf_counter()
         loss, gradients = model.gradients(batch)
@@ -98,7 +99,8 @@ def run(trial: Trial) -> Outcome:
                 solved, solved_seconds = step + 1, seconds
     final = curve[-1][1]
     if not math.isfinite(final):
-        diverged, final = True, next(v for _, v in reversed(curve) if math.isfinite(v))
+        diverged = True
+        final = next((value for _, value in reversed(curve) if math.isfinite(value)), math.inf)
     return Outcome(
         final, model.size, seconds, tuple(curve), solved, solved_seconds, diverged, asdict(trial)
     )
@@ -117,12 +119,24 @@ def _judge(model: Any, task: Task) -> float:
 # --- files ------------------------------------------------------------------------------------
 
 
+def write(path: Path, text: str) -> None:
+    """A file as a whole or not at all, also where several machines share the folder."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise ArgumentError(
+            f"{path} cannot be written",
+            facts=(f"{type(error).__name__}: {error}",),
+            hint="-o another_folder",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def save(outcome: Outcome, path: Path) -> None:
-    """As a whole or not at all, also where several machines share the folder."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(asdict(outcome), file)
-    os.replace(name, path)
+    write(path, json.dumps(asdict(outcome)))
 
 
 def load(path: Path) -> Outcome | None:

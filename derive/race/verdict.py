@@ -20,8 +20,8 @@ import mpmath
 from derive.race.trial import Outcome
 
 LEVEL = 0.05
-#: Metrics below it are taken for it: an error of 0 has no logarithm.
-_FLOOR = 1e-6
+#: Metrics are taken to lie between: an error of 0 has no logarithm, nor has a model that diverged.
+_FLOOR, _CEILING = 1e-6, 1e6
 
 BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no difference seen"
 
@@ -78,9 +78,9 @@ def verdicts(results: Mapping[tuple[str, str], Sequence[Outcome]]) -> list[Verdi
     tasks = list(dict.fromkeys(task for _, task in results))
     raw = []
     for task in tasks:
-        first = [math.log(max(o.final, _FLOOR)) for o in results[cells[0], task]]
+        first = list(map(_logarithm, results[cells[0], task]))
         for cell in cells[1:]:
-            own = [math.log(max(o.final, _FLOOR)) for o in results[cell, task]]
+            own = list(map(_logarithm, results[cell, task]))
             raw.append((cell, task, [a - b for a, b in zip(own, first, strict=True)]))
     corrected = holm([paired_t(differences) for _, _, differences in raw])
     found = []
@@ -96,8 +96,12 @@ def verdicts(results: Mapping[tuple[str, str], Sequence[Outcome]]) -> list[Verdi
     return found
 
 
+def _logarithm(outcome: Outcome) -> float:
+    return math.log(min(max(outcome.final, _FLOOR), _CEILING))
+
+
 def paired_t(differences: Sequence[float]) -> float:
-    """The probability of a mean as far from 0, of normal differences around 0; 1 of fewer than 2."""
+    """The probability of a mean as far from 0, of normal differences around 0; 1 of one alone."""
     count = len(differences)
     if count < 2:
         return 1.0

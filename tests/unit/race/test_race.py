@@ -1,0 +1,508 @@
+"""Races: tasks, sizes, trials that are stopped and go on, verdicts, reports."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import derive
+from derive.cli.main import status
+from derive.errors import ArgumentError, DeriveError
+from derive.race import Task, run, trial, verdict
+from derive.race.executors import executor_of
+from derive.race.run import Race
+from derive.race.sizes import model_of, sizes_of
+from derive.race.task import task_of
+from derive.race.trial import Outcome
+from derive.train import Batch
+from derive.train.model import metrics
+
+MADE = ("adding", "copy", "parity", "dyck", "oscillator", "selective")
+CARRIED = ("digits", "permuted_digits", "charlm")
+
+
+# --- tasks ------------------------------------------------------------------------------------
+
+
+def answers(name: str, batch: Batch) -> Any:
+    """What is right, read off x by other means than those that made it."""
+    x, y = np.asarray(batch.x), np.zeros_like(batch.y)
+    for row in range(x.shape[1]):
+        own = x[:, row]
+        if name == "adding":
+            y[row, 0] = sum(value for value, mark in own if mark == 1)
+        elif name == "copy":
+            said = [s for s in own if s < 8]
+            y[:, row] = [8] * (len(own) - len(said)) + said
+        elif name == "selective":
+            said = [s for s in own if s < 8]
+            y[:, row] = [0] * (len(own) - len(said)) + said
+        elif name == "parity":
+            for t in range(len(own)):
+                begin = max([k for k in range(t + 1) if own[k, 1]], default=0)
+                y[t, row] = own[begin : t + 1, 0].sum() % 2
+        elif name == "dyck":
+            text = ""
+            for t, symbol in enumerate(own):
+                text = (text + "([)]"[symbol]).replace("()", "").replace("[]", "")
+                y[t, row] = {"(": 0, "[": 1, "": 2}[text[-1:]]
+                assert ")" not in text and "]" not in text and len(text) <= 8
+    return y
+
+
+@pytest.mark.parametrize("name", [name for name in MADE if name != "oscillator"])
+def test_what_should_come_out_follows_from_what_goes_in(name: str) -> None:
+    task = task_of(name)
+    batch = task.draw(np.random.default_rng(3), 20)
+    np.testing.assert_allclose(batch.y, answers(name, batch))
+
+
+@pytest.mark.parametrize("name", MADE + CARRIED)
+def test_a_task_fits_a_model_and_is_the_same_each_time(name: str) -> None:
+    task = task_of(name)
+    one, two = (task.draw(np.random.default_rng(0), 8) for _ in range(2))
+    for a, b in ((one.x, two.x), (one.y, two.y)):
+        assert (np.asarray(a) == np.asarray(b)).all()
+    cell = derive.cells.rnn()
+    sizes = sizes_of(cell, task, {}, params=None, width=4)
+    model = model_of(cell, task, sizes, target="numpy")
+    outputs, _ = model.predict(one)
+    assert task.metric in metrics(outputs, one)
+    # A model that knows nothing is no better than what needs no recurrence, or hardly.
+    judged = metrics(model.predict(task.judge[0])[0], task.judge[0])[task.metric]
+    assert judged > 0.9 * task.without[0] > task.solved
+
+
+def test_a_task_is_not_judged_by_what_it_is_trained_on() -> None:
+    task = task_of("digits")
+    seen = {x.tobytes() for x in np.moveaxis(task.draw(np.random.default_rng(0), 4000).x, 1, 0)}
+    judged = [x.tobytes() for x in np.moveaxis(np.asarray(task.judge[0].x), 1, 0)]
+    assert len(judged) == 359 and len(seen & set(judged)) <= 2  # images that come twice
+
+
+def test_a_task_takes_options() -> None:
+    assert np.shape(task_of("adding:steps=7").judge[0].x)[0] == 7
+    assert np.shape(task_of("copy:delay=3:length=2").judge[0].x)[0] == 7
+
+
+OWN = """
+import numpy as np
+from derive.race import Batch, Task
+
+def draw(random, rows):
+    x = random.normal(size=(4, rows, 1))
+    return Batch(x, x.cumsum(axis=0))
+
+mine = Task("mine", "sums", draw, (draw(np.random.default_rng(9), 50),), inputs=1, outputs=1,
+            metric="squared error", solved=1e-3, without=(1.5, "the last number"), steps=30, rows=8)
+
+def made():
+    return mine
+
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "tasks.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_ones_own_task_is_raced(own: Path) -> None:
+    assert task_of(f"{own}:mine").name == task_of(f"{own}:made").name == "mine"
+
+
+WRONG_TASKS: dict[str, tuple[str, str]] = {
+    "no such name": ("ading", "hint: --task adding"),
+    "no such option": ("adding:delay=3", "'delay=3' is no option of adding"),
+    "no number": ("copy:delay=x", "'delay=x' is no option of copy"),
+    "no file": ("nowhere.py:mine", "there is no file nowhere.py"),
+    "no task in the file": ("{own}:number", "is int, and no Task"),
+    "nothing of that name": ("{own}:nothing", "and no Task"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TASKS)
+def test_a_wrong_task_is_told(name: str, own: Path) -> None:
+    text, said = WRONG_TASKS[name]
+    with pytest.raises(ArgumentError) as error:
+        task_of(text.format(own=own))
+    assert said in str(error.value)
+
+
+def test_a_file_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("1 / 0")
+    with pytest.raises(ArgumentError, match="ZeroDivisionError"):
+        task_of(f"{tmp_path / 'bad.py'}:mine")
+
+
+def a_task(**changed: Any) -> Task:
+    batch = Batch(np.zeros((2, 1, 1)), np.zeros((2, 1, 1)))
+    given: dict[str, Any] = {
+        "name": "t", "what": "", "draw": lambda random, rows: batch, "judge": (batch,),
+        "inputs": 1, "outputs": 1, "metric": "squared error", "solved": 0.1, "without": (1.0, ""),
+    }  # fmt: skip
+    return Task(**(given | changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"symbols": 3}, "either inputs or symbols"),
+        ({"inputs": None}, "either inputs or symbols"),
+        ({"metric": "accuracy"}, "no metric 'accuracy'"),
+        ({"judge": ()}, "no batch to judge by"),
+    ],
+)
+def test_a_task_that_contradicts_itself_is_told(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        a_task(**changed)
+
+
+# --- sizes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", ["lstm", "janet", "rnn", "gru:reset=before", "min_gru", "ran"])
+@pytest.mark.parametrize("name", ["adding", "copy"])
+def test_widths_give_about_the_wanted_number_of_parameters(spec: str, name: str) -> None:
+    cell, task = derive.cells.from_spec(spec), task_of(name)
+    sizes = sizes_of(cell, task, {}, params=5000, width=1)
+
+    def count(longer: int) -> int:
+        return model_of(cell, task, {**sizes, "H": sizes["H"] + longer}, target="numpy").size
+
+    assert all(abs(count(0) - 5000) <= abs(count(by) - 5000) for by in (-1, 1))
+
+
+def test_a_further_dimension_has_to_be_given() -> None:
+    cell = derive.cells.from_spec("lstm:projection=true")
+    with pytest.raises(ArgumentError, match="2 free dimensions") as error:
+        sizes_of(cell, task_of("adding"), {}, params=2000, width=1)
+    assert "--size P=4" in str(error.value)
+    sizes = sizes_of(cell, task_of("adding"), {"P": 4}, params=2000, width=1)
+    assert sizes["P"] == 4 and sizes["I"] == 2
+
+
+def test_a_cell_whose_input_is_as_wide_as_its_state_gets_a_lift() -> None:
+    cell = derive.Cell.parse("cell own\ninput x: H\nstate h: H\nh' = tanh(U @ h + x)\noutput h'")
+    task = task_of("adding")
+    model = model_of(cell, task, sizes_of(cell, task, {}, params=None, width=6), target="numpy")
+    assert model.params["lift"].shape == (2, 6)
+
+
+def test_cells_that_cannot_be_raced_are_told() -> None:
+    two = derive.Cell.parse("cell two\ninput x: H\ninput y: H\nstate h: H\nh' = x + y\noutput h'")
+    with pytest.raises(ArgumentError, match="2 inputs"):
+        sizes_of(two, task_of("adding"), {}, params=None, width=3)
+    with pytest.raises(ArgumentError, match="0 free dimensions"):
+        sizes_of(derive.cells.rnn(), task_of("adding"), {"H": 3, "I": 2}, params=None, width=3)
+
+
+RELU = "cell own\ninput x: I\nstate h: H\nh' = relu(W @ x + U @ h)\noutput h'"
+
+
+# --- trials -----------------------------------------------------------------------------------
+
+
+def a_race(own: Path, **changed: Any) -> Race:
+    cells = {"lstm": derive.cells.lstm(), "janet": derive.cells.janet()}
+    given: dict[str, Any] = {
+        "cells": cells, "tasks": (f"{own}:mine",), "seeds": 2, "width": 4, "target": "numpy",
+        "rates": (1e-2, 1e-3),
+    }  # fmt: skip
+    return Race(**(given | changed))
+
+
+def a_trial(own: Path, **changed: Any) -> trial.Trial:
+    from dataclasses import replace
+
+    return replace(run.trials_of(a_race(own))[0], **changed)
+
+
+def test_a_trial_gives_the_same_each_time(own: Path) -> None:
+    one, two = trial.run(a_trial(own)), trial.run(a_trial(own))
+    assert one.curve == two.curve and one.curve[0][0] == 0 and one.curve[-1][0] == 30
+    assert one.final == one.curve[-1][1] < one.curve[0][1]
+    assert trial.run(a_trial(own, seed=1)).curve != one.curve
+
+
+def test_divergence_ends_a_trial_and_is_said(own: Path) -> None:
+    text = "cell grows\ninput x: I\nstate h: H\nh' = 1e30 * (W @ x) * exp(h)\noutput h'"
+    outcome = trial.run(a_trial(own, cell=text))
+    assert outcome.diverged and outcome.final == math.inf
+    with np.errstate(all="ignore"):
+        outcome = trial.run(a_trial(own, cell=RELU, rate=1e30))
+    assert outcome.diverged and outcome.final == outcome.curve[-1][1] < math.inf
+
+
+def test_outcomes_are_files_and_come_back(own: Path, tmp_path: Path) -> None:
+    outcome = trial.run(a_trial(own))
+    path = tmp_path / "outcome.json"
+    trial.save(outcome, path)
+    again = trial.load(path)
+    assert again is not None and again.curve == outcome.curve and again.final == outcome.final
+    assert trial.load(tmp_path / "nothing.json") is None
+    for text in ("{", "[1]", '{"final": 1}'):
+        path.write_text(text)
+        with pytest.raises(ArgumentError, match="is no outcome of a trial"):
+            trial.load(path)
+    with pytest.raises(ArgumentError, match="cannot be written"):
+        trial.save(outcome, tmp_path / "nowhere" / "outcome.json")
+
+
+def test_a_key_is_of_the_work_and_not_of_its_name(own: Path) -> None:
+    key = a_trial(own).key
+    assert a_trial(own, label="other").key == key
+    assert len({a_trial(own, **c).key for c in ({}, {"seed": 1}, {"rate": 1.0}, {"rows": 3})}) == 4
+    own.write_text(OWN.replace("size=(4,", "size=(5,"))
+    assert a_trial(own).key != key
+
+
+# --- races ------------------------------------------------------------------------------------
+
+
+class Here:
+    """An executor that runs what it is given, and counts."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.count, self.most = 0, most
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.count += 1
+        if self.count > self.most:
+            raise KeyboardInterrupt
+        value = function(*arguments)
+        return type("Answer", (), {"done": lambda self: True, "result": lambda self: value})()
+
+
+def raced(
+    monkeypatch: pytest.MonkeyPatch, race: Race, folder: Path, engine: Here, resume: bool = False
+) -> run.Results:
+    monkeypatch.setattr(run.executors, "executor_of", lambda text, jobs: engine)
+    return run.run(race, folder, resume=resume)
+
+
+def test_a_race_searches_rates_and_then_runs_every_seed(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, race = Here(), a_race(own)
+    results = raced(monkeypatch, race, tmp_path / "race", engine)
+    assert engine.count == run.count_of(race) == 2 * (2 + 2)
+    for place, tried in results.searched.items():
+        assert set(tried) == {1e-2, 1e-3}
+        assert results.rates[place] == min(tried, key=tried.__getitem__)
+    for outcomes in results.outcomes.values():
+        assert [outcome.trial["seed"] for outcome in outcomes] == [0, 1]
+        assert all(o.trial["rate"] == results.rates[o.trial["label"], o.trial["task"]]
+                   for o in outcomes)  # fmt: skip
+
+
+def test_a_race_that_was_stopped_goes_on_where_it_was(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race, folder = a_race(own), tmp_path / "race"
+    whole = raced(monkeypatch, race, tmp_path / "whole", Here())
+    with pytest.raises(KeyboardInterrupt):
+        raced(monkeypatch, race, folder, Here(most=5))
+    with pytest.raises(ArgumentError, match="trials of an earlier race"):
+        raced(monkeypatch, race, folder, Here())
+    engine = Here()
+    results = raced(monkeypatch, race, folder, engine, resume=True)
+    assert engine.count == 8 - 5
+    assert {k: [o.curve for o in v] for k, v in results.outcomes.items()} == {
+        k: [o.curve for o in v] for k, v in whole.outcomes.items()
+    }
+    # One cell more: that one alone is run.
+    more = a_race(own, cells={**race.cells, "rnn": derive.cells.rnn()})
+    engine = Here()
+    raced(monkeypatch, more, folder, engine, resume=True)
+    assert engine.count == 4
+
+
+def test_a_race_that_is_killed_leaves_whole_trials(own: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "derive", "race", "lstm", "janet", "--task", f"{own}:mine",
+        "--seeds", "3", "--width", "4", "--rates", "0.01", "--target", "numpy", "--jobs", "2",
+        "-o", str(tmp_path / "race"),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began = time.monotonic()
+    while not list((tmp_path / "race").glob("trial-*")) and time.monotonic() - began < 120:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for path in (tmp_path / "race").glob("trial-*.json"):
+        assert trial.load(path) is not None
+    done = subprocess.run([*command, "--resume", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    (task,) = found["tasks"].values()
+    assert [cell["count"] for cell in task["cells"].values()] == [3, 3]
+    assert not [path for path in os.listdir(tmp_path / "race") if path.endswith(".part")]
+
+
+def test_executors_are_named() -> None:
+    executor_of("local", 1).shutdown()
+    with pytest.raises(ArgumentError, match="there is no executor 'ray'"):
+        executor_of("ray", 1)
+    with pytest.raises(ArgumentError, match="there is no executor 'slurm'"):
+        executor_of("slurm", 1)
+
+
+@pytest.mark.parametrize("text", ["dask", "slurm:folder"])
+def test_a_missing_engine_says_how_to_get_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("distributed", "submitit"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ArgumentError, match="pip install"):
+        executor_of(text, 1)
+
+
+# --- verdicts ---------------------------------------------------------------------------------
+
+
+def outcomes(finals: list[float], solved: int | None = None) -> list[Outcome]:
+    return [Outcome(final, 10, 1.0, solved=solved, solved_seconds=0.5) for final in finals]
+
+
+def test_the_paired_test_is_scipys() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(0)
+    for count in (2, 3, 5, 20):
+        differences = list(random.normal(0.3, size=count))
+        assert abs(verdict.paired_t(differences) - stats.ttest_1samp(differences, 0).pvalue) < 1e-9
+    assert verdict.paired_t([0.0, 0.0]) == verdict.paired_t([5.0]) == 1.0
+    assert verdict.paired_t([2.0, 2.0]) == 0.0
+
+
+def test_holms_correction() -> None:
+    # Holm 1979: the least of k is multiplied by k, the next by k - 1; none is less than one before.
+    assert verdict.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert verdict.holm([0.9, 0.5]) == [1.0, 1.0] and verdict.holm([]) == []
+
+
+def test_verdicts_say_what_seeds_cannot_explain() -> None:
+    finals = [0.10, 0.12, 0.11, 0.09, 0.10]
+    same, half = (
+        [f * r for f, r in zip(finals, (0.9, 1.1, 1, 1.2, 0.85), strict=True)],
+        [f * r for f, r in zip(finals, (0.5, 0.52, 0.48, 0.5, 0.51), strict=True)],
+    )
+    found = verdict.verdicts(
+        {
+            ("first", "t"): outcomes(finals),
+            ("same", "t"): outcomes(same),
+            ("half", "t"): outcomes(half),
+            ("double", "t"): outcomes([2 * f + 0.01 * k for k, f in enumerate(finals)]),
+        }
+    )
+    assert [(v.cell, v.what) for v in found] == [
+        ("same", verdict.NO_DIFFERENCE), ("half", verdict.BETTER), ("double", verdict.WORSE)
+    ]  # fmt: skip
+    assert found[1].wins == 5 and abs(found[1].ratio - 0.5) < 1e-12 and found[1].p < 0.001
+
+
+def test_a_perfect_score_has_no_logarithm_and_is_compared() -> None:
+    both = {("a", "t"): outcomes([0.0, 0.0]), ("b", "t"): outcomes([0.0, 0.0])}
+    found = verdict.verdicts(both | {("c", "t"): outcomes([math.inf, math.inf])})
+    assert found[1].what == verdict.WORSE
+    assert found[0].what == verdict.NO_DIFFERENCE and found[0].ratio == 1
+
+
+def test_a_summary_is_of_the_middle() -> None:
+    own = verdict.summary([*outcomes([1.0, 2.0, 3.0], 40), *outcomes([4.0, 100.0])])
+    assert own.final == 3 and own.quartiles == (2.0, 4.0)
+    assert own.solved == 40 and own.solved_count == 3
+    assert verdict.summary([*outcomes([1.0], 40), *outcomes([2.0, 3.0])]).solved is None
+    assert verdict.summary(outcomes([1.0])).quartiles == (1.0, 1.0)
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    engine = Here()
+    monkeypatch.setattr(run.executors, "executor_of", lambda text, jobs: engine)
+    yield tmp_path
+
+
+QUICK = ("--seeds", "2", "--width", "4", "--rates", "0.01", "--target", "numpy", "--steps", "4")
+
+
+def test_the_command_prints_tables_and_writes_reports(
+    in_folder: Path, own: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["race", "lstm", "janet", "--task", f"{own}:mine,parity:steps=5", *QUICK]
+    assert status(words) == 0
+    said = capfd.readouterr().out
+    assert "without recurrence 1.5 (the last number)" in said
+    assert said.count("janet and lstm: no difference seen") == 2 or "than lstm" in said
+    written = set(os.listdir("race"))
+    assert {"race.json", "race.html", "curves.svg", "cell-0.html", "cell-1.html"} <= written
+    page = Path("race/race.html").read_text()
+    assert "<svg" in page and "cell-1.html" in page
+    assert "src=" not in page and "http" not in page.replace("http://www.w3.org", "")
+    assert len(page) < 300_000
+    found = json.loads(Path("race/race.json").read_text())
+    lstm = found["tasks"][f"{own}:mine"]["cells"]["lstm"]
+    assert lstm["count"] == 2 and len(lstm["outcomes"]) == 2
+    assert status([*words, "--resume", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["verdicts"] == found["verdicts"]
+
+
+def test_cells_of_one_name_are_told_apart(
+    in_folder: Path, own: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["race", "gru", "gru:reset=before", "--task", f"{own}:mine", *QUICK]
+    assert status(words) == 0
+    assert "gru_reset_before" in capfd.readouterr().out
+    Path("lstm.cell").write_text("vary lstm: forget_bias = 1\n")
+    assert status(["race", "lstm", "lstm", "--task", f"{own}:mine", *QUICK, "-o", "two"]) == 2
+    assert "lstm stands twice" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--task", "ading"], "no task is called 'ading'"),
+        (["--rates", "0"], "--rates are positive numbers"),
+        (["--rates", "x"], "--rates are positive numbers"),
+        (["--target", "fortran"], "fortran"),
+        (["--size", "H"], "'H' is no width"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_runs(
+    words: list[str], said: str, in_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["race", "lstm", "janet", *words]) == 2
+    assert said in capfd.readouterr().err and not Path("race").exists()
+
+
+def test_without_matplotlib_there_are_no_curves(
+    in_folder: Path, own: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert status(["race", "lstm", "--task", f"{own}:mine", *QUICK]) == 0
+    assert "pip install matplotlib" in capfd.readouterr().err
+    assert not Path("race/curves.svg").exists() and "<svg" not in Path("race/race.html").read_text()
+
+
+def test_without_scikit_learn_the_digits_say_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(DeriveError, match="pip install scikit-learn"):
+        task_of("digits")

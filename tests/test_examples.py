@@ -21,7 +21,6 @@ sys.path.append(str(EXAMPLES))
 
 import character_model as text_example  # noqa: E402
 import digits as digits_example  # noqa: E402
-import training  # noqa: E402
 
 JANET = EXAMPLES / "janet.cell"
 GATED = EXAMPLES / "janet_gated.cell"
@@ -118,38 +117,6 @@ def test_ngram_models_learn_a_rule_of_their_order() -> None:
 # --- what surrounds the kernels -------------------------------------------------------------------
 
 
-def test_cross_entropy_has_the_gradient_of_its_loss() -> None:
-    random = np.random.default_rng(0)
-    logits, targets = random.normal(size=(3, 2, 5)), random.integers(0, 5, (3, 2))
-    direction = random.normal(size=logits.shape)
-    loss, d_logits = training.cross_entropy(logits, targets)
-    ahead, _ = training.cross_entropy(logits + 1e-6 * direction, targets)
-    behind, _ = training.cross_entropy(logits - 1e-6 * direction, targets)
-    assert abs((ahead - behind) / 2e-6 - np.vdot(d_logits, direction)) < 1e-9
-    chosen = np.take_along_axis(logits, targets[..., None], -1)[..., 0]
-    assert loss == pytest.approx(float((np.log(np.exp(logits).sum(-1)) - chosen).mean()), rel=1e-12)
-
-
-def test_clipping_scales_all_gradients_together() -> None:
-    gradients = [np.array([3.0, 0.0]), np.array([[4.0]])]
-    assert training.clip_by_norm(gradients, 10.0) == 5.0
-    assert [d.tolist() for d in gradients] == [[3, 0], [[4]]]
-    assert training.clip_by_norm(gradients, 1.0) == 5.0
-    np.testing.assert_allclose(np.concatenate([d.ravel() for d in gradients]), [0.6, 0, 0.8])
-
-
-def test_adam_takes_the_steps_of_its_paper() -> None:
-    array = np.array([1.0, -2.0])
-    adam = training.Adam([array], beta1=0.9, beta2=0.99)
-    m = v = np.zeros(2)
-    expected = array.copy()
-    for t, d in enumerate((np.array([0.5, -1.0]), np.array([0.1, 2.0])), start=1):
-        adam.step([d], 0.01)
-        m, v = 0.9 * m + 0.1 * d, 0.99 * v + 0.01 * d**2
-        expected -= 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-8)
-    np.testing.assert_allclose(array, expected, rtol=1e-13)
-
-
 def slope(loss, arrays, directions, step=1e-5):
     """Central difference of loss() along `directions`; the arrays are put back."""
     kept = [array.copy() for array in arrays]
@@ -169,7 +136,9 @@ def test_gradients_of_the_character_model_are_those_of_its_loss(cell: str, corpu
     x, y = (part[:9] for part in text_example.streams(corpus.train, 4))
     _, gradients, _ = model.gradients(x, y, None)
     random = np.random.default_rng(0)
-    for k, (array, d) in enumerate(zip(model.arrays, gradients, strict=True)):
+    assert set(gradients) == set(model.params)
+    for k, array in model.params.items():
+        d = gradients[k]
         assert array.shape == d.shape
         direction = random.normal(size=array.shape)
         observed = slope(lambda: model.gradients(x, y, None)[0], [array], [direction])
@@ -184,9 +153,11 @@ def test_gradients_of_the_classifier_are_those_of_its_loss(both: bool) -> None:
     images = digits_example.Images(random.random((8, 5, 8)), random.integers(0, 10, 5))
     lengths = np.array([8, 3, 1, 5, 8])
     _, gradients = model.gradients(images, lengths)
-    directions = [random.normal(size=array.shape) for array in model.arrays]
-    observed = slope(lambda: model.gradients(images, lengths)[0], model.arrays, directions)
-    expected = sum(np.vdot(d, v) for d, v in zip(gradients, directions, strict=True))
+    arrays = list(model.params.values())
+    directions = [random.normal(size=array.shape) for array in arrays]
+    observed = slope(lambda: model.gradients(images, lengths)[0], arrays, directions)
+    ordered = [gradients[name] for name in model.params]
+    expected = sum(np.vdot(d, v) for d, v in zip(ordered, directions, strict=True))
     assert abs(observed - expected) < 1e-8
 
 

@@ -32,10 +32,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from training import Adam, Array, clip_by_norm, cross_entropy
 
 import derive
 from derive.cells import from_spec
+from derive.train import Adam, clip_by_norm, cross_entropy
+
+Array = np.ndarray
 
 HERE = Path(__file__).resolve().parent
 CELLS = ("lstm", str(HERE / "janet.cell"))
@@ -147,17 +149,18 @@ class CharacterModel:
         self.bias = np.zeros(symbols, kernel.dtype)
 
     @property
-    def arrays(self) -> list[Array]:
-        """All that is trained, in the order of the gradients."""
-        return [*self.cell.values(), self.table, self.readout, self.bias]
+    def params(self) -> dict[str, Array]:
+        """All that is trained, by name."""
+        own = {"table": self.table, "readout": self.readout, "bias": self.bias}
+        return {**{f"cell {name}": array for name, array in self.cell.items()}, **own}
 
     @property
     def size(self) -> int:
-        return sum(array.size for array in self.arrays)
+        return sum(array.size for array in self.params.values())
 
     def gradients(
         self, x: Array, y: Array, state: dict[str, Array] | None
-    ) -> tuple[float, list[Array], dict[str, Array]]:
+    ) -> tuple[float, dict[str, Array], dict[str, Array]]:
         """Loss in nats, gradients, last state. x, y: [T, B] characters and their successors."""
         run = self.kernel.forward(self.cell, self.table[x], state)
         loss, d_logits = cross_entropy(run.output @ self.readout + self.bias, y)
@@ -169,8 +172,9 @@ class CharacterModel:
         one_hot = np.zeros_like(rows)
         one_hot[np.arange(len(rows)), x.reshape(-1)] = 1
         d_table = one_hot.T @ d_x.reshape(len(rows), -1)
-        d_cell = [grads.params[name] for name in self.cell]
-        return loss, [*d_cell, d_table, d_readout, rows.sum(axis=0)], run.states
+        found = {f"cell {name}": gradient for name, gradient in grads.params.items()}
+        found |= {"table": d_table, "readout": d_readout, "bias": rows.sum(axis=0)}
+        return loss, found, run.states
 
     def bits(self, numbers: Array, rows: int = 16, chunk: int = 256) -> float:
         """Bits per character of a text. State runs on within each of the `rows` pieces."""
@@ -225,7 +229,7 @@ def train(
     """
     inputs, targets = streams(numbers, settings.rows)
     chunks = len(inputs) // settings.chunk
-    adam = Adam(model.arrays)
+    adam = Adam(model.params, beta2=0.99)
     state: dict[str, Array] | None = None
     losses = []
     for step in range(settings.steps):

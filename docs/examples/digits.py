@@ -30,10 +30,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from training import Adam, Array, clip_by_norm, cross_entropy
 
 import derive
 from derive.cells import from_spec
+from derive.train import Adam, clip_by_norm, cross_entropy
+
+Array = np.ndarray
 
 CLASSES = 10
 ROWS = 8
@@ -76,12 +78,12 @@ class Classifier:
         self.bias = np.zeros(CLASSES, kernel.dtype)
 
     @property
-    def arrays(self) -> list[Array]:
-        """All that is trained, in the order of the gradients."""
-        return [array for params in self.reader for array in params.values()] + [
-            self.readout,
-            self.bias,
-        ]
+    def params(self) -> dict[str, Array]:
+        """All that is trained, by name."""
+        both = {
+            f"{name}_{k}": a for k, params in enumerate(self.reader) for name, a in params.items()
+        }
+        return {**both, "readout": self.readout, "bias": self.bias}
 
     def _read(self, x: Array, lengths: Array | None, training: bool) -> list[Any]:
         """One run for each direction."""
@@ -92,16 +94,16 @@ class Classifier:
             for direction, params in enumerate(self.reader)
         ]
 
-    def gradients(self, images: Images, lengths: Array | None) -> tuple[float, list[Array]]:
+    def gradients(self, images: Images, lengths: Array | None) -> tuple[float, dict[str, Array]]:
         runs = self._read(images.x, lengths, training=True)
         last = np.concatenate([run.states["h"] for run in runs], axis=1)
         loss, d_logits = cross_entropy(last @ self.readout + self.bias, images.y)
         d_last = np.split(d_logits @ self.readout.T, len(runs), axis=1)
-        d_reader = []
-        for run, params, d_h in zip(runs, self.reader, d_last, strict=True):
+        found = {"readout": last.T @ d_logits, "bias": d_logits.sum(axis=0)}
+        for k, (run, d_h) in enumerate(zip(runs, d_last, strict=True)):
             grads = self.kernel.backward(run, d_states={"h": d_h})
-            d_reader += [grads.params[name] for name in params]
-        return loss, [*d_reader, last.T @ d_logits, d_logits.sum(axis=0)]
+            found |= {f"{name}_{k}": gradient for name, gradient in grads.params.items()}
+        return loss, found
 
     def accuracy(self, images: Images, rows: int = ROWS) -> float:
         """Part of the images that is right when the first `rows` rows are read."""
@@ -124,7 +126,7 @@ def train(
 ) -> list[float]:
     """The mean loss of each epoch, in nats. The rate falls to zero."""
     random = np.random.default_rng(seed)
-    adam = Adam(model.arrays)
+    adam = Adam(model.params, beta2=0.99)
     means = []
     for epoch in range(epochs):
         losses = []
@@ -182,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 )
                 seconds = time.process_time() - began
                 by_rows = [model.accuracy(judging, rows) for rows in range(1, ROWS + 1)]
-                size = sum(array.size for array in model.arrays)
+                size = sum(array.size for array in model.params.values())
                 results.append(Result(name, size, seconds, losses, by_rows))
     Console().print(table(results, len(training), len(judging)))
     if options.json:

@@ -92,6 +92,7 @@ HOMES = {
     "platformdirs": {"derive.build.cache"},
     "hypothesis": {"derive.fuzz"},
     "mpmath": {
+        "derive.race.verdict",
         "derive.symbolic",
         "derive.comparison.check",
         "derive.comparison.numbers",

@@ -6,7 +6,7 @@ Not here: which trials there are (run.py).
 
 Trials are independent and made of text, so any engine will do. "local": processes here, one
 thread each. "dask": a cluster of Dask, at an address or on this machine. "slurm:FOLDER": submitit,
-which writes its files into FOLDER.
+which writes its files into FOLDER, and runs trials here where there is no Slurm.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def run(
             outcomes.setdefault((one.label, one.task), []).append(outcome)
     finally:
         if hasattr(engine, "shutdown"):
-            engine.shutdown(wait=False, cancel_futures=True)
+            engine.shutdown(wait=False)
     ordered = {(each.label, each.task): outcomes[each.label, each.task] for each in firsts}
     by_label = {(label, name): ordered[label, name] for label in race.cells for name in race.tasks}
     return Results(by_label, rates, searched)
@@ -154,14 +154,18 @@ def _each(
             tick(f"{one.label}, {one.task}: known")
         elif one.key not in waiting:
             waiting[one.key] = one, engine.submit(_to_file, one, str(folder))
-    while waiting:
-        ready = [key for key, (_, answer) in waiting.items() if answer.done()]
-        for key in ready:
-            one, answer = waiting.pop(key)
-            found[key] = answer.result()
-            tick(f"{one.label}, {one.task}: {found[key].final:.4g}")
-        if not ready:
-            time.sleep(0.05)
+    try:
+        while waiting:
+            ready = [key for key, (_, answer) in waiting.items() if answer.done()]
+            for key in ready:
+                one, answer = waiting.pop(key)
+                found[key] = answer.result()
+                tick(f"{one.label}, {one.task}: {found[key].final:.4g}")
+            if not ready:
+                time.sleep(0.05)
+    finally:  # of a race that is stopped, or in which a trial failed
+        for _, answer in waiting.values():
+            answer.cancel()
     return [(one, found[one.key]) for one in trials]
 
 

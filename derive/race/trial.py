@@ -50,7 +50,7 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """The same for the same work, whatever the cell is called in the race."""
+        """The same for the same work; what the cell is called in the race is no part of it."""
         own = {**asdict(self), "label": None, "format": _FORMAT, "text": _text_of(self.task)}
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 

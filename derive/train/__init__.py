@@ -13,7 +13,7 @@
 | optimizers.py | Adam, SGD, clipping by norm, how a rate falls                |
 | model.py      | embedding, layers of a cell, dropout, readout; save and load |
 
-Whoever has PyTorch takes its optimisers with the modules of torch/ instead.
+Where PyTorch is installed, its optimisers train the modules of torch/ instead.
 Not here: the gradient of a cell (derived), what is trained on what (race/).
 """
 

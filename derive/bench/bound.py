@@ -4,18 +4,21 @@ In: the Cost of a cell, its Schedule, a Task's sizes, and measured rates.
 Out: operations and seconds.
 Not here: measuring (derive/machine), counting (inspect/facts/cost.py).
 
-    max(multiply-adds / peak + activations / rate, bytes of weights / bandwidth)
+    max(multiply-adds / peak + activations / rate, bytes of weights and matrices / bandwidth)
 
 summed over the parts of a call that follow each other: what is done for all steps at once, and
 the steps one after the other. Inside the loop the weights are read once a step, outside once a
-call. Reading and writing of activations and of what is saved is not counted, nor any elementwise
-arithmetic: the bound is a floor, and cannot be reached by cells that do little else.
+call. A state of several axes, such as the matrix of mLSTM, is read and written once a step, each
+row its own, in either pass. Reading and writing of vectors and of what is saved is not counted,
+nor any elementwise arithmetic: the bound is a floor, and cannot be reached by cells that do little
+else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from derive.bench.shapes import Shape
 from derive.bench.task import Task
@@ -30,13 +33,15 @@ from derive.schedule import Phase, Plan
 class Need:
     """What one part of a call needs, in numbers, all steps and rows together.
 
-    weights: numbers that are read `times` times.
+    weights: numbers that are read `times` times.  matrices: those of the states of several axes of
+    all rows, read and written `times` times.
     """
 
     multiply_adds: int
     activations: int
     weights: int
     times: int
+    matrices: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,9 @@ class Bound:
             work = 2 * need.multiply_adds / machine.peak[dtype]
             work += need.activations / machine.activations[dtype]
             count = need.weights * size
-            total += max(work, need.times * count / machine.reading(count))
+            moved = 2 * need.matrices * size
+            read = count / machine.reading(count) + (moved and moved / machine.reading(moved))
+            total += max(work, need.times * read)
         return total
 
 
@@ -80,6 +87,7 @@ def _parts(works: Mapping[Part, Work], plan: Plan, task: Task) -> tuple[Need, ..
                 activations=rows * at(work.transcendental, task.sizes),
                 weights=_weights(plan, phases, task),
                 times=shape.T if part is Part.SEQUENTIAL else 1,
+                matrices=_matrices(plan, task) if part is Part.SEQUENTIAL else 0,
             )
         )
     return tuple(needs)
@@ -97,8 +105,21 @@ def _weights(plan: Plan, phases: tuple[Phase, ...], task: Task) -> int:
         for term in accumulator.terms
         if isinstance(term, Matmul) and term.layout is not Layout.OUTER
     }
-    total = 0
-    for name in matrices:
-        rows, columns = table[name].shape
-        total += task.width(rows) * task.width(columns)
-    return total
+    matrices |= {
+        name
+        for phase in phases
+        for stage in plan.stages(phase)
+        for accumulator in stage.sums
+        for term in accumulator.terms
+        if isinstance(term, Matmul)
+        for name in term.operands
+        if len(table[name].shape) > 1 and not table[name].per_row
+    }
+    return sum(prod(map(task.width, table[name].shape)) for name in matrices)
+
+
+def _matrices(plan: Plan, task: Task) -> int:
+    """Numbers in the states of several axes that a pass carries, of all rows."""
+    table = plan.program.table()
+    shapes = (table[name].shape for name, _ in plan.carried)
+    return task.shape.B * sum(prod(map(task.width, s)) for s in shapes if len(s) > 1)

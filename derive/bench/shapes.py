@@ -1,6 +1,6 @@
-"""The shapes that are measured: T steps, B rows, I inputs, H units.
+"""The shapes that are measured: T steps, B rows, I inputs, H units, and widths by name.
 
-In: text such as "100,32,128,128".  Out: `Shape`; ArgumentError.
+In: text such as "100,32,128,128" or "100,32,256,64,N=4".  Out: `Shape`; ArgumentError.
 Not here: which arrays a cell has (task.py).
 """
 
@@ -14,15 +14,20 @@ from derive.errors import ArgumentError
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """T steps, B rows, input width I; every other width of a cell is H."""
+    """T steps, B rows, input width I; every other width of a cell is H, but those in `named`."""
 
     T: int
     B: int
     I: int  # noqa: E741 - the contract's letter
     H: int
+    named: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.T},{self.B},{self.I},{self.H}"
+        named = (f"{name}={width}" for name, width in self.named)
+        return ",".join([f"{self.T},{self.B},{self.I},{self.H}", *named])
+
+    def width(self, dim: str) -> int:
+        return dict(self.named).get(dim, self.I if dim == "I" else self.H)
 
 
 #: The shapes that are measured by default.
@@ -37,13 +42,22 @@ DEFAULT = (
     Shape(37, 7, 65, 130),
     Shape(64, 3, 100, 100),
 )
+#: The same for cells with heads or a matrix of several axes: four heads.
+_AXES = (("N", 4),)
+OF_AXES = (
+    Shape(100, 1, 128, 32, _AXES),
+    Shape(100, 32, 128, 32, _AXES),
+    Shape(200, 8, 128, 32, _AXES),
+    Shape(100, 32, 256, 64, _AXES),
+)
 #: Small enough to try everything in seconds; the times say little.
 QUICK = (Shape(20, 8, 32, 32), Shape(5, 3, 7, 13))
 
 
-def shapes_of(texts: Sequence[str], quick: bool) -> tuple[Shape, ...]:
+def shapes_of(texts: Sequence[str], quick: bool, *, axes: bool = False) -> tuple[Shape, ...]:
+    """axes: whether they are for a cell with arrays of several axes."""
     if not texts:
-        return QUICK if quick else DEFAULT
+        return QUICK if quick else OF_AXES if axes else DEFAULT
     return tuple(dict.fromkeys(map(_shape, texts)))
 
 
@@ -59,7 +73,10 @@ def counts_of(text: str, what: str) -> tuple[int, ...]:
 
 
 def _shape(text: str) -> Shape:
-    numbers = counts_of(text, "a shape")
+    words = [word.strip() for word in text.split(",")]
+    plain = [word for word in words if "=" not in word]
+    named = tuple(word.partition("=") for word in words if "=" in word)
+    numbers = counts_of(",".join(plain), "a shape")
     if len(numbers) != 4:
         raise ArgumentError(f"a shape is T,B,I,H, not '{text}'", hint="--shapes 100,32,128,128")
-    return Shape(*numbers)
+    return Shape(*numbers, tuple((name, counts_of(n, name)[0]) for name, _, n in named))

@@ -92,24 +92,33 @@ def task_of(cell: Cell, shape: Shape, threads: int) -> Task:
     def width(dim: Dim) -> int:
         return width_of(dim, shape)
 
+    def lengths(axes: tuple[Dim, ...]) -> tuple[int, ...]:
+        return tuple(map(width, axes))
+
     params = {}
     for name, axes in cell.params.items():
-        lengths = tuple(map(width, axes))
-        size = (6 / max(sum(lengths), 1)) ** 0.5 if len(lengths) == 2 else 0.25
-        params[name] = draw(lengths, size)
+        found = lengths(axes)
+        size = (6 / max(sum(found[-2:]), 1)) ** 0.5 if len(found) > 1 else 0.25
+        params[name] = draw(found, size)
     rows = (shape.T, shape.B)
     return Task(
         cell, shape, threads, params,
-        {name: draw((*rows, width(axes[0]))) for name, axes in cell.inputs.items()},
-        {name: draw((shape.B, width(axes[0])), 0.5) for name, axes in cell.states.items()},
-        {name: draw((*rows, width(axes[0]))) for name, axes in cell.outputs.items()},
+        {name: draw((*rows, *lengths(axes))) for name, axes in cell.inputs.items()},
+        {name: draw((shape.B, *lengths(axes)), 0.5) for name, axes in cell.states.items()},
+        {name: draw((*rows, *lengths(axes))) for name, axes in cell.outputs.items()},
     )  # fmt: skip
 
 
 def width_of(dim: Dim, shape: Shape) -> int:
     if isinstance(dim, int):
         return dim
-    return shape.I if dim == "I" else shape.H
+    return shape.width(dim)
+
+
+def has_axes(cell: Cell) -> bool:
+    """Whether anything that belongs to a row has several axes."""
+    groups = (cell.inputs, cell.states, cell.outputs)
+    return any(len(axes) > 1 for group in groups for axes in group.values())
 
 
 def named(**groups: Mapping[str, Any]) -> Results:

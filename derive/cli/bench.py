@@ -46,13 +46,13 @@ def run(
     from derive.bench.run import Order, report
     from derive.bench.shapes import counts_of, shapes_of
     from derive.bench.table import tables
-    from derive.bench.task import MODES
+    from derive.bench.task import MODES, has_axes
 
     if plot:
         check_plot()
     labels = tuple(texts) or (QUICK_CELLS if quick else CELLS)
     cells = tuple((label, cell_of(label)) for label in labels)
-    sizes = shapes_of(shapes, quick)
+    sizes = shapes_of(shapes, quick, axes=any(has_axes(cell) for _, cell in cells))
     counts = counts_of(threads or ("1" if quick else "1,2"), "threads")
     chosen = _chosen(peers, PEERS, "peer")
     wanted = _chosen(modes, MODES, "mode")

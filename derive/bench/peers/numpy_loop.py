@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import Any
@@ -87,7 +88,8 @@ def loop_contestant(name: str, task: Task, dtype: str) -> Contestant:
             )
         return found
 
-    saved = float(sum(task.width(table[n].width) for n in extra if table[n].per_row))
+    shapes = (table[n].shape for n in extra if table[n].per_row)
+    saved = float(sum(math.prod(map(task.width, shape)) for shape in shapes))
     seconds = time.perf_counter() - start
     return Contestant(name, infer, train, read, dtype, start=seconds, saved=lambda _: saved)
 
@@ -105,6 +107,9 @@ def _function(text: str, label: str, dtype: str) -> Any:
         real=real,
         empty=lambda shape: np.empty(shape, dtype),
         full=lambda value, shape: np.broadcast_to(np.asarray(value, dtype), shape),
+        einsum=functools.partial(np.einsum, optimize=True),
+        amax=np.max,
+        flip=np.flip,
         cat=lambda arrays, axis: np.concatenate(arrays, axis=axis),
         rows=_rows,
         product=lambda vector, matrix: (_rows(vector) @ matrix.T).reshape(

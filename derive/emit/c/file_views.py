@@ -125,6 +125,13 @@ class PassFileView:
         return tuple(group for group in self.groups if group.group.computed)
 
     @property
+    def steps_alone(self) -> bool:
+        """Whether steps go over arrays of several axes, and have no product on tiles."""
+        step = self.labels.get("step")
+        stages = step.stages if step else ()
+        return any(stage.folds for stage in stages) and not any(stage.groups for stage in stages)
+
+    @property
     def weights(self) -> str:
         """Elements of all panels, as text."""
         return "(at.dk_packed + at.dk_computed)" if self.computed else "at.dk_packed"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from derive.program import Array, Map, Matmul, Sum
+from derive.program import Array, Layout, Map, Matmul, Sum
 from derive.schedule.plan import Accumulator, Group
 
 #: A group is one product of stacked matrices, or several sums over rows done as one.
@@ -24,15 +24,21 @@ def together(sums: Sequence[Accumulator], table: Mapping[str, Array]) -> list[It
         term = accumulator.terms[0]
         if len(accumulator.terms) > 1:
             alone.append(accumulator)
-        elif isinstance(term, Matmul) and table[term.left].per_row:
+        elif isinstance(term, Matmul) and term.layout is Layout.OUTER and table[term.left].per_row:
             found.setdefault(f"outer {term.right}", []).append(accumulator)
-        elif isinstance(term, Sum) and table[term.source].shape == table[accumulator.out].shape:
+        elif isinstance(term, Sum) and _is_row_sum(term, accumulator, table):
             found.setdefault("sum", []).append(accumulator)
         else:
             alone.append(accumulator)
     for members in found.values():
         members.sort(key=lambda a: a.operands[0])
     return [*(Group(tuple(members)) for members in found.values()), *alone]
+
+
+def _is_row_sum(term: Sum, accumulator: Accumulator, table: Mapping[str, Array]) -> bool:
+    """Whether vectors are summed over rows."""
+    source, out = table[term.source], table[accumulator.out]
+    return source.shape == out.shape and len(out.shape) == 1 and not term.axes
 
 
 def outs_of(item: Item) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from typing import cast
 from derive.emit.python.items import Item, operands_of, outs_of, together
 from derive.emit.python.names import COMPARISONS, FUNCTIONS
 from derive.emit.reading_order import rank
-from derive.program import Array, Layout, Map, Matmul, Sum
+from derive.program import Array, Layout, Map, Matmul, Over, Sum
 from derive.schedule.plan import Accumulator, Group, Phase, Plan
 from derive.symbolic import functions
 from derive.symbolic.code import Syntax, print_expression
@@ -232,7 +232,7 @@ class _Writer:
         syntax = Syntax(
             number=repr,
             whole=lambda value: f"real({value!r})",
-            name=lambda name: self.stops.get(name) or self.name(name),
+            name=lambda name: self.stops.get(name) or self.placed(name, equation),
             size=lambda dim: str(self.sizes[dim]),
             functions=FUNCTIONS,
             comparisons=COMPARISONS,
@@ -247,6 +247,20 @@ class _Writer:
                 lead = (self.rows,) if self.phase is Phase.STEP else (self.steps, self.rows)
             text = f"full({text}, {(*lead, *self.width(out))})"
         self.define(equation.out, text)
+
+    def placed(self, name: str, equation: Map) -> str:
+        """An operand, with an axis of length 1 wherever the result has one more."""
+        array, rank = self.table[name], len(self.table[equation.out].shape)
+        text, place = self.name(name), equation.place(name)
+        if place is None and (array.shape != (1,) or rank < 2 or not array.per_row):
+            return text
+        if place is not None and list(place) != sorted(place):
+            return f"{text}.swapaxes(-1, -2)"
+        if place is None:  # a number for each row
+            axes = ", ".join([":", *["None"] * (rank - 1)])
+        else:
+            axes = ", ".join(":" if k in place else "None" for k in range(rank))
+        return f"{text}[..., {axes}]" if array.per_row else f"{text}[{axes}]"
 
     def with_stops(self, expr: functions.Expr, syntax: Syntax) -> functions.Expr:
         """Each stop_gradient as a symbol: the printer drops them, libraries must see them."""
@@ -331,6 +345,10 @@ class _Writer:
         )
 
     def term(self, term: Matmul | Sum, total: str) -> str:
+        if isinstance(term, Matmul) and term.subscripts:
+            return self.along_axes(term)
+        if isinstance(term, Sum) and (term.axes or term.over is not Over.SUM):
+            return self.reduced(term, total)
         if isinstance(term, Matmul):
             left, right = self.name(term.left), self.name(term.right)
             if self.per_row(term.left):
@@ -338,6 +356,34 @@ class _Writer:
             return f"{left}[:, None] * {right}[None, :]"
         source, out = self.table[term.source], self.table[total]
         text = self.name(term.source)
+        if source.per_row and not out.per_row and len(source.shape) > 1:
+            return f"{text}.reshape({(-1, *self.width(source))}).sum(0)"
         if source.per_row and not out.per_row:
             text = f"rows({text}).sum(0)"
         return text if source.shape == out.shape else f"width_sum({text})"
+
+    def along_axes(self, term: Matmul) -> str:
+        """A product along axes; rows that its result lacks are summed over."""
+        mine, theirs, out = term.letters()
+        rows = "Z" if self.phase is Phase.STEP else "YZ"
+        left, right = (self.table[name].per_row for name in term.operands)
+        of_row = rows if self.per_row(term.out) else ""
+        letters = f"{rows * left}{mine},{rows * right}{theirs}->{of_row}{out}"
+        text = f"einsum({letters!r}, {self.name(term.left)}, {self.name(term.right)})"
+        return text if out else f"{text}[..., None]"
+
+    def reduced(self, term: Sum, total: str) -> str:
+        """A sum, a maximum or a running sum along axes, and perhaps over rows."""
+        source, out = self.table[term.source], self.table[total]
+        rank = len(source.shape)
+        axes = tuple(k - rank for k in term.axes_of(source, out))
+        text = self.name(term.source)
+        if term.over.keeps and term.over is Over.CUMSUM:
+            return f"{text}.cumsum({axes[0]})"
+        if term.over.keeps:
+            return f"flip(flip({text}, ({axes[0]},)).cumsum({axes[0]}), ({axes[0]},))"
+        text = f"amax({text}, {axes})" if term.over is Over.MAX else f"{text}.sum({axes})"
+        text = text if len(axes) < rank else f"{text}[..., None]"
+        if source.per_row and not out.per_row:
+            text = f"{text}.reshape({(-1, *self.width(out))}).sum(0)"
+        return text

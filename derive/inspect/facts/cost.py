@@ -175,6 +175,10 @@ def multiply_adds(term: Matmul, table: Mapping[str, Array]) -> Expr:
         return _count(tuple(dict(zip(left + right, shapes, strict=True)).values()))
     if term.layout is Layout.OUTER:
         return _count((*table[term.left].shape, *table[term.right].shape))
+    if term.subscripts:
+        left, right, _ = term.letters()
+        shapes = (*table[term.left].shape, *table[term.right].shape)
+        return _count(tuple(dict(zip((*left, *right), shapes, strict=True)).values()))
     return _count(table[term.left].shape)
 
 

@@ -20,7 +20,7 @@ from derive.bench.host import Local
 from derive.bench.peers import PEERS, peer
 from derive.bench.peers.closed import known
 from derive.bench.record import SCHEMA, Record, Report
-from derive.bench.shapes import DEFAULT, QUICK, Shape, shapes_of
+from derive.bench.shapes import DEFAULT, OF_AXES, QUICK, Shape, shapes_of
 from derive.bench.table import markdown, seconds_text, tables
 from derive.bench.task import MODES, Contestant, Task, task_of
 from derive.bench.worker import environment
@@ -57,6 +57,21 @@ h' = tanh(W @ x + U @ h)
 c' = c
 output h', x
 """
+
+#: Every kind of product and reduction along axes that a loop has to print.
+AXES = """
+cell axes
+input x, y: N x D
+state S: N x D x K, h: N x D, c: K
+param W: N x D x I, R: N x D x D, V: H x K, a: N, P: K x H
+k = softmax(V.T @ tanh(V @ c) + (P / norm(P)) @ (V @ c))
+u = max(S, K) + cumsum(h) * a + logsumexp(y)
+S' = sigmoid(a) * S + outer(tanh(W @ x) * u, k)
+h' = tanh(R @ h + S' @ k)
+c' = sum(sum(S', N), D) / 9
+output h', k
+"""
+AXES_SHAPE = Shape(5, 3, 7, 4, (("N", 2), ("K", 5)))
 
 MACHINE = Machine(
     threads=1,
@@ -95,6 +110,20 @@ def test_peers_agree(module: str, spec: str) -> None:
                     assert agree.worst(results, exact, limits)[0] <= 1
                     if mode == "train":
                         assert results.keys() == exact.keys()
+
+
+@pytest.mark.parametrize("module", ["derive_numpy", "numpy_loop", "torch_loop", "jax_scan"])
+def test_peers_agree_on_arrays_with_axes(module: str) -> None:
+    found = peer(module)
+    if why := found.missing():
+        pytest.skip(f"{found.NAME}: {why}")
+    work = task(AXES, AXES_SHAPE)
+    exact, limits = agree.allowed(work)
+    for one in found.enter(work):
+        assert one.train is not None
+        results = one.read(one.train())
+        assert agree.worst(results, exact, limits)[0] <= 1
+        assert results.keys() == exact.keys()
 
 
 def test_derive_c_agrees_in_both_precisions() -> None:
@@ -250,6 +279,16 @@ def test_bound_of_one_row_is_that_of_reading_its_weights() -> None:
     assert found.seconds("infer", machine, "float32") == pytest.approx((100 + 1) * matrix / 1e9)
 
 
+def test_bound_of_a_matrix_memory_reads_and_writes_it_in_every_step() -> None:
+    text = "cell m\ninput k: K\nstate S: D x K\nS' = S / 2 + outer(S @ k, k)\noutput S'\n"
+    shape = Shape(10, 3, 1, 64)
+    found = bound(task(text, shape))
+    assert found.operations("infer") == 2 * 10 * 3 * 64 * 64
+    machine = Machine(1, {"float32": 1e30}, {"float32": 1e30}, ((1 << 30, 1e9),))
+    moved = 2 * 3 * 64 * 64 * 4
+    assert found.seconds("infer", machine, "float32") == pytest.approx(10 * moved / 1e9)
+
+
 def test_a_share_of_the_bytes_is_read_from_the_cache_that_holds_it() -> None:
     two = Machine(2, {}, {}, MACHINE.bandwidth)
     assert MACHINE.reading(1 << 21) == 2e10
@@ -297,6 +336,10 @@ def test_shapes_are_read() -> None:
     assert shapes_of(["1,2,3,4"], False) == (Shape(1, 2, 3, 4),)
     assert shapes_of([], False) == DEFAULT
     assert shapes_of([], True) == QUICK
+    assert shapes_of([], False, axes=True) == OF_AXES
+    (named,) = shapes_of(["1,2,3,4,N=5"], False)
+    assert str(named) == "1,2,3,4,N=5"
+    assert [named.width(dim) for dim in "IHNK"] == [3, 4, 5, 4]
     with pytest.raises(ArgumentError, match=r"a shape is T,B,I,H, not '1,2'"):
         shapes_of(["1,2"], False)
     with pytest.raises(ArgumentError, match="must be positive integers with commas, not '0,1,1,1'"):

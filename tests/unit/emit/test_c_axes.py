@@ -1,0 +1,105 @@
+"""Arrays with axes in C: the same numbers as NumPy at sizes on both sides of every threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import axes_cells
+import numpy as np
+import pytest
+
+import derive
+from derive.kernel.signature import Sizes
+
+#: Less than a vector and no multiple of one; several vectors and a rest.
+WIDTHS = (
+    {"I": 5, "H": 6, "N": 2, "D": 3, "K": 4, "M": 7, "R": 2},
+    {"I": 33, "H": 40, "N": 3, "D": 37, "K": 19, "M": 18, "R": 5},
+)
+#: Steps, rows, whether rows end early: plain, packed, single, many chunks, rows for each thread.
+CALLS = ((1, 1, False), (2, 2, False), (5, 1, False), (30, 8, True), (3, 20, False), (70, 5, False))
+
+
+def _results(kernel: Any, widths: dict[str, int], call: tuple[int, int, bool]) -> dict[str, Any]:
+    steps, rows, ragged = call
+    own, random = kernel.signature, np.random.default_rng(1)
+    sizes = Sizes(steps, rows, {dim: widths[dim] for dim in own.dims()})
+    params = {n: 0.3 * random.normal(size=sizes.shape(axes)) for n, axes in own.params.items()}
+    x = {
+        n: random.normal(size=((rows,) if n in own.once else (steps, rows)) + sizes.lengths(w))
+        for n, w in own.inputs.items()
+    }
+    state = {
+        n: 0.5 * random.normal(size=(rows, *sizes.lengths(w)))
+        for n, w in own.states.items()
+        if n not in own.learned
+    }
+    lengths = random.integers(0, steps + 1, rows) if ragged else None
+    run = kernel.forward(params, x, state, lengths=lengths)
+    alone = kernel.forward(params, x, state, lengths=lengths, training=False)
+    draw = np.random.default_rng(2)
+    seeds = [{n: draw.normal(size=a.shape) for n, a in group.items()}
+             for group in (run.outputs, run.states)]  # fmt: skip
+    grads = kernel.backward(run, *seeds)
+    for name, array in (*run.outputs.items(), *run.states.items()):
+        np.testing.assert_array_equal(array, {**alone.outputs, **alone.states}[name])
+    groups = {"output": run.outputs, "state": run.states, "d_param": grads.params,
+              "d_input": grads.inputs, "d_state": grads.states}  # fmt: skip
+    return {f"{kind} {n}": a for kind, group in groups.items() for n, a in group.items()}
+
+
+#: Heads, matrices that are computed, and passes over a matrix; the other cells are slow.
+COMPILED = ("slstm", "weight_norm_lstm", "gated_delta")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in COMPILED else pytest.param(name, marks=pytest.mark.slow)
+        for name in axes_cells.CELLS
+    ],
+)
+def test_numbers_are_those_of_numpy_and_bits_those_of_one_thread(name: str) -> None:
+    cell = derive.Cell.parse(axes_cells.CELLS[name][0])
+    numpy = derive.compile(cell, target="numpy", dtype="float64")
+    alone, team = (derive.compile(cell, target="c", dtype="float64", threads=n) for n in (1, 2))
+    for widths in WIDTHS:
+        for call in CALLS:
+            wanted = _results(numpy, widths, call)
+            found, shared = (_results(kernel, widths, call) for kernel in (alone, team))
+            for key, array in wanted.items():
+                scale = np.abs(array).max(initial=1e-9)
+                assert np.abs(found[key] - array).max(initial=0.0) < 1e-10 * scale, (call, key)
+                np.testing.assert_array_equal(found[key], shared[key], err_msg=f"{call} {key}")
+
+
+def test_packed_parameters_and_a_stream_give_the_same_numbers() -> None:
+    cell = derive.Cell.parse(axes_cells.CELLS["weight_norm_lstm"][0])
+    kernel = derive.compile(cell, target="c", dtype="float64")
+    params = kernel.init(I=5, H=6, seed=0)
+    x = np.random.default_rng(0).normal(size=(9, 3, 5))
+    wanted = kernel.forward(params, x)
+    packed = kernel.pack(params)
+    found = kernel.forward(packed, x)
+    np.testing.assert_array_equal(found.output, wanted.output)
+    again = kernel.backward(found, np.ones_like(found.output))
+    for name, array in kernel.backward(wanted, np.ones_like(wanted.output)).params.items():
+        np.testing.assert_array_equal(again.params[name], array)
+
+
+def test_many_heads_share_their_outer_products_among_threads() -> None:
+    """Fewer columns in a head than in a tile; more heads than threads, and fewer."""
+    cell = derive.Cell.parse(
+        "cell heads\ninput x: N x D\nstate h: N x D\nparam R: N x D x D\n"
+        "h' = tanh(R @ h + x)\noutput h'\n"
+    )
+    numpy = derive.compile(cell, target="numpy", dtype="float64")
+    kernels = [derive.compile(cell, target="c", dtype="float64", threads=n) for n in (1, 2, 3)]
+    for heads, width in ((1, 30), (7, 3), (2, 17)):
+        widths = {"N": heads, "D": width}
+        wanted = _results(numpy, widths, (40, 6, True))
+        first, *others = (_results(kernel, widths, (40, 6, True)) for kernel in kernels)
+        for key, array in wanted.items():
+            np.testing.assert_allclose(first[key], array, rtol=1e-10, atol=1e-12)
+            for other in others:
+                np.testing.assert_array_equal(other[key], first[key])

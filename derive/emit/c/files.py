@@ -52,8 +52,6 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
     text = banner(cell, schedule)
     dims, steps, rows = dimension_names(schedule)
     view = file_view(cell, schedule, text)
-    widths = [f"(double)sizes->{dim}" for dim in dims.values()]
-    fixed = _fixed_widths(cell)
     context = {
         "cell": cell.name,
         "guard": f"{cell.name.upper()}_KERNELS_H",
@@ -65,7 +63,7 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         "T": steps,
         "B": rows,
         "dims": tuple(dims.values()),
-        "widths": " + ".join([*([f"{fixed}.0"] if fixed or not widths else []), *widths]),
+        "widths": _widths(cell, dims),
         "groups": [
             (gates, _across(gates))
             for gates in sorted({group.gates for p in view.passes for group in p.groups})
@@ -181,12 +179,20 @@ def _structs(cell: Cell, schedule: Schedule) -> tuple[StructView, ...]:
     return tuple(struct for struct in found if struct.fields)
 
 
-def _fixed_widths(cell: Cell) -> int:
-    """The sum of all widths that are numbers."""
+def _widths(cell: Cell, dims: Mapping[str, str]) -> str:
+    """A number that the elements of a row, and the widths of a matrix, do not exceed: the sum of
+    all widths; where a row has several axes, of the elements of every shape."""
     step, table = cell.step, cell.step.program.table()
     names = (*step.params, *step.inputs, *step.states, *step.outputs)
-    shapes = (table[name].shape for name in names)
-    return sum(width for shape in shapes for width in shape if isinstance(width, int))
+    shapes = [table[name].shape for name in names]
+    texts = [f"(double)sizes->{dim}" for dim in dims.values()]
+    fixed = sum(width for shape in shapes for width in shape if isinstance(width, int))
+    axes = {a.shape: None for a in cell.step.program.arrays if len(a.shape) > 2 - a.per_row}
+    texts += [
+        " * ".join(f"{d}.0" if isinstance(d, int) else f"(double)sizes->{dims[d]}" for d in shape)
+        for shape in axes
+    ]
+    return " + ".join([*([f"{fixed}.0"] if fixed or not texts else []), *texts])
 
 
 def _pass(

@@ -95,6 +95,7 @@ def plan(
     table = {array.name: array for array in arrays}
     # Not `phase_of`: an accumulator has a phase of its own, and perhaps a name of its own.
     placed = {work.out: phase for phase, items in works.items() for work in items}
+    whole = replace(program, arrays=arrays)
     wanted = {*program.outputs, *stored}
     for phase, items in works.items():
         for work in items:
@@ -118,7 +119,7 @@ def plan(
             tuple(carried),
             parts,
             tuple(placed.items()),
-            _is_linear(program, carried),
+            _is_linear(whole, carried),
             _is_elementwise(program, carried, dict(parts)[Phase.STEP]),
         )
     )

@@ -145,6 +145,14 @@ def test_what_a_later_pass_reads_again_is_computed_again() -> None:
     assert "T" not in first.stores
 
 
+def test_what_is_computed_again_wherever_it_is_read_is_not_computed_before() -> None:
+    """Comba decays its matrix in each pass that needs it so; no stage does it for another one."""
+    plan = scheduled_in_blocks(pipeline.schedule(cells.from_spec("comba"))).forward
+    computed = {m.out for _, stages in plan.phases for s in stages for m in s.maps}
+    assert "T_again" in computed
+    assert "T" not in computed | set(plan.program.table())
+
+
 def test_an_exponential_is_not_computed_again() -> None:
     plan = of_text(
         "cell c\ninput x: D\nstate S: D x K\nparam A: D x K, k: K\n"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from derive.emit.c.along_axes import (
     AlongCall,
@@ -109,7 +110,8 @@ class _Writer:
         ]
         own = tuple(a.out for group in stage.groups for a in group.accumulators)
         along = lying or by_head or (fused and bool(stage.sums))
-        loads += [self._load(name, stage, along) for name in stage.loads if name not in own]
+        one_row = phase in (Phase.ONCE, Phase.LAST)
+        loads += [self._load(n, stage, along, one_row) for n in stage.loads if n not in own]
         sizes = [
             LoadView(
                 self.memory.size_names[dim],
@@ -224,9 +226,11 @@ class _Writer:
                     found.setdefault(dim)
         return list(found)
 
-    def _load(self, name: str, stage: Stage, along: bool) -> LoadView:
+    def _load(self, name: str, stage: Stage, along: bool, one_row: bool) -> LoadView:
+        """one_row: what all rows share is read like an array of one row."""
         array, slot = self.table[name], self.memory.read[name]
         if along:
+            array = replace(array, per_row=array.per_row or one_row)
             place = place_of(name, stage.maps)
             text = load_text(array, place, len(stage.shape), slot)
         elif array.shape != stage.shape:

@@ -108,6 +108,25 @@ def test_many_heads_share_their_outer_products_among_threads() -> None:
                 np.testing.assert_array_equal(other[key], first[key])
 
 
+STRICT = (
+    "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wshadow", "-Wconversion", "-Wsign-conversion",
+    "-Wdouble-promotion", "-Wcast-qual", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla",
+    "-Wundef", "-Wno-psabi",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+@pytest.mark.parametrize("name", ["slstm", "mlstm", "gated_delta", "weight_norm_lstm", "on_lstm"])
+def test_strict_warnings_have_nothing_to_say(name: str, tmp_path: Path) -> None:
+    cell = derive.Cell.parse(axes_cells.CELLS[name][0])
+    for path, text in derive.emit(cell, target="c").items():
+        (tmp_path / Path(path).name).write_text(text)
+    subprocess.run(
+        ["gcc", "-fsyntax-only", "-std=c11", "-march=native", *STRICT, f"{cell.name}.c"],
+        cwd=tmp_path, check=True,
+    )  # fmt: skip
+
+
 DRIVER = """
 #define DK_IMPLEMENTATION
 #include <stdio.h>

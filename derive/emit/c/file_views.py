@@ -167,7 +167,7 @@ class PassFileView:
     @property
     def starts(self) -> bool:
         """Whether anything is packed or set to zero."""
-        return bool(self.groups or self.zeroed or self.zero_seeds)
+        return bool(self.packed or self.zeroed or self.zero_seeds)
 
     @property
     def start_reads_sizes(self) -> bool:

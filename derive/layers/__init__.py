@@ -4,6 +4,7 @@ rnn           RNN: layers and directions, with parameters
 sequence      one cell over sequences that end and start afresh
 compose       cells from cells: masks, fresh starts, stacks
 sizes         how wide each layer is
+given         what a user hands to layers
 checkpoint    parameters in files
 """
 

@@ -52,6 +52,8 @@ def digest(cell: Cell) -> str:
         *sorted(f"const {name} {value}" for name, value in cell.consts.items()),
         *(f"{each.target} = {canonical(each.expr)}" for each in declaration.definitions),
         f"output {' '.join(cell.outputs)}",
+        *(f"once {name}" for name in cell.checked.once),
+        *(f"start {state} {start}" for state, start in cell.checked.learned.items()),
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

@@ -30,6 +30,7 @@ from derive.language.variant.rewriting import (
     Draft,
     calls,
     named,
+    renamed_dim,
     replaced,
     tidied,
     where_above_zero,
@@ -68,13 +69,15 @@ def masked(cell: Cell, names: Iterable[str], *, outputs: Iterable[str] = ()) -> 
 
 
 def restarted(cell: Cell) -> Composed:
-    """Where the new input "reset" is above 0, the step starts from states that are zero."""
+    """Where the new input "reset" is above 0, the step starts from states that are zero, or from
+    what they have learned to start from."""
     draft = Draft(cell.checked)
     reset = draft.new_input("reset", 1)
     for state in draft.states:
         fresh = draft.fresh(f"{state}_start")
         draft.rename_uses({state: Name(fresh, NOWHERE)})
-        draft.insert(0, fresh, where_above_zero(reset, Number("0", NOWHERE), named(state)))
+        start = draft.starts.get(state, Number("0", NOWHERE))
+        draft.insert(0, fresh, where_above_zero(reset, start, named(state)))
     return _composed(draft, {"reset": reset})
 
 
@@ -90,7 +93,7 @@ def held(cell: Cell) -> Composed:
         raw = draft.divert(state)
         draft.append(f"{state}_next", where_above_zero(alive, named(raw), named(state)))
     for key in tuple(draft.outputs):
-        last = draft.new_state(f"last_{key.removesuffix('_next')}", cell.outputs[key][0])
+        last = draft.new_state(f"last_{key.removesuffix('_next')}", *cell.outputs[key])
         value = where_above_zero(alive, named(draft.outputs[key]), named(last))
         draft.append(f"{last}_next", value)
         draft.outputs[key] = f"{last}_next"
@@ -106,8 +109,10 @@ def running_on(cell: Cell) -> Composed:
     draft = Draft(cell.checked)
     alive = draft.new_input("alive", 1)
     added = {"alive": alive}
-    for state, width in tuple(draft.states.items()):
-        end = draft.new_state(f"{state}_end", width)
+    for state, shape in tuple(draft.states.items()):
+        end = draft.new_state(f"{state}_end", *shape)
+        if state in draft.starts:
+            draft.starts[end] = draft.starts[state]
         value = where_above_zero(alive, named(f"{state}_next"), named(end))
         draft.append(f"{end}_next", value)
         added[f"end {state}"] = end
@@ -117,14 +122,15 @@ def running_on(cell: Cell) -> Composed:
 def shortened(cell: Cell, x: str, key: str) -> Composed:
     """The output `key` plus the input `x`, whose width becomes that of the output."""
     draft = Draft(cell.checked)
-    wide, narrow = cell.outputs[key][0], cell.inputs[x][0]
-    if isinstance(narrow, str):
-        draft.rename_dims({narrow: wide})
-    elif narrow != wide:
-        raise ArgumentError(
-            f"{x} of {cell.name} cannot be added to its output",
-            facts=(f"{x} has width {narrow}, the output {wide}",),
-        )
+    wide, narrow = cell.outputs[key], cell.inputs[x]
+    if wide != narrow:
+        vectors = len(wide) == len(narrow) == 1
+        if not vectors or not isinstance(narrow[0], str) or not narrow[0].isidentifier():
+            raise ArgumentError(
+                f"{x} of {cell.name} cannot be added to its output",
+                facts=(f"{x} has width {_shown(narrow)}, the output {_shown(wide)}",),
+            )
+        draft.rename_dims({narrow[0]: wide[0]})
     total = draft.fresh("shortcut")
     draft.append(total, Binary("+", named(draft.outputs[key]), named(x), NOWHERE))
     draft.outputs[key] = total
@@ -149,11 +155,10 @@ def stacked(
         sizes: dict[str, Dim] = {dim: f"{dim}_{k}" for dim in draft.dims()}
         if k:
             x = renamed[links[k - 1][0]]
-            width = draft.inputs.pop(x)
-            given = dims[k - 1]
-            wanted = cells[k - 1].outputs[links[k - 1][1]][0]
-            if isinstance(width, str):
-                sizes[width] = given[wanted] if isinstance(wanted, str) else wanted
+            shape, given = draft.inputs.pop(x), dims[k - 1]
+            for width, wanted in zip(shape, cells[k - 1].outputs[links[k - 1][1]], strict=True):
+                if isinstance(width, str):
+                    sizes[width] = renamed_dim(wanted, given)
             draft.rename_uses({x: named(below)})
         draft.rename_dims(sizes)
         below = draft.outputs[links[k][1]] if k < len(links) else ""
@@ -165,6 +170,10 @@ def stacked(
     for draft in drafts[1:]:
         whole.absorb(draft)
     return _composed(whole, {}), tuple(arrays), tuple(dims)
+
+
+def _shown(shape: tuple[Dim, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def without(cell: Cell, names: Iterable[str]) -> Cell:

@@ -38,6 +38,7 @@ from derive.kernel.convert import (
 from derive.kernel.signature import Array, Arrays
 from derive.layers import checkpoint
 from derive.layers.compose import masked
+from derive.layers.given import array_of_x, fixed_arrays, once_arrays, state_arrays
 from derive.layers.held import Held
 from derive.layers.sequence import (
     PAST_END,
@@ -48,7 +49,7 @@ from derive.layers.sequence import (
     unknown_past_end,
     using,
 )
-from derive.layers.sizes import dims_of, sizes_of_layers
+from derive.layers.sizes import data_input, dims_of, lengths_of, sizes_of_layers
 
 #: More are a slip, and would take long to tell.
 _MOST_LAYERS = 10_000
@@ -69,12 +70,13 @@ class LayersRun:
 class RNN:
     """A cell in `num_layers` layers, each reading the output of the one below.
 
-    cell: a Cell with one data input; its first output goes up.  num_layers, bidirectional,
-    batch_first: as PyTorch's.  dropout: the probability to drop an output on its way to the
-    next layer, in training.  past_end: "zero", "last" or "computed" (sequence.py).  dtype:
+    cell: a Cell with one input that changes with time; its first output goes up.  num_layers,
+    bidirectional, batch_first: as PyTorch's.  dropout: the probability to drop an output on its way
+    to the next layer, in training.  past_end: "zero", "last" or "computed" (sequence.py).  dtype:
     "float32" or "float64".  target: the name of one, such as "c" or "numpy"; None: C where a
     compiler is there, NumPy otherwise.
     seed: of the parameters and of the dropout; an integer or a numpy.random.Generator.
+    fixed: {name: array} of the cell's fixed arrays, the same for all layers and directions.
     sizes: a length for each dimension of the cell, I=8, H=16.
     """
 
@@ -91,17 +93,14 @@ class RNN:
         target: str | None = None,
         threads: int = 1,
         seed: Any = 0,
+        fixed: Mapping[str, Any] | None = None,
         **sizes: int,
     ) -> None:
         if not isinstance(cell, Cell):
             raise ArgumentTypeError(
                 f"cell must be a derive.Cell, not {kind_text(cell)}", hint="derive.cells.lstm()"
             )
-        if len(cell.inputs) != 1:
-            raise ArgumentError(
-                f"{cell.name} has {len(cell.inputs)} inputs, and layers pass on one",
-                facts=(f"inputs: {', '.join(cell.inputs) or 'none'}",),
-            )
+        self._x = data_input(cell)
         self.cell = cell
         self.num_layers = to_count(num_layers, "num_layers", most=_MOST_LAYERS)
         if not self.num_layers:
@@ -120,7 +119,7 @@ class RNN:
         self._using = target, to_count(threads, "threads", least=1)
         kernel = kernel_of(cell, _name_of(dtype), *self._using)
         self.dtype = kernel.dtype
-        self._x, self._key = next(iter(cell.inputs)), next(iter(cell.outputs))
+        self._key = next(iter(cell.outputs))
         self._random = to_generator(seed)
         self._sizes = sizes_of_layers(cell, sizes, self.num_layers, self.directions)
         self._params: list[Arrays] = []
@@ -128,6 +127,8 @@ class RNN:
             start = int(self._random.integers(2**31))
             named = {dim: self._sizes[layer][dim] for dim in dims_of(cell.params.values())}
             self._params.append(kernel.init(named, seed=start))
+            own = fixed_arrays(cell, self._sizes[layer], fixed, self.dtype)
+            self._params[-1] |= own
         self.state: Arrays | None = None
 
     @classmethod
@@ -161,7 +162,8 @@ class RNN:
     @property
     def output_size(self) -> int:
         """The last axis of the output: all directions side by side."""
-        return self._width(self.num_layers - 1, self.cell.outputs[self._key][0]) * self.directions
+        axes = self.cell.outputs[self._key]
+        return lengths_of(axes, self._sizes[-1])[-1] * self.directions
 
     # --- parameters --------------------------------------------------------------------------
 
@@ -226,25 +228,29 @@ class RNN:
         resets: Any = None,
         training: bool = True,
         remat: str | None = None,
+        once: Mapping[str, Any] | None = None,
     ) -> LayersRun:
         """All layers over all steps.
 
         x: [T, B, I], or [B, T, I] if batch_first.  state: {name: [layers * directions, B,
-        width]}, or an array where the cell has one state; zeros where left out.  lengths: [B].
+        width]}, or an array where the cell has one state; where left out, zeros, or what the cell
+        has learned to start from.  lengths: [B].  once: {name: [B, width]} of the inputs that do
+        not change with time; every layer and direction reads them.
         resets: booleans, axes as x's; a row starts afresh before that step.
         training: drop outputs, and keep what `backward` needs.  remat: as Kernel.forward's.
         """
         training = to_flag(training, "training")
-        array = self._swapped(self._array_of_x(x, 3))
+        array = self._swapped(self._array_of_x(x, "TB"))
         if resets is not None:
             resets = by_time(resets, array.shape[0], array.shape[1], swap=self.batch_first)
         rows = array.shape[1]
         start = self._states_given(state, rows)
+        more = once_arrays(self.cell, once)
         sequences: list[Sequence] = []
         masks: dict[int, str] = {}
         with using(*self._using):
             for layer in range(self.num_layers):
-                cell, inputs = self.cell, {self._x: array}
+                cell, inputs = self.cell, {self._x: array, **more}
                 if layer and training and self.dropout:
                     dropped = masked(cell, [self._x])
                     cell, masks[layer] = dropped.cell, dropped.added[self._x]
@@ -256,7 +262,7 @@ class RNN:
                             cell,
                             self._params[k],
                             inputs,
-                            {name: start[name][k] for name in self.cell.states},
+                            {name: array[k] for name, array in start.items()},
                             dtype=self.dtype.name,
                             lengths=lengths,
                             reverse=bool(direction),
@@ -308,27 +314,30 @@ class RNN:
         places = range(len(run._sequences))
         states = {n: np.stack([found[k].states[n] for k in places]) for n in self.cell.states}
         params = self._named([found[k].params for k in places])
-        return Gradients(params, {self._x: self._swapped(d)}, states)
+        once = self.cell.checked.once
+        inputs: Arrays = {n: np.asarray(sum(found[k].inputs[n] for k in places)) for n in once}
+        return Gradients(params, {self._x: self._swapped(d), **inputs}, states)
 
     # --- streaming ---------------------------------------------------------------------------
 
-    def step(self, x_t: Any, state: Any = None) -> Array:
+    def step(self, x_t: Any, state: Any = None, *, once: Mapping[str, Any] | None = None) -> Array:
         """One step of all layers, x_t [B, I]; goes on from `self.state` and leaves it there.
 
-        state: to go on from another one. Without either the state is zero.
+        state: to go on from another one. Without either it starts as `forward` does.  once: as
+        `forward`'s.
         """
         if self.bidirectional:
             raise ArgumentError(
                 "a backward direction needs the whole sequence", hint="rnn.forward(x)"
             )
-        array = self._array_of_x(x_t, 2)
+        array, more = self._array_of_x(x_t, "B"), once_arrays(self.cell, once)
         given = self.state if state is None else state
         start = self._states_given(given, array.shape[0])
         kernel = kernel_of(self.cell, self.dtype.name, *self._using)
         last: list[Arrays] = []
         for layer in range(self.num_layers):
-            own = {name: start[name][layer] for name in self.cell.states}
-            output, new = kernel.step(self._params[layer], {self._x: array}, own)
+            own = {name: of_all[layer] for name, of_all in start.items()}
+            output, new = kernel.step(self._params[layer], {self._x: array, **more}, own)
             array = output[self._key] if isinstance(output, dict) else output
             last.append(new)
         self.state = {name: np.stack([new[name] for new in last]) for name in self.cell.states}
@@ -360,57 +369,13 @@ class RNN:
         pairs = zip(self._places(), groups, strict=True)
         return {_suffixed(n, place): a for place, group in pairs for n, a in group.items()}
 
-    def _width(self, layer: int, dim: str | int) -> int:
-        return dim if isinstance(dim, int) else self._sizes[layer][dim]
-
-    def _array_of_x(self, x: Any, ndim: int) -> Array:
-        if isinstance(x, Mapping):
-            if list(x) != [self._x]:
-                raise ArgumentError(f"{self.cell.name} has the one input {self._x}")
-            x = x[self._x]
-        array = to_array(x, f"input {self._x}", self.dtype)
-        width = self._width(0, self.cell.inputs[self._x][0])
-        if array.ndim != ndim or array.shape[-1] != width:
-            axes = {2: "B, ", 3: "B, T, " if self.batch_first else "T, B, "}[ndim]
-            raise ArgumentError(
-                f"input {self._x} has the wrong shape",
-                facts=(f"it is [{axes}{width}], given {shape_text(array.shape)}",),
-            )
-        return array
+    def _array_of_x(self, x: Any, ahead: str) -> Array:
+        letters = tuple(reversed(ahead) if self.batch_first else ahead)
+        return array_of_x(self.cell, self._sizes[0], x, self.dtype, letters)
 
     def _states_given(self, state: Any, rows: int, what: str = "state") -> Arrays:
-        """All states [places, B, width]; zeros where left out."""
-        states = self.cell.states
-        if state is None:
-            state = {}
-        if not isinstance(state, Mapping):
-            if len(states) != 1:
-                entries = ", ".join(f'"{name}": ...' for name in states)
-                raise ArgumentError(
-                    f"{what} must be a mapping from names to arrays, not {kind_text(state)}",
-                    hint=f"{what}={{{entries}}}",
-                )
-            state = {next(iter(states)): state}
-        for name in state:
-            if name not in states:
-                raise ArgumentError(
-                    f"{self.cell.name} has no state {name!r}", hint=closest(name, states)
-                )
         places = len(self._params)
-        found = {}
-        for name, (dim,) in states.items():
-            wanted = (places, rows, self._width(0, dim))
-            if state.get(name) is None:
-                found[name] = np.zeros(wanted, self.dtype)
-                continue
-            array = to_array(state[name], f"{what} {name}", self.dtype)
-            if array.shape != wanted:
-                raise ArgumentError(
-                    f"{what} {name} has the wrong shape",
-                    facts=(f"it is {shape_text(wanted)}, given {shape_text(array.shape)}",),
-                )
-            found[name] = array
-        return found
+        return state_arrays(self.cell, self._sizes[0], state, places, rows, self.dtype, what)
 
     def _joined(self, outputs: list[Arrays]) -> Array:
         arrays = [each[self._key] for each in outputs]

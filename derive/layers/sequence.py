@@ -16,9 +16,9 @@ A backward direction starts at the row's last step. There "last" leaves 0 past t
 Keras does, because nothing came before; "computed" reads the steps past the end after the
 row's first step, as reversing each row by its length does.
 
-resets [T, B]: where it is true, a row starts afresh from states that are zero before that
-step. It marks where a segment begins in time; a backward direction starts afresh where the
-segment ends.
+resets [T, B]: where it is true, a row starts afresh before that step: from states that are zero,
+or from what they have learned to start from. It marks where a segment begins in time; a backward
+direction starts afresh where the segment ends.
 """
 
 from __future__ import annotations
@@ -147,8 +147,9 @@ class Sequence:
         }
         d_last = {plan.ends.get(name, name): d for name, d in (d_states or {}).items()}
         grads = self._kernel.backward(self._run, d_out, d_last)
+        once = self._plan.cell.checked.once
         inputs = {
-            name: _permuted(d, order)
+            name: d if name in once else _permuted(d, order)
             for name, d in grads.inputs.items()
             if name not in plan.inputs.values()
         }
@@ -196,7 +197,9 @@ def run_sequence(
     kernel = kernel_for(chosen.cell, dtype)
     inputs, start = dict(x), dict(state or {})
     order = None
-    shape: tuple[int, ...] = next((np.shape(array)[:2] for array in x.values()), ())
+    once = cell.checked.once
+    moving = (np.shape(array)[:2] for name, array in x.items() if name not in once)
+    shape: tuple[int, ...] = next(moving, ())
     if len(shape) == 2:  # else the kernel says what is wrong with x
         sizes = Sizes(shape[0], shape[1], {})
         if lengths is not None:
@@ -210,7 +213,9 @@ def run_sequence(
             if reverse and past_end == "computed":
                 order, reverse = _by_row_reversed(sizes, lengths), False
                 inputs = {
-                    n: _permuted(to_array(array, f"input {n}", kernel.dtype), order)
+                    n: array
+                    if n in once
+                    else _permuted(to_array(array, f"input {n}", kernel.dtype), order)
                     for n, array in inputs.items()
                 }
     start |= {end: start[name] for name, end in chosen.ends.items() if name in start}
@@ -287,4 +292,4 @@ def _permuted(array: Array, order: Array | None) -> Array:
     """`array` [T, B, width] with each row's steps in the given order, which is its own inverse."""
     if order is None:
         return array
-    return np.take_along_axis(array, order[:, :, None], axis=0)
+    return np.take_along_axis(array, order[(..., *[None] * (array.ndim - 2))], axis=0)

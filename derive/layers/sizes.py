@@ -11,30 +11,30 @@ from collections.abc import Iterable, Mapping
 
 from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import closest, to_width
+from derive.kernel.convert import axes_text, closest, to_width
 from derive.kernel.signature import Dim, Sizes, names_in
 
+Lengths = tuple[int, ...]
 
-def _of_vectors(cell: Cell) -> None:
-    """ArgumentError for a cell whose arrays layers cannot pass on: they know vectors."""
-    groups = (cell.inputs, cell.states, cell.outputs)
-    shapes = {name: shape for group in groups for name, shape in group.items()}
-    odd = [name for name, shape in shapes.items() if len(shape) != 1]
-    odd += [*cell.checked.wholes, *cell.checked.once, *cell.checked.fixed, *cell.checked.learned]
-    if odd:
+
+def data_input(cell: Cell) -> str:
+    """The one input that changes with time; ArgumentError where there is none, or several."""
+    found = [name for name in cell.inputs if name not in cell.checked.once]
+    if len(found) != 1:
         raise ArgumentError(
-            f"layers take cells of vectors, and '{odd[0]}' of {cell.name} is more than one",
-            facts=("with axes, parts, a learned start, once or fixed, it needs a call of its own",),
+            f"{cell.name} has {len(found)} inputs, and layers pass on one",
+            facts=(f"inputs: {', '.join(found) or 'none'}",),
             hint="derive.compile(cell), or derive.torch.run(cell, params, inputs)",
         )
+    return found[0]
 
 
 def sizes_of_layers(
     cell: Cell, given: Mapping[str, int], num_layers: int, directions: int
 ) -> list[dict[str, int]]:
     """Layer 0 has the sizes given; of the others the input's width is that of the layer below."""
-    _of_vectors(cell)
-    dims = dims_of((*cell.params.values(), *cell.inputs.values(), *cell.states.values()))
+    groups = (cell.params, cell.inputs, cell.states)
+    dims = dims_of(shape for group in groups for shape in group.values())
     for name in given:
         if name not in dims:
             raise ArgumentTypeError(
@@ -48,22 +48,31 @@ def sizes_of_layers(
             f"the length of {', '.join(missing)} is missing", hint=f"RNN(cell, {wanted})"
         )
     first = {name: to_width(length, name) for name, length in given.items()}
-    ((x,),) = cell.inputs.values()
-    y = next(iter(cell.outputs.values()))[0]
+    x, y = cell.inputs[data_input(cell)], next(iter(cell.outputs.values()))
     sizes = [first]
     for _ in range(1, num_layers):
-        width = _length(y, sizes[-1]) * directions
-        if (isinstance(x, int) or x in dims_of(cell.states.values())) and width != _length(
-            x, first
-        ):
-            raise ArgumentError(
-                f"layers of {cell.name} do not fit on each other",
-                facts=(
-                    f"each reads width {x} = {_length(x, first)}, the one below puts out {width}",
-                ),
-            )
-        sizes.append({**first, x: width} if isinstance(x, str) else dict(first))
+        *others, last = lengths_of(y, sizes[-1])
+        below, reads = (*others, last * directions), lengths_of(x, first)
+        free = len(x) == len(y) == 1 and x[0] not in dims_of(cell.states.values())
+        free = free and isinstance(x[0], str) and x[0].isidentifier()
+        if not free and below != reads:
+            raise _misfit(cell, x, y, reads, below)
+        sizes.append({**first, str(x[0]): below[0]} if free else dict(first))
     return sizes
+
+
+def _misfit(
+    cell: Cell, x: tuple[Dim, ...], y: tuple[Dim, ...], reads: Lengths, below: Lengths
+) -> ArgumentError:
+    if len(x) == len(y) == 1:
+        fact = f"each reads width {x[0]} = {reads[0]}, the one below puts out {below[0]}"
+        return ArgumentError(f"layers of {cell.name} do not fit on each other", facts=(fact,))
+    shown = [f"{axes_text(axes)} = {list(of)}" for axes, of in ((x, reads), (y, below))]
+    return ArgumentError(
+        f"layers of {cell.name} do not fit on each other",
+        facts=(f"each reads {shown[0]}, the one below puts out {shown[1]}",),
+        hint=f"num_layers=1, or an output of width {' x '.join(map(str, x))}",
+    )
 
 
 def dims_of(shapes: Iterable[tuple[Dim, ...]]) -> tuple[str, ...]:
@@ -71,5 +80,6 @@ def dims_of(shapes: Iterable[tuple[Dim, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(n for shape in shapes for dim in shape for n in names_in(dim)))
 
 
-def _length(dim: Dim, sizes: Mapping[str, int]) -> int:
-    return Sizes(1, 1, sizes).width(dim)
+def lengths_of(shape: Iterable[Dim], sizes: Mapping[str, int]) -> Lengths:
+    """Of the axes of an array."""
+    return Sizes(1, 1, sizes).shape(shape)

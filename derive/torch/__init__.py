@@ -19,6 +19,7 @@
 | checks.py      | what a user may give                                                     |
 | module.py      | layers, directions, packed sequences                                     |
 | rnn.py         | RNN, Cell                                                                |
+| composed.py    | one layer of them: whole tensors, rows that end and start afresh         |
 | drop_in.py     | LSTM, GRU, SimpleRNN                                                     |
 | functional.py  | run, jvp                                                                 |
 | whole.py       | tensors that are held whole, and their parts                             |

@@ -8,6 +8,7 @@ Not here: cells of one's own (rnn.py), what a call does (module.py).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -44,6 +45,7 @@ class _DropIn(Stack):
     ) -> None:  # fmt: skip
         self._set_options(*options)
         self.input_size = to_width(input_size, "input_size")
+        self._x_shape = (self.input_size,)
         self.hidden_size = to_width(hidden_size, "hidden_size")
         if self.hidden_size <= 0:
             raise ArgumentError("hidden_size must be positive", hint="hidden_size=128")
@@ -100,6 +102,7 @@ class _DropIn(Stack):
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],
         lengths: Tensor | None, resets: Tensor | None, reverse: bool, return_states: bool,
+        once: Sequence[Tensor],
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
         y, last = run_engine(self._key, tensors, x, states, lengths, reverse)
         return y, last, []
@@ -148,7 +151,7 @@ class LSTM(_DropIn):
             )
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         self._set_up(input_size, hidden_size, options, proj_size, device, dtype)
-        self._state_sizes = (self._output_size, self.hidden_size)
+        self._state_shapes = ((self._output_size,), (self.hidden_size,))
 
     def _cell(self) -> Cell:
         return cells.from_spec("lstm_projection" if self.proj_size else "lstm")
@@ -168,7 +171,7 @@ class GRU(_DropIn):
         super().__init__()
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         self._set_up(input_size, hidden_size, options, 0, device, dtype)
-        self._state_sizes = (self.hidden_size,)
+        self._state_shapes = ((self.hidden_size,),)
 
     def _cell(self) -> Cell:
         return cells.gru(reset="after", keeps="previous", biases=2)
@@ -200,7 +203,7 @@ class SimpleRNN(_DropIn):
         self.nonlinearity = nonlinearity
         options = (num_layers, bias, batch_first, dropout, bidirectional)
         self._set_up(input_size, hidden_size, options, 0, device, dtype)
-        self._state_sizes = (self.hidden_size,)
+        self._state_shapes = ((self.hidden_size,),)
 
     def _cell(self) -> Cell:
         return cells.rnn(activation=self.nonlinearity)

@@ -91,7 +91,7 @@ class Engine:
         """Of the cell of directional derivatives: tensors (P, tP), (X, tX) and (S, tS)."""
         count = len(self.params)
         moved = tuple(tuple(place + count for place in group) for group in self.groups)
-        cell = pipeline.tangent(self.cell)
+        cell = pipeline.tangent_of_parts(self.cell)
         return engine_of(cell.to_text(), self.threads, (*self.groups, *moved))
 
     # --- kernels ----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Not here: modules (rnn.py), which mechanism of torch serves a call (running.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,12 +32,13 @@ def run(
     params: {name: tensor}, all of the cell's.  inputs: {name: [T, B, width]}, or a tensor where
     there is one; of a cell without inputs an empty [T, B, 0].  states: {name: [B, width]}, or a
     tensor where there is one; zeros where left out.  lengths: [B] integers.  reverse: each row runs
-    its own steps last to first. Differentiable to any order, in both modes, under torch.func; cells
-    with axes, learned starts or inputs given once in first order and reverse mode.
+    its own steps last to first. An input that does not change with time is [B, width], and a state
+    that has learned its start starts there. Differentiable to any order, in both modes, under
+    torch.func; fixed arrays have no gradient.
     """
     call = _Call(cell, params, inputs, states, lengths)
-    own = call.parts(cell)
-    return call.results(cell, sequence(
+    own = call.parts(call.params, call.inputs, call.states)
+    return call.results(sequence(
         _key(cell, threads, False), *own, call.lengths, to_flag(reverse, "reverse"),
     ))  # fmt: skip
 
@@ -55,40 +56,17 @@ def jvp(
     inside of torch.compile, where torch.func.jvp of a derived cell may not.
     """
     call = _Call(cell, params, inputs, states, lengths)
-    if not cell.checked.is_plain:
-        raise ArgumentError(
-            f"jvp does not take cells with parts, learned starts or inputs given once: {cell.name}",
-            facts=("derive.torch.run gives their first derivatives in reverse mode",),
-            hint="torch.autograd.grad of derive.torch.run",
-        )
-
-    def moved(kind: str, names: Sequence[str], given: Any, tensors: list[Tensor]) -> list[Tensor]:
-        found = _named(cell, kind, names, given, optional=True)
-        full = []
-        for name, tensor in zip(names or [""], tensors, strict=False):
-            value = found.get(name)
-            if value is None:
-                full.append(torch.zeros_like(tensor))
-                continue
-            value = checks.tensor_of(value, f"{kind} {name}")
-            checks.shape_fits(value, f"{kind} {name}", tuple(tensor.shape))
-            checks.same_dtype(value, f"{kind} {name}", tensor, "its primal is")
-            full.append(value)
-        return full
-
-    key = _key(cell, threads, True)
-    t_x = moved("t_inputs", tuple(cell.inputs), t_inputs, call.inputs) if cell.inputs else []
-    values = sequence(
-        key,
-        [*call.params, *moved("t_params", tuple(cell.params), t_params, call.params)],
-        [*call.inputs, *t_x],
-        [*call.states, *moved("t_states", tuple(cell.states), t_states, call.states)],
-        call.lengths, to_flag(reverse, "reverse"),
-    )  # fmt: skip
-    y, s = len(cell.outputs), len(cell.states)
-    plain = [*values[:y], *values[2 * y : 2 * y + s]]
-    tangents = [*values[y : 2 * y], *values[2 * y + s :]]
-    return call.results(cell, plain), call.results(cell, tangents)
+    t_p = call.moved("t_params", cell.params, t_params, call.params)
+    t_x = call.moved("t_inputs", cell.inputs, t_inputs, call.given) if cell.inputs else []
+    t_s = call.moved("t_states", cell.states, t_states, call.states)
+    own = call.parts(call.params, call.inputs, call.states)
+    along = call.parts(t_p, call.at_each_step(t_x), call.moved_starts(t_states, t_s, t_p))
+    p, x, s = ([*values, *tangents] for values, tangents in zip(own, along, strict=True))
+    values = sequence(_key(cell, threads, True), p, x, s, call.lengths, to_flag(reverse, "reverse"))
+    y, last = len(cell.output_keys), 2 * len(cell.output_keys) + len(cell.step.states)
+    plain = [*values[:y], *values[2 * y : last]]
+    tangents = [*values[y : 2 * y], *values[last:]]
+    return call.results(plain), call.results(tangents)
 
 
 class _Call:
@@ -104,6 +82,7 @@ class _Call:
                 f"params must be a mapping from names to tensors, not {kind_text(params)}",
                 facts=(f"{cell.name} has the parameters {', '.join(cell.params)}",),
             )
+        self.cell = cell
         self.dims: dict[Any, tuple[int, str]] = {}
         self.like: Tensor | None = None
         of_params = _named(cell, "params", tuple(cell.params), params)
@@ -112,27 +91,70 @@ class _Call:
         self.params = [self._fit("params", n, of_params[n], s, ()) for n, s in cell.params.items()]
         ahead = ("time steps", "batch rows")
         once = cell.checked.once
-        self.inputs = [
+        self.given = [
             self._fit("inputs", n, of_inputs[n], s, ahead[n in once :])
             for n, s in cell.inputs.items()
         ]
         if not cell.inputs:
-            self.inputs = [self._fit("inputs", "x", of_inputs["x"], (0,), ahead)]
-        given = {
+            self.given = [self._fit("inputs", "x", of_inputs["x"], (0,), ahead)]
+        states_given = {
             n: self._fit("states", n, of_states[n], s, ahead[1:])
             for n, s in cell.states.items() if of_states.get(n) is not None
         }  # fmt: skip
-        moving = (x for n, x in zip(cell.inputs, self.inputs, strict=False) if n not in once)
-        steps, rows = next(moving, self.inputs[0]).shape[:2]
+        moving = (x for n, x in zip(cell.inputs, self.given, strict=False) if n not in once)
+        steps, rows = next(moving, self.given[0]).shape[:2]
         self.sizes = Sizes(steps, rows, self._told())
-        self.inputs = [
-            x.expand(steps, *x.shape).contiguous() if n in once else x
-            for n, x in zip(cell.inputs or ("x",), self.inputs, strict=True)
-        ]
+        self.inputs = self.at_each_step(self.given)
+        self.left_out = [n for n in cell.states if n not in states_given]
         self.states = [
-            given[n] if n in given else self._start(cell, n, s) for n, s in cell.states.items()
+            states_given[n] if n in states_given else self._start(n, s, self.params)
+            for n, s in cell.states.items()
         ]
         self.lengths = None if lengths is None else checks.lengths_of(lengths, steps, rows)
+
+    def at_each_step(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Inputs [T, B, width]; those that are given once are repeated."""
+        once = self.cell.checked.once
+        names = (self.cell.inputs or ("x",)) if inputs else ()
+        return [
+            x.expand(self.sizes.steps, *x.shape).contiguous() if n in once else x
+            for n, x in zip(names, inputs, strict=True)
+        ]
+
+    def moved(
+        self, kind: str, names: Iterable[str], given: Any, tensors: list[Tensor]
+    ) -> list[Tensor]:
+        """Tangents of `tensors`, zeros where none was given."""
+        cell = self.cell
+        found = _named(cell, kind, tuple(names), given, optional=True)
+        full = []
+        for name, tensor in zip(names, tensors, strict=True):
+            value = found.get(name)
+            if value is None:
+                full.append(torch.zeros_like(tensor))
+                continue
+            if name in cell.checked.fixed:
+                raise ArgumentError(
+                    f"'{name}' of {cell.name} is fixed, so it has no tangent",
+                    hint=f"param {name}   in the cell, if it is to be trained",
+                )
+            value = checks.tensor_of(value, f"{kind} {name}")
+            checks.shape_fits(value, f"{kind} {name}", tuple(tensor.shape))
+            checks.same_dtype(value, f"{kind} {name}", tensor, "its primal is")
+            full.append(value)
+        return full
+
+    def moved_starts(
+        self, given: Any, tensors: Sequence[Tensor], t_params: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Tangents of states: of a start that was learned, that of its parameter."""
+        cell = self.cell
+        told = _named(cell, "t_states", tuple(cell.states), given, optional=True)
+        learned = {n for n in self.left_out if n in cell.checked.learned and told.get(n) is None}
+        return [
+            self._start(n, cell.states[n], t_params) if n in learned else tensor
+            for n, tensor in zip(cell.states, tensors, strict=True)
+        ]
 
     def _inputs_given(self, cell: Cell, inputs: Any) -> Mapping[str, Any]:
         if cell.inputs:
@@ -186,8 +208,9 @@ class _Call:
                   if axis not in ("time steps", "batch rows")]  # fmt: skip
         return dict(whole.sizes_of(arrays).dims)
 
-    def _start(self, cell: Cell, name: str, shape: Sequence[Any]) -> Tensor:
+    def _start(self, name: str, shape: Sequence[Any], params: Sequence[Tensor]) -> Tensor:
         """A state that was left out: what it has learned, or zeros."""
+        cell = self.cell
         for dim in (part for axis in shape for part in names_in(axis)):
             if dim not in self.sizes.dims:
                 shown = ", ".join(map(str, shape))
@@ -198,23 +221,27 @@ class _Call:
         wanted = (self.sizes.rows, *self.sizes.shape(shape))
         learned = cell.checked.learned.get(name)
         if learned is None:
-            return self.inputs[0].new_zeros(wanted)
-        start = self.params[list(cell.params).index(learned)]
+            return self.given[0].new_zeros(wanted)
+        start = params[list(cell.params).index(learned)]
         return start.expand(wanted).contiguous()
 
-    def parts(self, cell: Cell) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def parts(
+        self, params: Sequence[Tensor], inputs: Sequence[Tensor], states: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
         """Parameters, inputs and states as kernels know them; fixed ones without a gradient."""
+        cell = self.cell
         if cell.checked.is_plain:
-            return self.params, self.inputs, self.states
+            return params, inputs, states
         fixed = cell.checked.fixed
         params = [p.detach() if n in fixed else p
-                  for n, p in zip(cell.params, self.params, strict=True)]  # fmt: skip
-        groups = ((cell.params, params), (cell.inputs or ("x",), self.inputs),
-                  (cell.states, self.states))  # fmt: skip
+                  for n, p in zip(cell.params, params, strict=True)]  # fmt: skip
+        names = (cell.inputs or ("x",)) if inputs else ()
+        groups = ((cell.params, params), (names, inputs), (cell.states, states))
         one, two, three = (whole.cut(cell, tuple(n), t, self.sizes) for n, t in groups)
         return one, two, three
 
-    def results(self, cell: Cell, values: Sequence[Tensor]) -> tuple[Tensors, Tensors]:
+    def results(self, values: Sequence[Tensor]) -> tuple[Tensors, Tensors]:
+        cell = self.cell
         count = len(cell.output_keys)
         outputs = whole.join(cell, tuple(cell.outputs), values[:count], self.sizes)
         return outputs, whole.join(cell, tuple(cell.states), values[count:], self.sizes)

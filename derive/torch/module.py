@@ -28,15 +28,15 @@ NARROW = (torch.bfloat16, torch.float16)
 class Stack(nn.Module):  # type: ignore[misc]
     """What `RNN` and the drop-ins share: calls with batches, packed sequences and states.
 
-    A subclass sets `_state_names`, `_state_sizes` (the width of each state) and `_output_size` (of
-    one direction), and says `_tensors` and `_run`.
+    A subclass sets `_state_names`, `_state_shapes` and `_x_shape`, without rows and steps, and says
+    `_tensors` and `_run`.
     """
 
-    input_size: int
-    hidden_size: int
+    input_size: Any
+    hidden_size: Any
     _state_names: tuple[str, ...]
-    _state_sizes: tuple[int, ...]
-    _output_size: int
+    _state_shapes: tuple[tuple[int, ...], ...]
+    _x_shape: tuple[int, ...]
 
     def _set_options(
         self, num_layers: Any, bias: Any, batch_first: Any, dropout: Any, bidirectional: Any
@@ -70,10 +70,10 @@ class Stack(nn.Module):  # type: ignore[misc]
 
     def _forward(
         self, x: Any, state: Any, lengths: Any = None, resets: Any = None,
-        return_states: bool = False,
+        return_states: bool = False, once: Any = None,
     ) -> Any:  # fmt: skip
         if isinstance(x, PackedSequence):
-            return self._packed(x, state, lengths, resets, return_states)
+            return self._packed(x, state, lengths, resets, return_states, once)
         x = _autocast(checks.tensor_of(x, "x"))
         batched = self._is_batched(x)
         if not batched:
@@ -82,6 +82,7 @@ class Stack(nn.Module):  # type: ignore[misc]
             x = x.transpose(0, 1)
         rows = x.shape[1]
         first = self._states_given(state, rows, batched, x)
+        more = self._once_given(once, rows, batched, x)
         if lengths is not None:
             lengths = checks.lengths_of(lengths, x.shape[0], rows)
         if resets is not None:
@@ -89,7 +90,7 @@ class Stack(nn.Module):  # type: ignore[misc]
             shape = (rows, len(x)) if swapped else (len(x), rows) if batched else (len(x),)
             resets = checks.resets_of(resets, shape)
             resets = resets.t() if swapped else resets if batched else resets.unsqueeze(1)
-        y, last, every = self._layers(x, first, lengths, resets, return_states)
+        y, last, every = self._layers(x, first, lengths, resets, return_states, more)
         if not batched:
             y, last = y.squeeze(1), [s.squeeze(1) for s in last]
             every = [s.squeeze(2) for s in every]
@@ -99,8 +100,9 @@ class Stack(nn.Module):  # type: ignore[misc]
         return self._results(y, last, every, return_states)
 
     def _packed(
-        self, x: PackedSequence, state: Any, lengths: Any, resets: Any, return_states: bool
-    ) -> Any:
+        self, x: PackedSequence, state: Any, lengths: Any, resets: Any, return_states: bool,
+        once: Any,
+    ) -> Any:  # fmt: skip
         if lengths is not None or resets is not None:
             what = "lengths" if lengths is not None else "resets"
             raise ArgumentError(f"{what} and a PackedSequence were both given")
@@ -110,15 +112,17 @@ class Stack(nn.Module):  # type: ignore[misc]
                 hint="torch.nn.utils.rnn.pad_packed_sequence(x), lengths=...",
             )
         data = _autocast(checks.tensor_of(x.data, "x"))
-        checks.shape_fits(data, "x.data", ("steps", self.input_size))
+        checks.shape_fits(data, "x.data", ("steps", *self._x_shape))
         rows = int(x.batch_sizes[0])
         first = self._states_given(state, rows, True, data)
+        more = self._once_given(once, rows, True, data)
         if x.sorted_indices is not None:
             first = [s.index_select(1, x.sorted_indices) for s in first]
+            more = [m.index_select(0, x.sorted_indices) for m in more]
         padded, ends = torch._VF._pad_packed_sequence(
             data, x.batch_sizes, False, 0.0, len(x.batch_sizes)
         )
-        y, last, _ = self._layers(padded, first, ends, None, False)
+        y, last, _ = self._layers(padded, first, ends, None, False, more)
         packed, sizes = torch._VF._pack_padded_sequence(y, ends, False)
         if x.unsorted_indices is not None:
             last = [s.index_select(1, x.unsorted_indices) for s in last]
@@ -127,13 +131,14 @@ class Stack(nn.Module):  # type: ignore[misc]
 
     def _layers(
         self, x: Tensor, first: Sequence[Tensor], lengths: Tensor | None, resets: Tensor | None,
-        return_states: bool,
+        return_states: bool, once: Sequence[Tensor],
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
         """Output, last states [layers * directions, B, ...], and those of all steps."""
         computed = dtype = x.dtype
         if dtype in NARROW:
             computed = torch.float32
             x, first = x.float(), [s.float() for s in first]
+            once = [m.float() for m in once]
         last: list[list[Tensor]] = [[] for _ in self._state_names]
         every: list[list[Tensor]] = [[] for _ in self._state_names]
         outputs: list[Tensor] = []
@@ -147,7 +152,7 @@ class Stack(nn.Module):  # type: ignore[misc]
             checks.on_one_device(tensors, x, "the parameters are")
             y, states, states_of_all = self._run(
                 layer, tensors, x, [s[place] for s in first], lengths, resets, bool(direction),
-                return_states,
+                return_states, once,
             )  # fmt: skip
             outputs.append(y)
             for kept, value in zip(last, states, strict=True):
@@ -165,6 +170,7 @@ class Stack(nn.Module):  # type: ignore[misc]
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],
         lengths: Tensor | None, resets: Tensor | None, reverse: bool, return_states: bool,
+        once: Sequence[Tensor],
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
         """Output, last states and, if wanted, the states of all steps, of one direction."""
         raise NotImplementedError
@@ -178,40 +184,54 @@ class Stack(nn.Module):  # type: ignore[misc]
     # --- what was given ---------------------------------------------------------------------
 
     def _is_batched(self, x: Tensor) -> bool:
-        if x.dim() not in (2, 3):
+        axes = len(self._x_shape)
+        if x.dim() not in (axes + 1, axes + 2):
             raise ArgumentError(
                 "x has the wrong shape",
-                facts=(f"it is {self._axes_of_x()}, or [T, {self.input_size}] of one row; "
+                facts=(f"it is {self._axes_of_x()}, or [T, {self._shown_x()}] of one row; "
                        f"given {list(x.shape)}",),
             )  # fmt: skip
-        if x.shape[-1] != self.input_size:
+        if tuple(x.shape[-axes:]) != self._x_shape:
+            of_x = x.shape[-1] if axes == 1 else list(x.shape[-axes:])
             raise ArgumentError(
-                f"x has {x.shape[-1]} features, and this {type(self).__name__} takes "
+                f"x has {of_x} features, and this {type(self).__name__} takes "
                 f"input_size={self.input_size}",
                 facts=(f"x is {self._axes_of_x()}, given {list(x.shape)}",),
             )
-        return bool(x.dim() == 3)
+        return bool(x.dim() == axes + 2)
+
+    def _shown_x(self) -> str:
+        return ", ".join(map(str, self._x_shape))
 
     def _axes_of_x(self) -> str:
-        return f"[{'B, T' if self.batch_first else 'T, B'}, {self.input_size}]"
+        return f"[{'B, T' if self.batch_first else 'T, B'}, {self._shown_x()}]"
 
     def _states_given(self, state: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
-        """Of each state [layers * directions, B, width]; zeros where none was given."""
+        """Of each state [layers * directions, B, width]; where none was given, its start."""
         places = self.num_layers * self.directions
         if state is None:
-            return [x.new_zeros(places, rows, size) for size in self._state_sizes]
+            return self._starts(rows, x)
         given = self._separate(state)
         found = []
-        for name, size, value in zip(self._state_names, self._state_sizes, given, strict=True):
+        for name, shape, value in zip(self._state_names, self._state_shapes, given, strict=True):
             label = f"state {name}" if len(given) > 1 else "state"
             value = checks.tensor_of(value, label)
-            wanted = (places, rows, size) if batched else (places, size)
+            wanted = (places, rows, *shape) if batched else (places, *shape)
             checks.shape_fits(value, label, wanted)
             value = _autocast(value)
             checks.same_dtype(value, label, x, "x is")
             checks.on_one_device([value], x, f"{label} is")
             found.append(value if batched else value.unsqueeze(1))
         return found
+
+    def _starts(self, rows: int, x: Tensor) -> list[Tensor]:
+        """First states, where none was given."""
+        places = self.num_layers * self.directions
+        return [x.new_zeros(places, rows, *shape) for shape in self._state_shapes]
+
+    def _once_given(self, once: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
+        """Inputs that do not change with time, [B, width], in the cell's order."""
+        return []
 
     def _separate(self, state: Any) -> Sequence[Any]:
         names = self._state_names

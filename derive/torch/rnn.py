@@ -1,14 +1,14 @@
 """RNN and Cell: any cell as a torch module, in layers and directions, or one step at a time.
 
 In: a derive.Cell and sizes.  Out: modules whose parameters are called as the cell's.
-Not here: what a call does (module.py), torch's own three (drop_in.py).
+Not here: what a call does (module.py), rows that end and start afresh (composed.py), torch's own
+three (drop_in.py).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,26 +16,25 @@ import torch
 from torch import Tensor, nn
 
 from derive.cell import Cell as DeclaredCell
-from derive.errors import ArgumentError, ArgumentTypeError, Place
+from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, to_width
-from derive.kernel.signature import Sizes
 from derive.kernel.starts import draw
-from derive.language import declare
-from derive.language.declaration import Output
-from derive.language.names import next_of
-from derive.layers.sequence import PAST_END, Plan, plan, unknown_past_end
-from derive.layers.sizes import sizes_of_layers
+from derive.layers.given import fixed_arrays, once_arrays
+from derive.layers.sequence import PAST_END, unknown_past_end
+from derive.layers.sizes import data_input, lengths_of, sizes_of_layers
 from derive.torch import checks
-from derive.torch.engine import engine_of
+from derive.torch.composed import Own, composed, key_of
 from derive.torch.module import NARROW, Stack, in_one_dtype, run_engine
-from derive.torch.running import sequence
+from derive.widths import Width
 
 
 class RNN(Stack):
     """Any cell in `num_layers` layers: y, state = rnn(x, state).
 
-    cell: with one data input; its first output goes up.  input_size, hidden_size: the widths of the
-    input and of the first state; any other dimension of the cell by its name, P=64.
+    cell: with one input that changes with time; its first output goes up.  input_size, hidden_size:
+    the widths of the input and of the first state, (2, 8) where it is N x D; any other dimension of
+    the cell by its name, P=64.  fixed: {name: array} of the cell's fixed arrays, which become
+    buffers.
     num_layers, batch_first, dropout, bidirectional: as torch.nn.LSTM's.
     bias: without, the vectors `b` and `b_...` of the cell are zero and no parameters.
     past_end: what is put out past a row's length: "zero", "last" (repeated) or "computed".
@@ -43,19 +42,21 @@ class RNN(Stack):
 
     x: [T, B, input_size], or [B, T, input_size] with batch_first, or [T, input_size] of one row, or
     a PackedSequence.  state: [layers * directions, B, width], a tuple in the cell's order where it
-    has several; zeros where left out.  lengths: [B] integers.  resets: [T, B] booleans, where a row
-    starts afresh from a state of zero before that step.  return_states: a third result {name:
-    states after each step, [layers * directions, T, B, width]}.
+    has several; where left out, zeros, or what the cell has learned to start from.  lengths: [B]
+    integers.  resets: [T, B] booleans, where a row starts afresh before that step.  return_states:
+    a third result {name: states after each step, [layers * directions, T, B, width]}.  once: {name:
+    [B, width]} of the inputs that do not change with time.
 
     Parameters are called as the cell's, with _l0, _l1_reverse: rnn.W_f_l0. bfloat16 and float16 are
     computed in float32.
     """
 
     def __init__(
-        self, cell: DeclaredCell, input_size: int, hidden_size: int, num_layers: int = 1,
+        self, cell: DeclaredCell, input_size: Any, hidden_size: Any, num_layers: int = 1,
         bias: bool = True, batch_first: bool = False, dropout: float = 0.0,
         bidirectional: bool = False, *, past_end: str = "zero", threads: int | None = None,
-        device: Any = None, dtype: Any = None, **sizes: int,
+        device: Any = None, dtype: Any = None, fixed: Mapping[str, Any] | None = None,
+        **sizes: int,
     ) -> None:  # fmt: skip
         super().__init__()
         self.cell = _a_cell(cell)
@@ -65,25 +66,22 @@ class RNN(Stack):
         self.past_end = past_end
         self.threads = checks.threads_of(threads)
         given = _sizes(self.cell, input_size, hidden_size, sizes)
-        self.input_size, self.hidden_size = input_size, hidden_size
+        self.input_size, self.hidden_size = _plain(input_size), _plain(hidden_size)
         self._sizes = sizes_of_layers(self.cell, given, self.num_layers, self.directions)
-        lengths = self._sizes[0]
+        self._is_plain = self.cell.checked.is_plain
         self._state_names = tuple(self.cell.states)
-        self._state_sizes = tuple(_length(d, lengths) for (d,) in self.cell.states.values())
-        self._output_size = _length(next(iter(self.cell.outputs.values()))[0], self._sizes[-1])
-        made = {"device": device, "dtype": dtype}
+        self._state_shapes, self._x_shape = _shapes(self.cell, self._sizes[0])
         for layer, _, suffix in self._places():
-            for name, shape in self.cell.params.items():
-                axes = [_length(dim, self._sizes[layer]) for dim in shape]
-                if self.bias or not _is_bias(name, axes):
-                    value = nn.Parameter(torch.empty(axes, **made))
-                    self.register_parameter(f"{name}{suffix}", value)
+            _register(
+                self, self.cell, self._sizes[layer], suffix, fixed,
+                {"device": device, "dtype": dtype},
+            )  # fmt: skip
         self.reset_parameters()
         self._prepare()
 
     def _prepare(self) -> None:
         """The key of the cell that runs where nothing but outputs and last states is asked for."""
-        self._plain_key = _key(self.cell, self.threads)
+        self._plain_key = key_of(self.cell, self.threads)
 
     def reset_parameters(self) -> None:
         """As the cell says; else matrices uniform in +-sqrt(6 / (rows + columns)), vectors in
@@ -97,30 +95,50 @@ class RNN(Stack):
             layer = int(suffix.removeprefix("_l").removesuffix("_reverse"))
             shapes = self.cell.params.values()
             found = [
-                like.new_zeros([_length(d, self._sizes[layer]) for d in shape]) if v is None else v
+                like.new_zeros(lengths_of(shape, self._sizes[layer])) if v is None else v
                 for v, shape in zip(found, shapes, strict=True)
             ]
         return found
 
+    def _starts(self, rows: int, x: Tensor) -> list[Tensor]:
+        if self._is_plain:
+            return super()._starts(rows, x)
+        found = [
+            _starts(self, self.cell, suffix, self._state_shapes, rows, x)
+            for _, _, suffix in self._places()
+        ]
+        return [torch.stack(of_one) for of_one in zip(*found, strict=True)]
+
+    def _once_given(self, once: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
+        if once is None and self._is_plain:
+            return []
+        return _once(self.cell, self._sizes[0], once, rows, batched, x)
+
     def forward(
         self, input: Any, state: Any = None, *, lengths: Any = None, resets: Any = None,
-        return_states: bool = False,
+        return_states: bool = False, once: Any = None,
     ) -> Any:  # fmt: skip
         """Output and last state; see the class."""
-        return self._forward(input, state, lengths, resets, return_states)
+        return self._forward(input, state, lengths, resets, return_states, once)
 
     def _run(
         self, layer: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],
         lengths: Tensor | None, resets: Tensor | None, reverse: bool, return_states: bool,
+        once: Sequence[Tensor],
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
         past_end = self.past_end if lengths is not None else "zero"
-        if past_end == "zero" and resets is None and not return_states:
+        simple = past_end == "zero" and resets is None and not return_states
+        if simple and self._is_plain:
             y, last = run_engine(self._plain_key, tensors, x, states, lengths, reverse)
             return y, last, []
-        return _composed(
-            self.cell, self.threads, tensors, x, states, lengths, resets, reverse, past_end,
-            return_states,
-        )  # fmt: skip
+        own = Own(self.cell, self._sizes[layer], self.threads)
+        inputs = own.inputs(x, once)
+        if simple:
+            outputs, last = own.run(self._plain_key, tensors, inputs, states, lengths, reverse)
+            return outputs[0], last, []
+        return composed(
+            own, tensors, inputs, states, lengths, resets, reverse, past_end, return_states
+        )
 
     def extra_repr(self) -> str:
         text = f"{self.cell.name}, {self.input_size}, {self.hidden_size}"
@@ -136,52 +154,65 @@ class Cell(nn.Module):  # type: ignore[misc]
     """One step of any cell: y, state = one(x_t, state).
 
     x_t: [B, input_size], or [input_size] of one row.  state: [B, width], a tuple in the cell's
-    order where it has several; zeros where left out. Parameters are called as the cell's.
+    order where it has several; where left out, zeros, or what the cell has learned to start from.
+    once: as RNN's. Parameters are called as the cell's.
     """
 
     def __init__(
-        self, cell: DeclaredCell, input_size: int, hidden_size: int, *, threads: int | None = None,
-        device: Any = None, dtype: Any = None, **sizes: int,
+        self, cell: DeclaredCell, input_size: Any, hidden_size: Any, *, threads: int | None = None,
+        device: Any = None, dtype: Any = None, fixed: Mapping[str, Any] | None = None,
+        **sizes: int,
     ) -> None:  # fmt: skip
         super().__init__()
         self.cell = _a_cell(cell)
-        self.input_size, self.hidden_size = input_size, hidden_size
+        self.input_size, self.hidden_size = _plain(input_size), _plain(hidden_size)
         self.threads = checks.threads_of(threads)
-        lengths = sizes_of_layers(
+        self._lengths = sizes_of_layers(
             self.cell, _sizes(self.cell, input_size, hidden_size, sizes), 1, 1
         )[0]
+        self._is_plain = self.cell.checked.is_plain
         self._state_names = tuple(self.cell.states)
-        self._state_sizes = tuple(_length(d, lengths) for (d,) in self.cell.states.values())
-        for name, shape in self.cell.params.items():
-            axes = [_length(dim, lengths) for dim in shape]
-            value = nn.Parameter(torch.empty(axes, device=device, dtype=dtype))
-            self.register_parameter(name, value)
+        self._state_shapes, self._x_shape = _shapes(self.cell, self._lengths)
+        made = {"device": device, "dtype": dtype}
+        _register(self, self.cell, self._lengths, "", fixed, made)
         self.reset_parameters()
-        self._plain_key = _key(self.cell, self.threads)
+        self._plain_key = key_of(self.cell, self.threads)
 
     def reset_parameters(self) -> None:
         """As the cell says; else matrices uniform in +-sqrt(6 / (rows + columns)), vectors in
         +-1 / sqrt(width)."""
         _start(self, self.cell)
 
-    def forward(self, input: Any, state: Any = None) -> Any:
+    def forward(self, input: Any, state: Any = None, *, once: Any = None) -> Any:
         """Output and next state; see the class."""
-        x = checks.tensor_of(input, "x")
-        checks.shape_fits(x, "x", ("B", self.input_size) if x.dim() == 2 else (self.input_size,))
-        batched = x.dim() == 2
+        x, shape = checks.tensor_of(input, "x"), self._x_shape
+        batched = x.dim() == len(shape) + 1
+        checks.shape_fits(x, "x", ("B", *shape) if batched else shape)
         x = x if batched else x.unsqueeze(0)
         rows = x.shape[0]
-        if state is None:
-            states = [x.new_zeros(rows, size) for size in self._state_sizes]
+        if state is None and self._is_plain:
+            states = [x.new_zeros(rows, *shape) for shape in self._state_shapes]
+        elif state is None:
+            states = _starts(self, self.cell, "", self._state_shapes, rows, x)
         else:
             states = self._states_given(state, rows, batched, x)
+        more: list[Tensor] = []
+        if once is not None or not self._is_plain:
+            more = _once(self.cell, self._lengths, once, rows, batched, x)
         tensors = [getattr(self, name) for name in self.cell.params]
         dtype = x.dtype
         if dtype in NARROW:
             x, states = x.float(), [s.float() for s in states]
+            more = [m.float() for m in more]
         tensors = in_one_dtype(tensors, dtype, x.dtype)
         checks.on_one_device([*tensors, *states], x, "a parameter or a state is")
-        y, last = run_engine(self._plain_key, tensors, x.unsqueeze(0), states, None, False)
+        x = x.unsqueeze(0)
+        if self._is_plain:
+            y, last = run_engine(self._plain_key, tensors, x, states, None, False)
+        else:
+            own = Own(self.cell, self._lengths, self.threads)
+            results = own.run(self._plain_key, tensors, own.inputs(x, more), states, None, False)
+            y, last = results[0][0], results[1]
         y = y.squeeze(0)
         if not batched:
             y, last = y.squeeze(0), [s.squeeze(0) for s in last]
@@ -197,10 +228,10 @@ class Cell(nn.Module):  # type: ignore[misc]
             shown = "a Tensor" if len(names) == 1 else f"a tuple ({', '.join(names)})"
             raise ArgumentTypeError(f"state must be {shown}, not {kind_text(state)}")
         found = []
-        for name, size, value in zip(names, self._state_sizes, state, strict=True):
+        for name, shape, value in zip(names, self._state_shapes, state, strict=True):
             label = f"state {name}"
             value = checks.tensor_of(value, label)
-            checks.shape_fits(value, label, (rows, size) if batched else (size,))
+            checks.shape_fits(value, label, (rows, *shape) if batched else shape)
             checks.same_dtype(value, label, x, "x is")
             found.append(value if batched else value.unsqueeze(0))
         return found
@@ -209,93 +240,7 @@ class Cell(nn.Module):  # type: ignore[misc]
         return f"{self.cell.name}, {self.input_size}, {self.hidden_size}"
 
 
-# --- sequences with more than the cell's own equations ----------------------------------------
-
-
-def _key(cell: DeclaredCell, threads: int) -> str:
-    # By text: equal cells may have their parameters in another order.
-    return engine_of(cell.to_text(), threads).key
-
-
-@lru_cache(maxsize=256)
-def _plan(cell: DeclaredCell, past_end: str, resets: bool, every: bool) -> Plan:
-    """The cell that runs, with all states among its outputs if they are wanted."""
-    own = plan(cell, past_end, resets)
-    return replace(own, cell=_with_states(own.cell)) if every else own
-
-
-def _with_states(cell: DeclaredCell) -> DeclaredCell:
-    """The cell that puts out the next value of every state as well."""
-    old = cell.declaration
-    known = {output.name for output in old.outputs}
-    nowhere = Place("<states>", 1, 1, "")
-    more = [next_of(name) for name in cell.states if next_of(name) not in known]
-    outputs = (*old.outputs, *(Output(name, nowhere, True) for name in more))
-    return DeclaredCell.of(declare.from_declaration(replace(old, outputs=outputs), "<states>"))
-
-
-def _composed(
-    cell: DeclaredCell, threads: int, tensors: list[Tensor], x: Tensor, states: list[Tensor],
-    lengths: Tensor | None, resets: Tensor | None, reverse: bool, past_end: str, every: bool,
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
-    """A sequence whose row ends and fresh starts are equations; see layers/sequence.py."""
-    chosen = _plan(cell, past_end, resets is not None, every)
-    running = chosen.cell
-    by_name = dict(zip(cell.params, tensors, strict=True))
-    steps, rows = x.shape[:2]
-    inputs = {next(iter(cell.inputs)): x}
-    start = dict(zip(cell.states, states, strict=True))
-    order = None
-    if resets is not None:
-        flags = _as_it_runs(resets, lengths, reverse)
-        inputs[chosen.inputs["reset"]] = flags.unsqueeze(-1).to(x.dtype)
-    if past_end != "zero" and lengths is not None:
-        t = torch.arange(steps).unsqueeze(1)
-        inputs[chosen.inputs["alive"]] = (t < lengths).unsqueeze(-1).to(x.dtype)
-        if reverse and past_end == "computed":
-            order, reverse = torch.where(t < lengths, lengths - 1 - t, t), False
-            inputs = {name: _permuted(tensor, order) for name, tensor in inputs.items()}
-        lengths = None
-    start |= {end: start[name] for name, end in chosen.ends.items()}
-    key = _key(running, threads)
-    widths = {dim: length for shape, value in zip(cell.params.values(), tensors, strict=True)
-              for dim, length in zip(shape, value.shape, strict=True)}  # fmt: skip
-    first = []
-    for name, (dim,) in running.states.items():
-        size = dim if isinstance(dim, int) else widths.get(dim, states[0].shape[-1])
-        first.append(start[name] if name in start else x.new_zeros(rows, size))
-    ordered = [by_name[name] for name in running.params]
-    values = sequence(key, ordered, [inputs[n] for n in running.inputs], first, lengths, reverse)
-    results = dict(
-        zip((*running.outputs, *(f"last {n}" for n in running.states)), values, strict=True)
-    )
-    y = _permuted(results[chosen.outputs[next(iter(cell.outputs))]], order)
-    last = [results[f"last {chosen.ends.get(name, name)}"] for name in cell.states]
-    of_all = []
-    if every:
-        of_all = [
-            _permuted(results[next_of(chosen.ends.get(name, name))], order) for name in cell.states
-        ]
-    return y, last, of_all
-
-
-def _as_it_runs(resets: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor:
-    """Flags before the steps as they run: a backward direction starts where a segment ends."""
-    if not reverse:
-        return resets
-    flags = torch.cat([resets[1:], torch.zeros_like(resets[:1])])
-    if lengths is not None:  # no segment begins after a row's last step
-        flags = flags & (torch.arange(1, len(flags) + 1).unsqueeze(1) < lengths)
-    return flags
-
-
-def _permuted(value: Tensor, order: Tensor | None) -> Tensor:
-    if order is None:
-        return value
-    return torch.take_along_dim(value, order.unsqueeze(-1), 0)
-
-
-# --- parameters -------------------------------------------------------------------------------
+# --- parameters and what is given --------------------------------------------------------------
 
 
 def _a_cell(value: Any) -> DeclaredCell:
@@ -303,12 +248,7 @@ def _a_cell(value: Any) -> DeclaredCell:
         raise ArgumentTypeError(
             f"cell must be a derive.Cell, not {kind_text(value)}", hint="derive.cells.lstm()"
         )
-    if len(value.inputs) != 1:
-        raise ArgumentError(
-            f"{value.name} has {len(value.inputs)} inputs, and layers pass on one",
-            facts=(f"inputs: {', '.join(value.inputs) or 'none'}",),
-            hint="derive.torch.run(cell, params, inputs)",
-        )
+    data_input(value)
     if not value.states:
         raise ArgumentError(f"{value.name} has no state")
     return value
@@ -318,26 +258,104 @@ def _sizes(
     cell: DeclaredCell, input_size: Any, hidden_size: Any, sizes: dict[str, int]
 ) -> dict[str, int]:
     """The length of each dimension, for sizes_of_layers."""
-    x, h = (next(iter(group.values()))[0] for group in (cell.inputs, cell.states))
+    x, h = cell.inputs[data_input(cell)], next(iter(cell.states.values()))
     given = dict(sizes)
-    for dim, length, name in (
-        (x, to_width(input_size, "input_size"), "input_size"),
-        (h, to_width(hidden_size, "hidden_size"), "hidden_size"),
-    ):
-        known = dim if isinstance(dim, int) else given.setdefault(dim, length)
-        if known != length:
+    waiting = [
+        (dim, length, name)
+        for axes, size, name in ((x, input_size, "input_size"), (h, hidden_size, "hidden_size"))
+        for dim, length in zip(axes, _lengths(cell, axes, size, name), strict=True)
+    ]
+    for dim, length, name in (*waiting, *waiting):  # one may tell what another needs
+        found = Width.of(dim).solve(length, given)
+        if found is not None and found[0]:
+            given[found[0]] = found[1]
+        elif found is not None and not _is_so(dim, length, given):
+            known = Width.of(dim)
+            told = set(known.names()) <= given.keys()
             raise ArgumentError(
-                f"{name} is {known} in {cell.name}, not {length}",
+                f"{name} is {known.length(given) if told else dim} in {cell.name}, not {length}",
                 facts=(f"its equations give that axis the width {dim}",),
             )
     return given
 
 
-def _length(dim: str | int, sizes: dict[str, int]) -> int:
-    return Sizes(1, 1, sizes).width(dim)
+def _is_so(dim: Any, length: int, given: Mapping[str, int]) -> bool:
+    width = Width.of(dim)
+    return set(width.names()) <= given.keys() and width.length(given) == length
 
 
-def _is_bias(name: str, shape: list[int]) -> bool:
+def _plain(size: Any) -> Any:
+    return tuple(size) if isinstance(size, list) else size
+
+
+def _lengths(cell: DeclaredCell, axes: Sequence[Any], size: Any, name: str) -> tuple[int, ...]:
+    """One length for each axis: a number, or a tuple where there are several."""
+    lengths = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+    if len(lengths) != len(axes):
+        letters = " x ".join(map(str, axes))
+        raise ArgumentError(
+            f"{name} of {cell.name} is {letters}, a number for each axis",
+            facts=(f"given {size!r}",),
+            hint=f"{name}=({', '.join('4' for _ in axes)})" if len(axes) > 1 else f"{name}=4",
+        )
+    return tuple(to_width(length, name) for length in lengths)
+
+
+def _shapes(
+    cell: DeclaredCell, sizes: Mapping[str, int]
+) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+    """Of each state and of the input, without rows and steps."""
+    states = tuple(lengths_of(axes, sizes) for axes in cell.states.values())
+    return states, lengths_of(cell.inputs[data_input(cell)], sizes)
+
+
+def _register(
+    module: nn.Module, cell: DeclaredCell, sizes: Mapping[str, int], suffix: str,
+    fixed: Mapping[str, Any] | None, made: dict[str, Any],
+) -> None:  # fmt: skip
+    """Parameters, and fixed arrays as buffers, of one layer and direction."""
+    arrays = fixed_arrays(cell, sizes, fixed, np.dtype("float64"))
+    for name, axes in cell.params.items():
+        shape = lengths_of(axes, sizes)
+        if name in arrays:
+            kind = made["dtype"] or torch.get_default_dtype()
+            buffer = torch.from_numpy(arrays[name]).to(device=made["device"], dtype=kind)
+            module.register_buffer(f"{name}{suffix}", buffer)
+        elif getattr(module, "bias", True) or not _is_bias(name, shape):
+            module.register_parameter(f"{name}{suffix}", nn.Parameter(torch.empty(shape, **made)))
+
+
+def _starts(
+    module: nn.Module, cell: DeclaredCell, suffix: str, shapes: Sequence[Any], rows: int, x: Tensor
+) -> list[Tensor]:
+    """First states where none was given: what was learned, or zeros."""
+    found = []
+    for name, shape in zip(cell.states, shapes, strict=True):
+        learned = cell.checked.learned.get(name)
+        start = None if learned is None else getattr(module, f"{learned}{suffix}", None)
+        if start is None:
+            found.append(x.new_zeros(rows, *shape))
+        else:
+            found.append(start.to(x.dtype).expand(rows, *shape))
+    return found
+
+
+def _once(
+    cell: DeclaredCell, sizes: Mapping[str, int], once: Any, rows: int, batched: bool, x: Tensor
+) -> list[Tensor]:
+    """Inputs that do not change with time, [B, width]."""
+    found = []
+    for name, value in once_arrays(cell, once).items():
+        label, shape = f"input {name}", lengths_of(cell.inputs[name], sizes)
+        value = checks.tensor_of(value, label)
+        checks.shape_fits(value, label, (rows, *shape) if batched else shape)
+        checks.same_dtype(value, label, x, "x is")
+        checks.on_one_device([value], x, f"{label} is")
+        found.append(value if batched else value.unsqueeze(0))
+    return found
+
+
+def _is_bias(name: str, shape: Sequence[int]) -> bool:
     return len(shape) == 1 and (name == "b" or name.startswith("b_"))
 
 
@@ -351,8 +369,8 @@ def _start(module: nn.Module, cell: DeclaredCell) -> None:
             with torch.no_grad():
                 parameter.copy_(torch.from_numpy(value))
             continue
-        if parameter.dim() == 2:
-            bound = math.sqrt(6 / max(sum(parameter.shape), 1))
+        if parameter.dim() > 1:
+            bound = math.sqrt(6 / max(sum(parameter.shape[-2:]), 1))
         else:
             bound = 1 / math.sqrt(max(parameter.shape[0], 1))
         nn.init.uniform_(parameter, -bound, bound)

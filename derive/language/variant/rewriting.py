@@ -6,37 +6,46 @@ Not here: what to change (layers/compose.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 from derive.errors import Place
 from derive.language import declare
-from derive.language.checked import Checked
+from derive.language.checked import Checked, Shape
 from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.language.tree import (
     Binary,
     Call,
     Compare,
+    Cut,
     Name,
     Node,
     Number,
     mapped,
     walk,
 )
+from derive.widths import ONE, ZERO, Width
 
 NOWHERE = Place("<composed>", 1, 1, "")
 
 
 class Draft:
-    """The parts of a cell, to be changed and put together again."""
+    """The parts of a cell, to be changed and put together again.
+
+    inputs, states, params: {name: shape}.  starts: what states and parameters start from.  once:
+    inputs that do not change with time.  fixed: parameters that are not trained.
+    """
 
     def __init__(self, cell: Checked) -> None:
         declaration = cell.declaration
         self.name, self.doc = cell.name, cell.doc
-        self.inputs: dict[str, Dim] = {name: shape[0] for name, shape in cell.inputs.items()}
-        self.states: dict[str, Dim] = {name: shape[0] for name, shape in cell.states.items()}
-        self.params: dict[str, tuple[Dim, ...]] = dict(cell.params)
+        self.inputs: dict[str, Shape] = dict(cell.inputs)
+        self.states: dict[str, Shape] = dict(cell.states)
+        self.params: dict[str, Shape] = dict(cell.params)
+        declared = (*declaration.states, *declaration.params)
+        self.starts = {d.name: d.start for d in declared if d.start is not None}
+        self.once, self.fixed = set(cell.once), set(cell.fixed)
         self.consts = [(const.name, const.expr) for const in declaration.consts]
         self.equations = [(each.target, each.expr) for each in declaration.definitions]
         self.outputs = {key: key for key in cell.outputs}
@@ -47,9 +56,9 @@ class Draft:
         return {*self.inputs, *states, *self.params, *consts, *defined}
 
     def dims(self) -> tuple[str, ...]:
-        shapes = [*self.params.values(), *((w,) for w in self.inputs.values())]
-        shapes += [(w,) for w in self.states.values()]
-        return tuple(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
+        groups = (self.params, self.inputs, self.states)
+        shapes = [shape for group in groups for shape in group.values()]
+        return tuple(dict.fromkeys(n for s in shapes for d in s for n in Width.of(d).names()))
 
     def fresh(self, wanted: str) -> str:
         """A name like `wanted` that is free, and whose next value is."""
@@ -59,14 +68,14 @@ class Draft:
             name = f"{wanted}_{k}"
         return name
 
-    def new_input(self, wanted: str, width: Dim) -> str:
+    def new_input(self, wanted: str, *shape: Dim) -> str:
         name = self.fresh(wanted)
-        self.inputs[name] = width
+        self.inputs[name] = shape
         return name
 
-    def new_state(self, wanted: str, width: Dim) -> str:
+    def new_state(self, wanted: str, *shape: Dim) -> str:
         name = self.fresh(wanted)
-        self.states[name] = width
+        self.states[name] = shape
         return name
 
     def append(self, target: str, expr: Node) -> None:
@@ -79,24 +88,24 @@ class Draft:
         """`name` times a new input, in the meaning of `masked`."""
         state = name.removesuffix("_next")
         if name in self.inputs:
-            mask = self.new_input(f"mask_{name}", self.inputs[name])
+            mask = self.new_input(f"mask_{name}", *self.inputs[name])
             seen = self.fresh(f"{name}_masked")
             self.rename_uses({name: named(seen)})
             self.insert(0, seen, product(name, mask))
         elif name != state and state in self.states:
-            mask = self.new_input(f"mask_{state}", self.states[state])
+            mask = self.new_input(f"mask_{state}", *self.states[state])
             raw = self.divert(state)
             self.append(name, product(raw, mask))
         else:
             k = [target for target, _ in self.equations].index(name)
             whole = self.fresh(f"{name}_whole")
-            mask = self.new_input(f"mask_{name}", self.width_of(name))
+            mask = self.new_input(f"mask_{name}", *self.shape_of(name))
             self.equations[k] = (whole, self.equations[k][1])
             self.insert(k + 1, name, product(whole, mask))
         return mask
 
     def mask_output(self, key: str) -> str:
-        mask = self.new_input("mask_output", self.width_of(self.outputs[key]))
+        mask = self.new_input("mask_output", *self.shape_of(self.outputs[key]))
         out = self.fresh("output_masked")
         self.append(out, product(self.outputs[key], mask))
         self.outputs[key] = out
@@ -106,20 +115,20 @@ class Draft:
         """Give the next value of `state` another name, also where it is used."""
         raw = self.fresh(f"{state}_new")
         target = f"{state}_next"
-        narrow = self.states[state] != 1 and self.width_of(target, raw=True) == 1
+        narrow = self.states[state] != self.shape_of(target, raw=True)
         self.rename_uses({target: named(raw)})
         k = [name for name, _ in self.equations].index(target)
         expr = self.equations[k][1]
-        if narrow:  # a next value of width 1 spreads over the state; so must its other name
+        if narrow:  # a next value with fewer axes spreads over the state; so must its other name
             one = Number("1", NOWHERE)
             always = Compare("==", one, one, NOWHERE)
             expr = Call("where", (always, expr, named(state)), NOWHERE)
         self.equations[k] = (raw, expr)
         return raw
 
-    def width_of(self, name: str, raw: bool = False) -> Dim:
-        """The width of a defined array; of a next value as it is written, if `raw`."""
-        known: dict[str, Dim] = {**self.inputs, **self.states}
+    def shape_of(self, name: str, raw: bool = False) -> Shape:
+        """The shape of a defined array; of a next value as it is written, if `raw`."""
+        known: dict[str, Shape] = {**self.inputs, **self.states}
         known |= {f"{s}_next": w for s, w in self.states.items() if not raw}
         if name in known:
             return known[name]
@@ -132,7 +141,7 @@ class Draft:
             definitions = (*probe.definitions[:k], written, taken, *probe.definitions[k + 1 :])
             probe = replace(probe, definitions=definitions, outputs=(Output(seen, NOWHERE),))
         outputs = declare.from_declaration(probe, "<composed>").outputs
-        return next(iter(outputs.values()))[0]
+        return next(iter(outputs.values()))
 
     def rename_uses(self, mapping: Mapping[str, Node]) -> None:
         """Replace names in expressions and outputs; definitions keep their targets."""
@@ -143,12 +152,13 @@ class Draft:
                 self.outputs[key] = new.name
 
     def rename_dims(self, mapping: Mapping[str, Dim]) -> None:
-        def new(dim: Dim) -> Dim:
-            return mapping.get(dim, dim) if isinstance(dim, str) else dim
+        def new(shape: Shape) -> Shape:
+            return tuple(renamed_dim(dim, mapping) for dim in shape)
 
-        self.inputs = {name: new(width) for name, width in self.inputs.items()}
-        self.states = {name: new(width) for name, width in self.states.items()}
-        self.params = {name: tuple(map(new, shape)) for name, shape in self.params.items()}
+        self.inputs = {name: new(shape) for name, shape in self.inputs.items()}
+        self.states = {name: new(shape) for name, shape in self.states.items()}
+        self.params = {name: new(shape) for name, shape in self.params.items()}
+        self.equations = [(t, with_dims(expr, mapping)) for t, expr in self.equations]
 
     def add_suffix(self, k: int, taken: set[str]) -> Mapping[str, str]:
         """Rename every array to NAME_k, or what is free; {old: new}."""
@@ -162,9 +172,12 @@ class Draft:
             new[name] = wanted + tail
         new |= {f"{state}_next": f"{new[state]}_next" for state in self.states}
         nodes = {name: named(to) for name, to in new.items()}
-        self.inputs = {new[name]: width for name, width in self.inputs.items()}
-        self.states = {new[name]: width for name, width in self.states.items()}
+        self.inputs = {new[name]: shape for name, shape in self.inputs.items()}
+        self.states = {new[name]: shape for name, shape in self.states.items()}
         self.params = {new[name]: shape for name, shape in self.params.items()}
+        self.starts = {new[name]: substituted(e, nodes) for name, e in self.starts.items()}
+        self.once = {new[name] for name in self.once}
+        self.fixed = {new[name] for name in self.fixed}
         self.consts = [(new[name], substituted(expr, nodes)) for name, expr in self.consts]
         self.equations = [(new[t], substituted(expr, nodes)) for t, expr in self.equations]
         self.outputs = {key: new[name] for key, name in self.outputs.items()}
@@ -175,6 +188,9 @@ class Draft:
         self.inputs |= above.inputs
         self.states |= above.states
         self.params |= above.params
+        self.starts |= above.starts
+        self.once |= above.once
+        self.fixed |= above.fixed
         self.consts += above.consts
         self.equations += above.equations
         self.outputs = above.outputs
@@ -186,13 +202,21 @@ class Draft:
         return Declaration(
             name=self.name,
             doc=self.doc,
-            inputs=tuple(Declared(n, (w,), NOWHERE) for n, w in self.inputs.items()),
-            states=tuple(Declared(n, (w,), NOWHERE) for n, w in self.states.items()),
-            params=tuple(Declared(n, shape, NOWHERE) for n, shape in self.params.items()),
+            inputs=self._declared(self.inputs),
+            states=self._declared(self.states),
+            params=self._declared(n for n in self.params if n not in self.fixed),
             consts=tuple(Constant(name, expr, NOWHERE) for name, expr in self.consts),
             definitions=tuple(Definition(name, expr, NOWHERE) for name, expr in self.equations),
             outputs=tuple(Output(name, NOWHERE) for name in dict.fromkeys(self.outputs.values())),
             place=NOWHERE,
+            fixed=self._declared(n for n in self.params if n in self.fixed),
+        )
+
+    def _declared(self, names: Iterable[str]) -> tuple[Declared, ...]:
+        shapes = {**self.params, **self.inputs, **self.states}
+        return tuple(
+            Declared(name, shapes[name], NOWHERE, self.starts.get(name), name in self.once)
+            for name in names
         )
 
 
@@ -216,6 +240,29 @@ def substituted(node: Node, mapping: Mapping[str, Node]) -> Node:
     if isinstance(node, Name):
         return mapping.get(node.name, node)
     return mapped(node, lambda part: substituted(part, mapping))
+
+
+def renamed_dim(dim: Dim, mapping: Mapping[str, Dim]) -> Dim:
+    """A width with dimensions replaced: 2*H + I."""
+    total = ZERO
+    for name, factor in Width.of(dim).terms:
+        own = Width.of(mapping.get(name, name)) if name else ONE
+        total = total + own.times(factor)
+    return total.dim
+
+
+def with_dims(node: Node, mapping: Mapping[str, Dim]) -> Node:
+    """An expression in which axes and bounds are widths of other dimensions."""
+
+    def new(dim: Dim | None) -> Dim | None:
+        return None if dim is None else renamed_dim(dim, mapping)
+
+    node = mapped(node, lambda part: with_dims(part, mapping))
+    if isinstance(node, Call):
+        return replace(node, axis=new(node.axis))
+    if isinstance(node, Cut):
+        return replace(node, start=new(node.start), stop=new(node.stop))
+    return node
 
 
 def replaced(node: Node, old: Node, new: Node) -> Node:

@@ -8,7 +8,7 @@ import axes_cells
 import numpy as np
 import pytest
 import torch
-from axes_by_hand import SIZES, by_hand, point
+from axes_by_hand import by_hand, point
 
 import derive
 
@@ -88,13 +88,3 @@ def test_pytorch_differentiates_through_it(name: str) -> None:
     for own, group in zip(given, ("params", "inputs", "states"), strict=True):
         for key, tensor in own.items():
             np.testing.assert_allclose(tensor.grad, leaves[group][key].grad, rtol=1e-9, atol=1e-10)
-
-
-@pytest.mark.parametrize("name", ["slstm", "tf_lstm", "lmu"])
-def test_layers_say_that_they_take_cells_of_vectors(name: str) -> None:
-    import derive.layers
-
-    cell = derive.Cell.parse(axes_cells.CELLS[name][0])
-    sizes = {dim: SIZES[dim] for dim in ("N", "D", "M") if dim in axes_cells.CELLS[name][0].split()}
-    with pytest.raises(derive.DeriveError, match="layers take cells of vectors"):
-        derive.layers.RNN(cell, I=5, H=6, **sizes)

@@ -313,16 +313,6 @@ def test_parameters_start_as_the_cell_says() -> None:
                 assert torch.allclose(value @ value.t(), torch.eye(4), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NEWER)
-def test_layers_refuse_what_they_have_no_place_for(name: str) -> None:
-    if name == "once":
-        with pytest.raises(derive.DeriveError, match="once has 2 inputs"):
-            dt.RNN(newer(name), 3, 4)
-        return
-    with pytest.raises(derive.DeriveError, match="layers take cells of vectors"):
-        dt.RNN(newer(name), 3, 4, **({"D": 3} if name == "heads" else {}))
-
-
 def test_a_long_call_computes_the_gradients_that_are_wanted_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -37,40 +37,48 @@ def key_of(cell: Cell, threads: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A cell with the lengths of its dimensions in one layer."""
+    """A cell with the lengths of its dimensions in one layer, and where its parts lie then: of
+    parameters, inputs, states and outputs."""
 
     cell: Cell
     sizes: Mapping[str, int]
     threads: int
+    names: tuple[str, ...]
+    once: tuple[str, ...]
+    slices: tuple[tuple[whole.Slices, ...], ...]
+
+    @classmethod
+    def of(cls, cell: Cell, sizes: Mapping[str, int], threads: int) -> Own:
+        lengths = Sizes(0, 0, sizes)
+        groups = (cell.params, cell.inputs, cell.states, cell.outputs)
+        slices = tuple(whole.slices_of(cell, group, lengths) for group in groups)
+        return cls(cell, sizes, threads, tuple(cell.inputs), cell.checked.once, slices)
 
     def inputs(self, x: Tensor, once: Sequence[Tensor]) -> Inputs:
         """By name; once: [B, width], of those that do not change with time."""
-        return {data_input(self.cell): x, **dict(zip(self.cell.checked.once, once, strict=True))}
+        (name,) = [name for name in self.names if name not in self.once]
+        return {name: x, **dict(zip(self.once, once, strict=True))}
 
     def run(
         self, key: str, params: Sequence[Tensor], inputs: Inputs, states: Sequence[Tensor],
         lengths: Tensor | None, reverse: bool,
     ) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
         """Outputs and last states, whole, in the cell's order."""
-        cell = self.cell
-        if cell.checked.is_plain:
-            given = [inputs[name] for name in cell.inputs]
-            results = sequence(key, params, given, states, lengths, reverse)
-            count = len(results) - len(states)
-            return results[:count], results[count:]
-        once, sizes = cell.checked.once, Sizes(0, 0, self.sizes)
-        steps = next(len(tensor) for name, tensor in inputs.items() if name not in once)
+        of_params, of_inputs, of_states, of_outputs = self.slices
+        steps = next(inputs[name].shape[0] for name in self.names if name not in self.once)
         each = [
-            inputs[n].expand(steps, *inputs[n].shape).contiguous() if n in once else inputs[n]
-            for n in cell.inputs
+            inputs[n].expand(steps, *inputs[n].shape).contiguous() if n in self.once else inputs[n]
+            for n in self.names
         ]
-        groups = ((cell.params, params), (cell.inputs, each), (cell.states, states))
-        p, x, s = (whole.cut(cell, tuple(names), tensors, sizes) for names, tensors in groups)
+        p, x, s = (
+            whole.cut_by(slices, tensors)
+            for slices, tensors in ((of_params, params), (of_inputs, each), (of_states, states))
+        )
         results = sequence(key, p, x, s, lengths, reverse)
-        count = len(cell.output_keys)
-        outputs = whole.join(cell, tuple(cell.outputs), results[:count], sizes)
-        last = whole.join(cell, tuple(cell.states), results[count:], sizes)
-        return list(outputs.values()), list(last.values())
+        count = len(results) - len(s)
+        return (
+            whole.join_by(of_outputs, results[:count]), whole.join_by(of_states, results[count:])
+        )  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -95,9 +103,10 @@ def composed(
     lengths: Tensor | None, resets: Tensor | None, reverse: bool, past_end: str, every: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
     """A sequence whose row ends and fresh starts are equations; see layers/sequence.py."""
-    cell, x = own.cell, inputs[data_input(own.cell)]
+    cell = own.cell
+    x = inputs[data_input(cell)]
     chosen = _plan(cell, past_end, resets is not None, every)
-    running, once = replace(own, cell=chosen.cell), cell.checked.once
+    running, once = Own.of(chosen.cell, own.sizes, own.threads), own.once
     by_name = dict(zip(cell.params, params, strict=True))
     steps, rows = x.shape[:2]
     inputs = dict(inputs)

@@ -71,6 +71,7 @@ class RNN(Stack):
         self._is_plain = self.cell.checked.is_plain
         self._state_names = tuple(self.cell.states)
         self._state_shapes, self._x_shape = _shapes(self.cell, self._sizes[0])
+        self._own = [Own.of(self.cell, sizes, self.threads) for sizes in self._sizes]
         for layer, _, suffix in self._places():
             _register(
                 self, self.cell, self._sizes[layer], suffix, fixed,
@@ -131,7 +132,7 @@ class RNN(Stack):
         if simple and self._is_plain:
             y, last = run_engine(self._plain_key, tensors, x, states, lengths, reverse)
             return y, last, []
-        own = Own(self.cell, self._sizes[layer], self.threads)
+        own = self._own[layer]
         inputs = own.inputs(x, once)
         if simple:
             outputs, last = own.run(self._plain_key, tensors, inputs, states, lengths, reverse)
@@ -173,6 +174,7 @@ class Cell(nn.Module):  # type: ignore[misc]
         self._is_plain = self.cell.checked.is_plain
         self._state_names = tuple(self.cell.states)
         self._state_shapes, self._x_shape = _shapes(self.cell, self._lengths)
+        self._own = Own.of(self.cell, self._lengths, self.threads)
         made = {"device": device, "dtype": dtype}
         _register(self, self.cell, self._lengths, "", fixed, made)
         self.reset_parameters()
@@ -210,8 +212,8 @@ class Cell(nn.Module):  # type: ignore[misc]
         if self._is_plain:
             y, last = run_engine(self._plain_key, tensors, x, states, None, False)
         else:
-            own = Own(self.cell, self._lengths, self.threads)
-            results = own.run(self._plain_key, tensors, own.inputs(x, more), states, None, False)
+            inputs = self._own.inputs(x, more)
+            results = self._own.run(self._plain_key, tensors, inputs, states, None, False)
             y, last = results[0][0], results[1]
         y = y.squeeze(0)
         if not batched:

@@ -9,7 +9,7 @@ by autograd, to any order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,30 +33,50 @@ def sizes_of(arrays: Sequence[tuple[Sequence[Any], Sequence[int]]]) -> Sizes:
     return Sizes(0, 0, known)
 
 
-def cut(cell: Cell, names: Sequence[str], tensors: Sequence[Tensor], sizes: Sizes) -> list[Tensor]:
-    """The parts of each tensor, where it has several."""
+#: Where each part of an array lies, a slice for each axis; of an array that has no parts ().
+Slices = tuple[tuple[slice, ...], ...]
+
+
+def slices_of(cell: Cell, names: Iterable[str], sizes: Sizes) -> tuple[Slices, ...]:
+    """Of each array."""
     wholes = cell.checked.wholes
-    found = []
-    for name, tensor in zip(names, tensors, strict=True):
-        for _, bounds in wholes.get(name, ((name, ()),)):
-            at = tuple(slice(sizes.width(a), sizes.width(b)) for a, b in bounds)
-            found.append(tensor[(..., *at)].contiguous() if at else tensor)
+    return tuple(
+        tuple(
+            tuple(slice(sizes.width(a), sizes.width(b)) for a, b in bounds)
+            for _, bounds in wholes.get(name, ((name, ()),))
+        )
+        for name in names
+    )
+
+
+def cut_by(slices: Sequence[Slices], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The parts of each tensor, where it has several."""
+    return [
+        tensor[(..., *at)].contiguous() if at else tensor
+        for own, tensor in zip(slices, tensors, strict=True)
+        for at in own
+    ]
+
+
+def join_by(slices: Sequence[Slices], parts: Sequence[Tensor]) -> list[Tensor]:
+    """Whole tensors."""
+    rest, found = list(parts), []
+    for own in slices:
+        here, rest = rest[: len(own)], rest[len(own) :]
+        places = [tuple([part.start for part in at]) for at in own]
+        found.append(here[0] if len(own) == 1 else _joined(dict(zip(places, here, strict=True))))
     return found
+
+
+def cut(cell: Cell, names: Sequence[str], tensors: Sequence[Tensor], sizes: Sizes) -> list[Tensor]:
+    return cut_by(slices_of(cell, names, sizes), tensors)
 
 
 def join(
     cell: Cell, names: Sequence[str], parts: Sequence[Tensor], sizes: Sizes
 ) -> dict[str, Tensor]:
     """Whole tensors by name."""
-    wholes = cell.checked.wholes
-    rest = list(parts)
-    found = {}
-    for name in names:
-        own = wholes.get(name, ((name, ()),))
-        here, rest = rest[: len(own)], rest[len(own) :]
-        places = [tuple(sizes.width(a) for a, _ in bounds) for _, bounds in own]
-        found[name] = _joined(dict(zip(places, here, strict=True)))
-    return found
+    return dict(zip(names, join_by(slices_of(cell, names, sizes), parts), strict=True))
 
 
 def _joined(parts: Mapping[tuple[int, ...], Tensor]) -> Tensor:

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 from axes_by_hand import ROWS, SIZES, STEPS, over_time, point
+from numpy_engine import numpy_engine
 from torch.autograd import gradcheck, gradgradcheck
 
 import derive
 import derive.torch as dt
 from derive import pipeline
-from derive.errors import BuildError
-from derive.torch import engine
 
 
 @cache
@@ -31,20 +30,8 @@ def tensors(name: str, seed: int = 3) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def numpy_only(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The NumPy target: these tests are about derivatives, and C compiles for seconds."""
-
-    def no_compiler(*_: Any, **__: Any) -> Any:
-        raise BuildError("no C compiler was found")
-
-    monkeypatch.setattr(pipeline, "c_backend", no_compiler)
-    engine._engine.cache_clear()
-    engine.engine_of_key.cache_clear()
-    engine._mention_once.cache_clear()
-    with pytest.warns(UserWarning, match="computes with NumPy"):
-        engine._mention_once("no C compiler was found")
+    with numpy_engine(monkeypatch):
         yield
-    engine._engine.cache_clear()
-    engine.engine_of_key.cache_clear()
 
 
 SMALL = {
@@ -300,3 +287,20 @@ def test_a_sum_of_widths_tells_its_dimension() -> None:
         "cell wide\ninput x: I\nstate h: 2*H\nh' = tanh(W @ x + h)\nparam W: 2*H x I\noutput h'"
     )
     assert dt.RNN(cell, 3, 6).W_l0.shape == (6, 3)
+
+
+@pytest.mark.usefixtures("numpy_only")
+@pytest.mark.parametrize("name", ["tf_lstm", "block_gru"])
+def test_one_graph_of_torch_compile_holds_the_whole_call(name: str) -> None:
+    given: dict[str, Any] = {}
+    if name == "block_gru":
+        rnn, given["once"] = a_gru(), {"m": torch.randn(3, 7, dtype=torch.float64)}
+    else:
+        rnn = dt.RNN(cell_of(name), 5, 4, dtype=torch.float64)
+    x = torch.randn(4, 3, 5, dtype=torch.float64)
+    y, _ = rnn(x, **given)
+    traced, _ = torch.compile(rnn, fullgraph=True, backend="eager")(x, **given)
+    assert torch.equal(traced, y)
+    mine = torch.autograd.grad(y.sum(), list(rnn.parameters()))
+    theirs = torch.autograd.grad(traced.sum(), list(rnn.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))

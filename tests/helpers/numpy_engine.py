@@ -17,17 +17,19 @@ from derive.torch import engine
 def numpy_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Inside, engines compute with the NumPy target, and none is kept."""
 
-    def no_compiler(*_: Any, **__: Any) -> Any:
-        raise BuildError("no C compiler was found")
+    untuned = pipeline.untuned
+
+    def no_compiler(cell: Any, target: str, *rest: Any, **options: Any) -> Any:
+        if target == "c":
+            raise BuildError("no C compiler was found")
+        return untuned(cell, target, *rest, **options)
 
     def forget() -> None:
         engine._engine.cache_clear()
         engine.engine_of_key.cache_clear()
-        engine._mention_once.cache_clear()
 
-    monkeypatch.setattr(pipeline, "c_backend", no_compiler)
+    monkeypatch.setattr(engine, "_mention_once", lambda *_: None)
+    monkeypatch.setattr(pipeline, "untuned", no_compiler)
     forget()
-    with pytest.warns(UserWarning, match="computes with NumPy"):
-        engine._mention_once("no C compiler was found")
-        yield
+    yield
     forget()

@@ -23,7 +23,6 @@ from derive.derivative import Gradient, reverse_step, tangent_declaration, tange
 from derive.errors import (
     ArgumentError,
     ArgumentTypeError,
-    CellError,
     DeriveError,
     InternalError,
     ProgramError,
@@ -170,16 +169,14 @@ def _bounds(cell: Cell, name: str) -> list[Any]:
 Wanted: TypeAlias = tuple[str, ...] | None
 
 
-def of_vectors(cell: Cell, what: str) -> Cell:
-    """The cell, where it has parts the cell of its parts, for `what`, which knows vectors and
-    matrices of parameters alone; CellError for a cell with axes."""
-    if not _a_cell(cell).checked.shapes:
+def as_vectors(cell: Cell) -> Cell | None:
+    """The cell of its parts, where those are vectors and matrices of parameters; None where they
+    have axes, or are fixed, given once or learned to start from."""
+    checked = _a_cell(cell).checked
+    if not checked.shapes:
         return cell
-    if name := from_step.unsayable(cell.step):
-        raise CellError(
-            f"{what} does not take cells with axes yet, and '{name}' of {cell.name} has some",
-            facts=("it takes cells of vectors, and matrices that are parameters",),
-        )
+    if checked.once or checked.fixed or checked.learned or from_step.unsayable(cell.step):
+        return None
     made = from_step.declaration(cell.step, cell.name, cell.doc)
     return Cell.of(declare.from_declaration(made, f"<parts of {cell.name}>"))
 

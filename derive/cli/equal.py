@@ -116,13 +116,14 @@ def _map(given: ParameterMap) -> Any:
         "source": given.source,
         "target": given.target,
         "params": {
-            name: {"text": text_of(value), "parts": parts_of(value)}
+            name: {"text": given.text(name), "parts": parts_of(value)}
             for name, value in given.params.items()
         },
         "states": given.simple_states,
         "affine_states": {s: [str(c) for c in pair] for s, pair in given.affine.items()},
-        "states_as_text": {name: text_of(value) for name, value in given.states.items()},
+        "states_as_text": {name: given.text(name) for name in given.states},
         "source_states_as_text": {name: text_of(value) for name, value in given.through.items()},
+        "axes": {name: list(axes) for name, axes in given.axes.items()},
         "widths": dict(given.sizes),
         "bijective": given.bijective,
         "from_zero_states": given.from_zero,

@@ -12,6 +12,7 @@ there is no change of cost either, although another way to write a step may cost
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,12 +24,15 @@ from derive import pipeline
 from derive.cell import Cell
 from derive.comparison import canonical, change_text, polynomial
 from derive.comparison.follows import origins, parts_of, replaced
+from derive.comparison.indexed import indexed
 from derive.comparison.matrices import apply, named
 from derive.comparison.polynomial import Atom, Poly, of
 from derive.display import Printed
 from derive.inspect.facts.cost import Part
 from derive.inspect.facts.cost import polynomial as as_formula
 from derive.inspect.facts.view import View
+from derive.language import tree
+from derive.language.names import NEXT
 from derive.program import Map, formulas
 from derive.schedule.phases import leading_to, reached_from
 from derive.symbolic import functions, heads
@@ -37,6 +41,8 @@ from derive.textbook.notation import TEXT, write
 
 #: Steps of rewriting for the forms of two cells, and for one line.
 STEPS, OF_LINE = 60_000, 6_000
+#: Terms up to which an array with axes is written out in what reads it.
+OF_ARRAY = 12
 #: A line of more terms is compared as a whole, and not written out in others.
 LARGE = 60
 
@@ -101,14 +107,15 @@ def diff(a: Cell, b: Cell) -> Comparison:
     Other names of intermediates, another order of terms and factors, and definitions written
     out or drawn together are no change.
     """
-    a, b = (pipeline.of_vectors(cell, "derive diff") for cell in (a, b))
+    a, b = (pipeline.as_vectors(cell) or cell for cell in (a, b))
+    axes = bool(a.checked.shapes or b.checked.shapes)
     views = View(a), View(b)
     inner: dict[str, str] = {}
     renamed: dict[str, str] = {}  # without forms an intermediate of another name is a change
     for opaque in (False, True):
         try:
             with polynomial.budget(STEPS), polynomial.opaque(opaque):
-                forms = canonical.canonical(a.step), canonical.canonical(b.step)
+                forms = _forms(a, axes), _forms(b, axes)
                 renamed = _renamed(a, b, forms)
                 inner = _same_arrays(forms)
             break
@@ -144,6 +151,22 @@ def diff(a: Cell, b: Cell) -> Comparison:
     )
 
 
+def _forms(cell: Cell, axes: bool) -> Mapping[str, Poly]:
+    """Of every array, by name; one that is cut has those of its parts. axes: whether one of the two
+    cells has any."""
+    if not axes:
+        return canonical.canonical(cell.step).arrays
+    arrays = dict(indexed(cell.step, whole=OF_ARRAY).arrays)
+    for equation in cell.equations:
+        name = equation.lhs.name
+        if name not in arrays:
+            base, primed = (name.removesuffix(NEXT), NEXT) if name.endswith(NEXT) else (name, "")
+            shape = re.compile(rf"{re.escape(base)}(_\d+)+{primed}")
+            parts = tuple(arrays[n] for n in cell.step.defined if shape.fullmatch(n))
+            arrays[name] = of(Atom("whole", "", parts))
+    return arrays
+
+
 def structure(cell: Cell) -> str:
     """linear: the next state is affine in the state, unit by unit, with coefficients free of it;
     diagonal: each unit of a next state sees its own unit of the states alone; mixing: more."""
@@ -168,18 +191,26 @@ def _arrays(a: Cell, b: Cell) -> Iterable[Change]:
     for kind in ("inputs", "states", "params", "outputs"):
         one, other = getattr(a, kind), getattr(b, kind)
         for name in dict.fromkeys((*one, *other)):
-            before, after = one.get(name), other.get(name)
+            before, after = (
+                _shape(cell, name, group.get(name)) for cell, group in ((a, one), (b, other))
+            )
             if before != after:
-                label = f"{kind.removesuffix('s')} {name}"
-                yield Change(label, _shape(before), _shape(after))
+                yield Change(f"{kind.removesuffix('s')} {name}", before, after)
     for name in dict.fromkeys((*a.consts, *b.consts)):
         value, new = a.consts.get(name), b.consts.get(name)
         if value != new and (name in a.consts) == (name in b.consts):
             yield Change(f"const {name}", str(value), str(new))
 
 
-def _shape(shape: tuple[Any, ...] | None) -> str | None:
-    return None if shape is None else " x ".join(map(str, shape))
+def _shape(cell: Cell, name: str, shape: tuple[Any, ...] | None) -> str | None:
+    """As its declaration says it, but for what it starts training from."""
+    if shape is None:
+        return None
+    checked = cell.checked
+    said = " x ".join(map(str, shape))
+    said += f" = {checked.learned[name]}" if name in checked.learned else ""
+    said += " once" if name in checked.once else ""
+    return f"{said}, fixed" if name in checked.fixed else said
 
 
 # --- lines ----------------------------------------------------------------------------------
@@ -190,11 +221,8 @@ Lines = Mapping[str, tuple[functions.Expr, str]]
 
 def _equations(view: View) -> Lines:
     consts = {functions.symbol(name): value for name, value in view.cell.consts.items()}
-    texts = {}
-    for line in view.cell.to_text().splitlines():
-        name, sign, value = line.partition(" = ")
-        if sign and len(name.split()) == 1:
-            texts[name.strip().replace("'", "_next")] = value
+    states = view.cell.declaration.state_names
+    texts = {d.target: tree.to_text(d.expr, states) for d in view.cell.declaration.definitions}
     return {e.lhs.name: (e.rhs.xreplace(consts), texts[e.lhs.name]) for e in view.cell.equations}
 
 
@@ -205,14 +233,13 @@ def _gradient(view: View) -> Lines:
 
 
 def _renamed(
-    a: Cell, b: Cell, forms: tuple[canonical.Canonical, canonical.Canonical]
+    a: Cell, b: Cell, forms: tuple[Mapping[str, Poly], Mapping[str, Poly]]
 ) -> dict[str, str]:
     """Definitions of a and of b that compute the same under two names, exchanged ones too."""
     mine = [e.lhs.name for e in a.equations]
     theirs = [e.lhs.name for e in b.equations]
     one, other = (
-        {n: form.arrays[n].key for n in names}
-        for form, names in zip(forms, (mine, theirs), strict=True)
+        {n: form[n].key for n in names} for form, names in zip(forms, (mine, theirs), strict=True)
     )
     fixed = {n for n in mine if n in other and one[n] == other[n]}
     fixed |= {*a.step.next_states, *b.step.next_states}
@@ -228,9 +255,9 @@ def _renamed(
     return found
 
 
-def _same_arrays(forms: tuple[canonical.Canonical, canonical.Canonical]) -> dict[str, str]:
+def _same_arrays(forms: tuple[Mapping[str, Poly], Mapping[str, Poly]]) -> dict[str, str]:
     """Arrays without a name of the author's: which of b computes the same as which of a."""
-    mine, theirs = (form.arrays for form in forms)
+    mine, theirs = forms
     known = {value.key: name for name, value in theirs.items() if name not in mine}
     keys = ((name, value.key) for name, value in mine.items() if name not in theirs)
     found: dict[str, str] = {}
@@ -346,7 +373,12 @@ def _form(expr: Any, renamed: Mapping[str, str], known: Mapping[str, Poly]) -> P
                 return polynomial.power(walk(base), Fraction(int(exponent.p), int(exponent.q)))
             return of(Atom("power", str(exponent), (walk(base),)))
         if isinstance(part, heads.matmul):
-            return apply(named(str(part.args[0])), False, walk(part.args[1]))
+            left, right = part.args
+            if left.is_Symbol and left.name not in known and left.name not in renamed:
+                return apply(named(str(left)), False, walk(right))
+            if isinstance(left, heads.transpose) and left.args[0].is_Symbol:
+                return apply(named(str(left)), False, walk(right))
+            return _bilinear("matmul", walk(left), walk(right))
         args = [walk(arg) for arg in part.args]
         if not args:
             return of(Atom("function", str(part)))
@@ -362,6 +394,16 @@ def _form(expr: Any, renamed: Mapping[str, str], known: Mapping[str, Poly]) -> P
         return total
 
     return walk(expr)
+
+
+def _bilinear(name: str, left: Poly, right: Poly) -> Poly:
+    """A product of matrices that are computed, a pair of terms at a time."""
+    result = polynomial.ZERO
+    for mine, c in left.terms.items():
+        for theirs, d in right.terms.items():
+            pair = (polynomial.single(mine), polynomial.single(theirs))
+            result += of(Atom("function", name, pair)).times(c * d)
+    return result
 
 
 # --- cost -----------------------------------------------------------------------------------

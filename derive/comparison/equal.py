@@ -1,8 +1,9 @@
 """Two cells -> whether they compute the same, with the parameter map or a counter-example.
 
 In: two Cells.  Out: a `Verdict`.
-Not here: a map in one direction (one_direction.py), its independent check (check.py), the proof by
-dimension (rank.py), fits (fits.py), a verdict in words (verdict_text.py).
+Not here: cells whose arrays have axes (equal_axes.py), a map in one direction (one_direction.py),
+its independent check (check.py), the proof by dimension (rank.py), fits (fits.py), a verdict in
+words (verdict_text.py).
 
 | verdict                     | means                                                         |
 | --------------------------- | ------------------------------------------------------------- |
@@ -32,6 +33,7 @@ from derive.comparison import map_from_fit, polynomial, verdict_text
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.check import Apart, Check, check
 from derive.comparison.constraints import only_params
+from derive.comparison.equal_axes import equal_of_axes
 from derive.comparison.fits import NEAR, Distance, nearest
 from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
@@ -110,7 +112,10 @@ class Comparing:
     """One comparison while it goes on; `so_far` tells what was found when it is interrupted."""
 
     def __init__(self, a: Cell, b: Cell, done: Tick) -> None:
-        a, b = (pipeline.of_vectors(cell, "derive equal") for cell in (a, b))
+        plain = [pipeline.as_vectors(cell) for cell in (a, b)]
+        self.vectors = None not in plain
+        if plain[0] is not None and plain[1] is not None:
+            a, b = plain[0], plain[1]
         if a.name == b.name:
             a, b = _called(a, f"{a.name} (first)"), _called(b, f"{b.name} (second)")
         self.a, self.b, self.done = a, b, done
@@ -124,6 +129,12 @@ class Comparing:
         self.unfinished: list[str] = []
 
     def run(self) -> Verdict:
+        if not self.vectors:
+            found = equal_of_axes(self.a, self.b, self.done)
+            self.maps = [found.forward, found.backward]
+            self.distances += found.distances
+            self.notes += found.notes
+            return self.verdict(found.status, proved=found.proved)
         if why := mismatch(self.a, self.b):
             self.notes.append(why)
             return self.verdict("not equal", proved=True)

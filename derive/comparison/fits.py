@@ -22,10 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.cell import Cell
-from derive.comparison.widths import lengths, paired, shape_of
-from derive.program import Layout, Map, Program, Sum
-from derive.symbolic.evaluate import NUMPY
+from derive.comparison.many_runs import run_many
+from derive.comparison.widths import Fitted, lengths, paired, shape_of
 
 Arrays = dict[str, Any]
 Sizes = Mapping[str, int]
@@ -84,7 +82,7 @@ class Nearest:
     incapable: bool
 
 
-def nearest(source: Cell, target: Cell) -> Nearest:
+def nearest(source: Fitted, target: Fitted) -> Nearest:
     """Fits at each of WIDTHS, up to the first at which they are evidence.
 
     They are if fits to two points stay apart at a width at which fits to the target itself, from
@@ -110,7 +108,7 @@ def nearest(source: Cell, target: Cell) -> Nearest:
 
 
 @lru_cache(maxsize=64)
-def capable(cell: Cell, k: int) -> bool:
+def capable(cell: Fitted, k: int) -> bool:
     """Whether fits find the way back to parameters of the cell itself, from random starts: if
     they do not, that they stay away from another cell is no evidence. k: of WIDTHS."""
     hidden, inputs, starts = WIDTHS[k]
@@ -125,7 +123,9 @@ def capable(cell: Cell, k: int) -> bool:
 class _Fit:
     """One fit of the target's parameters to the source's outputs at one point."""
 
-    def __init__(self, source: Cell, target: Cell, here: Sizes, there: Sizes, seed: int) -> None:
+    def __init__(
+        self, source: Fitted, target: Fitted, here: Sizes, there: Sizes, seed: int
+    ) -> None:
         self.source, self.target, self.here, self.there = source, target, here, there
         self.random = np.random.default_rng(seed)
         self.params = self.draw(source.params, 1.5)
@@ -251,7 +251,7 @@ class _Fit:
         )
 
 
-def _pinned(source: Cell, target: Cell) -> dict[str, str]:
+def _pinned(source: Fitted, target: Fitted) -> dict[str, str]:
     """{state of target: of source}, where outputs show every state of either: those must be the
     same from the start. Empty where some are hidden: then only zero states correspond."""
     found = {}
@@ -360,7 +360,7 @@ def _mean(residual: Any) -> Any:
 
 
 def _outputs(
-    cell: Cell, params: Arrays, x: Arrays, first: Arrays, sizes: Mapping[str, int]
+    cell: Fitted, params: Arrays, x: Arrays, first: Arrays, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
     """{output array: [n, T, rows, width]} for params [n, ...] and states [n, rows, width]."""
     step, states = cell.step, dict(first)
@@ -368,38 +368,8 @@ def _outputs(
     n = max((len(v) for v in (*params.values(), *states.values())), default=1)
     for t in range(STEPS):
         values = {**params, **{name: value[t][np.newaxis] for name, value in x.items()}, **states}
-        _run(step.program, values, sizes, n)
+        run_many(step.program, values, sizes, n, ROWS)
         states = {s: values[m] for s, m in zip(step.states, step.next_states, strict=True)}
         for name in step.outputs:
             found[name].append(values[name])
     return {name: np.stack(parts, axis=1) for name, parts in found.items()}
-
-
-def _run(program: Program, values: Arrays, sizes: Mapping[str, int], n: int) -> None:
-    table = program.table()
-    for equation in program.equations:
-        out = table[equation.out]
-        shape = shape_of(out.shape, sizes)
-        shape = (n, ROWS, *shape) if out.per_row else (n, *shape)
-        if isinstance(equation, Map):
-            own = {
-                name: values[name][:, np.newaxis]
-                if out.per_row and not table[name].per_row
-                else values[name]
-                for name in equation.operands
-            }
-            value = NUMPY.evaluate(equation.expr, own, sizes)
-        elif isinstance(equation, Sum):
-            value = values[equation.source]
-            if table[equation.source].shape != out.shape:
-                value = value.sum(axis=-1)[..., np.newaxis]
-        else:
-            matrix, vector = values[equation.left], values[equation.right]
-            own_matrix = (
-                matrix if equation.layout is Layout.TRANSPOSED else np.swapaxes(matrix, 1, 2)
-            )
-            if out.per_row:
-                value = np.matmul(vector, own_matrix)
-            else:
-                value = np.matmul(vector[:, np.newaxis], own_matrix)[:, 0]
-        values[equation.out] = NUMPY.broadcast(value, shape)

@@ -14,9 +14,9 @@ from derive import cells, pipeline
 from derive.cell import Cell
 from derive.comparison.check import KINDS, check
 from derive.comparison.equal import mismatch, narrow
+from derive.comparison.equal_axes import same_with_axes
 from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
-from derive.errors import CellError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +30,20 @@ class Relation:
 
 def known(cell: Cell, found: list[Relation], tick: Callable[[str], None]) -> None:
     """Appends to `found` what is proved, one catalogue cell after the other."""
-    cell = pipeline.of_vectors(cell, "derive equal")
-    mine = Sides(cell)
+    plain = pipeline.as_vectors(cell)
+    mine = None if plain is None else Sides(plain)
     for name in cells.names():
-        other = _of_vectors(name)
-        if other is not None and not mismatch(cell, other):
-            relation = _related(cell, mine, other, name)
-            if relation is not None:
-                found.append(relation)
+        other = cells.from_spec(name)
+        vectors = pipeline.as_vectors(other)
+        relation = None
+        if plain is None or mine is None or vectors is None:
+            same = same_with_axes(cell, other)
+            relation = None if same is None else Relation(name, "equal", same)
+        elif not mismatch(plain, vectors):
+            relation = _related(plain, mine, vectors, name)
+        if relation is not None:
+            found.append(relation)
         tick(name)
-
-
-def _of_vectors(name: str) -> Cell | None:
-    try:
-        return pipeline.of_vectors(cells.from_spec(name), "derive equal")
-    except CellError:
-        return None
 
 
 def _related(cell: Cell, mine: Sides, other: Cell, name: str) -> Relation | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from derive.comparison.matrices import Chain, Factor, Matrix
 from derive.comparison.polynomial import Atom, Poly, single
@@ -29,6 +30,7 @@ class ParameterMap:
     gradients: "equal", "apart" or "unknown", given that values are equal; ties: where they are
     apart, as text.  domain: whether both leave the numbers in the same places, and where not.
     steps: the proof, a line each.  error: the largest relative difference that the checker saw.
+    axes: of arrays whose axes have another order in the target, as NumPy's transpose takes it.
     """
 
     source: str
@@ -46,9 +48,25 @@ class ParameterMap:
     steps: tuple[str, ...] = ()
     error: float = float("nan")
     notes: tuple[str, ...] = field(default=())
+    axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        return [f"{name} = {text_of(value)}" for name, value in self.params.items()]
+        return [f"{name} = {self.text(name)}" for name in self.params]
+
+    def text(self, name: str) -> str:
+        """A parameter or a state of the target as an expression of the source's."""
+        value = self.params.get(name, self.states.get(name))
+        assert value is not None
+        axes = self.axes.get(name, ())
+        own = tuple(range(len(axes)))
+        if axes == own:
+            return text_of(value)
+        swapped = axes == (*own[:-2], own[-1], own[-2])
+        return text_of(value) + (".T" if swapped else f".transpose{axes}")
+
+    def turned(self, name: str, value: Any) -> Any:
+        """An array with its axes as the target has them."""
+        return value.transpose(self.axes[name]) if name in self.axes else value
 
     @property
     def affine(self) -> dict[str, tuple[Fraction, Fraction]]:

@@ -90,8 +90,8 @@ def _map_lines(given: ParameterMap) -> Iterator[str]:
     width = max((len(name) for name, _ in pairs), default=0)
     yield from (f"  {name.ljust(width)} = {value}" for name, value in pairs)
     for mine, value in given.states.items():
-        if not is_simple(mine, value):
-            yield f"  state {mine} is {text_of(value)} of {given.source}"
+        if not is_simple(mine, value) or mine in given.axes:
+            yield f"  state {mine} is {given.text(mine)} of {given.source}"
     for theirs, value in given.through.items():
         if not is_simple(f"~{theirs}", value):
             yield f"  state {theirs} of {given.source} is {text_of(value)} of {given.target}"
@@ -118,7 +118,8 @@ def _point_lines(verdict: Verdict, given: Apart) -> Iterator[str]:
 
 
 def _distance_lines(given: Distance) -> Iterator[str]:
-    t, row, unit = given.place
+    t, row, *unit = given.place
+    at = ", ".join(map(str, unit))
     close = given.relative < 1e-3
     yield (
         f"{given.target} {'comes close to' if close else 'does not come to'} {given.source}: "
@@ -126,7 +127,7 @@ def _distance_lines(given: Distance) -> Iterator[str]:
         f"{given.alike} of the fits end"
     )
     yield (
-        f"  {given.output}[t={t}, row={row}, unit={unit}] = {given.got:.6g} instead of "
+        f"  {given.output}[t={t}, row={row}, unit={at}] = {given.got:.6g} instead of "
         f"{given.wanted:.6g}; relative to all outputs {given.relative:.1e}"
     )
     zero = all(not value.any() for value in given.state.values())

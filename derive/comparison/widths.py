@@ -8,13 +8,32 @@ Not here: what is run (fits.py, rank.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from derive.cell import Cell
+from derive.program import Step
+from derive.program.program import Dim
+
+
+class Fitted(Protocol):
+    """A Cell, or what has its arrays with their shapes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def step(self) -> Step: ...
+    @property
+    def params(self) -> Mapping[str, tuple[Dim, ...]]: ...
+    @property
+    def inputs(self) -> Mapping[str, tuple[Dim, ...]]: ...
+    @property
+    def states(self) -> Mapping[str, tuple[Dim, ...]]: ...
+    @property
+    def outputs(self) -> Mapping[str, tuple[Dim, ...]]: ...
+    def __hash__(self) -> int: ...
 
 
 def lengths(
-    a: Cell, b: Cell, hidden: int, inputs: int, *, strict: bool = True
+    a: Fitted, b: Fitted, hidden: int, inputs: int, *, strict: bool = True
 ) -> tuple[dict[str, int], dict[str, int]] | None:
     """Equal lengths where inputs and outputs pair: `inputs` for widths of inputs alone.
 
@@ -26,7 +45,8 @@ def lengths(
     outputs = list(zip(a.outputs.values(), b.outputs.values(), strict=True))
     sources = list(zip(a.inputs.values(), paired(a.inputs, b.inputs).values(), strict=True))
     for length, pairs in ((hidden, outputs), (inputs, sources)):
-        for (one,), (other,) in pairs:
+        axes = ((m, n) for mine, theirs in pairs for m, n in zip(mine, theirs, strict=True))
+        for one, other in axes:
             known = one if isinstance(one, int) else here.get(one)
             known = known or (other if isinstance(other, int) else there.get(other)) or length
             for dim, sizes in ((one, here), (other, there)):

@@ -92,7 +92,6 @@ def show(
         raise ArgumentError(f"unknown format {format!r}", facts=(f"known: {', '.join(FORMATS)}",))
     from derive.inspect.facts.cost import widths
     from derive.inspect.facts.view import View
-    from derive.language.from_step import unsayable
 
     known = widths(cell)
     for name in sizes or {}:
@@ -108,8 +107,6 @@ def show(
     view = View(cell, tuple((sizes or {}).items()), report, tuple(shapes), machine)
     module = importlib.import_module(FORMATS[format])
     chosen = chosen_stages(stages or usual(format, notation))
-    if ALL in stages and unsayable(cell.step):
-        chosen = tuple(name for name in chosen if name not in ("tangent", "second"))
     sections = module.SECTIONS
     if notation == "time":
         sections = _in_time(format, chosen)

@@ -419,22 +419,15 @@ def test_a_cell_of_joined_gates_is_proved_equal_to_one_of_gates_apart() -> None:
     assert verdict.proved
 
 
-@pytest.mark.parametrize("ask", [
-    lambda cell: derive.equal(cell, cell),
-    lambda cell: derive.diff(cell, cell),
-    lambda cell: derive.flow.jacobian(cell),
-])  # fmt: skip
-def test_what_does_not_know_axes_says_so(ask: Any) -> None:
-    with pytest.raises(derive.DeriveError, match="axes"):
-        ask(derive.Cell.parse(HEADS))
-
-
 @pytest.mark.parametrize("format", ["text", "latex", "html", "json"])
 @pytest.mark.parametrize("text", [HEADS, JOINED, "cell c\ninput x: I\n" + CELLS["transposes"]])
 def test_it_can_be_shown(text: str, format: str) -> None:
     from derive import inspect
 
-    stages = ("cell", "graph", "shapes", "program", "gradient", "chain", "schedule", "cost")
+    stages = (
+        "cell", "graph", "shapes", "program", "gradient", "chain", "schedule", "cost", "tangent",
+        "second",
+    )  # fmt: skip
     assert inspect.show(derive.Cell.parse(text), stages, format)
 
 

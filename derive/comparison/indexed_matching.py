@@ -1,0 +1,237 @@
+"""Which arrays and dimensions of one cell are those of another, axes in any order.
+
+In: two `Indexed` forms.  Out: candidates: `Names` under which the second may be the first.
+Not here: whether it is (equal_axes.py writes it under those names and compares).
+
+Terms are paired with terms of the same shape: as many factors, the same functions, sums and ranks.
+The first time two arrays meet decides which they are and how their axes lie; later ones must agree.
+Signs do not count here, for the normal form of tanh(a - b) depends on names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import permutations
+
+from derive.comparison import polynomial
+from derive.comparison.indexed import ALONE, Indexed, Names, base_of, bound_of
+from derive.comparison.polynomial import Atom, Poly
+from derive.program.program import Dim
+
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """Of one cell: {array: its shape}, and what kind of array it is."""
+
+    shapes: Mapping[str, tuple[Dim, ...]]
+    kinds: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """arrays: {of b: (of a, the axis of b at each axis of a)}.  at: {index of b: of a}."""
+
+    arrays: Mapping[str, tuple[str, Axes]] = field(default_factory=dict)
+    dims: Mapping[Dim, Dim] = field(default_factory=dict)
+    at: Mapping[str, str] = field(default_factory=dict)
+
+    def dim(self, mine: Dim, theirs: Dim) -> _Found | None:
+        if isinstance(mine, int) or isinstance(theirs, int):
+            return self if mine == theirs else None
+        if theirs in self.dims:
+            return self if self.dims[theirs] == mine else None
+        if mine in self.dims.values():
+            return None
+        return replace(self, dims={**self.dims, theirs: mine})
+
+    def index(self, mine: str, theirs: str) -> _Found | None:
+        if mine == ALONE or theirs == ALONE:
+            return self if mine == theirs else None
+        if theirs in self.at:
+            return self if self.at[theirs] == mine else None
+        if mine in self.at.values():
+            return None
+        return replace(self, at={**self.at, theirs: mine})
+
+
+class Matching:
+    def __init__(self, a: Indexed, b: Indexed, of_a: Shapes, of_b: Shapes) -> None:
+        self.forms, self.shapes = (a, b), (of_a, of_b)
+
+    def candidates(self, given: Mapping[str, str]) -> Iterator[Names]:
+        """given: {input of b: of a}. Outputs pair by place, index by index."""
+        start = _Found()
+        for theirs, mine in given.items():
+            axes = tuple(range(len(self.shapes[0].shapes[mine])))
+            new = self._with(start, mine, theirs, axes)
+            if new is None:
+                return
+            start = new
+        todo = list(zip(self.forms[0].outputs, self.forms[1].outputs, strict=True))
+        indices = {str(k): str(k) for k in range(3)}
+        for found in self.all(start, [(mine, theirs, indices) for mine, theirs in todo]):
+            dims = {str(theirs): mine for theirs, mine in found.dims.items()}
+            yield Names(dict(found.arrays), dims)
+
+    def all(
+        self, found: _Found, todo: list[tuple[Poly, Poly, Mapping[str, str]]]
+    ) -> Iterator[_Found]:
+        """Everything that waits, and the next values of states that are met on the way."""
+        if not todo:
+            yield found
+            return
+        (mine, theirs, at), rest = todo[0], todo[1:]
+        for new in self.poly(mine, theirs, replace(found, at=at)):
+            more = [
+                (
+                    self.forms[0].states[name],
+                    self.forms[1].states[other],
+                    {str(axis): str(k) for k, axis in enumerate(axes)},
+                )
+                for other, (name, axes) in new.arrays.items()
+                if other not in found.arrays and self.shapes[1].kinds[other] == "state"
+            ]
+            yield from self.all(new, [*rest, *more])
+
+    # --- forms ------------------------------------------------------------------------------
+
+    def poly(self, mine: Poly, theirs: Poly, found: _Found) -> Iterator[_Found]:
+        if len(mine.terms) != len(theirs.terms):
+            return
+        yield from self.terms(list(mine.terms), list(theirs.terms), mine, theirs, found)
+
+    def terms(
+        self, left: list[polynomial.Mono], right: list[polynomial.Mono], mine: Poly, theirs: Poly,
+        found: _Found,
+    ) -> Iterator[_Found]:  # fmt: skip
+        if not left:
+            yield found
+            return
+        # The term with the fewest partners first.
+        partners = {
+            m: [n for n in right if abs(mine.terms[m]) == abs(theirs.terms[n])
+                and _of_mono(m) == _of_mono(n)]
+            for m in left
+        }  # fmt: skip
+        term = min(left, key=lambda m: len(partners[m]))
+        others = [m for m in left if m is not term]
+        for partner in partners[term]:
+            polynomial.spend()
+            for new in self.factors(list(term), list(partner), found):
+                rest = [n for n in right if n is not partner]
+                yield from self.terms(others, rest, mine, theirs, new)
+
+    def factors(
+        self, left: list[tuple[Atom, int]], right: list[tuple[Atom, int]], found: _Found
+    ) -> Iterator[_Found]:
+        if not left:
+            yield found
+            return
+        (atom, n), rest = left[0], left[1:]
+        for k, (other, m) in enumerate(right):
+            if n == m and _of_atom(atom) == _of_atom(other):
+                for new in self.atom(atom, other, found):
+                    yield from self.factors(rest, right[:k] + right[k + 1 :], new)
+
+    def atom(self, mine: Atom, theirs: Atom, found: _Found) -> Iterator[_Found]:
+        polynomial.spend()
+        if mine.kind in ("array", "param"):
+            yield from self.array(mine, theirs, found)
+        elif mine.kind == "size":
+            new = found.dim(mine.name, theirs.name)
+            if new is not None:
+                yield new
+        elif mine.kind in ("indexed sum", "largest", "running"):
+            yield from self.bound(mine, theirs, found)
+        else:
+            yield from self.args(mine.args, theirs.args, found)
+
+    def args(self, mine: Sequence[Poly], theirs: Sequence[Poly], found: _Found) -> Iterator[_Found]:
+        if not mine:
+            yield found
+            return
+        for new in self.poly(mine[0], theirs[0], found):
+            yield from self.args(mine[1:], theirs[1:], new)
+
+    def bound(self, mine: Atom, theirs: Atom, found: _Found) -> Iterator[_Found]:
+        own, other = bound_of(mine), bound_of(theirs)
+        outer = found.at
+        for order in permutations(other):
+            new: _Found | None = found
+            for (index, dim), (partner, their_dim) in zip(own, order, strict=True):
+                new = new and new.dim(_dim(dim), _dim(their_dim))
+                new = new and replace(new, at={**new.at, partner: index})
+            if mine.kind == "running" and new is not None:
+                new = new.index(mine.name.split("|")[2], theirs.name.split("|")[2])
+            if new is None:
+                continue
+            for inner in self.args(mine.args, theirs.args, new):
+                yield replace(inner, at=outer)
+
+    def array(self, mine: Atom, theirs: Atom, found: _Found) -> Iterator[_Found]:
+        (name, own), (other, indices) = base_of(mine), base_of(theirs)
+        if other in found.arrays:
+            known, axes = found.arrays[other]
+            if known == name:
+                new = self._at(found, own, [indices[axis] for axis in axes])
+                if new is not None:
+                    yield new
+            return
+        if name in {known for known, _ in found.arrays.values()}:
+            return
+        for axes in permutations(range(len(own))):
+            new = self._at(found, own, [indices[axis] for axis in axes])
+            new = None if new is None else self._with(new, name, other, axes)
+            if new is not None:
+                yield new
+
+    def _at(self, found: _Found, own: Sequence[str], indices: Sequence[str]) -> _Found | None:
+        new: _Found | None = found
+        for mine, theirs in zip(own, indices, strict=True):
+            new = new and new.index(mine, theirs)
+        return new
+
+    def _with(self, found: _Found, name: str, other: str, axes: Axes) -> _Found | None:
+        (one, two) = self.shapes
+        if one.kinds[name] != two.kinds[other]:
+            return None
+        shape, theirs = one.shapes[name], two.shapes[other]
+        if len(shape) != len(theirs):
+            return None
+        new: _Found | None = found
+        for dim, axis in zip(shape, axes, strict=True):
+            new = new and new.dim(dim, theirs[axis])
+        return new and replace(new, arrays={**new.arrays, other: (name, axes)})
+
+
+def _dim(text: str) -> Dim:
+    return int(text) if text.isdigit() else text
+
+
+# --- what a form looks like without names --------------------------------------------------
+
+
+@lru_cache(maxsize=1 << 14)
+def _of_atom(atom: Atom) -> str:
+    if atom.kind in ("array", "param"):
+        return f"{atom.kind}{len(base_of(atom)[1])}"
+    name = atom.name if atom.kind in ("function", "power") else ""
+    if atom.kind == "running":
+        name = atom.name.split("|")[0]
+    if atom.kind in ("indexed sum", "largest"):
+        name = str(len(bound_of(atom)))
+    return f"{atom.kind} {name}({';'.join(_of_poly(arg) for arg in atom.args)})"
+
+
+@lru_cache(maxsize=1 << 14)
+def _of_poly(value: Poly) -> str:
+    return "+".join(sorted(f"{abs(c)}*{_of_mono(mono)}" for mono, c in value.terms.items()))
+
+
+@lru_cache(maxsize=1 << 14)
+def _of_mono(mono: polynomial.Mono) -> str:
+    return ".".join(sorted(f"{_of_atom(atom)}^{n}" for atom, n in mono))

@@ -45,13 +45,17 @@ class Cell(Displayed):
             outputs=("h_next",),            # left out: the next value of every state
         )
 
+    fixed: {"A": ("M", "M")}, arrays that are not trained; once: ["m"], inputs that do not change
+    with time; starts: {"b": 1, "U": "orthogonal", "h": "h0"}, what parameters start training from,
+    and the parameter that a state begins with.
+
     `W.T @ v` is the transposed product. Functions are SymPy's (tanh, exp, Abs, Max, Min,
     Piecewise, ...) and those of `derive.functions` (sigmoid, relu, where, ...); `Eq` may be
     replaced by a mapping {name: expression}. Plain SymPy symbols do as well: they are taken
     by their names.
 
-    Cells compare by content: name, arrays with shapes, constants, equations, outputs. The
-    order of terms, the spelling of numbers and the doc do not count.
+    Cells compare by content: name, arrays with shapes and starts, constants, equations, outputs.
+    The order of terms, the spelling of numbers and the doc do not count.
     """
 
     __slots__ = ("_checked",)
@@ -68,10 +72,14 @@ class Cell(Displayed):
         consts: Mapping[str, Any] | None = None,
         outputs: Iterable[Any] | None = None,
         doc: str = "",
+        fixed: Declarations = (),
+        once: Iterable[Any] = (),
+        starts: Mapping[Any, Any] | None = None,
     ) -> None:
         checked = declare.from_equations(
             name, equations,
             inputs=inputs, states=states, params=params, consts=consts, outputs=outputs, doc=doc,
+            fixed=fixed, once=once, starts=starts,
         )  # fmt: skip
         self._set(checked)
 
@@ -217,6 +225,8 @@ class Cell(Displayed):
         rename: Mapping[str, str] | None = None,
         states: Mapping[str, Dim] | Iterable[str] = (),
         consts: Mapping[str, Any] | None = None,
+        declare: str | Iterable[str] = (),
+        outputs: str | Iterable[str] = (),
         **definitions: Any,
     ) -> Cell:
         """A variant: `lstm.vary(o=1)`, `lstm.vary(i="1 - f")`.
@@ -228,6 +238,8 @@ class Cell(Displayed):
         activation: {"tanh": "relu"} everywhere, {"g": "identity"} in one definition.
         states: definitions that the next step sees; where they are replaced, the bare name is
         the previous value.  consts: new constants.  rename: {old name: new name}.
+        declare: lines of a cell's text, "input m: M once", "param W: N x D x I", "state n: H",
+        "fixed A: M x M".  outputs: what is put out instead: "h'", or several.
         Parameters that nothing uses any more disappear.
         """
         varied = vary.vary(
@@ -241,6 +253,8 @@ class Cell(Displayed):
             rename=rename,
             states=states,
             consts=consts,
+            declare=declare,
+            outputs=outputs,
             **definitions,
         )
         return Cell.of(varied)
@@ -256,6 +270,10 @@ class Cell(Displayed):
             frozenset(checked.consts.items()),
             checked.canonical,
             tuple(checked.outputs.items()),
+            checked.fixed,
+            checked.once,
+            tuple(checked.learned.items()),
+            frozenset(checked.starts.items()),
         )
 
     def __eq__(self, other: object) -> bool:

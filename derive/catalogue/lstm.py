@@ -117,6 +117,7 @@ def lstm(
         states={"h": width, "c": "H"},
         params=params,
         consts={name: value for name, value in consts.items() if value is not None},
+        starts={name: 1 for name in params if name.startswith("gamma")},
     )
 
 

@@ -87,6 +87,7 @@ class Draft:
     consts: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str | int] = field(default_factory=lambda: {"x": "I"})
     outputs: tuple[str, ...] = ("h_next",)
+    starts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ def family(function: Callable[P, Draft | Text]) -> Callable[P, Checked]:
             consts=draft.consts,
             outputs=draft.outputs,
             doc=draft.doc,
+            starts=draft.starts,
         )
 
     return build

@@ -9,11 +9,13 @@ Not here: what a change does (language/variant/vary.py), ordinary text (language
     doc   What it is for.
 
 The base is an entry of the catalogue, with options, or the path of a `.cell` file, relative to
-the file of this text; the last colon ends it. Then, separated by commas: a definition and what
-replaces it; two gates, parameters or states that are tied, where what replaces one is the plain
-name of another; `remove` and a name; a function and another, or `identity`, everywhere or `in`
-one definition; `state` and a definition that the next step sees; `const` and a number;
-`rename` a name `to` another.
+the file of this text; the last colon before the changes ends it. Then, separated by commas: a
+definition and what replaces it; two gates, parameters or states that are tied, where what replaces
+one is the plain name of another; `remove` and a name; a function and another, or `identity`,
+everywhere or `in` one definition; `state` and a definition that the next step sees; `const` and a
+number;
+`rename` a name `to` another; `input`, `param` or `fixed` and what a line of a cell's text says of
+one; `output` and what is put out instead.
 `cell` and `doc` lines may follow. A text that is of no file has no files beside it: then a path
 is refused, so that reading text from elsewhere opens nothing.
 """
@@ -43,6 +45,9 @@ _WORD = re.compile(r"(?P<word>remove|state)[ \t\n]+(?P<name>[A-Za-z_][A-Za-z0-9_
 _RENAME = re.compile(
     r"rename[ \t\n]+(?P<old>[A-Za-z_][A-Za-z0-9_]*)[ \t\n]+to[ \t\n]+(?P<new>\w+)", re.ASCII
 )
+_DECLARED = re.compile(r"(?:input|param|fixed)[ \t\n]+[A-Za-z_].*", re.ASCII | re.DOTALL)
+_FIRST_DECLARED = re.compile(r"[:,][ \t\n]*(?:input|param|fixed)[ \t\n]+[A-Za-z_]", re.ASCII)
+_OUTPUT = re.compile(r"output[ \t\n]+(?P<name>[A-Za-z_][A-Za-z0-9_]*'?)", re.ASCII)
 _CONST = re.compile(r"const[ \t\n]+(?=[A-Za-z_][A-Za-z0-9_]*[ \t]*=)", re.ASCII)
 _IN = re.compile(r"(?P<value>\w+)[ \t\n]+in[ \t\n]+(?P<target>[A-Za-z_][A-Za-z0-9_]*'?)", re.ASCII)
 _CHANGE = re.compile(r"(?P<target>[A-Za-z_][A-Za-z0-9_]*)[ \t]*(?P<prime>'?)[ \t\n]*=(?!=)")
@@ -64,7 +69,10 @@ def read(source: str, file: str) -> Checked:
 
 
 def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
-    start, end = _START.match(first.text), first.text.rfind(":")
+    # Behind the colon that ends the base a declaration may have one of its own.
+    word = _FIRST_DECLARED.search(first.text)
+    behind = len(first.text) if word is None else word.start() + 1
+    start, end = _START.match(first.text), first.text.rfind(":", 0, behind)
     assert start is not None
     if end < 0:
         raise first.error("a colon ends what is varied", len(first.text), _EXAMPLE)
@@ -81,7 +89,7 @@ def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
     activation: dict[str, str | dict[str, str]] = {}
     rename: dict[str, str] = {}
     consts: dict[str, str] = {}
-    words: dict[str, list[str]] = {"remove": [], "state": []}
+    words: dict[str, list[str]] = {"remove": [], "state": [], "declare": [], "output": []}
     items = [item for item in parse_text.items(first, end + 1) if item[0] < item[1]]
     if not items:
         raise first.error("nothing is changed", end, _EXAMPLE)
@@ -89,6 +97,12 @@ def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
         part = first.text[begin:stop]
         if word := _WORD.fullmatch(part):
             words[word["word"]].append(word["name"])
+            continue
+        if _DECLARED.fullmatch(part):
+            words["declare"].append(" ".join(part.split()))
+            continue
+        if chosen := _OUTPUT.fullmatch(part):
+            words["output"].append(chosen["name"])
             continue
         if renamed := _RENAME.fullmatch(part):
             rename[renamed["old"]] = renamed["new"]
@@ -130,6 +144,8 @@ def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
             consts=consts,
             remove=words["remove"],
             states=words["state"],
+            declare=words["declare"],
+            outputs=words["output"],
         )
     except CellError as error:
         raise _at(first, at, error) from None

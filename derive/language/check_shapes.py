@@ -17,6 +17,7 @@ from derive.language import lower, names, to_sympy, wording
 from derive.language.axes import check as check_axes
 from derive.language.axes.needs import needs_axes
 from derive.language.axes.shapes import operands_of
+from derive.language.axes.start import check_draws
 from derive.language.checked import Checked, Shape
 from derive.language.declaration import Declaration, Dim
 from derive.language.infer_widths import Widths
@@ -33,6 +34,7 @@ from derive.language.tree import (
     names_of,
     quote,
 )
+from derive.widths import Width
 
 Operand = tuple[Node, Dim | None]
 
@@ -46,6 +48,7 @@ def check(declaration: Declaration) -> Checked:
     found = resolve(declaration)
     shapes, ambiguous = _infer(found)
     errors = [*found.errors, *_Check(found, shapes).run()]
+    errors += check_draws(found, {n: tuple(map(Width.of, shape)) for n, shape in shapes.items()})
     if not errors:
         errors = ambiguous
     if errors:

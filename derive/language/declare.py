@@ -10,14 +10,17 @@ the very same cell.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import sympy
 
 from derive.errors import ArgumentTypeError, CellError, Place
-from derive.language import check_shapes, from_sympy, names, parse_text
+from derive.language import check_shapes, from_sympy, names, parse_expression, parse_text
 from derive.language.checked import Checked
 from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
+from derive.language.tokens import Source, Statement
+from derive.language.tree import Node
 
 Equations = Iterable[sympy.Eq] | Mapping[Any, Any]
 Declarations = Mapping[str, Any] | Iterable[str]
@@ -46,6 +49,9 @@ def from_equations(
     consts: Mapping[str, Any] | None = None,
     outputs: Iterable[Any] | None = None,
     doc: str = "",
+    fixed: Declarations = (),
+    once: Iterable[Any] = (),
+    starts: Mapping[Any, Any] | None = None,
 ) -> Checked:
     """The cell of SymPy equations; `Cell` says what the arguments mean."""
     declared = _declared(states, "H")
@@ -56,12 +62,13 @@ def from_equations(
         for groups in ((params,), (inputs, states))
     )
     try:
+        given = _Starts(starts or {})
         declaration = Declaration(
             name=_name(name),
             doc=_doc(doc),
-            inputs=_declared(inputs, "I"),
-            states=declared,
-            params=_declared(params, None),
+            inputs=_given_once(_declared(inputs, "I"), once),
+            states=given.put(declared),
+            params=given.rest(given.put(_declared(params, None))),
             consts=tuple(
                 Constant(_name(key), from_sympy.read(value), _NOWHERE)
                 for key, value in (consts or {}).items()
@@ -69,6 +76,7 @@ def from_equations(
             definitions=tuple(_definitions(equations, order)),
             outputs=tuple(Output(_name(output), _NOWHERE) for output in outputs),
             place=_NOWHERE,
+            fixed=_declared(fixed, None),
         )
         written = parse_text.to_text(declaration)
     except (RecursionError, MemoryError):
@@ -111,6 +119,39 @@ def _declared(group: Declarations, default: Dim | None) -> tuple[Declared, ...]:
             shape = tuple(map(_dim, shape if isinstance(shape, (tuple, list)) else (shape,)))
         found.append(Declared(_name(key), shape, _NOWHERE))
     return tuple(found)
+
+
+def _given_once(inputs: tuple[Declared, ...], once: Iterable[Any]) -> tuple[Declared, ...]:
+    if isinstance(once, str):
+        raise ArgumentTypeError(f"{once!r} is a string", hint=f"once=[{once!r}]")
+    names_ = {_name(name) for name in once}
+    if strange := sorted(names_ - {declared.name for declared in inputs}):
+        raise CellError(f"'{strange[0]}' is given once, and is no input")
+    return tuple(replace(declared, once=declared.name in names_) for declared in inputs)
+
+
+class _Starts:
+    """What states and parameters start from, as text or numbers."""
+
+    def __init__(self, given: Mapping[Any, Any]) -> None:
+        self._left = {_name(key): _start(value) for key, value in given.items()}
+
+    def put(self, group: tuple[Declared, ...]) -> tuple[Declared, ...]:
+        return tuple(replace(own, start=self._left.pop(own.name, None)) for own in group)
+
+    def rest(self, params: tuple[Declared, ...]) -> tuple[Declared, ...]:
+        """What is left starts parameters whose shape is inferred."""
+        left = (Declared(name, None, _NOWHERE, start) for name, start in self._left.items())
+        return (*params, *left)
+
+
+def _start(value: Any) -> Node:
+    """`1`, "orthogonal", "log(uniform(1, 99))"; the name of a parameter, of a state."""
+    if not isinstance(value, str):
+        return from_sympy.read(value)
+    return parse_expression.read_start(
+        Statement(Source("<start>", (value,)), 1, value), 0, len(value)
+    )
 
 
 def _dim(dim: Any) -> Dim:

@@ -30,7 +30,7 @@ from derive.symbolic import functions
 def needs_axes(declaration: Declaration) -> bool:
     if declaration.fixed or any(declared.once for declared in declaration.inputs):
         return True
-    if any(declared.start is not None for declared in (*declaration.states, *declaration.params)):
+    if any(state.start is not None for state in declaration.states):
         return True
     groups = ((declaration.inputs, 1), (declaration.states, 1), (declaration.params, 2))
     if any(_has_axes(declared, plain) for group, plain in groups for declared in group):

@@ -6,9 +6,11 @@ Not here: drawing (kernel/starts.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from derive.errors import CellError
 from derive.language.axes.messages import shown
-from derive.language.axes.shapes import SCALAR, Shapes
+from derive.language.axes.shapes import SCALAR, Shape, Shapes
 from derive.language.declaration import Declared
 from derive.language.parse_expression import DRAWS
 from derive.language.scope import Kind, Scope
@@ -26,9 +28,15 @@ def check_starts(scope: Scope, shapes: Shapes) -> list[CellError]:
     for declared in scope.declaration.states:
         if declared.start is not None:
             errors += _state(scope, shapes, declared, declared.start)
+    return errors + check_draws(scope, shapes.known)
+
+
+def check_draws(scope: Scope, known: Mapping[str, Shape]) -> list[CellError]:
+    """What parameters start training from."""
+    errors: list[CellError] = []
     for declared in scope.declaration.params:
         if declared.start is not None:
-            errors += _param(scope, shapes, declared, declared.start)
+            errors += _param(scope, known.get(declared.name, ()), declared, declared.start)
     return errors
 
 
@@ -48,7 +56,7 @@ def _state(scope: Scope, shapes: Shapes, state: Declared, start: Node) -> list[C
     return [CellError(what, place=start.place, facts=facts, hint=hint)]
 
 
-def _param(scope: Scope, shapes: Shapes, param: Declared, start: Node) -> list[CellError]:
+def _param(scope: Scope, shape: Shape, param: Declared, start: Node) -> list[CellError]:
     for node in _walk(start):
         if isinstance(node, Name) and node.name not in scope.consts:
             what = f"'{node.name}' has no value before training"
@@ -60,7 +68,6 @@ def _param(scope: Scope, shapes: Shapes, param: Declared, start: Node) -> list[C
                 what = f"'{node.function}' is no function of a start value"
                 return [CellError(what, place=node.place, hint=", ".join(DRAWS))]
             matrix = node.function in ("orthogonal", "eye", "glorot")
-            shape = shapes.known.get(param.name, ())
             if matrix and len(shape) < 2:
                 what = f"'{node.function}' draws matrices, and '{param.name}' is none"
                 facts = (f"{param.name} has width {shown(shape)}",)

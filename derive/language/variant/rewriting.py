@@ -23,6 +23,7 @@ from derive.language.tree import (
     Node,
     Number,
     mapped,
+    names_of,
     walk,
 )
 from derive.widths import ONE, ZERO, Width
@@ -281,3 +282,17 @@ def tidied(node: Node) -> Node:
             if zero == Number("0", NOWHERE):
                 return other
     return node
+
+
+def in_order(equations: Mapping[str, Node]) -> dict[str, Node]:
+    """Each definition after those that it reads, otherwise as given; a circle stays one."""
+    waiting, placed = dict(equations), dict[str, Node]()
+    while waiting:
+        for target, expr in waiting.items():
+            reads = {part.name for part in names_of(expr)}
+            if not reads & set(waiting):
+                placed[target] = waiting.pop(target)
+                break
+        else:
+            return {**placed, **waiting}
+    return placed

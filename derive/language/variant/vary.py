@@ -3,10 +3,10 @@
 In: a Checked cell and what is to change.  Out: another, with a name and a doc of its own.
 Not here: the line `vary lstm: o = 1` (catalogue/vary_text.py), single expressions (vary_terms.py).
 
-Changes are made in this order: definitions become states, names are tied, functions are
-swapped, things are removed, definitions are replaced or added, names are changed. What nothing
-uses afterwards, and was used before, disappears; definitions are put in an order in which each
-can be computed.
+Changes are made in this order: arrays are declared, definitions become states, names are tied,
+functions are swapped, things are removed, definitions are replaced or added, outputs are chosen,
+names are changed. What nothing uses afterwards, and was used before, disappears; definitions are
+put in an order in which each can be computed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from derive.errors import ArgumentError, ArgumentTypeError, CellError, Place
-from derive.language import declare, from_sympy, names, parse_expression
+from derive.language import declare as from_text
+from derive.language import from_sympy, names, parse_expression, parse_text
 from derive.language.checked import Checked
 from derive.language.declaration import Constant, Declaration, Declared, Definition, Dim, Output
 from derive.language.names import NEXT, closest, next_of
+from derive.language.parse_declared import declared
 from derive.language.tokens import Source, Statement
 from derive.language.tree import Name, Node, Number, names_of
 from derive.language.variant import vary_terms
-from derive.language.variant.rewriting import substituted
+from derive.language.variant.rewriting import in_order, substituted
 
 NOWHERE = Place("<varied>", 1, 1, "")
 
@@ -42,12 +44,17 @@ def vary(
     rename: Mapping[str, str] | None = None,
     states: Mapping[str, Dim] | Iterable[str] = (),
     consts: Mapping[str, Any] | None = None,
+    declare: str | Iterable[str] = (),
+    outputs: str | Iterable[str] = (),
     **definitions: Any,
 ) -> Checked:
     """A variant of `cell`; `Cell.vary` says what the arguments mean."""
     replace = {**(replace or {}), **definitions}
     draft = _Draft(cell)
     removed = [remove] if isinstance(remove, str) else list(remove)
+    lines, wanted = _several(declare), _several(outputs)
+    for line in lines:
+        draft.declare(line)
     remembered = states if isinstance(states, Mapping) else dict.fromkeys(states, "H")
     for target, width in remembered.items():
         draft.remember(target, width)
@@ -57,18 +64,28 @@ def vary(
     draft.remove(removed)
     draft.consts |= {key: _read(key, value) for key, value in (consts or {}).items()}
     draft.replace({target: _read(target, value) for target, value in (replace or {}).items()})
+    draft.choose(wanted)
     draft.rename(rename or {})
     parts = [
+        *(line.split(":")[0].split()[-1] for line in lines if line.split()),
         *remembered,
         *(f"{k}_{v}" for k, v in (tie or {}).items()),
         *(activation or {}),
         *removed,
     ]
-    said = _said(cell, tie, activation, removed, replace, rename, remembered)
-    given = name or _name(cell, [*parts, *(f"{k}_{v}" for k, v in (replace or {}).items())])
+    said = _said(cell, tie, activation, removed, replace, rename, remembered, lines, wanted)
+    parts += [f"{k}_{v}" for k, v in (replace or {}).items()]
+    parts += [f"output_{key}" for key in wanted]
+    given = name or _name(cell, parts)
     if fault := names.fault(given):
         raise ArgumentError(fault[0], hint=fault[1])
     return draft.finish(given, said if doc is None else doc)
+
+
+def _several(given: Any) -> list[Any]:
+    """One, or several: what is no text is looked at later."""
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    return list(given) if several else [given]
 
 
 def _said(
@@ -79,9 +96,12 @@ def _said(
     replace: Mapping[str, Any] | None,
     rename: Mapping[str, str] | None,
     states: Iterable[str],
+    lines: Sequence[str],
+    outputs: Sequence[str],
 ) -> str:
     """The cell's doc, and what was changed."""
-    changes = [f"{k} = {v}" for k, v in (tie or {}).items()]
+    changes = [" ".join(line.split()) for line in lines]
+    changes += [f"{k} = {v}" for k, v in (tie or {}).items()]
     for key, to in (activation or {}).items():
         if isinstance(to, str):
             changes.append(f"{to} {'for' if key in vary_terms.FUNCTIONS else 'in'} {key}")
@@ -90,6 +110,7 @@ def _said(
     changes += [f"without {key}" for key in removed]
     changes += [f"{key} is a state" for key in states]
     changes += [f"{k} = {' '.join(str(v).split())}" for k, v in (replace or {}).items()]
+    changes += [f"output {key}" for key in outputs]
     changes += [f"{new} for {old}" for old, new in (rename or {}).items()]
     line = f"Variant of {cell.name}: {', '.join(changes) or 'no change'}."
     return f"{cell.doc}\n{line}" if cell.doc else line
@@ -124,6 +145,11 @@ class _Draft:
         self.states = {d.name: d.shape for d in found.states}
         self.params = {d.name: d.shape for d in found.params}
         self.shapes: dict[str, tuple[Dim, ...]] = dict(cell.params)
+        declared = (*found.states, *found.params)
+        self.starts = {d.name: d.start for d in declared if d.start is not None}
+        self.once = set(cell.once)
+        self.fixed = {d.name: d.shape for d in found.fixed}
+        self.new: set[str] = set()
         self.consts = {c.name: c.expr for c in found.consts}
         self.equations = {d.target: d.expr for d in found.definitions}
         self.outputs = [output.name for output in found.outputs]
@@ -135,6 +161,47 @@ class _Draft:
         return {*self.params, *self.consts} - used
 
     # --- the changes ------------------------------------------------------------------------
+
+    def declare(self, line: str) -> None:
+        """`input m: M once`, `param W: N x D x I`: a line of a cell's text."""
+        if not isinstance(line, str):
+            raise ArgumentTypeError(f"{line!r} is no line of a cell's text", hint=_DECLARE)
+        word, _, rest = line.strip().partition(" ")
+        groups = {"input": self.inputs, "state": self.states, "param": self.params,
+                  "fixed": self.fixed}  # fmt: skip
+        if word not in groups or not rest.strip():
+            raise ArgumentError(f"'{line}' declares nothing", hint=_DECLARE)
+        statement = Statement(Source("<declare>", (rest,)), 1, rest)
+        usual = {"input": "I", "state": "H"}.get(word)
+        for start, end in parse_text.items(statement, 0):
+            own = declared(statement, start, end, word, usual)
+            known = {*self.inputs, *self.states, *self.consts, *self.equations, *self.fixed}
+            known |= set(map(next_of, self.states))
+            if own.name in known or (own.name in self.shapes and word != "param"):
+                raise ArgumentError(
+                    f"{self.cell.name} has '{own.name}' already",
+                    hint="rename={...}   gives one of them another name",
+                )
+            groups[word][own.name] = own.shape
+            self.new.add(own.name)
+            if word in ("param", "fixed") and own.shape is not None:
+                self.shapes[own.name] = own.shape
+            if own.start is not None:
+                self.starts[own.name] = own.start
+            if own.once:
+                self.once.add(own.name)
+
+    def choose(self, outputs: Sequence[str]) -> None:
+        """Other outputs than those of the cell."""
+        if not outputs:
+            return
+        nexts = map(next_of, self.states)
+        known = [*self.equations, *self.states, *self.inputs, *self.shapes, *nexts]
+        keys = [self._key(output) for output in outputs]
+        for key in keys:
+            if key not in known:
+                raise self._unknown(key, known)
+        self.outputs = keys
 
     def remember(self, target: str, width: Dim) -> None:
         """A definition becomes the next value of a state of its name."""
@@ -155,6 +222,8 @@ class _Draft:
                 break
         else:
             raise self._unknown(target, [*self._plain(), *self.states, *self.shapes])
+        self.starts.pop(target, None)
+        self.fixed.pop(target, None)
         if target in self.states:
             del self.states[target], self.equations[next_of(target)]
             self.gone.add(next_of(target))
@@ -211,6 +280,11 @@ class _Draft:
                     self.equations[target] = self._without(name, target, expr)
             elif name in self.shapes:
                 self.params.pop(name, None)
+                self.fixed.pop(name, None)
+                self.starts = {
+                    key: start for key, start in self.starts.items()
+                    if key != name and not (isinstance(start, Name) and start.name == name)
+                }  # fmt: skip
                 for target, expr in self.equations.items():
                     self.equations[target] = vary_terms.zeroed(expr, name) or _ZERO
             else:
@@ -244,12 +318,15 @@ class _Draft:
             is_new = target not in self.equations
             if not is_new:  # in its own right side a name is what it was
                 expr = substituted(expr, {target: self.equations[target]})
-            if is_new and (target not in used or (target != state and state in self.states)):
+            next_of_new = target != state and state in self.new
+            misplaced = target not in used or (target != state and state in self.states)
+            if is_new and misplaced and not next_of_new:
                 raise self._unknown(target, self.equations)
             self.equations[target] = expr
 
     def rename(self, given: Mapping[str, str]) -> None:
-        known = {*self.inputs, *self.states, *self.shapes, *self.consts, *self._plain()}
+        known = {*self.inputs, *self.states, *self.shapes, *self.params, *self.consts}
+        known |= {*self.fixed, *self._plain()}
         for old, new in given.items():
             if old not in known:
                 raise self._unknown(old, sorted(known))
@@ -262,7 +339,10 @@ class _Draft:
         nodes: dict[str, Node] = {old: Name(new, NOWHERE) for old, new in full.items()}
         self._use(nodes)
         self.consts = {k: substituted(v, nodes) for k, v in self.consts.items()}
-        for group in ("inputs", "states", "params", "shapes", "consts", "equations"):
+        self.starts = {k: substituted(v, nodes) for k, v in self.starts.items()}
+        self.once = {full.get(name, name) for name in self.once}
+        kinds = ("inputs", "states", "params", "fixed", "starts", "shapes", "consts", "equations")
+        for group in kinds:
             table = getattr(self, group)
             setattr(self, group, {full.get(key, key): value for key, value in table.items()})
         self.idle = {full.get(name, name) for name in self.idle}
@@ -271,11 +351,17 @@ class _Draft:
 
     def finish(self, name: str, doc: str) -> Checked:
         needed = self._needed() | self.idle
-        self.equations = {t: e for t, e in _in_order(self.equations).items() if t in needed}
+        self.equations = {t: e for t, e in in_order(self.equations).items() if t in needed}
         used = {n.name for expr in self.equations.values() for n in names_of(expr)}
         consts = used | {n.name for expr in self.consts.values() for n in names_of(expr)}
-        wanted = used | self.idle
+        used |= {s.name for s in self.starts.values() if isinstance(s, Name)}
+        wanted = used | self.idle | self.new
         self.params = {key: shape for key, shape in self.params.items() if key in wanted}
+        self.fixed = {key: shape for key, shape in self.fixed.items() if key in wanted}
+        self.starts = {
+            key: start for key, start in self.starts.items()
+            if key in {*self.states, *self.params}
+        }  # fmt: skip
         self.consts = {k: v for k, v in self.consts.items() if k in wanted | consts}
         try:
             found = self._cell(name, doc, self.params)
@@ -283,25 +369,32 @@ class _Draft:
                 return found
         except CellError:
             pass  # a width that the old equations told, and the new ones do not
-        known = {key: shape for key, shape in self.shapes.items() if key in wanted}
+        known = {
+            key: shape for key, shape in self.shapes.items()
+            if key in wanted and key not in self.fixed
+        }  # fmt: skip
         return self._cell(name, doc, known)
 
     def _cell(self, name: str, doc: str, params: Mapping[str, Any]) -> Checked:
-        def declared(group: Mapping[str, Any]) -> tuple[Declared, ...]:
-            return tuple(Declared(key, shape, NOWHERE) for key, shape in group.items())
+        def all_of(group: Mapping[str, Any]) -> tuple[Declared, ...]:
+            return tuple(
+                Declared(key, shape, NOWHERE, self.starts.get(key), key in self.once)
+                for key, shape in group.items()
+            )
 
         declaration = Declaration(
             name=name,
             doc=doc,
-            inputs=declared(self.inputs),
-            states=declared(self.states),
-            params=declared(params),
+            inputs=all_of(self.inputs),
+            states=all_of(self.states),
+            params=all_of(params),
             consts=tuple(Constant(key, expr, NOWHERE) for key, expr in self.consts.items()),
             definitions=tuple(Definition(t, e, NOWHERE) for t, e in self.equations.items()),
             outputs=tuple(Output(key, NOWHERE) for key in dict.fromkeys(self.outputs)),
             place=NOWHERE,
+            fixed=all_of(self.fixed),
         )
-        return declare.from_declaration(declaration, f"<{name}>")
+        return from_text.from_declaration(declaration, f"<{name}>")
 
     def _needed(self) -> set[str]:
         """Definitions that a next value or an output needs."""
@@ -346,18 +439,5 @@ class _Draft:
         )
 
 
+_DECLARE = 'declare="input m: M once"'
 _ZERO: Node = Number("0", NOWHERE)
-
-
-def _in_order(equations: Mapping[str, Node]) -> dict[str, Node]:
-    """Each definition after those that it reads, otherwise as given; a circle stays one."""
-    waiting, placed = dict(equations), dict[str, Node]()
-    while waiting:
-        for target, expr in waiting.items():
-            reads = {part.name for part in names_of(expr)}
-            if not reads & set(waiting):
-                placed[target] = waiting.pop(target)
-                break
-        else:
-            return {**placed, **waiting}
-    return placed

@@ -453,3 +453,67 @@ def test_it_can_be_written_in_sympy() -> None:
     assert "layer_norm(k, eps=0.01)" in text
     assert cell.params["g"] == ("2*H", "I + 1")
     assert derive.Cell.parse(text) == cell
+
+
+def test_everything_a_text_declares_can_be_declared_in_sympy() -> None:
+    from sympy import Eq, tanh
+
+    x, m, h, h_next, W, U, A, b = derive.arrays("x m h h_next W U A b")
+    cell = derive.Cell(
+        "all_of_it",
+        [Eq(h_next, tanh(W @ x + U @ h + A @ h + b) * m)],
+        inputs={"x": "I", "m": ("N", "D")},
+        states={"h": ("N", "D")},
+        params={"W": ("N", "D", "I"), "U": ("N", "D", "D")},
+        fixed={"A": ("N", "D", "D")},
+        once=["m"],
+        starts={"h": "h0", "U": "orthogonal", "W": "log(uniform(1, 99))", "b": 1},
+    )
+    text = cell.to_text()
+    for line in ("m: N x D once", "h: N x D = h0", "U: N x D x D = orthogonal", "b = 1",
+                 "W: N x D x I = log(uniform(1, 99))", "fixed  A: N x D x D"):  # fmt: skip
+        assert line in text
+    assert derive.Cell.parse(text) == cell
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("m: D once", "m: D"), ("h: D = h0", "h: D"), ("fixed", "param"), ("b: D = 1", "b: D = 2")],
+)
+def test_cells_that_differ_in_what_is_declared_are_not_the_same(old: str, new: str) -> None:
+    text = (
+        "cell c\ninput x: D, m: D once\nstate h: D = h0\nparam b: D = 1, h0: D\nfixed A: D x D\n"
+        "h' = tanh(A @ h + x + b) * m + h0\noutput h'\n"
+    )
+    assert old in text
+    one, other = derive.Cell.parse(text), derive.Cell.parse(text.replace(old, new))
+    assert one != other
+    assert len({one, other}) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"once": ["q"]}, "'q' is given once, and is no input"),
+        ({"once": "x"}, "'x' is a string"),
+        ({"starts": {"b": "q"}}, "'q' has no value before training"),
+        ({"starts": {"b": "orthogonal"}}, "'orthogonal' draws matrices"),
+    ],
+)
+def test_what_cannot_be_declared_in_sympy_is_refused(given: Any, message: str) -> None:
+    from sympy import Eq
+
+    x, h, h_next, b = derive.arrays("x h h_next b")
+    with pytest.raises(derive.DeriveError, match=message):
+        derive.Cell("c", [Eq(h_next, h + x + b)], inputs={"x": "H"}, states=["h"], **given)
+
+
+def test_gains_of_layer_norm_start_at_one() -> None:
+    for form in ("ba2016", "fastrnns", "tensorflow", "supercell"):
+        cell = derive.cells.lstm(layer_norm=form)
+        gains = [name for name in cell.params if name.startswith("gamma")]
+        assert gains
+        assert dict(cell.checked.starts) == dict.fromkeys(gains, 1.0)
+        kernel = derive.compile(cell, "numpy")
+        assert all((kernel.init(I=3, H=4)[name] == 1).all() for name in gains)
+        assert not cell.checked.shapes  # a start value makes no axes

@@ -321,3 +321,67 @@ def test_a_definition_with_two_functions_says_which_to_name() -> None:
 def test_definitions_that_need_each_other_are_called_a_circle() -> None:
     with pytest.raises(CellError, match="'i' and 'f' form a circle"):
         derive.cells.lstm().vary(i="1 - f", f="1 - i")
+
+
+# --- what is declared, and what is put out ---------------------------------------------------
+
+
+def test_a_variant_declares_inputs_parameters_states_and_fixed_arrays() -> None:
+    lstm = derive.cells.lstm()
+    varied = lstm.vary(
+        name="conditioned",
+        declare=["input m: M once", "param V: H x M = orthogonal, R: N x H x N", "state n: N = n0",
+                 "fixed A: H x H"],
+        g="tanh(W_g @ x + U_g @ h + V @ m + A @ h + b_g)",
+        replace={"n'": "tanh(R.T @ g @ n)", "h'": "o * tanh(c') + sum(n')"},
+        outputs=["h'", "n'"],
+    )  # fmt: skip
+    checked = varied.checked
+    assert (checked.once, checked.fixed, dict(checked.learned)) == (("m",), ("A",), {"n": "n0"})
+    assert varied.params["R"] == ("N", "H", "N")
+    assert checked.starts["V"] == ("orthogonal",)
+    assert list(varied.outputs) == ["h_next", "n_next"]
+    assert "input m: M once" in varied.doc
+    again = varied.vary(rename={"A": "B", "m": "context", "n0": "first", "n": "k"}, o=1)
+    assert again.checked.fixed == ("B",)
+    assert again.checked.once == ("context",)
+    assert again.checked.learned == {"k": "first"}
+    assert derive.Cell.parse(again.to_text()) == again
+
+
+def test_what_is_removed_or_tied_takes_its_start_along() -> None:
+    cell = derive.Cell.parse(
+        "cell c\ninput x: I\nstate h: H = h0, c: H = c0\nparam b: H = 1\nfixed A: H x H\n"
+        "h' = tanh(W @ x + A @ h + b + c)\nc' = c + h\noutput h'\n"
+    )
+    assert cell.vary(tie={"c": "h"}).checked.learned == {"h": "h0"}
+    assert cell.vary(remove="h0").checked.learned == {"c": "c0"}
+    assert cell.vary(remove="A").checked.fixed == ()
+    assert cell.vary(remove="b").checked.starts == {}
+
+
+def test_the_line_vary_declares_and_puts_out() -> None:
+    cell = derive.Cell.parse(
+        "vary lstm: input m: M once, param V: H x M, g = tanh(W_g @ x + V @ m + b_g), "
+        "output h', output c'\ncell told\n"
+    )
+    assert cell.checked.once == ("m",)
+    assert list(cell.outputs) == ["h_next", "c_next"]
+    assert cell.params["V"] == ("H", "M")
+
+
+WRONG_LINES = {
+    "nothing": ({"declare": "m: M"}, "'m: M' declares nothing"),
+    "a word": ({"declare": 3}, "3 is no line of a cell's text"),
+    "taken": ({"declare": "input x: I"}, "lstm has 'x' already"),
+    "of a parameter": ({"declare": "fixed U_i: H x H"}, "lstm has 'U_i' already"),
+    "an output": ({"outputs": "q"}, "lstm has no 'q' that could be changed so"),
+    "no next value": ({"declare": "state n: H"}, "state 'n' has no next value"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_LINES)
+def test_a_line_that_declares_nothing_is_refused(what: str) -> None:
+    given, message = WRONG_LINES[what]
+    with pytest.raises(derive.DeriveError, match=message):
+        derive.cells.lstm().vary(**given)

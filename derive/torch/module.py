@@ -37,6 +37,8 @@ class Stack(nn.Module):  # type: ignore[misc]
     _state_names: tuple[str, ...]
     _state_shapes: tuple[tuple[int, ...], ...]
     _x_shape: tuple[int, ...]
+    #: Whether a step takes and gives all arrays as users hold them.
+    _is_plain: bool = True
 
     def _set_options(
         self, num_layers: Any, bias: Any, batch_first: Any, dropout: Any, bidirectional: Any
@@ -82,7 +84,7 @@ class Stack(nn.Module):  # type: ignore[misc]
             x = x.transpose(0, 1)
         rows = x.shape[1]
         first = self._states_given(state, rows, batched, x)
-        more = self._once_given(once, rows, batched, x)
+        more = self._once_given(once, rows, batched, x) if self._has_more(once) else []
         if lengths is not None:
             lengths = checks.lengths_of(lengths, x.shape[0], rows)
         if resets is not None:
@@ -115,7 +117,7 @@ class Stack(nn.Module):  # type: ignore[misc]
         checks.shape_fits(data, "x.data", ("steps", *self._x_shape))
         rows = int(x.batch_sizes[0])
         first = self._states_given(state, rows, True, data)
-        more = self._once_given(once, rows, True, data)
+        more = self._once_given(once, rows, True, data) if self._has_more(once) else []
         if x.sorted_indices is not None:
             first = [s.index_select(1, x.sorted_indices) for s in first]
             more = [m.index_select(0, x.sorted_indices) for m in more]
@@ -191,7 +193,7 @@ class Stack(nn.Module):  # type: ignore[misc]
                 facts=(f"it is {self._axes_of_x()}, or [T, {self._shown_x()}] of one row; "
                        f"given {list(x.shape)}",),
             )  # fmt: skip
-        if tuple(x.shape[-axes:]) != self._x_shape:
+        if (x.shape[-1] if axes == 1 else tuple(x.shape[-axes:])) != self._features:
             of_x = x.shape[-1] if axes == 1 else list(x.shape[-axes:])
             raise ArgumentError(
                 f"x has {of_x} features, and this {type(self).__name__} takes "
@@ -199,6 +201,15 @@ class Stack(nn.Module):  # type: ignore[misc]
                 facts=(f"x is {self._axes_of_x()}, given {list(x.shape)}",),
             )
         return bool(x.dim() == axes + 2)
+
+    @property
+    def _features(self) -> Any:
+        """The width of x, or its axes."""
+        return self._x_shape[0] if len(self._x_shape) == 1 else self._x_shape
+
+    def _has_more(self, once: Any) -> bool:
+        """Whether there is more to look at than x and states."""
+        return once is not None or not self._is_plain
 
     def _shown_x(self) -> str:
         return ", ".join(map(str, self._x_shape))
@@ -209,6 +220,8 @@ class Stack(nn.Module):  # type: ignore[misc]
     def _states_given(self, state: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
         """Of each state [layers * directions, B, width]; where none was given, its start."""
         places = self.num_layers * self.directions
+        if state is None and self._is_plain:
+            return [x.new_zeros(places, rows, *shape) for shape in self._state_shapes]
         if state is None:
             return self._starts(rows, x)
         given = self._separate(state)
@@ -225,9 +238,8 @@ class Stack(nn.Module):  # type: ignore[misc]
         return found
 
     def _starts(self, rows: int, x: Tensor) -> list[Tensor]:
-        """First states, where none was given."""
-        places = self.num_layers * self.directions
-        return [x.new_zeros(places, rows, *shape) for shape in self._state_shapes]
+        """First states of a cell that may have learned them, where none was given."""
+        raise NotImplementedError
 
     def _once_given(self, once: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
         """Inputs that do not change with time, [B, width], in the cell's order."""

@@ -102,8 +102,6 @@ class RNN(Stack):
         return found
 
     def _starts(self, rows: int, x: Tensor) -> list[Tensor]:
-        if self._is_plain:
-            return super()._starts(rows, x)
         found = [
             _starts(self, self.cell, suffix, self._state_shapes, rows, x)
             for _, _, suffix in self._places()
@@ -111,8 +109,6 @@ class RNN(Stack):
         return [torch.stack(of_one) for of_one in zip(*found, strict=True)]
 
     def _once_given(self, once: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
-        if once is None and self._is_plain:
-            return []
         return _once(self.cell, self._sizes[0], once, rows, batched, x)
 
     def forward(

@@ -517,3 +517,12 @@ def test_gains_of_layer_norm_start_at_one() -> None:
         kernel = derive.compile(cell, "numpy")
         assert all((kernel.init(I=3, H=4)[name] == 1).all() for name in gains)
         assert not cell.checked.shapes  # a start value makes no axes
+
+
+def test_loops_in_python_take_what_is_joined_and_cut() -> None:
+    from derive import pipeline
+    from derive.emit.python.loop import Style, loop_text
+
+    plans = pipeline.schedule(derive.Cell.parse(JOINED))
+    text = loop_text(plans.forward, Style.LIST, {"I": 3, "H": 4}, 2, 2, results=("h_next",))
+    assert "def run(arrays)" in text

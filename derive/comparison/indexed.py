@@ -342,7 +342,7 @@ def _sum_atom(kind: str, value: Poly, dims: list[tuple[str, Dim]]) -> Atom:
 
 
 def _at_all_indices(value: Poly) -> str:
-    """The key of what holds at all indices, whatever they are called."""
+    """The key of what holds at all indices, the same for any names of them."""
     own = sorted(free_of(value))
     keys: Iterable[str] = (
         renamed(value, dict(zip(own, (f"i{k}" for k in order), strict=True))).key

@@ -44,6 +44,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     rnn_cell/         TensorFlow's names
     comparison/       whether two cells are the same, and what differs
     weights/          files and names of other libraries
+    onnx/             cells as ONNX models
     bench/            times, beside other libraries
     race/             cells trained on the same tasks with the same budget, and a verdict
     fuzz/             random cells, calls, texts and files
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from derive import cells as cells
     from derive import layers as layers
     from derive import mcu as mcu
+    from derive import onnx as onnx
     from derive import rnn_cell as rnn_cell
     from derive import torch as torch
     from derive import train as train
@@ -101,6 +103,7 @@ _PUBLIC = {
     "load": ("derive.pipeline", "load"),
     "mcu": ("derive.mcu", ""),
     "rnn_cell": ("derive.rnn_cell", ""),
+    "onnx": ("derive.onnx", ""),
     "tangent": ("derive.pipeline", "tangent"),
     "torch": ("derive.torch", ""),
     "train": ("derive.train", ""),

@@ -407,11 +407,7 @@ def _watch(file: str, target: str, out: str) -> int:
     help="cells, axes, texts, files, calls; with commas.",
 )
 @click.option(
-    "--target",
-    default=FUZZED,
-    show_default=True,
-    metavar="T",
-    help="What cells are run through, with commas.",
+    "--target", default=FUZZED, show_default=True, metavar="T", help="What cells are run through."
 )
 @click.option("--sanitize", is_flag=True, help="Build C with AddressSanitizer and UBSan.")
 @click.option("--keep-going", is_flag=True, help="After a fault as well.")
@@ -471,6 +467,27 @@ def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
     if known == (b is not None):
         raise click.UsageError("give two cells, or one cell with --known")
     return equal.run_known(a, as_json) if b is None else equal.run(a, b, as_json)
+
+
+@_derive.command("export", epilog=_EPILOG)
+@click.argument("cell")
+@click.option("--format", "format_", type=click.Choice(("onnx",)), default="onnx")
+@click.option("--out", "-o", type=click.Path(dir_okay=False), help="The file. [default: CELL.onnx]")
+@click.option("--weights", type=click.Path(dir_okay=False), help="Parameters: .npz, .safetensors.")
+@click.option("--size", "sizes", multiple=True, metavar="H=32", help="A width, without --weights.")
+@click.option("--layers", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--bidirectional", is_flag=True, help="Both directions, side by side.")
+@click.option("--lengths", is_flag=True, help="An input with each row's number of steps.")
+@click.option("--reverse", is_flag=True, help="Rows run from their last step to the first.")
+@click.option("--zero-states", is_flag=True, help="No inputs for initial states.")
+@click.option("--as", "form", type=click.Choice(("scan", "function", "operator")), default="scan")
+@click.option("--opset", type=int, default=17, show_default=True)
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
+def _export(cell: str, format_: str, sizes: tuple[str, ...], **options: Any) -> int:
+    """A cell with its parameters as a file for other systems."""
+    from derive.cli import export
+
+    return export.run(cell, sizes, **options)
 
 
 @_derive.command("weights")

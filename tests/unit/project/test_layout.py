@@ -51,6 +51,7 @@ ORDER = (
     "rnn_cell",
     "comparison",
     "weights",
+    "onnx",
     "bench",
     "race",
     "fuzz",

@@ -22,6 +22,7 @@
 | composed.py    | one layer of them: whole tensors, rows that end and start afresh         |
 | drop_in.py     | LSTM, GRU, SimpleRNN                                                     |
 | functional.py  | run, jvp                                                                 |
+| onnx_translation.py | torch.onnx.export of modules                                        |
 | whole.py       | tensors that are held whole, and their parts                             |
 """
 
@@ -42,7 +43,8 @@ from derive.torch.drop_in import LSTM as LSTM
 from derive.torch.drop_in import SimpleRNN as SimpleRNN
 from derive.torch.functional import jvp as jvp
 from derive.torch.functional import run as run
+from derive.torch.onnx_translation import onnx_translations as onnx_translations
 from derive.torch.rnn import RNN as RNN
 from derive.torch.rnn import Cell as Cell
 
-__all__ = ["GRU", "LSTM", "RNN", "Cell", "SimpleRNN", "jvp", "run"]
+__all__ = ["GRU", "LSTM", "RNN", "Cell", "SimpleRNN", "jvp", "onnx_translations", "run"]

@@ -126,6 +126,9 @@ class _Writer:
             return self.log1p(self.value(expr.args[0]))
         if name == "expm1":
             return self.expm1(self.value(expr.args[0]))
+        if name == "relu" and self.nodes.real.itemsize == 8:
+            # ONNX Runtime cannot load a Relu that a Clip in float64 follows (its ReluClipFusion).
+            return self.nodes.node("Max", self.value(expr.args[0]), self.nodes.number(0.0))
         operator = TABLE[name].onnx
         single = self.nodes.real.itemsize == 4
         # Attributes are float32 numbers: 0.01 is another one in float64.

@@ -126,6 +126,11 @@ def test_functions_in_float64(name):
     assert compare(cells.rnn(activation=name)) < 1e-12
 
 
+def test_a_clip_after_a_relu_in_float64_is_loaded():
+    text = "cell a\ninput x: H\nstate h: H\nh' = clip(relu(x + U @ h), 0.1, 2)\noutput h'\n"
+    assert compare(derive.Cell.parse(text)) < 1e-12
+
+
 OPERATORS = {
     "lstm": (cells.lstm(peephole=True, forget_bias=1.0), "LSTM"),
     "elu": (cells.lstm(recurrent_activation="hard_sigmoid", activation="elu"), "LSTM"),

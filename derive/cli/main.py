@@ -34,6 +34,14 @@ _TARGET = click.option(
     help=f"Which targets, with commas: {', '.join(targets.names())}.",
 )
 
+_OUT = click.option(
+    "--out",
+    default="generated",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="The folder for the files.",
+)
+
 _JOBS = click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -192,13 +200,7 @@ def _read(file: str, name: str, meanings: tuple[str, ...]) -> int:
 @_derive.command("generate", epilog=_EPILOG)
 @click.argument("cells", nargs=-1, metavar="[CELL ...]")
 @_TARGET
-@click.option(
-    "--out",
-    default="generated",
-    show_default=True,
-    type=click.Path(file_okay=False),
-    help="The folder for the files.",
-)
+@_OUT
 @click.option("--check", is_flag=True, help="Write nothing; compare with what is there.")
 @_JOBS
 def _generate(cells: tuple[str, ...], target: str, out: str, check: bool, jobs: int | None) -> int:
@@ -381,13 +383,7 @@ def _flow(
 @_derive.command("watch", epilog=_EPILOG)
 @click.argument("file", type=click.Path(dir_okay=False))
 @_TARGET
-@click.option(
-    "--out",
-    default="generated",
-    show_default=True,
-    type=click.Path(file_okay=False),
-    help="The folder for the files.",
-)
+@_OUT
 def _watch(file: str, target: str, out: str) -> int:
     """On each save of a .cell file: generate, verify, and tell what changed. Ctrl-C ends it."""
     from derive.cli import watch

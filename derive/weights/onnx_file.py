@@ -121,11 +121,12 @@ class Model:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """One recurrent node. text: "graph/LSTM_0"."""
+    """One recurrent node. text: "graph/LSTM_0".  file: its path, "" for a model without one."""
 
     scope: Scope
     node: Any
     text: str
+    file: str
 
     @property
     def name(self) -> str:
@@ -142,7 +143,8 @@ class Place:
     @property
     def title(self) -> str:
         inside = f" at {self.text}" if self.text.count("/") > 1 else ""
-        return f"the {self.node.op_type} node {self.name!r}{inside}"
+        file = f" of {self.file}" if self.file else ""
+        return f"the {self.node.op_type} node {self.name!r}{inside}{file}"
 
 
 def open_model(model: Any) -> Model:
@@ -169,19 +171,23 @@ def open_model(model: Any) -> Model:
         )
     proto = _without_functions(onnx, proto, title)
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    return Model(title, folder, opsets, _scope(proto.graph, "graph", None))
+    try:
+        main = _scope(proto.graph, "graph", None)
+    except ArgumentError as error:
+        raise ArgumentError(f"{title} cannot be read", facts=(error.what,)) from error
+    return Model(title, folder, opsets, main)
 
 
 def recurrent(model: Model) -> tuple[Place, ...]:
     """The RNN, GRU, LSTM and DynamicQuantizeLSTM nodes of all graphs."""
-    return tuple(place for place in _places(model.main) if _is_known(place.node))
+    return tuple(place for place in _all_places(model) if _is_known(place.node))
 
 
 def strangers(model: Model) -> tuple[str, ...]:
     """Nodes of other operators whose names say that they are recurrent, in words."""
     found = Counter(
         f"{place.node.domain or 'ai.onnx'}.{place.node.op_type}"
-        for place in _places(model.main)
+        for place in _all_places(model)
         if not _is_known(place.node)
     )
     return tuple(f"{count} of the operator {name}" for name, count in found.items())
@@ -193,15 +199,19 @@ def _is_known(node: Any) -> bool:
     )
 
 
-def _places(scope: Scope) -> Iterator[Place]:
+def _all_places(model: Model) -> Iterator[Place]:
+    return _places(model.main, "" if model.folder is None else model.title)
+
+
+def _places(scope: Scope, file: str) -> Iterator[Place]:
     counts: Counter[str] = Counter()
     for number, node in enumerate(scope.nodes):
         kind = node.op_type
         if any(word in kind.upper() for word in OPERATORS):
-            yield Place(scope, node, f"{scope.place}/{kind}_{counts[kind]}")
+            yield Place(scope, node, f"{scope.place}/{kind}_{counts[kind]}", file)
         counts[kind] += 1
         for child in scope.children.get(number, {}).values():
-            yield from _places(child)
+            yield from _places(child, file)
 
 
 def _onnx() -> Any:

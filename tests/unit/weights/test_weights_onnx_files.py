@@ -431,6 +431,19 @@ def test_functions_that_multiply_are_refused():
         weights.from_onnx(model)
 
 
+def test_names_that_are_no_text_are_refused_with_the_file(tmp_path):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(plain().SerializeToString().replace(b"gru", b"g\xffu"))
+    with pytest.raises(derive.DeriveError) as error:
+        weights.from_onnx(path)
+    assert str(error.value) == (
+        f"{path} cannot be read\n  graph has a node with a name that is no text"
+    )
+    path.write_bytes(plain().SerializeToString().replace(b"\x01W", b"\x01\xff"))
+    with pytest.raises(derive.DeriveError, match="cannot be read"):
+        weights.from_onnx(path)
+
+
 def test_random_weights_are_no_constants():
     node = helper.make_node("RandomNormal", [], ["W"], shape=[1, 3 * H, I])
     with pytest.raises(derive.DeriveError, match="which RandomNormal computes"):
@@ -535,6 +548,7 @@ def test_contents_say_what_is_not_read(tmp_path):
     onnx.save(model, path)
     found = contents(path)
     assert found.others == ("1 of the operator com.microsoft.AttnLSTM",)
-    assert found.parts[0].note == "not read: W of the GRU node 'gru' is not in the file"
+    wanted = f"not read: W of the GRU node 'gru' of {path} is not in the file"
+    assert found.parts[0].note == wanted
     with pytest.raises(derive.DeriveError, match=r"com.microsoft.AttnLSTM, which is not read"):
         weights.from_onnx(path, "attention")

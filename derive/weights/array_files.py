@@ -96,8 +96,9 @@ def _npz(path: str) -> Iterator[tuple[str, Array]]:
                     _check_header(path, member.filename, file, member.file_size)
     with np.load(path, allow_pickle=False) as arrays:
         for name in arrays.files:
-            if arrays[name].dtype.kind in "fiub":
-                yield name, arrays[name]
+            array = arrays[name]
+            if array.dtype.kind in "fiub":
+                yield name, _plain(array)
 
 
 def _check_header(path: str, name: str, file: Any, size: int) -> None:
@@ -122,12 +123,25 @@ def _check_header(path: str, name: str, file: Any, size: int) -> None:
 
 def _safetensors(path: str) -> Iterator[tuple[str, Array]]:
     try:
-        from safetensors import safe_open
+        import safetensors
     except ImportError as error:
         raise _needed(path, "safetensors", "safetensors") from error
-    with safe_open(path, framework="numpy") as opened:
-        for name in opened.keys():  # noqa: SIM118
-            yield name, _plain(opened.get_tensor(name))
+    deserialize: Any = safetensors.deserialize
+    with open(path, "rb") as file:
+        found = deserialize(file.read())
+    for name, tensor in found:
+        kind = tensor["dtype"]
+        if kind == "BF16":  # NumPy has no such type: the upper half of a float32
+            wide = np.frombuffer(tensor["data"], "<u2").astype(np.uint32) << 16
+            yield name, wide.view(np.float32).reshape(tensor["shape"])
+        elif kind in _TENSORS:
+            array = np.frombuffer(tensor["data"], _TENSORS[kind]).reshape(tensor["shape"])
+            yield name, _plain(array)
+
+
+#: Types of .safetensors; those of eight bits and less are no weights.
+_TENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2"}
+_TENSORS |= {"I8": "i1", "U8": "u1", "BOOL": "?"}
 
 
 def _plain(array: Array) -> Array:

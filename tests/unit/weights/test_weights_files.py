@@ -242,6 +242,18 @@ def test_nested_tensors_are_found_and_the_rest_is_left(tmp_path):
         contents(tmp_path / "b.pt")
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_numbers_of_sixteen_bits_are_read_as_float32(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    from safetensors.torch import save_file
+
+    tensors = {name: torch.tensor(a).to(getattr(torch, kind)) for name, a in torch_arrays().items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    found = read_arrays(str(tmp_path / "a.safetensors"))
+    same(found, {name: tensor.float().numpy() for name, tensor in tensors.items()})
+
+
 def test_an_ending_that_is_not_known_is_refused():
     with pytest.raises(derive.DeriveError, match="is no file of weights by its ending"):
         contents("model.bin")

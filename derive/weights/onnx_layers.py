@@ -10,7 +10,6 @@ directions; with layout=1 X [B, T, I], Y [B, T, D, H], Y_h and Y_c [B, D, H].
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -215,9 +214,6 @@ def from_onnx(model: Any, node: str | None = None) -> OnnxLayer:
     numbers that they stand for, while ONNX Runtime rounds X and h to eight bits as well.
     """
     found = read_node(model, node)
-    if found.quantized:
-        text = f"the weights of {found.name} are integers of eight bits: dequantised"
-        warnings.warn(text, UserWarning, stacklevel=2)
     cells = tuple(cell_of(found, k) for k in range(len(found.directions)))
     return OnnxLayer(found, cells, _all_params(found, cells))
 

@@ -7,6 +7,7 @@ for a cell (onnx_cells.py).
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,9 +93,17 @@ class Node:
 
 def read_node(model: Any, name: str | None = None) -> Node:
     """The only recurrent node of a model, or the one of that name or place (or that writes that
-    output)."""
+    output). UserWarning, to the caller's caller, where its weights are integers."""
     opened = open_model(model)
-    return read_place(opened, _chosen(opened, name), Constants(opened))
+    node = read_place(opened, _chosen(opened, name), Constants(opened))
+    mention_integers(node, 4)
+    return node
+
+
+def mention_integers(node: Node, stacklevel: int) -> None:
+    if node.quantized:
+        text = f"the weights of {node.name} are integers of eight bits: dequantised"
+        warnings.warn(text, UserWarning, stacklevel=stacklevel)
 
 
 def read_place(model: Model, place: Place, constants: Constants) -> Node:

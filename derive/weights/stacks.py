@@ -119,13 +119,14 @@ def _of_onnx(given: Any, options: dict[str, Any]) -> Iterator[list[Part]]:
     if is_model(given):
         from derive.weights.onnx_constants import Constants
         from derive.weights.onnx_file import open_model, recurrent
-        from derive.weights.onnx_nodes import read_place
+        from derive.weights.onnx_nodes import mention_integers, read_place
 
         model = open_model(given)
         wanted = options.pop("node", None)
         for place in recurrent(model):
             if wanted in (None, place.text, place.name):
                 node = read_place(model, place, Constants(model))
+                mention_integers(node, 4)
                 flags = {k: v for k, v in node.flags.items() if options.get(k) is None}
                 yield [
                     {"arrays": node.weights, "direction": direction, **flags}

@@ -316,6 +316,12 @@ def test_a_quantised_lstm_is_dequantised_and_says_so(per):
     with pytest.warns(UserWarning, match="integers of eight bits: dequantised"):
         layer = weights.from_onnx(model)
     np.testing.assert_allclose(layer.run(X).Y, wanted, rtol=0, atol=2e-6)
+    for load in (weights.load, weights.load_layers):
+        with pytest.warns(UserWarning, match="dequantised") as warned:
+            found = load(derive.cells.lstm(), "onnx", model)
+        assert warned[0].filename == __file__
+        end = "" if load is weights.load else "_l0"
+        assert np.array_equal(found[f"W_i{end}"], layer.params[0]["W_i"])
 
 
 # --- arrays beside the file -------------------------------------------------------------------

@@ -61,6 +61,7 @@ def compare(cell, dtype="float64", lengths=False, reverse=False, states=True, **
         pairs = zip(found, [*wanted.outputs.values(), *wanted.states.values()], strict=True)
         for array, other in pairs:
             assert array.shape == other.shape and array.dtype == other.dtype
+            assert np.isfinite(array).all() and np.isfinite(other).all()
             worst = max(worst, np.abs(array - other).max() / max(1, np.abs(other).max()))
     return worst
 
@@ -90,7 +91,7 @@ fixed A: H x H
 i, f, o, g = split(W @ x, 4)
 s = softmax(i + h)
 r = m * tanh(f + U @ (h * s)) + 0.1 * cumsum(g)
-h' = r + A @ (max(o) * h) + norm(h) + log1p(exp(h)) + expm1(0.01 * h) + logsumexp(h)
+h' = tanh(r + A @ (max(o) * h) + norm(h) + log1p(exp(h)) + expm1(0.01 * h) + logsumexp(h))
 output h', s, h, x
 """
 HEADS = """cell heads

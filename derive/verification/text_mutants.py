@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from derive import pipeline
+from derive import targets as table
 from derive.cell import Cell
 from derive.errors import ToolchainError, VerificationError
 from derive.verification import wide_calls
@@ -131,13 +132,17 @@ class _Judge:
     def __init__(self, task: Task) -> None:
         self._cell, self._target = task.cell, task.target
         self._files = pipeline.emit(task.cell, task.target)
+        known = table.row(task.target).dtypes
+        self._dtypes = tuple(dtype for dtype in DTYPES if dtype in known)
         self._session = _session(task.cell, task.seed, task.quick)
         try:
             with tempfile.TemporaryDirectory(prefix="derive-") as folder:
                 self._codes = {
-                    d: self._build(self._files, d, f"{folder}/{d}", False)[1] for d in DTYPES
+                    d: self._build(self._files, d, f"{folder}/{d}", False)[1] for d in self._dtypes
                 }
-                built = [self._build(self._files, d, f"{folder}/{d}", True)[0] for d in DTYPES]
+                built = [
+                    self._build(self._files, d, f"{folder}/{d}", True)[0] for d in self._dtypes
+                ]
             self._all_checks(built)  # what must come out is computed here, and kept
             before = time.process_time()
             self._session.start_measuring()
@@ -153,7 +158,7 @@ class _Judge:
         signature = pipeline.signature_of_parts(self._cell)
         self._wide = []
         with np.errstate(all="ignore"):
-            for dtype, one in zip(DTYPES, built, strict=True):
+            for dtype, one in zip(self._dtypes, built, strict=True):
                 for k, call in enumerate(wide_calls.calls(signature, dtype, task.seed)):
                     self._wide.append((dtype, k, call, _results(one, k, call)))
 
@@ -191,7 +196,7 @@ class _Judge:
         self._session.patience = self._patience
         rearm(self._patience)
         try:
-            for dtype in DTYPES:
+            for dtype in self._dtypes:
                 built, code = self._build(files, dtype, f"{folder}/{dtype}", False)
                 if not code or code != self._codes[dtype]:
                     changed.append(dtype)
@@ -209,7 +214,7 @@ class _Judge:
 
     def _compare(self, files: Mapping[str, str], folder: str) -> tuple[float, str]:
         """The largest difference; and where, if it is more than rounding."""
-        built = {d: self._build(files, d, f"{folder}/{d}", True)[0] for d in DTYPES}
+        built = {d: self._build(files, d, f"{folder}/{d}", True)[0] for d in self._dtypes}
         worst = 0.0
         for dtype, k, call, wanted in self._wide:
             rearm(self._patience)

@@ -122,7 +122,7 @@ def test_show_writes_json_for_programs(capsys: pytest.CaptureFixture[str]) -> No
         (("show", "rnn", "--size", "H"), "'H' is no width\n  hint: --size H=256\n"),
         (
             ("generate", "rnn", "--target", "rust"),
-            "unknown target 'rust'\n  known: numpy, c\n",
+            "unknown target 'rust'\n  known: numpy, c, mcu\n",
         ),
     ],
 )

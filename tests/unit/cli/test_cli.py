@@ -117,7 +117,7 @@ def test_show_writes_json_for_programs(capsys: pytest.CaptureFixture[str]) -> No
             ("show", "rnn", "--stage", "loops"),
             "unknown stage 'loops'\n"
             "  known: cell, graph, shapes, program, gradient, chain, tangent, second, simplified, "
-            "schedule, cost, numpy, c, all\n",
+            "schedule, cost, numpy, c, mcu, all\n",
         ),
         (("show", "rnn", "--size", "H"), "'H' is no width\n  hint: --size H=256\n"),
         (

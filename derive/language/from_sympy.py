@@ -144,7 +144,7 @@ class _Reader:
         below: list[Node] = []
         for factor in sorted(factors, key=self.factor_key):
             base, exponent = factor.as_base_exp()
-            if not isinstance(factor, sympy.exp) and exponent.is_Rational and exponent < 0:
+            if not isinstance(factor, sympy.exp) and _divides(exponent):
                 below.append(self.read(base ** (-exponent)))
             else:
                 above.append(self.read(factor))
@@ -164,7 +164,7 @@ class _Reader:
     def power(self, base: Any, exponent: Any) -> Node:
         if exponent == functions.HALF:
             return Call("sqrt", (self.read(base),), _NOWHERE)
-        if exponent.is_Rational and exponent < 0:
+        if _divides(exponent):
             one = Number("1", _NOWHERE)
             return Binary("/", one, self.read(base ** (-exponent)), _NOWHERE)
         if base == sympy.E:
@@ -192,6 +192,13 @@ class _Reader:
             )
         left, right = condition.args
         return Compare(operator, self.read(left), self.read(right), _NOWHERE)
+
+
+def _divides(exponent: Any) -> bool:
+    """Whether a power is written as a quotient. One such as v**-2.5 is not: the derivative of
+    1 / v**2.5 has v**5, which overflows long before v**-3.5 vanishes."""
+    whole = bool(exponent.is_Integer or exponent == -functions.HALF)
+    return whole and bool(exponent < 0)
 
 
 def _dim(symbol: Any) -> str | int:

@@ -57,6 +57,7 @@ class Syntax:
     power: Callable[[str, float], str]  # base raised to a constant that is no small integer
     # A power of a dimension alone is a scalar; without this it is written like any other.
     size_power: Callable[[str, float], str] | None = None
+    size_quotient: Callable[[str, str], str] | None = None
     # Around the first branch of a `where` between two constants, which no array gives a type.
     constant_branch: Callable[[str], str] = _as_it_is
 
@@ -125,6 +126,8 @@ class _Code(Printer):
         return bool(exponent.is_number) and value_of(exponent) < 0
 
     def quotient(self, above: Sequence[Expr], below: Sequence[Expr]) -> Written:
+        if self.syntax.size_quotient and _all_sizes((*above, *below)):
+            return self.syntax.size_quotient(self.times(above), self.times(below)), ATOM
         divisor = self.text(below[0], ATOM) if len(below) == 1 else f"({self.times(below)})"
         return f"{self.times(above)} / {divisor}", PRODUCT
 
@@ -134,7 +137,7 @@ class _Code(Printer):
         if _is_inverse_power(expr):
             return self.inverse_power(base, exponent)
         if value < 0:
-            return f"{self.syntax.number(1.0)} / {self.text(1 / expr, ATOM)}", PRODUCT
+            return self.inverse(cast(Expr, 1 / expr)), PRODUCT
         if self.syntax.size_power and all(map(functions.is_size, base.free_symbols)):
             return self.syntax.size_power(self.text(base, ATOM), value), ATOM
         if exponent == functions.HALF:
@@ -145,12 +148,18 @@ class _Code(Printer):
             return f"{self.syntax.functions['square']}({self.argument(base)})", ATOM
         return self.syntax.power(self.argument(base), value), ATOM
 
+    def inverse(self, expr: Expr) -> str:
+        one = self.syntax.number(1.0)
+        if self.syntax.size_quotient and _all_sizes((expr,)):
+            return self.syntax.size_quotient(one, self.text(expr, SUM))
+        return f"{one} / {self.text(expr, ATOM)}"
+
     def inverse_power(self, base: Expr, exponent: Expr) -> Written:
         """v to a negative exponent, which 1 / v**n is not where v**n overflows or is subnormal."""
         value = value_of(exponent)
         if not exponent.is_Integer:
             return self.syntax.power(self.argument(base), value), ATOM
-        inverse = f"{self.syntax.number(1.0)} / {self.text(base, ATOM)}"
+        inverse = self.inverse(base)
         square = f"{self.syntax.functions['square']}({inverse})"
         if value == -2:
             return square, ATOM
@@ -196,6 +205,11 @@ class _Code(Printer):
 
 def has_arrays(expr: Expr) -> bool:
     return not all(map(functions.is_size, expr.free_symbols))
+
+
+def _all_sizes(factors: Sequence[Expr]) -> bool:
+    """Whether there are numbers and lengths of axes alone, of which one may be 0."""
+    return all(functions.is_size(s) for factor in factors for s in factor.free_symbols)
 
 
 def _coefficient(product: Expr) -> Expr:

@@ -113,6 +113,8 @@ class Lines:
             comparisons=COMPARISONS,
             power=self._power,
             size_power=lambda base, exponent: f"{base}**{_literal(exponent)}",
+            # Of two numbers of Python a quotient by 0 raises.
+            size_quotient=lambda above, below: f"np.divide({above}, {below})",
             constant_branch=lambda text: f"{self.own('real')}({text})",
         )
 

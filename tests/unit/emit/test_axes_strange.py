@@ -324,6 +324,19 @@ def test_joining_and_cutting_leave_the_bits_of_gates_written_apart() -> None:
 
 
 @pytest.mark.parametrize("target", ["numpy", "c"])
+def test_a_mean_over_no_element_is_no_number_and_no_exception(target: str) -> None:
+    cell = derive.Cell.parse(
+        "cell c\ninput x: K\nstate m: H\nparam b: I x H\n"
+        "m' = where(m < 2, mean(b, I), layer_norm(m)) * norm(x)\noutput m'"
+    )
+    kernel = derive.compile(cell, target=target, dtype="float64")
+    run = kernel.forward({"b": np.zeros((0, 3))}, np.ones((2, 1, 2)))
+    assert np.isnan(run.output).all()
+    grads = kernel.backward(run, np.ones((2, 1, 3)))
+    assert grads.params["b"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
 def test_packed_parameters_that_do_not_say_where_they_are_cut_are_cut_by_the_call(
     target: str,
 ) -> None:

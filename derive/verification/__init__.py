@@ -27,7 +27,8 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | refusals.py      | calls that a compiled function must refuse                          |
 | apart.py         | work in a process of its own                                        |
 | ulp.py           | the header's functions against mpmath, called by functions.c        |
-| accuracy.py      | functions and derivatives of both targets against mpmath            |
+| accuracy.py      | functions and derivatives of both targets against mpmath; bends.py: |
+|                  | their second derivatives                                            |
 | targets.py       | where kernels come from                                             |
 | session.py       | all of it in order                                                  |
 | report.py        | Row, Report                                                         |

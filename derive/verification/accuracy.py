@@ -1,11 +1,12 @@
-"""Every function and its derivative, as the kernels of a target compute them, against mpmath.
+"""Every function, its derivative and second derivative, as kernels compute them, against mpmath.
 
 In: targets.  Out: `Figure`s: the largest error of each function and derivative, and where.
 Not here: the functions of the shared header by themselves, at every vector width (ulp.py).
 
 One cell holds every function of the language, each of an input of its own. So what is measured is
 what the printers wrote and the schedule arranged: the gradient of that input, for a cotangent of 1,
-is the derivative. Arguments are those of ulp.py, infinities and NaN besides.
+is the derivative. The second one is the gradient of the tangent cell, as in double backward.
+Arguments are those of ulp.py, infinities and NaN besides.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from derive.symbolic.closed_set import TABLE
 from derive.symbolic.closed_set.record import OSCILLATES, Expr, Looser
 from derive.symbolic.functions import ACTIVATIONS
 from derive.symbolic.oracle import ORACLE
+from derive.verification import bends
 from derive.verification.ulp import (
     BITS,
     EXACT,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from derive.cell import Cell
 
 #: Ulp that a function and a derivative may be off.
-ALLOWED = {"value": 4.0, "slope": 16.0}
+ALLOWED = {"value": 4.0, "slope": 16.0, "bend": 16.0}
 #: Every so many of the arguments of ulp.py are taken.
 STRIDE = {"f32": 3, "f64": 7}
 _DTYPES = {"f32": "float32", "f64": "float64"}
@@ -53,14 +55,19 @@ Real = Callable[[mp.mpf], mp.mpf]
 _TENTH = "v**-0.9 overflows, a tenth of it would not"
 #: By function; see docs/explanation/accuracy.md.
 LOOSER: Mapping[str, tuple[Looser, ...]] = {
-    **{name: record.looser for name, record in TABLE.items() if record.looser},
-    "pow_tenth": (Looser("slope", 0, 2.0**-126, _INF, _TENTH, reals=("f32",)),),
+    name: (*own, *bends.LOOSER.get(name, ()))
+    for name, own in {
+        **dict.fromkeys(bends.LOOSER, ()),
+        **{name: record.looser for name, record in TABLE.items() if record.looser},
+        "pow_tenth": (Looser("slope", 0, 2.0**-126, _INF, _TENTH, reals=("f32",)),),
+    }.items()
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The result of a function ("value") or derivative ("slope") that used most of its bound.
+    """The result of a function ("value"), derivative ("slope") or second derivative ("bend") that
+    used most of its bound.
 
     error: in ulp of the exact result.  at: its argument.  used: error / bound, at most 1.  bound:
     in words.  edges: what is wrong at infinities and NaN; "" if nothing is.
@@ -101,9 +108,7 @@ def figures(
         arguments = _arguments(tag)
         results = {target: results_of(target, tag, arguments) for target in targets}
         for name in names or TEXTS:
-            for kind, exact in zip(
-                KINDS, _exact_pair(name, arguments[: -len(_EDGES)]), strict=True
-            ):
+            for kind, exact in zip(KINDS, _exact(name, arguments[: -len(_EDGES)]), strict=True):
                 got = {target: results[target][kind, name] for target in targets}
                 for target, values in got.items():
                     worst = _worst(name, kind, target, tag, values, exact, arguments)
@@ -124,7 +129,7 @@ def text(found: Sequence[Figure]) -> str:
     lines = [f"{'largest error, ulp':<20}{head}"]
     notes: list[str] = []
     for (name, kind), by_column in rows.items():
-        line = f"{name + (chr(39) if kind == 'slope' else ''):<20}"
+        line = f"{name + chr(39) * KINDS.index(kind):<20}"
         for column in columns:
             figure = by_column[column]
             shown = f"{figure.error:.3g}" + ("*" if "+" in figure.bound else "")
@@ -193,7 +198,7 @@ SLOPES: Mapping[str, Real] = {
 
 # --- what kernels compute -------------------------------------------------------------------------
 
-KINDS = ("value", "slope")
+KINDS = ("value", "slope", "bend")
 #: The last arguments: where results must agree, and are limits.
 _EDGES = (-math.inf, math.inf, math.nan, 0.0, -0.0)
 
@@ -225,7 +230,24 @@ def results_of(target: str, tag: str, arguments: Array) -> dict[tuple[str, str],
     for name in TEXTS:
         found["value", name] = run.outputs[f"y_{name}"].reshape(-1)
         found["slope", name] = grads.inputs[f"v_{name}"].reshape(-1)
+    for name, array in _bends_of(target, tag, arguments).items():
+        found["bend", name] = array
     return found
+
+
+def _bends_of(target: str, tag: str, arguments: Array) -> dict[str, Array]:
+    """Second derivatives: the gradient of y'(v) t_v by v, where t_v is 1."""
+    from derive import pipeline
+
+    tangent = pipeline.tangent(cell_of_functions())
+    kernel = pipeline.compile(tangent, target=target, dtype=_DTYPES[tag])
+    x = arguments.reshape(1, 1, -1)
+    inputs = {name: np.ones_like(x) for name in tangent.inputs}
+    inputs |= {f"v_{name}": x for name in TEXTS}
+    state = {name: np.zeros((1, 1), arguments.dtype) for name in tangent.states}
+    run = kernel.forward({}, inputs, state)
+    grads = kernel.backward(run, {f"t_y_{name}": np.ones_like(x) for name in TEXTS})
+    return {name: grads.inputs[f"v_{name}"].reshape(-1) for name in TEXTS}
 
 
 def _arguments(tag: str) -> Array:
@@ -238,16 +260,26 @@ def _arguments(tag: str) -> Array:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-def _exact_pair(name: str, arguments: Array) -> tuple[list[mp.mpf | None], list[mp.mpf | None]]:
-    """Values and derivatives to many digits; None where there is none."""
-    values: list[mp.mpf | None] = []
-    slopes: list[mp.mpf | None] = []
+_Exact = list[mp.mpf | None]
+
+
+def _exact(name: str, arguments: Array) -> tuple[_Exact, _Exact, _Exact]:
+    """Values and derivatives to many digits; None where there is none. A second derivative is that
+    of a slope which is a number of the type."""
+    values: _Exact = []
+    slopes: _Exact = []
+    second: _Exact = []
+    largest = float(np.finfo(arguments.dtype).max)
     with mp.workprec(BITS.get(name, 140)):
         for v in arguments:
             value = _real(VALUES[name], mp.mpf(float(v)))
             values.append(value)
-            slopes.append(None if value is None else _real(SLOPES[name], mp.mpf(float(v))))
-    return values, slopes
+            slope = None if value is None else _real(SLOPES[name], mp.mpf(float(v)))
+            slopes.append(slope)
+            there = slope is not None and abs(slope) <= largest
+            bent = there and not bends.is_kink(name, float(v))
+            second.append(_real(bends.BENDS[name], mp.mpf(float(v))) if bent else None)
+    return values, slopes, second
 
 
 def _real(function: Real, v: mp.mpf) -> mp.mpf | None:
@@ -312,7 +344,7 @@ def _edges(name: str, kind: str, values: Array, all_targets: Mapping[str, Array]
         for other, theirs in all_targets.items():
             if _nature(got) != _nature(theirs[first + k]):
                 wrong.append(f"{got} where {other} has {theirs[first + k]} at {place}")
-        if math.isinf(place):
+        if math.isinf(place) and kind != "bend":  # there 0 times an infinite slope takes part
             limit = _limit(name, kind, _FAR if place > 0 else -_FAR)
             if limit is not None and not _reaches(float(got), limit, values.dtype):
                 wrong.append(f"{got} at {place}")

@@ -68,7 +68,7 @@ def test_every_edit_of_python_parses_and_changes_something() -> None:
         assert ast.dump(ast.parse(edit.applied(files)["numpy/small.py"])) != before, edit
 
 
-def test_no_edit_of_c_begins_in_a_comment_a_string_an_include_or_a_condition_of_the_preprocessor() -> None:
+def test_no_edit_of_c_begins_in_a_comment_a_string_an_include_or_an_if() -> None:
     for path, text in SOURCE.items():
         spared = r"/\*.*?\*/|\"[^\"\n]*\"|^#(?:if|include|else|endif)[^\n]*"
         inside = bytearray(len(text))

@@ -83,7 +83,7 @@ def run(
     for t in range(steps - 1, -1, -1) if reverse else range(steps):
         alive = (t < ends)[:, None]
         values = {**consts, **params, **states, **{n: x[t] for n, x in inputs.items()}}
-        for name, tree in text.definitions:
+        for (name,), tree in text.definitions:
             values[name] = _Plain(values).at(tree)
         kept[t] = {
             name: torch.where(alive, values[name], torch.zeros_like(values[name]))

@@ -15,7 +15,7 @@ from derive.symbolic.functions import RULES
 from derive.verification import accuracy, bends
 from derive.verification.ulp import REALS
 
-TARGETS = targets.names() if shutil.which("cc") else ("numpy",)
+TARGETS = targets.usual() if shutil.which("cc") else ("numpy",)
 Results = dict[tuple[str, str], np.ndarray]
 
 

@@ -174,8 +174,11 @@ class Maker:
             moments.append(Moment(rows, np.full(len(rows), t), values))
             for name, after in zip(self._step.states, self._step.next_states, strict=True):
                 states[name][rows] = values[after]
-        alive = (np.arange(point.steps)[:, None] < lengths)[..., None]
-        outputs = {n: _masked(array, alive) for n, array in whole.outputs.items()}
+        alive = np.arange(point.steps)[:, None] < lengths
+        outputs = {
+            n: _masked(array, over(alive, len(table[n].shape)))
+            for n, array in whole.outputs.items()
+        }
         return Result(outputs, states, tuple(moments))
 
     def _backpropagated(
@@ -216,12 +219,16 @@ class Maker:
             got += float(np.sum(direction * found[name].exact))
             spread += float(np.sum(abs(direction * found[name].errors)))
         lengths = np.full(point.rows, point.steps) if point.lengths is None else point.lengths
-        alive = (np.arange(point.steps)[:, None] < lengths)[..., None]
+        alive = np.arange(point.steps)[:, None] < lengths
         outputs, states = steep
-        wanted = sum(float(np.sum(point.d_outputs[n] * a * alive)) for n, a in outputs.items())
+        wanted = sum(
+            float(np.sum(point.d_outputs[n] * a * over(alive, a.ndim - 2)))
+            for n, a in outputs.items()
+        )
         rows = np.arange(point.rows)
         for name, after in states.items():
-            last = np.where((lengths > 0)[:, None], after[lengths - 1, rows], along[name])
+            began = over(lengths > 0, after.ndim - 2)
+            last = np.where(began, after[lengths - 1, rows], along[name])
             wanted += float(np.sum(point.d_states[name] * last))
         return got, wanted, spread * 2.0**-53
 
@@ -241,7 +248,8 @@ class Maker:
         """Gradients of rows by the size of each, those of parameters as they are. Their sums are
         over more rows than were computed, and round accordingly."""
         few = int(max(tiles.pattern)) + 1
-        own = (tiles.size / tiles.weights(few)[tiles.pattern])[:, None]
+        sizes = tiles.size / tiles.weights(few)[tiles.pattern]
+        table = self._step.program.table()
         more = math.sqrt(max(1.0, len(tiles.pattern) / few))
         wanted: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
@@ -256,8 +264,10 @@ class Maker:
                 if name in self._step.params:
                     error = error * more
                 else:
-                    exact = exact[..., tiles.pattern, :] * own
-                    error = error[..., tiles.pattern, :] * own
+                    rank = len(table[name].shape)
+                    rows = (..., tiles.pattern, *(slice(None),) * rank)
+                    exact = exact[rows] * over(sizes, rank)
+                    error = error[rows] * over(sizes, rank)
                 wanted[-1][name], errors[-1][name] = exact, error
         if len(wanted) == 1:
             return {"both": results(wanted[0], errors[0])}
@@ -304,8 +314,8 @@ def _turned(one: Expected) -> Expected:
 
     def turn_results(found: Results) -> Results:
         wanted, element = found.wanted.copy(), found.element.copy()
-        for start, shape in zip(found.starts, found.shapes, strict=True):
-            if len(shape) == 3:
+        for name, start, shape in zip(found.names, found.starts, found.shapes, strict=True):
+            if name in point.inputs or name.startswith("output "):
                 here = slice(start, start + math.prod(shape))
                 for flat in (wanted, element):
                     flat[here] = flat[here].reshape(shape)[times, rows].reshape(-1)
@@ -362,23 +372,27 @@ def _short(arrays: Arrays) -> dict[str, Any]:
 
 
 def _weighted(point: Point, weights: Any) -> Point:
-    by = weights[:, None]
     return replace(
         point,
-        d_outputs={n: a * by for n, a in point.d_outputs.items()},
-        d_states={n: a * by for n, a in point.d_states.items()},
+        d_outputs={n: a * over(weights, a.ndim - 2) for n, a in point.d_outputs.items()},
+        d_states={n: a * over(weights, a.ndim - 1) for n, a in point.d_states.items()},
     )
+
+
+def over(of_rows: Any, rank: int) -> Any:
+    """Numbers of rows, with as many axes of length 1 as an array of theirs has axes."""
+    return of_rows.reshape(*of_rows.shape, *(1,) * rank)
 
 
 def _spread(point: Point, tiles: _Tiles) -> Point:
     """All rows, from those that are computed."""
-    k, size = tiles.pattern, tiles.size[:, None]
+    k, size = tiles.pattern, tiles.size
     whole = replace(
         point, rows=len(k),
         inputs={n: a[:, k] for n, a in point.inputs.items()},
         states={n: a[k] for n, a in point.states.items()},
-        d_outputs={n: a[:, k] * size for n, a in point.d_outputs.items()},
-        d_states={n: a[k] * size for n, a in point.d_states.items()},
+        d_outputs={n: a[:, k] * over(size, a.ndim - 2) for n, a in point.d_outputs.items()},
+        d_states={n: a[k] * over(size, a.ndim - 1) for n, a in point.d_states.items()},
     )  # fmt: skip
     return whole if point.lengths is None else with_lengths(whole, point.lengths[k])
 

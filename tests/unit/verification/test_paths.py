@@ -273,3 +273,13 @@ def test_random_roundings_bound_what_arithmetic_does(dtype: str) -> None:
     rows = rows_at(place, dtype, target="numpy")
     assert rows[0].ok and MARGIN > 3
     assert rows[0].allowed < (1e-3 if dtype == "float32" else 1e-11)
+
+
+@pytest.mark.slow
+def test_every_way_through_a_kernel_is_taken_where_states_have_axes() -> None:
+    cell = derive.Cell.parse(
+        "cell heads\ninput x: I\nstate C: N x D, m: N\nparam W: N x D x I, w: N x I\n"
+        "m' = sigmoid(w @ x) * m\nC' = tanh(m' * C + W @ x)\noutput C', m'\n"
+    )
+    report = verify_files(cell, derive.emit(cell, "numpy"), dtypes=("float64",))
+    assert report.ok, report.text()

@@ -28,13 +28,26 @@ def spec_of(name: str, given: dict[str, Any]) -> str:
     return f"{name}:{parts}" if parts else name
 
 
-CASES = [(name, given) for name in HAND for given in combinations(name)]
-IDS = [spec_of(*case) for case in CASES]
+def _is_large(given: dict[str, Any]) -> bool:
+    return any(type(value) is int and value > 2 for value in given.values())
+
+
+#: Two options at once, and the larger numbers of layers, rounds and steps, are left to -m slow.
+CASES = [
+    pytest.param(
+        name,
+        given,
+        id=spec_of(name, given),
+        marks=[pytest.mark.slow] if len(given) > 1 or _is_large(given) else [],
+    )
+    for name in HAND
+    for given in combinations(name)
+]
 #: Compiled in every run; the others are, with -m slow.
 COMPILED = ("kda", "slstm", "retnet")
 
 
-@pytest.mark.parametrize(("name", "given"), CASES, ids=IDS)
+@pytest.mark.parametrize(("name", "given"), CASES)
 def test_values_and_gradients_are_those_of_the_formula_by_hand(
     name: str, given: dict[str, Any]
 ) -> None:

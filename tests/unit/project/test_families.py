@@ -44,7 +44,7 @@ CASES = [
     for given in combinations(name)
 ]
 #: Compiled in every run; the others are, with -m slow.
-COMPILED = ("kda", "slstm", "retnet")
+COMPILED = ("kda", "slstm", "retnet", "comba")
 
 
 @pytest.mark.parametrize(("name", "given"), CASES)

@@ -7,6 +7,7 @@ Not here: their piecewise linear likenesses (hard.py).
 from __future__ import annotations
 
 import sympy
+from sympy import Rational
 
 from derive.symbolic.closed_set.record import (
     INFINITY,
@@ -46,6 +47,7 @@ RECORDS = (
         (lambda u, y: y * (1 - y),),
         composed=lambda f, v: 1.0 / (1.0 + f["exp"](-v)),
         limits=(ZERO, ONE),
+        rises=True,
         range=Range(ZERO, ONE, reached=False),
         slope=0.25,
         looser=(
@@ -66,6 +68,7 @@ RECORDS = (
         (lambda u, y: sigmoid(u),),
         composed=lambda f, v: f["relu"](v) + f["log1p"](f["exp"](-f["abs"](v))),
         limits=(ZERO, INFINITY),
+        rises=True,
         range=Range(ZERO, None, reached=False),
         slope=1.0,
         cancels=True,
@@ -80,6 +83,7 @@ RECORDS = (
         (lambda u, y: sigmoid(-u),),
         composed=lambda f, v: -f["softplus"](-v),
         limits=(-INFINITY, ZERO),
+        rises=True,
         range=Range(None, ZERO, reached=False),
         slope=1.0,
         cancels=True,
@@ -92,6 +96,7 @@ RECORDS = (
         (lambda u, y: silu_slope(u),),
         composed=lambda f, v: v * f["sigmoid"](v),
         limits=(ZERO, INFINITY),
+        range=Range(Rational("-0.278464542761074"), None, reached=False),
         slope=1.1,
         looser=(Looser("slope", -1.5, -1.1, 2, ROOT),),
         aliases=("swish",),

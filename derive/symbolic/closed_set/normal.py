@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import sympy
+from sympy import Rational
 
 from derive.symbolic.closed_set.record import (
     INFINITY,
@@ -42,6 +43,7 @@ RECORDS = (
         (lambda u, y: gelu_slope(u),),
         composed=lambda f, v: 0.5 * v * (1.0 + f["erf"](v / math.sqrt(2))),
         limits=(ZERO, INFINITY),
+        range=Range(Rational("-0.169971207479904"), None, reached=False),
         slope=1.13,
         cancels=True,
         rounding=lambda f, v: abs(f["gelu"](v)) * (1 + v * v / 4),

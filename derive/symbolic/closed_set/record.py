@@ -95,6 +95,7 @@ class Function:
         kinks       expressions in the arguments whose zeros are kinks or jumps
         limits      the values at minus and plus infinity; None: not defined there
         range       between what its values lie
+        rises       a larger argument never gives a smaller value
         parity      -1 for an odd function, 1 for an even one
         above       it is defined for arguments above this number only
         explodes    whether a finite argument may give infinity or NaN
@@ -130,6 +131,7 @@ class Function:
     kinks: tuple[Callable[..., Expr], ...] = ()
     limits: tuple[Expr | None, Expr | None] = (None, None)
     range: Range = Range(None, None)
+    rises: bool = False
     parity: int = 0
     above: Expr | None = None
     explodes: bool = False

@@ -11,6 +11,7 @@
     change = derive.diff(old, new)             # what changed, in meaning
     verdict = derive.equal(a, b)               # whether two cells compute the same
     blocks = derive.flow.jacobian(cell)        # how gradients flow
+    found = derive.structure(cell)             # what kind of recurrence it is
 
 SymPy is imported when a name that needs it is first used, so `import derive` is quick.
 
@@ -25,6 +26,7 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     language/         text and SymPy to a checked declaration and its step, and back; variants
     papers/           a paper's equations, as LaTeX, to `.cell` text
     derivative/       a Program to a Program that computes its derivative
+    recurrence/       what kind of recurrence a step is: linear, bounded, invertible, stable
     kernel/           running a compiled cell; NumPy and ctypes, no SymPy
     schedule/         when each equation runs, what is saved, what is fused
     catalogue/        published cells, one file a family
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from derive.comparison.equal import equal as equal
     from derive.errors import DeriveError as DeriveError
     from derive.inspect import gradient_flow as flow  # noqa: F401
+    from derive.inspect.facts.structure import structure as structure
     from derive.pipeline import compile as compile
     from derive.pipeline import differentiate as differentiate
     from derive.pipeline import emit as emit
@@ -104,6 +107,7 @@ _PUBLIC = {
     "mcu": ("derive.mcu", ""),
     "rnn_cell": ("derive.rnn_cell", ""),
     "onnx": ("derive.onnx", ""),
+    "structure": ("derive.inspect.facts.structure", "structure"),
     "tangent": ("derive.pipeline", "tangent"),
     "torch": ("derive.torch", ""),
     "train": ("derive.train", ""),

@@ -195,7 +195,7 @@ def emit(cell: Cell, target: str = "c", *, wrt: Any = None) -> dict[str, str]:
     """
     chosen = table.row(target)
     others = ",".join(name for name in table.usual() if name != target)
-    with _stage(_a_cell(cell), f"the {target} target", f"--target {others}"):
+    with _stage(a_cell(cell), f"the {target} target", f"--target {others}"):
         return dict(_files(cell, chosen, to_wanted(wrt, signature(cell))))
 
 

@@ -96,7 +96,13 @@ def _derive() -> None:
 @_derive.command("list")
 @click.argument("words", nargs=-1, metavar="[WORD ...]")
 @click.option("--options", is_flag=True, help="Options too, where no WORD is given.")
-def _list(words: tuple[str, ...], options: bool) -> int:
+@click.option("--linear", is_flag=True, help="Recurrences that are affine in their states.")
+@click.option(
+    "--states",
+    metavar="KIND",
+    help="matrix: a state has two axes or more; vector: none has; or how many states there are.",
+)
+def _list(words: tuple[str, ...], options: bool, linear: bool, states: str | None) -> int:
     """The catalogue in groups; with words, the entries that have all of them, and their options.
 
     A word may be part of a name, a title, an author, a year, an arXiv number, a group or an
@@ -104,7 +110,7 @@ def _list(words: tuple[str, ...], options: bool) -> int:
     """
     from derive.cli import catalogue
 
-    return catalogue.run(words, options)
+    return catalogue.run(words, options, linear=linear, states=states)
 
 
 def _stages_help() -> str:

@@ -30,6 +30,7 @@ STAGES: Mapping[str, str] = WithTargets({
     "cell": "the equations as the author wrote them",
     "graph": "the data flow of a step, and the way of the states through it",
     "shapes": "the shape of every array, of one row and of a call",
+    "structure": "what kind of recurrence it is: linear or not, bounds, the inverse, overflows",
     "program": "one step as a Program: one operation a line, with shapes",
     "gradient": "the derived gradient",
     "chain": "the chain rule under each line of the gradient",
@@ -43,7 +44,7 @@ STAGES: Mapping[str, str] = WithTargets({
 USUAL = ("cell", "graph", "shapes", "gradient", "chain", "schedule", "cost")
 #: What a page holds where no stage is named, with the targets; its gradient has the chain rule
 #: folded in.
-PAGE = ("cell", "graph", "shapes", "gradient", "schedule", "cost")
+PAGE = ("cell", "graph", "shapes", "structure", "gradient", "schedule", "cost")
 ALL = "all"
 
 #: Format -> module.

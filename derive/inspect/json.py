@@ -16,6 +16,7 @@ from derive.inspect.facts.chain_rule import Link
 from derive.inspect.facts.cost import Part, Work, at, depth, polynomial
 from derive.inspect.facts.roofline import Roof, Shape, traffic
 from derive.inspect.facts.schedule_summary import PassView, StageView
+from derive.inspect.facts.structure_data import as_data
 from derive.inspect.facts.view import View
 from derive.program import Program
 from derive.program.formulas import formulas
@@ -269,6 +270,7 @@ SECTIONS: Mapping[str, Callable[[View], Any]] = WithTargets({
     "cell": _cell,
     "graph": _graph,
     "shapes": _shaped,
+    "structure": lambda view: as_data(view.structure),
     "program": _program,
     "gradient": _gradient,
     "chain": _chain,

@@ -1,6 +1,6 @@
-"""What a notebook shows of a Cell, a Gradient, a Schedule and a Report.
+"""What a notebook shows of a Cell, a Gradient, a Schedule, a Report and a Structure.
 
-In: one of the four.  Out: a fragment of HTML, or LaTeX that MathJax and pdflatex both take.
+In: one of the five.  Out: a fragment of HTML, or LaTeX that MathJax and pdflatex both take.
 Not here: the parts (html/parts.py), layout (templates/html).
 
 The classes reach these functions by name when a notebook asks, so that a program without one
@@ -15,11 +15,14 @@ from typing import Any
 from derive.cell import Cell
 from derive.derivative import Gradient
 from derive.inspect.facts.schedule_summary import loops
+from derive.inspect.facts.structure import Structure
 from derive.inspect.facts.verdicts import verification
 from derive.inspect.facts.view import USUAL_WIDTH, View
 from derive.inspect.html.parts import schedule_picture
 from derive.inspect.html.report import cell_data, fragment, gradient_data, graph_data
+from derive.inspect.html.structure import structure_data
 from derive.inspect.latex.layout import aligned, escape
+from derive.inspect.text.structure import SHORT, sentence
 from derive.schedule import Schedule
 from derive.textbook.derivation import Line, derivation
 from derive.verification.report import Report
@@ -54,6 +57,10 @@ def _schedule(schedule: Schedule) -> str:
     return fragment(("schedule", {"picture": picture}))
 
 
+def _structure(found: Structure) -> str:
+    return fragment(("structure", structure_data(found)))
+
+
 def _report(report: Report) -> str:
     return fragment(("verification", {"found": verification(report), "name": report.name}))
 
@@ -84,6 +91,13 @@ def _schedule_latex(schedule: Schedule) -> str:
     return _joined(aligned(found, shrink=False))
 
 
+def _structure_latex(found: Structure) -> str:
+    rows = [("about", "known", "claim")]
+    rows += [(c.topic, SHORT[c.surety], sentence(c).replace("`", "")) for c in found.claims]
+    text = (" & ".join(rf"\text{{{escape(c)}}}" for c in row) + r" \\" for row in rows)
+    return _joined([r"$\displaystyle \begin{array}{lll}", *text, r"\end{array}$"])
+
+
 def _report_latex(report: Report) -> str:
     rows: list[Sequence[str]] = [("check", "where", "observed", "allowed", "verdict")]
     worst = verification(report).worst
@@ -97,10 +111,12 @@ _HTML: dict[type, Callable[[Any], str]] = {
     Gradient: _gradient,
     Schedule: _schedule,
     Report: _report,
+    Structure: _structure,
 }
 _LATEX: dict[type, Callable[[Any], str]] = {
     Cell: _cell_latex,
     Gradient: _gradient_latex,
     Schedule: _schedule_latex,
     Report: _report_latex,
+    Structure: _structure_latex,
 }

@@ -4,13 +4,20 @@ linear        which arrays are affine in which
 jacobian      which element of a next state meets which element of a state
 kind          Step -> Recurrence: linear, in which order, with which coefficients
 written_out   arrays as one expression, element by element
-ranges        between which numbers arrays lie; bounds that states keep, how they grow
+ranges        between which numbers arrays lie
+bounds        which bounds states keep, how they grow
 inverse       the step backwards
 hazards       where exponentials overflow, where something is divided by 0
 stabiliser    states that outputs do not depend on
 witness       what a random point shows
 """
 
+from derive.recurrence.bounds import (
+    Bounds as Bounds,
+)
+from derive.recurrence.bounds import (
+    bounds as bounds,
+)
 from derive.recurrence.hazards import (
     Hazard as Hazard,
 )
@@ -31,12 +38,6 @@ from derive.recurrence.kind import (
 )
 from derive.recurrence.kind import (
     recurrence as recurrence,
-)
-from derive.recurrence.ranges import (
-    Bounds as Bounds,
-)
-from derive.recurrence.ranges import (
-    bounds as bounds,
 )
 from derive.recurrence.witness import (
     Witness as Witness,

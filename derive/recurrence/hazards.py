@@ -15,8 +15,9 @@ from typing import cast
 import sympy
 
 from derive.program import Map, Step
+from derive.recurrence.bounds import Bounds
 from derive.recurrence.kind import reached_by
-from derive.recurrence.ranges import Bounds, Ranges
+from derive.recurrence.ranges import Ranges
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
 from derive.symbolic.interval import Interval
@@ -44,8 +45,8 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
-    """array: whose equation.  part: what goes wrong, as it is written.  subject: what it is about:
-    the argument, the divisor.  values: between what that lies.  needs: states whose bounds count."""
+    """array: whose equation.  part: what goes wrong, as it is written.  subject: what it is about,
+    the argument or the divisor.  values: between what that lies."""
 
     array: str
     danger: Danger

@@ -292,6 +292,3 @@ class _Solver:
         names = {*given, *(equation.out for equation in equations)}
         arrays = (*(a for a in self.table.values() if a.name in names), Array(wanted, shape, True))
         return prune(Program(arrays, tuple(given), equations, (wanted,)))
-
-
-

@@ -4,10 +4,10 @@ In: a Program, states and what holds their next values.  Out: a `Pattern` for ea
 Not here: values of the Jacobian (inspect/gradient_flow.py), whether it is constant (linear.py).
 
 How an array depends on a state is a sum of terms. A term is a product of arrays with a letter for
-each axis, as in NumPy's einsum: S @ k, with S: D x K, is k[j] S[i, j], whose array has the letter i,
-whose state has i and j, and whose factor is k on j. The array and the state have i in common, so
-rows of S never meet. A letter of the array and one of the state that no factor connects belong to
-an outer product: its rank is 1.
+each axis, as in NumPy's einsum. S @ k, with S: D x K, is k[j] S[i, j]: the array has the letter i,
+the state has i and j, and the factor k has j. The array and the state have i in common, so rows of
+S never meet. A letter of the array and one of the state that no factor connects belong to an outer
+product: its rank is 1.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ Factor = tuple[str, Letters]
 
 #: More terms than this are taken together: what all have in common stays.
 _MOST = 64
+#: More than the dimensions of any cell.
+_DIMS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,14 @@ class _Walk:
     def __init__(self, program: Program, state: str) -> None:
         self.table: Mapping[str, Array] = program.table()
         self.dims: dict[int, Dim] = {}
+        self.numbers: dict[Dim, int] = {}
         self.shape = self.table[state].shape
         own = self.letters(self.shape)
         self.terms: dict[str, tuple[Term, ...]] = {state: (Term(own, own),)}
         for equation in program.equations:
-            if any(name in self.terms for name in equation.operands):
-                if terms := self.through(equation):
-                    self.terms[equation.out] = self.few(terms)
+            moved = any(name in self.terms for name in equation.operands)
+            if moved and (terms := self.through(equation)):
+                self.terms[equation.out] = self.few(terms)
 
     def letters(self, shape: Sequence[Dim]) -> Letters:
         """A new letter for each axis; none for what is one number a row."""
@@ -214,14 +217,9 @@ class _Walk:
         return term.renamed(new)
 
     def known_letter(self, place: int, dim: Dim) -> int:
-        key = -1 - (place * 1000 + self._number(dim))
+        key = -1 - (place * _DIMS + self.numbers.setdefault(dim, len(self.numbers)))
         self.dims[key] = dim
         return key
-
-    def _number(self, dim: Dim) -> int:
-        names = self.__dict__.setdefault("_dims", {})
-        number: int = names.setdefault(dim, len(names))
-        return number
 
     def together(self, terms: Sequence[Term]) -> Term:
         """One term that says what all of them say: letters in common stay so, the rest meets."""
@@ -230,17 +228,13 @@ class _Walk:
         dims = [self.dims[letter] for letter in first.out]
         out = []
         for k, dim in enumerate(dims):
-            shared = [
-                p for p in range(len(into)) if all(t.out[k] == t.into[p] for t in terms)
-            ]
+            shared = [p for p in range(len(into)) if all(t.out[k] == t.into[p] for t in terms)]
             out.append(into[shared[0]] if shared else self.letter(dim))
         return Term(tuple(out), into, (("several", (*out, *into)),))
 
     # --- what the terms come to
 
-    def pattern(
-        self, terms: Sequence[Term], shape: Sequence[Dim], wide: Iterable[Dim]
-    ) -> Pattern:
+    def pattern(self, terms: Sequence[Term], shape: Sequence[Dim], wide: Iterable[Dim]) -> Pattern:
         if not terms:
             return Pattern(Kind.ZERO)
         alike = tuple(shape) == tuple(self.shape)

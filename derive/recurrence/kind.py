@@ -1,7 +1,7 @@
 """Step -> what kind of recurrence it is: linear or not, in which order, with which coefficients.
 
 In: a Step.  Out: a `Recurrence`.
-Not here: bounds (ranges.py), the inverse (inverse.py), words (inspect/facts/structure.py).
+Not here: bounds (bounds.py), the inverse (inverse.py), words (inspect/facts/structure.py).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping
 from functools import lru_cache
+from typing import cast
 
 import sympy
 
@@ -107,7 +108,7 @@ def _product(expr: Expr, moving: frozenset[sympy.Symbol]) -> Affine | None:
 
 
 def _chosen(expr: Expr, moving: frozenset[sympy.Symbol]) -> Affine | None:
-    """where(c, u, v) is affine where both branches are, and the condition is free of the symbols."""
+    """where(c, u, v) is affine where both branches are, and c is free of the symbols."""
     condition, *branches = expr.args
     if condition.free_symbols & moving:
         return None
@@ -120,4 +121,4 @@ def _chosen(expr: Expr, moving: frozenset[sympy.Symbol]) -> Affine | None:
 
 
 def _where(condition: Expr, chosen: Expr, other: Expr) -> Expr:
-    return chosen if chosen == other else functions.pick(condition, chosen, other)
+    return chosen if chosen == other else cast(Expr, functions.where(condition, chosen, other))

@@ -1,8 +1,7 @@
-"""Between which numbers the arrays of a Program lie, and which bounds its states keep.
+"""Between which numbers the arrays of a Program lie.
 
-In: a Program, intervals of some of its inputs.  Out: an `Interval` for each array; `invariants`,
-intervals that no step leaves.
-Not here: intervals (symbolic/interval.py), the words for them (claims.py).
+In: a Program, intervals of some of its inputs.  Out: `Ranges`, an interval for each array.
+Not here: intervals (symbolic/interval.py), what states keep from step to step (bounds.py).
 
 Inputs and parameters are any numbers where nothing is said. Four rules are finer than arithmetic
 with intervals, in which z and 1 - z vary by themselves:
@@ -18,7 +17,6 @@ with intervals, in which z and 1 - z vary by themselves:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 import sympy
@@ -100,7 +98,7 @@ class Ranges:
         if not isinstance(before, Map) or not isinstance(before.expr, functions.exp):
             return False
         inner = self.written.value(equation.source).args[0]
-        for symbol in _symbols(inner):
+        for symbol in symbols_of(inner):
             atom = self.written.atoms.get(symbol)
             largest = self.definitions.get(atom.array) if atom else None
             if isinstance(largest, Sum) and largest.over is Over.MAX:
@@ -192,7 +190,7 @@ class Ranges:
 
     def _with_largest(self, expr: Expr, found: Interval, depth: int) -> Interval:
         """An atom that is the larger of two is at least each of them."""
-        for symbol in _symbols(expr):
+        for symbol in symbols_of(expr):
             below = self._below(symbol, expr)
             if not below or not depth:
                 continue
@@ -221,7 +219,7 @@ class Ranges:
             over = equation.axes_of(self.table[equation.source], self.table[equation.out])
             return [
                 other
-                for other in _symbols(expr)
+                for other in symbols_of(expr)
                 if (own := self.written.atoms.get(other)) is not None
                 and own.array == equation.source
                 and tuple(p for k, p in enumerate(own.place) if k not in over) == atom.place
@@ -230,7 +228,7 @@ class Ranges:
 
     def _between_ends(self, expr: Expr, depth: int) -> Interval | None:
         """Of the first symbol that stands more than once and in which `expr` is affine."""
-        for symbol in _symbols(expr):
+        for symbol in symbols_of(expr):
             if expr.count(symbol) < 2:
                 continue
             own = self._of_symbol(symbol)
@@ -249,7 +247,7 @@ class Ranges:
 
     def _weighted_mean(self, expr: Expr, depth: int) -> Interval | None:
         """Of a quotient whose denominator is a sum of weights above 0."""
-        if not any(isinstance(p, sympy.Pow) and p.exp == -1 and p.base.is_Add for p in _parts(expr)):
+        if not any(map(_divides_by_sum, sympy.preorder_traversal(expr))):
             return None
         above, below = sympy.fraction(sympy.together(expr))
         below = sympy.expand(below)
@@ -267,7 +265,9 @@ class Ranges:
         if rest != 0 and functions.ONE not in [symbol for symbol, _ in weights]:
             return None
         parts = [
-            self.of((rest if symbol == 1 else terms.get(symbol, functions.ZERO)) / number, depth - 1)
+            self.of(
+                (rest if symbol == 1 else terms.get(symbol, functions.ZERO)) / number, depth - 1
+            )
             for symbol, number in weights
         ]
         return _mixed(parts, [True] * len(parts))
@@ -302,171 +302,15 @@ def _several(one: Interval, dims: Sequence[Dim]) -> Interval:
     return total
 
 
-def _symbols(expr: Expr) -> list[sympy.Symbol]:
+def symbols_of(expr: Expr) -> list[sympy.Symbol]:
     return sorted(
         (s for s in expr.free_symbols if not functions.is_size(s)), key=lambda s: str(s.name)
     )
 
 
-def _parts(expr: Expr) -> list[Expr]:
-    return list(sympy.preorder_traversal(expr))
+def _divides_by_sum(part: Expr) -> bool:
+    return isinstance(part, sympy.Pow) and part.exp == -1 and part.base.is_Add
 
 
 def _number(value: Fraction) -> Expr:
     return sympy.Rational(value.numerator, value.denominator)
-
-
-# --- states ---------------------------------------------------------------------------------------
-
-_START = point(0)
-#: Rounds before an end that still moves is given up.
-_ROUNDS = 4
-
-
-def invariants(
-    program: Program,
-    carried: Sequence[tuple[str, str]],
-    written: WrittenOut,
-    fixed: Mapping[str, Interval] | None = None,
-    quotients: Quotients | None = None,
-) -> dict[str, Interval]:
-    """{state: an interval that holds 0 and that no step leaves, once all states lie in theirs}.
-
-    fixed, quotients: what is known already.
-    """
-    fixed = dict(fixed or {})
-    now = {state: fixed.get(state, _START) for state, _ in carried}
-    for turn in range(10 * _ROUNDS):
-        ranges = Ranges(program, now, written, quotients)
-        after = {s: s in fixed and now[s] or hull([now[s], ranges[n]]) for s, n in carried}
-        if all(after[state].within(now[state]) for state in now):
-            return _narrowed(program, carried, written, now, fixed, quotients)
-        if turn >= _ROUNDS:
-            after = {state: _given_up(now[state], after[state]) for state in now}
-        now = after
-    return {state: fixed.get(state, WHOLE) for state in now}
-
-
-def _narrowed(
-    program: Program,
-    carried: Sequence[tuple[str, str]],
-    written: WrittenOut,
-    now: Mapping[str, Interval],
-    fixed: Mapping[str, Interval],
-    quotients: Quotients | None,
-) -> dict[str, Interval]:
-    """What a step makes of intervals that it does not leave lies in them, and is not left either."""
-    found = dict(now)
-    for _ in range(2):
-        ranges = Ranges(program, found, written, quotients)
-        found |= {
-            state: meet(found[state], hull([_START, ranges[name]]))
-            for state, name in carried
-            if state not in fixed
-        }
-    return found
-
-
-def _given_up(now: Interval, after: Interval) -> Interval:
-    """Without the ends that moved."""
-    lo = (after.lo, after.lo_open) == (now.lo, now.lo_open)
-    hi = (after.hi, after.hi_open) == (now.hi, now.hi_open)
-    low, high = after.lo if lo else None, after.hi if hi else None
-    return Interval(low, high, lo and after.lo_open, hi and after.hi_open)
-
-
-# --- growth ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """next = factor * state + added, unit by unit: what both are, and between what they lie."""
-
-    factor: Expr
-    added: Expr
-    factors: Interval
-    addeds: Interval
-
-    @property
-    def bound(self) -> Fraction | None:
-        """|state| stays below this, once it is: added / (1 - factor), for factors below 1."""
-        factor, added = self.factors.size, self.addeds.size
-        if factor is None or added is None or factor >= 1:
-            return None
-        return added / (1 - factor)
-
-
-def growth(ranges: Ranges, state: str, after: str) -> Growth | None:
-    """How a state grows from step to step; None where its next value is not made of it so."""
-    written = ranges.written
-    own = functions.symbol(state)
-    affine = coefficients(written.value(after), frozenset((own,)))
-    if affine is None or own not in affine[0]:
-        return None
-    shapes = written.table[state].shape, written.table[after].shape
-    if shapes[0] != shapes[1]:
-        return None
-    factor, added = affine[0][own], affine[1]
-    if any(written.atoms.get(s, None) and written.atoms[s].array == state for s in _symbols(added)):
-        return None  # it stands in another place as well
-    return Growth(factor, added, ranges.of(factor), ranges.of(added))
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Of the states of a step.  free: of arrays, whatever the states were.  kept: intervals that
-    no step leaves, which hold 0; inside: of arrays while the states lie in theirs.  growth: of
-    states, where there is one.  quotients: {(c, n): values}, c being between them times n at
-    every step, as it is at zeros."""
-
-    free: Ranges
-    inside: Ranges
-    kept: Mapping[str, Interval]
-    growth: Mapping[str, Growth]
-    quotients: Quotients
-
-
-def bounds(program: Program, carried: Sequence[tuple[str, str]]) -> Bounds:
-    """Bounds by induction; where intervals alone give none, by how a state grows."""
-    written = WrittenOut(program)
-    kept = invariants(program, carried, written)
-    fixed: dict[str, Interval] = {}
-    quotients: dict[tuple[str, str], Interval] = {}
-    nexts = dict(carried)
-    while True:
-        of_nexts = {(nexts[c], nexts[n]): values for (c, n), values in quotients.items()}
-        keeping = WrittenOut(program, {name for pair in of_nexts for name in pair})
-        inside = Ranges(program, kept, keeping if of_nexts else written, of_nexts)
-        apart = Ranges(program, kept, written)
-        found = {s: g for s, n in carried if (g := growth(apart, s, n)) is not None}
-        more = {pair: q for pair, q in _quotients(apart, found).items() if pair not in quotients}
-        new = {
-            state: Interval(-bound, bound)
-            for state, one in found.items()
-            if state not in fixed and not kept[state].bounded and (bound := one.bound) is not None
-        }
-        if not (new or more):
-            break
-        fixed |= new
-        quotients |= more
-        of_nexts = {(nexts[c], nexts[n]): values for (c, n), values in quotients.items()}
-        keeping = WrittenOut(program, {name for pair in of_nexts for name in pair})
-        kept = invariants(program, carried, keeping if of_nexts else written, fixed, of_nexts)
-    return Bounds(Ranges(program, {}, written), inside, kept, found, quotients)
-
-
-def _quotients(ranges: Ranges, found: Mapping[str, Growth]) -> dict[tuple[str, str], Interval]:
-    """Of c' = f c + u and n' = f n + w, with f at least 0 and w above 0: c / n is a mean of values
-    of u / w, whatever they are weighted with."""
-    result = {}
-    for below, n in found.items():
-        if not (n.factors.from_zero and n.addeds.positive):
-            continue
-        for above, c in found.items():
-            same = ranges.table[above].shape == ranges.table[below].shape
-            if above == below or not same or c.factor != n.factor:
-                continue
-            values = ranges.of(sympy.cancel(c.added / n.added))
-            if values.bounded:
-                result[above, below] = values
-    return result

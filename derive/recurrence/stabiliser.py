@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
 
 import sympy
 
@@ -312,7 +311,7 @@ class _Expression:
         parts = [(arg, self.of(arg)) for arg in expr.args]
         if any(weight is None for _, weight in parts):
             return None
-        moving = [(arg, cast(Weight, w)) for arg, w in parts if w is not None and w.moves]
+        moving = [(arg, w) for arg, w in parts if w is not None and w.moves]
         if len({w.place for _, w in moving}) > 1:
             raise self._clash(moving, "units that are scaled apart meet")
         place = moving[0][1].place if moving else ()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from derive.derivative import Gradient
 from derive.display import Displayed
 from derive.program import Equation, Map, Matmul, Program, Sum
+from derive.recurrence.kind import is_linear
 from derive.schedule.blocks import along_axes, has_blocks, in_blocks
 from derive.schedule.dataflow import check
 from derive.schedule.folds import with_folds
@@ -26,7 +27,6 @@ from derive.schedule.plan import Plan as Plan
 from derive.schedule.plan import Stage as Stage
 from derive.schedule.save_or_recompute import Split, split
 from derive.schedule.stages import accumulate, memory_operands, stages
-from derive.symbolic import functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +164,15 @@ def _is_linear(program: Program, carried: Sequence[tuple[str, str]]) -> bool:
     if not targets:
         return False
     table = program.table()
-    moving = frozenset(reached_from(program, {name for name, _ in carried}))
+    inputs = {name for name, _ in carried}
+    moving = frozenset(reached_from(program, inputs))
     needed = leading_to(program, targets)
     for equation in program.equations:
         if equation.out not in needed or not moving.intersection(equation.operands):
             continue
         if not isinstance(equation, Map):
             return False
-        by = [functions.symbol(name) for name in equation.operands if name in moving]
-        slopes = [functions.partial(equation.expr, symbol) for symbol in by]
-        if any(slope.has(*by) for slope in slopes):
+        shapes = (table[name].shape for name in equation.operands if name in moving)
+        if any(shape != table[equation.out].shape for shape in shapes):
             return False
-        if any(table[s.name].shape != table[equation.out].shape for s in by):
-            return False
-    return True
+    return is_linear(program, inputs, targets)

@@ -260,7 +260,7 @@ def image(name: str, args: Sequence[Interval]) -> Interval:
     if name in _DIPPING:
         if value.from_zero:
             return Interval(_ZERO, None if value.hi is None else _enclosed(name, value.hi)[1])
-        high = None if value.hi is None else max(_ZERO, _enclosed(name, value.hi)[1])
+        high = None if value.hi is None else max(_ZERO, _enclosed(name, value.hi)[1] or _ZERO)
         return meet(everywhere, Interval(None, high))
     if not TABLE[name].rises:
         return everywhere
@@ -358,7 +358,7 @@ def _root_at(end: Fraction, exponent: Fraction) -> tuple[Fraction, Fraction]:
         _, mantissa, power, _ = number._mpf_
     value = Fraction(mantissa) * Fraction(2) ** power
     near = value.limit_denominator(10**6)
-    if near ** exponent.denominator == end ** exponent.numerator:
+    if near**exponent.denominator == end**exponent.numerator:
         return near, near
     room = value / 10**40
     return _shorter(value - room, up=False), _shorter(value + room, up=True)

@@ -16,7 +16,6 @@ from derive.comparison.polynomial.terms import Atom, Poly
 from derive.symbolic.closed_set import TABLE
 from derive.symbolic.interval import ABOVE, NOT_BELOW, Interval, of_range
 
-
 _ONE = Fraction(1)
 
 

@@ -19,6 +19,7 @@ from derive.inspect.facts.cost import Cost, Part, cost, widths
 from derive.inspect.facts.data_flow import Graph, graph
 from derive.inspect.facts.roofline import Roof, Shape, intensity, roofs, rows_of, sizes_at, traffic
 from derive.inspect.facts.schedule_summary import Loops, loops
+from derive.inspect.facts.structure import Structure
 from derive.inspect.facts.times import Times, times
 from derive.program.program import Dim
 from derive.schedule import Schedule
@@ -112,6 +113,11 @@ class View:
             Shaped(tuple(names), role, shape, (*leads[role], *shape))
             for (role, shape), names in alike.items()
         )
+
+    @cached_property
+    def structure(self) -> Structure:
+        """What kind of recurrence it is."""
+        return Structure(self.cell)
 
     @cached_property
     def schedule(self) -> Schedule:

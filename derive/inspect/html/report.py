@@ -29,6 +29,7 @@ from derive.inspect.html.parts import (
     shape_text,
     shapes_table,
 )
+from derive.inspect.html.structure import structure_data
 from derive.inspect.html.svg import drawn
 from derive.program import Program
 from derive.program.formulas import formulas
@@ -115,6 +116,11 @@ def _graph(view: View) -> Section:
 
 def _shapes(view: View) -> Section:
     return Section("shapes", "Shapes", "html/shapes.html.j2", {"shapes": shapes_table(view)})
+
+
+def _structure(view: View) -> Section:
+    data = structure_data(view.structure)
+    return Section("structure", "Structure", "html/structure.html.j2", data)
 
 
 def gradient_data(
@@ -206,6 +212,7 @@ SECTIONS: Mapping[str, Callable[[View], Section]] = WithTargets({
     "cell": _cell,
     "graph": _graph,
     "shapes": _shapes,
+    "structure": _structure,
     "program": _program,
     "gradient": _gradient,
     "chain": _chain,

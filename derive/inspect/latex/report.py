@@ -31,6 +31,7 @@ from derive.inspect.latex.layout import (
 )
 from derive.inspect.latex.notation import latex_name
 from derive.inspect.latex.parts import chain, graph, shapes
+from derive.inspect.latex.structure import structure
 from derive.inspect.text.report import SECTIONS as TEXT_SECTIONS
 from derive.program import Program
 from derive.program.formulas import formulas
@@ -71,6 +72,7 @@ _TITLES: Mapping[str, str] = WithTargets({
     "cell": "equations",
     "graph": "data flow",
     "shapes": "shapes",
+    "structure": "structure",
     "program": "one step as a Program",
     "gradient": "gradient",
     "chain": "chain rule, line by line",
@@ -227,6 +229,7 @@ SECTIONS: Mapping[str, Callable[[View], Block]] = WithTargets({
     "cell": _cell,
     "graph": graph,
     "shapes": shapes,
+    "structure": structure,
     "program": _program,
     "gradient": _gradient,
     "chain": chain,

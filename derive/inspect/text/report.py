@@ -16,6 +16,7 @@ from derive.inspect.facts.view import View
 from derive.inspect.text.cost import cost, verification
 from derive.inspect.text.layout import WIDTH, Block, columns, lines_of, shape_text, wrapped
 from derive.inspect.text.parts import chain, graph, shapes
+from derive.inspect.text.structure import structure
 from derive.program import Program
 from derive.program.formulas import formulas
 from derive.schedule.schedule import Kind
@@ -223,6 +224,7 @@ SECTIONS: Mapping[str, Callable[[View], Block]] = WithTargets({
     "cell": _cell,
     "graph": graph,
     "shapes": shapes,
+    "structure": structure,
     "program": _program,
     "gradient": _gradient,
     "chain": chain,

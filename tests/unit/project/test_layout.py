@@ -32,6 +32,7 @@ ORDER = (
     "language",
     "papers",
     "derivative",
+    "recurrence",
     "kernel",
     "schedule",
     "catalogue",

@@ -155,10 +155,10 @@ class _Walk:
         return tuple(range(len(shape))) if place is None else place
 
     def on(self, equation: Map, part: Expr, axes: Letters) -> Letters | None:
-        """The letters on which a factor lies; None for a number."""
-        names = [s.name for s in part.free_symbols if not functions.is_size(s)]
-        if not names:
+        """The letters on which a factor lies; None for 1."""
+        if part == 1:
             return None
+        names = [s.name for s in part.free_symbols if not functions.is_size(s)]
         places = {k for name in names for k in self.place(equation, name)}
         return tuple(axes[k] for k in sorted(places))
 

@@ -148,7 +148,8 @@ class Words:
         for equation in self.step.program.equations:
             if equation.out not in own:
                 value = formula(equation, self.table).xreplace(self.unnamed)
-                self.unnamed[functions.symbol(equation.out)] = cast(Expr, value)
+                if not value.is_number:
+                    self.unnamed[functions.symbol(equation.out)] = cast(Expr, value)
         text = " ".join(f"{target} {line}" for target, line in self.lines.items())
         self.order = order_in(text) if text else Order({})
 

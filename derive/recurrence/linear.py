@@ -59,7 +59,7 @@ def coefficients(expr: Expr, moving: frozenset[sympy.Symbol]) -> Affine | None:
     """`expr` as an affine expression in the symbols; None where none is found."""
     found = _affine(expr, moving)
     if found is None and (expr.is_Add or expr.is_Mul or expr.is_Pow):
-        expanded = sympy.expand(expr, deep=False)
+        expanded = sympy.expand(expr, log=False, power_base=False, power_exp=False, basic=False)
         found = _affine(expanded, moving) if expanded != expr else None
     if found is None:
         return None

@@ -32,6 +32,13 @@ class Interval:
     lo_open: bool = False
     hi_open: bool = False
 
+    def __post_init__(self) -> None:
+        # No bound has no end that could be reached: one interval, one spelling.
+        if self.lo is None and self.lo_open:
+            object.__setattr__(self, "lo_open", False)
+        if self.hi is None and self.hi_open:
+            object.__setattr__(self, "hi_open", False)
+
     @property
     def positive(self) -> bool:
         return self.lo is not None and (self.lo > 0 or (self.lo == 0 and self.lo_open))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import mpmath
 import numpy as np
 
 import derive
@@ -31,7 +32,7 @@ Values = dict[str, Any]
 
 
 def refuted(cell: Cell, seed: int = 0, found: Structure | None = None) -> list[str]:
-    """Claims that some number contradicts. found: claims of the cell, those of derive by default."""
+    """Claims that some number contradicts. found: what is claimed, by derive if left out."""
     point = Point(cell, seed)
     found = found or derive.structure(cell)
     if not cell.step.states:
@@ -105,7 +106,9 @@ class Point:
 
     def trajectories(self, found: Structure) -> Iterator[str]:
         """Long ones, from zeros, with small and large inputs; and of clocks with other inputs."""
-        if not any(kept.lo is not None or kept.hi is not None for kept in found.bounds.kept.values()):
+        if not any(
+            kept.lo is not None or kept.hi is not None for kept in found.bounds.kept.values()
+        ):
             steps = 3
         else:
             steps = 40
@@ -236,8 +239,6 @@ class Point:
 
     def jacobians(self, one: Values) -> dict[tuple[str, str], Any]:
         """By central differences in 50 digits: {(after, before): matrix}."""
-        import mpmath
-
         found = {}
         step = mpmath.mpf(10) ** -15
         with mpmath.workdps(50):
@@ -258,11 +259,11 @@ class Point:
                     values = interpret(
                         self.step.program, rows, rows=2 * size, sizes=self.sizes, algebra=MPMATH
                     )
-                except ZeroDivisionError:  # mpmath has no infinity there
+                except (ZeroDivisionError, TypeError):  # no infinity, and complex logarithms
                     continue
                 for after, name in self.nexts.items():
                     value = values[name].reshape(2 * size, -1)
-                    slopes = ((value[:size] - value[size:]) / (2 * step)).T.astype(float)
+                    slopes = floats((value[:size] - value[size:]) / (2 * step)).T
                     if np.isfinite(slopes).all():
                         found[after, before] = slopes
         return found
@@ -272,13 +273,10 @@ class Point:
         shape = self.lengths(after)
         places = np.indices(shape).reshape(len(shape), -1)[list(pattern.blocks)]
         for block in {tuple(column) for column in places.T}:
-            units = np.flatnonzero((places.T == block).all(axis=1)) if block else np.arange(
-                len(matrix)
-            )  # fmt: skip
-            if matrix.shape[0] != matrix.shape[1]:
-                part = matrix
-            else:
-                part = matrix[np.ix_(units, units)]
+            inside_block = (block == places.T).all(axis=1)
+            units = np.flatnonzero(inside_block) if block else np.arange(len(matrix))
+            square = matrix.shape[0] == matrix.shape[1]
+            part = matrix[np.ix_(units, units)] if square else matrix
             if pattern.kind is Kind.PLUS_LOW_RANK:  # apart from the diagonal
                 half = len(part) // 2
                 part = part[:half, half:]
@@ -293,8 +291,6 @@ class Point:
         given = self.given(0.9)
         exact = not found.inverse.matrices
         if exact:
-            import mpmath
-
             with mpmath.workdps(60):
                 given = {name: MPMATH.array(value) for name, value in given.items()}
                 yield from self.there_and_back(found, given, MPMATH, 1e-30)
@@ -306,11 +302,14 @@ class Point:
     ) -> Iterator[str]:
         assert found.inverse is not None
         how = {} if algebra is None else {"algebra": algebra}
-        values = interpret(self.step.program, given, rows=ROWS, sizes=self.sizes, **how)
+        try:
+            values = interpret(self.step.program, given, rows=ROWS, sizes=self.sizes, **how)
+        except (ZeroDivisionError, TypeError):
+            return
         after = {state: values[name] for state, name in self.nexts.items()}
         params = {name: given[name] for name in self.step.params}
         inputs = {name: given[name] for name in self.step.inputs}
-        if not all(np.isfinite(v.astype(float)).all() for v in after.values()):
+        if not all(np.isfinite(floats(v)).all() for v in after.values()):
             return
         try:
             back = found.inverse.restore(params, inputs, after, sizes=self.sizes, **how)
@@ -318,7 +317,7 @@ class Point:
             assert found.inverse.nonzero
             return
         for state, value in back.items():
-            error = np.abs((value - given[state]).astype(float)).max(initial=0)
+            error = np.abs(floats(value - given[state])).max(initial=0)
             divided = bool(found.inverse.nonzero) and not np.isfinite(error)  # by 0
             if not (error < room or divided):
                 yield f"the inverse of {state} is {error} off"
@@ -363,6 +362,13 @@ class Point:
                 other = {state: changed[name] for state, name in self.nexts.items()}
 
 
+def floats(value: Any) -> Any:
+    """mpmath's numbers as doubles; a complex one, of a logarithm outside its domain, is NaN."""
+    numbers = np.asarray(value, dtype=object)
+    plain = [np.nan if isinstance(v, mpmath.mpc) else float(v) for v in numbers.ravel()]
+    return np.array(plain, dtype=float).reshape(numbers.shape)
+
+
 def lies(value: Any, interval: Interval) -> bool:
     """Whether numbers lie in an interval, up to rounding; what is no number does not count."""
     value = np.asarray(value, dtype=float)
@@ -392,6 +398,3 @@ def same(a: Any, b: Any) -> bool:
 
 def off_diagonal(changed: Any) -> bool:
     return bool((changed & ~np.eye(*changed.shape, dtype=bool)).any())
-
-
-

@@ -1,0 +1,243 @@
+"""Every claim about every cell agrees with numbers of the interpreter, and wrong claims do not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import axes_cells
+import pytest
+import random_cells
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from structure_checks import Point, refuted
+
+import derive
+from derive.errors import DeriveError
+from derive.fuzz.grammar import Drawn, cells
+from derive.inspect.facts.structure import Structure
+from derive.recurrence import Recurrence, jacobian, linear
+from derive.recurrence.jacobian import Kind, Pattern
+from derive.recurrence.linear import Degree
+from derive.symbolic.interval import Interval
+
+NAMES = (*derive.cells.names(), *axes_cells.CELLS)
+
+
+def cell_called(name: str) -> derive.Cell:
+    if name in axes_cells.CELLS and name not in derive.cells.names():
+        return derive.Cell.parse(axes_cells.CELLS[name][0])
+    return derive.cells.from_spec(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_number_contradicts_what_is_claimed_of_a_cell(name: str) -> None:
+    cell = cell_called(name)
+    found = derive.structure(cell)
+    assert refuted(cell, found=found) == []
+    assert {claim.topic for claim in found.claims} >= {"linear", "transition", "bound", "inverse"}
+
+
+@pytest.mark.parametrize("first", range(0, 30, 10))
+def test_no_number_contradicts_what_is_claimed_of_random_cells(first: int) -> None:
+    for number in range(first, first + 10):
+        cell = derive.Cell.parse(random_cells.text(number))
+        found = derive.structure(cell)
+        assert refuted(cell, number, found) == []
+        assert found.claims
+
+
+def fuzzed(drawn: Drawn) -> None:
+    try:
+        cell = derive.Cell.parse(drawn.declared)
+    except DeriveError:
+        return  # some texts say nothing that is a number
+    found = derive.structure(cell)
+    assert found.claims
+    assert refuted(cell, found=found) == [], drawn.declared
+
+
+HOW: dict[str, Any] = {"deadline": None, "database": None, "phases": [Phase.generate],
+                       "suppress_health_check": list(HealthCheck)}  # fmt: skip
+
+
+@seed(20)
+@settings(max_examples=60, **HOW)
+@given(cells())
+def test_no_number_contradicts_what_is_claimed_of_fuzzed_cells(drawn: Drawn) -> None:
+    fuzzed(drawn)
+
+
+@pytest.mark.slow
+@seed(21)
+@settings(max_examples=3000, **HOW)
+@given(cells())
+def test_no_number_contradicts_what_is_claimed_of_many_fuzzed_cells(drawn: Drawn) -> None:
+    fuzzed(drawn)
+
+
+# --- wrong claims are noticed ---------------------------------------------------------------------
+
+
+class Wrong(Structure):
+    """A Structure of which parts were replaced."""
+
+
+def wrong(cell: derive.Cell, **parts: Any) -> Structure:
+    found = Wrong(cell)
+    for name, value in parts.items():
+        found.__dict__[name] = value
+    return found
+
+
+def changed(found: Structure, **parts: Any) -> Recurrence:
+    return replace(found.recurrence, **parts)
+
+
+def complaints(cell: derive.Cell, **parts: Any) -> str:
+    return "; ".join(refuted(cell, found=wrong(cell, **parts)))
+
+
+def test_a_recurrence_that_is_not_linear_is_noticed() -> None:
+    cell = derive.cells.gru()
+    found = derive.structure(cell)
+    for field in ("own", "together", "in_parts"):
+        said = complaints(cell, recurrence=changed(found, **{field: {"h": Degree.AFFINE}}))
+        assert "h' is not affine in h" in said or (field == "in_parts" and "affine" in said)
+    said = complaints(cell, recurrence=changed(found, own={"h": Degree.CONSTANT}))
+    assert "h' depends on h" in said
+
+
+@pytest.mark.parametrize(
+    ("spec", "pattern", "said"),
+    [
+        ("gru", Pattern(Kind.DIAGONAL), "is not diagonal"),
+        ("gru", Pattern(Kind.ZERO), "is not zero"),
+        ("gru", Pattern(Kind.LOW_RANK, (), "1"), "has a higher rank than 1"),
+        ("gru", Pattern(Kind.PLUS_LOW_RANK, (), "1"), "has a higher rank than 1"),
+        ("gru", Pattern(Kind.REPEATED), "reads several"),
+        ("min_gru", Pattern(Kind.IDENTITY), "is not the identity"),
+        ("block_gru", Pattern(Kind.DENSE, (0, 1)), "is not block-diagonal"),
+        ("gated_delta", Pattern(Kind.DIAGONAL), "is not diagonal"),
+    ],
+)
+def test_a_wrong_pattern_is_noticed(spec: str, pattern: Pattern, said: str) -> None:
+    cell = cell_called(spec)
+    (state,) = cell.step.states
+    rec = changed(derive.structure(cell), patterns={(state, state): pattern})
+    assert said in complaints(cell, recurrence=rec)
+
+
+def test_a_bound_that_is_too_narrow_is_noticed() -> None:
+    cell = derive.cells.gru()
+    bounds = derive.structure(cell).bounds
+    half = Interval(Fraction(-1, 2), Fraction(1, 2))
+    said = complaints(cell, bounds=replace(bounds, kept={"h": half}))
+    assert "h leaves" in said and "on its way" in said
+    cell = derive.cells.lstm()
+    bounds = derive.structure(cell).bounds
+    bounds.free.known["o"] = half
+    assert "o leaves" in complaints(cell, bounds=bounds)
+
+
+def test_a_wrong_inverse_is_noticed() -> None:
+    cell = derive.cells.min_gru()
+    inverse = derive.structure(cell).inverse
+    assert inverse is not None
+    (one,) = inverse.solved
+    program = one.program
+    last = replace(program.equations[-1], expr=one.value * 2)
+    double = replace(one, program=replace(program, equations=(*program.equations[:-1], last)))
+    said = complaints(cell, inverse=replace(inverse, solved=(double,)))
+    assert "the inverse of h is" in said
+
+
+def test_coefficients_that_read_an_input_are_noticed() -> None:
+    cell = derive.cells.min_gru()
+    rec = changed(derive.structure(cell), varying=())
+    assert "an input that is not named" in complaints(cell, recurrence=rec)
+
+
+def test_a_stabiliser_that_changes_outputs_is_noticed() -> None:
+    cell = derive.Cell.parse(axes_cells.CELLS["slstm"][0])  # which divides by n' + 1
+    (one,) = derive.structure(cell).stabilisers
+    assert one.clash is not None
+    said = complaints(cell, stabilisers=(replace(one, clash=None, scaled=("c", "n")),))
+    assert re.search("h_next depends on how m' is chosen", said)
+
+
+def test_a_clock_that_an_input_moves_is_noticed() -> None:
+    cell = derive.cells.gru()
+    rec = changed(derive.structure(cell), clocks=("h",))
+    assert "h depends on the inputs" in complaints(cell, recurrence=rec)
+
+
+def test_arrays_that_leave_the_numbers_are_noticed() -> None:
+    cell = derive.Cell.parse("cell e\ninput x: H\nstate h: H\nh' = exp(30 * x + 0 * h)\noutput h'")
+    found = derive.structure(cell)
+    (hazard,) = found.hazards
+    never = type(hazard.verdict)("never")
+    assert "h_next leaves the numbers" in complaints(
+        cell, hazards=(replace(hazard, verdict=never),)
+    )
+
+
+# --- rules without which a claim would be wrong ---------------------------------------------------
+
+
+def test_a_derivative_of_zero_does_not_make_a_step_linear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """floor has the derivative 0 everywhere, and is not affine; the schedule knows that too."""
+    from derive.pipeline import schedule
+
+    text = "cell f\ninput x: H\nstate h: H\nh' = floor(h) + x\noutput h'"
+    cell = derive.Cell.parse(text)
+    assert not derive.structure(cell).linear and not schedule(cell).forward.linear
+    stopped = derive.Cell.parse(text.replace("floor", "stop_gradient"))
+    assert derive.structure(stopped).linear and schedule(stopped).forward.linear
+
+
+def test_terms_beyond_the_limit_are_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit of one term claims become weaker, and stay right."""
+    monkeypatch.setattr(jacobian, "_MOST", 1)
+    for name in ("lstm", "gated_delta", "block_gru", "multiplicative_lstm", "slstm", "min_gru"):
+        assert refuted(cell_called(name)) == []
+    (pattern,) = derive.structure(cell_called("block_gru")).recurrence.patterns.values()
+    assert pattern == Pattern(Kind.DENSE, (0,))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schedule_and_the_structure_agree(name: str) -> None:
+    from derive.pipeline import schedule
+
+    cell = cell_called(name)
+    plan, rec = schedule(cell).forward, derive.structure(cell).recurrence
+    assert not plan.linear or (rec.linear and rec.elementwise)
+    assert not plan.elementwise or rec.elementwise
+    assert (
+        plan.linear == (rec.linear and rec.elementwise)
+        or len(cell.step.states) > 1
+        or cell.checked.shapes
+    )
+
+
+def test_points_have_sizes_that_tell_axes_apart() -> None:
+    point = Point(cell_called("mlstm"), 0)
+    assert len({point.sizes[dim] for dim in "NDK"}) == 3
+
+
+def test_coefficients_of_an_affine_expression() -> None:
+    from sympy import symbols
+
+    from derive.symbolic import functions
+
+    h, x, z = (functions.symbol(name) for name in "hxz")
+    both = frozenset((h,))
+    assert linear.coefficients((1 - z) * h + z * x, both) == ({h: 1 - z}, z * x)
+    assert linear.coefficients((h + x) ** 2 - h**2, both) == ({h: 2 * x}, x**2)
+    assert linear.coefficients(h * functions.tanh(h), both) is None
+    assert linear.coefficients(functions.where(functions.less(x, z), h, x), both) == (
+        {h: functions.where(functions.less(x, z), functions.ONE, functions.ZERO)},
+        functions.where(functions.less(x, z), functions.ZERO, x),
+    )
+    assert linear.coefficients(h - h + x, frozenset((symbols("y"),))) == ({}, x)

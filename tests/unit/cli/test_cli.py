@@ -66,6 +66,43 @@ def test_list_takes_words_and_shows_the_options_of_what_has_them(
     assert "peephole=false" in run(capsys, "list", "--options")[1]
 
 
+def test_list_keeps_linear_recurrences(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "list", "--linear")
+    assert status == 0
+    assert "min_gru" in out and "linear; diagonal. minGRU." in out and "  gru " not in out
+    status, out, _ = run(capsys, "list", "--linear", "griffin", "real-gated")
+    assert (status, out) == (2, "")
+    status, out, _ = run(capsys, "list", "--linear", "real-gated")
+    assert status == 0 and "rg_lru" in out and "min_gru" not in out
+
+
+def test_list_keeps_cells_by_their_states(capsys: pytest.CaptureFixture[str]) -> None:
+    from derive import cells
+
+    _, out, _ = run(capsys, "list", "--states", "5")
+    assert "odyssey_variant_fgr" in out and "  lstm " not in out
+    _, out, _ = run(capsys, "list", "--states", "vector")
+    assert "  lstm " in out
+    shapes = {name: cells.from_spec(name).states.values() for name in cells.names()}
+    matrices = [name for name, group in shapes.items() if any(len(shape) > 1 for shape in group)]
+    status, out, _ = run(capsys, "list", "--states", "matrix")
+    assert status == (0 if matrices else 2)
+    assert all(name in out for name in matrices)
+
+
+def test_list_says_what_there_is_where_no_entry_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "list", "--states", "77")
+    assert (status, out) == (2, "")
+    assert "no entry of the catalogue passes --states 77" in err
+    assert "--states 1: rnn" in err and "--linear: " in err and "hint: derive list --states" in err
+    status, _, err = run(capsys, "list", "--linear", "janet")
+    assert status == 2
+    assert "no entry of the catalogue with 'janet' passes --linear" in err
+    assert "janet: nonlinear; dense" in err and "hint: derive list --linear" in err
+    status, _, err = run(capsys, "list", "--states", "big")
+    assert status == 2 and "--states takes matrix, vector or a number, not 'big'" in err
+
+
 def test_list_says_where_no_entry_has_the_words(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "list", "householder_rn", "1900")
     assert (status, out) == (2, "")
@@ -116,8 +153,8 @@ def test_show_writes_json_for_programs(capsys: pytest.CaptureFixture[str]) -> No
         (
             ("show", "rnn", "--stage", "loops"),
             "unknown stage 'loops'\n"
-            "  known: cell, graph, shapes, program, gradient, chain, tangent, second, simplified, "
-            "schedule, cost, numpy, c, mcu, all\n",
+            "  known: cell, graph, shapes, structure, program, gradient, chain, tangent, second, "
+            "simplified, schedule, cost, numpy, c, mcu, all\n",
         ),
         (("show", "rnn", "--size", "H"), "'H' is no width\n  hint: --size H=256\n"),
         (

@@ -376,7 +376,7 @@ def test_a_broken_derivative_is_no_wrong_use(
 
     for error in (ProgramError("a"), VerificationError("b")):
 
-        def fail(*words: object, error: Exception = error) -> int:
+        def fail(*words: object, error: Exception = error, **options: object) -> int:
             raise error
 
         monkeypatch.setattr(catalogue, "run", fail)

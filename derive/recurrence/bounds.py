@@ -26,6 +26,7 @@ from derive.symbolic.functions import Expr
 from derive.symbolic.interval import WHOLE, Interval, hull, meet, point
 
 _START = point(0)
+_UNIT = Interval(Fraction(-1), Fraction(1))
 #: Rounds before an end that still moves is given up.
 _ROUNDS = 4
 
@@ -42,7 +43,24 @@ def invariants(
     fixed, quotients: what is known already.
     """
     fixed = dict(fixed or {})
-    now = {state: fixed.get(state, _START) for state, _ in carried}
+    start = {state: fixed.get(state, _START) for state, _ in carried}
+    found = _invariants(program, carried, written, start, fixed, quotients)
+    still = {state: _UNIT for state, kept in found.items() if kept == _START}
+    if still:  # what stays 0 because all start there says nothing of other starts
+        start |= still
+        found = _invariants(program, carried, written, start, fixed, quotients)
+    return found
+
+
+def _invariants(
+    program: Program,
+    carried: Sequence[tuple[str, str]],
+    written: WrittenOut,
+    start: Mapping[str, Interval],
+    fixed: Mapping[str, Interval],
+    quotients: Quotients | None,
+) -> dict[str, Interval]:
+    now = dict(start)
     for turn in range(10 * _ROUNDS):
         ranges = Ranges(program, now, written, quotients)
         after = {s: (s in fixed and now[s]) or hull([now[s], ranges[n]]) for s, n in carried}

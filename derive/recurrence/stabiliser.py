@@ -18,6 +18,7 @@ a product or a sum over an axis of m needs none either.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -79,18 +80,37 @@ class Offer:
 def stabilisers(step: Step) -> tuple[Stabiliser, ...]:
     """One for each state that an exponential reads with a plain factor, as exp(a - m') does."""
     found = []
+    free: dict[str, Weight] | None = None
     for state, after in zip(step.states, step.next_states, strict=True):
         if _is_subtracted(step.program, after):
-            found.append(_stabiliser(step, state, after))
+            free = _chosen_within(step) if free is None else free
+            found.append(_stabiliser(step, state, after, free))
     return tuple(found)
 
 
-def _stabiliser(step: Step, state: str, after: str) -> Stabiliser:
+def _chosen_within(step: Step) -> dict[str, Weight]:
+    """Maxima inside a step of which nothing sees how they are chosen, as that of a softmax: they
+    may be held while something else is moved."""
+    found: dict[str, Weight] = {}
+    for equation in step.program.equations:
+        name = equation.out
+        largest = isinstance(equation, Map) and isinstance(equation.expr, functions.maximum)
+        largest = largest or (isinstance(equation, Sum) and equation.over is Over.MAX)
+        if not largest or name in step.next_states or not _is_subtracted(step.program, name):
+            continue
+        unit = Weight(shift=Fraction(1), place=tuple(range(_rank(step.program, name))))
+        with suppress(Clash):
+            _still(_weights(step.program, {}, {name: unit}), (*step.next_states, *step.outputs))
+            found[name] = STILL
+    return found
+
+
+def _stabiliser(step: Step, state: str, after: str, free: Mapping[str, Weight]) -> Stabiliser:
     program, rank = step.program, _rank(step.program, state)
     others = [(s, n) for s, n in zip(step.states, step.next_states, strict=True) if s != state]
     unit = Weight(shift=Fraction(1), place=tuple(range(rank)))
     try:
-        by_next = _weights(program, {}, {after: unit})
+        by_next = _weights(program, {}, {**free, after: unit})
         scaled: dict[str, Weight] = {}
         for other, name in others:
             weight = by_next.get(name, STILL)
@@ -99,7 +119,7 @@ def _stabiliser(step: Step, state: str, after: str) -> Stabiliser:
             if weight.scale:
                 scaled[other] = weight
         _still(by_next, [name for name in step.outputs if name not in _nexts(step, scaled)])
-        old = _weights(program, {state: unit, **scaled}, {after: STILL})
+        old = _weights(program, {state: unit, **scaled}, {**free, after: STILL})
         _still(old, [*(name for _, name in others), *step.outputs])
         _still(by_next, step.outputs)
     except Clash as clash:

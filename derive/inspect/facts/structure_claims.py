@@ -185,7 +185,8 @@ class _Claims:
         each = [self.words.between(self.words.name(s), kept[s]) for s in known]
         if self.found.bounds.quotients:
             return "all states start as zeros"
-        return f"it starts so ({', '.join(each)}), as zeros do"
+        zeros = "" if self.found.cell.checked.learned else ", as zeros do"
+        return f"it starts so ({', '.join(each)}){zeros}"
 
     def _growth(self, state: str, lines: tuple[str, ...]) -> Claim:
         words, name = self.words, self.words.name(state)

@@ -79,7 +79,8 @@ def what_it_is(rec: Recurrence, shapes: Mapping[str, Sequence[object]]) -> str:
         affine = [s for s in rec.states if rec.own[s].name == "AFFINE"]
         first = "nonlinear"
         if affine and len(rec.states) > 1:
-            first += f", linear in {' and in '.join(affine)} by itself"
+            each = "each " if len(affine) > 1 else ""
+            first += f", linear in {' and in '.join(affine)} {each}by itself"
     return f"{first}; {_shape_of_transition(rec, shapes)}"
 
 
@@ -88,10 +89,14 @@ def _shape_of_transition(rec: Recurrence, shapes: Mapping[str, Sequence[object]]
         return "diagonal"
     kinds = {rec.patterns[state, state] for state in rec.states}
     own = {pattern for pattern in kinds if not pattern.is_diagonal}
-    cross = [
+    part = {state: k for k, states in enumerate(rec.parts) for state in states}
+    cross = [  # a part that is known for all steps is an input of those after it
         pattern
         for (after, before), pattern in rec.patterns.items()
-        if after != before and not pattern.is_diagonal and pattern.kind is not Kind.REPEATED
+        if after != before
+        and not pattern.is_diagonal
+        and pattern.kind is not Kind.REPEATED
+        and (not rec.linear_in_order or part[after] == part[before])
     ]
     if not own and not cross:
         return "each state diagonal"

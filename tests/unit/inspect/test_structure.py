@@ -67,8 +67,10 @@ KINDS = {
     "gated_delta": "linear; block-diagonal over N, D in blocks that are diagonal plus rank 1",
     "rwkv7": "linear; block-diagonal over N, D in blocks that are diagonal plus rank 1",
     "block_gru": "nonlinear; block-diagonal over N",
-    "mlstm": "nonlinear, linear in C and in n by itself; each state diagonal",
+    "mlstm": "nonlinear, linear in C and in n each by itself; each state diagonal",
     "ttt_linear": "nonlinear; dense",
+    "t_gru": "linear one state after the other; each state diagonal",
+    "householder_rnn": "nonlinear; diagonal plus rank 4",
 }
 
 
@@ -128,6 +130,17 @@ def test_bounds_of_known_cells(name: str) -> None:
 def test_a_leaky_state_is_bounded_by_how_it_grows() -> None:
     found = of("cell leaky\ninput x: H\nstate h: H\nh' = 0.75 * h + 0.5 * tanh(x)\noutput h'")
     assert "|h| <= 2 at every step" in said(found, "bound")
+
+
+def test_states_that_stay_zero_are_looked_at_from_other_starts() -> None:
+    """u opens where p is above a half, which it never is from zeros on."""
+    found = of("cell skip\ninput x: H\nstate h: H, p: H\nu = where(p > 0.5, 1, 0)\n"
+               "h' = u * tanh(x) + (1 - u) * h\np' = (1 - u) * p\noutput h'")  # fmt: skip
+    assert "|h| <= 1 at every step" in said(found, "bound")
+    learned = of("cell start\ninput x: H\nstate h: H = h0\nz = sigmoid(x)\n"
+                 "h' = z * h + (1 - z) * tanh(x)\noutput h'")  # fmt: skip
+    (claim,) = learned.of("bound")
+    assert claim.condition == "it starts so (|h| < 1)"
 
 
 def test_slstm_is_bounded_by_a_quotient_of_states() -> None:
@@ -248,6 +261,13 @@ def test_a_stabiliser_of_each_head_is_one_number_for_all_its_units() -> None:
     (claim,) = of(mixed.replace("+ 0 *", "+ 1 *")).of("stabiliser")
     assert claim.surety is not Surety.PROVED
     assert "units that are scaled apart are summed" in claim.because[0]
+
+
+def test_a_maximum_within_a_step_may_be_held_while_a_stabiliser_is_moved() -> None:
+    """RWKV-4 reads with a maximum of its own, and stores with another."""
+    found = derive.structure(derive.cells.from_spec("rwkv4"))
+    (claim,) = found.of("stabiliser")
+    assert claim.surety is Surety.PROVED and claim.about == ("o", "a", "b")
 
 
 def test_softmax_never_overflows_and_never_divides_by_zero() -> None:

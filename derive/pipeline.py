@@ -60,7 +60,7 @@ def _by_text(function: Callable[..., Result]) -> Callable[..., Result]:
 
     @wraps(function)
     def remembered(cell: Cell, *options: Any) -> Result:
-        key = (a_cell(cell).to_text(), *options)
+        key = (_a_cell(cell).to_text(), *options)
         if key not in known:
             known[key] = function(cell, *options)
             if len(known) > _REMEMBERED:
@@ -70,7 +70,7 @@ def _by_text(function: Callable[..., Result]) -> Callable[..., Result]:
     return remembered
 
 
-def a_cell(value: Any) -> Cell:
+def _a_cell(value: Any) -> Cell:
     if isinstance(value, Cell):
         return value
     raise ArgumentTypeError(
@@ -120,7 +120,7 @@ def tangent(cell: Cell) -> Cell:
 
     `stop_gradient(v)` counts as a constant, in the second derivative too.
     """
-    with _stage(a_cell(cell), "the tangent"):
+    with _stage(_a_cell(cell), "the tangent"):
         if cell.checked.shapes:
             return _written(cell, tangent_declaration(cell.declaration, *_of_tangent(cell)))
         step = tangent_step(cell.step, (*cell.consts, *cell.outputs))
@@ -134,7 +134,7 @@ def tangent_of_parts(cell: Cell) -> Cell:
 
     The parts of its arrays are those of the cell's, then theirs once more for the tangents.
     """
-    if not a_cell(cell).checked.shapes:
+    if not _a_cell(cell).checked.shapes:
         return tangent(cell)
     with _stage(cell, "the tangent"):
         plain = given.all_given(cell.checked)
@@ -172,7 +172,7 @@ Wanted: TypeAlias = tuple[str, ...] | None
 def as_vectors(cell: Cell) -> Cell | None:
     """The cell of its parts, where those are vectors and matrices of parameters; None where they
     have axes, or are fixed, given once or learned to start from."""
-    checked = a_cell(cell).checked
+    checked = _a_cell(cell).checked
     if not checked.shapes:
         return cell
     if checked.once or checked.fixed or checked.learned or from_step.unsayable(cell.step):
@@ -195,7 +195,7 @@ def emit(cell: Cell, target: str = "c", *, wrt: Any = None) -> dict[str, str]:
     """
     chosen = table.row(target)
     others = ",".join(name for name in table.usual() if name != target)
-    with _stage(a_cell(cell), f"the {target} target", f"--target {others}"):
+    with _stage(_a_cell(cell), f"the {target} target", f"--target {others}"):
         return dict(_files(cell, chosen, to_wanted(wrt, signature(cell))))
 
 
@@ -237,7 +237,7 @@ def compile(
             hint=f'dtype="{chosen.dtypes[0]}"',
         )
     threads = to_count(threads, "threads", least=1, most=_MOST_THREADS)
-    wrt = to_wanted(wrt, signature(a_cell(cell)))
+    wrt = to_wanted(wrt, signature(_a_cell(cell)))
     text, own = emit(cell, target, wrt=wrt), signature(cell, wrt)
     origin = Origin(compile, (cell, target, name, threads), wrt)
     if chosen.serve is None:

@@ -16,7 +16,9 @@ from typing import Any
 
 from derive.cell import Cell
 from derive.display import Displayed
+from derive.errors import ArgumentTypeError
 from derive.inspect.facts.structure_words import what_it_is
+from derive.kernel.convert import kind_text
 from derive.recurrence import (
     Bounds,
     Hazard,
@@ -147,6 +149,9 @@ class Structure(Displayed):
 
 def structure(cell: Cell) -> Structure:
     """What kind of recurrence a cell is: linear or not, bounds, the inverse, what may overflow."""
-    from derive.pipeline import a_cell
-
-    return Structure(a_cell(cell))
+    if not isinstance(cell, Cell):
+        raise ArgumentTypeError(
+            f"cell must be a Cell, not {kind_text(cell)}",
+            hint='derive.cells.lstm(), derive.load("mine.cell") or derive.Cell.parse(text)',
+        )
+    return Structure(cell)

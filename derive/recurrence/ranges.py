@@ -130,9 +130,10 @@ class Ranges:
 
     def of(self, expr: Expr, depth: int = _DEPTH) -> Interval:
         """Between what an expression that is written out lies."""
+        found = self._plain(expr)
         if expr.is_Add or expr.is_Mul:
-            return self._finer(expr, self._plain(expr), depth)
-        return self._plain(expr)
+            found = self._finer(expr, found, depth)
+        return found.shortened()
 
     def _plain(self, expr: Expr) -> Interval:
         if expr.is_Symbol:

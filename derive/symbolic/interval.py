@@ -123,9 +123,12 @@ class Interval:
         return Interval(lo, hi, self.lo_open, self.hi_open)
 
     def shortened(self) -> Interval:
-        """With ends of few digits, a little wider where they had many."""
-        lo = None if self.lo is None else _shorter(self.lo, up=False)
-        hi = None if self.hi is None else _shorter(self.hi, up=True)
+        """With ends of few digits, a little wider where they had many; without an end that no
+        double is as large as."""
+        lo = None if self.lo is None or self.lo < -_LARGE else _shorter(self.lo, up=False)
+        hi = None if self.hi is None or self.hi > _LARGE else _shorter(self.hi, up=True)
+        lo = None if lo is not None and lo > _LARGE else lo
+        hi = None if hi is not None and hi < -_LARGE else hi
         lo_open = self.lo_open or lo != self.lo
         return Interval(lo, hi, lo_open, self.hi_open or hi != self.hi)
 

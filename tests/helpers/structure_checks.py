@@ -100,6 +100,8 @@ class Point:
                 given[state] = inside(given[state], found.bounds.kept[state])
             for (above, below), values in found.bounds.quotients.items():
                 given[above] = given[below] * inside(given[above], values)
+                while not lies(given[above], found.bounds.kept[above]):  # which holds 0
+                    given[above], given[below] = given[above] / 2, given[below] / 2
             for name, value in self.run(given).items():
                 if not lies(value, found.bounds.inside[name]):
                     yield f"{name} leaves {found.bounds.inside[name]}, states within their bounds"

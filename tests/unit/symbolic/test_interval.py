@@ -98,6 +98,13 @@ def test_ends_are_as_near_as_they_can_be() -> None:
     assert not Interval(Fraction(0), Fraction(1)).within(gate) and not WHOLE.within(ABOVE)
 
 
+def test_an_end_that_no_double_is_as_large_as_is_none() -> None:
+    far = Fraction(10) ** 400
+    assert Interval(-far, far).shortened() == WHOLE
+    assert Interval(far, far * 2).shortened() == WHOLE
+    assert image("exp", [Interval(Fraction(0), Fraction(1000))]).hi is not None
+
+
 @pytest.mark.parametrize("name", [name for name in TABLE if name != "sqrt"])
 def test_the_image_of_a_function_keeps_every_value(name: str) -> None:
     record, draw = TABLE[name], random.Random(name)

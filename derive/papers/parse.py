@@ -7,6 +7,7 @@ multiplies or calls (products.py).
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -210,6 +211,12 @@ class Reader:
         """Whether what stands above a symbol is a power, and no time and no part of its name."""
         if all(part.isdigit() for part in found):
             is_matrix = symbol.base[0].isupper() and symbol.time is None
+            if is_matrix and not symbol.parts and symbol.base in self.letters.bare:
+                number = "".join(found)
+                raise self.error(
+                    f"{symbol.base}^{number} is a power of the matrix {symbol.base}, or another "
+                    "matrix", symbol.at, f"{symbol.base}_{number}",
+                )  # fmt: skip
             return symbol.base not in self.letters.numbered and not is_matrix
         times = [symbols.time_of(part, self.letter) for part in found]
         names = all(t is not None or symbols.is_name(p) for t, p in zip(times, found, strict=True))
@@ -350,6 +357,10 @@ class Reader:
             self.take()
             if symbols.parts(self.script()) != ("j",):
                 raise self.error("a sum runs over the units, by the index j", token.at)
+            row = [later for later in self.row if later.at > token.at and later.kind != "open"]
+            for sign, later in itertools.pairwise(row):
+                if sign.text == "^" and later.text == "j":
+                    raise self.error("the index of a sum is a power here", later.at, "x_j")
         return Function("sum", token.at)
 
     def braced(self) -> Node:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from derive.language import tree as cell
 from derive.language.parse_expression import arity, usage
 from derive.papers.roles import Macro, is_minus_one
-from derive.papers.tree import Group, Node, Power, Product, Symbol
+from derive.papers.tree import Function, Group, Node, Number, Power, Product, Symbol
 from derive.papers.values import Called, Columns, Matrix, Row, Value
 from derive.symbolic import functions
 
@@ -31,9 +31,17 @@ class Products:
     of: Translator
 
     def product(self, node: Product) -> Value:
+        self.divided(node)
         factors = self.applied(node)
         runs: list[tuple[str, list[Value]]] = []
         for k, (sign, value) in enumerate(factors):
+            before = runs[-1][1] if runs else []
+            below = value if sign == "/" and len(before) == 1 else None
+            above = before[0] if below is not None else None
+            if isinstance(above, cell.Number) and isinstance(below, cell.Number):
+                # 1/2 W x is a half of W x.
+                before[0] = cell.Binary("/", above, below, self.of.place(node.at))
+                continue
             joins = not sign or (sign in "*." and self.multiplies(runs, factors, k))
             if runs and joins:
                 runs[-1][1].append(value)
@@ -52,6 +60,21 @@ class Products:
             found = cell.Binary(operator, left, right, self.of.place(node.at))
         assert found is not None
         return found
+
+    def divided(self, node: Product) -> None:
+        """What stands behind a slash is one factor: `1 / \\tau W x` may divide by the whole."""
+        factors = node.factors
+        for k, (sign, factor) in enumerate(factors):
+            after = factors[k + 1 : k + 2]
+            called = isinstance(after[0][1], Group) if after else False
+            if sign != "/" or not after or after[0][0] or isinstance(factor, Function) or called:
+                continue
+            if isinstance(factor, Number) and k and isinstance(factors[k - 1][1], Number):
+                continue
+            raise self.of.error(
+                "how much the slash divides by is not said", factor.at,
+                "\\frac{1}{\\tau} W x_t", "a fraction or brackets say it",
+            )  # fmt: skip
 
     def multiplies(
         self, runs: list[tuple[str, list[Value]]], factors: list[tuple[str, Value]], k: int

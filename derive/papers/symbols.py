@@ -76,11 +76,13 @@ def time_letter(statements: Iterable[Statement]) -> str:
 @dataclass(frozen=True, slots=True)
 class Indices:
     """time: the letter of the time.  units: letters that run over the units of a vector.
-    numbered: symbols whose exponents are numbers of a series, x^1 and x^2, and no powers."""
+    numbered: symbols whose exponents are numbers of a series, x^1 and x^2, and no powers.
+    bare: capital letters that stand somewhere without an index or exponent."""
 
     time: str = "t"
     units: frozenset[str] = frozenset()
     numbered: frozenset[str] = frozenset()
+    bare: frozenset[str] = frozenset()
 
 
 def indices(statements: Sequence[Statement]) -> Indices:
@@ -109,7 +111,18 @@ def indices(statements: Sequence[Statement]) -> Indices:
             if times or (at_bracket and row[k].text == "_") or (at_bracket and len(scripts) == 1):
                 units |= {part for s in scripts for part in s if part in _UNIT_INDICES}
             k = end
-    return Indices(letter, frozenset(units - {letter}), frozenset(_numbered(statements)))
+    numbered, bare = frozenset(_numbered(statements)), frozenset(_bare(statements))
+    return Indices(letter, frozenset(units - {letter}), numbered, bare)
+
+
+def _bare(statements: Iterable[Statement]) -> Iterator[str]:
+    for statement in statements:
+        for side in (statement.left, statement.right):
+            row = [token for token in side if token.kind != "space"]
+            for token, following in itertools.zip_longest(row, row[1:]):
+                scripted = following is not None and following.text in ("_", "^")
+                if token.kind == "letter" and token.text.isupper() and not scripted:
+                    yield token.text
 
 
 def _numbered(statements: Iterable[Statement]) -> Iterator[str]:

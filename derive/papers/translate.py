@@ -101,6 +101,17 @@ class Translator:
             raise self.error("a function is not applied to anything", value.at)
         return value.vector if isinstance(value, Row) else value
 
+    def no_matrix(self, node: Node) -> cell.Node:
+        """A vector or a number, for a fraction or a power, where a matrix would become a vector."""
+        value = self.value(node)
+        if isinstance(value, Matrix) and len(value.terms) == 1 and value.terms[0][2] is not None:
+            name = self.roles.name(value.terms[0][2].key)
+            raise self.error(
+                f"the matrix '{name}' stands in a fraction or a power", value.at,
+                "\\frac{1}{2} W x_t", f"for a vector: --as {name}=vector",
+            )  # fmt: skip
+        return self.as_vector(value, node.at)
+
     def value(self, node: Node) -> Value:
         if isinstance(node, Symbol):
             return self.symbol(node, called=False)
@@ -117,7 +128,7 @@ class Translator:
         if isinstance(node, Product):
             return Products(self).product(node)
         if isinstance(node, Fraction):
-            above, below = self.vector(node.above), self.vector(node.below)
+            above, below = self.no_matrix(node.above), self.no_matrix(node.below)
             return cell.Binary("/", above, below, self.place(node.at))
         if isinstance(node, Power):
             return self.power(node)
@@ -215,6 +226,8 @@ class Translator:
         if isinstance(node.base, Symbol) and node.base.key == e and e not in self.roles.arrays:
             return cell.Call("exp", (self.vector(node.exponent),), place)
         base = self.value(node.base)
+        if isinstance(base, Matrix):
+            self.no_matrix(node.base)
         if isinstance(base, Called):
             return replace(base, power=node.exponent)
         return self.raised_to(self.as_vector(base, node.at), node.exponent, node.at)
@@ -231,6 +244,7 @@ class Translator:
         *rows, (last, conditions) = node.rows
         if conditions and not rows:
             raise self.error("the other case is missing", node.at, "\\text{otherwise}")
+        self.covered(node)
         found = self.vector(last)
         for value, conditions in reversed(rows):
             if not conditions:
@@ -240,6 +254,25 @@ class Translator:
                 chosen = self.where(condition, chosen, found)
             found = chosen
         return found
+
+    def covered(self, node: Cases) -> None:
+        """The last of two cases holds wherever the first does not."""
+        (_, first), (_, last) = node.rows[0], node.rows[-1]
+        if len(node.rows) != 2 or len(first) != 1 or len(last) != 1:
+            return
+        (one,), (other,) = first, last
+        mirrored = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "==": "==", "!=": "!="}
+        opposite = {"<": ">=", ">": "<=", "<=": ">", ">=": "<", "==": "!=", "!=": "=="}
+        wanted = opposite[one.relation]
+        straight = (other.relation, other.left, other.right) == (wanted, one.left, one.right)
+        crossed = (other.relation, other.left, other.right) == (
+            mirrored[wanted], one.right, one.left,
+        )  # fmt: skip
+        if not (straight or crossed):
+            raise self.error(
+                "the last case does not hold wherever the first does not", other.at,
+                "\\text{otherwise}",
+            )  # fmt: skip
 
     def where(self, condition: Condition, chosen: cell.Node, other: cell.Node) -> cell.Node:
         place = self.place(condition.at)

@@ -417,3 +417,44 @@ def test_read_ends_with_two_where_there_is_no_cell(
     assert "is not UTF-8 text: byte 6 is wrong" in run(capsys, "read", str(file))[2]
     assert "cannot be read" in run(capsys, "read", str(tmp_path / "no.tex"))[2]
     assert "gives no meaning" in run(capsys, "read", str(file), "--as", "W")[2]
+
+
+@pytest.mark.parametrize(
+    ("latex", "what", "caret", "hint"),
+    [
+        (r"h_t = \tanh(A^2 x_t + A h_{t-1})", "a power of the matrix A, or another", "A^2", "A_2"),
+        (r"h_t = \tanh(\frac{W}{2} x_t + h_{t-1})", "matrix 'W' stands in a fraction", "W}", None),
+        (r"h_t = h_{t-1} + 1/\tau W x_t", "how much the slash divides by", r"\tau", None),
+        (r"h_t = \sum_j W_j x_t^j + h_{t-1}", "the index of a sum is a power", "j + h", "x_j"),
+        (r"h_t = \begin{cases} x_t & x_t > 0 \\ h_{t-1} & x_t < 1 \end{cases}",
+         "the last case does not hold wherever the first does not", "x_t < 1",
+         r"\text{otherwise}"),
+    ],
+)  # fmt: skip
+def test_what_may_be_read_in_two_ways_is_refused(
+    latex: str, what: str, caret: str, hint: str | None
+) -> None:
+    with pytest.raises(derive.DeriveError, match=re.escape(what)) as caught:
+        derive.Cell.from_latex(latex)
+    shown, line = str(caught.value).splitlines()[1:3]
+    assert shown[line.index("^") :].startswith(caret), str(caught.value)
+    assert hint is None or f"hint: {hint}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("latex", "wanted"),
+    [
+        (r"h_t = h_{t-1} + 1/2 W x_t", "h + 1 / 2 * (W @ x)"),
+        (r"h_t = h_{t-1} + \frac{1}{\tau} W x_t", "h + 1 / tau * (W @ x)"),
+        (r"h_t = h_{t-1} + (1/\tau) W x_t", "h + 1 / tau * (W @ x)"),
+        (r"h_t = x_t / \tau + h_{t-1}", "x / tau + h"),
+        (r"h_t = x_t / \exp(\tau) + h_{t-1}", "x / exp(tau) + h"),
+        (r"h_t = \begin{cases} x_t & x_t > 0 \\ h_{t-1} & x_t \le 0 \end{cases}",
+         "where(x > 0, x, h)"),
+        (r"h_t = \begin{cases} x_t & x_t > 0 \\ h_{t-1} & 0 \ge x_t \end{cases}",
+         "where(x > 0, x, h)"),
+        (r"h_t = \tanh(A^1 x_t + A^2 h_{t-1})", "tanh(A_1 @ x + A_2 @ h)"),
+    ],
+)  # fmt: skip
+def test_what_is_said_clearly_is_read(latex: str, wanted: str) -> None:
+    assert f"h' = {wanted}\n" in derive.Cell.from_latex(latex).to_text()

@@ -167,6 +167,8 @@ class _Walk:
         axes = equation.axes_of(source, out)
         if not equation.over.keeps:
             kept = tuple(letter for k, letter in enumerate(term.out) if k not in axes)
+            if out.shape == (1,):  # one number a row, be it what is left of an axis of length 1
+                kept = ()
             if equation.over is Over.SUM:
                 return Term(kept, term.into, term.factors)
             return Term(kept, term.into, (*term.factors, (equation.out, term.out)))

@@ -249,6 +249,8 @@ class _Weights:
             raise self.clash(equation, equation.source, "units that are scaled apart are summed")
         if equation.over.keeps:
             return weight
+        if self.table[equation.out].shape == (1,):
+            return Weight(weight.scale, weight.shift)
         kept = [k for k in range(len(self.table[equation.source].shape)) if k not in axes]
         return Weight(weight.scale, weight.shift, tuple(kept.index(k) for k in weight.place))
 
@@ -268,6 +270,8 @@ class _Weights:
             if letters not in (None, mine):
                 raise self.clash(equation, name, "units that are scaled apart meet")
             scale, letters = scale + weight.scale, mine
+        if self.table[equation.out].shape == (1,):
+            return Weight(scale)
         return Weight(scale, _ZERO, tuple(out.index(letter) for letter in letters or ()))
 
     def clash(self, equation: Matmul | Sum, name: str, why: str) -> Clash:

@@ -15,6 +15,7 @@ from structure_checks import Point, refuted
 
 import derive
 from derive.errors import DeriveError
+from derive.fuzz.axes_grammar import cells_with_axes
 from derive.fuzz.grammar import Drawn, cells
 from derive.inspect.facts.structure import Structure
 from derive.recurrence import Recurrence, jacobian, linear
@@ -67,6 +68,30 @@ HOW: dict[str, Any] = {"deadline": None, "database": None, "phases": [Phase.gene
 @given(cells())
 def test_no_number_contradicts_what_is_claimed_of_fuzzed_cells(drawn: Drawn) -> None:
     fuzzed(drawn)
+
+
+@seed(22)
+@settings(max_examples=40, **HOW)
+@given(cells_with_axes())
+def test_no_number_contradicts_what_is_claimed_of_fuzzed_cells_with_axes(drawn: Drawn) -> None:
+    fuzzed(drawn)
+
+
+@pytest.mark.slow
+@seed(23)
+@settings(max_examples=1000, **HOW)
+@given(cells_with_axes())
+def test_no_number_contradicts_what_is_claimed_of_many_fuzzed_cells_with_axes(
+    drawn: Drawn,
+) -> None:
+    fuzzed(drawn)
+
+
+def test_what_is_left_of_an_axis_of_length_1_is_one_number() -> None:
+    cell = derive.Cell.parse(
+        "cell one\nstate B: 1 x P\nparam g: P\ns = mean(B)\nB' = B * tanh(s) + 0 * g\noutput B'"
+    )
+    assert refuted(cell) == []
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def growth(ranges: Ranges, state: str, after: str) -> Growth | None:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of the states of a step.  free: of arrays, whatever the states were.  kept: intervals that
+    """Of the states of a step.  free: of arrays, from any states.  kept: intervals that
     no step leaves, which hold 0; inside: of arrays while the states lie in theirs.  growth: of
     states, where there is one.  quotients: {(c, n): values}, c being between them times n at
     every step, as it is at zeros."""
@@ -184,7 +184,7 @@ def bounds(program: Program, carried: Sequence[tuple[str, str]]) -> Bounds:
 
 def _quotients(ranges: Ranges, found: Mapping[str, Growth]) -> dict[tuple[str, str], Interval]:
     """Of c' = f c + u and n' = f n + w, with f at least 0 and w above 0: c / n is a mean of values
-    of u / w, whatever they are weighted with."""
+    of u / w, with weights of any size."""
     result = {}
     for below, n in found.items():
         if not (n.factors.from_zero and n.addeds.positive):

@@ -95,7 +95,7 @@ class Point:
             given = self.given(spread)
             for name, value in self.run(given).items():
                 if not lies(value, found.bounds.free[name]):
-                    yield f"{name} leaves {found.bounds.free[name]}, whatever the states are"
+                    yield f"{name} leaves {found.bounds.free[name]}, from any states"
             for state in self.step.states:
                 given[state] = inside(given[state], found.bounds.kept[state])
             for (above, below), values in found.bounds.quotients.items():

@@ -153,7 +153,7 @@ class _Claims:
         free, kept = bounds_.free[self.nexts[state]], bounds_.kept[state]
         lines = (words.line(state), *words.intervals(self.nexts[state], bounds_.free))
         if free.bounded:
-            says = f"{words.between(prime, free)}, whatever the states were"
+            says = f"{words.between(prime, free)}, from any states"
             yield Claim("bound", (state,), says, Surety.PROVED, lines)
         if kept.bounded and (not free.bounded or _much_smaller(kept, free)):
             inside = (words.line(state), *words.intervals(self.nexts[state], bounds_.inside))
@@ -270,7 +270,7 @@ class _Claims:
         if clocks:
             lines = tuple(words.line(state) for state in clocks)
             says = f"{words.names(clocks)} {one_of('runs', 'run', clocks)} by "
-            says += f"{one_of('itself', 'themselves', clocks)}, whatever the inputs are: "
+            says += f"{one_of('itself', 'themselves', clocks)}, for all inputs: "
             says += "the step changes with time"
             yield Claim("time", clocks, says, Surety.PROVED, lines)
             return

@@ -109,7 +109,7 @@ def test_a_state_that_counts_makes_the_step_change_with_time() -> None:
 
 
 BOUNDS = {
-    "lstm": ("|h'| < 1, whatever the states were [proved]", "|c| grows by at most 1 a step"),
+    "lstm": ("|h'| < 1, from any states [proved]", "|c| grows by at most 1 a step"),
     "gru": ("|h| < 1 at every step [proved under a condition]",),
     "cifg": ("|c| < 1 at every step", "|h| < 0.761595 at every step"),
     "rnn_activation_relu": ("h >= 0 at every step",),

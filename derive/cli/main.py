@@ -318,7 +318,8 @@ def _bench(cells: tuple[str, ...], **options: Any) -> int:
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="[default: the task's]")
 @click.option("--rows", type=click.IntRange(min=1), metavar="B", help="[default: the task's]")
 @click.option("--rates", default="", metavar="R,S", help="[default: 0.01,0.003,0.001]")
-@click.option("--target", default="c", show_default=True, metavar="T", help="Of the kernels.")
+@click.option("--target", default=lambda: targets.by_preference()[0].name, metavar="T",
+              show_default=targets.by_preference()[0].name, help="Of the kernels.")  # fmt: skip
 @click.option("-o", "--out", default="race", show_default=True, type=click.Path(file_okay=False),
               help="The folder for trials and reports.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the trials that are there.")

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from derive import targets
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.race import executors, trial
-from derive.race.sizes import model_of, sizes_of
+from derive.race.sizes import params_of, sizes_of
 from derive.race.task import task_of
 from derive.race.trial import Outcome, Trial
 
@@ -48,7 +49,7 @@ class Race:
     rows: int | None = None
     sizes: tuple[tuple[str, int], ...] = ()
     rates: tuple[float, ...] = RATES
-    target: str = "c"
+    target: str = field(default_factory=lambda: targets.by_preference()[0].name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def trials_of(race: Race) -> list[Trial]:
                 cell, task, own, params=wanted if race.match else None, width=race.width
             )
             if wanted is None and race.match:
-                wanted = model_of(cell, task, sizes, target="numpy").size
+                wanted = params_of(cell, task, sizes)
             steps, rows = race.steps or task.steps, race.rows or task.rows
             found.append(
                 Trial(

@@ -9,11 +9,13 @@ neither the task nor --size says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
 from derive.cell import Cell
 from derive.errors import ArgumentError
+from derive.kernel.signature import Sizes
 from derive.race.task import Task
 from derive.train import Model
 
@@ -65,7 +67,7 @@ def sizes_of(
         return {**sizes, dim: width}
 
     def count(length: int) -> int:
-        return model_of(cell, task, {**sizes, dim: length}, target="numpy").size
+        return params_of(cell, task, {**sizes, dim: length})
 
     low, high = 1, 2
     while count(high) < params and high < _WIDEST:
@@ -75,6 +77,19 @@ def sizes_of(
         low, high = (middle, high) if count(middle) <= params else (low, middle)
     best = min((low, high), key=lambda length: abs(count(length) - params))
     return {**sizes, dim: best}
+
+
+def params_of(cell: Cell, task: Task, sizes: Mapping[str, int]) -> int:
+    """How many numbers the model of these sizes trains."""
+    lengths = Sizes(0, 0, dict(sizes))
+
+    def count(shape: Iterable[Any]) -> int:
+        return prod(lengths.width(axis) for axis in shape)
+
+    wide = count(next(iter(cell.outputs.values())))
+    first = task.symbols or (task.inputs if lifted(cell, task, sizes) else None) or 0
+    own = sum(map(count, cell.params.values()))
+    return own + first * count(next(iter(cell.inputs.values()))) + (wide + 1) * task.outputs
 
 
 def _dims(cell: Cell) -> list[str]:

@@ -22,7 +22,7 @@ from derive.errors import ArgumentError, DeriveError
 from derive.race import Task, run, trial, verdict
 from derive.race.executors import executor_of
 from derive.race.run import Race
-from derive.race.sizes import model_of, sizes_of
+from derive.race.sizes import model_of, params_of, sizes_of
 from derive.race.task import task_of
 from derive.race.trial import Outcome
 from derive.train import Batch
@@ -182,8 +182,10 @@ def test_widths_give_about_the_wanted_number_of_parameters(spec: str, name: str)
     sizes = sizes_of(cell, task, {}, params=5000, width=1)
 
     def count(longer: int) -> int:
-        return model_of(cell, task, {**sizes, "H": sizes["H"] + longer}, target="numpy").size
+        longest = {**sizes, "H": sizes["H"] + longer}
+        return model_of(cell, task, longest, target="numpy").size
 
+    assert count(0) == params_of(cell, task, sizes)
     assert all(abs(count(0) - 5000) <= abs(count(by) - 5000) for by in (-1, 1))
 
 

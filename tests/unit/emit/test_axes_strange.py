@@ -191,6 +191,13 @@ C' = tanh(C + A.T * mean(x))
 y = (C * A.T) @ mean(mean(C, D), 3)
 output y
 """,
+    "running sum of parts": """
+state n: D x H x 2
+a, b = split(n, 2)
+n' = 0.5 * tanh(cumsum(n)) + 0.2 * n
+y = a * b
+output y, n'
+""",
     "int axes": """
 state C: 2 x 3 x 4
 param W: 2 x 3 x I

@@ -266,7 +266,7 @@ def test_verification_checks_the_text_of_the_tangent(
 
     if wrong:
         monkeypatch.setitem(tangent_rules.OF_OPERATORS, "*", half)  # type: ignore[arg-type]
-    text = axes_cells.CELLS["fast_grnn"][0].replace("fast_grnn", f"half_{wrong}")
+    text = axes_cells.CELLS["mamba"][0].replace("mamba", f"half_{wrong}")
     cell = derive.Cell.parse(text)
     gradient = pipeline.differentiate(cell)
     session = Session(gradient, cell.name, cell.output_keys, 0, False, None, moving=_moving(cell))

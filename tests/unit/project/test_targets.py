@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -301,11 +301,13 @@ def test_a_third_target_is_fuzzed_and_its_faults_are_named(
     pytest.importorskip("hypothesis")
     from hypothesis import strategies as st
 
+    from derive.fuzz.cells_room import CellsRoom
     from derive.fuzz.grammar import Drawn
     from derive.fuzz.run import fuzz, rooms_of
 
     drawn = Drawn(cell().to_text(), cell().to_text(), False)
-    monkeypatch.setattr("derive.fuzz.cells_room.cells", lambda: st.just(drawn))
+    only = partial(CellsRoom, drawn=lambda: st.just(drawn))
+    monkeypatch.setattr("derive.fuzz.cells_room.CellsRoom", only)
     monkeypatch.setattr("derive.fuzz.cells_room._has_torch", lambda: False)
     outcome = fuzz(rooms_of(["cells"], ("rows",)), seed=1, examples=3)
     assert not outcome.findings and outcome.counts["compared"]

@@ -72,7 +72,7 @@ def sigmoid(v: Array) -> Array:
 
 
 def gated(d: Array, p: Array) -> Array:
-    """d * p, and 0 wherever d is 0, whatever p is."""
+    """d * p, and 0 wherever d is 0, also where p is not finite."""
     y: Array = np.where(d == 0.0, d, d * p)
     return y
 

@@ -60,5 +60,7 @@ OF_VECTORS = tuple(name for name in cells.names() if name not in WITH_AXES)
 
 
 def sampled(names: Iterable[str] = cells.names()) -> list[Any]:
-    """The names, those outside the sample marked slow."""
-    return [n if n in SAMPLE else pytest.param(n, marks=pytest.mark.slow) for n in names]
+    """The names in the catalogue's order, those outside the sample marked slow."""
+    known = set(names)
+    ordered = [name for name in cells.names() if name in known]
+    return [n if n in SAMPLE else pytest.param(n, marks=pytest.mark.slow) for n in ordered]

@@ -1,7 +1,7 @@
 """Looking at a cell: every stage of the pipeline, in every format.
 
 In: a Cell, names of stages, a format.  Out: text.
-Not here: what the command line looks like (cli/main.py).
+Not here: what the command line looks like (cli/commands.py).
 
     print(show(cell, stages=("gradient", "schedule"), format="latex"))
 

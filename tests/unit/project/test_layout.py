@@ -63,7 +63,7 @@ ORDER = (
 #: A package that takes long to load, or that is another world: the modules that may import it.
 HOMES = {
     "jinja2": {"derive.build.templates"},
-    "click": {"derive.cli.main"},
+    "click": {"derive.cli"},
     "rich": {"derive.cli.console"},
     "subprocess": {"derive.build.compiler", "derive.bench", "derive.fuzz"},
     "ctypes": {

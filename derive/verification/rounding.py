@@ -154,8 +154,13 @@ def _function(name: str) -> Callable[..., Bounded]:
         error = FUNCTION_ERROR * size
         for k, arg in enumerate(args):
             if arg.error.any():
-                stepped = [v + 1j * STEP if k == i else v for i, v in enumerate(values)]
-                error = error + _times(abs(np.imag(plain(*stepped)) / STEP), arg.error)
+                # minimum(v, v) takes the argument whose imaginary part is less.
+                steps = (1j * STEP, -1j * STEP) if len(args) > 1 else (1j * STEP,)
+                slopes = [
+                    abs(np.imag(plain(*(v + step if k == i else v for i, v in enumerate(values)))))
+                    for step in steps
+                ]
+                error = error + _times(np.maximum.reduce(slopes) / STEP, arg.error)
         return Bounded(value, error)
 
     return apply

@@ -1540,7 +1540,7 @@ DK_FUNCTION void DK_NAME(forward_fill)(
         (const size_t[]){sizes->dim_K * sizes->dim_R}, (const size_t[]){0}, (const size_t[]){0}};
     for (size_t head = 0; head < sizes->dim_N; ++head) {
         dk_matrix matrices[1];
-        const dk_real *starts[1];
+        const dk_real *starts[1] = {NULL};
         dk_weights_of_head(1, matrices_5, 0, starts_5, &steps_5, head, matrices, starts);
         DK_GROUP(pack, g1)(panels + at.dk_panel_5 + head * steps_5.panel, sizes->dim_K, 1, matrices,
             0, starts, team);

@@ -1557,7 +1557,7 @@ DK_FUNCTION void DK_NAME(backward_fill)(
         (const size_t[]){sizes->dim_D, sizes->dim_D, sizes->dim_D, sizes->dim_D}};
     for (size_t head = 0; head < sizes->dim_N; ++head) {
         dk_matrix matrices[4];
-        const dk_real *starts[1];
+        const dk_real *starts[1] = {NULL};
         dk_weights_of_head(4, matrices_1, 0, starts_1, &steps_1, head, matrices, starts);
         DK_GROUP(pack, g1)(panels + at.dk_panel_1 + head * steps_1.panel, sizes->dim_D, 4, matrices,
             0, starts, team);

@@ -114,7 +114,9 @@ class Lines:
             power=self._power,
             size_power=lambda base, exponent: f"{base}**{_literal(exponent)}",
             # Of two numbers of Python a quotient by 0 raises.
-            size_quotient=lambda above, below: f"np.divide({above}, {below})",
+            size_quotient=lambda a, b: (
+                f"({self.own('real')}({a}) / {b if b.isidentifier() else f'({b})'})"
+            ),
             constant_branch=lambda text: f"{self.own('real')}({text})",
         )
 

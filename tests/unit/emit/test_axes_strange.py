@@ -343,6 +343,14 @@ def test_a_mean_over_no_element_is_no_number_and_no_exception(target: str) -> No
     assert grads.params["b"].shape == (0, 3)
 
 
+def test_a_quotient_of_widths_has_the_dtype_of_the_kernel() -> None:
+    text = "cell c\ninput x: H\nstate c: H\nc' = where(x < x, layer_norm(x), x)\noutput c'"
+    kernel = derive.compile(derive.Cell.parse(text), target="numpy", dtype="float32")
+    run = kernel.forward({}, np.ones((2, 1, 3)))
+    (gradient,) = kernel.backward(run, np.ones((2, 1, 3))).inputs.values()
+    assert gradient.dtype == np.float32
+
+
 @pytest.mark.parametrize("target", ["numpy", "c"])
 def test_packed_parameters_that_do_not_say_where_they_are_cut_are_cut_by_the_call(
     target: str,

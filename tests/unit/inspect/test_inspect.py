@@ -227,7 +227,8 @@ def test_cost_of_lstm_is_what_one_counts_by_hand() -> None:
     assert at(found.parameters, {"I": 2, "H": 3}) == 72
 
 
-@pytest.mark.parametrize("name", sampled())
+# Of cells with axes backward computes outer products again instead of keeping them.
+@pytest.mark.parametrize("name", sampled(OF_VECTORS))
 def test_backward_does_twice_the_products_of_forward(name: str) -> None:
     cell = cell_called(name)
     found = cost(cell, pipeline.schedule(cell))

@@ -17,7 +17,7 @@ from derive.symbolic import functions
 from derive.symbolic.closed_set import TABLE
 from derive.symbolic.evaluate import MPMATH, NUMPY, Algebra
 from derive.symbolic.oracle import ORACLE
-from derive.verification.rounding import BOUNDED
+from derive.verification.rounding import BOUNDED, Bounded
 
 STEP = 2.0**-100
 
@@ -215,3 +215,9 @@ def test_every_algebra_reduces_parameters_and_differentiates_that(name: str) -> 
             assert np.max(abs(complex_[array] - wanted)) < 1e-13 * scale, f"{what}: {array}"
             error = abs(bounded[array].value - wanted)
             assert np.all(error <= (bounded[array].error + 1) * 2.0**-53), f"{what}: {array}"
+
+
+def test_the_error_of_an_argument_that_stands_twice_is_carried_on() -> None:
+    value = Bounded(np.array([3.0, -2.0]), np.array([0.5, 0.25]))
+    for name in ("minimum", "maximum"):
+        assert (BOUNDED.functions[name](value, value).error >= value.error).all()

@@ -22,7 +22,7 @@ from derive import targets
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.race import executors, trial
-from derive.race.sizes import params_of, sizes_of
+from derive.race.sizes import dims_of_cell, params_of, sizes_of
 from derive.race.task import task_of
 from derive.race.trial import Outcome, Trial
 
@@ -64,6 +64,19 @@ class Results:
 
 def trials_of(race: Race) -> list[Trial]:
     """One of each cell and task, with the first rate and seed 0; the rest differs in those."""
+    if race.params is not None and not race.match:
+        raise ArgumentError(
+            "all cells cannot have the same width and a given number of parameters",
+            hint="--match params --params 5000, or --match width --width 32",
+        )
+    known = {dim: None for cell in race.cells.values() for dim in dims_of_cell(cell)}
+    for dim, _ in race.sizes:
+        if dim not in known:
+            raise ArgumentError(
+                f"no cell of the race has a dimension {dim}",
+                facts=(f"dimensions: {', '.join(known)}",),
+                hint=f"--size {next(iter(known))}=4",
+            )
     found = []
     for name in race.tasks:
         task = task_of(name)

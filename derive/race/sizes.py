@@ -16,6 +16,7 @@ from typing import Any
 from derive.cell import Cell
 from derive.errors import ArgumentError
 from derive.kernel.signature import Sizes
+from derive.layers.sizes import dims_of
 from derive.race.task import Task
 from derive.train import Model
 
@@ -48,7 +49,7 @@ def sizes_of(
             f"{cell.name} has {len(cell.inputs)} inputs, and a race feeds one",
             facts=(f"inputs: {', '.join(cell.inputs) or 'none'}",),
         )
-    dims = list(dict.fromkeys(_dims(cell)))
+    dims = dims_of_cell(cell)
     sizes = {dim: given[dim] for dim in dims if dim in given}
     (axis,) = next(iter(cell.inputs.values()))
     free = [dim for dim in dims if dim not in sizes]
@@ -92,7 +93,7 @@ def params_of(cell: Cell, task: Task, sizes: Mapping[str, int]) -> int:
     return own + first * count(next(iter(cell.inputs.values()))) + (wide + 1) * task.outputs
 
 
-def _dims(cell: Cell) -> list[str]:
-    shapes = [*cell.params.values(), *cell.inputs.values(), *cell.states.values()]
-    shapes += cell.outputs.values()
-    return [axis for shape in shapes for axis in shape if isinstance(axis, str)]
+def dims_of_cell(cell: Cell) -> tuple[str, ...]:
+    """Every dimension of a cell's arrays."""
+    groups = (cell.params, cell.inputs, cell.states, cell.outputs)
+    return dims_of(shape for group in groups for shape in group.values())

@@ -484,6 +484,8 @@ def test_cells_of_one_name_are_told_apart(
         (["--rates", "x"], "--rates are positive numbers"),
         (["--target", "fortran"], "fortran"),
         (["--size", "H"], "'H' is no width"),
+        (["--size", "P=3"], "no cell of the race has a dimension P"),
+        (["--match", "width", "--params", "9"], "cannot have the same width and a given number"),
     ],
 )
 def test_wrong_use_is_told_before_anything_runs(

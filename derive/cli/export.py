@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from derive.cli import console
-from derive.cli.select import cell_of
+from derive.cli.select import cell_of, size_of
 from derive.errors import ArgumentError
 
 
@@ -29,7 +29,12 @@ def run(
     cell = cell_of(text)
     path = out or f"{cell.name}.onnx"
     options |= {"params": weights, "num_layers": layers, "initial_states": not zero_states}
-    widths: dict[str, Any] = dict(map(_size, sizes))
+    widths: dict[str, Any] = dict(map(size_of, sizes))
+    for name in widths:
+        if name not in (known := cell.step.program.dims()):
+            raise ArgumentError(
+                f"{cell.name} has no width {name!r}", facts=(f"it has {', '.join(known)}",)
+            )
     model = onnx.export(cell, path, **options, **widths)
     for word, values in (("in ", model.graph.input), ("out", model.graph.output)):
         for value in values:
@@ -38,10 +43,3 @@ def run(
             console.say(f"{word} {value.name} [{axes}]")
     console.result(path)
     return 0
-
-
-def _size(text: str) -> tuple[str, int]:
-    name, sign, value = (part.strip() for part in text.partition("="))
-    if not sign or not value.isdigit():
-        raise ArgumentError(f"'{text}' gives no width", hint="--size H=32")
-    return name, int(value)

@@ -8,6 +8,7 @@ Not here: the model (scan.py, operator.py).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,9 +77,16 @@ def stack_of(
         return Stack(cell, layers, directions, tuple(found), tuple(sizes))
     arrays = _arrays(params)
     groups = [_of_place(cell, arrays, place, layers, directions, dtype) for place in range(places)]
-    used = {f"{n}{'' if places == 1 else suffix_of(k, directions)}"
-            for k in range(places) for n in cell.params}  # fmt: skip
+    used = {n + _end(cell, arrays, k, places, directions) for k in range(places)
+            for n in cell.params}  # fmt: skip
     strange = [name for name in arrays if name not in used]
+    more = [name for name in strange if re.sub(r"_l\d+(_reverse)?$", "", name) in cell.params]
+    if more:
+        raise ArgumentError(
+            f"{more[0]} belongs to a layer or direction that is not exported",
+            facts=(f"layers: {layers}, directions: {directions}",),
+            hint="num_layers=2, bidirectional=True; derive export: --layers 2, --bidirectional",
+        )
     if strange and not isinstance(params, (str, os.PathLike)):
         raise ArgumentError(
             f"{cell.name} has no parameter {strange[0]!r}", hint=closest(strange[0], sorted(used))
@@ -97,13 +105,21 @@ def _arrays(params: Any) -> Mapping[str, Any]:
     return params
 
 
+def _end(
+    cell: Cell, arrays: Mapping[str, Any], place: int, places: int, directions: int
+) -> str:  # fmt: skip
+    """What the names of one layer and direction end in."""
+    if places > 1:
+        return suffix_of(place, directions)
+    if not set(cell.params) <= set(arrays) and f"{next(iter(cell.params), '')}_l0" in arrays:
+        return "_l0"  # as layers.RNN saves a single layer
+    return ""
+
+
 def _of_place(
     cell: Cell, arrays: Mapping[str, Any], place: int, layers: int, directions: int, dtype: str
 ) -> Arrays:
-    one = layers * directions == 1
-    end = "" if one else suffix_of(place, directions)
-    if one and not set(cell.params) <= set(arrays) and f"{next(iter(cell.params))}_l0" in arrays:
-        end = "_l0"  # as layers.RNN saves a single layer
+    end = _end(cell, arrays, place, layers * directions, directions)
     found = {}
     for name in cell.params:
         if name + end not in arrays:

@@ -74,6 +74,11 @@ def export(
     latest = onnx.defs.onnx_opset_version()
     if to_count(opset, "opset", LEAST_OPSET) > latest:
         raise ArgumentError(f"opset = {opset} is too large", facts=(f"at most {latest}",))
+    if lengths and "lengths" in {*cell.inputs, *cell.states, *cell.params}:
+        raise ArgumentError(
+            f"{cell.name} has an array called lengths, as the rows' lengths would be",
+            hint="rename it in the cell, or leave out lengths=True",
+        )
     layers = to_count(num_layers, "num_layers", 1, 10_000)
     directions = 1 + to_flag(bidirectional, "bidirectional")
     options = {

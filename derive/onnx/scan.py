@@ -91,7 +91,7 @@ def _starts(found: Drawn, stack: Stack, rows: str, given: bool) -> list[dict[str
             for place in places:
                 learned = cell.checked.learned.get(state)
                 axes = nodes.node("Concat", rows, nodes.integers(*lengths), axis=0)
-                value = learned if learned else nodes.number(0.0)
+                value = learned + stack.suffix(place) if learned else nodes.number(0.0)
                 result[place][state] = nodes.node("Expand", value, axes)
             continue
         if stack.is_one:

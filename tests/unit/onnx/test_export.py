@@ -7,6 +7,7 @@ import pytest
 import derive
 from derive import cells, layers, weights
 from derive.cli.main import status
+from derive.errors import ArgumentError
 from derive.kernel.signature import Sizes, names_in
 
 onnx = pytest.importorskip("onnx")
@@ -303,5 +304,36 @@ def test_derive_export_writes_a_file(tmp_path, capsys):
     assert captured.out == f"{path}\n" and "in  lengths [B]" in captured.err
     onnx.checker.check_model(onnx.load(path), full_check=True)
     assert status(["export", "gru", "--size", "H", "-o", str(path)]) == 2
-    assert "'H' gives no width" in capsys.readouterr().err
+    assert "'H' is no width" in capsys.readouterr().err
     assert status(["export", "janet", "--as", "operator", "--size", "I=3", "--size", "H=4"]) == 2
+
+
+@pytest.mark.parametrize("options", [{"num_layers": 2}, {"bidirectional": True}])
+def test_every_layer_starts_from_what_it_learned(options):
+    cell = derive.Cell.parse(
+        "cell c\ninput x: I\nstate h: H = h0\nh' = tanh(W @ x + U @ h)\noutput h'"
+    )
+    model = derive.onnx.export(cell, initial_states=False, I=2, H=3, **options)
+    names = {tensor.name for tensor in model.graph.initializer}
+    assert len([name for name in names if name.startswith("h0_l")]) == 2
+
+
+def test_parameters_of_a_layer_that_is_not_exported_are_told(tmp_path):
+    rnn = layers.RNN(cells.lstm(), 2, target="numpy", I=2, H=3)
+    rnn.save(tmp_path / "two.npz")
+    with pytest.raises(ArgumentError, match="not exported"):
+        derive.onnx.export(cells.lstm(), params=tmp_path / "two.npz")
+    one = layers.RNN(cells.lstm(), target="numpy", I=2, H=3)
+    derive.onnx.export(cells.lstm(), params=one.params)
+
+
+def test_an_input_called_lengths_stands_in_the_way_of_lengths():
+    cell = derive.Cell.parse("cell c\ninput lengths: H\nstate h: H\nh' = lengths + h\noutput h'")
+    with pytest.raises(ArgumentError, match="called lengths"):
+        derive.onnx.export(cell, lengths=True, H=3)
+
+
+@pytest.mark.parametrize("size", ["H=²", "path=9", "seed=9"])
+def test_derive_export_takes_widths_of_the_cell_alone(size, tmp_path, capsys):
+    assert status(["export", "lstm", "--size", size, "-o", str(tmp_path / "a.onnx")]) == 2
+    assert "width" in capsys.readouterr().err

@@ -1,10 +1,10 @@
 """The LSTM with weight normalisation: rows of learned length and direction.
 
 Salimans & Kingma 2016, "Weight normalization: a simple reparameterization to accelerate training
-of deep neural networks", arXiv 1602.07868: w = g v / |v| for every unit, eq. 2 there. TensorFlow
-1's WeightNormLSTMCell normalises the columns that belong to x and those that belong to h together,
-rows=joined; apart, each has a length of its own. Gates in the order i, f, g, o. Lengths start at
-1.
+of deep neural networks", arXiv 1602.07868: w = g v / |v| for every unit. Equation numbers not
+checked. TensorFlow 1's WeightNormLSTMCell normalises the columns that belong to x and those that
+belong to h together, rows=joined; apart, each has a length of its own. Gates in the order i, f, g,
+o. Lengths start at 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def weight_norm_lstm(
 ) -> Text:
     """LSTM whose matrices have rows of learned length."""
     return Text(
-        doc="Weight-normalised LSTM. Salimans & Kingma 2016, arXiv 1602.07868, eq. 2.",
+        doc="Weight-normalised LSTM. Salimans & Kingma 2016, arXiv 1602.07868.",
         text=f"""
 input  x: I
 state  h: H, c: H

@@ -2,7 +2,7 @@
 
 In: a Cell.  Out: `Relation`s, each with its map, proved and checked.
 Not here: the proof of one pair (one_direction.py, check.py). Nothing is said of cells for which no
-map was found, and of those with axes, which have no proof yet.
+map was found, and of those with axes equality alone.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Not here: what the pool does (templates/c/pool.c.j2), how many threads a call is
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,6 +27,17 @@ class OpenMP(NamedTuple):
 _lock = threading.Lock()
 _pools: dict[int, ctypes.CDLL] = {}
 _lender: OpenMP | None = None
+_is_child = False
+
+
+def _forked() -> None:
+    """A child has none of its parent's threads, and a lock may be held by one of them."""
+    global _lock, _lender, _is_child
+    _lock, _lender, _is_child = threading.Lock(), None, True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def pool(files: Mapping[str, str]) -> Any:
@@ -47,6 +59,8 @@ def borrow(openmp: OpenMP | None) -> None:
     milliseconds after each of its parallel regions. Processes that are forked later start
     threads of their own."""
     global _lender
+    if _is_child:
+        return
     with _lock:
         _lender = openmp
         for library in _pools.values():

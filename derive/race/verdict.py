@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, median, quantiles, stdev
+from statistics import mean, median, median_low, quantiles, stdev
 
 import mpmath
 
@@ -60,15 +60,16 @@ class Verdict:
 def summary(outcomes: Sequence[Outcome]) -> Summary:
     finals = [outcome.final for outcome in outcomes]
     low, _, high = quantiles(finals, n=4, method="inclusive") if len(finals) > 1 else finals * 3
-    steps = [o.solved for o in outcomes if o.solved is not None]
-    seconds = [o.solved_seconds for o in outcomes if o.solved_seconds is not None]
-    most = 2 * len(steps) >= len(outcomes)
+    # A seed that did not solve it would have solved it later than any other.
+    step = median_low(math.inf if o.solved is None else o.solved for o in outcomes)
+    second = median_low(math.inf if o.solved is None else o.solved_seconds or 0.0 for o in outcomes)
     return Summary(
         median(finals), (low, high), outcomes[0].params,
         median(outcome.seconds for outcome in outcomes),
-        median(steps) if steps and most else None,
-        median(seconds) if seconds and most else None,
-        len(outcomes), len(steps), sum(outcome.diverged for outcome in outcomes),
+        step if math.isfinite(step) else None,
+        second if math.isfinite(second) else None,
+        len(outcomes), sum(o.solved is not None for o in outcomes),
+        sum(o.diverged for o in outcomes),
     )  # fmt: skip
 
 

@@ -24,6 +24,8 @@ from derive.symbolic.interval import Interval
 
 #: exp of more than this is larger than any number of the type.
 LARGEST_ARGUMENT = {"float32": 88.72, "float64": 709.78}
+#: The smallest number of float32 with all its digits; one below it may be 0 there.
+_SMALLEST = 2.0**-126
 
 
 class Danger(enum.Enum):
@@ -130,9 +132,9 @@ def _safe(danger: Danger, values: Interval) -> Verdict | None:
         return Verdict.NEVER if below else None
     if danger is Danger.ROOT:
         return Verdict.NEVER if values.from_zero else None
-    if values.lo is not None and values.lo > 0:
+    if values.lo is not None and values.lo >= _SMALLEST:
         return Verdict.NEVER
-    if danger is Danger.DIVISION and values.hi is not None and values.hi < 0:
+    if danger is Danger.DIVISION and values.hi is not None and values.hi <= -_SMALLEST:
         return Verdict.NEVER
     apart = values.positive or (danger is Danger.DIVISION and values.negative)
     return Verdict.UNDERFLOW if apart else None

@@ -53,7 +53,7 @@ class Recurrence:
     @property
     def constant_coefficients(self) -> bool:
         """Whether a linear recurrence is the same at every step, up to what is added."""
-        return self.linear and not self.varying and not self.clocks
+        return self.linear and not self.varying
 
 
 def recurrence(step: Step) -> Recurrence:

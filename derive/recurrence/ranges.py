@@ -223,6 +223,7 @@ class Ranges:
                 for other in symbols_of(expr)
                 if (own := self.written.atoms.get(other)) is not None
                 and own.array == equation.source
+                and not own.mean
                 and tuple(p for k, p in enumerate(own.place) if k not in over) == atom.place
             ]
         return []

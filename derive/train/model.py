@@ -220,6 +220,8 @@ def metrics(outputs: Array, batch: Batch) -> Mapping[str, float]:
     loss, _ = _loss(outputs, batch)
     if not _is_classes(batch.y):
         return {"squared error": loss}
+    if np.isnan(loss):  # argmax would call NaN the first class
+        return {"error": loss, "bits": loss}
     wrong = (outputs.argmax(axis=-1) != np.asarray(batch.y))[..., None].astype(np.float64)
     error, _ = _loss(wrong, Batch(batch.x, np.zeros_like(wrong), batch.weights, batch.lengths))
     return {"error": error, "bits": loss / float(np.log(2))}

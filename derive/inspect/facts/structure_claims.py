@@ -101,9 +101,7 @@ class _Claims:
 
     def coefficients(self) -> Claim:
         rec, words = self.rec, self.words
-        if rec.clocks:
-            says = f"what multiplies the states changes with {words.names(rec.clocks)}"
-        elif rec.varying:
+        if rec.varying:
             says = f"what multiplies the states depends on {words.names(rec.varying)}"
             if set(rec.varying) <= set(self.found.cell.checked.once):
                 says += ", which do not change with time"
@@ -206,11 +204,11 @@ class _Claims:
                 says = f"{name} stays bounded: each step shrinks it, and adds at most {most}"
                 condition = "the parameters are fixed"
                 return Claim("bound", (state,), says, Surety.CONDITION, (where,), condition)
-            says = f"no bound; |{name}| grows by at most {most} a step"
+            says = f"no bound was found; |{name}| grows by at most {most} a step"
             return Claim("bound", (state,), says, Surety.PROVED, (where,))
         own = self.rec.own[state] is Degree.AFFINE and self.rec.patterns[state, state].is_diagonal
         if size is not None and size <= 1 and own:
-            says = f"no bound, but what is stored never grows: {by}, {closed(factor)}"
+            says = f"no bound was found, but what is stored never grows: {by}, {closed(factor)}"
             return Claim("bound", (state,), says, Surety.PROVED, (f"it {plus}, {closed(added)}",))
         because = (where,) if own else lines[:1]
         return Claim("bound", (state,), f"no bound of {name} was found", Surety.UNKNOWN, because)

@@ -333,3 +333,44 @@ def test_parts_of_a_state_that_is_cut_are_states() -> None:
                "s' = concat(0.5 * a + u, a + b * v)\noutput s'")  # fmt: skip
     assert len(found.recurrence.states) == 2 and found.linear
     assert "[not known]" not in said(found, "linear") and found.text()
+
+
+@pytest.mark.parametrize(
+    ("equations", "topic", "words"),
+    [
+        # The mean of what s sums is no element of s: below zero it is the larger one.
+        (
+            "input x: I\nstate h: N\nparam W: N x D x I\nv = W @ x\ns = sum(v, D)\n"
+            "h' = exp(mean(v, D) - max(s))\noutput h'",
+            "bound",
+            "",
+        ),
+        # A clock that is added multiplies nothing.
+        (
+            "input x: I\nstate h: H, t: 1\nt' = t + 1\nh' = h / 2 + W @ x + t\noutput h'",
+            "linear",
+            "changes with",
+        ),
+        # Two numbers above 0 whose product is 0 in float32.
+        (
+            "input x: I\nstate h: H\na = sigmoid(clip(W @ x, -80, 0))\n"
+            "b = sigmoid(clip(V @ x, -80, 0))\nc = a * b\nh' = tanh(h) / c\noutput h'",
+            "numbers",
+            "never",
+        ),
+        # Bounded, though intervals see no bound.
+        (
+            "input x: I\nstate h: H\na = W @ x\nh' = h / 2 + softplus(a) - relu(a)\noutput h'",
+            "bound",
+            "no bound,",
+        ),
+    ],
+)
+def test_what_does_not_hold_is_not_proved(equations: str, topic: str, words: str) -> None:
+    found = derive.structure(derive.Cell.parse(f"cell c\n{equations}"))
+    proved = [
+        claim.says
+        for claim in found.claims
+        if claim.topic == topic and claim.surety is Surety.PROVED
+    ]
+    assert not [says for says in proved if words in says]

@@ -427,6 +427,8 @@ def test_a_summary_is_of_the_middle() -> None:
     assert own.final == 3 and own.quartiles == (2.0, 4.0)
     assert own.solved == 40 and own.solved_count == 3
     assert verdict.summary([*outcomes([1.0], 40), *outcomes([2.0, 3.0])]).solved is None
+    three = [*outcomes([1.0], 100), *outcomes([1.0], 500), *outcomes([1.0], 1000)]
+    assert verdict.summary([*three, *outcomes([2.0, 3.0])]).solved == 1000
     assert verdict.summary(outcomes([1.0])).quartiles == (1.0, 1.0)
 
 

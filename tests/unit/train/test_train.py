@@ -150,6 +150,8 @@ def test_metrics_count_what_is_wrong() -> None:
     assert found["error"] == 0.5 and abs(found["bits"] - 1.5) < 1e-12
     weighted = metrics(logits, train.Batch(None, np.array([[0, 0]]), [[3, 1]]))
     assert weighted["error"] == 0.25
+    unknown = metrics(np.full((1, 2, 3), np.nan), batch)
+    assert np.isnan(unknown["error"]) and np.isnan(unknown["bits"])
     numbers = metrics(np.ones((2, 1, 1)), train.Batch(None, np.zeros((2, 1, 1)), lengths=[1]))
     assert numbers == {"squared error": 1.0}
 

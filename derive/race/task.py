@@ -61,6 +61,13 @@ class Task:
                 facts=(f"metrics: {', '.join(METRICS)}",),
                 hint='metric="error"',
             )
+        classes = all(np.issubdtype(np.asarray(b.y).dtype, np.integer) for b in self.judge)
+        if self.judge and classes is (self.metric == "squared error"):
+            kind = "integers, which are classes" if classes else "numbers"
+            raise ArgumentError(
+                f"the metric of task {self.name} is {self.metric}, and y holds {kind}",
+                hint='metric="error"' if classes else 'metric="squared error"',
+            )
         if not self.judge:
             raise ArgumentError(
                 f"task {self.name} has no batch to judge by", hint="judge=(draw(random, 256),)"

@@ -165,6 +165,7 @@ def a_task(**changed: Any) -> Task:
         ({"inputs": None}, "either inputs or symbols"),
         ({"metric": "accuracy"}, "no metric 'accuracy'"),
         ({"judge": ()}, "no batch to judge by"),
+        ({"metric": "error"}, "y holds numbers"),
     ],
 )
 def test_a_task_that_contradicts_itself_is_told(changed: dict[str, Any], said: str) -> None:

@@ -53,6 +53,36 @@ def shape_fits(value: Tensor, label: str, wanted: Sequence[int | str]) -> None:
         )
 
 
+def states_of(
+    state: Any, names: Sequence[str], shapes: Sequence[Sequence[int]], x: Tensor
+) -> list[Tensor]:
+    """A tensor of each shape, in x's dtype and on its device.
+
+    state: a Tensor, or a tuple of one, where there is one name; else a tuple in their order. Under
+    autocast float32 becomes its dtype where x has it, as in torch.nn.LSTM.
+    """
+    one = len(names) == 1
+    given = (state,) if one and isinstance(state, Tensor) else state
+    shown = "a Tensor" if one else f"a tuple ({', '.join(names)})"
+    if not isinstance(given, (tuple, list)) or (one and len(given) != 1):
+        hint = "" if one else f"state=({', '.join(names)})"
+        raise ArgumentTypeError(f"state must be {shown}, not {kind_text(state)}", hint=hint)
+    if len(given) != len(names):
+        raise ArgumentError(f"state must be {shown}, and {len(given)} were given")
+    narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    found = []
+    for name, shape, value in zip(names, shapes, given, strict=True):
+        label = "state" if one else f"state {name}"
+        value = tensor_of(value, label)
+        shape_fits(value, label, shape)
+        if (value.dtype, x.dtype) == (torch.float32, narrow):
+            value = value.to(narrow)
+        same_dtype(value, label, x, "x is")
+        on_one_device([value], x, f"{label} is")
+        found.append(value)
+    return found
+
+
 def lengths_of(value: Any, steps: int, rows: int) -> Tensor:
     """[B] int64 on the CPU, 0 <= length <= T."""
     if not isinstance(value, Tensor):

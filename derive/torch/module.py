@@ -83,7 +83,7 @@ class Stack(nn.Module):  # type: ignore[misc]
         elif self.batch_first:
             x = x.transpose(0, 1)
         rows = x.shape[1]
-        first = self._states_given(state, rows, batched, x)
+        first = self._first_states(state, rows, batched, x)
         more = self._once_given(once, rows, batched, x) if self._has_more(once) else []
         if lengths is not None:
             lengths = checks.lengths_of(lengths, x.shape[0], rows)
@@ -116,7 +116,7 @@ class Stack(nn.Module):  # type: ignore[misc]
         data = _autocast(checks.tensor_of(x.data, "x"))
         checks.shape_fits(data, "x.data", ("steps", *self._x_shape))
         rows = int(x.batch_sizes[0])
-        first = self._states_given(state, rows, True, data)
+        first = self._first_states(state, rows, True, data)
         more = self._once_given(once, rows, True, data) if self._has_more(once) else []
         if x.sorted_indices is not None:
             first = [s.index_select(1, x.sorted_indices) for s in first]
@@ -217,25 +217,16 @@ class Stack(nn.Module):  # type: ignore[misc]
     def _axes_of_x(self) -> str:
         return f"[{'B, T' if self.batch_first else 'T, B'}, {self._shown_x()}]"
 
-    def _states_given(self, state: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
+    def _first_states(self, state: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
         """Of each state [layers * directions, B, width]; where none was given, its start."""
         places = self.num_layers * self.directions
         if state is None and self._is_plain:
             return [x.new_zeros(places, rows, *shape) for shape in self._state_shapes]
         if state is None:
             return self._starts(rows, x)
-        given = self._separate(state)
-        found = []
-        for name, shape, value in zip(self._state_names, self._state_shapes, given, strict=True):
-            label = f"state {name}" if len(given) > 1 else "state"
-            value = checks.tensor_of(value, label)
-            wanted = (places, rows, *shape) if batched else (places, *shape)
-            checks.shape_fits(value, label, wanted)
-            value = _autocast(value)
-            checks.same_dtype(value, label, x, "x is")
-            checks.on_one_device([value], x, f"{label} is")
-            found.append(value if batched else value.unsqueeze(1))
-        return found
+        shapes = [(places, rows, *s) if batched else (places, *s) for s in self._state_shapes]
+        found = checks.states_of(state, self._state_names, shapes, x)
+        return found if batched else [value.unsqueeze(1) for value in found]
 
     def _starts(self, rows: int, x: Tensor) -> list[Tensor]:
         """First states of a cell that may have learned them, where none was given."""
@@ -244,25 +235,6 @@ class Stack(nn.Module):  # type: ignore[misc]
     def _once_given(self, once: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
         """Inputs that do not change with time, [B, width], in the cell's order."""
         return []
-
-    def _separate(self, state: Any) -> Sequence[Any]:
-        names = self._state_names
-        if len(names) == 1:
-            return [state] if isinstance(state, Tensor) else self._of_one(state)
-        shown = f"a tuple ({', '.join(names)})"
-        if isinstance(state, Tensor) or not isinstance(state, (tuple, list)):
-            raise ArgumentTypeError(
-                f"state must be {shown}, not {kind_text(state)}",
-                hint=f"state=({', '.join(names)})",
-            )
-        if len(state) != len(names):
-            raise ArgumentError(f"state must be {shown}, and {len(state)} were given")
-        return state
-
-    def _of_one(self, state: Any) -> Sequence[Any]:
-        if isinstance(state, (tuple, list)) and len(state) == 1:
-            return state
-        raise ArgumentTypeError(f"state must be a Tensor, not {kind_text(state)}")
 
 
 def run_engine(

@@ -193,7 +193,9 @@ class Cell(nn.Module):  # type: ignore[misc]
         elif state is None:
             states = _starts(self, self.cell, "", self._state_shapes, rows, x)
         else:
-            states = self._states_given(state, rows, batched, x)
+            shapes = [(rows, *s) if batched else s for s in self._state_shapes]
+            states = checks.states_of(state, self._state_names, shapes, x)
+            states = states if batched else [value.unsqueeze(0) for value in states]
         more: list[Tensor] = []
         if once is not None or not self._is_plain:
             more = _once(self.cell, self._lengths, once, rows, batched, x)
@@ -217,22 +219,6 @@ class Cell(nn.Module):  # type: ignore[misc]
         if y.dtype != dtype:
             y, last = y.to(dtype), [s.to(dtype) for s in last]
         return y, last[0] if len(last) == 1 else tuple(last)
-
-    def _states_given(self, state: Any, rows: int, batched: bool, x: Tensor) -> list[Tensor]:
-        names = self._state_names
-        if len(names) == 1 and isinstance(state, Tensor):
-            state = (state,)
-        if not isinstance(state, (tuple, list)) or len(state) != len(names):
-            shown = "a Tensor" if len(names) == 1 else f"a tuple ({', '.join(names)})"
-            raise ArgumentTypeError(f"state must be {shown}, not {kind_text(state)}")
-        found = []
-        for name, shape, value in zip(names, self._state_shapes, state, strict=True):
-            label = f"state {name}"
-            value = checks.tensor_of(value, label)
-            checks.shape_fits(value, label, (rows, *shape) if batched else shape)
-            checks.same_dtype(value, label, x, "x is")
-            found.append(value if batched else value.unsqueeze(0))
-        return found
 
     def extra_repr(self) -> str:
         return f"{self.cell.name}, {self.input_size}, {self.hidden_size}"

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from derive import targets
-from derive.cli.group import DTYPES, EPILOG, JOBS, OUT, TARGET, derive
+from derive.cli.group import DTYPES, EPILOG, JOBS, OUT, TARGET, WithWidths, derive
 from derive.inspect import ALL, FORMATS, NOTATIONS, STAGES, USUAL
 
 
@@ -239,12 +240,19 @@ def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
     return equal.run_known(a, as_json) if b is None else equal.run(a, b, as_json)
 
 
-@derive.command("export", epilog=EPILOG)
+@derive.command("export", cls=WithWidths, epilog=EPILOG)
 @click.argument("cell")
-@click.option("--format", "format_", type=click.Choice(("onnx",)), default="onnx")
-@click.option("--out", "-o", type=click.Path(dir_okay=False), help="The file. [default: CELL.onnx]")
-@click.option("--weights", type=click.Path(dir_okay=False), help="Parameters: .npz, .safetensors.")
-@click.option("--size", "sizes", multiple=True, metavar="H=32", help="A width, without --weights.")
+@click.option("--format", "format_", type=click.Choice(("onnx", "mcu")), default="onnx")
+@click.option(
+    "--out", "-o", type=click.Path(), help="The file, or the folder. [default: CELL.onnx, CELL_mcu]"
+)
+@click.option(
+    "--weights",
+    type=click.Path(dir_okay=False),
+    help="Parameters: .npz, .safetensors; for mcu also .pt, .h5, .keras, .onnx of other systems.",
+)
+@click.option("--size", "sizes", multiple=True, metavar="H=32", help="A width; --H 32 is the same.")
+@click.option("--dtype", type=click.Choice(DTYPES), help="[default: float32]")
 @click.option("--layers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--bidirectional", is_flag=True, help="Both directions, side by side.")
 @click.option("--lengths", is_flag=True, help="An input with each row's number of steps.")
@@ -252,12 +260,24 @@ def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
 @click.option("--zero-states", is_flag=True, help="No inputs for initial states.")
 @click.option("--as", "form", type=click.Choice(("scan", "function", "operator")), default="scan")
 @click.option("--opset", type=int, default=17, show_default=True)
-@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True)
-def _export(cell: str, format_: str, sizes: tuple[str, ...], **options: Any) -> int:
-    """A cell with its parameters as a file for other systems."""
+@click.option("--from", "source", metavar="SYSTEM", help="mcu: whose names the weights have.")
+@click.option("--prefix", help="mcu: what the names of the weights begin with.")
+@click.option("--layer", type=click.IntRange(min=0), help="mcu: which layer of the weights.")
+@click.option("--steps", type=click.IntRange(1, 1000), help="mcu: of the example in main.c.")
+@click.pass_context
+def _export(
+    context: click.Context, cell: str, format_: str, sizes: tuple[str, ...], **options: Any
+) -> int:
+    """A cell with its parameters as files for other systems: an ONNX model, or a folder of C for
+    a microcontroller with a main.c that runs it."""
     from derive.cli import export
 
-    return export.run(cell, sizes, **options)
+    given = {
+        name
+        for name in options
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    return export.run(cell, format_, sizes, given, **options)
 
 
 @derive.command("weights")

@@ -1,45 +1,95 @@
-"""`derive export CELL --format onnx`: a cell with its parameters as a file for other systems.
+"""`derive export CELL`: a cell with its parameters as files for other systems.
 
-In: a cell, widths or a file of parameters, options.  Out: a file, and its name on standard output.
-Not here: the model (onnx/).
+In: a cell, widths or a file of parameters, options.  Out: files, and their names on standard
+output.
+Not here: the ONNX model (onnx/), the files for a microcontroller (mcu/).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from derive.cli import console
 from derive.cli.select import cell_of, size_of
 from derive.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from derive.cell import Cell
+
+#: Options that one format alone has.
+_OF_ONNX = ("layers", "bidirectional", "lengths", "zero_states", "form", "opset")
+_OF_MCU = ("source", "prefix", "layer", "steps")
+
 
 def run(
-    text: str,
-    sizes: Sequence[str],
+    text: str, format_: str, sizes: Sequence[str], given: Collection[str], **options: Any
+) -> int:
+    """given: the names of the options that the command line has."""
+    cell = cell_of(text)
+    widths = dict(map(size_of, sizes))
+    for name in (*_OF_ONNX, *_OF_MCU):
+        other = _OF_MCU if format_ == "onnx" else _OF_ONNX
+        if name in given and name in other:
+            word = {"form": "as", "source": "from"}.get(name, name).replace("_", "-")
+            raise ArgumentError(f"--{word} says nothing of --format {format_}")
+    if format_ == "onnx":
+        return _onnx(cell, widths, **{n: v for n, v in options.items() if n not in _OF_MCU})
+    return _mcu(cell, widths, **{n: v for n, v in options.items() if n not in _OF_ONNX})
+
+
+def _onnx(
+    cell: Cell,
+    widths: Mapping[str, Any],
     *,
     out: str | None,
     weights: str | None,
     layers: int,
     zero_states: bool,
+    dtype: str | None,
     **options: Any,
 ) -> int:
     from derive import onnx
 
-    cell = cell_of(text)
     path = out or f"{cell.name}.onnx"
     options |= {"params": weights, "num_layers": layers, "initial_states": not zero_states}
-    widths: dict[str, Any] = dict(map(size_of, sizes))
     for name in widths:
         if name not in (known := cell.step.program.dims()):
             raise ArgumentError(
                 f"{cell.name} has no width {name!r}", facts=(f"it has {', '.join(known)}",)
             )
-    model = onnx.export(cell, path, **options, **widths)
+    model = onnx.export(cell, path, dtype=dtype or "float32", **options, **widths)
     for word, values in (("in ", model.graph.input), ("out", model.graph.output)):
         for value in values:
             shape = value.type.tensor_type.shape.dim
             axes = ", ".join(dim.dim_param or str(dim.dim_value) for dim in shape)
             console.say(f"{word} {value.name} [{axes}]")
     console.result(path)
+    return 0
+
+
+def _mcu(
+    cell: Cell,
+    widths: Mapping[str, Any],
+    *,
+    out: str | None,
+    weights: str | None,
+    dtype: str | None,
+    source: str | None,
+    steps: int | None,
+    **options: Any,
+) -> int:
+    from derive import mcu
+
+    if weights is None:
+        raise ArgumentError(
+            "a microcontroller is given trained parameters", hint="--weights model.npz"
+        )
+    where = {n: v for n, v in options.items() if v is not None and v is not False}
+    more = {} if steps is None else {"steps": steps}
+    folder = Path(out or f"{cell.name}_mcu")
+    names = mcu.export(cell, folder, weights, sizes=widths, source=source, **more, **where)
+    for name in names:
+        console.result(str(folder / name))
     return 0

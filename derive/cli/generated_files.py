@@ -15,9 +15,7 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -26,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from derive import pipeline
 from derive import targets as table
+from derive.build.written_files import read_text, write_all
 from derive.cli import apart
 from derive.errors import ArgumentError, InternalError, ToolchainError, VerificationError
 
@@ -117,7 +116,7 @@ def generate(
         whys = (f"{row.where}: {row.bound.splitlines()[0]}" for row in missing)
         first = table.row(missing[0].where.partition(" ")[0])
         raise _not_built(first, tuple(dict.fromkeys(whys)))
-    written = _write_all(folder, texts)
+    written = write_all(folder, texts, "derive generate --out another/folder")
     same = tuple(path for path in texts if path not in written)
     return Result(written, same, stale)
 
@@ -168,7 +167,7 @@ def on_disk(cell: Cell, out: str | os.PathLike[str]) -> dict[str, str] | None:
     shared = [e.path for e in entries if not e.cell]
     targets = {path.partition("/")[0] for path in own}
     paths = own + [path for path in shared if path.partition("/")[0] in targets]
-    files = {path: text for path in paths if (text := _read(folder / path)) is not None}
+    files = {path: text for path in paths if (text := read_text(folder / path)) is not None}
     return files if own else None
 
 
@@ -227,7 +226,7 @@ def _manifest_text(entries: Sequence[Entry]) -> str:
 
 def read_manifest(folder: Path) -> tuple[Entry, ...]:
     """The entries of a folder's manifest; none where there is no manifest that can be read."""
-    text = _read(folder / MANIFEST)
+    text = read_text(folder / MANIFEST)
     try:
         data: Any = json.loads(text or "{}")
         return tuple(
@@ -246,7 +245,7 @@ LINES_SHOWN = 12
 
 
 def _compare(folder: Path, path: str, wanted: str) -> Difference | None:
-    found = _read(folder / path)
+    found = read_text(folder / path)
     if found == wanted:
         return None
     if found is None:
@@ -274,77 +273,8 @@ def _stale(folder: Path, manifest: Sequence[Entry]) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return None
-
-
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-# --- writing --------------------------------------------------------------------------------
-
-
-def _write_all(folder: Path, texts: Mapping[str, str]) -> tuple[str, ...]:
-    """Write what differs: all of it or, with an ArgumentError, nothing.
-
-    Every text is on the disk, beside its place, before the first is moved there; what was moved
-    is taken back if one cannot be. A reader sees an old file or a new one.
-    """
-    changed = [path for path, text in texts.items() if _read(folder / path) != text]
-    with ExitStack() as undo:
-        path = ""
-        try:
-            staged = []
-            for path in changed:
-                staged.append((_stage(folder / path, texts[path], undo), folder / path))
-            for part, place in staged:
-                path = str(place.relative_to(folder))
-                _move(part, place, undo)
-        except OSError as error:
-            raise ArgumentError(
-                f"{folder / path} cannot be written: {error.strerror}",
-                facts=("nothing was written",),
-                hint="derive generate --out another/folder",
-            ) from error
-        undo.pop_all()
-    return tuple(changed)
-
-
-def _stage(place: Path, text: str, undo: ExitStack) -> Path:
-    """The text in a file of its own, in the folder of `place`."""
-    for parent in reversed(place.parents):
-        if not parent.exists():
-            parent.mkdir(exist_ok=True)
-            undo.callback(_quietly, parent.rmdir)
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
-    part = Path(name)
-    undo.callback(_quietly, part.unlink)
-    with open(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    part.chmod(0o666 & ~_umask())
-    return part
-
-
-def _move(part: Path, place: Path, undo: ExitStack) -> None:
-    """Put a staged file in its place, and keep the old one until all are there."""
-    old = place.read_bytes() if place.is_file() else None
-    os.replace(part, place)
-    undo.callback(_quietly, place.unlink if old is None else partial(place.write_bytes, old))
-
-
-def _quietly(action: Callable[[], object]) -> None:
-    with suppress(OSError):
-        action()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _one_by_one(files: Mapping[Cell, Mapping[str, str]]) -> list[Report]:

@@ -48,3 +48,27 @@ JOBS = click.option(
 @click.version_option(__version__, prog_name="derive", message="%(prog)s %(version)s")
 def derive() -> None:
     """Recurrent cells from equations: derived gradients, generated and verified kernels."""
+
+
+class WithWidths(click.Command):
+    """A command with --size H=32, which also takes --H 32 for any width whose name is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = {option for param in self.params for option in param.opts}
+        known.update(ctx.help_option_names)
+        words = iter(args)
+        found: list[str] = []
+        for word in words:
+            name, sign, value = word.removeprefix("--").partition("=")
+            if not word.startswith("--") or f"--{name}" in known or not name.isidentifier():
+                found.append(word)
+                if word == "--":
+                    found.extend(words)
+                continue
+            if not sign:
+                value = next(words, "")
+            if value.isdigit() or name[:1].isupper():
+                found.append(f"--size={name}={value}")
+            else:
+                found += [word] if sign or not value else [word, value]
+        return super().parse_args(ctx, found)

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 from derive.kernel.signature import Dim
 
+#: The largest size that a loop over int counts where an int has 16 bits.
+LARGEST = 32766
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

@@ -7,37 +7,60 @@ Not here: where parameters come from (weights/), the structure itself (kernel/mc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
 from derive import pipeline
 from derive.cell import Cell
-from derive.emit.c.syntax import listed
+from derive.emit.c.syntax import listed, single
 from derive.errors import ArgumentError
 from derive.kernel.arguments import Arguments
-from derive.kernel.mcu_layout import macros, members
-from derive.kernel.signature import Array
-
-#: The largest size that a loop over int counts where an int has 16 bits.
-LARGEST = 32766
+from derive.kernel.convert import to_width
+from derive.kernel.mcu_layout import LARGEST, macros, members
+from derive.kernel.signature import Array, Arrays
 
 
-def params_header(cell: Cell, params: Mapping[str, Any]) -> str:
-    """The text of NAME_params.h: `static const NAME_params NAME_weights = {...};`.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Parameters that fit a cell, in float32: whole, and by the parts that generated code has.
+    sizes: of the dimensions that they tell, or that were given besides."""
 
-    params: {name: array}, shapes as in `kernel.init`. Numbers are rounded to float32 and written as
-    hexadecimal floats, so that the device has the very same. The header also says which sizes the
-    files must be compiled with, and compares.
+    whole: Arrays
+    parts: Arrays
+    sizes: Mapping[str, int]
 
-    ArgumentError: an array is missing, has another shape, or is not finite in float32; or a size
-    is too large for a loop over int.
-    """
-    sizes, given, _ = Arguments(pipeline.signature(cell), np.float32).pack(params)
-    signature = pipeline.signature_of_parts(cell)
-    whole: Any = pipeline.whole(cell, cast(Any, None), "float32")
-    arrays = given if whole is None else whole.cut(given, sizes)
-    for name, array in arrays.items():
+
+def given(cell: Cell, params: Mapping[str, Any], sizes: Mapping[str, int] | None = None) -> Given:
+    """ArgumentError: an array is missing, has another shape than the others or `sizes` ask for, or
+    is not finite in float32; or a size is too large for a loop over int."""
+    signature = pipeline.signature(cell)
+    told, whole, axes = Arguments(signature, np.float32).pack(params)
+    dims = signature.dims()
+    known = {dim: axes.known[dim] for dim in dims if dim in axes.known}
+    for name, length in (sizes or {}).items():
+        if name not in dims:
+            raise ArgumentError(
+                f"{cell.name} has no width {name!r}", facts=(f"it has {', '.join(dims)}",)
+            )
+        length = to_width(length, name)
+        if known.setdefault(name, length) != length:
+            of = [n for n, shape in signature.params.items() if name in shape]
+            raise ArgumentError(
+                f"the parameters are for {name} = {known[name]}, and {length} was given",
+                facts=(f"{of[0]} is {list(whole[of[0]].shape)}",) if of else (),
+                hint=f"--{name} {known[name]}",
+            )
+    for name, length in known.items():
+        if length > LARGEST:
+            raise ArgumentError(
+                f"{name} = {length} is too large for a microcontroller's loops over int",
+                facts=(f"a width may be up to {LARGEST}",),
+            )
+    backend: Any = pipeline.whole(cell, cast(Any, None), "float32")
+    parts = dict(whole if backend is None else backend.cut(whole, told))
+    for name, array in parts.items():
         if not np.isfinite(array).all():
             place = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
             raise ArgumentError(
@@ -49,8 +72,27 @@ def params_header(cell: Cell, params: Mapping[str, Any]) -> str:
                 f"parameter {name} is too large for a microcontroller's loops over int",
                 facts=(f"it is {list(array.shape)}; an axis may have up to {LARGEST}",),
             )
+    return Given(dict(whole), parts, known)
+
+
+def params_header(cell: Cell, params: Mapping[str, Any]) -> str:
+    """The text of NAME_params.h: `static const NAME_params NAME_weights = {...};`.
+
+    params: {name: array}, shapes as in `kernel.init`. Numbers are rounded to float32 and written in
+    decimal, the shortest that a compiler reads as the very same. The header also says which sizes
+    the files must be compiled with, and compares.
+
+    ArgumentError: an array is missing, has another shape, or is not finite in float32; or a size
+    is too large for a loop over int.
+    """
+    return render(cell, given(cell, params))
+
+
+def render(cell: Cell, params: Given) -> str:
+    """The text of NAME_params.h."""
+    signature = pipeline.signature_of_parts(cell)
     own = macros(cell.name, signature.dims())
-    known = {dim: sizes.dims[dim] for dim in own.dims if dim in sizes.dims}
+    known = {dim: params.sizes[dim] for dim in own.dims if dim in params.sizes}
     upper = cell.name.upper()
     flags = " ".join(f"-D{own.dims[dim]}={length}" for dim, length in known.items())
     lines = [
@@ -68,39 +110,31 @@ def params_header(cell: Cell, params: Mapping[str, Any]) -> str:
     for dim, length in known.items():
         macro = own.dims[dim]
         lines += [f"#if {macro} != {length}", f'#error "compile with -D{macro}={length}"', "#endif"]
-    found = members(signature.params)
     body = []
-    for member in found:
-        array = arrays[member.params[0]]
+    for member in members(signature.params):
+        array = params.parts[member.params[0]]
         if member.axis is not None:
-            array = np.stack([arrays[name] for name in member.params], axis=member.axis)
-        body += [f"    /* {', '.join(member.params)} */", *_braced(array, 4)]
+            array = np.stack([params.parts[name] for name in member.params], axis=member.axis)
+        body += [f"    /* {', '.join(member.params)} */", *braced(numbers(array), 4)]
     lines += ["", f"static const {cell.name}_params {cell.name}_weights = {{"]
     lines += [*(body or ["    0.0f"]), "};", "", f"#endif /* {upper}_PARAMS_INCLUDED */", ""]
     return "\n".join(lines)
 
 
-def _braced(array: Array, indent: int) -> Iterator[str]:
+def numbers(array: Array) -> Array:
+    """An array of texts: each number in decimal, exactly."""
+    texts = [single(float(value)) for value in array.ravel()]
+    return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def braced(texts: Array, indent: int, end: str = ",") -> Iterator[str]:
     """An initializer, a pair of braces for each axis."""
     pad = " " * indent
-    if array.ndim == 1:
-        yield pad + "{"
-        yield from (f"{pad}    {line}" for line in listed(_numbers(array), indent + 4, end=""))
-        yield pad + "},"
-        return
     yield pad + "{"
-    for part in array:
-        yield from _braced(part, indent + 4)
-    yield pad + "},"
-
-
-def _numbers(values: Sequence[float] | Array) -> list[str]:
-    return [f"{_short(float(value).hex())}f" for value in values]
-
-
-def _short(text: str) -> str:
-    """Without the zeros that end a fraction."""
-    mantissa, exponent = text.split("p")
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}p{exponent}"
+    if texts.ndim == 1:
+        words: Sequence[str] = list(texts)
+        yield from (f"{pad}    {line}" for line in listed(words, indent + 4, end=""))
+    else:
+        for part in texts:
+            yield from braced(part, indent + 4)
+    yield pad + "}" + end

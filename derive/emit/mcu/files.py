@@ -19,6 +19,7 @@ from derive.emit.mcu.names import Names, names_of
 from derive.emit.mcu.passes import Passes, stacked
 from derive.emit.mcu.shared_header import render_header
 from derive.errors import CellError
+from derive.kernel.mcu_layout import LARGEST
 from derive.program.program import Dim
 from derive.schedule import Schedule
 
@@ -46,7 +47,10 @@ class FunctionView:
     lines: tuple[str, ...]
 
 
-def mcu_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
+def mcu_files(
+    cell: Cell, schedule: Schedule, sizes: Mapping[str, int] | None = None
+) -> dict[str, str]:
+    """sizes: of dimensions, which the header then has where a program defines no others."""
     if f"mcu/{cell.name}.h" == HEADER:
         raise CellError(
             f"a cell called {cell.name} would overwrite the header that all cells share",
@@ -56,6 +60,7 @@ def mcu_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
     names = names_of(cell.name, schedule)
     passes = Passes(schedule, names, text.notes, gradient_lines(cell, schedule))
     templates = environment()
+    known = {**_DEFAULTS, **(sizes or {})}
     context = {
         "cell": cell.name,
         "title": f"{cell.name}: a recurrent cell for a microcontroller, and its training.",
@@ -65,8 +70,11 @@ def mcu_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         "digest": text.digest,
         "m": names.macros,
         "own": names.own,
-        "sizes": [(macro, _DEFAULTS.get(dim, _OTHER)) for dim, macro in names.macros.dims.items()]
-        + [(names.macros.window, _WINDOW)],
+        "sizes": [
+            *((macro, known.get(dim, _OTHER)) for dim, macro in names.macros.dims.items()),
+            (names.macros.window, _WINDOW),
+        ],
+        "largest": LARGEST,
         "params": _params(names),
         "states": _states(names, schedule),
         "tape": _tape(names, passes),

@@ -15,6 +15,10 @@ import derive
 from derive.errors import ArgumentError
 
 
+#: A number of type float.
+NUMBER = r"-?\d+\.?\d*(?:e[-+]?\d+)?(?=f\b)"
+
+
 def params() -> dict[str, np.ndarray]:
     return derive.compile(derive.cells.janet(), "numpy").init(I=3, H=2, seed=1)
 
@@ -22,7 +26,7 @@ def params() -> dict[str, np.ndarray]:
 def test_the_header_holds_every_number_exactly_and_says_the_sizes() -> None:
     given = params()
     text = derive.mcu.params_header(derive.cells.janet(), given)
-    numbers = [float.fromhex(n) for n in re.findall(r"-?0x[\d.a-f]+p[+-]\d+(?=f)", text)]
+    numbers = [float(n) for n in re.findall(NUMBER, text)]
     stacked = [np.stack([given[f"{m}_f"], given[f"{m}_g"]], axis=1).ravel() for m in "WUb"]
     assert np.array_equal(np.concatenate(stacked), np.array(numbers, np.float32))
     assert "static const janet_params janet_weights = {" in text
@@ -53,7 +57,7 @@ def test_a_cell_whose_arrays_are_cut_gets_its_parts() -> None:
     )
     given = derive.compile(cell, "numpy").init(I=2, H=3)
     text = derive.mcu.params_header(cell, given)
-    numbers = [float.fromhex(n) for n in re.findall(r"-?0x[\d.a-f]+p[+-]\d+(?=f)", text)]
+    numbers = [float(n) for n in re.findall(NUMBER, text)]
     assert np.array_equal(np.sort(given["K"].ravel()), np.sort(np.array(numbers, np.float32)))
 
 

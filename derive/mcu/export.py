@@ -1,0 +1,125 @@
+"""A cell with its parameters -> a folder that a microcontroller's project takes in.
+
+In: a Cell; parameters, or a file of them; widths; numbers to compute with.  Out: NAME.h, NAME.c,
+derive_mcu.h, NAME_params.h and main.c, all of them or none.
+Not here: the code of the cell (emit/mcu), reading weights (weights/).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from derive import pipeline
+from derive.build.written_files import write_all
+from derive.cell import Cell
+from derive.emit.mcu.files import mcu_files
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import kind_text, to_count
+from derive.kernel.signature import Arrays, Sizes
+from derive.mcu.main_file import Example, main_file, once_parts
+from derive.mcu.params_header import Given, given, render
+
+#: Steps of the example that main.c runs.
+STEPS = 8
+
+
+def export(
+    cell: Cell,
+    folder: str | os.PathLike[str],
+    params: Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    steps: int = STEPS,
+    sizes: Mapping[str, int] | None = None,
+    source: str | None = None,
+    **options: Any,
+) -> tuple[str, ...]:
+    """Write NAME.h, NAME.c, derive_mcu.h, NAME_params.h and main.c; their names.
+
+    params: {name: array}, or a file of them (.npz, .safetensors, .pt, .h5, .keras, .onnx), by the
+    cell's names or those of a system that `derive.weights` knows.  source, options: which one, and
+    where in the file, as for `weights.load`, where several would do.  sizes: {dimension: length};
+    those that parameters tell must agree.  steps: of the example that main.c runs, whose inputs
+    are drawn, and compares with what derive computes.
+
+    ArgumentError where parameters do not fit, before anything is written; nothing is written
+    either where one file cannot be.
+    """
+    files = exported(cell, params, steps=steps, sizes=sizes, source=source, **options)
+    write_all(Path(folder), files, "another folder: -o FOLDER")
+    return tuple(files)
+
+
+def exported(
+    cell: Cell,
+    params: Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    steps: int = STEPS,
+    sizes: Mapping[str, int] | None = None,
+    source: str | None = None,
+    **options: Any,
+) -> dict[str, str]:
+    """What `export` writes: {name of a file: text}."""
+    if not isinstance(cell, Cell):
+        raise ArgumentTypeError(
+            f"cell must be a derive.Cell, not {kind_text(cell)}", hint="derive.cells.lstm()"
+        )
+    steps = to_count(steps, "steps", 1, 1000)
+    if isinstance(params, (str, os.PathLike)):
+        from derive.weights.any_system import load_any
+
+        params = load_any(cell, params, source, **options)
+    elif source is not None or options:
+        raise ArgumentError(
+            "a source is named for parameters that are given by their own names",
+            hint="derive.weights.load(cell, source, arrays)",
+        )
+    fitting = given(cell, params, sizes)
+    missing = [dim for dim in pipeline.signature(cell).dims() if dim not in fitting.sizes]
+    if missing:
+        raise ArgumentError(
+            f"no parameter of {cell.name} tells {', '.join(missing)}",
+            hint=" ".join(f"--{dim} 16" for dim in missing),
+        )
+    name = cell.name
+    texts = mcu_files(cell, pipeline.schedule(cell), fitting.sizes)
+    files = {path.removeprefix("mcu/"): text for path, text in texts.items()}
+    files[f"{name}_params.h"] = render(cell, fitting)
+    example = _example(cell, fitting, steps)
+    files["main.c"] = main_file(cell, fitting, example)
+    if len(files) < 5:
+        raise ArgumentError(
+            f"a cell called {name} would share a file with what runs it", hint=f"cell {name}_cell"
+        )
+    return files
+
+
+def _example(cell: Cell, params: Given, steps: int) -> Example:
+    """Inputs that are drawn, and the outputs of the NumPy target in float32, by parts."""
+    signature = pipeline.signature(cell)
+    sizes = Sizes(steps, 1, params.sizes)
+    random = np.random.default_rng(0)
+    x: Arrays = {}
+    for name, shape in cell.inputs.items():
+        times = () if name in signature.once else (steps,)
+        drawn = random.uniform(-1, 1, (*times, 1, *sizes.shape(shape)))
+        x[name] = np.round(drawn, 3).astype(np.float32)
+    states = {
+        name: np.zeros((1, *sizes.shape(shape)), np.float32)
+        for name, shape in cell.states.items()
+        if name not in signature.learned
+    }
+    kernel = pipeline.compile(cell, "numpy", "float32")
+    given: Any = x or np.zeros((steps, 1, 0), np.float32)
+    with np.errstate(all="ignore"):
+        outputs = kernel.forward(params.whole, given, states, training=False).outputs
+    whole: Any = pipeline.whole(cell, cast(Any, None), "float32")
+    if whole is not None:
+        x, outputs = whole.cut(x, sizes), whole.cut(outputs, sizes)
+    once = once_parts(cell)
+    inputs = {n: a[0] if n in once else a[:, 0] for n, a in x.items()}
+    return Example(steps, inputs, {key: array[:, 0] for key, array in outputs.items()})

@@ -1,0 +1,133 @@
+"""A cell and its parameters -> main.c, which runs it over an example and compares.
+
+In: a Cell, parameters that fit it, inputs of one row.  Out: text.
+Not here: the other files (export.py), layout (templates/mcu).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from derive import pipeline
+from derive.build.templates import environment
+from derive.cell import Cell
+from derive.emit.mcu.lines import loops
+from derive.emit.mcu.names import Names, names_of
+from derive.emit.mcu.passes import stacked
+from derive.kernel.signature import Array, Arrays, Sizes
+from derive.mcu.params_header import Given, braced, numbers
+from derive.program import Namer
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """inputs: {name: [T, width]} of parts, or [width] of what is given once.  outputs: {key: [T,
+    width]}, by parts, as derive computes them.
+
+    texts: {name: array of texts of the same shape} as the device's numbers are written.
+    """
+
+    steps: int
+    inputs: Arrays
+    outputs: Arrays
+
+
+def main_file(
+    cell: Cell, params: Given, example: Example, *, real: str = "float", notes: Sequence[str] = ()
+) -> str:
+    """real: the type of the device's numbers; integers are compared exactly."""
+    schedule = pipeline.schedule(cell)
+    names = names_of(cell.name, schedule)
+    signature = pipeline.signature_of_parts(cell)
+    once = once_parts(cell)
+    step, name = schedule.split.gradient.step, cell.name
+    namer = Namer({f"{name}_{end}" for end in ("params", "state", "weights", "step", "tape")}
+                  | {"STEPS", "different", "main", "printf", "t", "k", "wrong"})  # fmt: skip
+    arrays, arguments = [], []
+    for array in step.inputs:
+        text = namer(f"in_{names.inputs[array]}")
+        brackets = names.brackets(names.shapes[array])
+        is_once = array in once
+        shown = brackets if is_once else f"[STEPS]{brackets}"
+        arrays.append(_constant(f"static const {real} {text}{shown}", example.inputs[array]))
+        arguments.append(text if is_once else f"{text}[t]")
+    locals_, compares = [], []
+    for key, array in zip(schedule.output_keys, step.outputs, strict=True):
+        brackets = names.brackets(names.shapes[array])
+        wanted, out = namer(f"wanted_{names.outputs[key]}"), namer(f"out_{names.outputs[key]}")
+        arrays.append(
+            _constant(f"static const {real} {wanted}[STEPS]{brackets}", example.outputs[key])
+        )
+        locals_.append(f"{real} {out}{brackets};")
+        arguments.append(out)
+        first = "[0]" * len(names.shapes[array])
+        count = Sizes(1, 1, params.sizes).lengths(signature.outputs[key])
+        compares.append(
+            f'wrong += different("{key}", &{out}{first}, &{wanted}[t]{first}, '
+            f"{int(np.prod(count))});"
+        )
+    state = namer("state")
+    call = f"{name}_step(&{name}_weights, &{state}, {', '.join(arguments)});"
+    context = {
+        "cell": name,
+        "state": state,
+        "real": real,
+        "exact": real != "float",
+        "steps": example.steps,
+        "notes": notes,
+        "arrays": arrays,
+        "locals": locals_,
+        "call": _folded(call, 8),
+        "compares": compares,
+        "starts": _starts(cell, names, state),
+    }
+    return environment().get_template("mcu/main.c.j2").render(context)
+
+
+def _constant(head: str, array: Array) -> list[str]:
+    texts = numbers(array) if array.dtype.kind == "f" else array.astype(str).astype(object)
+    first, *rest = braced(texts, 0, end="")
+    return [f"{head} = {first}", *rest[:-1], f"{rest[-1]};"]
+
+
+def _folded(text: str, indent: int) -> list[str]:
+    """A call in lines that fit."""
+    lines, room = [""], 100 - indent
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > room:
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return lines
+
+
+def _starts(cell: Cell, names: Names, state: str) -> list[str]:
+    """States that start from a parameter, part by part."""
+    wholes = cell.checked.wholes
+    found: list[str] = []
+    for own, param in pipeline.signature(cell).learned.items():
+        targets = [part for part, *_ in wholes.get(own, ((own,),))]
+        sources = [part for part, *_ in wholes.get(param, ((param,),))]
+        for to, by in zip(targets, sources, strict=True):
+            shape = names.shapes[to]
+            letters = ("i", "j", "k")[3 - len(shape) :]
+            for member, text in names.members:
+                if by in member.params:
+                    base = f"{cell.name}_weights.{text}"
+                    element = stacked(base, member.axis, member.params.index(by))
+            value = "".join(f"[{letter}]" for letter in letters)
+            line = f"{state}.{names.states[to]}{value} = {element(letters)};"
+            lengths: Mapping[str, str] = {
+                letter: names.words.length(dim) for letter, dim in zip(letters, shape, strict=True)
+            }
+            found += loops(lengths.items(), [line])
+    return found
+
+def once_parts(cell: Cell) -> set[str]:
+    """Parts of inputs that are given once."""
+    wholes = cell.checked.wholes
+    once = pipeline.signature(cell).once
+    return {part for name in once for part, *_ in wholes.get(name, ((name,),))}

@@ -40,12 +40,12 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     layers/           stacks, directions, sequences that end and start afresh
     train/            a model around a cell, losses and optimisers, in NumPy
     torch/            cells as PyTorch modules and functions, to any order
-    mcu/              trained parameters as a header for a microcontroller
     verification/     whether a derivative and its kernels are right
     inspect/          facts about a cell, and text, LaTeX, HTML and JSON of them
     rnn_cell/         TensorFlow's names
     comparison/       whether two cells are the same, and what differs
     weights/          files and names of other libraries
+    mcu/              trained cells as files for a microcontroller
     onnx/             cells as ONNX models
     bench/            times, beside other libraries
     race/             cells trained on the same tasks with the same budget, and a verdict

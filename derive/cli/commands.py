@@ -266,7 +266,7 @@ def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
 @click.option("--steps", type=click.IntRange(1, 1000), help="mcu: of the example in main.c.")
 @click.pass_context
 def _export(
-    context: click.Context, cell: str, format_: str, sizes: tuple[str, ...], **options: Any
+    context: click.Context, /, cell: str, format_: str, sizes: tuple[str, ...], **options: Any
 ) -> int:
     """A cell with its parameters as files for other systems: an ONNX model, or a folder of C for
     a microcontroller with a main.c that runs it."""

@@ -82,6 +82,12 @@ def _mcu(
 ) -> int:
     from derive import mcu
 
+    if dtype == "float64":
+        raise ArgumentError(
+            "a microcontroller's cell has no float64",
+            facts=("it is float32",),
+            hint="--dtype float32",
+        )
     if weights is None:
         raise ArgumentError(
             "a microcontroller is given trained parameters", hint="--weights model.npz"

@@ -126,6 +126,7 @@ def _starts(cell: Cell, names: Names, state: str) -> list[str]:
             found += loops(lengths.items(), [line])
     return found
 
+
 def once_parts(cell: Cell) -> set[str]:
     """Parts of inputs that are given once."""
     wholes = cell.checked.wholes

@@ -60,7 +60,7 @@ def load_any(
         raise ArgumentError(
             f"{shown} holds {len(loaded)} layers that fit {cell.name}",
             facts=tuple(f"{part.system}: {part.place}" for part, _ in loaded),
-            hint=f"--from {loaded[0][0].system} {_words(loaded[0][0].options)}".rstrip(),
+            hint=f"--from {loaded[-1][0].system} {_words(loaded[-1][0].options)}".rstrip(),
         )
     return loaded[0][1]
 

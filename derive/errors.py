@@ -105,3 +105,7 @@ class ToolchainError(BuildError):
 
 class VerificationError(DeriveError):
     """Generated kernels failed their verification; nothing was written."""
+
+
+class TrialError(DeriveError):
+    """A trial of a race was lost: the process that ran it died, or the executor gave it up."""

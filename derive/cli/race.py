@@ -40,6 +40,8 @@ def run(
     folder = Path(out)
     for each in races.trials_of(race):  # what cannot be is told before anything is trained
         console.say(f"{each.label}, {each.task}: {' '.join(f'{d}={n}' for d, n in each.sizes)}")
+    for line in races.unmatched(race):
+        console.say(line)
     try:
         with console.progress("racing", races.count_of(race)) as tick:
             results = races.run(
@@ -77,6 +79,7 @@ def _rates(text: str) -> tuple[float, ...]:
 
 def _text(race: Race, results: Results) -> str:
     from derive.race import report
+    from derive.race.run import unmatched
     from derive.race.task import task_of
     from derive.race.verdict import verdicts
 
@@ -91,14 +94,14 @@ def _text(race: Race, results: Results) -> str:
             "",
         ]
     parts += [report.sentence(verdict) for verdict in verdicts(results.outcomes)]
-    return "\n".join([*parts, report.how(race)])
+    return "\n".join([*parts, *unmatched(race), report.how(race)])
 
 
 def _written(race: Race, results: Results, folder: Path) -> list[Path]:
     """The reports, all of them complete before the first one is replaced."""
     from derive import inspect
     from derive.race import report
-    from derive.race.trial import write
+    from derive.race.files import write
 
     pages = {label: f"cell-{k}.html" for k, label in enumerate(race.cells)}
     texts = {"race.json": report.to_json(race, results)}

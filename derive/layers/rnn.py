@@ -162,8 +162,18 @@ class RNN:
     @property
     def output_size(self) -> int:
         """The last axis of the output: all directions side by side."""
-        axes = self.cell.outputs[self._key]
-        return lengths_of(axes, self._sizes[-1])[-1] * self.directions
+        return self.output_shape[-1]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The axes of x behind steps and rows."""
+        return lengths_of(self.cell.inputs[self._x], self._sizes[0])
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The axes of the output behind steps and rows."""
+        *others, last = lengths_of(self.cell.outputs[self._key], self._sizes[-1])
+        return (*others, last * self.directions)
 
     # --- parameters --------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from derive.errors import ArgumentError
 from derive.kernel.signature import Array
-from derive.race.task import Random, Task
+from derive.race.task import LONGEST, Random, Task, within
 from derive.train import Batch
 
 
@@ -46,6 +46,7 @@ def permuted_digits() -> Task:
 def charlm(steps: int = 64) -> Task:
     """The next character of Python's help topics, in windows of the text that begin anywhere."""
     train, valid, symbols = _topics()
+    within("charlm", "steps", steps, 1, min(LONGEST, len(valid) - 1))
 
     def windows(text: Array, starts: Array) -> Batch:
         at = starts[None, :] + np.arange(steps + 1)[:, None]

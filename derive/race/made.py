@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from derive.race.task import Random, Task
+from derive.race.task import LONGEST, Random, Task, within
 from derive.train import Batch
 
 #: Rows that a task is judged by, and the seed that they are drawn with: the same in every race.
@@ -24,6 +24,7 @@ def _judged(draw: Callable[[Random, int], Batch]) -> tuple[Batch, ...]:
 def adding(steps: int = 100) -> Task:
     """Hochreiter & Schmidhuber 1997, experiment 4, in the form of Le et al. 2015, arXiv 1504.00941:
     two numbers of a sequence are marked, one in each half; their sum is asked."""
+    within("adding", "steps", steps, 2, LONGEST)
 
     def draw(random: Random, rows: int) -> Batch:
         values, marks = random.random((steps, rows)), np.zeros((steps, rows))
@@ -46,6 +47,9 @@ def adding(steps: int = 100) -> Task:
 def copy(delay: int = 50, length: int = 10, symbols: int = 8) -> Task:
     """Hochreiter & Schmidhuber 1997 and Arjovsky et al. 2016, arXiv 1511.06464: after a pause and a
     signal the symbols of the beginning are to be said again."""
+    within("copy", "delay", delay, 1, LONGEST)
+    within("copy", "length", length, 1, 1000)
+    within("copy", "symbols", symbols, 2, 1000)
     blank, signal = symbols, symbols + 1
     total = delay + 2 * length
 
@@ -71,6 +75,7 @@ def copy(delay: int = 50, length: int = 10, symbols: int = 8) -> Task:
 
 def parity(steps: int = 40) -> Task:
     """Whether ones since the last reset are odd: a state that must not fade, and must be let go."""
+    within("parity", "steps", steps, 1, LONGEST)
 
     def draw(random: Random, rows: int) -> Batch:
         bits = random.integers(2, size=(steps, rows))
@@ -93,6 +98,9 @@ def parity(steps: int = 40) -> Task:
 def dyck(steps: int = 60, kinds: int = 2, depth: int = 8) -> Task:
     """Brackets of several kinds, open to a bounded depth: which one is to be closed next? Hewitt et
     al. 2020, arXiv 2010.07515."""
+    within("dyck", "steps", steps, 1, LONGEST)
+    within("dyck", "kinds", kinds, 1, 1000)
+    within("dyck", "depth", depth, 1, LONGEST)
 
     def draw(random: Random, rows: int) -> Batch:
         x, y = np.zeros((steps, rows), int), np.zeros((steps, rows), int)
@@ -116,6 +124,7 @@ def dyck(steps: int = 60, kinds: int = 2, depth: int = 8) -> Task:
 
 def oscillator(steps: int = 60) -> Task:
     """A damped oscillation in noise, of any frequency: its next value without the noise."""
+    within("oscillator", "steps", steps, 1, LONGEST)
 
     def draw(random: Random, rows: int) -> Batch:
         time = np.arange(steps + 1)[:, None]
@@ -139,6 +148,9 @@ def oscillator(steps: int = 60) -> Task:
 def selective(steps: int = 60, length: int = 6, symbols: int = 8) -> Task:
     """Selective copying, Gu & Dao 2023, arXiv 2312.00752: symbols at random places among blanks are
     to be said again in their order."""
+    within("selective", "length", length, 1, 1000)
+    within("selective", "steps", steps, length, LONGEST)
+    within("selective", "symbols", symbols, 2, 1000)
     blank, signal = symbols, symbols + 1
 
     def draw(random: Random, rows: int) -> Batch:

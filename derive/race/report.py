@@ -7,7 +7,6 @@ Not here: what they say (verdict.py), the pages of single cells (inspect/).
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -16,7 +15,8 @@ from typing import Any
 from derive import pipeline
 from derive.errors import ArgumentError
 from derive.inspect.facts import cost
-from derive.race.run import Race, Results
+from derive.race import files
+from derive.race.run import Race, Results, unmatched
 from derive.race.task import task_of
 from derive.race.verdict import LEVEL, NO_DIFFERENCE, Summary, Verdict, summary, verdicts
 
@@ -100,6 +100,7 @@ def as_dict(race: Race, results: Results) -> dict[str, Any]:
             }
             for name, task in ((name, task_of(name)) for name in race.tasks)
         },
+        "unmatched": unmatched(race),
         "verdicts": [asdict(verdict) for verdict in verdicts(results.outcomes)],
     }
 
@@ -128,6 +129,7 @@ def plot(race: Race, results: Results, file: io.StringIO) -> None:
             curves = [dict(outcome.curve) for outcome in results.outcomes[label, name]]
             steps = sorted(set.intersection(*(set(curve) for curve in curves)))
             values = np.array([[curve[step] for step in steps] for curve in curves])
+            values[~np.isfinite(values)] = np.nan  # a gap in the curve
             low, middle, high = np.percentile(values, (25, 50, 75), axis=0)
             (line,) = axis.plot(steps, middle, label=label)
             axis.fill_between(steps, low, high, alpha=0.2, color=line.get_color(), linewidth=0)
@@ -155,6 +157,7 @@ def page(race: Race, results: Results, pages: dict[str, str], *, drawn: bool) ->
         *(f"<li>{escape(sentence(verdict))}" for verdict in verdicts(results.outcomes)),
         "</ul>",
     ]
+    parts += [f"<p>{escape(line)}." for line in unmatched(race)]
     for name in race.tasks:
         task = task_of(name)
         value, words = task.without
@@ -188,4 +191,4 @@ def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], pages: dict[s
 
 
 def to_json(race: Race, results: Results) -> str:
-    return json.dumps(as_dict(race, results), indent=1)
+    return files.to_json(as_dict(race, results), indent=1)

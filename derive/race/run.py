@@ -12,23 +12,29 @@ alone.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from derive import targets
 from derive.cell import Cell
-from derive.errors import ArgumentError
-from derive.race import executors, trial
+from derive.errors import ArgumentError, DeriveError, TrialError
+from derive.race import executors, files, trial
+from derive.race.check import check
 from derive.race.sizes import dims_of_cell, params_of, sizes_of
-from derive.race.task import task_of
+from derive.race.task import failed, task_of
 from derive.race.trial import Outcome, Trial
 
 RATES = (1e-2, 3e-3, 1e-3)
 #: The part of the steps that a rate is tried for, and with which seed.
 SEARCHED, SEARCH_SEED = 4, 1_000_000
+#: Numbers of parameters that differ by more are told.
+FAR = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ def trials_of(race: Race) -> list[Trial]:
     found = []
     for name in race.tasks:
         task = task_of(name)
+        check(task, race.rows or task.rows)
         wanted = race.params
         for label, cell in race.cells.items():
             own = dict(race.sizes)
@@ -105,6 +112,26 @@ def trials_of(race: Race) -> list[Trial]:
     return found
 
 
+def unmatched(race: Race) -> list[str]:
+    """Which cells of a race that matches parameters are far from their number, in words."""
+    if not race.match:
+        return []
+    found, trials = [], trials_of(race)
+    for name in race.tasks:
+        task, wanted = task_of(name), race.params
+        for one in (each for each in trials if each.task == name):
+            cell, sizes = race.cells[one.label], dict(one.sizes)
+            own = params_of(cell, task, sizes)
+            wanted = wanted or own
+            if abs(own - wanted) > FAR * wanted:
+                lengths = " ".join(f"{dim}={length}" for dim, length in one.sizes)
+                found.append(
+                    f"{name}: {one.label} is not matched: {own:,} parameters at {lengths}, where "
+                    f"{wanted:,} were wanted, and no width comes nearer"
+                )
+    return found
+
+
 def search_of(each: Trial, rates: Sequence[float]) -> list[Trial]:
     """The trials that choose a rate."""
     steps = max(each.steps // SEARCHED, 1)
@@ -122,34 +149,38 @@ def run(
     tick: Callable[[str], None] = lambda label: None,
 ) -> Results:  # fmt: skip
     """Every trial, or what is left of them where `folder` has some and `resume` is set."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not resume and any(folder.glob("trial-*.json")):
-        raise ArgumentError(
-            f"{folder} holds trials of an earlier race",
-            hint="--resume to go on with them, or another folder: -o race2",
-        )
-    firsts = trials_of(race)
-    engine = executors.executor_of(executor, jobs)
-    try:
-        searched: dict[tuple[str, str], dict[float, float]] = {}
-        rates = {(each.label, each.task): race.rates[0] for each in firsts}
-        if len(race.rates) > 1:
-            many = [one for each in firsts for one in search_of(each, race.rates)]
-            for one, outcome in _each(many, folder, engine, tick):
-                value = float("inf") if outcome.diverged else outcome.final
-                searched.setdefault((one.label, one.task), {})[one.rate] = value
-            rates = {place: min(tried, key=tried.__getitem__) for place, tried in searched.items()}
-        chosen = [
-            replace(each, rate=rates[each.label, each.task], seed=seed)
-            for each in firsts
-            for seed in range(race.seeds)
-        ]
-        outcomes: dict[tuple[str, str], list[Outcome]] = {}
-        for one, outcome in _each(chosen, folder, engine, tick):
-            outcomes.setdefault((one.label, one.task), []).append(outcome)
-    finally:
-        if hasattr(engine, "shutdown"):
-            engine.shutdown(wait=False)
+    with files.opened(folder):
+        if not resume and any(folder.glob("trial-*.json")):
+            raise ArgumentError(
+                f"{folder} holds trials of an earlier race",
+                hint="--resume to go on with them, or another folder: -o race2",
+            )
+        firsts = trials_of(race)
+        with executors.opened(executor, jobs) as engine:
+            return _results(race, firsts, lambda trials: _each(trials, folder, engine, tick))
+
+
+def _results(
+    race: Race, firsts: Sequence[Trial],
+    each_of: Callable[[Sequence[Trial]], Iterable[tuple[Trial, Outcome]]],
+) -> Results:  # fmt: skip
+    """The search of rates, and all seeds with those that were chosen."""
+    searched: dict[tuple[str, str], dict[float, float]] = {}
+    rates = {(each.label, each.task): race.rates[0] for each in firsts}
+    if len(race.rates) > 1:
+        many = [one for each in firsts for one in search_of(each, race.rates)]
+        for one, outcome in each_of(many):
+            value = float("inf") if outcome.diverged else outcome.final
+            searched.setdefault((one.label, one.task), {})[one.rate] = value
+        rates = {place: min(tried, key=tried.__getitem__) for place, tried in searched.items()}
+    chosen = [
+        replace(each, rate=rates[each.label, each.task], seed=seed)
+        for each in firsts
+        for seed in range(race.seeds)
+    ]
+    outcomes: dict[tuple[str, str], list[Outcome]] = {}
+    for one, outcome in each_of(chosen):
+        outcomes.setdefault((one.label, one.task), []).append(outcome)
     ordered = {(each.label, each.task): outcomes[each.label, each.task] for each in firsts}
     by_label = {(label, name): ordered[label, name] for label in race.cells for name in race.tasks}
     return Results(by_label, rates, searched)
@@ -162,32 +193,75 @@ def _each(
     found: dict[str, Outcome] = {}
     waiting: dict[str, tuple[Trial, Any]] = {}
     for one in trials:
-        known = trial.load(_file(folder, one))
+        known = files.load(_file(folder, one))
         if known is not None:
             found[one.key] = known
             tick(f"{one.label}, {one.task}: known")
         elif one.key not in waiting:
-            waiting[one.key] = one, engine.submit(_to_file, one, str(folder))
+            # A process of another folder, or another machine, finds both.
+            sent = replace(one, task=_absolute(one.task)), str(folder.resolve())
+            with _told(one):
+                waiting[one.key] = one, engine.submit(_to_file, *sent)
     try:
         while waiting:
             ready = [key for key, (_, answer) in waiting.items() if answer.done()]
             for key in ready:
                 one, answer = waiting.pop(key)
-                found[key] = answer.result()
+                with _told(one):
+                    came = answer.result()
+                if not isinstance(came, Outcome):
+                    raise TrialError(
+                        f"a trial of {_words(one)} failed", facts=tuple(came.splitlines()),
+                        hint="--resume goes on with the trials that were done",
+                    )  # fmt: skip
+                found[key] = came
                 tick(f"{one.label}, {one.task}: {found[key].final:.4g}")
             if not ready:
                 time.sleep(0.05)
     finally:  # of a race that is stopped, or in which a trial failed
         for _, answer in waiting.values():
             answer.cancel()
-    return [(one, found[one.key]) for one in trials]
+    return [(one, replace(found[one.key], trial=asdict(one))) for one in trials]
+
+
+@contextmanager
+def _told(one: Trial) -> Iterator[None]:
+    """What an executor raises, of a process that died, as an error of the race."""
+    try:
+        yield
+    except DeriveError:
+        raise
+    except Exception as error:
+        died = isinstance(error, BrokenExecutor)
+        raise TrialError(
+            f"a process died that ran trials, of {_words(one)} or others" if died
+            else f"the executor lost a trial of {_words(one)}",
+            facts=(f"{type(error).__name__}: {error}",),
+            hint="--resume goes on with the trials that were done; --jobs 1 needs the least memory",
+        ) from error  # fmt: skip
+
+
+def _words(one: Trial) -> str:
+    return f"{one.label} in {one.task}, seed {one.seed}, rate {one.rate:g}"
+
+
+def _absolute(task: str) -> str:
+    path, _, name = task.rpartition(":")
+    return f"{os.path.abspath(path)}:{name}" if path.endswith(".py") else task
 
 
 def _file(folder: Path, one: Trial) -> Path:
     return folder / f"trial-{one.key}.json"
 
 
-def _to_file(one: Trial, folder: str) -> Outcome:
-    outcome = trial.run(one)
-    trial.save(outcome, _file(Path(folder), one))
-    return outcome
+def _to_file(one: Trial, folder: str) -> Outcome | str:
+    """Where the trial runs. What it raised comes back as text: an error of a user's own class may
+    not be sent between processes."""
+    try:
+        outcome = trial.run(one)
+        files.save(outcome, _file(Path(folder), one))
+        return outcome
+    except DeriveError as error:
+        return str(error)
+    except Exception as error:
+        return str(failed("training stopped", error))

@@ -15,8 +15,7 @@ from typing import Any
 
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.kernel.signature import Sizes
-from derive.layers.sizes import dims_of
+from derive.layers.sizes import dims_of, lengths_of
 from derive.race.task import Task
 from derive.train import Model
 
@@ -33,35 +32,37 @@ def model_of(cell: Cell, task: Task, sizes: Mapping[str, Any], **options: Any) -
 
 
 def lifted(cell: Cell, task: Task, sizes: Mapping[str, int]) -> bool:
-    """Whether a matrix makes the cell's input of the task's vectors: where its width is another."""
-    (axis,) = next(iter(cell.inputs.values()))
-    width = axis if isinstance(axis, int) else sizes[str(axis)]
-    return task.inputs is not None and width != task.inputs
+    """Whether a matrix makes the cell's input of the task's vectors: where its shape is another."""
+    return task.inputs is not None and lengths_of(_reads(cell), sizes) != (task.inputs,)
 
 
 def sizes_of(
     cell: Cell, task: Task, given: Mapping[str, int], *, params: int | None, width: int
 ) -> dict[str, int]:
     """A length for each dimension.  given: those that --size says.  params: how many numbers are
-    trained in all, as near as a width comes; None: the free dimension is `width`."""
-    if len(cell.inputs) != 1:
-        raise ArgumentError(
-            f"{cell.name} has {len(cell.inputs)} inputs, and a race feeds one",
-            facts=(f"inputs: {', '.join(cell.inputs) or 'none'}",),
-        )
+    trained in all, as near as a width comes; None: the free dimension is `width`. Where none is
+    free, the cell has one size."""
+    check_cell(cell)
     dims = dims_of_cell(cell)
     sizes = {dim: given[dim] for dim in dims if dim in given}
-    (axis,) = next(iter(cell.inputs.values()))
+    reads, out = _reads(cell), dims_of([next(iter(cell.outputs.values()))])
     free = [dim for dim in dims if dim not in sizes]
-    if isinstance(axis, str) and axis in free and len(free) > 1:
-        sizes[axis] = task.inputs or EMBEDDING
-        free.remove(axis)
-    if len(free) != 1:
-        many = ", ".join(free)
+    # An input that has a dimension of its own is as wide as the task's; one that is as wide as what
+    # the cell puts out is made of the task's by a matrix.
+    if len(reads) == 1 and reads[0] in free and reads[0] not in out:
+        sizes[str(reads[0])] = task.inputs or EMBEDDING
+        free.remove(str(reads[0]))
+    if not free:
+        return sizes
+    if len(free) > 1:
+        fitted = next((dim for dim in reversed(free) if dim in out), free[-1])
+        if "H" in free:
+            fitted = "H"
+        others = [dim for dim in free if dim != fitted]
         raise ArgumentError(
             f"{cell.name} has {len(free)} free dimensions, and a race fits one to the parameters",
-            facts=(f"free: {many or 'none'}; known: {', '.join(sizes) or 'none'}",),
-            hint=f"--size {free[-1]}=4" if free else None,
+            facts=(f"free: {', '.join(free)}; known: {', '.join(sizes) or 'none'}",),
+            hint=" ".join(f"--size {dim}=4" for dim in others),
         )
     (dim,) = free
     if params is None:
@@ -82,15 +83,33 @@ def sizes_of(
 
 def params_of(cell: Cell, task: Task, sizes: Mapping[str, int]) -> int:
     """How many numbers the model of these sizes trains."""
-    lengths = Sizes(0, 0, dict(sizes))
 
     def count(shape: Iterable[Any]) -> int:
-        return prod(lengths.width(axis) for axis in shape)
+        return prod(lengths_of(shape, sizes))
 
-    wide = count(next(iter(cell.outputs.values())))
+    wide, fixed = count(next(iter(cell.outputs.values()))), cell.checked.fixed
     first = task.symbols or (task.inputs if lifted(cell, task, sizes) else None) or 0
-    own = sum(map(count, cell.params.values()))
-    return own + first * count(next(iter(cell.inputs.values()))) + (wide + 1) * task.outputs
+    own = sum(count(shape) for name, shape in cell.params.items() if name not in fixed)
+    return own + first * count(_reads(cell)) + (wide + 1) * task.outputs
+
+
+def check_cell(cell: Cell) -> None:
+    """ArgumentError where a race has no values for what the cell needs."""
+    if len(cell.inputs) != 1:
+        raise ArgumentError(
+            f"{cell.name} has {len(cell.inputs)} inputs, and a race feeds one",
+            facts=(f"inputs: {', '.join(cell.inputs) or 'none'}",),
+        )
+    if fixed := cell.checked.fixed:
+        raise ArgumentError(
+            f"{cell.name} has fixed arrays, and a race has no values for them",
+            facts=(f"fixed: {', '.join(fixed)}",),
+            hint="derive.train.Model(cell, fixed={...}) trains it",
+        )
+
+
+def _reads(cell: Cell) -> tuple[Any, ...]:
+    return next(iter(cell.inputs.values()))
 
 
 def dims_of_cell(cell: Cell) -> tuple[str, ...]:

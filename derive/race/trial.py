@@ -1,7 +1,8 @@
 """One cell, one task, one rate, one seed: trained and judged.
 
 In: a `Trial`, all text and numbers, so that any process may run it.  Out: an `Outcome`.
-Not here: which trials there are (run.py), what their outcomes mean (verdict.py).
+Not here: which trials there are (run.py), what their outcomes mean (verdict.py), their files
+(files.py).
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import json
 import math
 import os
 import time
-import uuid
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from derive.cell import Cell
-from derive.errors import ArgumentError
+from derive.race.check import drawn
 from derive.race.sizes import model_of
 from derive.race.task import Task, task_of
 from derive.train import Adam, clip_by_norm, linear
@@ -51,7 +51,8 @@ class Trial:
     @property
     def key(self) -> str:
         """The same for the same work; what the cell is called in the race is no part of it."""
-        own = {**asdict(self), "label": None, "format": _FORMAT, "text": _text_of(self.task)}
+        task, text = _place_of(self.task)
+        own = {**asdict(self), "label": None, "format": _FORMAT, "task": task, "text": text}
         return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -74,6 +75,11 @@ class Outcome:
 
 def run(trial: Trial) -> Outcome:
     """Train and judge."""
+    with np.errstate(all="ignore"):  # what diverges is told as that
+        return _run(trial)
+
+
+def _run(trial: Trial) -> Outcome:
     cell, task = Cell.parse(trial.cell), task_of(trial.task)
     model = model_of(
         cell, task, dict(trial.sizes), target=trial.target, seed=trial.seed, dtype="float32"
@@ -84,7 +90,7 @@ def run(trial: Trial) -> Outcome:
     curve = [(0, _judge(model, task))]
     seconds, solved, solved_seconds, diverged = 0.0, None, None, False
     for step in range(trial.steps if math.isfinite(curve[0][1]) else 0):
-        batch = task.draw(random, trial.rows)
+        batch = drawn(task, random, trial.rows)
         began = time.perf_counter()
         loss, gradients = model.gradients(batch)
         norm = clip_by_norm(gradients, _CLIP)
@@ -116,47 +122,9 @@ def _judge(model: Any, task: Task) -> float:
     return found / total
 
 
-# --- files ------------------------------------------------------------------------------------
-
-
-def write(path: Path, text: str) -> None:
-    """A file as a whole or not at all, also where several machines share the folder."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise ArgumentError(
-            f"{path} cannot be written",
-            facts=(f"{type(error).__name__}: {error}",),
-            hint="-o another_folder",
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def save(outcome: Outcome, path: Path) -> None:
-    write(path, json.dumps(asdict(outcome)))
-
-
-def load(path: Path) -> Outcome | None:
-    """None where there is no such file; ArgumentError where it holds something else."""
-    try:
-        values = json.loads(path.read_text("utf-8"))
-        known = {name.name for name in fields(Outcome)}
-        if not isinstance(values, dict) or set(values) != known:
-            raise ValueError("other entries than those of an outcome")
-        curve = tuple((int(step), float(value)) for step, value in values.pop("curve"))
-        return Outcome(curve=curve, **values)
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise ArgumentError(
-            f"{path} is no outcome of a trial", facts=(str(error),), hint=f"remove {path}"
-        ) from error
-
-
-def _text_of(task: str) -> str:
-    """What a task of one's own says: edited, it is another task."""
-    path = task.rpartition(":")[0]
-    return Path(path).read_text("utf-8") if path.endswith(".py") and os.path.isfile(path) else ""
+def _place_of(task: str) -> tuple[str, str]:
+    """A task's name, and what its file says: edited, it is another task; moved, it is not."""
+    path, _, name = task.rpartition(":")
+    if not path.endswith(".py") or not os.path.isfile(path):
+        return task, ""
+    return f"{os.path.basename(path)}:{name}", Path(path).read_text("utf-8", errors="replace")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, median, median_low, quantiles, stdev
+from statistics import mean, median, median_low, stdev
 
 import mpmath
 
@@ -59,7 +59,7 @@ class Verdict:
 
 def summary(outcomes: Sequence[Outcome]) -> Summary:
     finals = [outcome.final for outcome in outcomes]
-    low, _, high = quantiles(finals, n=4, method="inclusive") if len(finals) > 1 else finals * 3
+    low, high = _quartile(finals, 1), _quartile(finals, 3)
     # A seed that did not solve it would have solved it later than any other.
     step = median_low(math.inf if o.solved is None else o.solved for o in outcomes)
     second = median_low(math.inf if o.solved is None else o.solved_seconds or 0.0 for o in outcomes)
@@ -71,6 +71,15 @@ def summary(outcomes: Sequence[Outcome]) -> Summary:
         len(outcomes), sum(o.solved is not None for o in outcomes),
         sum(o.diverged for o in outcomes),
     )  # fmt: skip
+
+
+def _quartile(values: Sequence[float], which: int) -> float:
+    """On the line between its neighbours, as numpy.quantile; infinite where one that counts is."""
+    ordered = sorted(values)
+    at, part = divmod(which * (len(ordered) - 1), 4)
+    if not part:
+        return ordered[at]
+    return (ordered[at] * (4 - part) + ordered[at + 1] * part) / 4
 
 
 def verdicts(results: Mapping[tuple[str, str], Sequence[Outcome]]) -> list[Verdict]:

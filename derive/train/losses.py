@@ -78,7 +78,7 @@ def _shares(shape: tuple[int, ...], weights: Any) -> Array:
         count = int(np.prod(shape))
         return np.full(shape, 1.0 / count if count else 0.0)
     found = np.asarray(weights, np.float64)
-    if found.shape != shape or (found < 0).any():
+    if found.shape != shape or not ((found >= 0) & (found < np.inf)).all():
         raise ArgumentError(
             "weights are numbers from 0 on, one for each position",
             facts=(f"positions {shape_text(shape)}, weights {shape_text(found.shape)}",),

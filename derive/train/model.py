@@ -7,21 +7,25 @@ Not here: layers of a cell (layers/), losses (losses.py), steps (optimizers.py).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.kernel.convert import shape_text, to_generator
+from derive.kernel.convert import shape_text, to_count, to_generator
 from derive.kernel.signature import Array, Arrays
 from derive.layers import RNN, checkpoint
 from derive.train.losses import cross_entropy, squared_error
 
 #: The parameters beside those of the layers.
 TABLE, LIFT, READOUT, BIAS = "embedding", "lift", "readout", "readout_bias"
+#: What layers.RNN puts behind the name of a parameter.
+_PLACE = re.compile(r"_l\d+(_reverse)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,44 +48,62 @@ class Batch:
 class Model:
     """[embedding or lift] -> layers of a cell -> dropout -> readout.
 
-    cell: a Cell with one input.  symbols: how many symbols x is made of, each of which becomes a
-    learned vector as wide as the cell's input; None: x holds vectors.
-    lift: how wide those vectors are where a learned matrix makes the cell's input of them; None:
-    they are the cell's input.  outputs: K, the classes or
-    numbers of a position.  layers, bidirectional, dtype, target, threads: as of layers.RNN.
-    dropout: between layers and before the readout, in training.  seed: of everything random.
-    sizes: a length for each dimension of the cell, I=8, H=16.
+    cell: a Cell with one input; its first output is read out, all axes of it as one vector.
+    symbols: how many symbols x is made of, each of which becomes a learned array of the shape of
+    the cell's input; None: x holds numbers.  lift: how wide the vectors of x are where a learned
+    matrix makes the cell's input of them; None: they are the cell's input.  outputs: K, the
+    classes or numbers of a position.  layers, bidirectional, dtype, target, threads, fixed: as of
+    layers.RNN.  dropout: between layers and before the readout, in training.  seed: of everything
+    random.  sizes: a length for each dimension of the cell, I=8, H=16.
     """
 
     def __init__(
         self, cell: Cell, *, outputs: int, symbols: int | None = None, lift: int | None = None,
         layers: int = 1, bidirectional: bool = False, dropout: float = 0.0, dtype: Any = "float32",
-        target: str | None = None, threads: int = 1, seed: Any = 0, **sizes: Any,
+        target: str | None = None, threads: int = 1, seed: Any = 0,
+        fixed: Mapping[str, Any] | None = None, **sizes: Any,
     ) -> None:  # fmt: skip
         self._random = to_generator(seed)
         self.rnn = RNN(
             cell, layers, bidirectional, dropout=dropout, dtype=dtype, target=target,
-            threads=threads, seed=self._random, **sizes,
+            threads=threads, seed=self._random, fixed=fixed, **sizes,
         )  # fmt: skip
-        self.cell, self.dropout, self.symbols, self.outputs = cell, dropout, symbols, outputs
+        if cell.checked.once:
+            raise ArgumentError(
+                f"{cell.name} has an input that does not change with time, and a model feeds none",
+                facts=(f"given once: {', '.join(cell.checked.once)}",),
+                hint="derive.layers.RNN(cell, ...).forward(x, once={...})",
+            )
+        if symbols is not None and lift is not None:
+            raise ArgumentError(
+                "x of a model is made of symbols, or of vectors that are lifted, and not of both",
+                facts=(f"symbols={symbols}, lift={lift}",),
+                hint=f"Model(cell, outputs={outputs}, symbols={symbols}, ...)",
+            )
+        self.cell, self.dropout, self.symbols = cell, self.rnn.dropout, symbols
+        self.outputs = to_count(outputs, "outputs", least=1)
         dtype, random = self.rnn.dtype, self._random
         self._own: Arrays = {}
-        (width,) = next(iter(cell.inputs.values()))
-        size = width if isinstance(width, int) else sizes[str(width)]
+        reads, wide = prod(self.rnn.input_shape), prod(self.rnn.output_shape)
         if symbols is not None:
-            self._own[TABLE] = random.normal(size=(symbols, size)).astype(dtype)
+            rows = to_count(symbols, "symbols", least=1)
+            self._own[TABLE] = random.normal(size=(rows, reads)).astype(dtype)
         elif lift is not None:
-            self._own[LIFT] = (random.normal(size=(lift, size)) / lift**0.5).astype(dtype)
-        wide = self.rnn.output_size
-        self._own[READOUT] = (random.normal(size=(wide, outputs)) / wide**0.5).astype(dtype)
-        self._own[BIAS] = np.zeros(outputs, dtype)
+            rows = to_count(lift, "lift", least=1)
+            self._own[LIFT] = (random.normal(size=(rows, reads)) / rows**0.5).astype(dtype)
+        scale = max(wide, 1) ** 0.5
+        self._own[READOUT] = (random.normal(size=(wide, self.outputs)) / scale).astype(dtype)
+        self._own[BIAS] = np.zeros(self.outputs, dtype)
 
     @property
     def params(self) -> Arrays:
         """All that is trained, by name: those of the layers as layers.RNN calls them, and
         embedding [symbols, I] or lift [lift, I], readout [width, outputs], readout_bias
-        [outputs]. The arrays themselves, which an optimiser changes in place."""
-        return {**self.rnn.params, **self._own}
+        [outputs], where I and width are those of all axes together. The arrays themselves, which
+        an optimiser changes in place."""
+        fixed = self.cell.checked.fixed
+        trained = {n: a for n, a in self.rnn.params.items() if _PLACE.sub("", n) not in fixed}
+        return {**trained, **self._own}
 
     @property
     def size(self) -> int:
@@ -91,7 +113,8 @@ class Model:
     def predict(self, batch: Batch, state: Any = None) -> tuple[Array, Arrays]:
         """Logits or numbers for every position that `batch.y` asks for, and the last states."""
         run = self._run(batch, state, training=False)
-        return self._chosen(batch, run.output) @ self._own[READOUT] + self._own[BIAS], run.states
+        chosen = self._chosen(batch, _one_axis(run.output))
+        return chosen @ self._own[READOUT] + self._own[BIAS], run.states
 
     def loss(self, batch: Batch, state: Any = None) -> float:
         """In nats for classes, mean squared error for numbers; without dropout."""
@@ -106,15 +129,19 @@ class Model:
         """And the last states, from which the next part of the same sequences goes on: truncated
         backpropagation through time."""
         run = self._run(batch, state, training=True)
-        kept = self._mask(run.output.shape)
-        output = run.output if kept is None else run.output * kept
+        output = _one_axis(run.output)
+        kept = self._mask(output.shape)
+        if kept is not None:
+            output = output * kept
         chosen = self._chosen(batch, output)
         loss, d_logits = _loss(chosen @ self._own[READOUT] + self._own[BIAS], batch)
         d_output = self._scattered(batch, d_logits @ self._own[READOUT].T, output.shape)
-        grads = self.rnn.backward(run, d_output if kept is None else d_output * kept)
+        if kept is not None:
+            d_output = d_output * kept
+        grads = self.rnn.backward(run, d_output.reshape(run.output.shape))
         rows = d_logits.reshape(-1, d_logits.shape[-1])
         found = dict(grads.params)
-        (d_x,) = grads.inputs.values()
+        d_x = _one_axis(*grads.inputs.values())
         if LIFT in self._own:
             vectors = np.asarray(batch.x, d_x.dtype)
             vectors = vectors.reshape(-1, vectors.shape[-1])
@@ -128,12 +155,12 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """All parameters, and a digest of the equations: .npz or .safetensors."""
-        checkpoint.save(path, self.params, self.cell)
+        checkpoint.save(path, self._held(), self.cell)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """What `save` wrote, of a model of the same cell and sizes."""
         found = checkpoint.load(path, self.cell)
-        own = self.params
+        own = self._held()
         for name, array in own.items():
             if name not in found or found[name].shape != array.shape:
                 there = shape_text(found[name].shape) if name in found else "not there"
@@ -143,6 +170,10 @@ class Model:
                 )
         for name, array in own.items():
             array[...] = found[name]
+
+    def _held(self) -> Arrays:
+        """What is trained, and the fixed arrays."""
+        return {**self.rnn.params, **self._own}
 
     # --- parts --------------------------------------------------------------------------------
 
@@ -159,21 +190,23 @@ class Model:
                     f"a symbol lies outside of 0 to {len(self._own[TABLE]) - 1}",
                     facts=(f"smallest {x.min()}, largest {x.max()}",),
                 )
-            x = self._own[TABLE][x]
+            x = self._own[TABLE][x].reshape(*x.shape, *self.rnn.input_shape)
         elif LIFT in self._own:
             if x.ndim != 3 or x.shape[2] != len(self._own[LIFT]):
                 raise ArgumentError(
                     f"x of this model is [T, B, {len(self._own[LIFT])}]",
                     facts=(f"given {shape_text(x.shape)}",),
                 )
-            x = x.astype(self.rnn.dtype) @ self._own[LIFT]
+            lifted = x.astype(self.rnn.dtype) @ self._own[LIFT]
+            x = lifted.reshape(*x.shape[:2], *self.rnn.input_shape)
         return self.rnn.forward(x, state, batch.lengths, resets=batch.resets, training=training)
 
     def _mask(self, shape: tuple[int, ...]) -> Array | None:
         if not self.dropout:
             return None
         kept = self._random.random(shape) >= self.dropout
-        return (kept / (1 - self.dropout)).astype(self.rnn.dtype)
+        # All dropped: zeros, as between layers.
+        return (kept / max(1 - self.dropout, np.finfo(float).tiny)).astype(self.rnn.dtype)
 
     def _chosen(self, batch: Batch, output: Array) -> Array:
         """Outputs at the positions that y asks for."""
@@ -194,6 +227,11 @@ class Model:
         if batch.lengths is None:
             return np.full(output.shape[1], len(output) - 1)
         return np.asarray(batch.lengths) - 1
+
+
+def _one_axis(array: Array) -> Array:
+    """[T, B, ...] -> [T, B, width]: all axes behind steps and rows as one."""
+    return array.reshape(*array.shape[:2], prod(array.shape[2:]))
 
 
 def _is_classes(y: Any) -> bool:

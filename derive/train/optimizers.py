@@ -23,6 +23,10 @@ class Adam:
         self, params: Mapping[str, Array], *, beta1: float = 0.9, beta2: float = 0.999,
         eps: float = 1e-8, weight_decay: float = 0.0,
     ) -> None:  # fmt: skip
+        _check_number("beta1", beta1, 0 <= beta1 < 1, "0.9")
+        _check_number("beta2", beta2, 0 <= beta2 < 1, "0.999")
+        _check_number("eps", eps, eps > 0, "1e-8")
+        _check_number("weight_decay", weight_decay, weight_decay >= 0, "0.01")
         self._params = dict(params)
         self._first = {name: np.zeros_like(array) for name, array in params.items()}
         self._second = {name: np.zeros_like(array) for name, array in params.items()}
@@ -32,6 +36,7 @@ class Adam:
     def step(self, gradients: Mapping[str, Array], rate: float) -> None:
         """One step; `gradients` has all arrays."""
         _check(self._params, gradients)
+        _check_number("rate", rate, rate >= 0, "1e-3")
         self._steps += 1
         unbias1 = 1 - self._beta1**self._steps
         unbias2 = 1 - self._beta2**self._steps
@@ -50,6 +55,7 @@ class SGD:
     """Stochastic gradient descent; with momentum m the step is rate * v, v = m v + gradient."""
 
     def __init__(self, params: Mapping[str, Array], *, momentum: float = 0.0) -> None:
+        _check_number("momentum", momentum, 0 <= momentum < 1, "0.9")
         self._params = dict(params)
         self._momentum = momentum
         self._moving: Arrays = {}
@@ -57,6 +63,7 @@ class SGD:
     def step(self, gradients: Mapping[str, Array], rate: float) -> None:
         """One step; `gradients` has all arrays."""
         _check(self._params, gradients)
+        _check_number("rate", rate, rate >= 0, "1e-3")
         for name, array in self._params.items():
             moving = gradients[name]
             if self._momentum:
@@ -68,7 +75,9 @@ class SGD:
 
 def clip_by_norm(gradients: Mapping[str, Array], bound: float) -> float:
     """Scales all gradients together, in place, to a norm of at most `bound`; returns the norm
-    before. Where that is infinite or NaN nothing is changed."""
+    before. Where that is infinite or NaN nothing is changed; an infinite bound changes nothing."""
+    if bound != math.inf:
+        _check_number("bound", bound, bound > 0, "1.0")
     norm = math.sqrt(sum(float(np.vdot(d, d)) for d in gradients.values()))
     if math.isfinite(norm) and norm > bound:
         for d in gradients.values():
@@ -77,13 +86,22 @@ def clip_by_norm(gradients: Mapping[str, Array], bound: float) -> float:
 
 
 def linear(step: int, steps: int) -> float:
-    """A factor of the rate that falls from 1 at step 0 to 0 at step `steps`."""
-    return max(1 - step / steps, 0.0)
+    """A factor of the rate that falls from 1 at step 0 to 0 at step `steps`, which is positive."""
+    return 1 - _share(step, steps)
 
 
 def cosine(step: int, steps: int) -> float:
     """The same along half a wave: Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts."""
-    return 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+    return 0.5 * (1 + math.cos(math.pi * _share(step, steps)))
+
+
+def _share(step: int, steps: int) -> float:
+    if not steps > 0:
+        raise ArgumentError(
+            f"a rate falls over a positive number of steps, and not over {steps}",
+            hint="train.linear(step, 1000)",
+        )
+    return min(max(step / steps, 0.0), 1.0)
 
 
 def _check(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
@@ -94,3 +112,9 @@ def _check(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
                 facts=(f"given: {', '.join(gradients) or 'none'}",),
                 hint="loss, grads = model.gradients(batch)",
             )
+
+
+def _check_number(name: str, value: float, good: bool, hint: str) -> None:
+    """good: False of NaN too."""
+    if not good or not math.isfinite(value):
+        raise ArgumentError(f"{name} cannot be {value}", hint=f"{name}={hint}")

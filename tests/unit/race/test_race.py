@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ import pytest
 
 import derive
 from derive.cli.main import status
-from derive.errors import ArgumentError, DeriveError
-from derive.race import Task, run, trial, verdict
-from derive.race.executors import executor_of
+from derive.cli.select import size_of
+from derive.errors import ArgumentError, DeriveError, TrialError
+from derive.race import Task, files, run, trial, verdict
+from derive.race.check import check
+from derive.race.executors import opened
 from derive.race.run import Race
 from derive.race.sizes import model_of, params_of, sizes_of
 from derive.race.task import task_of
@@ -97,6 +101,8 @@ def test_a_task_takes_options() -> None:
 
 
 OWN = """
+import os
+from dataclasses import replace
 import numpy as np
 from derive.race import Batch, Task
 
@@ -109,6 +115,33 @@ mine = Task("mine", "sums", draw, (draw(np.random.default_rng(9), 50),), inputs=
 
 def made():
     return mine
+
+def raises(): return [][0]
+
+def ends(): raise SystemExit(3)
+
+def tired(random, rows):
+    tired.count += 1
+    if tired.count > 3:
+        raise Odd(1, 2)
+    return draw(random, rows)
+
+class Odd(Exception):
+    def __init__(self, one, two): super().__init__("no more data")
+
+def dies(random, rows):
+    tired.count += 1
+    if tired.count > 3:
+        os._exit(1)
+    return draw(random, rows)
+
+def stops():
+    tired.count = 0
+    return replace(mine, draw=tired)
+
+def kills():
+    tired.count = 0
+    return replace(mine, draw=dies)
 
 number = 3
 """
@@ -129,6 +162,17 @@ WRONG_TASKS: dict[str, tuple[str, str]] = {
     "no such name": ("ading", "hint: --task adding"),
     "no such option": ("adding:delay=3", "'delay=3' is no option of adding"),
     "no number": ("copy:delay=x", "'delay=x' is no option of copy"),
+    "a number that is no ASCII": ("adding:steps=²", "'steps=²' is no option of adding"),
+    "zero": ("adding:steps=00", "'steps=00' is no option of adding"),
+    "too few steps for two halves": ("adding:steps=1", "--task adding:steps=2"),
+    "more symbols than steps": ("selective:steps=3", "--task selective:steps=6"),
+    "longer than the text": ("charlm:steps=999999", "steps of charlm cannot be 999999"),
+    "longer than memory": ("parity:steps=999999999", "it is from 1 to 10,000"),
+    "one symbol": ("copy:symbols=1", "it is from 2 to 1,000"),
+    "no bracket": ("dyck:depth=99999", "depth of dyck cannot be 99999"),
+    "a file alone": ("nowhere.py", "--task nowhere.py:my_task"),
+    "a function that raises": ("{own}:raises", "def raises"),
+    "a function that ends the process": ("{own}:ends", "SystemExit: 3"),
     "no file": ("nowhere.py:mine", "there is no file nowhere.py"),
     "no task in the file": ("{own}:number", "is int, and no Task"),
     "nothing of that name": ("{own}:nothing", "and no Task"),
@@ -165,12 +209,73 @@ def a_task(**changed: Any) -> Task:
         ({"inputs": None}, "either inputs or symbols"),
         ({"metric": "accuracy"}, "no metric 'accuracy'"),
         ({"judge": ()}, "no batch to judge by"),
+        ({"judge": (3,)}, "no batch to judge by"),
+        ({"judge": 3}, "a tuple of batches"),
+        ({"outputs": 0}, "outputs of a task is a positive integer"),
+        ({"inputs": 1.5}, "inputs of a task is a positive integer"),
+        ({"steps": True}, "steps of a task is a positive integer"),
+        ({"draw": 3}, "draw of a task is a function"),
+        ({"solved": math.nan}, "solved of a task is a number"),
+        ({"without": 3}, "without of a task is a number and what reaches it"),
+        ({"name": 3}, "name of a task is text"),
         ({"metric": "error"}, "y holds numbers"),
     ],
 )
 def test_a_task_that_contradicts_itself_is_told(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ArgumentError, match=said):
         a_task(**changed)
+
+
+BAD: dict[str, tuple[dict[str, Any], Any, str]] = {
+    "no batch": ({}, 3, "it is int"),
+    "an x of another width": ({}, ((2, 4, 3), (2, 4, 1)), "inputs=3"),
+    "an x of two axes": ({}, ((2, 4), (2, 4, 1)), r"x is \[T, B, 1\]"),
+    "fewer rows": ({}, ((2, 3, 1), (2, 3, 1)), "x has 3 rows"),
+    "no steps": ({}, ((0, 4, 1), (0, 4, 1)), "x is empty"),
+    "a y of another shape": ({}, ((2, 4, 1), (2, 4)), "y is"),
+    "words": ({}, Batch(np.full((2, 4, 1), "a"), np.zeros((2, 4, 1))), "x is no array of numbers"),
+    "NaN": ({}, Batch(np.full((2, 4, 1), np.nan), np.zeros((2, 4, 1))), "no finite number"),
+    "weights of another shape": ({}, ((2, 4, 1), (2, 4, 1), (2, 4, 1)), "weights are"),
+    "lengths beyond the end": (
+        {}, Batch(np.zeros((2, 4, 1)), np.zeros((2, 4, 1)), lengths=[1, 2, 3, 1]), "lengths are"
+    ),
+    "resets of another shape": (
+        {}, Batch(np.zeros((2, 4, 1)), np.zeros((2, 4, 1)), resets=[1, 0]), "resets are"
+    ),
+    "numbers as symbols": ({"inputs": None, "symbols": 3}, ((2, 4), (2, 4, 1)), "x is"),
+    "a symbol too many": (
+        {"inputs": None, "symbols": 3}, Batch(np.full((2, 4), 3), np.zeros((2, 4, 1))), "symbols=4"
+    ),
+    "a class too many": (
+        {"metric": "bits"}, Batch(np.zeros((2, 4, 1)), np.full((2, 4), 1)), "outputs=2"
+    ),
+    "numbers as classes": ({"metric": "bits"}, ((2, 4, 1), (2, 4)), "which are integers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_batch_that_does_not_fit_is_told_before_anything_runs(name: str) -> None:
+    changed, drawn, said = BAD[name]
+    batch = Batch(*map(np.zeros, drawn)) if isinstance(drawn, tuple) else drawn
+    judged = (Batch(np.zeros((2, 1), int), np.zeros((2, 1, 1))),) if "symbols" in changed else ()
+    if "metric" in changed:
+        judged = (Batch(np.zeros((2, 1, 1)), np.zeros((2, 1), int)),)
+    given = {**changed, "draw": lambda random, rows: batch}
+    with pytest.raises(ArgumentError, match=said):
+        check(a_task(**given, **({"judge": judged} if judged else {})), 4)
+
+
+def test_what_is_judged_by_is_checked_too() -> None:
+    judge = Batch(np.zeros((2, 1, 1)), np.zeros((2, 1, 3)))
+    with pytest.raises(ArgumentError, match=r"judge\[0\] of task t does not fit"):
+        check(a_task(judge=(judge,), draw=lambda random, rows: judge), 1)
+
+
+def test_a_task_may_import_what_lies_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "beside_it.py").write_text(OWN)
+    (tmp_path / "main.py").write_text("from beside_it import mine")
+    assert task_of(f"{tmp_path / 'main.py'}:mine").name == "mine"
+    assert str(tmp_path) not in sys.path
 
 
 # --- sizes ------------------------------------------------------------------------------------
@@ -199,6 +304,27 @@ def test_a_further_dimension_has_to_be_given() -> None:
     assert sizes["P"] == 4 and sizes["I"] == 2
 
 
+@pytest.mark.parametrize("name", ["deltanet", "mamba", "slstm", "hyper_lstm", "s4d"])
+def test_the_hint_about_further_dimensions_works_as_typed(name: str) -> None:
+    cell, task = derive.cells.from_spec(name), task_of("adding:steps=3")
+    with pytest.raises(ArgumentError, match="free dimensions") as error:
+        sizes_of(cell, task, {}, params=2000, width=1)
+    words = str(error.value).partition("hint: ")[2].split()
+    given = dict(size_of(word) for word in words if "=" in word)
+    sizes = sizes_of(cell, task, given, params=2000, width=1)
+    model = model_of(cell, task, sizes, target="numpy")
+    assert model.size == params_of(cell, task, sizes) and abs(model.size - 2000) < 200
+    _, gradients = model.gradients(task.draw(np.random.default_rng(0), 4))
+    assert set(gradients) == set(model.params)
+
+
+def test_what_cannot_be_matched_is_said(own: Path) -> None:
+    race = a_race(own, width=16, sizes=(("H", 3),), cells={"rnn": derive.cells.rnn()}, params=900)
+    (said,) = run.unmatched(race)
+    assert "rnn is not matched: 19 parameters at H=3 I=1, where 900 were wanted" in said
+    assert run.unmatched(a_race(own, width=32)) == run.unmatched(a_race(own, match=False)) == []
+
+
 def test_a_cell_whose_input_is_as_wide_as_its_state_gets_a_lift() -> None:
     cell = derive.Cell.parse("cell own\ninput x: H\nstate h: H\nh' = tanh(U @ h + x)\noutput h'")
     task = task_of("adding")
@@ -210,8 +336,13 @@ def test_cells_that_cannot_be_raced_are_told() -> None:
     two = derive.Cell.parse("cell two\ninput x: H\ninput y: H\nstate h: H\nh' = x + y\noutput h'")
     with pytest.raises(ArgumentError, match="2 inputs"):
         sizes_of(two, task_of("adding"), {}, params=None, width=3)
-    with pytest.raises(ArgumentError, match="0 free dimensions"):
-        sizes_of(derive.cells.rnn(), task_of("adding"), {"H": 3, "I": 2}, params=None, width=3)
+    with pytest.raises(ArgumentError, match="lmu has fixed arrays"):
+        sizes_of(derive.cells.lmu(), task_of("adding"), {"M": 2}, params=None, width=3)
+
+
+def test_a_cell_with_no_free_dimension_has_one_size() -> None:
+    given = {"H": 3, "I": 2}
+    assert sizes_of(derive.cells.rnn(), task_of("adding"), given, params=9000, width=7) == given
 
 
 RELU = "cell own\ninput x: I\nstate h: H\nh' = relu(W @ x + U @ h)\noutput h'"
@@ -230,8 +361,6 @@ def a_race(own: Path, **changed: Any) -> Race:
 
 
 def a_trial(own: Path, **changed: Any) -> trial.Trial:
-    from dataclasses import replace
-
     return replace(run.trials_of(a_race(own))[0], **changed)
 
 
@@ -254,16 +383,23 @@ def test_divergence_ends_a_trial_and_is_said(own: Path) -> None:
 def test_outcomes_are_files_and_come_back(own: Path, tmp_path: Path) -> None:
     outcome = trial.run(a_trial(own))
     path = tmp_path / "outcome.json"
-    trial.save(outcome, path)
-    again = trial.load(path)
+    files.save(outcome, path)
+    again = files.load(path)
     assert again is not None and again.curve == outcome.curve and again.final == outcome.final
-    assert trial.load(tmp_path / "nothing.json") is None
+    assert files.load(tmp_path / "nothing.json") is None
+    never = replace(outcome, final=math.inf, curve=((0, math.nan), (2, 1.0)))
+    files.save(never, path)
+    assert "null" in path.read_text() and "NaN" not in path.read_text()
+    known = files.load(path)
+    assert (
+        known is not None and known.final == math.inf and known.curve == ((0, math.inf), (2, 1.0))
+    )
     for text in ("{", "[1]", '{"final": 1}'):
         path.write_text(text)
         with pytest.raises(ArgumentError, match="is no outcome of a trial"):
-            trial.load(path)
+            files.load(path)
     with pytest.raises(ArgumentError, match="cannot be written"):
-        trial.save(outcome, tmp_path / "nowhere" / "outcome.json")
+        files.save(outcome, tmp_path / "nowhere" / "outcome.json")
 
 
 def test_a_key_is_of_the_work_and_not_of_its_name(own: Path) -> None:
@@ -294,7 +430,7 @@ class Here:
 def raced(
     monkeypatch: pytest.MonkeyPatch, race: Race, folder: Path, engine: Here, resume: bool = False
 ) -> run.Results:
-    monkeypatch.setattr(run.executors, "executor_of", lambda text, jobs: engine)
+    monkeypatch.setattr(run.executors, "opened", lambda text, jobs: nullcontext(engine))
     return run.run(race, folder, resume=resume)
 
 
@@ -348,7 +484,7 @@ def test_a_race_that_is_killed_leaves_whole_trials(own: Path, tmp_path: Path) ->
     process.send_signal(signal.SIGKILL)
     process.wait()
     for path in (tmp_path / "race").glob("trial-*.json"):
-        assert trial.load(path) is not None
+        assert files.load(path) is not None
     done = subprocess.run([*command, "--resume", "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -357,20 +493,93 @@ def test_a_race_that_is_killed_leaves_whole_trials(own: Path, tmp_path: Path) ->
     assert not [path for path in os.listdir(tmp_path / "race") if path.endswith(".part")]
 
 
+def test_a_race_that_is_killed_leaves_no_process_behind(own: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\nfrom derive.race.executors import opened\n"
+        "if __name__ == '__main__':\n    with opened('local', 1) as engine:\n"
+        "        print(engine.submit(os.getpid).result(), flush=True)\n        time.sleep(60)\n"
+    )
+    (tmp_path / "holds.py").write_text(code)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "holds.py")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    began = time.monotonic()
+    while Path(f"/proc/{worker}").exists() and time.monotonic() - began < 60:
+        state = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":
+            break
+        time.sleep(0.02)
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("stops", "Odd: no more data"), ("kills", "a process died that ran trials")],
+)
+def test_a_trial_that_fails_ends_the_race_and_says_why(
+    name: str, said: str, own: Path, tmp_path: Path
+) -> None:
+    race = a_race(own, tasks=(f"{own}:{name}",), cells={"rnn": derive.cells.rnn()}, seeds=1)
+    with pytest.raises(TrialError, match=said):
+        run.run(race, tmp_path / "race", resume=False)
+
+
+def test_a_race_keeps_others_out_of_its_folder(tmp_path: Path) -> None:
+    with (
+        files.opened(tmp_path / "race"),
+        pytest.raises(ArgumentError, match="another race is under way"),
+        files.opened(tmp_path / "race"),
+    ):
+        pass
+    (tmp_path / "race" / ".x.json.0.part").write_text("of a race that was killed")
+    with files.opened(tmp_path / "race"):
+        assert os.listdir(tmp_path / "race") == [".lock"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ArgumentError, match="cannot be written"),
+        files.opened(tmp_path / "file" / "race"),
+    ):
+        pass
+
+
+def test_paths_are_sent_that_any_process_finds(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine, race = Here(), a_race(own, tasks=(f"{own.name}:mine",), seeds=1, rates=(0.01,))
+    sent: list[Any] = []
+    whole = engine.submit
+    engine.submit = lambda f, *given: sent.append(given) or whole(f, *given)  # type: ignore
+    results = raced(monkeypatch, race, Path("race"), engine)
+    assert {folder for _, folder in sent} == {str(tmp_path / "race")}
+    assert {one.task for one, _ in sent} == {f"{own}:mine"}
+    assert [o.trial["task"] for v in results.outcomes.values() for o in v] == ["tasks.py:mine"] * 2
+    raced(monkeypatch, replace(race, tasks=(f"{own}:mine",)), Path("race"), engine, resume=True)
+    assert len(sent) == 2  # typed in another way, it is the same task
+
+
 def test_executors_are_named() -> None:
-    executor_of("local", 1).shutdown()
-    with pytest.raises(ArgumentError, match="there is no executor 'ray'"):
-        executor_of("ray", 1)
-    with pytest.raises(ArgumentError, match="there is no executor 'slurm'"):
-        executor_of("slurm", 1)
+    with opened("local", 1):
+        pass
+    for name in ("ray", "slurm"):
+        with pytest.raises(ArgumentError, match=f"no executor '{name}'"), opened(name, 1):
+            pass
 
 
 @pytest.mark.parametrize("text", ["dask", "slurm:folder"])
 def test_a_missing_engine_says_how_to_get_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("distributed", "submitit"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ArgumentError, match="pip install"):
-        executor_of(text, 1)
+    with pytest.raises(ArgumentError, match="pip install"), opened(text, 1):
+        pass
 
 
 # --- verdicts ---------------------------------------------------------------------------------
@@ -431,6 +640,8 @@ def test_a_summary_is_of_the_middle() -> None:
     three = [*outcomes([1.0], 100), *outcomes([1.0], 500), *outcomes([1.0], 1000)]
     assert verdict.summary([*three, *outcomes([2.0, 3.0])]).solved == 1000
     assert verdict.summary(outcomes([1.0])).quartiles == (1.0, 1.0)
+    assert verdict.summary(outcomes([1.0, 2.0, math.inf])).quartiles == (1.5, math.inf)
+    assert verdict.summary(outcomes([math.inf] * 3)).quartiles == (math.inf, math.inf)
 
 
 # --- the command --------------------------------------------------------------------------------
@@ -440,7 +651,7 @@ def test_a_summary_is_of_the_middle() -> None:
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     engine = Here()
-    monkeypatch.setattr(run.executors, "executor_of", lambda text, jobs: engine)
+    monkeypatch.setattr(run.executors, "opened", lambda text, jobs: nullcontext(engine))
     yield tmp_path
 
 

@@ -20,7 +20,7 @@ RANDOM = np.random.default_rng
 
 def model(**options: Any) -> train.Model:
     given: dict[str, Any] = {"outputs": 4, "dtype": "float64", "target": "numpy", "I": 3, "H": 5}
-    return train.Model(derive.cells.gru(), **(given | options))
+    return train.Model(**{"cell": derive.cells.gru(), **given, **options})
 
 
 def batches() -> dict[str, tuple[dict[str, Any], train.Batch]]:
@@ -39,7 +39,33 @@ def batches() -> dict[str, tuple[dict[str, Any], train.Batch]]:
         "lifted": ({"lift": 2}, train.Batch(x[..., :2], classes)),
         "resets": ({"symbols": 7}, train.Batch(symbols, classes, resets=resets)),
         "layers": ({"layers": 2, "bidirectional": True}, train.Batch(x, classes, weights)),
-    }
+        "an output with axes": ({"cell": AXES, "H": 2}, train.Batch(x, classes, lengths=lengths)),
+        "axes, dropout of nothing, the last one": (
+            {"cell": AXES, "H": 2, "bidirectional": True}, train.Batch(x, one)
+        ),
+        "an input with axes, symbols": (
+            {"cell": GRID, "symbols": 7, "H": 2}, train.Batch(symbols, classes, weights)
+        ),
+        "an input with axes, lifted": (
+            {"cell": GRID, "lift": 2, "H": 2}, train.Batch(x[..., :2], classes)
+        ),
+        "a fixed array": (
+            {"cell": FIXED, "fixed": {"A_l": random.normal(size=(2, 2))}, "H": 2},
+            train.Batch(x, classes),
+        ),
+    }  # fmt: skip
+
+
+AXES = derive.Cell.parse(
+    "cell heads\ninput x: I\nstate S: 3 x H\nparam W: 3 x H x I\nS' = tanh(W @ x + S)\noutput S'"
+)
+GRID = derive.Cell.parse(
+    "cell grid\ninput x: I x 2\nstate S: H x 2\nparam U: H\nparam w: I\n"
+    "S' = tanh(U * S + sum(w * x, I))\noutput S'"
+)
+FIXED = derive.Cell.parse(
+    "cell held\ninput x: I\nstate h: H\nfixed A_l: H x H\nh' = tanh(W @ x + A_l @ h)\noutput h'"
+)
 
 
 @pytest.mark.parametrize("name", batches())
@@ -134,11 +160,13 @@ def test_clipping_scales_all_gradients_together() -> None:
     assert train.clip_by_norm(gradients, 10.0) == 5.0
     assert train.clip_by_norm(gradients, 1.0) == 5.0
     np.testing.assert_allclose([gradients["a"][0], gradients["b"][0]], [0.6, 0.8])
+    assert train.clip_by_norm(gradients, np.inf) == 1.0
     gradients["a"][0] = np.inf
     assert train.clip_by_norm(gradients, 1.0) == np.inf and gradients["b"][0] == 0.8
 
 
 def test_rates_fall_to_zero() -> None:
+    assert train.linear(-1, 4) == train.cosine(-1, 4) == 1
     assert [train.linear(k, 4) for k in range(6)] == [1, 0.75, 0.5, 0.25, 0, 0]
     assert [round(train.cosine(k, 4), 6) for k in (0, 2, 4, 5)] == [1, 0.5, 0, 0]
 
@@ -191,6 +219,27 @@ def test_a_few_steps_lower_the_loss_and_state_runs_on() -> None:
     assert metrics(outputs, train.Batch(text[:-1], text[1:]))["error"] == 0
 
 
+def test_fixed_arrays_are_kept_and_not_trained(tmp_path: Path) -> None:
+    batch = batches()["a fixed array"][1]
+    one, two = (model(cell=FIXED, fixed={"A_l": np.eye(2) * k}, H=2, seed=k) for k in (1, 2))
+    assert "A_l_l0" not in one.params and one.size == 2 * 3 + 2 * 4 + 4
+    train.Adam(one.params).step(one.gradients(batch)[1], 0.1)
+    assert (one.rnn.params["A_l_l0"] == np.eye(2)).all()
+    one.save(tmp_path / "model.npz")
+    two.load(tmp_path / "model.npz")
+    assert one.loss(batch) == two.loss(batch)
+
+
+def test_where_all_is_dropped_the_readouts_bias_is_left() -> None:
+    own, batch = model(dropout=1.0), batches()["classes"][1]
+    loss, gradients = own.gradients(batch)
+    assert abs(loss - np.log(4)) < 1e-12
+    assert gradients["readout_bias"].any() and not gradients["readout"].any()
+
+
+ONCE = derive.Cell.parse(
+    "cell o\ninput x: I\ninput m: H once\nstate h: H\nh' = tanh(m + W @ x + h)\noutput h'"
+)
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "floats as symbols": (
         lambda: model(symbols=7).loss(train.Batch(np.ones((2, 3)), np.zeros((2, 3), int))),
@@ -224,6 +273,27 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: model().loss(train.Batch(np.ones((2, 3, 3)), np.zeros(3, int), lengths=[0, 1, 2])),
         "no last one",
     ),
+    "weights that are no numbers": (
+        lambda: train.cross_entropy(np.ones((2, 3)), np.zeros(2, int), [np.nan, 1]),
+        "from 0 on",
+    ),
+    "infinite weights": (
+        lambda: train.squared_error(np.ones((2, 3)), np.zeros((2, 3)), [np.inf, 1]), "from 0 on"
+    ),
+    "symbols that are lifted": (lambda: model(symbols=7, lift=2), "not of both"),
+    "no lift": (lambda: model(lift=0), "lift = 0 is too small"),
+    "no symbols": (lambda: model(symbols=0), "symbols = 0 is too small"),
+    "no outputs": (lambda: model(outputs=-1), "outputs = -1 is negative"),
+    "an input given once": (lambda: model(cell=ONCE), "a model feeds none"),
+    "no steps": (lambda: train.linear(0, 0), "positive number of steps"),
+    "steps that are no number": (lambda: train.cosine(0, np.nan), "positive number of steps"),
+    "a bound of nothing": (lambda: train.clip_by_norm({}, 0.0), "bound cannot be 0"),
+    "a rate that is no number": (
+        lambda: train.Adam({}).step({}, np.nan), "rate cannot be nan"
+    ),
+    "a negative rate": (lambda: train.SGD({}).step({}, -1.0), "rate cannot be -1"),
+    "beta of one": (lambda: train.Adam({}, beta1=1.0), "beta1 cannot be 1"),
+    "momentum of one": (lambda: train.SGD({}, momentum=1.0), "momentum cannot be 1"),
     "no gradient": (lambda: train.Adam({"a": np.ones(2)}).step({}, 0.1), "no gradient of a"),
     "a gradient of another shape": (
         lambda: train.SGD({"a": np.ones(2)}).step({"a": np.ones(3)}, 0.1), "no gradient of a"

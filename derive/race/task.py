@@ -85,7 +85,7 @@ class Task:
 
 
 def _check_fields(task: Task) -> None:
-    """What each field has to be, whatever the others are."""
+    """What each field has to be by itself."""
 
     def wrong(name: str, wanted: str, hint: str) -> ArgumentError:
         given = repr(getattr(task, name))

@@ -74,6 +74,10 @@ class CellErrors(CellError):
         first = errors[0]
         super().__init__(first.what, place=first.place, facts=first.facts, hint=first.hint)
 
+    def __reduce__(self) -> tuple[type[CellErrors], tuple[tuple[CellError, ...]]]:
+        """What another process gets: an exception is made again of its text otherwise."""
+        return type(self), (self.errors,)
+
     def render(self) -> str:
         return "\n\n".join(error.render() for error in self.errors)
 

@@ -30,7 +30,7 @@ from derive.targets import Target
 
 #: As the kernels are built for users, but quicker to build.
 _FLAGS = (
-    "-std=c11", "-O1", "-march=native", "-fno-math-errno", "-fno-trapping-math",
+    "-std=c11", "-Og", "-march=native", "-fno-math-errno", "-fno-trapping-math",
     "-ffp-contract=fast", "-fPIC", "-pthread",
 )  # fmt: skip
 _SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")

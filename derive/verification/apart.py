@@ -21,8 +21,9 @@ from derive.errors import DeriveError
 
 Result = TypeVar("Result")
 
-#: Of memory beyond what the process has already: a wrong size asks for anything.
-MEMORY = 8 << 30
+#: Of memory beyond what the process has already: a wrong size asks for anything. Of a machine's
+#: memory at most a third.
+MEMORY, PART = 8 << 30, 3
 #: How much longer than its seconds of work a process may take on a busy machine.
 PATIENCE = 8
 
@@ -30,6 +31,10 @@ PATIENCE = 8
 class Ended(Exception):
     """The process gave no result: it crashed, or did not end in its time. `str` says in the middle
     of what, where the work told."""
+
+
+class Killed(Ended):
+    """It was killed from outside, as a system does whose memory runs out: not by what it did."""
 
 
 #: What the work of this process is told to the process that waits for it by.
@@ -73,7 +78,7 @@ def apart(
                     heard(*result)
     except EOFError:
         process.join()
-        raise Ended(_how(process.exitcode) + during) from None
+        raise _how(process.exitcode, during) from None
     finally:
         _kill(process)
         receiver.close()
@@ -123,20 +128,31 @@ def _limit(seconds: float) -> None:
 
         used = resource.getrusage(resource.RUSAGE_SELF)
         allowed = int(used.ru_utime + used.ru_stime + seconds) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (allowed, allowed))
+        # Beyond the second limit the system kills it: nothing but SIGXCPU shall say so.
+        resource.setrlimit(resource.RLIMIT_CPU, (allowed, allowed + 60))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if sys.platform == "linux":
             with open("/proc/self/statm", encoding="ascii") as file:
                 size = int(file.read().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
+            whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            most = size + min(MEMORY, whole // PART)
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
+            # Where memory runs out all the same this process goes, not the one that waits for it.
+            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+                file.write("1000")
 
 
-def _how(status: int | None) -> str:
+def _how(status: int | None, during: str) -> Ended:
     if status is None or status >= 0:
-        return f"it ended with status {status}"
-    if signal.Signals(-status).name in ("SIGXCPU", "SIGVTALRM", "SIGKILL"):
-        return "it did not end"
-    return f"it crashed: {signal.Signals(-status).name}"
+        return Ended(f"it ended with status {status}{during}")
+    name = signal.Signals(-status).name
+    if name == "SIGKILL":
+        return Killed(f"it was killed{during}")
+    return Ended(f"{'it did not end' if name in _TIME else f'it crashed: {name}'}{during}")
+
+
+#: What ends a process that has used up its time.
+_TIME = ("SIGXCPU", "SIGVTALRM")
 
 
 def _kill(process: Any) -> None:

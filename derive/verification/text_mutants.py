@@ -14,12 +14,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,12 +28,14 @@ from derive import targets as table
 from derive.cell import Cell
 from derive.errors import ToolchainError, VerificationError
 from derive.verification import wide_calls
-from derive.verification.apart import Ended, apart, rearm
+from derive.verification.apart import Ended, Killed, apart, rearm
 from derive.verification.edits import Edit, drawn, possible
 from derive.verification.mutants import Fate
 from derive.verification.report import Row
 from derive.verification.session import Session
 from derive.verification.targets import Built, start_building
+
+Found = TypeVar("Found")
 
 #: In this order: what the first kernel fails at needs no second one.
 DTYPES = ("float64", "float32")
@@ -170,7 +172,7 @@ class _Judge:
 
     def _fate(self, files: Mapping[str, str], folder: str) -> tuple[Fate, str]:
         try:
-            tried = apart(self._verify, files, folder, seconds=self._seconds)
+            tried = self._apart(self._verify, files, folder)
         except Ended as end:
             return Fate.KILLED, str(end)
         if tried.caught:
@@ -178,7 +180,7 @@ class _Judge:
         if tried.same_code:
             return Fate.EQUIVALENT, "the same machine code"
         try:
-            off, where = apart(self._compare, files, folder, seconds=self._seconds)
+            off, where = self._apart(self._compare, files, folder)
         except Ended as end:
             return Fate.SURVIVED, f"in calls that verification does not make {end}"
         if where:
@@ -187,6 +189,15 @@ class _Judge:
         if off:
             return Fate.EQUIVALENT, f"the same but for rounding in {count} other calls"
         return Fate.EQUIVALENT, f"the same bits in {count} other calls"
+
+    def _apart(
+        self, work: Callable[[Mapping[str, str], str], Found], files: Mapping[str, str], folder: str
+    ) -> Found:
+        """Once more where the process was killed: others may have used the memory."""
+        try:
+            return apart(work, files, folder, seconds=self._seconds)
+        except Killed:
+            return apart(work, files, folder, seconds=self._seconds)
 
     # --- in a process of their own ----------------------------------------------------------
 

@@ -18,7 +18,7 @@ import derive
 from derive.cli import main
 from derive.errors import VerificationError
 from derive.verification import edits_c, session, text_mutants, wide_calls
-from derive.verification.apart import Ended, apart, rearm, say
+from derive.verification.apart import Ended, Killed, apart, rearm, say
 from derive.verification.edits import Edit, drawn, possible
 from derive.verification.mutants import Fate
 from derive.verification.text_mutants import Outcome, Task, edits_of, outcome
@@ -174,6 +174,8 @@ def test_work_apart_gives_its_result_or_says_how_it_ended() -> None:
         apart(_loops, seconds=0.5)
     with pytest.raises(Ended, match="did not end"):
         apart(_loops_after_a_while, seconds=200)
+    with pytest.raises(Killed, match="it was killed"):
+        apart(os.kill, 0, signal.SIGKILL, seconds=20)
 
 
 # --- what becomes of them -----------------------------------------------------------------------
@@ -237,6 +239,25 @@ def test_an_edit_that_crashes_or_never_ends_is_killed(monkeypatch: pytest.Monkey
     ):
         found = judge.outcome(edit_of("numpy/small.py", PYTHON, first, new + first))
         assert (found.fate, found.why) == (Fate.KILLED, why)
+
+
+def test_an_edit_whose_process_is_killed_from_outside_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judge, deaths = text_mutants._judge(NUMPY), [0]
+
+    def killed(work: Any, *arguments: Any, seconds: float) -> Any:
+        if deaths[0]:
+            deaths[0] -= 1
+            return apart(os.kill, 0, signal.SIGKILL, seconds=seconds)
+        return apart(work, *arguments, seconds=seconds)
+
+    monkeypatch.setattr(text_mutants, "apart", killed)
+    wrong = edit_of("numpy/small.py", PYTHON, "1.0 - ", "1.001 - ")
+    for count, why in ((0, "forward, numpy"), (1, "forward, numpy"), (2, "it was killed")):
+        deaths[0] = count
+        found = judge.outcome(wrong)
+        assert found.fate is Fate.KILLED and found.why.startswith(why)
 
 
 def test_text_that_fails_without_an_edit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,18 @@
 """`derive fuzz`: random cells, texts, files and calls until something fails.
 
-In: what to fuzz, targets, a seed, a limit.  Out: counts on standard output, and of each fault the
-smallest case: the `.cell` text and a Python snippet that can be pasted; the same in a file.
+In: what to fuzz, targets, a seed, a limit.  Out: of each fault, as soon as it is found, the
+smallest case: the `.cell` text and a Python snippet that can be pasted; the same in a file; in the
+end counts. All on standard output.
 Not here: the fuzzing (fuzz/).
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,16 +53,20 @@ def run(
         raise ArgumentError(f"--minutes must be more than 0, not {minutes:g}")
     chosen = _words(target, targets.usual(), "--target")
     rooms = rooms_of(_words(what, WHAT, "--what"), chosen, sanitize=sanitize)
+    texts: list[str] = []
+
+    def tell(found: Finding) -> None:
+        texts.append(_text(found, seed))
+        console.result(texts[-1] + "\n")
+        sys.stdout.flush()
+        if out is not None:
+            Path(out).write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+
     try:
-        found, counts = _fuzz(rooms, minutes, examples, seed, first, keep_going)
+        found, counts = _fuzz(rooms, minutes, examples, seed, first, keep_going, tell)
     finally:
         for room in rooms.values():
             room.close()
-    text = "\n\n".join(_text(one, seed) for one in found)
-    if out is not None and found:
-        Path(out).write_text(text + "\n", encoding="utf-8")
-    if found:
-        console.result(text + "\n")
     verdict = f"{len(found)} FAILED" if found else "nothing failed"
     console.result(f"{_counts(counts) or 'nothing ran'}: {verdict} (seed {seed})")
     return 1 if found else 0
@@ -73,6 +79,7 @@ def _fuzz(
     seed: int,
     first: int,
     keep_going: bool,
+    tell: Callable[[Finding], None],
 ) -> tuple[list[Finding], Counter[str]]:
     from derive.fuzz.run import CHUNK, fuzz
 
@@ -99,6 +106,7 @@ def _fuzz(
             first=first,
             keep_going=keep_going,
             tick=progress,
+            tell=tell,
         )
     return outcome.findings, outcome.counts
 

@@ -108,7 +108,7 @@ def calls(draw: st.DrawFn, cell: Cell, dtype: str = "float64") -> Call:
     lengths: tuple[int, ...] | None = None
     reverse, training, remat = False, True, False
     if mode == "forward":
-        kind = pick(("none", "none", "ragged", "ragged", "whole", "zero"))
+        kind = pick(("none", "none", "ragged", "ragged", "ragged", "whole", "zero"))
         if kind != "none":
             lengths = tuple(
                 {"whole": steps, "zero": 0}[kind] if kind != "ragged" else
@@ -116,12 +116,12 @@ def calls(draw: st.DrawFn, cell: Cell, dtype: str = "float64") -> Call:
             )  # fmt: skip
         reverse = draw(st.booleans())
         training = pick((True, True, True, False))
-        remat = pick((False, False, False, True))
+        remat = pick((False, False, True))
     plan = Plan(
         mode=mode,
         dtype=dtype,
-        threads=pick((1, 1, 2, 3)),
-        packed=pick((False, False, True)),
+        threads=pick((1, 2, 3)),
+        packed=draw(st.booleans()),
         reverse=reverse,
         training=training,
         remat=remat,

@@ -177,6 +177,22 @@ class _Maker:
         minus = "-" if self.chance(12) else ""
         return _Part(f"{matrix} @ {minus}{inner.bracketed()}", rows, bare=True)
 
+    def affine(self, width: Width, depth: int) -> _Part:
+        """A gate's argument: a product with a state or two and with an input, and a vector."""
+        own = [self.pick(list(self.states().items()))]
+        others = [pair for pair in self.vectors.items() if pair[0] in _INPUT_NAMES]
+        own += [self.pick(others or list(self.vectors.items()))]
+        terms = [f"{self.matrix(width, columns)[0]} @ {name}" for name, columns in own]
+        if width != 1 and self.chance(2):
+            terms.append(self.param(width))
+        elif self.chance(3):
+            terms.append(self.leaf(width).factor())
+        order = self.draw(st.permutations(terms)) if self.chance(2) else terms
+        return _Part(" + ".join(order), width, bare=True)
+
+    def states(self) -> dict[str, Width]:
+        return {name: width for name, width in self.vectors.items() if name in _STATE_NAMES}
+
     def unary(self, width: Width, depth: int) -> _Part:
         inner = self.expression(width, depth)
         return _Part(f"{self.pick(UNARY)}({inner.text})", inner.width, False, True, inner.array)
@@ -302,10 +318,16 @@ class _Maker:
         return f"{part.text} + {self.pick([n for n, w in self.vectors.items() if w == width])}"
 
     def define(self) -> list[str]:
-        """Definitions and next values, in any order."""
-        states = {name: width for name, width in self.vectors.items() if name in _STATE_NAMES}
+        """Definitions and next values, in any order; one cell in three begins with gates."""
+        states = self.states()
         todo = [None] * self.pick((0, 1, 1, 2, 3)) + list(states)
         lines = []
+        gates, width = self.pick((0, 0, 0, 0, 2, 3, 4)), self.pick(list(states.values()))
+        for _ in range(gates):
+            text = f"{self.pick(('sigmoid', 'tanh', *UNARY))}({self.affine(width, 0).text})"
+            name = self.name(_LOCAL_NAMES)
+            lines.append(f"{name} = {text}")
+            self.vectors[name] = width
         for state in todo if not self.chance(3) else todo[::-1]:
             if state is None:
                 width = self.pick(list(self.vectors.values()))
@@ -334,7 +356,7 @@ class _Maker:
 
 EXPRESSIONS: tuple[Callable[[_Maker, Width, int], _Part], ...] = (
     lambda maker, width, depth: maker.leaf(width),
-    _Maker.product, _Maker.product, _Maker.product, _Maker.product,
+    _Maker.product, _Maker.product, _Maker.product, _Maker.product, _Maker.affine, _Maker.affine,
     _Maker.unary, _Maker.unary, _Maker.unary,
     _Maker.sum_of, _Maker.sum_of, _Maker.sum_of,
     _Maker.times, _Maker.times, _Maker.times,

@@ -95,10 +95,11 @@ def fuzz(
     keep_going: bool = False,
     shrink: bool = True,
     tick: Callable[[Counter[str], int], None] | None = None,
+    tell: Callable[[Finding], None] | None = None,
 ) -> Outcome:
     """Rooms take turns, a chunk each. seconds or examples: when to stop, the latter for each room;
     first: the chunk to begin with; keep_going: after a finding as well; tick: given the counts and
-    the number of chunks that ended, after each example."""
+    the number of chunks that ended, after each example; tell: given each finding at once."""
     if (seconds is None) == (examples is None):
         raise ArgumentError("give a number of seconds or a number of examples, one of the two")
     end = None if seconds is None else time.monotonic() + seconds
@@ -123,6 +124,8 @@ def fuzz(
             outcome.counts = _total(rooms)
             if found is not None:
                 outcome.findings.append(found)
+                if tell is not None:
+                    tell(found)
                 if not keep_going:
                     return outcome
         chunk += 1

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hints import Recorder
 from hypothesis import Phase, given, seed, settings
+from hypothesis import strategies as st
 from hypothesis.internal.conjecture import providers
 
 from derive import pipeline
@@ -23,11 +25,11 @@ from derive.cli import main
 from derive.errors import ArgumentError
 from derive.fuzz import cells_room, torch_axes, torch_cell
 from derive.fuzz.axes_grammar import cells_with_axes
-from derive.fuzz.calls import Call
+from derive.fuzz.calls import Call, calls
 from derive.fuzz.calls_room import replay
 from derive.fuzz.child import Child
 from derive.fuzz.fault import Fault
-from derive.fuzz.grammar import Drawn
+from derive.fuzz.grammar import Drawn, cells
 from derive.fuzz.run import Finding, Outcome, fuzz, rooms_of
 from derive.fuzz.running import Plan
 from derive.fuzz.texts_room import TextsRoom
@@ -222,6 +224,31 @@ def test_every_form_of_arrays_with_axes_is_drawn() -> None:
     }  # fmt: skip
     missing = [n for n, p in forms.items() if not any(re.search(p, t, re.M) for t in texts)]
     assert not missing
+
+
+def test_cells_of_several_gates_and_calls_with_every_pair_of_options_are_drawn() -> None:
+    """What the emitters join, gates of a state and products that are known before the loop, is
+    common in cells and rare in random expressions."""
+    cell = Cell.parse("cell c\ninput x: I\nstate h: H\nh' = tanh(W @ x + U @ h)\noutput h'\n")
+    gated, pairs = 0, set()
+    options = ("ragged", "packed", "remat", "reverse", "team")
+
+    @settings(max_examples=120, database=None, deadline=None, phases=(Phase.generate,))
+    @seed(0)
+    @given(st.data())
+    def draw(data: st.DataObject) -> None:
+        nonlocal gated
+        drawn = data.draw(cells())
+        gates = re.findall(r"^\w+ = \w+\([^()]* @ \w+ \+ [^()]* @ ", drawn.declared, re.M)
+        gated += len(gates) > 1
+        call = data.draw(calls(cell))
+        plan = call.plan
+        ragged = call.lengths is not None and len(set(call.lengths)) > 1
+        own = (ragged, plan.packed, plan.remat, plan.reverse, plan.threads > 1)
+        pairs.update(combinations([name for name, on in zip(options, own, strict=True) if on], 2))
+
+    draw()
+    assert gated >= 15 and pairs == set(combinations(options, 2))
 
 
 def test_a_result_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

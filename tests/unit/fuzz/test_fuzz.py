@@ -13,6 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hints import Recorder
 from hypothesis import Phase, given, seed, settings
@@ -23,7 +24,7 @@ from derive import pipeline
 from derive.cell import Cell
 from derive.cli import main
 from derive.errors import ArgumentError
-from derive.fuzz import cells_room, torch_axes, torch_cell
+from derive.fuzz import cells_room, torch_axes, torch_cell, truth
 from derive.fuzz.axes_grammar import cells_with_axes
 from derive.fuzz.calls import Call, calls
 from derive.fuzz.calls_room import replay
@@ -35,6 +36,9 @@ from derive.fuzz.running import Plan
 from derive.fuzz.texts_room import TextsRoom
 from derive.fuzz.truth import expect
 from derive.symbolic import functions
+from derive.verification.reference import Point
+from derive.verification.reference import run as run_of
+from derive.verification.through_time import backpropagate, backward_of
 
 
 def ran(what: str, targets: tuple[str, ...], seed: int, examples: int, **options: Any) -> Outcome:
@@ -274,6 +278,39 @@ def test_a_wrong_derivative_is_found_by_the_complex_step(monkeypatch: pytest.Mon
     monkeypatch.setattr(cells_room, "_has_torch", lambda: False)
     outcome = ran("cells", ("numpy",), 8, 50, shrink=False)
     assert only_finding(outcome).kind == "the derived gradient is wrong"
+
+
+@pytest.mark.parametrize(
+    ("of", "because"),
+    [
+        ("tanh(exp(900 * h))", True),  # 0 times infinity
+        ("1 / exp(900 * h) * exp(h)", True),
+        ("exp(-((1e60 * h + x) ** 8))", True),
+        ("sqrt(x ** 2) + exp(h)", False),  # 0 times infinity, and nothing overflows
+    ],
+)
+def test_a_gradient_that_is_no_number_is_excused_where_something_overflows(
+    of: str, because: bool
+) -> None:
+    cell = Cell.parse(f"cell c\ninput x: H\nstate h: H\nh' = {of}\noutput h'\n")
+    ones, zeros = np.ones((1, 1, 2)), np.zeros((1, 1, 2))
+    point = Point(
+        {"H": 2}, 1, 1, {}, {"x": zeros}, {"h": ones[0]}, {cell.step.outputs[0]: ones},
+        {"h": zeros[0]},
+    )  # fmt: skip
+    backward = backward_of(pipeline.differentiate(cell))
+    with np.errstate(all="ignore"):
+        found = backpropagate(backward, point, run_of(cell.step, point))
+        name = "h" if because else "x"
+        assert np.isnan(found[name]).all()
+        assert truth._leaves_range(backward, point, name) is because
+
+
+def test_an_exponential_that_overflows_inside_of_a_tanh_is_no_finding() -> None:
+    text = "cell c\ninput x: H\nstate h: H\nh' = tanh(exp(9000 * h) + x)\noutput h'\n"
+    plan = Plan()
+    call = Call(plan, {"H": 3}, 1, 4, None, ("h",), ("h_next",), ("h",), 0, 1.0, False)
+    expect(Cell.parse(text), text, call, torch=True, poles=False)
 
 
 def test_a_parser_that_lets_an_exception_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ import mpmath
 import numpy as np
 
 from derive.cell import Cell
-from derive.comparison.numbers import TOLERANT, polynomial_in_numbers, value_in_numbers
+from derive.comparison.numbers import TOLERANT, names_in, polynomial_in_numbers, value_in_numbers
 from derive.comparison.parameter_map import ParameterMap
 from derive.comparison.widths import shape_of
 from derive.derivative import reverse_step
@@ -229,6 +229,7 @@ def _backward(cell: Cell) -> Backward:
 class _Work:
     def __init__(self, source: Cell, target: Cell, given: ParameterMap) -> None:
         self.source, self.target, self.given = source, target, given
+        self.reads = {name: names_in(value) for name, value in given.params.items()}
 
     def compare(self, here: _Here, algebra: Algebra, allowed: Any) -> list[_Found]:
         """Everything that must agree, by how much it does not."""
@@ -262,13 +263,16 @@ class _Work:
         zeros = {name: np.zeros(np.shape(states[name])) for name in cell.states}
         return Point(sizes, STEPS, ROWS, params, inputs, states, weights, zeros)
 
-    def mapped(self, params: Arrays, here: _Here, algebra: Algebra) -> Arrays:
-        """The target's parameters."""
+    def mapped(
+        self, params: Arrays, here: _Here, algebra: Algebra, of: str | None = None
+    ) -> Arrays:
+        """The target's parameters, all or those that a parameter of the source stands in."""
         return {
             name: value_in_numbers(
                 self.given.params[name], params, here.here, algebra, shape_of(shape, here.there)
             )
             for name, shape in self.target.params.items()
+            if of is None or of in self.reads[name]
         }
 
     def states(self, params: Arrays, here: _Here, algebra: Algebra) -> tuple[Arrays, Arrays]:
@@ -308,19 +312,22 @@ class _Work:
         for name in self.source.params:
             along = algebra.array(here.along[name])
             if algebra is NUMPY:  # the complex step: h^2 is no number any more
-                ahead = self.mapped({**params, name: params[name] + 1e-100j * along}, here, algebra)
+                moved = {**params, name: params[name] + 1e-100j * along}
+                ahead = self.mapped(moved, here, algebra, name)
                 slopes = {key: np.imag(value) / 1e-100 for key, value in ahead.items()}
             else:
                 ahead, behind = (
-                    self.mapped({**params, name: params[name] + sign * h * along}, here, algebra)
+                    self.mapped(
+                        {**params, name: params[name] + sign * h * along}, here, algebra, name
+                    )
                     for sign in (1, -1)
                 )
                 slopes = {key: (ahead[key] - behind[key]) / (2 * h) for key in ahead}
             mine = _total(back[name] * along)
             theirs, size = 0.0, abs(mine)
-            for key, moved in slopes.items():
-                theirs = theirs + _total(forth[key] * moved)
-                size = size + _total(abs(forth[key] * moved))
+            for key, slope in slopes.items():
+                theirs = theirs + _total(forth[key] * slope)
+                size = size + _total(abs(forth[key] * slope))
             size = size + _total(abs(back[name] * along))
             yield _apart(f"gradient of {name}", mine, theirs, gradient=True, size=size)
 

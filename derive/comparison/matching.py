@@ -41,6 +41,7 @@ from derive.comparison.search_tasks import (
     inner_first,
     kind_of,
     multiplying,
+    outlined,
     parts_of,
     tasks_of,
 )
@@ -89,6 +90,14 @@ class Link:
     states: Mapping[str, Poly] = field(default_factory=dict)
     through: Mapping[str, Poly] = field(default_factory=dict)
     from_zero: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each state is simply another."""
+        return not self.through and all(
+            len(value.terms) == 1 and value.size == 1 and 1 in value.terms.values()
+            for value in self.states.values()
+        )
 
 
 class Search:
@@ -172,6 +181,12 @@ class Search:
     def at_once(self) -> Meaning | None:
         """A map by the names of parameters."""
         return next(filter(self.proves, self.by_name()), None)
+
+    def alike(self) -> bool:
+        """Whether both sides have the same terms, functions of parameters taken by their names:
+        then a map in which functions correspond one to one may be found."""
+        form = canonical(self.b.step, self.whole(Meaning()))
+        return all(outlined(x) == outlined(y) for x, y in self.pairs(form))
 
     def run(self) -> Meaning | None:
         """GaveUp, or polynomial.TooLarge, where the search leads too far."""
@@ -331,7 +346,9 @@ class Search:
             kind = "matrix" if theirs[y].is_matrix else "vector"
             own = "matrix" if mine[x].is_matrix else "vector"
             if own == kind:
-                key = known(kind, y, scalar=is_scalar(theirs, y))
+                shape = tuple(self.sizes.get(str(d), d) for d in mine[x].shape)
+                turned = kind == "matrix" and theirs[y].shape == shape[::-1] != shape
+                key = known(kind, y, transposed=turned, scalar=is_scalar(theirs, y))
                 found = found.fixed((kind, x), {key: Fraction(sign)})
         return found
 

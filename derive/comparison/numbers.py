@@ -22,6 +22,24 @@ from derive.symbolic.evaluate import MPMATH, Algebra
 Arrays = Mapping[str, Any]
 
 
+def names_in(value: Poly | Matrix) -> frozenset[str]:
+    """Parameters that stand in it."""
+    found: set[str] = set()
+    waiting = [value] if isinstance(value, Poly) else []
+    for chain in [] if isinstance(value, Poly) else value.parts:
+        found |= {factor.name for factor in chain if factor.name}
+        waiting += [single(factor.diagonal) for factor in chain if not factor.name]
+    while waiting:
+        for mono in waiting.pop().terms:
+            for atom, _ in mono:
+                if atom.kind == "product":
+                    found.add(atom.name.removesuffix("'"))
+                elif atom.kind == "param":
+                    found.add(atom.name)
+                waiting += atom.args
+    return frozenset(found)
+
+
 def value_in_numbers(
     value: Poly | Matrix,
     params: Arrays,

@@ -112,35 +112,39 @@ def _searched(
     if a is None or b is None:
         unfinished.append("a canonical form is too large to compare")
         return None
-    searches: list[Search] = []
+    first: list[Search] = []
+    later: list[Search] = []
     try:
         with polynomial.budget(STEPS):
             for link in islice(links(a, b), LINKS + 1):
-                if len(searches) == LINKS:
+                if len(first) + len(later) == LINKS:
                     unfinished.append(
                         f"not every pairing of states of {source.name} and {target.name} was tried"
                     )
                     break
-                searches.append(Search(a, b, link))
-                meaning = searches[-1].at_once()
+                search = Search(a, b, link)
+                likely = not first or search.alike()
+                (first if likely else later).append(search)
+                meaning = search.at_once() if likely or link.is_plain else None
                 if meaning is not None:
                     return as_map(source, target, a, b, link, meaning)
     except polynomial.TooLarge:
         unfinished.append("a canonical form is too large to compare")
-    try:
-        with polynomial.budget(STEPS):
-            for search in searches:
-                try:
-                    meaning = search.run()
-                except GaveUp:
-                    unfinished.append(
-                        f"not every way to map {source.name} to {target.name} was tried"
-                    )
-                    continue
-                if meaning is not None:
-                    return as_map(source, target, a, b, search.link, meaning)
-    except polynomial.TooLarge:
-        unfinished.append("a canonical form is too large to compare")
+    for searches, steps in ((first, STEPS), (later, STEPS // 3)):
+        try:
+            with polynomial.budget(steps):
+                for search in searches:
+                    try:
+                        meaning = search.run()
+                    except GaveUp:
+                        unfinished.append(
+                            f"not every way to map {source.name} to {target.name} was tried"
+                        )
+                        continue
+                    if meaning is not None:
+                        return as_map(source, target, a, b, search.link, meaning)
+        except polynomial.TooLarge:
+            unfinished.append("a canonical form is too large to compare")
     return None
 
 

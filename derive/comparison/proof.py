@@ -76,6 +76,7 @@ def told(form: Poly) -> list[str]:
     """A form as a line, and below it what stands for its longer parts."""
     names: dict[Atom, str] = {}
     meanings: dict[str, str] = {}
+    seen: dict[Atom, Atom] = {}
 
     def short(value: Poly) -> Poly:
         terms = {}
@@ -84,8 +85,11 @@ def told(form: Poly) -> list[str]:
         return Poly(terms)
 
     def part(atom: Atom) -> Atom:
-        if not atom.args:
-            return atom
+        if atom.args and atom not in seen:
+            seen[atom] = named(atom)
+        return seen.get(atom, atom)
+
+    def named(atom: Atom) -> Atom:
         inner = Atom(atom.kind, atom.name, tuple(map(short, atom.args)), atom.scalar)
         if len(atom_text(inner)) <= SHORT:
             return inner

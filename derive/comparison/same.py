@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -183,29 +184,32 @@ class _Names:
 
 
 def over_one(value: Poly) -> tuple[Poly, Poly]:
-    """Numerator and denominator, with tanh(u) as (exp(2 u) - 1) / (exp(2 u) + 1)."""
-    numerator, denominator = ZERO, ONE
-    for mono, c in value.ordered():
-        above, below = _of_term(mono)
-        shared, rest = _without(denominator, below)
-        if shared:  # it divides the denominator so far
-            numerator = numerator + (above * rest).times(c)
-        else:
-            numerator = numerator * below + (above * denominator).times(c)
-            denominator = denominator * below
-    return numerator, denominator
+    """Numerator and denominator, with tanh(u) as (exp(2 u) - 1) / (exp(2 u) + 1).
+
+    The denominator is the product of what stands below in some term, each to its highest power.
+    """
+    terms = [(c, *_of_term(mono)) for mono, c in value.ordered()]
+    shared: Counter[Poly] = Counter()
+    for _, _, below in terms:
+        shared |= below
+    numerator = ZERO
+    for c, above, below in terms:
+        numerator = numerator + (above * _multiplied(shared - below)).times(c)
+    return numerator, _multiplied(shared)
 
 
-def _without(denominator: Poly, below: Poly) -> tuple[bool, Poly]:
-    if below == ONE:
-        return True, denominator
-    if below == denominator:
-        return True, ONE
-    return False, ZERO
+def _multiplied(powers: Mapping[Poly, int]) -> Poly:
+    result = ONE
+    for factor, n in powers.items():
+        for _ in range(n):
+            result = result * factor
+    return result
 
 
-def _of_term(mono: Mono) -> tuple[Poly, Poly]:
-    above, below = ONE, ONE
+def _of_term(mono: Mono) -> tuple[Poly, Counter[Poly]]:
+    """What stands above, multiplied out, and the factors below with their powers."""
+    above = ONE
+    below: Counter[Poly] = Counter()
     for atom, n in mono:
         if atom.kind == "function" and atom.name == "tanh":
             turn = polynomial.exp(atom.args[0].times(Fraction(2)))
@@ -221,6 +225,8 @@ def _of_term(mono: Mono) -> tuple[Poly, Poly]:
             top, bottom, n = bottom, top, -n
         if not bottom.terms:
             raise polynomial.TooLarge  # no number anywhere
+        if bottom != ONE:
+            below[bottom] += n
         for _ in range(n):
-            above, below = above * top, below * bottom
+            above = above * top
     return above, below

@@ -1,14 +1,17 @@
 """What the search for a parameter map decides, in which order.
 
 In: pairs of polynomials (of B, of A) that must be equal.  Out: `Task`s: B's functions, inner ones
-before those around them, and the equations between; parameters of B that multiply each other.
+before those around them, and the equations between; parameters of B that multiply each other;
+what a polynomial looks like without its parameters.
 Not here: how each is decided (matching.py).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.polynomial import Atom, Poly
@@ -57,6 +60,21 @@ def parts_of(values: list[Poly]) -> Iterator[Poly]:
 def _loose(value: Poly) -> bool:
     """Whether a parameter stands in it outside another function."""
     return any(atom.kind in ("param", "product") for atom in value.atoms())
+
+
+def outlined(value: Poly) -> Counter[tuple[Fraction | None, str]]:
+    """Its terms, with the name alone of what holds parameters; of a term that a parameter
+    multiplies no number, for the parameter may take it."""
+    found: Counter[tuple[Fraction | None, str]] = Counter()
+    for mono, c in value.terms.items():
+        bare = any(atom.kind in ("param", "product") for atom, _ in mono)
+        parts = sorted(
+            f"{atom.name if atom.kinds & {'param', 'product'} else atom.key}^{n}"
+            for atom, n in mono
+            if atom.kind not in ("param", "product")
+        )
+        found[None if bare else abs(c), ".".join(parts)] += 1
+    return found
 
 
 def multiplying(pairs: list[tuple[Poly, Poly]]) -> set[str]:

@@ -79,8 +79,8 @@ def _root(atom: Atom) -> Interval:
     if exponent is None:
         return Interval()
     inner = bounds(atom.args[0])
-    if exponent.denominator != 1:  # a number only where the base is at or above 0
-        return ABOVE if exponent < 0 else NOT_BELOW
     if inner.positive:
         return ABOVE
+    if exponent.denominator != 1:  # a number only where the base is at or above 0
+        return ABOVE if exponent < 0 else NOT_BELOW
     return NOT_BELOW if exponent.numerator % 2 == 0 else Interval()

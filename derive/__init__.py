@@ -37,9 +37,11 @@ The rooms of the package, from the ground up; a room uses only rooms above it in
     machine/          what this machine can do
     targets.py        the table of targets: a target is a row here and a folder of emit/
     pipeline.py       the arrows from a Cell to a Kernel
+    binding/          what bindings share: arguments by name, parts of whole arrays
     layers/           stacks, directions, sequences that end and start afresh
     train/            a model around a cell, losses and optimisers, in NumPy
     torch/            cells as PyTorch modules and functions, to any order
+    jax/              cells as JAX functions and modules, to any order
     verification/     whether a derivative and its kernels are right
     inspect/          facts about a cell, and text, LaTeX, HTML and JSON of them
     rnn_cell/         TensorFlow's names
@@ -65,6 +67,7 @@ from derive import display
 
 if TYPE_CHECKING:
     from derive import cells as cells
+    from derive import jax as jax
     from derive import layers as layers
     from derive import mcu as mcu
     from derive import onnx as onnx
@@ -102,6 +105,7 @@ _PUBLIC = {
     "equal": ("derive.comparison.equal", "equal"),
     "functions": ("derive.symbolic.functions", ""),
     "flow": ("derive.inspect.gradient_flow", ""),
+    "jax": ("derive.jax", ""),
     "layers": ("derive.layers", ""),
     "load": ("derive.pipeline", "load"),
     "mcu": ("derive.mcu", ""),

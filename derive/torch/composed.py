@@ -14,6 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from derive.binding.slices import Slices, slices_of
 from derive.cell import Cell
 from derive.errors import Place
 from derive.kernel.signature import Sizes
@@ -45,13 +46,13 @@ class Own:
     threads: int
     names: tuple[str, ...]
     once: tuple[str, ...]
-    slices: tuple[tuple[whole.Slices, ...], ...]
+    slices: tuple[tuple[Slices, ...], ...]
 
     @classmethod
     def of(cls, cell: Cell, sizes: Mapping[str, int], threads: int) -> Own:
         lengths = Sizes(0, 0, sizes)
         groups = (cell.params, cell.inputs, cell.states, cell.outputs)
-        slices = tuple(whole.slices_of(cell, group, lengths) for group in groups)
+        slices = tuple(slices_of(cell, group, lengths) for group in groups)
         return cls(cell, sizes, threads, tuple(cell.inputs), cell.checked.once, slices)
 
     def inputs(self, x: Tensor, once: Sequence[Tensor]) -> Inputs:

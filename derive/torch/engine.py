@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from derive import pipeline, targets
+from derive.binding.wanted import worth_a_kernel
 from derive.cell import Cell
 from derive.errors import BuildError, InternalError
 from derive.kernel.backend import Backend
@@ -36,8 +37,6 @@ from derive.torch.threads import share_threads
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 #: Kinds of calls that are remembered.
 _REMEMBERED = 256
-#: Multiply-adds of a call from which a kernel for some of the gradients is worth building.
-_LONG = 1 << 25
 #: Elements by which one saved array may exceed what its widths say: its memory begins on a line.
 _LINE = 64
 
@@ -246,28 +245,14 @@ class Engine:
         return gradients
 
     def _only(self, plan: _Plan, wanted: Sequence[bool]) -> tuple[str, ...] | None:
-        """The names whose gradients a long call computes; None: all.
-
-        A kernel for some takes seconds to build, so few sets are told apart: of parameters and of
-        inputs all or none, in the tangent cell half.
-        """
-        checked = self.cell.checked
-        if all(wanted) or plan.work < _LONG or not self.inputs or checked.wholes or checked.fixed:
-            return None
+        """The names whose gradients a long call computes; None: all."""
         own, (count, inputs, _) = self.signature, self.counts
-        names: list[str] = []
         of_params = [False] * len(self.params)
         for group, flag in zip(self.groups, wanted, strict=False):
             for place in group:
                 of_params[place] = flag
-        for group_of, flags in (
-            (tuple(own.params), of_params), (tuple(own.inputs), wanted[count : count + inputs])
-        ):  # fmt: skip
-            half = len(group_of) // 2 if len(group_of) % 2 == 0 else len(group_of)
-            for part in (slice(0, half), slice(half, None)):
-                if any(flags[part]):
-                    names += group_of[part]
-        return None if len(names) == len(own.params) + len(own.inputs) else (*names, *own.states)
+        of_inputs = wanted[count : count + inputs]
+        return worth_a_kernel(self.cell, own, of_params, of_inputs, plan.work)
 
     def _partial(self, plan: _Plan, names: tuple[str, ...], dtype: torch.dtype) -> AddressCalls:
         if names not in plan.partial:

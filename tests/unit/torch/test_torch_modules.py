@@ -316,9 +316,9 @@ def test_parameters_start_as_the_cell_says() -> None:
 def test_a_long_call_computes_the_gradients_that_are_wanted_to_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from derive.torch import engine
+    from derive.binding import wanted as wanted_gradients
 
-    monkeypatch.setattr(engine, "_LONG", 0)
+    monkeypatch.setattr(wanted_gradients, "_LONG", 0)
     rnn, x = a_module(), some_x().requires_grad_()
     params = list(rnn.parameters())
     whole = torch.autograd.grad(rnn(x)[0].sum(), [*params, x])
@@ -327,7 +327,7 @@ def test_a_long_call_computes_the_gradients_that_are_wanted_to_the_same_bits(
     assert torch.equal(torch.autograd.grad(rnn(x)[0].sum(), x)[0], whole[-1])
     (slope,) = torch.autograd.grad(rnn(x)[0].sum(), x, create_graph=True)
     once = torch.autograd.grad(slope.square().sum(), params)
-    monkeypatch.setattr(engine, "_LONG", 1 << 60)
+    monkeypatch.setattr(wanted_gradients, "_LONG", 1 << 60)
     (slope,) = torch.autograd.grad(rnn(x)[0].sum(), x, create_graph=True)
     again = torch.autograd.grad(slope.square().sum(), params)
     assert all(torch.allclose(a, b, atol=1e-13) for a, b in zip(once, again, strict=True))

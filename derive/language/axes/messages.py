@@ -247,10 +247,31 @@ class Messages:
         what = wording.unknown_shape(name, matrix=product is not None)
         if product is not None:
             vector = self.shapes.of(product.right) or likely
-            likely = (*vector[:-1], likely[-1] if len(vector) == 1 else vector[-1], vector[-1])
+            rows = likely[-1] if len(vector) == 1 else vector[-1]
+            likely = (*vector[:-1], self._whole(product, rows), vector[-1])
         facts = (fact, *scope.advise(place))
         hint = f"param {name}: {shown(likely)}"
         return CellError(what, place=place, facts=facts, hint=hint)
+
+    def _whole(self, product: Binary, part: Width) -> Width:
+        """The width of a product whose parts, where it is cut, have the width `part`."""
+        definitions = self.scope.declaration.definitions
+        targets = {each.target for each in definitions if product in walk(each.expr)}
+        whole = part
+        for node in (node for definition in definitions for node in walk(definition.expr)):
+            if not isinstance(node, (Cut, Part)):
+                continue
+            if isinstance(node.array, Name) and node.array.name not in targets:
+                continue
+            if not isinstance(node.array, Name) and product not in walk(node.array):
+                continue
+            if isinstance(node, Part):
+                whole = part.times(node.count)
+                continue
+            stop = Width.of(node.start or 0) + part if node.stop is None else Width.of(node.stop)
+            if whole.fits(stop):
+                whole = stop
+        return whole
 
     def _product_of(self, name: str) -> Binary | None:
         """The first product that `name` is the matrix of."""

@@ -9,7 +9,7 @@ order until nothing changes:
 
 1. What follows from shapes that are known.
 2. A parameter of unknown shape has that of what it meets; left of @ it is a matrix between what
-   it meets and what comes out.
+   it meets and what comes out; cut by `split`, it has all parts of what each part meets.
 3. A parameter that meets arrays of width 1 only is a scalar.
 """
 
@@ -149,7 +149,7 @@ class Shapes:
         if isinstance(node, Binary) and node.operator == "**":
             return self.of(node.left, expected)
         if isinstance(node, (Cut, Part)):
-            return self.part(node)
+            return self.part(node, expected)
         if isinstance(node, Split):
             raise self.say.split_alone(node)
         if isinstance(node, Call) and node.function in functions.OVER_AXES:
@@ -256,8 +256,11 @@ class Shapes:
             raise self.say.diagonal(node, vector, whole)
         return whole
 
-    def part(self, node: Cut | Part) -> Shape | None:
-        shape = self.of(node.array)
+    def part(self, node: Cut | Part, expected: Shape | None) -> Shape | None:
+        whole = None
+        if isinstance(node, Part) and expected is not None and expected != SCALAR:
+            whole = (*expected[:-1], expected[-1].times(node.count))  # all parts are equal
+        shape = self.of(node.array, whole)
         if shape is None:
             return None
         if isinstance(node, Part):

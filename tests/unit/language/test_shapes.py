@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import derive
 from derive.errors import CellError, CellErrors
 from derive.language import check_shapes, parse_text
 from derive.language.check_shapes import Checked
@@ -808,3 +809,37 @@ def test_state_of_width_one_and_of_a_number() -> None:
     checked = check("cell c\ninput x: 2\nstate s: 1, h: 3\ns' = sum(h) * s\nh' = s\noutput s'")
     table = checked.step.program.table()
     assert table["s_next"].shape == (1,) and table["h_next"].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "lines, shapes",
+    [
+        (
+            "i, j, f, o = split(K @ concat(x, h) + b, 4)\n"
+            "c' = sigmoid(f) * c + sigmoid(i) * tanh(j)\nh' = sigmoid(o) * tanh(c')",
+            {"K": ("4*H", "I + H"), "b": ("4*H",)},
+        ),
+        (
+            "a = K @ x + b\nz, r, g = split(a, 3)\nc' = c\nh' = z * h + r * g",
+            {"K": ("3*H", "I"), "b": ("3*H",)},
+        ),
+    ],
+)
+def test_what_is_cut_into_equal_parts_has_all_parts_of_what_each_part_meets(lines, shapes):
+    text = f"cell c\ninput x: I\nstate h: H, c: H\n{lines}\noutput h'"
+    assert derive.Cell.parse(text).params == shapes
+
+
+@pytest.mark.parametrize(
+    "lines, hint",
+    [
+        ("z, r = split(K @ x, 2)\nh' = V @ z + V @ r", "param K: 2*H x I"),
+        ("a = K @ x\nh' = a[0:H] * a[3*H:4*H] + a[H:2*H]", "param K: 4*H x I"),
+        ("a = K @ x\nh' = a[0:H] * a[H:]", "param K: 2*H x I"),
+    ],
+)
+def test_a_matrix_whose_product_is_cut_is_suggested_with_rows_for_all_parts(lines, hint):
+    text = f"cell c\ninput x: I\nstate h: H\n{lines}\noutput h'"
+    with pytest.raises(CellError) as caught:
+        derive.Cell.parse(text)
+    assert f"hint: {hint}\n" in f"{caught.value}\n"

@@ -3,6 +3,7 @@
 plan                 the parts of a Schedule
 phases               before, during and after the loop over time
 save_or_recompute    a minimum cut decides what the forward pass keeps
+compared             what both passes must see with the same bits
 stages               products that run together, and what follows each of them
 schedule             Gradient -> Schedule
 """

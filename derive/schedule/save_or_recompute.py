@@ -4,11 +4,12 @@ In: the reverse Program of a step.  Out: the arrays to keep, and the two Program
 backward, that meet at them: a `Split`.
 Not here: when things run (schedule.py).
 
-Nothing that contains a product or a sum is computed twice; elementwise equations are, where
-that keeps fewer numbers. The choice is a minimum cut of the graph from what cannot be computed
-again to what the gradient reads, each array weighing its width; among equal cuts the one
-nearest to the gradient, which recomputes least. The previous and the next value of a state lie
-in one array of T + 1 slots, so the two count as one.
+Nothing that contains a product or a sum is computed twice, nor what must be the same to the
+last bit (compared.py); other elementwise equations are, where that keeps fewer numbers. The
+choice is a minimum cut of the graph from what cannot be computed again to what the gradient
+reads, each array weighing its width; among equal cuts the one nearest to the gradient, which
+recomputes least. The previous and the next value of a state lie in one array of T + 1 slots, so
+the two count as one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 from derive.derivative import Gradient
 from derive.program import Array, Equation, Map, Namer, Program, check, prune
 from derive.program.simplify import simplify
+from derive.schedule.compared import compared, maximised_by_name
 from derive.schedule.folds import outers_as_maps
 from derive.symbolic import functions
 
@@ -60,7 +62,7 @@ def split(gradient: Gradient, wrt: Collection[str] | None = None) -> Split:
     whole = simplify(
         replace(gradient.program, outputs=tuple(dict.fromkeys((*forward_outputs, *cotangents))))
     )
-    whole = check(outers_as_maps(whole))
+    whole = check(outers_as_maps(maximised_by_name(whole)))
     primal = {array.name for array in step.program.arrays}
     adjoint = [e for e in whole.equations if e.out not in primal]
     forward = [e for e in whole.equations if e.out in primal]
@@ -148,6 +150,7 @@ def _minimum_cut(
     source, sink = ("", 0), ("", 1)
     capacity[source], capacity[sink] = {}, {}
     rowwise = [e for e in forward if table[e.out].per_row]
+    once = compared(whole, {e.out for e in forward})
     names = dict.fromkeys((*step.states, *(node(e.out) for e in rowwise)))
     for name in names:
         edge((name, 0), (name, 1), weight(name))
@@ -156,7 +159,7 @@ def _minimum_cut(
     for equation in rowwise:
         if equation.out in state_of:
             continue  # its slot of the history is the source
-        if not isinstance(equation, Map):
+        if not isinstance(equation, Map) or equation.out in once:
             edge(source, (equation.out, 0), _UNLIMITED)
             continue
         for name in equation.operands:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from derive.program import Array, Map, Over, Program, Step, Sum
+from derive.program import Array, Equation, Map, Over, Program, Step, Sum
 from derive.program.interpret import align
 from derive.symbolic import functions
 from derive.symbolic.evaluate import NUMPY, Algebra
@@ -59,11 +59,42 @@ def kinks_of(program: Program) -> tuple[Kink, ...]:
             lies = tuple((table[name], equation.place(name)) for name in equation.operands)
         for node in sympy.preorder_traversal(equation.expr):
             name = functions.NAME_OF_HEAD.get(node.func) if node.is_Function else None
-            if name is not None:
+            if name is not None and (largest := _with_its_largest(program, node)):
+                found.setdefault(largest)
+            elif name is not None:
                 for distance in functions.RULES[name].kinks:
                     kink = Kink(equation.out, name, distance(*node.args), lies, rank)
                     found.setdefault(kink)
     return tuple(found)
+
+
+def _with_its_largest(program: Program, node: functions.Expr) -> Kink | None:
+    """A comparison of an array with its maximum, such as `a == max(a)`: the largest element is
+    equal to it whatever rounding does, so its kink is where two are the largest."""
+    comparisons = (functions.less, functions.less_equal, functions.equal, functions.not_equal)
+    if not isinstance(node, comparisons):
+        return None
+    definitions = program.definitions()
+    sides = [_copied(side, definitions) for side in node.args]
+    for (sign, name), (other_sign, other) in (sides, sides[::-1]):
+        largest = definitions.get(name)
+        if isinstance(largest, Sum) and largest.over is Over.MAX:
+            source_sign, source = _copied(functions.symbol(largest.source), definitions)
+            if (sign * source_sign, source) == (other_sign, other):
+                return _largest(program, largest)
+    return None
+
+
+def _copied(expr: functions.Expr, definitions: Mapping[str, Equation]) -> tuple[int, str]:
+    """Of a copy of an array, or of its negative: the sign, and what it is a copy of; or no name."""
+    sign, name = 1, ""
+    while expr.is_Symbol or (-expr).is_Symbol:
+        sign, name = (sign, expr.name) if expr.is_Symbol else (-sign, (-expr).name)
+        equation = definitions.get(name)
+        if not isinstance(equation, Map) or equation.places:
+            break
+        expr = equation.expr
+    return sign, name
 
 
 def _of_largest(program: Program, equation: Sum) -> Kink | None:
@@ -72,7 +103,11 @@ def _of_largest(program: Program, equation: Sum) -> Kink | None:
     out = functions.symbol(equation.out)
     if all(isinstance(e, Map) and e.expr == functions.stop_gradient(out) for e in readers):
         return None
-    table = program.table()
+    return _largest(program, equation)
+
+
+def _largest(program: Program, equation: Sum) -> Kink:
+    table, out = program.table(), functions.symbol(equation.out)
     source, array = table[equation.source], table[equation.out]
     axes = equation.axes_of(source, array)
     kept = tuple(k for k in range(len(source.shape)) if k not in axes)

@@ -70,7 +70,7 @@ def kinks_of(program: Program) -> tuple[Kink, ...]:
 
 def _with_its_largest(program: Program, node: functions.Expr) -> Kink | None:
     """A comparison of an array with its maximum, such as `a == max(a)`: the largest element is
-    equal to it whatever rounding does, so its kink is where two are the largest."""
+    equal to it, rounded or not; its kink is where two are the largest."""
     comparisons = (functions.less, functions.less_equal, functions.equal, functions.not_equal)
     if not isinstance(node, comparisons):
         return None

@@ -23,9 +23,9 @@ state  h: H, c: H
 fixed  u_W: 4*H, v_W: I, u_U: 4*H, v_U: H
 param  W: 4*H x I, U: 4*H x H, b: 4*H = 0
 
-s = sum(u_W * (W @ v_W))
-t = sum(u_U * (U @ v_U))
-i, f, z, o = split((W / s) @ x + (U / t) @ h + b, 4)
+s_W = sum(u_W * (W @ v_W))
+s_U = sum(u_U * (U @ v_U))
+i, f, z, o = split((W / s_W) @ x + (U / s_U) @ h + b, 4)
 c' = sigmoid(f) * c + sigmoid(i) * tanh(z)
 h' = sigmoid(o) * tanh(c')
 

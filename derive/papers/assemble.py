@@ -83,10 +83,16 @@ class Assembly:
         given |= {roles.name(k): (1,) for k, dims in self.found.shaped.items() if not dims}
         all_states = [*states, *delayed_states]
         every = [*definitions, *delays]
-        found_shapes = widths.shapes(
-            every, inputs, states, [c.name for c in consts], given, delayed_states
-        )
-        self.refuse_sizes(given, found_shapes)
+        if translator.printed and not delayed_states:
+            used = {name.name for d in every for name in cell.names_of(d.expr)}
+            printed = {roles.name(k): self.found.shaped[k] or (1,) for k in self.found.labelled}
+            found_shapes = {n: s for n, s in printed.items() if n in {*inputs, *states, *used}}
+        else:
+            found_shapes = widths.shapes(
+                every, inputs, states, [c.name for c in consts], given, delayed_states,
+                translator.matrices(), translator.along,
+            )  # fmt: skip
+            self.refuse_sizes(given, found_shapes)
 
         def declared(group: Iterable[str]) -> tuple[Declared, ...]:
             return tuple(Declared(n, found_shapes[n], at) for n in group)

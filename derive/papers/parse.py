@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from derive.errors import CellError
@@ -33,11 +33,27 @@ from derive.papers.tree import (
 from derive.papers.vocabulary import FUNCTIONS, GREEK, UNKNOWN
 
 MAX_DEPTH = 60
+#: Functions whose index says nothing that their argument does not.
+_PLAIN = ("layer_norm", "Linear")
 
 _SIGNS = {"odot": "o", "circ": "o", "otimes": "x", "bullet": "o", "cdot": ".", "*": "*",
-          "times": "*", "ast": "*", "star": "*", "/": "/", "div": "/", "oslash": "/"}  # fmt: skip
+          "times": "*", "ast": "*", "star": "*", "/": "/", "div": "/", "oslash": "/",
+          "bmod": "mod", "mod": "mod"}  # fmt: skip
 _CLOSERS = {"(": ")", "[": "]", "\\{": "\\}", "langle": "rangle", "lfloor": "rfloor",
             "lbrack": "rbrack", "lvert": "rvert"}  # fmt: skip
+
+
+#: Commands that mean something no equation of the language can say by itself.
+_EXPLAINED: Mapping[str, tuple[str, str | None]] = {
+    "nabla": (
+        "a gradient inside the cell is not taken: write it out",
+        "2 (M_{t-1} k_t - v_t) k_t^T",
+    ),
+    "Re": ("complex numbers are not read: write the real and the imaginary part", None),
+    "Im": ("complex numbers are not read: write the real and the imaginary part", None),
+    "partial": ("a derivative inside the cell is not taken: write it out", None),
+    "int": ("an integral is not read: write the step of the solver", None),
+}
 
 
 def parse(text: Text, row: Sequence[Token], letters: Indices, end: int) -> Node:
@@ -155,7 +171,12 @@ class Reader:
     # --- factors ---------------------------------------------------------------------------
 
     def factor(self) -> Node:
+        braced = self.peek().kind == "open"
         node, scripts = self.base(), []
+        is_sigma = isinstance(node, Symbol) and node.base == "sigma" and not node.accents
+        if braced and is_sigma and self.peek().text != "(":
+            assert isinstance(node, Symbol)
+            node = replace(node, base="sigma_")  # {\\sigma}: an array and no function
         while self.peek().text in ("_", "^", "'", "prime") and self.peek().kind != "letter":
             token = self.take()
             if token.text in ("'", "prime"):
@@ -256,7 +277,7 @@ class Reader:
             if not isinstance(node, Group):
                 raise self.error("something is transposed that is no vector or matrix", token.at)
             return replace(node, transposed=not node.transposed)
-        if isinstance(node, Function) and node.name == "layer_norm" and token.text == "_":
+        if isinstance(node, Function) and node.name in _PLAIN and token.text == "_":
             return node
         if len(found) == 1 and found[0] in self.letters.units:
             return node
@@ -292,7 +313,7 @@ class Reader:
         raise self.unexpected(token)
 
     def named(self, token: Token) -> Node:
-        indexed = self.peek().text == "_" and FUNCTIONS.get(token.text) != "layer_norm"
+        indexed = self.peek().text == "_" and FUNCTIONS.get(token.text) not in _PLAIN
         if token.kind == "word" and token.text in FUNCTIONS and not indexed:
             return Function(FUNCTIONS[token.text], token.at)
         if token.kind == "word" and token.text in UNKNOWN and self.peek().text in ("(", "_", "["):
@@ -343,6 +364,9 @@ class Reader:
             return Symbol(name.removeprefix("var") + self.digits(token), at=token.at)
         if name in ("mathbb1", "mathbbm", "bbone"):
             return Number("1", token.at)
+        if name in _EXPLAINED:
+            what, hint = _EXPLAINED[name]
+            raise self.error(what, token.at, hint)
         raise self.error(f"'\\{name}' is not understood", token.at)
 
     def digits(self, token: Token) -> str:

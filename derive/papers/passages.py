@@ -148,12 +148,28 @@ def _statements(
     for piece in _pieces(_rows(tokens(text, start, end))):
         split = next((k for k, token in enumerate(piece) if _is_relation(piece, k)), None)
         left = piece if split is None else piece[:split]
-        right = () if split is None else piece[split + 1 :]
+        right: Sequence[Token] = () if split is None else piece[split + 1 :]
         word = "" if split is None else "in" if piece[split].text == "in" else "="
+        right, shape = _last_side(right) if word == "=" else (right, None)
+        if shape is not None and left:
+            yield Statement(tuple(left), "in", tuple(shape), piece[0].at, _end(piece[-1]), True)
         if split and left and left[-1].text == ":":
             left = left[:-1]
         begin, stop = (start, end) if inline else (piece[0].at, _end(piece[-1]))
         yield Statement(tuple(left), word, tuple(right), begin, stop, inline, label)
+
+
+def _last_side(right: Sequence[Token]) -> tuple[Sequence[Token], Sequence[Token] | None]:
+    r"""Of `a = b = c` what stands last, and the shape of `a = b \in \mathbb{R}^d`."""
+    shape: Sequence[Token] | None = None
+    found = next((k for k in range(len(right)) if _is_relation(right, k)), None)
+    while found is not None:
+        if right[found].text == "in":
+            right, shape = right[:found], right[found + 1 :]
+            break
+        right = right[found + 1 :]
+        found = next((k for k in range(len(right)) if _is_relation(right, k)), None)
+    return right, shape
 
 
 def _end(token: Token) -> int:
@@ -182,7 +198,7 @@ def _rows(found: Sequence[Token]) -> Iterator[list[Token]]:
         if not bare:
             continue
         indented = row[0].kind == "tab" and not any(_is_relation(row, k) for k in range(len(row)))
-        goes_on = bare[0].text in _OPERATORS or indented
+        goes_on = bare[0].text in (*_OPERATORS, "=") or indented
         if joined and (goes_on or _unbalanced(joined[-1]) or _dangles(joined[-1])):
             inner = [token for token in row if token.kind != "tab"]
             joined[-1] += inner[inner.index(bare[0]) :]
@@ -258,7 +274,8 @@ def _pieces(rows: Iterator[list[Token]]) -> Iterator[list[Token]]:
             aligned = token.kind == "tab" and any(word in RELATIONS for word in near)
             if depth == 0 and _separates(token) and not aligned:
                 parts.append([])
-                seams.append("," if token.text == "," else " ")
+                is_or = token.kind == "text" and token.text.strip(" ,").lower() == "or"
+                seams.append("or" if is_or else "," if token.text == "," else " ")
             elif token.kind not in ("space", "tab") or depth:
                 parts[-1].append(token)
         yield from _joined(parts, [*seams, " "])
@@ -271,15 +288,20 @@ def _separates(token: Token) -> bool:
 
 
 def _joined(parts: list[list[Token]], seams: list[str]) -> Iterator[list[Token]]:
-    """`i_t, f_t = ...` is one statement; so is a row that a gap cuts before an operator."""
+    """`i_t, f_t = ...` is one statement, and so is `q, k = W x, V x`, and a row that a gap cuts
+    before an operator. Of `a = b OR c` it is the first that counts."""
     waiting: list[Token] = []
     done: list[list[Token]] = []
-    for part, seam in zip(parts, seams, strict=True):
+    for part, seam, before in zip(parts, seams, ["", *seams], strict=False):
         if not part or _is_number(part):
             continue
         related = any(_is_relation(part, k) for k in range(len(part)))
         if not related and done and (part[0].text in _OPERATORS or _dangles(done[-1])):
             done[-1] += part
+        elif not related and before == "or":
+            continue
+        elif not related and before == "," and done and _waits(done[-1]):
+            done[-1] += [Token("sign", ",", _end(done[-1][-1])), *part]
         elif not related and seam == ",":
             waiting += [*part, Token("sign", ",", _end(part[-1]))]
         else:
@@ -288,6 +310,21 @@ def _joined(parts: list[list[Token]], seams: list[str]) -> Iterator[list[Token]]
     if waiting:
         done.append(waiting[:-1])
     yield from (_without_full_stop(piece) for piece in done)
+
+
+def _waits(piece: Sequence[Token]) -> bool:
+    """Whether more stand on the left, with commas between them, than on the right."""
+    at = next((k for k in range(len(piece)) if _is_relation(piece, k)), None)
+    if at is None:
+        return False
+    counts = []
+    for side in (piece[:at], piece[at + 1 :]):
+        depth = count = 0
+        for token in side:
+            depth += _opens(token) - _closes(token)
+            count += token.text == "," and depth == 0
+        counts.append(count)
+    return counts[0] > counts[1]
 
 
 def _is_number(part: Sequence[Token]) -> bool:

@@ -9,16 +9,15 @@ row multiplies what stands before it, as in `x W`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from derive.language import tree as cell
-from derive.language.parse_expression import arity, usage
-from derive.papers.roles import Macro, is_minus_one
+from derive.papers.calls import Calls, is_function
+from derive.papers.memories import SCALARS
+from derive.papers.operators import Operator, outer
 from derive.papers.tree import Function, Group, Node, Number, Power, Product, Symbol
 from derive.papers.values import Called, Columns, Matrix, Row, Value
-from derive.symbolic import functions
 
 if TYPE_CHECKING:
     from derive.papers.translate import Translator
@@ -29,6 +28,10 @@ class Products:
     """of: the translator, which knows the equation that is read."""
 
     of: Translator
+
+    @property
+    def calls(self) -> Calls:
+        return Calls(self.of)
 
     def product(self, node: Product) -> Value:
         self.divided(node)
@@ -50,16 +53,55 @@ class Products:
         found: Value | None = None
         for sign, run in runs:
             value = self.run(run, node.at)
-            if sign == "x":
-                self.of.note("\\otimes is read element by element, and not as an outer product")
             if found is None:
                 found = value
+                continue
+            if sign == "x" and self.makes_a_matrix():
+                u, v = self.of.as_vector(found, node.at), self.of.as_vector(value, node.at)
+                found = outer(u, v, node.at)
+                continue
+            if sign == "x":
+                self.of.note("\\otimes is read element by element, and not as an outer product")
+            if sign == "mod":
+                found = self.remainder(found, value, node.at)
+                continue
+            if (spread := self.spread(found, value, node.at)) is not None:
+                found = spread
                 continue
             operator = "/" if sign == "/" else "*"
             left, right = self.of.as_vector(found, node.at), self.of.as_vector(value, node.at)
             found = cell.Binary(operator, left, right, self.of.place(node.at))
         assert found is not None
         return found
+
+    def remainder(self, above: Value, below: Value, at: int) -> cell.Node:
+        """a mod b = a - b floor(a / b)."""
+        place = self.of.place(at)
+        a, b = self.of.as_vector(above, at), self.of.as_vector(below, at)
+        whole = cell.Call("floor", (cell.Binary("/", a, b, place),), place)
+        return cell.Binary("-", a, cell.Binary("*", b, whole, place), place)
+
+    def makes_a_matrix(self) -> bool:
+        """Whether the equation that is read defines a state with a capital letter, or a matrix."""
+        left = self.of.equation.left[0] if self.of.equation else None
+        if left is None:
+            return False
+        capital = left.base[0].isupper() and self.of.roles.is_state(left.key)
+        return capital or self.of.ranks.get(self.of.roles.name(left.key), 1) > 1
+
+    def spread(self, a: Value, b: Value, at: int) -> cell.Node | None:
+        """`(v 1^T) * S`: a vector that scales all rows, or all columns, of a matrix."""
+        for one, other in ((a, b), (b, a)):
+            if not isinstance(one, Operator) or isinstance(other, Operator | Matrix | Columns):
+                continue
+            (term, *rest) = one.terms
+            matrix = self.of.as_vector(other, at)
+            if rest or term.factors or self.of.rank(matrix) < 2:
+                continue
+            for axis, vector, ones in ((0, term.u, term.v), (1, term.v, term.u)):
+                if isinstance(ones, cell.Number) and ones.text == "1" and vector is not None:
+                    return self.of.acting(at).scaled(vector, matrix, axis)
+        return None
 
     def divided(self, node: Product) -> None:
         """What stands behind a slash is one factor: `1 / \\tau W x` may divide by the whole."""
@@ -84,6 +126,11 @@ class Products:
         before, value = runs[-1][1][-1] if runs else None, factors[k][1]
         if isinstance(before, Matrix):
             return not isinstance(value, Matrix) or k + 1 < len(factors)
+        if factors[k][0] == "." and before is not None:
+            if any(isinstance(v, Row | Operator) for v in (before, value)):
+                return True
+            if self.axes(before) > 1 or (self.of.rows and self.axes(value) > 1):
+                return True
         last = k + 1 == len(factors) or factors[k + 1][0]
         return bool(isinstance(value, Matrix) and before is not None and last)
 
@@ -111,9 +158,15 @@ class Products:
             else:
                 value = self.of.value(factor)
             k += 1
-            if self.is_function(value):
-                if isinstance(group, Group):
-                    value = self.call(value, group.items, factor.at)
+            if is_function(value):
+                cut = factors[k + 1][1] if k + 1 < len(factors) else None
+                if isinstance(group, Group) and self.calls.is_split(value, group, cut):
+                    value = self.calls.part(group, cut, factor.at)
+                    k += 2
+                elif isinstance(group, Group):
+                    value = self.calls.call(value, group.items, factor.at)
+                    if group.transposed:
+                        value = self.of.transposed(value, factor.at)
                     if power is not None:
                         raised = self.of.as_vector(value, factor.at)
                         value = self.of.raised_to(raised, power, factor.at)
@@ -126,60 +179,9 @@ class Products:
                     if not rest:
                         raise self.of.error("a function is not applied to anything", factor.at)
                     inner: Node = Product(tuple(rest), rest[0][1].at) if rest[1:] else rest[0][1]
-                    value = self.call(value, (inner,), factor.at)
+                    value = self.calls.call(value, (inner,), factor.at)
             found.append((sign, value))
         return found
-
-    def is_function(self, value: Value) -> bool:
-        if isinstance(value, Columns):
-            return all(isinstance(item, Called) for item in value.items)
-        return isinstance(value, Called)
-
-    def call(self, value: Value, arguments: Sequence[Node], at: int) -> Value:
-        if isinstance(value, Columns):
-            count = len(self.of.equation.left) if self.of.equation else 1
-            if len(value.items) != count:
-                what = f"{len(value.items)} functions, and {count} on the left"
-                raise self.of.error(what, at)
-            value = value.items[self.of.row]
-        assert isinstance(value, Called)
-        place = self.of.place(at)
-        function = value.function
-        if function == "concat":
-            return Columns(
-                tuple(self.of.value(a) for a in arguments), self.of.part_names(arguments), at
-            )
-        if function == "diag":
-            return self.of.vector(arguments[0])
-        if isinstance(function, Macro):
-            result = self.expanded(function, arguments, at)
-        elif function in ("maximum", "minimum"):
-            result = self.of.vector(arguments[0])
-            for argument in arguments[1:]:
-                result = cell.Call(function, (result, self.of.vector(argument)), place)
-            if len(arguments) < 2:  # over the units
-                result = cell.Call(function[:3], (result,), place)
-        else:
-            over_axes = functions.OVER_AXES.get(function)
-            wanted = over_axes[0] if over_axes else arity(function)
-            if wanted != len(arguments):
-                what = f"'{function}' takes {wanted} argument{'s' * (wanted > 1)}"
-                raise self.of.error(what, at, usage(function), f"{len(arguments)} are given")
-            result = cell.Call(function, tuple(map(self.of.vector, arguments)), place)
-        if value.power is None:
-            return result
-        if is_minus_one(value.power):
-            raise self.of.error("the power -1 of a function may mean its inverse", at, "1 / f(v)")
-        return self.of.raised_to(result, value.power, at)
-
-    def expanded(self, macro: Macro, arguments: Sequence[Node], at: int) -> cell.Node:
-        if len(arguments) != 1 or macro.argument in self.of.bound:
-            raise self.of.error("a function of the paper takes one argument", at)
-        self.of.bound[macro.argument] = self.of.vector(arguments[0])
-        try:
-            return self.of.vector(macro.body)
-        finally:
-            del self.of.bound[macro.argument]
 
     def run(self, values: list[Value], at: int) -> Value:
         """Factors side by side."""
@@ -207,25 +209,40 @@ class Products:
             found = self.beside(value, found, at)
         return found
 
-    def beside(self, value: Value, found: Value, at: int) -> cell.Node:
+    def beside(self, value: Value, found: Value, at: int) -> Value:
         """A factor, and what it multiplies."""
         if isinstance(value, Matrix):
             return self.times(value, found)
+        acting = self.of.acting(at)
+        if isinstance(value, Operator):
+            return self.operated(value, found, at)
+        if isinstance(found, Operator):
+            return self.before_operator(value, found, at)
         if isinstance(value, Row):
-            product = self.scaled(value.vector, found, at)
-            return cell.Call("sum", (product,), self.of.place(value.at))
-        if isinstance(found, Row) and not isinstance(value, cell.Number):
-            raise self.of.error(
-                "a vector times a transposed vector is a matrix", found.at, None,
-                "a state that is a matrix is not read from a paper: write it as a .cell text, with "
-                "'state S: D x K' and 'outer(v, k)'",
-            )  # fmt: skip
+            if not isinstance(found, Matrix | Columns | Called | Row) and self.axes(found) > 1:
+                return Row(acting.read_back(found, value.vector), value.at)
+            if self.of.rows and not isinstance(found, Row):
+                return outer(value.vector, self.of.as_vector(found, at), at)
+            return acting.dot(value.vector, self.of.as_vector(found, at))
+        if isinstance(found, Row):
+            factor = self.of.as_vector(value, at)
+            if self.is_number(factor):
+                return Row(acting.product(factor, found.vector), found.at)
+            if self.axes(factor) > 1:
+                raise self.of.error("a matrix stands before a transposed vector", found.at)
+            if self.of.rows:
+                return acting.dot(factor, found.vector)
+            return outer(factor, found.vector, at)
+        if self.axes(value) > 1 and not self.is_number(found):
+            return self.of_matrix(value, found, at)
+        if self.of.rows and self.reads_back(value, found):
+            return acting.read_back(self.of.as_vector(found, at), self.of.as_vector(value, at))
         if isinstance(value, cell.Name) and (name := self.capital_array(value.name)):
             raise self.of.error(
                 f"'{name}' stands before a vector as a matrix does", at,
                 f"{name}_t \\odot v_t",
-                "a state that is a matrix is not read from a paper: write it as a .cell text, with "
-                f"'state {name}: D x K' and '{name} @ q'",
+                f"if it is a matrix, no equation says so, as '{name}_t = v_t k_t^\\top' does: "
+                f"--as {name}=matrix",
             )  # fmt: skip
         if isinstance(value, cell.Name) and value.name in self.of.small:
             inputs = {self.of.roles.name(key) for key in self.of.roles.inputs()}
@@ -234,6 +251,63 @@ class Products:
                 self.of.note(f"{value.name} stands before an input, so it is a matrix")
                 return self.applied_to(symbol, found, symbol.at)
         return self.scaled(value, found, at)
+
+    def axes(self, value: Value) -> int:
+        """The number of axes of a value; 0 of what is no array."""
+        if isinstance(value, Matrix | Columns | Called | Row | Operator):
+            return 0
+        return self.of.rank(value)
+
+    def is_number(self, value: Value) -> bool:
+        """Whether a factor is a number a row, as far as it shows."""
+        if isinstance(value, cell.Name):
+            name = value.name.removesuffix("_next")
+            greek = name.split("_")[0] in SCALARS and not self.of.printed
+            return greek or self.of.ranks.get(name, 1) == 0
+        if isinstance(value, Matrix | Columns | Called | Row | Operator):
+            return False
+        return self.of.rank(value) == 0
+
+    def of_matrix(self, matrix: Value, found: Value, at: int) -> cell.Node:
+        """A matrix with the vector that stands behind it."""
+        array, vector = self.of.as_vector(matrix, at), self.of.as_vector(found, at)
+        if self.axes(vector) > 1 and not self.of.printed:
+            raise self.of.error(
+                "two matrices are multiplied, which no cell does", at, None,
+                "the language multiplies a matrix and a vector, and (S_{t-1} (I - k k^T)) term by "
+                "term",
+            )  # fmt: skip
+        return cell.Binary("@", array, vector, self.of.place(at))
+
+    def reads_back(self, value: Value, found: Value) -> bool:
+        """Whether a row stands before a matrix that the equation does not define."""
+        left = (
+            [self.of.roles.name(s.key) for s in self.of.equation.left] if self.of.equation else []
+        )
+        names = {n.name.removesuffix("_next") for n in cell.names_of(self.of.as_vector(found, 0))}
+        return self.axes(found) > 1 and not self.is_number(value) and not names & set(left)
+
+    def operated(self, operator: Operator, found: Value, at: int) -> Value:
+        acting = self.of.acting(at)
+        if isinstance(found, Operator):
+            return acting.composed(operator, found)
+        if isinstance(found, Row):
+            raise self.of.error("a matrix stands before a transposed vector", found.at)
+        array = self.of.as_vector(found, at)
+        if self.is_number(array):
+            return operator.times(array)
+        if self.axes(array) > 1:
+            return acting.on_matrix(operator, array)
+        return acting.on_vector(operator, array)
+
+    def before_operator(self, value: Value, operator: Operator, at: int) -> Value:
+        acting = self.of.acting(at)
+        if isinstance(value, Row):
+            return Row(acting.on_vector(operator.transposed(), value.vector), value.at)
+        array = self.of.as_vector(value, at)
+        if self.axes(array) > 1:
+            return acting.after_matrix(array, operator)
+        return operator.times(array)
 
     def capital_array(self, name: str) -> str:
         """The name of an array that changes with time and has a capital letter, or ""."""

@@ -19,6 +19,7 @@ from derive.language.tokens import Source
 from derive.papers import symbols as scripts
 from derive.papers.aligned import align
 from derive.papers.assemble import Assembly
+from derive.papers.memories import settled, vectors_are_rows
 from derive.papers.passages import Statement, passages
 from derive.papers.roles import MEANINGS, Equation, Roles, name_of
 from derive.papers.statements import Collected, with_index
@@ -97,7 +98,8 @@ def _together(found: Collected, name: str, told: Mapping[str, str]) -> Reading:
     roles = Roles(found.equations, found.macros, told, shaped, mentioned)
     for key in found.begun & set(roles.defined):
         roles.lags[key] = min(-1, roles.lags.get(key, -1))
-    translator = Translator(found.text, roles)
+    printed = _all_printed(found, roles)
+    translator = _translator(found, roles, told, printed)
     known = {roles.name(symbol.key) for e in found.equations for symbol in symbols(e.right)}
     known |= {name_of(key) for key in found.macros}
     errors = found.errors
@@ -110,8 +112,36 @@ def _together(found: Collected, name: str, told: Mapping[str, str]) -> Reading:
         return Reading(None, "", (), (*errors, *several.errors), frozenset(known))
     except CellError as error:
         return Reading(None, "", (), (*errors, error), frozenset(known))
-    said = (*_conclusions(checked), *translator.notes)
+    said = (*_conclusions(checked), *translator.notes, *_diagonal(found, checked))
     return Reading(checked, text + _kept(found), said, tuple(errors), frozenset(known))
+
+
+def _all_printed(found: Collected, roles: Roles) -> bool:
+    """Whether lines such as "Inputs: ..." give the shapes of all arrays that a cell declares."""
+    used = {s.key for e in found.equations for s in symbols(e.right)}
+    given = {*found.labelled, *found.consts, *roles.macros}
+    return bool(found.labelled) and all(
+        key in given or (key in roles.defined and not roles.is_state(key)) or key[0] == "sigma"
+        for key in used
+    )
+
+
+def _translator(
+    found: Collected, roles: Roles, told: Mapping[str, str], printed: bool
+) -> Translator:
+    """A translator that knows which arrays are matrices."""
+    rows = vectors_are_rows(found.equations, roles)
+
+    def made(ranks: Mapping[str, int]) -> Translator:
+        return Translator(found.text, roles, ranks, rows, printed)
+
+    known = {name_of(k): 2 for k in roles.arrays if told.get(name_of(k)) == "matrix"}
+    if printed:
+        known = {roles.name(k): len(found.shaped[k]) for k in found.labelled}
+    ranks = settled(
+        found.equations, roles, known, rows, lambda now, e, row: made(now).definition(e, row)
+    )
+    return made(ranks)
 
 
 def _indexed(found: Collected) -> list[Equation]:
@@ -139,6 +169,20 @@ def _conclusions(checked: Checked) -> list[str]:
         said.append(f"constants   {', '.join(checked.consts)}")
     said.append(f"outputs     {', '.join(checked.output_keys)}")
     return said
+
+
+def _diagonal(found: Collected, checked: Checked) -> list[str]:
+    """Matrices that a sentence may call diagonal: it names one of them."""
+    texts = [found.text.text[start:end] for start, end in sorted(found.asides)]
+    sentences = re.split(r"\.\s+(?=[A-Z])", " ".join(texts))
+    for sentence in sentences:
+        if re.search(r"\bdiagonal\b", sentence):
+            plain = re.sub(r"[\\{}$]|mathbf|boldsymbol|bm", "", sentence)
+            square = [n for n, shape in checked.params.items() if len(set(shape)) < len(shape)]
+            named = next((n for n in square if re.search(rf"\b{n}\b", plain)), None)
+            if named is not None:
+                return [f"the text says 'diagonal':  --as {named}=vector  for such a matrix"]
+    return []
 
 
 def _kept(found: Collected) -> str:

@@ -154,7 +154,7 @@ class Roles:
         if told:
             return told == "matrix"
         if key in self.shaped:
-            return self.shaped[key] == 2
+            return self.shaped[key] > 1
         return symbol.base[0].isupper() or "'" in symbol.base
 
 

@@ -21,8 +21,9 @@ from derive.papers.passages import Passage, Prose, Statement
 from derive.papers.roles import Equation, Key, Macro, is_number, macro_of, name_of
 from derive.papers.symbols import Indices
 from derive.papers.tokens import Text, Token
-from derive.papers.tree import Group, Node, Symbol
+from derive.papers.tree import Group, Node, Product, Symbol
 from derive.papers.widths import Shape
+from derive.widths import Dim, Width
 
 #: What a formula without a relation holds that was meant as an equation, and what it does not.
 _COMMANDS = frozenset("sigma tanh odot circ cdot tilde hat frac exp".split())
@@ -50,6 +51,7 @@ class Collected:
     begun: set[Key] = field(default_factory=set)
     failed: set[Key] = field(default_factory=set)
     timed: set[Key] = field(default_factory=set)
+    labelled: set[Key] = field(default_factory=set)  # "Inputs:", "States:" and "Parameters:"
     indexed: dict[Key, None] = field(default_factory=dict)  # parameters with an index t
 
     def add(self, found: Sequence[Passage]) -> None:
@@ -111,6 +113,11 @@ class Collected:
                 self.begun.add(_without_start(left))
             self.comment(statement.start, statement.end)
             return
+        starts = left.items if isinstance(left, Group) else ()
+        if starts and all(isinstance(s, Symbol) and self.begins(s) for s in starts):
+            self.begun |= {_without_start(s) for s in starts if isinstance(s, Symbol)}
+            self.comment(statement.start, statement.end)
+            return
         right = parse(self.text, statement.right, self.letters, statement.end)
         if macro := macro_of(left):
             function, argument = macro
@@ -127,6 +134,8 @@ class Collected:
         while isinstance(left, Group) and len(left.items) == 1:
             (left,) = left.items
         items = left.items if isinstance(left, Group) else (left,)
+        if isinstance(left, Product) and (named := _named(left)) is not None:
+            items = (named,)
         found = []
         for item in items:
             if not isinstance(item, Symbol):
@@ -158,13 +167,16 @@ class Collected:
             if statement.label == "parameter" and item.time == 0:
                 key = with_index(item, self.letters.time).key
                 self.indexed[item.key] = None
-            elif self.begins(item):
+            elif self.begins(item) and statement.label != "parameter":
                 key = _without_start(item)
                 self.begun.add(key)
             array = key != item.key if item.time is None else key == item.key
             if array:
                 self.mentioned[key] = None
-            self.shaped[key] = dims[-1:] if array else dims
+            # In `X_t \in R^{n x d}` of a text the rows are those of a batch.
+            self.shaped[key] = dims[-1:] if array and not statement.label else dims
+            if statement.label:
+                self.labelled.add(key)
             self.shaped_at[name_of(key)] = item.at
             if statement.label == "output":
                 self.outputs[key, item.time == -1] = None
@@ -185,6 +197,18 @@ class Collected:
                 self.begun.add(_without_start(item))
 
 
+def _named(left: Product) -> Symbol | None:
+    r"""`\mathrm{Retention}(X_n) = ...`: what a layer puts out, by its name."""
+    (_, name), *rest = left.factors
+    several = isinstance(name, Symbol) and len(name.base) > 2 and name.time is None
+    groups = [factor for _, factor in rest]
+    if not several or len(groups) != 1 or not isinstance(groups[0], Group):
+        return None
+    timed = [s for s in groups[0].items if isinstance(s, Symbol) and s.time == 0]
+    assert isinstance(name, Symbol)
+    return replace(name, time=0) if timed else None
+
+
 def with_index(symbol: Symbol, letter: str) -> Symbol:
     """A parameter W_t: its index is part of its name."""
     return replace(symbol, parts=(*symbol.parts, letter), time=None)
@@ -196,16 +220,31 @@ def _without_start(symbol: Symbol) -> Key:
 
 
 def _dims(right: Sequence[Token]) -> Shape:
-    """The dimensions of R^{H x I}; () of R."""
-    words = [token.text for token in right[1:]]
-    found: list[str] = [""]
-    for word in words:
+    """The dimensions of R^{H x I}; () of R. `4 H` and `I + H` are one width each."""
+    axes: list[list[str]] = [[""]]
+    for token in right[1:]:
+        word = token.text
         if word in ("times", "*"):
-            found.append("")
+            axes.append([""])
+        elif word == "+":
+            axes[-1].append("")
         elif word not in "^{}_(),." and re.fullmatch(r"[A-Za-z0-9]+", word):
-            found[-1] += ("_" if found[-1] and not word.isdigit() else "") + word
-    dims = [d for d in found if d]
-    return tuple(int(d) if d.isdigit() else _dim(d) for d in dims)
+            before = axes[-1][-1]
+            joined = "_" if before and not word.isdigit() else ""
+            axes[-1][-1] += ("*" if before.isdigit() and joined else joined) + word
+    dims = [[term for term in axis if term] for axis in axes]
+    return tuple(_axis(terms) for terms in dims if terms)
+
+
+def _axis(terms: Sequence[str]) -> Dim:
+    if len(terms) == 1 and terms[0].isdigit():
+        return int(terms[0])
+    found = Width.of(0)
+    for term in terms:
+        factor, star, name = term.rpartition("*")
+        width = Width.of(name if name.isdigit() else _dim(name))
+        found = found + (width.times(int(factor)) if star else width)
+    return found.dim
 
 
 def _dim(word: str) -> str:

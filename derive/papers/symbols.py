@@ -106,7 +106,8 @@ def indices(statements: Sequence[Statement]) -> Indices:
                 while end < len(row) and depth:
                     depth += (row[end].kind == "open") - (row[end].kind == "close")
                     end += 1
-            scripts.append(parts(row[k + 1 : end]))
+            nested = any(token.text in ("_", "^") for token in row[k + 1 : end])
+            scripts.append(() if nested else parts(row[k + 1 : end]))  # e^{u + k_t}: no index
             times = any(time_of(part, letter) is not None for s in scripts for part in s)
             if times or (at_bracket and row[k].text == "_") or (at_bracket and len(scripts) == 1):
                 units |= {part for s in scripts for part in s if part in _UNIT_INDICES}

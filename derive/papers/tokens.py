@@ -80,6 +80,8 @@ _LOW = {**dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎", "0123456789+-()
 _ACCENTS = {"\u0303": "tilde", "\u0302": "hat", "\u0304": "bar", "\u0305": "bar", "\u0307": "dot"}
 
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?|\\(.)", re.DOTALL)
+#: A name of several letters, wkv_t or net_c(t): nobody multiplies three letters without a space.
+_WORD = re.compile(r"[a-z]{3,}(?=[_^(])")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _ENVIRONMENT = re.compile(r"\s*\{([A-Za-z]+\*?)\}")
 
@@ -123,6 +125,11 @@ class _Scan:
             yield from self.closing(at)
         elif character == "&":
             yield Token("tab", "&", at)
+        elif (word := _WORD.match(self.text, at, self.end)) and not self.text[
+            at - 1 : at
+        ].isalpha():
+            self.at = word.end()
+            yield Token("word", word[0], at)
         elif character.isascii() and character.isalpha():
             yield from self.accented(Token("letter", character, at))
         elif character in _LOW:
@@ -202,7 +209,7 @@ class _Scan:
         elif name in _PROSE or name in _UPRIGHT:
             yield from self.upright(name, at)
         elif name in _FONTS:
-            self.font()
+            yield from self.font()
         else:
             yield Token("command", name, at)
 
@@ -253,11 +260,14 @@ class _Scan:
                 return begin + 1, k - 1
         raise self.whole.error("'{' is never closed in this formula", begin)
 
-    def font(self) -> None:
-        """A font with braces: the braces are no group, their content stays."""
+    def font(self) -> Iterator[Token]:
+        """A font with braces: the braces are no group, their content stays; a word is a name."""
         space = re.compile(r"\s*").match(self.text, self.at)
         assert space is not None
-        if self.text[space.end() : space.end() + 1] == "{":
+        if word := re.compile(r"\{([a-z]{3,})\}").match(self.text, space.end(), self.end):
+            self.at = word.end()
+            yield Token("word", word[1], word.start(1))
+        elif self.text[space.end() : space.end() + 1] == "{":
             self.depth.append(False)
             self.at = space.end() + 1
 

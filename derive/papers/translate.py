@@ -10,12 +10,14 @@ meets joined vectors, `W [h, x]`, is split into one matrix for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from derive.errors import CellError, Place
 from derive.language import tree as cell
 from derive.language.names import next_of
+from derive.papers.memories import rank
+from derive.papers.operators import IDENTITY, Acting, Operator, Term
 from derive.papers.products import Products
 from derive.papers.roles import Equation, Key, Roles, is_number, name_of
 from derive.papers.tokens import Text
@@ -42,14 +44,21 @@ SMALL_MATRICES = frozenset("uvw")
 
 @dataclass
 class Translator:
-    """notes: what was concluded on the way.  split: {matrix: (names of its parts, how often)}."""
+    """notes: what was concluded on the way.  split: {matrix: (names of its parts, how often)}.
+    ranks: {name: its number of axes}, 1 where nothing is said.  rows: vectors are rows.
+    printed: all shapes are given.  along: vectors that scale a matrix along one of its axes."""
 
     text: Text
     roles: Roles
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    rows: bool = False
+    printed: bool = False
+    along: list[tuple[cell.Node, cell.Node, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     split: dict[str, tuple[str, ...]] = field(default_factory=dict)
     flipped: set[str] = field(default_factory=set)  # matrices behind their vectors
     whole: set[str] = field(default_factory=set)
+    linear: list[tuple[str, int]] = field(default_factory=list)
     small: dict[str, Symbol] = field(default_factory=dict)
     delays: dict[Key, int] = field(default_factory=dict)
     equation: Equation | None = None
@@ -71,7 +80,9 @@ class Translator:
     def definition(self, equation: Equation, row: int) -> cell.Node:
         """The right side of an equation, for the row-th of the symbols on its left."""
         self.equation, self.row = equation, row
-        several = len(equation.left) > 1
+        right, count = equation.right, len(equation.left)
+        each = isinstance(right, Group) and len(right.items) == count  # q, k = W x, V x
+        several = count > 1 and not each
         self.gate = self.roles.name(equation.left[row].key) if several else ""
         return self.vector(equation.right)
 
@@ -82,12 +93,16 @@ class Translator:
         return self.as_vector(self.value(node), node.at)
 
     def as_vector(self, value: Value, at: int) -> cell.Node:
+        if isinstance(value, Operator):
+            return self.as_array(value)
         if isinstance(value, Matrix):
             (_, factors, symbol), *rest = value.terms
+            if rest and self.printed and all(s and not s.transposed for _, _, s in value.terms):
+                return self.added(value)
             if rest or factors or symbol is None or symbol.transposed:
                 raise self.error("this matrix multiplies nothing", value.at, "W x_t")
             name = self.parameter(symbol)
-            if name not in self.roles.told:
+            if name not in self.roles.told and not self.printed:
                 self.note(f"{name} multiplies no vector, so it is a vector itself")
             return cell.Name(name, self.place(value.at))
         if isinstance(value, Columns):
@@ -101,10 +116,41 @@ class Translator:
             raise self.error("a function is not applied to anything", value.at)
         return value.vector if isinstance(value, Row) else value
 
+    def as_array(self, value: Operator) -> cell.Node:
+        """Outer products as a matrix, diag(u) as u."""
+        if value.is_outer:
+            return self.acting(value.at).matrix(value)
+        (term, *rest) = value.terms
+        if rest or term.u is None:
+            raise self.error("this matrix multiplies nothing", value.at, "S_{t-1} (I - k_t k_t^T)")
+        diagonal = self.acting(value.at).product(*term.factors, term.u)
+        return diagonal if term.sign == "+" else cell.Negative(diagonal, self.place(value.at))
+
+    def added(self, value: Matrix) -> cell.Node:
+        """Parameters with several axes that meet element by element."""
+        acting = self.acting(value.at)
+        parts = []
+        for sign, factors, symbol in value.terms:
+            assert symbol is not None
+            name = cell.Name(self.parameter(symbol), self.place(symbol.at))
+            parts.append((sign, acting.product(*factors, name)))
+        return acting.signed(parts)
+
+    def acting(self, at: int) -> Acting:
+        return Acting(self.place(at), self.along)
+
+    def matrices(self) -> frozenset[str]:
+        """Arrays with two axes."""
+        return frozenset(name for name, axes in self.ranks.items() if axes > 1)
+
+    def rank(self, node: cell.Node) -> int:
+        return rank(node, self.ranks)
+
     def no_matrix(self, node: Node) -> cell.Node:
         """A vector or a number, for a fraction or a power, where a matrix would become a vector."""
         value = self.value(node)
-        if isinstance(value, Matrix) and len(value.terms) == 1 and value.terms[0][2] is not None:
+        single = isinstance(value, Matrix) and len(value.terms) == 1 and not self.printed
+        if single and isinstance(value, Matrix) and value.terms[0][2] is not None:
             name = self.roles.name(value.terms[0][2].key)
             raise self.error(
                 f"the matrix '{name}' stands in a fraction or a power", value.at,
@@ -150,7 +196,7 @@ class Translator:
             return Called(function, symbol.at)
         if key in self.roles.arrays:
             array = self.array(symbol, place)
-            return Row(array, symbol.at) if symbol.transposed else array
+            return self.transposed(array, symbol.at) if symbol.transposed else array
         if symbol.base == "pi" and not symbol.parts:
             return cell.Number("3.141592653589793", place)
         if (told := self.roles.told.get(self.roles.name(key))) and told[0] in "-.0123456789":
@@ -190,9 +236,12 @@ class Translator:
         matrix = self.matrix_sum(node)
         if matrix is not None:
             return matrix
+        values = [(sign, self.value(term), term) for sign, term in node.terms]
+        if (operator := self.operator_sum(values, node.at)) is not None:
+            return operator
         found: cell.Node | None = None
-        for sign, term in node.terms:
-            value = self.vector(term)
+        for sign, part, term in values:
+            value = self.as_vector(part, term.at)
             place = self.place(term.at)
             if found is None:
                 found = value if sign == "+" else cell.Negative(value, place)
@@ -200,6 +249,24 @@ class Translator:
                 found = cell.Binary(sign, found, value, place)
         assert found is not None
         return found
+
+    def operator_sum(self, values: Sequence[tuple[str, Value, Node]], at: int) -> Operator | None:
+        """`I - k k^T` and `diag(w) - k a^T`; None where the sum is an array by itself."""
+        terms: list[Term] = []
+        for sign, value, _ in values:
+            if isinstance(value, Matrix) and len(value.terms) == 1 and self.is_unit(value):
+                terms.append(replace(IDENTITY, sign=sign, factors=value.terms[0][1]))
+            elif isinstance(value, Operator):
+                turned = {"+": "-", "-": "+"} if sign == "-" else {"+": "+", "-": "-"}
+                terms += [replace(t, sign=turned[t.sign]) for t in value.terms]
+            else:
+                return None
+        found = Operator(tuple(terms), at)
+        return None if found.is_outer else found
+
+    def is_unit(self, value: Matrix) -> bool:
+        symbol = value.terms[0][2]
+        return symbol is None or (symbol.base == "I" and not symbol.parts)
 
     def matrix_sum(self, node: Sum) -> Matrix | None:
         """`W - W^T - \\gamma I` as a matrix; None if a term is none."""
@@ -295,6 +362,13 @@ class Translator:
                 for sign, factors, s in value.terms
             ]
             return replace(value, terms=tuple(flipped))
+        if isinstance(value, Operator):
+            return value.transposed()
+        if not isinstance(value, Row | Columns | Called) and self.rank(value) > 1:
+            place = self.place(at)
+            return (
+                value.matrix if isinstance(value, cell.Transpose) else cell.Transpose(value, place)
+            )
         return value.vector if isinstance(value, Row) else Row(self.as_vector(value, at), at)
 
     def part_names(self, items: Sequence[Node]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from derive.language import tree as cell
+from derive.papers.operators import Operator
 from derive.papers.roles import Macro
 from derive.papers.tree import Node, Symbol
 
@@ -49,4 +50,4 @@ class Row:
     at: int
 
 
-Value = cell.Node | Matrix | Columns | Called | Row
+Value = cell.Node | Matrix | Columns | Called | Row | Operator

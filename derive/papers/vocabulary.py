@@ -22,10 +22,11 @@ FUNCTIONS = {
     "Softplus": "softplus", "max": "maximum", "min": "minimum", "sgn": "sign", "th": "tanh",
     "hardsigmoid": "hard_sigmoid", "hardtanh": "hard_tanh", "LeakyReLU": "leaky_relu",
     "Softmax": "softmax",
+    "Linear": "Linear", "linear": "Linear", "Lin": "Linear",
     "detach": "stop_gradient", "sg": "stop_gradient", "ELU": "elu",
     "concat": "concat", "Concat": "concat", "Diag": "diag", "SELU": "selu", "Softsign": "softsign",
 }  # fmt: skip
 #: Functions that papers write and the language does not have.
-UNKNOWN = frozenset(
-    "softmax Softmax argmax conv Linear MLP LSTM GRU RNN det norm prod lim".split()
-) - set(FUNCTIONS)
+UNKNOWN = frozenset("softmax Softmax argmax conv MLP LSTM GRU RNN det norm prod lim".split()) - set(
+    FUNCTIONS
+)

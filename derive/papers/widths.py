@@ -10,6 +10,7 @@ multiplies. Each width that this leaves has a letter: I of inputs, H of states, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,11 +37,16 @@ Shape = tuple[Dim, ...]
 
 @dataclass(slots=True)
 class _Classes:
-    """Widths that are the same, by the names of arrays: W.0 and W.1 are a matrix's."""
+    """Widths that are the same, by the names of arrays: W.0 and W.1 are a matrix's.
+
+    arrays: those with two axes.  loose: widths of vectors that multiply a matrix as they are.
+    """
 
     parent: dict[str, str] = field(default_factory=dict)
     matrices: dict[str, None] = field(default_factory=dict)
     scalars: set[str] = field(default_factory=set)
+    arrays: frozenset[str] = frozenset()
+    loose: set[str] = field(default_factory=set)
 
     def find(self, name: str) -> str:
         root = self.parent.setdefault(name, name)
@@ -55,32 +61,49 @@ class _Classes:
         self.parent[b] = a
         return a
 
-    def of(self, node: Node) -> str | None:
-        """The width of an expression; None where it is that of a number."""
+    def axes(self, node: Node) -> tuple[str, ...]:
+        """The widths of the axes of an expression; none of a number."""
         if isinstance(node, Name):
             name = node.name.removesuffix(NEXT) if node.primed else node.name
-            return None if name in self.scalars else self.find(name)
-        if isinstance(node, Number | Transpose):
-            return None
+            if name in self.scalars:
+                return ()
+            if name in self.arrays:
+                return self.find(f"{name}.0"), self.find(f"{name}.1")
+            return (self.find(name),)
+        if isinstance(node, Number):
+            return ()
+        if isinstance(node, Transpose):
+            return self.axes(node.matrix)[::-1]
         if isinstance(node, Negative):
-            return self.of(node.operand)
+            return self.axes(node.operand)
         if isinstance(node, Binary) and node.operator == "@":
             return self.product(node)
-        parts = children(node)
-        found: str | None = None
-        for part in parts:
-            found = self.join(found, self.of(part))
-        return None if isinstance(node, Call) and node.function in _SUMS else found
+        if isinstance(node, Call) and node.function == "outer":
+            return tuple(axis for part in node.args for axis in self.axes(part)[-1:])
+        found: tuple[str, ...] = ()
+        parts = [self.axes(part) for part in children(node)]
+        for axes in parts:
+            if len(axes) == len(found):
+                for a, b in zip(found, axes, strict=True):
+                    self.join(a, b)
+            found = max(found, axes, key=len)
+        if len(found) > 1:
+            self.loose |= {axis for axes in parts if len(axes) == 1 for axis in axes}
+        return found[:-1] if isinstance(node, Call) and node.function in _SUMS else found
 
-    def product(self, node: Binary) -> str:
+    def product(self, node: Binary) -> tuple[str, ...]:
         matrix = node.left.matrix if isinstance(node.left, Transpose) else node.left
-        assert isinstance(matrix, Name)
-        self.matrices[matrix.name] = None
-        rows, columns = f"{matrix.name}.0", f"{matrix.name}.1"
-        if isinstance(node.left, Transpose):
-            rows, columns = columns, rows
-        self.join(columns, self.of(node.right))
-        return self.find(rows)
+        left: tuple[str, ...]
+        if isinstance(matrix, Name) and matrix.name.removesuffix(NEXT) not in self.arrays:
+            self.matrices[matrix.name] = None
+            left = f"{matrix.name}.0", f"{matrix.name}.1"
+            left = left[::-1] if isinstance(node.left, Transpose) else left
+        else:
+            left = self.axes(node.left)
+        right = self.axes(node.right)
+        if left and right:
+            self.join(left[-1], right[-1])
+        return (*(self.find(axis) for axis in left[:-1]), *right[:-1])
 
 
 def shapes(
@@ -90,20 +113,33 @@ def shapes(
     consts: Iterable[str],
     given: Mapping[str, Shape],
     late: Sequence[str] = (),
+    arrays: frozenset[str] = frozenset(),
+    along: Sequence[tuple[Node, Node, int]] = (),
 ) -> dict[str, Shape]:
     """{name: shape} of inputs, states, parameters, and of what is defined as far as it is known.
 
     given: shapes as the paper prints them.
-    late: states that hold what another array was."""
-    classes = _Classes()
+    late: states that hold what another array was.  arrays: those with two axes.
+    along: vectors that scale a matrix along one of its axes."""
+    classes = _Classes(arrays=arrays)
     classes.scalars = {*consts, *(name for name, shape in given.items() if shape == (1,))}
+    arrays_of_step = {*inputs, *states, *late, *(d.target for d in definitions)}
+    classes.scalars |= _numbers(definitions, arrays_of_step)
     for definition in definitions:
         target = definition.target.removesuffix(NEXT) if definition.primed else definition.target
-        width = classes.of(definition.expr)
-        if width is None and target not in (*states, *late):
+        axes = classes.axes(definition.expr)
+        if not axes and target not in (*states, *late):
             classes.scalars.add(target)
+        elif target in arrays:
+            for k, axis in enumerate(axes if len(axes) == 2 else ()):
+                classes.join(f"{target}.{k}", axis)
         elif target not in classes.scalars:
-            classes.join(target, width)
+            classes.join(target, axes[-1] if axes else None)
+    for vector, matrix, lies in along:
+        own, whole = classes.axes(vector), classes.axes(matrix)
+        if own and len(whole) == 2:
+            classes.join(whole[lies], own[-1])
+            classes.loose -= set(own)
     known = {definition.target for definition in definitions}
     params = [
         name
@@ -112,6 +148,9 @@ def shapes(
         and name.removesuffix(NEXT) not in (*states, *late)
     ]  # fmt: skip
     letters = _letters(classes, inputs, states, params, given)
+    ends = {classes.find(f"{name}.{k}") for name in arrays for k in (0, 1)}
+    for width in {classes.find(name) for name in classes.loose} - ends:
+        letters[width] = 1  # one number a row, which scales the whole matrix
 
     def dim(name: str) -> Dim:
         return letters[classes.find(name)]
@@ -120,14 +159,46 @@ def shapes(
     for name in (*inputs, *states, *late, *params):
         if name in classes.scalars:
             found[name] = (1,)
-        elif name in classes.matrices:
+        elif name in classes.matrices or name in arrays:
             found[name] = (dim(f"{name}.0"), dim(f"{name}.1"))
         else:
             found[name] = (dim(name),)
     for name in known - set(found):
-        if name not in classes.scalars and classes.find(name) in letters:
+        if name not in (*classes.scalars, *arrays) and classes.find(name) in letters:
             found[name] = (dim(name),)
     return found
+
+
+def _numbers(definitions: Sequence[Definition], arrays: set[str]) -> set[str]:
+    """Parameters that are numbers: b of `w^T x + b`, and d of a root alone, `1 / sqrt(d)`."""
+    count = Counter(_names(definitions))
+    found: set[str] = set()
+    for definition in definitions:
+        terms = _terms(definition.expr)
+        if any(isinstance(t, Call) and t.function in _SUMS for t in terms):
+            plain = [t.name for t in terms if isinstance(t, Name)]
+            alone = [name for name in plain if name not in arrays and count[name] == 1]
+            sums = [t for t in terms if isinstance(t, Call) and t.function in _SUMS]
+            if len(alone) + len(sums) == len(terms):
+                found |= set(alone)
+        found |= {name for name in _under_roots(definition.expr) if name not in arrays}
+    return found
+
+
+def _terms(node: Node) -> list[Node]:
+    if isinstance(node, Binary) and node.operator in "+-":
+        return [*_terms(node.left), *_terms(node.right)]
+    return [node]
+
+
+def _under_roots(node: Node) -> Iterable[str]:
+    """Names that are all that stands under a root of a divisor."""
+    if isinstance(node, Binary) and node.operator == "/":
+        below = node.right
+        if isinstance(below, Call) and below.function == "sqrt" and isinstance(below.args[0], Name):
+            yield below.args[0].name
+    for part in children(node):
+        yield from _under_roots(part)
 
 
 def _names(definitions: Sequence[Definition]) -> Iterable[str]:
@@ -147,17 +218,23 @@ def _letters(
     """A dimension for each width: the paper's, where it gives one, else a letter."""
     printed: dict[Dim, str] = {}
     for name, shape in given.items():
-        ends = [f"{name}.0", f"{name}.1"] if name in classes.matrices else [name]
+        double = name in classes.matrices or name in classes.arrays
+        ends = [f"{name}.0", f"{name}.1"] if double else [name]
         if len(ends) == len(shape) and name not in classes.scalars:
             for end, dim in zip(ends, shape, strict=True):
                 printed[dim] = classes.join(printed.get(dim), end) or end
     letters = {classes.find(end): dim for dim, end in reversed(printed.items())}
     taken = set(letters.values())
-    of_states = {classes.find(name) for name in states}
+    state_ends = [
+        end
+        for name in states
+        for end in ([f"{name}.0", f"{name}.1"] if name in classes.arrays else [name])
+    ]
+    of_states = {classes.find(end) for end in state_ends}
     matrix_ends = [f"{name}.{k}" for name in params if name in classes.matrices for k in (0, 1)]
     order = [
         *((name, _STATES if classes.find(name) in of_states else _INPUTS) for name in inputs),
-        *((name, _STATES) for name in reversed(states)),
+        *((end, _STATES) for end in reversed(state_ends)),
         *((name, _OTHERS) for name in (*matrix_ends, *params)),
     ]
     for name, pool in order:

@@ -132,7 +132,13 @@ def shape_text(shape: Sequence[str | int]) -> str:
 
 
 def dim_text(dim: str) -> str:
-    return dim if len(dim) == 1 else rf"\mathrm{{{escape(dim)}}}"
+    r"""`4*H` as 4 H, `I + H` in brackets, a name of several letters upright."""
+    if "+" in dim:
+        return f"({' + '.join(dim_text(part.strip()) for part in dim.split('+'))})"
+    factor, star, name = dim.partition("*")
+    if star:
+        return rf"{factor} \, {dim_text(name)}"
+    return dim if len(dim) == 1 or dim.isdigit() else rf"\mathrm{{{escape(dim)}}}"
 
 
 # --- tables ---------------------------------------------------------------------------------

@@ -241,7 +241,6 @@ MISTAKES = {
     r"h_t = \sqrt[3]{x_t} + h_{t-1}": ("a root of another order is written as a power", 7),
     r"h_t = \tanh^{-1}(x_t) + h_{t-1}": ("the power -1 of a function may mean its inverse", 12),
     r"h_t = 2^\top x_t + h_{t-1}": ("something is transposed that is no vector or matrix", 8),
-    r"S_t = f_t S_{t-1} + v_t k_t^\top": ("a vector times a transposed vector is a matrix", 25),
     r"S_t = f_t \odot S_{t-1} + v_t \\ o_t = S_t q_t": (
         "'S' stands before a vector as a matrix does", 40,
     ),

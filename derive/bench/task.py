@@ -21,6 +21,7 @@ from derive.bench.shapes import Shape
 from derive.cell import Cell
 from derive.inspect.facts.cost import widths
 from derive.kernel.signature import Array, Arrays, Dim
+from derive.widths import Width
 
 OUTPUT, D_PARAM, D_INPUT, D_STATE = "output", "d_param", "d_input", "d_state"
 
@@ -103,16 +104,18 @@ def task_of(cell: Cell, shape: Shape, threads: int) -> Task:
     rows = (shape.T, shape.B)
     return Task(
         cell, shape, threads, params,
-        {name: draw((*rows, *lengths(axes))) for name, axes in cell.inputs.items()},
+        {
+            name: draw((*(rows[1:] if name in cell.checked.once else rows), *lengths(axes)))
+            for name, axes in cell.inputs.items()
+        },
         {name: draw((shape.B, *lengths(axes)), 0.5) for name, axes in cell.states.items()},
         {name: draw((*rows, *lengths(axes))) for name, axes in cell.outputs.items()},
     )  # fmt: skip
 
 
 def width_of(dim: Dim, shape: Shape) -> int:
-    if isinstance(dim, int):
-        return dim
-    return shape.width(dim)
+    width = Width.of(dim)
+    return width.length({name: shape.width(name) for name in width.names()})
 
 
 def has_axes(cell: Cell) -> bool:

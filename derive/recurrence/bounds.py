@@ -14,16 +14,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import sympy
 
-from derive.program import Program
+from derive.program import Map, Program
 from derive.recurrence.linear import coefficients
 from derive.recurrence.ranges import Quotients, Ranges, symbols_of
 from derive.recurrence.written_out import WrittenOut
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
-from derive.symbolic.interval import WHOLE, Interval, hull, meet, point
+from derive.symbolic.interval import WHOLE, Interval, hull, image, meet, point
 
 _START = point(0)
 _UNIT = Interval(Fraction(-1), Fraction(1))
@@ -111,10 +112,14 @@ class Growth:
     added: Expr
     factors: Interval
     addeds: Interval
+    gated: Fraction | None = None
 
     @property
     def bound(self) -> Fraction | None:
-        """|state| stays below this, once it is: added / (1 - factor), for factors below 1."""
+        """|state| stays below this, once it is: added / (1 - factor), for factors below 1.
+        gated: a bound of this quotient, where both vary together."""
+        if self.gated is not None:
+            return self.gated
         factor, added = self.factors.size, self.addeds.size
         if factor is None or added is None or factor >= 1:
             return None
@@ -136,7 +141,41 @@ def growth(ranges: Ranges, state: str, after: str) -> Growth | None:
         written.atoms.get(s, None) and written.atoms[s].array == state for s in symbols_of(added)
     ):
         return None  # it stands in another place as well
-    return Growth(factor, added, ranges.of(factor), ranges.of(added))
+    gated = _gated(ranges, factor, added)
+    return Growth(factor, added, ranges.of(factor), ranges.of(added), gated)
+
+
+def _gated(ranges: Ranges, factor: Expr, added: Expr) -> Fraction | None:
+    """Of sigmoid(a) * state + (1 - sigmoid(a - b)) * v: (1 - sigmoid(a - b)) / (1 - sigmoid(a)) is
+    (1 + e^a) / (1 + e^(a - b)), between 1 and e^b."""
+    keep = _opened(ranges, factor)
+    if not isinstance(keep, functions.sigmoid):
+        return None
+    for part in sympy.Mul.make_args(added):
+        opened = _opened(ranges, part)
+        rest = sympy.simplify(1 - opened) if opened.is_Add else opened
+        if not isinstance(rest, functions.sigmoid):
+            continue
+        written = rest.args[0] if opened.is_Add else -rest.args[0]
+        shift = sympy.expand(keep.args[0] - written)
+        size = ranges.of(added / part).size
+        if size is None or not shift.is_Rational:
+            continue
+        most = image("exp", [point(Fraction(int(shift.p), int(shift.q)))]).hi
+        return None if most is None else size * max(Fraction(1), most)
+    return None
+
+
+def _opened(ranges: Ranges, expr: Expr) -> Expr:
+    """With the right-hand sides of elementwise arrays in place of their names."""
+    found = {}
+    for symbol in symbols_of(expr):
+        atom = ranges.written.atoms.get(symbol)
+        equation = ranges.definitions.get(atom.array) if atom else None
+        plain = atom is not None and atom.place == tuple(range(len(atom.place))) and not atom.mean
+        if plain and isinstance(equation, Map):
+            found[symbol] = ranges.written.value(equation.out)
+    return cast(Expr, expr.xreplace(found)) if found else expr
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,4 +166,18 @@ def _clocks(
             found += part
         else:
             driven |= own
-    return tuple(state for state in step.states if state in found)
+    return tuple(s for s in step.states if s in found and s not in still(step))
+
+
+def still(step: Step) -> tuple[str, ...]:
+    """States whose next value is the state itself: constant in time."""
+    table = step.program.definitions()
+    found = []
+    for state, after in zip(step.states, step.next_states, strict=True):
+        equation = table.get(after)
+        copied = isinstance(equation, Map) and equation.expr == functions.symbol(state)
+        if after == state or (
+            copied and isinstance(equation, Map) and equation.place(state) is None
+        ):
+            found.append(state)
+    return tuple(found)

@@ -3,7 +3,7 @@
 In: a Program, intervals of some of its inputs.  Out: `Ranges`, an interval for each array.
 Not here: intervals (symbolic/interval.py), what states keep from step to step (bounds.py).
 
-Inputs and parameters are any numbers where nothing is said. Four rules are finer than arithmetic
+Inputs and parameters are any numbers where nothing is said. Five rules are finer than arithmetic
 with intervals, in which z and 1 - z vary by themselves:
 
 | rule      | where                                   | gives                                    |
@@ -12,6 +12,7 @@ with intervals, in which z and 1 - z vary by themselves:
 | mean      | (a v + b w) / (a + b), a and b above 0  | between v and w                          |
 | largest   | v - maximum(v, w), v - max(v)           | at most 0                                |
 | share     | v / sum(v), v at least 0                | between 0 and 1                          |
+| unit      | v / sqrt(sum(v**2) + c), c at least 0   | between -1 and 1                         |
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from derive.symbolic.interval import WHOLE, Interval, hull, image, meet, point, 
 #: Of a share of a whole.
 _SHARE = Interval(Fraction(0), Fraction(1))
 _COUNT = Interval(Fraction(1))
+_UNIT = Interval(Fraction(-1), Fraction(1))
 #: How many symbols one after the other are put at their ends.
 _DEPTH = 5
 
@@ -72,6 +74,7 @@ class Ranges:
     def _of_equation(self, equation: Map | Matmul | Sum) -> Interval:
         if isinstance(equation, Map):
             found = self.of(self.written.value(equation.out))
+            found = meet(found, _UNIT) if self._is_unit(equation) else found
             return meet(found, _SHARE) if self._is_share(equation) else found
         if isinstance(equation, Sum):
             return self._of_sum(equation)
@@ -189,6 +192,46 @@ class Ranges:
             found = meet(found, mean)
         return found
 
+    def _is_unit(self, equation: Map) -> bool:
+        """Whether it is v / |v|, with something added below the root or a least length."""
+        parts = equation.expr.args if equation.expr.is_Mul else ()
+        for v, power in zip(parts, parts[::-1], strict=True) if len(parts) == 2 else ():
+            total = _square_of(self._opened(power)) if _is_power(power) else None
+            length = self.definitions.get(str(total))
+            if total is None or not v.is_Symbol or not isinstance(length, Sum):
+                continue
+            squares = self.definitions.get(length.source)
+            one = self.table[length.out].shape == (1,)
+            last = len(self.table[length.source].shape) - 1
+            axes = length.axes_of(self.table[length.source], self.table[length.out])
+            lies = equation.place(power.base.name) if power.base.is_Symbol else None
+            whole = one or (axes == (last,) and lies == tuple(range(last)))
+            if (
+                length.over is Over.SUM
+                and whole
+                and isinstance(squares, Map)
+                and squares.expr == functions.symbol(v.name) ** 2
+                and squares.place(v.name) is None
+                and equation.place(v.name) is None
+            ):
+                return True
+        return False
+
+    def _opened(self, expr: Expr) -> Expr:
+        """With arrays of one shape written out, element by element."""
+        for _ in range(4):
+            inner = {}
+            for symbol in symbols_of(expr):
+                equation = self.definitions.get(symbol.name)
+                if isinstance(equation, Map) and not equation.places:
+                    shapes = {self.table[n].shape for n in (equation.out, *equation.operands)}
+                    if len(shapes) == 1:
+                        inner[symbol] = equation.expr
+            if not inner:
+                break
+            expr = expr.xreplace(inner)
+        return expr
+
     def _with_largest(self, expr: Expr, found: Interval, depth: int) -> Interval:
         """An atom that is the larger of two is at least each of them."""
         for symbol in symbols_of(expr):
@@ -302,6 +345,38 @@ def _several(one: Interval, dims: Sequence[Dim]) -> Interval:
         hi = total.hi if total.not_positive else None
         total = Interval(lo, hi, total.lo_open and lo is not None, total.hi_open and hi is not None)
     return total
+
+
+def _is_power(expr: Expr) -> bool:
+    """Whether it is a power of an array; exp is one of SymPy's powers too."""
+    return isinstance(expr, sympy.Pow) and not isinstance(expr, functions.exp)
+
+
+def _square_of(power: Expr) -> sympy.Symbol | None:
+    """s of 1 / sqrt(s + c), or of 1 / maximum(sqrt(s), c)."""
+    if not _is_power(power):
+        return None
+    base, exponent = power.args
+    if exponent == -1 and isinstance(base, functions.maximum):
+        roots = [root for arg in base.args for root in _roots(arg)]
+        if len(roots) != 1:
+            return None
+        base, exponent = roots[0].args[0], -roots[0].args[1]
+    elif exponent == -1 and len(_roots(base)) == 1:
+        (found,) = _roots(base)
+        base, exponent = found.args[0], -found.args[1]
+    if exponent != sympy.Rational(-1, 2):
+        return None
+    number, rest = base.as_coeff_Add()
+    return rest if rest.is_Symbol and number >= 0 else None
+
+
+def _roots(expr: Expr) -> list[Expr]:
+    """sqrt(s), or where(0 < s, sqrt(s), 0), as a norm is written."""
+    if isinstance(expr, functions.where) and expr.args[2] == 0:
+        expr = expr.args[1]
+    half = _is_power(expr) and expr.exp == sympy.Rational(1, 2)
+    return [expr] if half else []
 
 
 def symbols_of(expr: Expr) -> list[sympy.Symbol]:

@@ -175,7 +175,7 @@ def offer(step: Step, large: Sequence[str]) -> Offer | None:
     unit = Weight(scale=Fraction(1), place=tuple(range(_rank(program, large[0]))))
     states: tuple[str, ...] = ()
     try:
-        found = _weights(program, {}, dict.fromkeys(large, unit))
+        found = _with_exponentials(step, large, unit)
         scaled = {s: found[n] for s, n in nexts.items() if n in found and found[n].scale}
         if not scaled:
             return None
@@ -191,6 +191,26 @@ def offer(step: Step, large: Sequence[str]) -> Offer | None:
     except Clash as clash:
         return Offer(states, clash)
     return Offer(states, None)
+
+
+def _with_exponentials(step: Step, large: Sequence[str], unit: Weight) -> dict[str, Weight]:
+    """Weights of arrays where exponentials are multiplied. States that they are added to are
+    multiplied too where their own factor is none of them, as in `f * c + i * z`."""
+    program = step.program
+    try:
+        return _weights(program, {}, dict.fromkeys(large, unit))
+    except Clash as clash:
+        reach: dict[str, set[str]] = {name: set() for name in program.inputs}
+        for equation in program.equations:
+            reach[equation.out] = set().union(*(reach[name] for name in equation.operands))
+            reach[equation.out] |= {equation.out} & set(large)
+        nexts = dict(zip(step.states, step.next_states, strict=True))
+        moved = [state for state, after in nexts.items() if reach[after]]
+        with suppress(Clash):
+            found = _weights(program, dict.fromkeys(moved, unit), dict.fromkeys(large, unit))
+            if all(found.get(nexts[state]) == unit for state in moved):
+                return found
+        raise clash from None
 
 
 def _only_itself(step: Step, state: str, nexts: Mapping[str, str], states: set[str]) -> None:

@@ -54,9 +54,12 @@ class Witness:
     def bent(self, by: Collection[str]) -> set[str]:
         """States whose next value is not affine in the states `by`: at the middle of two points it
         is not the mean of their values."""
+        return self._bent(by, 1.0) | self._bent(by, 6.0)  # further out, where a clip may end
+
+    def _bent(self, by: Collection[str], spread: float) -> set[str]:
         rows = {}
         for name, value in self.states.items():
-            other = self.draw(name) if name in by else value
+            other = spread * self.draw(name) if name in by else value
             rows[name] = np.stack([value, (value + other) / 2, other])
         found = self.nexts(rows)
         return {
@@ -101,7 +104,9 @@ class Witness:
         result = {}
         for after, value in found.items():
             flat = value.reshape(total + 1, -1)
-            changed = (flat[1:] != flat[0]).T
+            moved_by = np.abs(flat[1:] - flat[0])
+            size = 1e-12 * (1 + np.abs(flat[0]))  # less than this may be rounding
+            changed = (np.isfinite(moved_by) & (moved_by > size)).T
             ends = np.cumsum([0, *counts.values()])
             for k, before in enumerate(counts):
                 result[after, before] = changed[:, ends[k] : ends[k + 1]]

@@ -8,6 +8,7 @@ is used for them.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,7 @@ def refuted(cell: Cell, seed: int = 0, found: Structure | None = None) -> list[s
             *point.patterns(found),
             *point.trajectories(found),
             *point.growth(found),
+            *point.sizes_in_time(found),
             *point.inverse(found),
             *point.numbers(found),
             *point.stabilisers(found),
@@ -148,6 +150,40 @@ class Point:
                 most = float(factor) * np.abs(given[state]) + float(added)
                 if np.any(np.abs(value) > most * (1 + 1e-9) + 1e-9):
                     yield f"{state} grows faster than {factor} |{state}| + {added}"
+
+    def sizes_in_time(self, found: Structure) -> Iterator[str]:
+        """What the words say of growth, on a way of 30 steps: of states that are said never to
+        grow two ways come no further apart, and the others grow by no more than is said."""
+        apart, by = said_of_growth(found)
+        if not (apart or by):
+            return
+        params = self.drawn(self.step.params, 1.5)
+        now, other = self.drawn(self.step.states, 2.0), self.drawn(self.step.states, 2.0)
+        for state in self.step.states:
+            now[state] = inside(now[state], found.bounds.kept[state])
+            other[state] = now[state] if state not in apart else other[state]
+        for _ in range(30):
+            x = self.drawn(self.step.inputs, 1.5)
+            then, there = self.run({**params, **x, **now}), self.run({**params, **x, **other})
+            for state, after in self.nexts.items():
+                if not (np.isfinite(then[after]).all() and np.isfinite(there[after]).all()):
+                    return
+                before = np.abs(now[state] - other[state])
+                room = 1e-9 * (1 + np.abs(now[state]).max(initial=0))
+                alike = all(
+                    np.array_equal(now[s], other[s]) for s in self.step.states if s != state
+                )
+                if (
+                    state in apart
+                    and alike
+                    and np.any(np.abs(then[after] - there[after]) > before + room)
+                ):
+                    yield f"{state} grows, and is said not to"
+                more = np.abs(then[after]) - np.abs(now[state])
+                if state in by and np.any(more > by[state] * (1 + 1e-5) + room):
+                    yield f"{state} grows by more than {by[state]}"
+            now = {state: then[after] for state, after in self.nexts.items()}
+            other = {state: there[after] for state, after in self.nexts.items()}
 
     # --- linear
 
@@ -362,6 +398,19 @@ class Point:
                         yield f"{name} depends on how {one.state}' is chosen"
                 now = {state: usual[name] for state, name in self.nexts.items()}
                 other = {state: changed[name] for state, name in self.nexts.items()}
+
+
+def said_of_growth(found: Structure) -> tuple[set[str], dict[str, float]]:
+    """(states that are said never to grow, {state: by how much it grows a step})."""
+    never: set[str] = set()
+    most: dict[str, float] = {}
+    for claim in found.of("bound"):
+        (state, *_) = claim.about
+        if "never grows" in claim.says:
+            never.add(state)
+        if match := re.search(r"grows by at most (\S+) a step", claim.says):
+            most[state] = float(match[1])
+    return never, most
 
 
 def floats(value: Any) -> Any:

@@ -207,7 +207,8 @@ class _Claims:
             says = f"no bound was found; |{name}| grows by at most {most} a step"
             return Claim("bound", (state,), says, Surety.PROVED, (where,))
         own = self.rec.own[state] is Degree.AFFINE and self.rec.patterns[state, state].is_diagonal
-        if size is not None and size <= 1 and own:
+        alone = any(part == (state,) for part in self.rec.parts)  # else it grows with another
+        if size is not None and size <= 1 and own and alone:
             says = f"no bound was found, but what is stored never grows: {by}, {closed(factor)}"
             return Claim("bound", (state,), says, Surety.PROVED, (f"it {plus}, {closed(added)}",))
         because = (where,) if own else lines[:1]

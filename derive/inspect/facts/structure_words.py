@@ -6,6 +6,7 @@ Not here: which claims are made (structure.py).
 
 from __future__ import annotations
 
+import decimal
 import re
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
@@ -32,16 +33,34 @@ def one_of(single: str, several: str, things: Collection[object]) -> str:
 
 def number(value: Fraction, up: bool | None = None) -> str:
     """As a decimal; rounded up or down where that takes more than 6 digits."""
-    if value.denominator == 1:
+    if value.denominator == 1 and abs(value) < 10**7:
         return str(value.numerator)
-    short = Fraction(f"{float(value):.6g}")
+    digits = _digits(value)
+    short = Fraction(digits)
     if short != value and up is not None:
-        digit = Fraction(10) ** (len(str(int(abs(value)))) - 6 if abs(value) >= 1 else -6)
+        digit = Fraction(10) ** (_exponent(digits) - 5)
         if up and short < value:
             short += digit
         elif not up and short > value:
             short -= digit
-    return f"{float(short):.7g}"
+        digits = _digits(short)
+    return digits
+
+
+def _digits(value: Fraction) -> str:
+    """Six digits: 0.25, 2.71828, 1e+30. Larger and smaller numbers than doubles are too."""
+    with decimal.localcontext(prec=6):
+        rounded = decimal.Decimal(value.numerator) / decimal.Decimal(value.denominator)
+    exponent = rounded.adjusted()
+    plain = f"{rounded.normalize():f}"
+    if not value or (-5 < exponent < 7 and len(plain) < 12):
+        return plain
+    mantissa = f"{rounded.scaleb(-exponent).normalize():f}"
+    return f"{mantissa}e{exponent:+03d}"
+
+
+def _exponent(digits: str) -> int:
+    return decimal.Decimal(digits).adjusted()
 
 
 def closed(values: Interval) -> str:

@@ -266,3 +266,100 @@ def test_coefficients_of_an_affine_expression() -> None:
         functions.where(functions.less(x, z), functions.ZERO, x),
     )
     assert linear.coefficients(h - h + x, frozenset((symbols("y"),))) == ({}, x)
+
+
+# --- cells that nobody listed ---------------------------------------------------------------------
+
+#: Lines of a cell with an input x and states, and what is said of it, or must not be.
+SAID = {
+    "a state that stays as it is is no clock": (
+        "state h: H, t: 1\nt' = t\nh' = tanh(W @ x + U @ h) * t\noutput h'",
+        ("time invariant",),
+        ("runs by itself",),
+    ),
+    "a state that counts is a clock": (
+        "state h: H, t: 1\nt' = t + 1\nh' = h + (W @ x) / t'\noutput h'",
+        ("t runs by itself",),
+        ("time invariant",),
+    ),
+    "two states that turn into each other may grow though each factor is at most 1": (
+        "state p: H, q: H\np' = p + q + W @ x\nq' = q + p\noutput p'",
+        ("no bound of p was found",),
+        ("never grows",),
+    ),
+    "a state that follows another one does not": (
+        "state f: H, s: H\nf' = 0.5 * f + W @ x\ns' = 0.99 * s + 0.01 * f'\noutput s'",
+        ("each step multiplies s by `0.99`",),
+        (),
+    ),
+    "gates that do not add up to 1, of one pre-activation": (
+        "state c: H\na = W @ x + U @ c\nf = sigmoid(a)\ni = 1 - sigmoid(a - 1)\n"
+        "c' = f * c + i * tanh(V @ x)\noutput c'",
+        ("|c| <= 2.71829 at every step",),
+        (),
+    ),
+    "the same with the shift turned": (
+        "state c: H\na = W @ x\nc' = sigmoid(a) * c + sigmoid(-1 - a) * tanh(V @ x)\noutput c'",
+        ("|c| <= 1 at every step",),
+        ("2.71829",),
+    ),
+    "a vector of length 1": (
+        "state h: H\nu = h + tanh(W @ x)\nh' = u / sqrt(sum(u * u) + 1e-6)\noutput h'",
+        ("|h'| <= 1, from any states",),
+        (),
+    ),
+    "a vector of length 1 by its norm": (
+        "state h: H\nu = h + tanh(W @ x)\nh' = u / maximum(norm(u), 1e-12)\noutput h'",
+        ("|h'| <= 1, from any states",),
+        (),
+    ),
+    "a vector divided by the length of another": (
+        "state h: H\nu = h + tanh(W @ x)\nv = h - u\nh' = u / sqrt(sum(v * v) + 1e-6)\noutput h'",
+        ("no bound of h was found",),
+        ("|h'| <= 1",),
+    ),
+    "an exponential gate beside a sigmoid": (
+        "state c: H, n: H\ni = exp(W @ x)\nf = sigmoid(V @ x)\nc' = f * c + i * tanh(Z @ x)\n"
+        "n' = f * n + i\nh = c' / n'\noutput h",
+        ("a stabiliser may be added", "m' = maximum(log(f) + m, W @ x)"),
+        (),
+    ),
+    "the same with max(n, 1)": (
+        "state c: H, n: H\ni = exp(W @ x)\nf = sigmoid(V @ x)\nc' = f * c + i * tanh(Z @ x)\n"
+        "n' = f * n + i\nh = c' / maximum(n', 1)\noutput h",
+        ("no running maximum is known",),
+        ("may be added",),
+    ),
+    "a large number": (
+        "state h: H\nh' = 1e30 * tanh(W @ x + h)\noutput h'", ("|h'| < 1e+30",), ("00000000",),
+    ),
+    "a small number": (
+        "state h: H\nh' = 1e-17 * tanh(W @ x + h)\noutput h'", ("|h'| < 1e-17",), (),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_said_of_a_cell(name: str) -> None:
+    lines, wanted, unwanted = SAID[name]
+    cell = derive.Cell.parse(f"cell said\ninput x: I\n{lines}")
+    found = derive.structure(cell)
+    said = "\n".join(claim.says for claim in found.claims)
+    for part in wanted:
+        assert part in said
+    for part in unwanted:
+        assert part not in said
+    for seed_ in range(3):
+        assert refuted(cell, seed_, found) == []
+
+
+def test_growth_that_is_denied_is_noticed() -> None:
+    cell = derive.cells.t_rnn()
+    found = derive.structure(cell)
+    claims = [replace(c, says="what is stored never grows") for c in found.of("bound")]
+    wider = derive.Cell.parse(cell.to_text().replace("f * h +", "(1 + f) * h +"))
+    said = "; ".join(refuted(wider, found=wrong(wider, claims=tuple(claims))))
+    assert "h grows, and is said not to" in said
+    claims = [replace(c, says="|h| grows by at most 0.001 a step") for c in claims]
+    said = "; ".join(refuted(wider, found=wrong(wider, claims=tuple(claims))))
+    assert "h grows by more than 0.001" in said

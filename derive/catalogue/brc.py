@@ -2,8 +2,8 @@
 
 Vecoven, Ernst & Drion 2021, "A bio-inspired bistable recurrent cell allows for long-lasting
 memory", arXiv 2006.05252. With `neuromodulated` the two gates see all units, by matrices: nBRC.
-The official code has biases in the gates and none in the candidate, and starts w at 1. Equation
-numbers not checked.
+The official code has biases in the gates and none in the candidate, and starts w at 1, as here.
+Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -40,4 +40,5 @@ def brc(
         params=stacked({"W": ("H", "I")}, "a c n")
         | stacked(recurrent, "a c")
         | stacked({"b": ("H",)}, "a c"),
+        starts={} if neuromodulated else {"w_a": 1, "w_c": 1},
     )

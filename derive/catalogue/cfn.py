@@ -1,8 +1,8 @@
 """The chaos-free network.
 
-Laurent & von Brecht 2017, "A recurrent neural network without chaos", arXiv 1612.06212,
-eqs. 1-3. TensorFlow 1's CFNCell lets 1 - eta of the input in, so that one initial value of the
-biases closes that gate and opens the other: `input_gate="complement"`.
+Laurent & von Brecht 2017, "A recurrent neural network without chaos", arXiv 1612.06212. TensorFlow
+1's CFNCell lets 1 - eta of the input in, so that one initial value of the biases closes that gate
+and opens the other: `input_gate="complement"`. Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def cfn(
     W_t, U_t, b_t, W_e, U_e, b_e = arrays("W_t U_t b_t W_e U_e b_e")
     let_in = eta if input_gate == "direct" else 1 - eta
     return Draft(
-        doc="Chaos-free network. Laurent & von Brecht 2017, arXiv 1612.06212, eqs. 1-3.",
+        doc="Chaos-free network. Laurent & von Brecht 2017, arXiv 1612.06212.",
         equations=[
             Eq(theta, sigmoid(W_t @ x + U_t @ h + b_t)),
             Eq(eta, sigmoid(W_e @ x + U_e @ h + b_e)),

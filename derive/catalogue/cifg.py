@@ -1,9 +1,9 @@
 """The LSTM with coupled input and forget gates.
 
-Greff, Srivastava, Koutnik, Steunebrink & Schmidhuber 2017, "LSTM: a search space odyssey",
-arXiv 1503.04069, variant CIFG: f = 1 - i. Others couple i = 1 - f. It is the same
-function with the sign of that gate's parameters turned round; option `gate` says whose
-parameters there are. No peepholes: for those, and projection, see lstm(coupled=True).
+Greff, Srivastava, Koutnik, Steunebrink & Schmidhuber 2017, "LSTM: a search space odyssey", arXiv
+1503.04069, variant CIFG: f = 1 - i. Others couple i = 1 - f. It is the same function with the sign
+of that gate's parameters turned round; option `gate` says whose parameters there are. No
+peepholes: for those, and projection, see lstm(coupled=True). Equation numbers not checked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """FastGRNN: gate and candidate share both matrices.
 
 Kusupati, Singh, Bhatia, Kumar, Jain & Varma 2018, arXiv 1901.02358. zeta and nu act through a
-sigmoid and start at 1 and -4 in the official code (EdgeML). With low_rank each matrix is a
+sigmoid and start at 1 and -4 in the official code (EdgeML), both biases at 1, and so here; its
+matrices are 0.1 times N(0, 1). With low_rank each matrix is a
 product, W = W_1 W_2 of rank R and U = U_1 U_2 of rank Q. A catalogue elsewhere gives gate and
 candidate matrices of their own, which is another cell. Equation numbers not checked.
 """
@@ -40,4 +41,5 @@ def fast_grnn(
         ],
         states={"h": "H"},
         params=matrices | {"b_z": ("H",), "b_n": ("H",), "zeta": ("1",), "nu": ("1",)},
+        starts={"zeta": 1, "nu": -4, "b_z": 1, "b_n": 1},
     )

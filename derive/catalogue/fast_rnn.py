@@ -2,7 +2,8 @@
 
 Kusupati, Singh, Bhatia, Kumar, Jain & Varma 2018, "FastGRNN: a fast, accurate, stable and tiny
 kilobyte sized gated recurrent neural network", arXiv 1901.02358. The scalars act through a sigmoid
-and start at alpha = -3, beta = 3 in the official code (EdgeML). Equation numbers not checked.
+and start at alpha = -3, beta = 3, b = 1 in the official code (EdgeML), and here; W and U
+are 0.1 times N(0, 1) there. Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -32,4 +33,5 @@ def fast_rnn(
         ],
         states={"h": "H"},
         params={"W": ("H", "I"), "U": ("H", "H"), "b": ("H",), "alpha": ("1",), "beta": ("1",)},
+        starts={"alpha": -3, "beta": 3, "b": 1},
     )

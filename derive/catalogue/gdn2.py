@@ -2,7 +2,8 @@
 
 Hatamizadeh, Choi & Kautz 2026, "Gated DeltaNet-2: decoupling erase and write in linear attention",
 arXiv 2605.22791, by flash-linear-attention. With e = w = b it is KDA. The decay is that of KDA, of
-a product of rank R. Convolutions, norm and gate belong to the block. Equation numbers not checked.
+a product of rank R, and starts as there. Convolutions, norm and gate belong to the block. Equation
+numbers not checked.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ def gdn2() -> Text:
 input  x: I
 state  S: N x D x K
 param  W_q: N x K x I, W_k: N x K x I, W_v: N x D x I, W_e: N x K x I, W_w: N x D x I
-param  A: R x I, W_a: N x K x R, b_a: N x K, A_log: N = log(uniform(1, 16))
+param  A: R x I, W_a: N x K x R, A_log: N = log(uniform(1, 16))
+param  b_a: N x K = log(expm1(exp(uniform(-6.9078, -2.3026))))
 
 q_s = silu(W_q @ x)
 k_s = silu(W_k @ x)

@@ -1,7 +1,7 @@
 """The gated recurrent unit, in all its conventions.
 
-Cho et al. 2014, arXiv 1406.1078, eqs. 5-8: the reset gate acts on h before the product, and z
-keeps the previous state. Chung, Gulcehre, Cho & Bengio 2014, arXiv 1412.3555, section 3.2: the
+Cho et al. 2014, arXiv 1406.1078: the reset gate acts on h before the product, and z
+keeps the previous state. Chung, Gulcehre, Cho & Bengio 2014, arXiv 1412.3555: the
 same with 1 - z for z. The reset gate after the product is the form of cuDNN, hence of PyTorch;
 also called v1, lbr, linear_before_reset, reset_after.
 
@@ -13,6 +13,8 @@ also called v1, lbr, linear_before_reset, reset_after.
 
 With `biases=2`, b_hr, b_hz and b_hn go with the recurrent products. All but the b_hn inside
 r * (U_n h + b_hn) could be added to the first ones; they are there to take over parameters.
+
+Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def gru(
     recurrent = U_n @ (r * h) + c_n if reset == "before" else r * (U_n @ h + c_n)
     kept = z * h + (1 - z) * n if keeps == "previous" else (1 - z) * h + z * n
     return Draft(
-        doc="Gated recurrent unit. Cho et al. 2014, arXiv 1406.1078, eqs. 5-8."
+        doc="Gated recurrent unit. Cho et al. 2014, arXiv 1406.1078."
         + (" Reset after the product: cuDNN." if reset == "after" else "")
         + (" z writes: Chung et al. 2014, arXiv 1412.3555." if keeps == "candidate" else ""),
         equations=[

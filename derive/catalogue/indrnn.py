@@ -1,7 +1,7 @@
 """The independently recurrent network: the recurrent weight is a vector.
 
-Li, Li, Cook, Zhu & Gao 2018, "Independently recurrent neural network (IndRNN)",
-arXiv 1803.04831, section 3.
+Li, Li, Cook, Zhu & Gao 2018, "Independently recurrent neural network (IndRNN)", arXiv 1803.04831.
+Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def indrnn(
     act = function_of(activation)
     x, h, h_next, W, u, b = arrays("x h h_next W u b")
     return Draft(
-        doc="Independently recurrent network. Li et al. 2018, arXiv 1803.04831, section 3.",
+        doc="Independently recurrent network. Li et al. 2018, arXiv 1803.04831.",
         equations=[Eq(h_next, act(W @ x + u * h + b))],
         states={"h": "H"},
         params={"W": ("H", "I"), "u": ("H",), "b": ("H",)},

@@ -1,8 +1,9 @@
 """The intersection RNN, +RNN: one gate for time, one for depth.
 
-Collins, Sohl-Dickstein & Sussillo 2017, "Capacity and trainability in recurrent neural
-networks", arXiv 1611.09913, +RNN. The forget bias on both gates is added at run time, and the
-input is projected where its width differs, as in TensorFlow 1, IntersectionRNNCell.
+Collins, Sohl-Dickstein & Sussillo 2017, "Capacity and trainability in recurrent neural networks",
+arXiv 1611.09913, +RNN. The forget bias on both gates is added at run time, and the input is
+projected where its width differs, as in TensorFlow 1, IntersectionRNNCell. Equation numbers not
+checked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """JANET: just another network with a forget gate alone.
 
-van der Westhuizen & Lasenby 2018, "The unreasonable effectiveness of the forget gate",
-arXiv 1804.04849, eq. 3.
+van der Westhuizen & Lasenby 2018, "The unreasonable effectiveness of the forget gate", arXiv
+1804.04849; the official code has beta = 1 too. Starts there, with chrono initialisation: b_f = log
+U(1, t_max), t_max the length that is to be remembered, and b_g = 0; the paper has U(1, T - 1).
+Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ def janet(
     x, h, h_next, a, g, b_f, b_g = arrays("x h h_next a g b_f b_g")
     W_f, W_g, U_f, U_g, shift = arrays("W_f W_g U_f U_g beta")
     return Draft(
-        doc="Forget-gate-only LSTM. van der Westhuizen & Lasenby 2018, arXiv 1804.04849, eq. 3.",
+        doc="Forget-gate-only LSTM. van der Westhuizen & Lasenby 2018, arXiv 1804.04849.",
         equations=[
             Eq(a, W_f @ x + U_f @ h + b_f),
             Eq(g, tanh(W_g @ x + U_g @ h + b_g)),

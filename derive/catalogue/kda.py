@@ -3,8 +3,9 @@
 Kimi team 2025, "Kimi Linear: an expressive, efficient attention architecture", arXiv 2510.26692.
 The erase term reads the decayed memory. The decay comes from a product of rank R; with safe_gate
 it is exp(-5 sigmoid(exp(A_log) (g + b_a))), which flash-linear-attention has for its kernels.
-Starts: A_log = log U(1, 16), with safe_gate 0. Convolutions, norm and gate belong to the block.
-Equation numbers not checked.
+Starts: A_log = log U(1, 16), with safe_gate 0; the softplus of b_a log-uniform in 0.001 .. 0.1.
+Convolutions, norm and gate belong to the block. Its eq. 1 is this step, by a page of
+flash-linear-attention. Other equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def kda(
 input  x: I
 state  S: N x D x K
 param  W_q: N x K x I, W_k: N x K x I, W_v: N x D x I, w_b: N x I, A: R x I, W_a: N x K x R
-param  b_a: N x K, A_log: N = {start}
+param  b_a: N x K = log(expm1(exp(uniform(-6.9078, -2.3026)))), A_log: N = {start}
 
 q_s = silu(W_q @ x)
 k_s = silu(W_k @ x)

@@ -6,7 +6,8 @@ U exceeds the threshold, strictly (spikingjelly: at the threshold too); the rese
 gradient. The surrogates are snntorch's: atan 1 / (1 + (pi u)^2), fast_sigmoid 1 / (1 + 25 |u|)^2,
 sigmoid of slope 25. With recurrent the current is x + V z + b, z the spikes of the step before.
 Neftci, Mostafa & Zenke 2019, arXiv 1901.09948, for the method. snntorch's reset to zero keeps the
-present current in Leaky and drops it in RLeaky; here it is kept in both.
+present current in Leaky and drops it in RLeaky; here it is kept in both. Equation numbers not
+checked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The light GRU: no reset gate, and relu.
 
 Ravanelli, Brakel, Omologo & Bengio 2018, "Light gated recurrent units for speech recognition",
-arXiv 1803.10225. Without its batch normalisation of W x, whose shift the biases
-are.
+arXiv 1803.10225. Without its batch normalisation of W x, whose shift the biases are. Equation
+numbers not checked.
 """
 
 from __future__ import annotations

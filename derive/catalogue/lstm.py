@@ -2,9 +2,9 @@
 
 - The cell: Hochreiter & Schmidhuber 1997, Neural Computation 9(8); its forget gate: Gers,
   Schmidhuber & Cummins 2000, Neural Computation 12(10).
-- Peepholes: Gers, Schraudolph & Schmidhuber 2002, JMLR 3; Graves 2013, arXiv 1308.0850,
-  eqs. 7-11 (diagonal, the output gate sees the new cell state).
-- Projection: Sak, Senior & Beaufays 2014, arXiv 1402.1128, eqs. 7-12, without the
+- Peepholes: Gers, Schraudolph & Schmidhuber 2002, JMLR 3; Graves 2013, arXiv 1308.0850
+  (diagonal, the output gate sees the new cell state).
+- Projection: Sak, Senior & Beaufays 2014, arXiv 1402.1128, without the
   non-recurrent projection.
 - Coupled gates: Greff et al. 2017, arXiv 1503.04069, variant CIFG. There f = 1 - i; here
   i = 1 - f, so that forget_bias keeps its meaning.
@@ -30,6 +30,8 @@
 
 Where options meet: peepholes and the forget bias are added after normalisation; cell_clip acts
 on the cell state that is stored, before the output gate and the output see it.
+
+Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -183,9 +185,9 @@ def _joined(
 def _doc(peephole: bool, projection: bool, coupled: bool, layer_norm: str | None) -> str:
     lines = ["Long short-term memory. Hochreiter & Schmidhuber 1997; Gers et al. 2000."]
     if peephole:
-        lines.append("Peepholes: Gers et al. 2002; Graves 2013, arXiv 1308.0850, eqs. 7-11.")
+        lines.append("Peepholes: Gers et al. 2002; Graves 2013, arXiv 1308.0850.")
     if projection:
-        lines.append("Projection: Sak et al. 2014, arXiv 1402.1128, eqs. 7-12.")
+        lines.append("Projection: Sak et al. 2014, arXiv 1402.1128.")
     if coupled:
         lines.append("Coupled gates, i = 1 - f: Greff et al. 2017, arXiv 1503.04069, CIFG.")
     if layer_norm:

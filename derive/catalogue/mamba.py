@@ -1,7 +1,7 @@
 """S6, the selective state space of Mamba: the step, and what is written and read, follow the input.
 
 Gu & Dao 2023, "Mamba: linear-time sequence modeling with selective state spaces", arXiv
-2312.00752, section 3.2. The input has the width of the block's inner part; the convolution before
+2312.00752. The input has the width of the block's inner part; the convolution before
 and the gate behind belong to the block. The matrix B is taken times dt, as in the code (mamba_ssm,
 selective_scan_ref); the text of the paper has the zero-order hold for B too. The step comes from a
 product of rank R. Starts in the code: A_log = log(1 .. K) in every row, given here as 0; skip = 1;

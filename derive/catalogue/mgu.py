@@ -1,8 +1,8 @@
 """The minimal gated unit: one gate both resets and updates.
 
-Zhou, Wu, Zhang & Zhou 2016, "Minimal gated unit for recurrent neural networks",
-arXiv 1603.09420. It is the GRU with the reset gate before the product, z writing,
-and r and z tied.
+Zhou, Wu, Zhang & Zhou 2016, "Minimal gated unit for recurrent neural networks", arXiv 1603.09420.
+It is the GRU with the reset gate before the product, z writing, and r and z tied. Equation numbers
+not checked.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """minGRU: no gate sees the state, so the step is linear in it and a parallel scan is legal.
 
-Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv 2410.01201,
-section 3.1; with log_space the candidate of the appendix, positive, so that a scan may work
-with logarithms. With log_state the state is l = log h, as in that scan: it begins at 0, which is
-h = 1, and y = h is put out. The layers of the paper are affine, so there are biases; the code of
-lucidrains (minGRU_pytorch) has none.
+Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv 2410.01201; with
+log_space the candidate of its appendix B.3, positive, so that a scan may work with logarithms.
+With log_state the state is l = log h, as in that scan: it begins at 0, which is h = 1, and y = h
+is put out. The layers of the paper are affine, so there are biases; the code of lucidrains
+(minGRU_pytorch) has none. Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def min_gru(
     if log_state:
         return _in_logarithms(log_space)
     return Draft(
-        doc="minGRU. Feng et al. 2024, arXiv 2410.01201, section 3.1.",
+        doc="minGRU. Feng et al. 2024, arXiv 2410.01201.",
         equations=[
             Eq(z, sigmoid(W_z @ x + b_z)),
             *([Eq(a, affine), Eq(n, positive(a))] if log_space else [Eq(n, affine)]),
@@ -58,7 +58,7 @@ def _in_logarithms(log_space: bool) -> Draft:
     x, log_h, log_h_next, k, a, keep, write, y = arrays("x l l_next k a keep write y")
     W_z, W_n, b_z, b_n = arrays("W_z W_n b_z b_n")
     return Draft(
-        doc="minGRU, in logarithms. Feng et al. 2024, arXiv 2410.01201, appendix B.",
+        doc="minGRU, in logarithms. Feng et al. 2024, arXiv 2410.01201, appendix B.3.",
         equations=[
             Eq(k, W_z @ x + b_z),
             Eq(a, W_n @ x + b_n),

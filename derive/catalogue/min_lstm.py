@@ -1,10 +1,10 @@
 """minLSTM: no gate sees the state, and the two gates share one unit of weight.
 
-Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv 2410.01201,
-section 3.2: f and i are divided by their sum. With log_space the form of the appendix: the
-quotient f / (f + i) from logarithms, the same number without a division, which holds up where
-both gates underflow; and the positive candidate of minGRU. The layers of the paper are affine,
-so there are biases.
+Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv 2410.01201: f
+and i are divided by their sum. With log_space the form of the appendix: the quotient f / (f + i)
+from logarithms, the same number without a division, which holds up where both gates underflow; and
+the positive candidate of minGRU. The layers of the paper are affine, so there are biases. Equation
+numbers not checked.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def min_lstm(
             Eq(h_next, f / (f + i) * h + i / (f + i) * n),
         ]
     return Draft(
-        doc="minLSTM. Feng et al. 2024, arXiv 2410.01201, section 3.2.",
+        doc="minLSTM. Feng et al. 2024, arXiv 2410.01201.",
         equations=equations,
         states={"h": "H"},
         params=stacked({"W": ("H", "I"), "b": ("H",)}, "f i n"),

@@ -1,8 +1,8 @@
 """MinimalRNN: the input is mapped to the latent space first, and gated there.
 
-Chen 2017, "MinimalRNN: toward more interpretable and trainable recurrent neural networks",
-arXiv 1711.06788, section 2, with tanh(W_x x + b_z) for its map Phi. TensorFlow 1's
-MinimalRNNCell has no b_z: `input_bias=False`.
+Chen 2017, "MinimalRNN: toward more interpretable and trainable recurrent neural networks", arXiv
+1711.06788, with tanh(W_x x + b_z) for its map Phi. TensorFlow 1's MinimalRNNCell has no b_z:
+`input_bias=False`. Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def minimal_rnn(
     x, h, h_next, z, u = arrays("x h h_next z u")
     W_x, U_h, U_z, b_z, b_u = arrays("W_x U_h U_z b_z b_u")
     return Draft(
-        doc="MinimalRNN. Chen 2017, arXiv 1711.06788, section 2.",
+        doc="MinimalRNN. Chen 2017, arXiv 1711.06788.",
         equations=[
             Eq(z, act(W_x @ x + b_z if input_bias else W_x @ x)),
             Eq(u, sigmoid(U_h @ h + U_z @ z + b_u)),

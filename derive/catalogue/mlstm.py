@@ -1,7 +1,7 @@
 """mLSTM: a matrix memory with exponential gates and a running maximum that keeps them finite.
 
 Beck, Pöppel, Spanring, Auer, Prudnikova, Kopp, Klambauer, Brandstetter & Hochreiter 2024, "xLSTM:
-extended long short-term memory", arXiv 2405.04517, section 2.3, with heads. K^-1/2 on k is part of
+extended long short-term memory", arXiv 2405.04517, with heads. K^-1/2 on k is part of
 W_k. The gates see x, as in the paper; the authors' code (xlstm) shows them q, k and v, adds 1e-6
 to the denominator, and normalises h by head before the output gate. xlstm keeps k / sqrt(K) in C
 and n, mlstm_kernels k: the same h. m only shifts what C and n are counted in: h does not depend on
@@ -25,7 +25,7 @@ def mlstm(
     sum_f = "w_f @ x + b_f"
     log_gate = f"logsigmoid({sum_f})" if forget_gate == "sigmoid" else sum_f
     return Text(
-        doc="mLSTM. Beck et al. 2024, arXiv 2405.04517, section 2.3.",
+        doc="mLSTM. Beck et al. 2024, arXiv 2405.04517.",
         text=f"""
 input  x: I
 state  C: N x D x K, n: N x K, m: N

@@ -1,8 +1,8 @@
 """The recurrent cell found by neural architecture search.
 
-Zoph & Le 2017, "Neural architecture search with reinforcement learning", arXiv 1611.01578,
-appendix A; the eight branches in the order, and the projection in the form, of TensorFlow 1,
-NASCell.
+Zoph & Le 2017, "Neural architecture search with reinforcement learning", arXiv 1611.01578; the
+eight branches in the order, and the projection in the form, of TensorFlow 1, NASCell. Equation
+numbers not checked.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def nas(
     if projection:
         params["W_p"] = ("P", "H")
     return Draft(
-        doc="NAS cell. Zoph & Le 2017, arXiv 1611.01578, appendix A.",
+        doc="NAS cell. Zoph & Le 2017, arXiv 1611.01578.",
         equations=[
             *(Eq(name, branch) for name, branch in zip(first, branches, strict=True)),
             Eq(b0, tanh(tanh(a0 * a1) + c)),

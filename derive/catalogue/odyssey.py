@@ -1,8 +1,8 @@
 """The eight variants of "LSTM: a search space odyssey", each one change to the peephole LSTM.
 
-Greff, Srivastava, Koutnik, Steunebrink & Schmidhuber 2017, arXiv 1503.04069, section 3 and
-appendix A.3. What CIFG couples is f = 1 - i, and FGR shows every gate the gates of the step
-before. Without a variant it is the paper's vanilla LSTM.
+Greff, Srivastava, Koutnik, Steunebrink & Schmidhuber 2017, arXiv 1503.04069. What CIFG couples is
+f = 1 - i, and FGR shows every gate the gates of the step before. Without a variant it is the
+paper's vanilla LSTM. Equation numbers not checked.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The phased LSTM: each unit opens during a part of its own cycle and sleeps otherwise.
 
 Neil, Pfeiffer & Liu 2016, "Phased LSTM: accelerating recurrent network training for long or
-event-based sequences", arXiv 1610.09513, eqs. 2-9, in the form of TensorFlow 1,
-PhasedLSTMCell: peepholes are full matrices, and the remainder of a division passes the
-gradient of the time, of the phase and of the division by the period, not of its own steps.
+event-based sequences", arXiv 1610.09513, in the form of TensorFlow 1, PhasedLSTMCell: peepholes
+are full matrices, and the remainder of a division passes the gradient of the time, of the phase
+and of the division by the period, not of its own steps. Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def phased_lstm(
     # mod(v, p) - v, which is -p floor(v / p), counts as a constant.
     remainder = shifted + stop_gradient(-period * floor(shifted / period))
     return Draft(
-        doc="Phased LSTM. Neil, Pfeiffer & Liu 2016, arXiv 1610.09513, eqs. 2-9.",
+        doc="Phased LSTM. Neil, Pfeiffer & Liu 2016, arXiv 1610.09513.",
         equations=[
             Eq(i, sigmoid(a["i"])),
             Eq(f, sigmoid(a["f"])),

@@ -1,8 +1,8 @@
 """The simple recurrent network.
 
 Elman 1990, "Finding structure in time", Cognitive Science 14; in the notation of Goodfellow,
-Bengio & Courville 2016, "Deep Learning", eqs. 10.8 and 10.9. With relu: Le, Jaitly & Hinton
-2015, arXiv 1504.00941.
+Bengio & Courville 2016, "Deep Learning", eqs. 10.8 and 10.9, as public notes on that book number
+them. With relu: Le, Jaitly & Hinton 2015, arXiv 1504.00941. Other equation numbers not checked.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Slim variants: gates that see less than the input, the hidden state and a bias.
 
 Salem 2016, "Reduced parameterization in gated recurrent neural networks", technical report;
-Akandeh & Salem 2017, arXiv 1707.04619 (LSTM 1-3) and 1707.04623 (4 and 5); Dey & Salem 2017,
-arXiv 1701.05923 (GRU); Heck & Salem 2017, arXiv 1701.03452 (MGU). The candidate, and in the
-LSTM the way of the cell state, stay as they were.
+Akandeh & Salem 2017, arXiv 1707.04619 (LSTM 1-3) and 1707.04623 (4 and 5); Dey & Salem 2017, arXiv
+1701.05923 (GRU); Heck & Salem 2017, arXiv 1701.03452 (MGU). The candidate, and in the LSTM the way
+of the cell state, stay as they were. Equation numbers not checked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """sLSTM: exponential gates, a normaliser, and heads that mix their own units.
 
 Beck, Pöppel, Spanring, Auer, Prudnikova, Kopp, Klambauer, Brandstetter & Hochreiter 2024, "xLSTM:
-extended long short-term memory", arXiv 2405.04517, section 2.2; the stabiliser m is its eq. 15.
+extended long short-term memory", arXiv 2405.04517; the stabiliser m is its eq. 15, in an
+excerpt of the paper. Other equation numbers not checked.
 The recurrent matrices are block-diagonal, a block for each head.
 
 Two normalisers are published. sum: n' = f n + i (the paper; NX-AI/xlstm), with which h does not
@@ -29,7 +30,7 @@ def slstm(
     log_gate = f"logsigmoid({sum_f})" if forget_gate == "sigmoid" else sum_f
     count = "f * n + i" if normaliser == "sum" else "maximum(f * n + i, 1)"
     return Text(
-        doc="sLSTM. Beck et al. 2024, arXiv 2405.04517, section 2.2.",
+        doc="sLSTM. Beck et al. 2024, arXiv 2405.04517.",
         text=f"""
 input  x: I
 state  h: N x D, c: N x D, n: N x D, m: N x D

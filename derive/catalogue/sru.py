@@ -1,8 +1,8 @@
 """The simple recurrent unit: no product with a state.
 
-Lei, Zhang, Wang, Dai & Artzi 2018, "Simple recurrent units for highly parallelizable
-recurrence", arXiv 1709.02755, first version, eqs. 3-7. The highway takes a fourth product
-W_x x, as in TensorFlow 1, SRUCell, so that x may have any width.
+Lei, Zhang, Wang, Dai & Artzi 2018, "Simple recurrent units for highly parallelizable recurrence",
+arXiv 1709.02755, first version. The highway takes a fourth product W_x x, as in TensorFlow 1,
+SRUCell, so that x may have any width. Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def sru(
     x, c, c_next, y, f, r = arrays("x c c_next y f r")
     W_g, W_f, W_r, W_x, b_f, b_r = arrays("W_g W_f W_r W_x b_f b_r")
     return Draft(
-        doc="Simple recurrent unit. Lei et al. 2018, arXiv 1709.02755v1, eqs. 3-7.",
+        doc="Simple recurrent unit. Lei et al. 2018, arXiv 1709.02755v1.",
         equations=[
             Eq(f, sigmoid(W_f @ x + b_f)),
             Eq(r, sigmoid(W_r @ x + b_r)),

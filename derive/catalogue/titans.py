@@ -1,11 +1,12 @@
 """Titans' neural memory, linear: gradient descent with momentum and decay, a step for each input.
 
 Behrouz, Zhong & Mirrokni 2025, "Titans: learning to memorize at test time", arXiv 2501.00663:
-momentum is eq. 10, the loss |M k - v|^2 eq. 12, the decay eq. 13. The gradient is taken at the
-previous memory; the programs take it at the start of a chunk. lucidrains' titans_pytorch has the
-mean over D in place of the sum, and a memory of two layers; the gradient through a layer norm in
-flash-linear-attention's naive form is scaled otherwise. k and q of length 1, as the paper says, by
-silu and 1e-6 under the root.
+momentum is eq. 10, the loss |M k - v|^2 eq. 12, the decay eq. 13, by the comments in lucidrains'
+titans_pytorch. The gradient is taken at the previous memory; the programs take it at the start of
+a chunk. lucidrains' titans_pytorch has the mean over D in place of the sum, and a memory of two
+layers; the gradient through a layer norm in flash-linear-attention's naive form is scaled
+otherwise. k and q of length 1, as the paper says, by silu and 1e-6 under the root. Other
+equation numbers not checked.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The update gate recurrent network.
 
-Collins, Sohl-Dickstein & Sussillo 2017, "Capacity and trainability in recurrent neural
-networks", arXiv 1611.09913, UGRNN. The forget bias is added at run time, as in
-TensorFlow 1.
+Collins, Sohl-Dickstein & Sussillo 2017, "Capacity and trainability in recurrent neural networks",
+arXiv 1611.09913, UGRNN. The forget bias is added at run time, as in TensorFlow 1. Equation numbers
+not checked.
 """
 
 from __future__ import annotations

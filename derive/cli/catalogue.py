@@ -9,6 +9,7 @@ of recurrence a cell is (recurrence/).
 from __future__ import annotations
 
 import difflib
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,12 @@ class _Kind:
 
 
 def run(
-    words: Sequence[str], options: bool, *, linear: bool = False, states: str | None = None
+    words: Sequence[str],
+    options: bool,
+    *,
+    linear: bool = False,
+    states: str | None = None,
+    pages: str | None = None,
 ) -> int:
     from derive.catalogue.entries import ENTRIES, GROUPS
 
@@ -76,6 +82,11 @@ def run(
     names = [name for entries in found.values() for name in entries]
     if not names:
         raise _nothing(words) if not with_words else _none_of_kind(words, kept, with_words)
+    if pages is not None:
+        from derive.cli.pages import write
+
+        write(found, pages)
+        return 0
     first = max(map(len, names))
     lines: list[str] = []
     for group, entries in found.items():
@@ -195,11 +206,13 @@ def _options(families: Sequence[str] | dict[str, None], first: int) -> Iterator[
 
 
 def _words(group: str, name: str, family: str, doc: str) -> str:
-    """All that a word is looked for in."""
+    """All that a word is looked for in; the title is the first line of the family's file."""
     from derive import cells
+    from derive.catalogue.entries import function_of
 
     options = " ".join(option.name for option in cells.options(family))
-    return f"{group} {name} {doc} {options} {cells.family(family).__doc__}".lower()
+    title = (sys.modules[function_of(family).__module__].__doc__ or "").partition("\n\n")[0]
+    return f"{group} {name} {doc} {options} {title} {cells.family(family).__doc__}".lower()
 
 
 def _nothing(words: Sequence[str]) -> ArgumentError:

@@ -20,13 +20,23 @@ from derive.inspect import ALL, FORMATS, NOTATIONS, STAGES, USUAL
 @derive.command("list")
 @click.argument("words", nargs=-1, metavar="[WORD ...]")
 @click.option("--options", is_flag=True, help="Options too, where no WORD is given.")
-@click.option("--linear", is_flag=True, help="Recurrences that are affine in their states.")
+@click.option(
+    "--linear",
+    is_flag=True,
+    help="Linear recurrences: next states are affine in all states together, or one state after "
+    "the other, each once those before it are known for all steps. A parallel scan is legal.",
+)
 @click.option(
     "--states",
     metavar="KIND",
     help="matrix: a state has two axes or more; vector: none has; or how many states there are.",
 )
-def _list(words: tuple[str, ...], options: bool, linear: bool, states: str | None) -> int:
+@click.option(
+    "--pages", metavar="FOLDER", help="Write a page for each entry that is listed, and an index."
+)
+def _list(
+    words: tuple[str, ...], options: bool, linear: bool, states: str | None, pages: str | None
+) -> int:
     """The catalogue in groups; with words, the entries that have all of them, and their options.
 
     A word may be part of a name, a title, an author, a year, an arXiv number, a group or an
@@ -34,7 +44,7 @@ def _list(words: tuple[str, ...], options: bool, linear: bool, states: str | Non
     """
     from derive.cli import catalogue
 
-    return catalogue.run(words, options, linear=linear, states=states)
+    return catalogue.run(words, options, linear=linear, states=states, pages=pages)
 
 
 def _stages_help() -> str:

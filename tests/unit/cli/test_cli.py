@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,10 +71,27 @@ def test_list_keeps_linear_recurrences(capsys: pytest.CaptureFixture[str]) -> No
     status, out, _ = run(capsys, "list", "--linear")
     assert status == 0
     assert "min_gru" in out and "linear; diagonal. minGRU." in out and "  gru " not in out
-    status, out, _ = run(capsys, "list", "--linear", "griffin", "real-gated")
+    status, out, _ = run(capsys, "list", "--linear", "vaswani", "real-gated")
     assert (status, out) == (2, "")
+    assert "rg_lru" in run(capsys, "list", "hawk")[1]  # a word of the title
     status, out, _ = run(capsys, "list", "--linear", "real-gated")
     assert status == 0 and "rg_lru" in out and "min_gru" not in out
+
+
+def test_list_writes_a_page_for_each_entry_and_links_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "pages"
+    status, out, _ = run(capsys, "list", "hawk", "--pages", str(folder))
+    assert status == 0 and "1 pages, linked from" in out
+    assert sorted(path.name for path in folder.iterdir()) == ["index.html", "rg_lru.html"]
+    index = (folder / "index.html").read_text("utf-8")
+    assert re.findall(r'href="([^"#]+)"', index) == ["rg_lru.html"]
+    page = (folder / "rg_lru.html").read_text("utf-8")
+    assert "is affine in" in page and "</html>" in page
+    (tmp_path / "file").write_text("")
+    status, out, err = run(capsys, "list", "hawk", "--pages", str(tmp_path / "file"))
+    assert (status, out) == (2, "") and "takes a folder" in err
 
 
 def test_list_keeps_cells_by_their_states(capsys: pytest.CaptureFixture[str]) -> None:

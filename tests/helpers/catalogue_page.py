@@ -1,17 +1,20 @@
 """docs/reference/catalogue.md, from the catalogue: `python tests/helpers/catalogue_page.py`.
 
 For each family its sources and where they differ (the docstring of its file), its equations, its
-cost and its options. A test compares the page with what this writes.
-Not here: a page of its own for a cell (`derive show CELL --format html`).
+structure, its cost, its speed beside the LSTM and its options. A test compares the page with what
+this writes.
+Not here: a page of its own for a cell (`derive list --pages`), measuring (catalogue_speed.py).
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import catalogue_speed
 import compared
 import relations
 import sympy
@@ -47,6 +50,8 @@ derive.cells.options("lstm")     # the options of an entry: name, type, default,
 ```bash
 derive list delta                      # the entries that have a word, and their options
 derive show kda                        # its equations, gradient, schedule and cost
+derive list --pages catalogue          # a page of each cell, and catalogue/index.html that links them
+derive list delta --pages deltas       # of the entries that have a word
 derive show kda --format html > kda.html
 derive equal mycell.cell --known       # which entries a cell equals, contains or is part of
 ```
@@ -73,14 +78,28 @@ zero.
 *Multiply-adds* are those of the products of one step of one row, forward; products of parameters
 alone, which run once a call, are left out. Training takes three times as many.
 `derive show CELL --stage cost` has all of it.
+
+*Training* is the time of a forward and a backward pass by the C target in float32 with one thread,
+and how many times the LSTM's it is, both measured in turn on {processor}: {steps} steps of {rows}
+rows, {width} inputs and {width} units (four heads of 32 where a family has heads; the other widths
+are printed beside). `tests/helpers/catalogue_speed.py` measures it by the machinery of
+`derive bench`.
+
+A page of its own, with graph, structure, gradient and cost, is written by the command beside each
+family; `derive list --pages FOLDER` writes all of them.
 """
+
+SPEED = json.loads(catalogue_speed.FILE.read_text("utf-8"))
 
 
 def page() -> str:
     """The whole page."""
     activations = ", ".join(typing.get_args(Activation))
     families = [family for group in GROUPS.values() for family in group]
-    head = HEAD.format(count=len(ENTRIES), families=len(families), activations=activations)
+    measured = {name: SPEED[name] for name in ("processor", "steps", "rows", "width")}
+    head = HEAD.format(
+        count=len(ENTRIES), families=len(families), activations=activations, **measured
+    )
     parts = [head, *_listing(), *_related(), *_compared()]
     for family in families:
         parts += _section(family)
@@ -148,6 +167,9 @@ def _section(family: str) -> Iterator[str]:
     yield from (line for line in cell.to_text().splitlines() if not line.startswith("doc "))
     yield "```\n"
     yield f"{_facts(cell)}\n"
+    yield f"{_speed(family)}\n"
+    kind = derive.structure(cell).kind
+    yield f"{kind[0].upper()}{kind[1:]}. Page: `derive list {family} --pages pages`.\n"
     options = cells.options(family)
     if not options:
         yield "No options.\n"
@@ -180,6 +202,14 @@ def _facts(cell: derive.Cell) -> str:
         f"State `{sympy.expand(state)}`, parameters `{sympy.expand(trained)}`, "
         f"multiply-adds `{polynomial(sympy.Add(*products))}`."
     )
+
+
+def _speed(family: str) -> str:
+    found = SPEED["families"][family]
+    named = ", ".join(f"{name} = {width}" for name, width in found["named"].items())
+    widths = f" ({named})" if named else ""
+    times = found["milliseconds"]
+    return f"Training{widths}: {times:.3g} ms, {found['lstm']:.2g} times the LSTM's."
 
 
 def _width(dim: object) -> sympy.Expr:

@@ -27,6 +27,25 @@ def test_every_docstring_says_where_its_equations_are_from() -> None:
         assert re.search(r"\b(19|20)\d\d\b", text), family
 
 
+#: Families that state numbers of equations, and where these were looked up.
+LOOKED_UP = {
+    "rnn": "as public notes on that book number them",
+    "slstm": "in an excerpt of the paper",
+    "titans": "by the comments in lucidrains'",
+    "kda": "by a page of flash-linear-attention",
+}
+
+
+def test_a_number_of_an_equation_is_stated_where_it_was_looked_up_alone() -> None:
+    for family in {family for family, _ in ENTRIES.values()}:
+        text = " ".join(catalogue_page._docstring(family).split())
+        assert re.search("quation numbers not checked", text), family
+        doc = " ".join(cells.from_spec(family).doc.split())
+        states = re.search(r"\beqs?\. \d", text) or re.search(r"\beqs?\. \d", doc)
+        assert bool(states) is (family in LOOKED_UP), family
+        assert LOOKED_UP.get(family, "") in text
+
+
 def test_the_entries_with_axes_are_known() -> None:
     found = {name for name in cells.names() if has_axes(cells.from_spec(name))}
     assert found == WITH_AXES

@@ -36,5 +36,3 @@ def write(groups: Mapping[str, Mapping[str, str]], folder: str) -> None:
     place.mkdir(parents=True, exist_ok=True)
     write_all(place, texts, "derive list --pages another/folder")
     console.result(f"{len(names)} pages, linked from {place / 'index.html'}")
-
-

@@ -80,7 +80,7 @@ _LOW = {**dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₍₎", "0123456789+-()
 _ACCENTS = {"\u0303": "tilde", "\u0302": "hat", "\u0304": "bar", "\u0305": "bar", "\u0307": "dot"}
 
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?|\\(.)", re.DOTALL)
-#: A name of several letters, wkv_t or net_c(t): nobody multiplies three letters without a space.
+#: A name of several letters, wkv_t or net_c(t); a product has spaces between its letters.
 _WORD = re.compile(r"[a-z]{3,}(?=[_^(])")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _ENVIRONMENT = re.compile(r"\s*\{([A-Za-z]+\*?)\}")

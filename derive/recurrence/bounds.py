@@ -153,7 +153,7 @@ def _gated(ranges: Ranges, factor: Expr, added: Expr) -> Fraction | None:
         return None
     for part in sympy.Mul.make_args(added):
         opened = _opened(ranges, part)
-        rest = sympy.simplify(1 - opened) if opened.is_Add else opened
+        rest = 1 - opened if opened.is_Add and len(opened.args) == 2 else opened
         if not isinstance(rest, functions.sigmoid):
             continue
         written = rest.args[0] if opened.is_Add else -rest.args[0]

@@ -50,7 +50,7 @@ derive.cells.options("lstm")     # the options of an entry: name, type, default,
 ```bash
 derive list delta                      # the entries that have a word, and their options
 derive show kda                        # its equations, gradient, schedule and cost
-derive list --pages catalogue          # a page of each cell, and catalogue/index.html that links them
+derive list --pages catalogue          # a page of each cell; catalogue/index.html links them
 derive list delta --pages deltas       # of the entries that have a word
 derive show kda --format html > kda.html
 derive equal mycell.cell --known       # which entries a cell equals, contains or is part of

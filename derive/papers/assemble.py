@@ -93,6 +93,7 @@ class Assembly:
                 translator.matrices(), translator.along,
             )  # fmt: skip
             self.refuse_sizes(given, found_shapes)
+            self.mention_numbers(inputs, found_shapes)
 
         def declared(group: Iterable[str]) -> tuple[Declared, ...]:
             return tuple(Declared(n, found_shapes[n], at) for n in group)
@@ -130,6 +131,16 @@ class Assembly:
                         symbol.at,
                         f"an equation {name}_t = ...,  or  --as {name}=input",
                     )
+
+    def mention_numbers(self, inputs: Sequence[str], found: Mapping[str, widths.Shape]) -> None:
+        """Inputs that are taken for one number a row, because they stand beside a matrix."""
+        names = [n for n in inputs if found.get(n) == (1,) and self.told.get(n) != "scalar"]
+        if names and self.translator.matrices():
+            shown = ", ".join(names)
+            self.translator.note(
+                f"beside a matrix, {shown} {'is' if len(names) == 1 else 'are'} taken for one "
+                f"number a row;  --as {names[-1]}=matrix  for another"
+            )
 
     def refuse_sizes(
         self, given: Mapping[str, widths.Shape], found: Mapping[str, widths.Shape]

@@ -82,6 +82,8 @@ def stored_outer_products(equations: Sequence[Equation], roles: Roles, rows: boo
         for term in (*terms, equation.right):
             if not isinstance(term, Product) or not roles.is_state(equation.left[0].key):
                 continue
+            if equation.left[0].base[0].isupper() and any(sign == "x" for sign, _ in term.factors):
+                yield roles.name(equation.left[0].key)
             last = term.factors[-1][1]
             if rows and len(term.factors) > 1:
                 last = term.factors[-2][1]

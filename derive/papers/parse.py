@@ -230,6 +230,8 @@ class Reader:
 
     def is_exponent(self, symbol: Symbol, script: list[Token], found: Sequence[str]) -> bool:
         """Whether what stands above a symbol is a power, and no time and no part of its name."""
+        if len(script) > 1 and script[0].text in ("odot", "circ"):
+            return True
         if all(part.isdigit() for part in found):
             is_matrix = symbol.base[0].isupper() and symbol.time is None
             if is_matrix and not symbol.parts and symbol.base in self.letters.bare:
@@ -281,11 +283,15 @@ class Reader:
             return node
         if len(found) == 1 and found[0] in self.letters.units:
             return node
+        if token.text == "_" and isinstance(node, Number) and node.text == "1":
+            return node  # a matrix of ones, and its shape
         if token.text == "_" or token.text not in "^":
             raise self.error("an index belongs to a symbol", token.at)
         return Power(node, self.inner(script, token.at), token.at)
 
     def inner(self, script: list[Token], at: int) -> Node:
+        if script and script[0].text in ("odot", "circ") and len(script) > 1:
+            script = script[1:]  # k^{\\odot 2}: element by element, as all powers are
         end = script[-1].at + len(script[-1].text) if script else at + 1
         return parse(self.text, script, self.letters, end)
 

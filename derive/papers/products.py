@@ -313,7 +313,7 @@ class Products:
         """The name of an array that changes with time and has a capital letter, or ""."""
         plain = name.removesuffix("_next")
         known = any(self.of.roles.name(key) == plain for key in self.of.roles.arrays)
-        return plain if known and plain[:1].isupper() else ""
+        return plain if known and plain[:1].isupper() and not plain.startswith("Delta") else ""
 
     def scaled(self, left: Value, right: Value, at: int) -> cell.Node:
         a, b = self.of.as_vector(left, at), self.of.as_vector(right, at)

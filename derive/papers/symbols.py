@@ -29,7 +29,7 @@ _ACCENTS = {
 #: Letters of an index that may run over units: x_t^j is the j-th number of x_t.
 _UNIT_INDICES = ("j", "k")
 _BEFORE = frozenset({"prev", "old", "last", "previous"})
-_TRANSPOSED = frozenset({"top", "T", "intercal", "mathsf", "transpose", "mathsf{T}"})
+_TRANSPOSED = frozenset({"top", "T", "dagger", "intercal", "mathsf", "transpose", "mathsf{T}"})
 
 
 def accent(token: Token) -> str | None:

@@ -259,10 +259,17 @@ class Translator:
             elif isinstance(value, Operator):
                 turned = {"+": "-", "-": "+"} if sign == "-" else {"+": "+", "-": "-"}
                 terms += [replace(t, sign=turned[t.sign]) for t in value.terms]
+            elif self.is_number(value) and any(isinstance(v, Operator) for _, v, _ in values):
+                terms.append(replace(IDENTITY, sign=sign, factors=(self.as_vector(value, at),)))
             else:
                 return None
         found = Operator(tuple(terms), at)
         return None if found.is_outer else found
+
+    def is_number(self, value: Value) -> bool:
+        """Whether a term is a number that changes, which stands for itself times I beside a matrix.
+        A plain 1 is a matrix of ones."""
+        return not isinstance(value, cell.Number) and Products(self).is_number(value)
 
     def is_unit(self, value: Matrix) -> bool:
         symbol = value.terms[0][2]

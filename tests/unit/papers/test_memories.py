@@ -148,6 +148,44 @@ o_t &= \sigma(\tilde{o}_t), & \tilde{o}_t &= W_o x_t + b_o & \text{output gate}
         r"S_t = f_t S_{t-1} + v_t \otimes k_t \\ y_t = S_t q_t",
         ("S' = f * S + outer(v, k)", "y  = S' @ q"),
     ),
+    "fast weights: an outer product with a sign": (
+        r"""
+\begin{align}
+\mathbf{W}^{(i)} &= \mathbf{W}^{(i-1)} + \beta^{(i)} (\mathbf{v}^{(i)} - \bar{\mathbf{v}}^{(i)})
+\otimes \phi(\mathbf{k}^{(i)}) \\
+\bar{\mathbf{v}}^{(i)} &= \mathbf{W}^{(i-1)} \phi(\mathbf{k}^{(i)}) \\
+\mathbf{y}^{(i)} &= \mathbf{W}^{(i)} \phi(\mathbf{q}^{(i)})
+\end{align}
+""",
+        ("v_bar = W @ tanh(k)", "W'    = W + outer(beta * (v - v_bar), tanh(k))"),
+    ),
+    "comba: a number less an outer product": (
+        r"S_t = S_{t-1} (\alpha_t - \tilde\beta_t k_t k_t^{\intercal}) + \beta_t v_t k_t^\intercal,"
+        r"\quad o_t = S_t (q_t - d k_t)",
+        ("S' = alpha * S - beta_tilde * outer(S @ k, k) + beta * outer(v, k)",),
+    ),
+    "longhorn: a matrix of ones": (
+        r"S_t = (\mathbf{1}_{d \times m} - \Delta_t \otimes k_t^{\odot 2}) \odot S_{t-1}"
+        r"+ (\Delta_t \odot x_t) \otimes k_t \\ o_t = S_t q_t \\"
+        r"\Delta_t = \frac{\beta_t}{1 + \beta_t k_t^\top k_t}",
+        ("S'    = (1 - outer(Delta, k**2)) * S + outer(Delta * x, k)", "o     = S' @ q"),
+    ),
+    "titans: momentum and a memory": (
+        r"M_t = (1-\alpha_t) M_{t-1} + S_t \\ S_t = \eta_t S_{t-1} - \theta_t (M_{t-1} k_t - v_t)"
+        r"k_t^\top \\ y_t = M_t q_t",
+        ("S' = eta * S - theta * outer(M @ k - v, k)", "state  M: P x H, S: P x H"),
+    ),
+    "mamba-2: formulas in a sentence": (
+        r"""
+\begin{align}
+H_t &= \alpha_t H_{t-1} + \Delta_t B_t x_t^\top \\
+y_t &= H_t^\top C_t + D x_t
+\end{align}
+where $\alpha_t = \exp(-\Delta_t \exp(a))$, $\Delta_t = \mathrm{softplus}(w_\Delta^\top x_t +
+b_\Delta)$, $B_t = W_B x_t$, $C_t = W_C x_t$.
+""",
+        ("H'    = alpha * H + Delta * outer(B, x)", "y     = H'.T @ C + D @ x"),
+    ),
     "a matrix that is told": (
         r"S_t = G_t \odot S_{t-1} \\ o_t = S_t q_t",
         ("S' = G * S", "o  = S' @ q"),
@@ -208,6 +246,15 @@ def test_a_notation_of_recent_papers_means(latex: str) -> None:
     reading = read(latex)
     assert reading.errors == ()
     assert NOTATIONS[latex] in reading.text.splitlines()
+
+
+def test_what_is_taken_for_one_number_beside_a_matrix_is_said() -> None:
+    latex = r"H_t = H_{t-1} \odot A_t + k_t^{\dagger} v_t \\ y_t = q_t H_t"
+    reading = read(latex)
+    assert "input  A: 1, k: H, v: P, q: H" in reading.text.splitlines()
+    assert reading.said[-1].startswith("beside a matrix, A is taken for one number a row")
+    told = read(latex, told={"A": "matrix"})
+    assert "input  A: H x P, k: H, v: P, q: H" in told.text.splitlines()
 
 
 def test_a_sentence_about_diagonal_matrices_is_pointed_out() -> None:

@@ -138,6 +138,19 @@ class Engine:
                     dims.setdefault(str(axis), length)
         return Sizes(steps, rows, {dim: dims[dim] for dim in self.signature.dims()})
 
+    def cotangents(
+        self, params: Tensors, inputs: Tensors, states: Tensors, given: Sequence[Tensor | None]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Of outputs and of last states; zeros where there is none."""
+        sizes, like = self.sizes(params, inputs, states), inputs[0]
+        shapes = [(sizes.steps, sizes.rows, *sizes.shape(axes)) for axes in self.outputs]
+        shapes += [(sizes.rows, *sizes.shape(axes)) for axes in self.states]
+        full = [
+            like.new_zeros(shape) if d is None else d
+            for shape, d in zip(shapes, given, strict=False)
+        ]
+        return full[: len(self.outputs)], full[len(self.outputs) :]
+
     def saved(self, dtype: torch.dtype, sizes: Sizes) -> int:
         """Elements that a call of this kind keeps for backward."""
         return self._plan_of(dtype, sizes, False, True).saved

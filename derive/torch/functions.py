@@ -2,7 +2,7 @@
 
 In: a Way (an engine and a direction), and tensors.  Out: results, which autograd, forward-mode AD
 and torch.func may differentiate and batch, to any order.
-Not here: what is traced by torch.compile (operators.py), numbers (engine.py).
+Not here: numbers (engine.py); the operators that are recorded in a trace instead (operators.py).
 
     Forward:   P, X, S           -> Y, S', saved
     Backward:  P, X, S, dY, dS'  -> dP, dX, dS        (those that are wanted)
@@ -77,12 +77,23 @@ def applied(function: Any, *args: Any) -> Any:
     return super(torch.autograd.Function, function).apply(*unwrap_dead_wrappers(args))
 
 
+def is_traced(tensor: Tensor) -> bool:
+    """Whether there are no numbers: on the device meta, or where something records what is done."""
+    if tensor.device.type == "meta" or torch._C._len_torch_dispatch_stack():
+        return True
+    return type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
+
+
 class Forward(torch.autograd.Function):  # type: ignore[misc]
     """Outputs, last states, and what Backward needs."""
 
     @staticmethod
     def forward(way: Way, lengths: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
         params, inputs, states = way.split(tensors)
+        if is_traced(inputs[0]):
+            own = list(params), list(inputs), list(states)
+            key = way.engine.key
+            return tuple(torch.ops.derive.forward(key, *own, lengths, way.reverse, True))
         return tuple(way.engine.forward(params, inputs, states, lengths, way.reverse, True))
 
     @staticmethod
@@ -136,6 +147,12 @@ class Backward(torch.autograd.Function):  # type: ignore[misc]
     ) -> tuple[Tensor, ...]:
         tensors, d_outputs, d_states = _parted(way, wanted, rest)
         params, inputs, states = way.split(tensors)
+        if is_traced(inputs[0]):
+            own = list(params), list(inputs), list(states)
+            full = way.engine.cotangents(*own, (*d_outputs, *d_states))
+            return tuple(torch.ops.derive.backward(
+                way.engine.key, *own, lengths, way.reverse, saved, *full, list(wanted)
+            ))  # fmt: skip
         gradients = way.engine.backward(
             params, inputs, states, lengths, way.reverse, saved, d_outputs, d_states, wanted
         )

@@ -2,8 +2,11 @@
 
 In: the key of an engine, and tensors.  Out: results, with shapes known for fake tensors and
 derivatives for reverse mode, each operator's being the other on the tangent cell.
-Not here: forward-mode AD and batching, which operators do not have (functions.py); which of
-the two is called (running.py).
+Not here: which of operators and functions is called (running.py).
+
+Under a transform of torch.func, in a trace as well, an operator hands its call to functions.py,
+which knows forward mode and batching and calls the operator without the transforms. Dual numbers
+without torch.func it does not see; running.py does.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from derive.torch.engine import Engine, engine_of_key
+from derive.torch.engine import engine_of_key
+from derive.torch.functions import Backward, Forward, Way
 
 _FORWARD = (
     "(str key, Tensor[] params, Tensor[] inputs, Tensor[] states, Tensor? lengths, bool reverse, "
@@ -91,7 +95,7 @@ def _forward_backward(ctx: Any, cotangents: Sequence[Tensor | None]) -> tuple[An
     if saved is None:  # the graph was made for inference
         saved = inputs[0].new_empty(0)
     engine = engine_of_key(ctx.key)
-    d_outputs, d_states = _cotangents(engine, params, inputs, states, cotangents)
+    d_outputs, d_states = engine.cotangents(params, inputs, states, cotangents)
     wanted = [flag for group in ctx.needs_input_grad[1:4] for flag in group]
     found = iter(
         torch.ops.derive.backward(
@@ -151,25 +155,39 @@ def _split(counts: Sequence[int], tensors: Sequence[Any]) -> list[list[Any]]:
     return found
 
 
-def _cotangents(
-    engine: Engine, params: Sequence[Tensor], inputs: Sequence[Tensor], states: Sequence[Tensor],
-    given: Sequence[Tensor | None],
-) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
-    """Of outputs and last states; zeros where there is none."""
-    sizes, like = engine.sizes(params, inputs, states), inputs[0]
-    ahead, count = (sizes.steps, sizes.rows), len(engine.outputs)
-    shapes = [(*ahead, *sizes.shape(axes)) for axes in engine.outputs]
-    shapes += [(sizes.rows, *sizes.shape(axes)) for axes in engine.states]
-    full = [
-        like.new_zeros(shape) if d is None else d
-        for shape, d in zip(shapes, given[: len(shapes)], strict=True)
-    ]
-    return full[:count], full[count:]
-
-
 forward = torch.library.custom_op("derive::forward", _forward, mutates_args=(), schema=_FORWARD)
 forward.register_fake(_forward_shapes)
 forward.register_autograd(_forward_backward, setup_context=_keep)
 backward = torch.library.custom_op("derive::backward", _backward, mutates_args=(), schema=_BACKWARD)
 backward.register_fake(_backward_shapes)
 backward.register_autograd(_backward_backward, setup_context=_keep_backward)
+
+
+# --- transforms of torch.func -----------------------------------------------------------------
+
+
+def _forward_transformed(
+    key: str, params: Sequence[Tensor], inputs: Sequence[Tensor], states: Sequence[Tensor],
+    lengths: Tensor | None, reverse: bool, training: bool,
+) -> list[Tensor]:  # fmt: skip
+    way = Way(engine_of_key(key), reverse)
+    results = Forward.apply(way, lengths, *params, *inputs, *states)
+    return list(results if training else results[:-1])
+
+
+def _backward_transformed(
+    key: str, params: Sequence[Tensor], inputs: Sequence[Tensor], states: Sequence[Tensor],
+    lengths: Tensor | None, reverse: bool, saved: Tensor, d_outputs: Sequence[Tensor],
+    d_states: Sequence[Tensor], wanted: Sequence[bool],
+) -> list[Tensor]:  # fmt: skip
+    way, tensors = Way(engine_of_key(key), reverse), (*params, *inputs, *states)
+    return list(
+        Backward.apply(way, tuple(wanted), lengths, saved, *tensors, *d_outputs, *d_states)
+    )
+
+
+#: Where torch's dispatcher sends a call while a transform is active.
+_TRANSFORMS = "FuncTorchDynamicLayerFrontMode"
+_library = torch.library.Library("derive", "FRAGMENT")
+_library.impl("forward", _forward_transformed, _TRANSFORMS)
+_library.impl("backward", _backward_transformed, _TRANSFORMS)

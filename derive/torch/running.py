@@ -9,7 +9,7 @@ Not here: checking what a user gave (checks.py), layers (module.py).
 | nothing to differentiate, no transform of torch.func | the engine                       |
 | all else                                         | functions.py                         |
 
-Operators know no forward mode: where it is active in a trace, an error says so.
+Operators know no dual numbers but those of torch.func.jvp: in a trace an error says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.autograd import forward_ad
 import derive.torch.operators  # noqa: F401
 from derive.errors import ArgumentError
 from derive.torch.engine import engine_of_key
-from derive.torch.functions import Forward, Way, applied, is_differentiated
+from derive.torch.functions import Forward, Way, applied, is_differentiated, is_traced
 
 
 def sequence(
@@ -34,14 +34,12 @@ def sequence(
 
     inputs: [T, B, ...]; of a cell without inputs one of no width.  lengths: [B] int64.
     """
-    if torch.compiler.is_compiling() or _is_traced(inputs[0]):
-        if transform := _transform():
+    if torch.compiler.is_compiling() or is_traced(inputs[0]):
+        if _has_dual_numbers():
             raise ArgumentError(
-                f"{transform} cannot be traced through a derived cell",
-                facts=("outside of torch.compile it works",),
-                hint="derive.torch.jvp(cell, ...) may stand inside of torch.compile"
-                if transform == _FORWARD_MODE
-                else "torch.compile(model) inside of the transform",
+                "dual numbers cannot be traced through a derived cell",
+                facts=("outside of torch.compile they work, and torch.func.jvp does inside",),
+                hint="torch.func.jvp, or derive.torch.jvp(cell, ...)",
             )
         tensors = (*params, *inputs, *states)
         training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
@@ -56,24 +54,12 @@ def sequence(
     return list(results[:-1])
 
 
-def _is_traced(tensor: Tensor) -> bool:
-    """Whether there are no numbers: on the device meta, or where something records what is done."""
-    if tensor.device.type == "meta" or torch._C._len_torch_dispatch_stack():
-        return True
-    return type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
-
-
-_FORWARD_MODE = "a derivative in forward mode"
-
-
-def _transform() -> str:
-    """The name of an active transform that operators do not support; "" for none."""
+def _has_dual_numbers() -> bool:
+    """Whether dual numbers may be about without torch.func.jvp, which operators do not see."""
     stack = torch._C._functorch.get_interpreter_stack() or ()
-    kinds = {level.key() for level in stack}
-    if forward_ad._current_level >= 0 or torch._C._functorch.TransformType.Jvp in kinds:
-        return _FORWARD_MODE
-    return "a transform of torch.func" if kinds else ""
+    moved = any(level.key() == torch._C._functorch.TransformType.Jvp for level in stack)
+    return bool(forward_ad._current_level >= 0 and not moved)
 
 
 #: Dynamo calls this while it traces, and guards on the same state itself.
-_transform._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_has_dual_numbers._dynamo_marked_constant = True  # type: ignore[attr-defined]

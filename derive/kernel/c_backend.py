@@ -46,7 +46,7 @@ from derive.kernel.packed import Packed
 from derive.kernel.pool import pool
 from derive.kernel.signature import Array, Arrays, Signature, Sizes
 from derive.kernel.stream import Turn
-from derive.kernel.team import pays, worth_waking
+from derive.kernel.team import Meetings, pays, worth_waking
 
 _STATUS = ("ok", "null pointer", "bad size", "bad length", "buffer too small", "overflow")
 #: A workspace of up to this many bytes stays with its thread for the next call.
@@ -81,6 +81,7 @@ class CBackend:
         self._threads = threads
         self._elementwise = elementwise
         self._team = team
+        self._meetings = Meetings.of(files if threads > 1 else {}, signature.name)
         self._forward = library[f"{prefix}_forward"]
         self._backward = library[f"{prefix}_backward"]
         self._step = library[f"{prefix}_step"]
@@ -337,12 +338,12 @@ class CBackend:
         return self._threads if self._threads > 1 and self._pays(call) else 1
 
     def _pays(self, call: Call) -> bool:
-        return pays(call, self._threads, self._elementwise)
+        return pays(call, self._threads, self._signature, self._elementwise, self._meetings)
 
     def _patient(self, call: Call) -> bool:
         """Whether a call waits until its threads are awake; one whose threads were chosen for it
         does."""
-        return self._team is not None or worth_waking(call)
+        return self._team is not None or worth_waking(call, self._signature)
 
     def _workspace(self, count: int) -> Array:
         kept: Array | None = getattr(self._local, "workspace", None)

@@ -181,9 +181,7 @@ def _backward_transformed(
     d_states: Sequence[Tensor], wanted: Sequence[bool],
 ) -> list[Tensor]:  # fmt: skip
     way, tensors = Way(engine_of_key(key), reverse), (*params, *inputs, *states)
-    return list(
-        Backward.apply(way, tuple(wanted), lengths, saved, *tensors, *d_outputs, *d_states)
-    )
+    return list(Backward.apply(way, tuple(wanted), lengths, saved, *tensors, *d_outputs, *d_states))
 
 
 #: Where torch's dispatcher sends a call while a transform is active.

@@ -76,7 +76,12 @@ STAGED = ("mgu", "lstm:layer_norm=ba2016", "lstm:projection=true", "phased_lstm"
 def test_results_do_not_depend_on_threads_or_training(
     rows: int, spec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for bound in ("SHARED_STEP", "SHARED_CALL", "SHARED_CHUNK"):  # however little work there is
+    for bound in (
+        "SHARED_STEP",
+        "SHARED_CALL",
+        "SHARED_CHUNK",
+        "MEETING",
+    ):  # however little work there is
         monkeypatch.setattr(f"derive.kernel.team.{bound}", 0)
     cell = cells.from_spec(spec)
     alone, together = (kernel_of(cell, "float32", threads=count) for count in (1, 3))
@@ -110,7 +115,7 @@ SHARES = {"rows": ("-DDK_ROWS_EACH=1", "-DDK_ROWS_MAX=1"), "units": ("-DDK_ROWS_
 def test_bits_do_not_depend_on_threads_at_any_vector_width(
     bits: int, share: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for bound in ("SHARED_STEP", "SHARED_CALL", "SHORT_CALL"):
+    for bound in ("SHARED_STEP", "SHARED_CALL", "SHORT_CALL", "MEETING"):
         monkeypatch.setattr(f"derive.kernel.team.{bound}", 0)
     cell = cells.from_spec("lstm:layer_norm=ba2016")
     flags = (*SHARES[share], f"-DDK_VECTOR_BITS={bits}", "-DDK_EARLY_ROWS=8", "-Wno-psabi")

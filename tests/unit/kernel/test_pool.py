@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 import derive
+from derive import pipeline
 from derive.build.templates import environment
 from derive.emit.c.shared_header import render_header
 from derive.kernel import pool as pools
 from derive.kernel.call import Call
 from derive.kernel.signature import Sizes
+from derive.kernel.team import OF_STATE, Meetings, pays, work_of
 
 TASK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t))
 #: Longer than any worker spins.
@@ -229,6 +231,33 @@ def test_who_takes_part_depends_on_the_work(
     assert backend.default.team(call) == team
     if team == 2:
         assert backend.default._patient(call) == patient
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "width", "shared"),
+    [
+        ("lstm", 1, 128, True),
+        ("lstm:layer_norm=ba2016", 1, 128, False),  # as many products, and 13 meetings in a step
+        ("lstm:layer_norm=ba2016", 4, 256, True),
+        ("mlstm", 1, 256, False),
+        ("mlstm", 2, 256, True),
+    ],
+)
+def test_each_meeting_in_a_step_wants_work(name: str, rows: int, width: int, shared: bool) -> None:
+    cell = derive.cells.from_spec(name)
+    signature = pipeline.signature_of_parts(cell)
+    dims = {dim: width // 4 if dim in ("D", "K") else width for dim in signature.dims()}
+    sizes = Sizes(100, rows, {**dims, **({"N": 4} if "N" in dims else {})})
+    params = {n: np.empty(sizes.lengths(axes)) for n, axes in signature.params.items()}
+    meetings = Meetings.of(derive.emit(cell, "c"), cell.name)
+    for training in (False, True):
+        call = Call(sizes, params, {}, {}, training=training)
+        assert pays(call, 2, signature, False, meetings) == shared
+
+
+def test_a_state_of_several_axes_is_work() -> None:
+    assert work_of([10, 4]) == work_of([10, 4], [(5,)]) == 14
+    assert work_of([10, 4], [(5,), (3, 2)]) == 14 + 6 * OF_STATE
 
 
 # --- The protocol: threads that are late at every step of it -----------------------------------

@@ -131,7 +131,12 @@ def test_every_length_and_batch_gives_the_same_bits(name: str, target: str, dtyp
 
 @pytest.mark.parametrize("name", ["lstm", "slim:form=3", "min_gru"])
 def test_threads_give_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for bound in ("SHARED_STEP", "SHARED_CALL", "SHARED_CHUNK"):  # however little work there is
+    for bound in (
+        "SHARED_STEP",
+        "SHARED_CALL",
+        "SHARED_CHUNK",
+        "MEETING",
+    ):  # however little work there is
         monkeypatch.setattr(f"derive.kernel.team.{bound}", 0)
     cell = cell_of(name)
     alone, together = (kernel_of(cell, "c", "float32", threads) for threads in (1, 2))

@@ -3,6 +3,12 @@
 In: a cell, its tensors.  Out: outputs and states.
 Not here: layers (module.py), parameters (rnn.py), which mechanism of torch serves a call
 (running.py).
+
+| asked for           | is                                                                   |
+| ------------------- | -------------------------------------------------------------------- |
+| resets, all states  | equations of the cell that runs, or outputs of it                    |
+| past_end "last"     | what lies past a row's length is filled in, and not computed         |
+| past_end "computed" | equations that keep the states at a row's length: every row runs on  |
 """
 
 from __future__ import annotations
@@ -21,11 +27,11 @@ from derive.kernel.signature import Sizes
 from derive.language import declare
 from derive.language.declaration import Output
 from derive.language.names import next_of
-from derive.layers.sequence import Plan, plan
-from derive.layers.sizes import data_input, lengths_of
+from derive.layers.sequence import plan
+from derive.layers.sizes import data_input
 from derive.torch import whole
 from derive.torch.engine import engine_of
-from derive.torch.running import sequence
+from derive.torch.ragged import ragged
 
 Inputs = Mapping[str, Tensor]
 
@@ -39,11 +45,12 @@ def key_of(cell: Cell, threads: int) -> str:
 @dataclass(frozen=True, slots=True)
 class Own:
     """A cell with the lengths of its dimensions in one layer, and where its parts lie then: of
-    parameters, inputs, states and outputs."""
+    parameters, inputs, states and outputs.  params, names: of parameters and inputs."""
 
     cell: Cell
     sizes: Mapping[str, int]
     threads: int
+    params: tuple[str, ...]
     names: tuple[str, ...]
     once: tuple[str, ...]
     slices: tuple[tuple[Slices, ...], ...]
@@ -53,7 +60,8 @@ class Own:
         lengths = Sizes(0, 0, sizes)
         groups = (cell.params, cell.inputs, cell.states, cell.outputs)
         slices = tuple(slices_of(cell, group, lengths) for group in groups)
-        return cls(cell, sizes, threads, tuple(cell.inputs), cell.checked.once, slices)
+        names = tuple(cell.params), tuple(cell.inputs)
+        return cls(cell, sizes, threads, *names, cell.checked.once, slices)
 
     def inputs(self, x: Tensor, once: Sequence[Tensor]) -> Inputs:
         """By name; once: [B, width], of those that do not change with time."""
@@ -75,18 +83,62 @@ class Own:
             whole.cut_by(slices, tensors)
             for slices, tensors in ((of_params, params), (of_inputs, each), (of_states, states))
         )
-        results = sequence(key, p, x, s, lengths, reverse)
+        results = ragged(key, p, x, s, lengths, reverse)
         count = len(results) - len(s)
         return (
             whole.join_by(of_outputs, results[:count]), whole.join_by(of_states, results[count:])
         )  # fmt: skip
 
 
-@lru_cache(maxsize=256)
-def _plan(cell: Cell, past_end: str, resets: bool, every: bool) -> Plan:
-    """The cell that runs, with all states among its outputs if they are wanted."""
-    own = plan(cell, past_end, resets)
-    return replace(own, cell=_with_states(own.cell)) if every else own
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The cell that runs, and how its arrays belong to those of the cell.
+
+    x, reset, alive: inputs, "" where
+    there is none.  starts: the cell's state that each of its states starts as.  output: where the
+    cell's first output stands.  ends, every: where the last value of each state does among states,
+    and that of all steps among outputs.
+    """
+
+    own: Own
+    key: str
+    x: str
+    reset: str
+    alive: str
+    starts: tuple[int, ...]
+    output: int
+    ends: tuple[int, ...]
+    every: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)
+def _composition(
+    cell: Cell, sizes: tuple[tuple[str, int], ...], threads: int, past_end: str, resets: bool,
+    every: bool,
+) -> Composition:  # fmt: skip
+    chosen = plan(cell, past_end, resets)
+    running = _with_states(chosen.cell) if every else chosen.cell
+    names, of_outputs = list(cell.states), list(running.outputs)
+    begun = {end: name for name, end in chosen.ends.items()}
+    ends = [chosen.ends.get(name, name) for name in names]
+    return Composition(
+        own=Own.of(running, dict(sizes), threads),
+        key=key_of(running, threads),
+        x=data_input(cell),
+        reset=chosen.inputs.get("reset", ""),
+        alive=chosen.inputs.get("alive", ""),
+        starts=tuple(names.index(begun.get(name, name)) for name in running.states),
+        output=of_outputs.index(chosen.outputs[next(iter(cell.outputs))]),
+        ends=tuple(list(running.states).index(name) for name in ends),
+        every=tuple(of_outputs.index(next_of(name)) for name in ends) if every else (),
+    )
+
+
+def composition(own: Own, past_end: str, resets: bool, every: bool) -> Composition:
+    """past_end: as asked for; "last" needs no equations."""
+    past_end = "zero" if past_end == "last" else past_end
+    sizes = tuple(own.sizes.items())
+    return _composition(own.cell, sizes, own.threads, past_end, resets, every)
 
 
 def _with_states(cell: Cell) -> Cell:
@@ -100,49 +152,55 @@ def _with_states(cell: Cell) -> Cell:
 
 
 def composed(
-    own: Own, params: Sequence[Tensor], inputs: Inputs, states: Sequence[Tensor],
-    lengths: Tensor | None, resets: Tensor | None, reverse: bool, past_end: str, every: bool,
+    chosen: Composition, params: Mapping[str, Tensor], inputs: Inputs, states: Sequence[Tensor],
+    lengths: Tensor | None, resets: Tensor | None, reverse: bool, past_end: str,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:  # fmt: skip
-    """A sequence whose row ends and fresh starts are equations; see layers/sequence.py."""
-    cell = own.cell
-    x = inputs[data_input(cell)]
-    chosen = _plan(cell, past_end, resets is not None, every)
-    running, once = Own.of(chosen.cell, own.sizes, own.threads), own.once
-    by_name = dict(zip(cell.params, params, strict=True))
-    steps, rows = x.shape[:2]
-    inputs = dict(inputs)
-    start = dict(zip(cell.states, states, strict=True))
+    """Output, last states and, if they are put out, those of all steps; see layers/sequence.py."""
+    own, once = chosen.own, chosen.own.once
+    x = inputs[chosen.x]
+    steps = x.shape[0]
+    inputs, ends = dict(inputs), lengths
     order = None
     if resets is not None:
         flags = _as_it_runs(resets, lengths, reverse)
-        inputs[chosen.inputs["reset"]] = flags.unsqueeze(-1).to(x.dtype)
-    if past_end != "zero" and lengths is not None:
+        inputs[chosen.reset] = flags.unsqueeze(-1).to(x.dtype)
+    if chosen.alive and lengths is not None:
         t = torch.arange(steps).unsqueeze(1)
-        inputs[chosen.inputs["alive"]] = (t < lengths).unsqueeze(-1).to(x.dtype)
-        if reverse and past_end == "computed":
+        inputs[chosen.alive] = (t < lengths).unsqueeze(-1).to(x.dtype)
+        if reverse:
             order, reverse = torch.where(t < lengths, lengths - 1 - t, t), False
             inputs = {
                 n: tensor if n in once else _permuted(tensor, order) for n, tensor in inputs.items()
             }
-        lengths = None
-    start |= {end: start[name] for name, end in chosen.ends.items()}
-    first = [
-        start[n] if n in start else x.new_zeros(rows, *lengths_of(axes, own.sizes))
-        for n, axes in running.cell.states.items()
-    ]
-    ordered = [by_name[name] for name in running.cell.params]
-    key = key_of(running.cell, own.threads)
-    outputs, last_of_all = running.run(key, ordered, inputs, first, lengths, reverse)
-    results = dict(zip(running.cell.outputs, outputs, strict=True))
-    ends = dict(zip(running.cell.states, last_of_all, strict=True))
-    y = _permuted(results[chosen.outputs[next(iter(cell.outputs))]], order)
-    last = [ends[chosen.ends.get(name, name)] for name in cell.states]
-    of_all = []
-    if every:
-        of_all = [
-            _permuted(results[next_of(chosen.ends.get(name, name))], order) for name in cell.states
-        ]
-    return y, last, of_all
+        ends = None
+    outputs, last = own.run(
+        chosen.key, [params[name] for name in own.params], inputs,
+        [states[k] for k in chosen.starts], ends, reverse,
+    )  # fmt: skip
+    y = _permuted(outputs[chosen.output], order)
+    every = [_permuted(outputs[k], order) for k in chosen.every]
+    if past_end == "last" and lengths is not None:
+        y = y if reverse else _held(y, lengths)
+        every = [_held(s, lengths, first, reverse) for s, first in zip(every, states, strict=False)]
+    return y, [last[k] for k in chosen.ends], every
+
+
+def _held(
+    values: Tensor, lengths: Tensor, first: Tensor | None = None, reverse: bool = False
+) -> Tensor:
+    """[T, B, ...] with those of a row's last step past its length.  first: [B, ...], before any
+    step, where a row has none; past the end of rows that run `reverse` as well."""
+    if not len(values):
+        return values
+    t = torch.arange(len(values)).unsqueeze(1)
+    behind = [None] * (values.dim() - 2)
+    kept = first
+    if not reverse:
+        at = (lengths - 1).clamp(min=0).unsqueeze(0)
+        kept = torch.take_along_dim(values, at[(..., *behind)], 0)[0]
+        if first is not None:
+            kept = torch.where((lengths > 0)[(..., *behind)], kept, first)
+    return torch.where((t < lengths)[(..., *behind)], values, kept)
 
 
 def _as_it_runs(resets: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor:

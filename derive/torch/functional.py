@@ -18,7 +18,7 @@ from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import to_flag
 from derive.torch import checks, whole
 from derive.torch.engine import engine_of
-from derive.torch.running import sequence
+from derive.torch.ragged import ragged
 
 Tensors = dict[str, Tensor]
 
@@ -38,7 +38,7 @@ def run(
     """
     call = Arguments(_Torch(), cell, params, inputs, states, lengths)
     own = call.parts(call.params, call.inputs, call.states)
-    return call.results(sequence(
+    return call.results(ragged(
         _key(cell, threads, False), *own, call.lengths, to_flag(reverse, "reverse"),
     ))  # fmt: skip
 
@@ -63,7 +63,7 @@ def jvp(
     own = call.parts(call.params, call.inputs, call.states)
     along = call.parts(t_p, call.at_each_step(t_x), moving.moved_starts(t_states, t_s, t_p))
     p, x, s = ([*values, *tangents] for values, tangents in zip(own, along, strict=True))
-    values = sequence(_key(cell, threads, True), p, x, s, call.lengths, to_flag(reverse, "reverse"))
+    values = ragged(_key(cell, threads, True), p, x, s, call.lengths, to_flag(reverse, "reverse"))
     y, last = len(cell.output_keys), 2 * len(cell.output_keys) + len(cell.step.states)
     plain = [*values[:y], *values[2 * y : last]]
     tangents = [*values[y : 2 * y], *values[last:]]

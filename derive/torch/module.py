@@ -18,7 +18,6 @@ from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, to_count, to_flag
 from derive.torch import checks
 from derive.torch.ragged import ragged
-from derive.torch.running import sequence
 
 _MOST_LAYERS = 10_000
 #: Computed in float32.
@@ -242,10 +241,7 @@ def run_engine(
     lengths: Tensor | None, reverse: bool,
 ) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
     """Of a cell with one input: its first output, and last states."""
-    if lengths is None:
-        results = sequence(key, tensors, [x], states, None, reverse)
-    else:
-        results = ragged(key, tensors, x, states, lengths, reverse)
+    results = ragged(key, tensors, [x], states, lengths, reverse)
     count = len(results) - len(states)
     return results[0], results[count:]
 

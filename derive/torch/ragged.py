@@ -12,12 +12,13 @@ rows that reach it. Autograd differentiates through the spans as through any cal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from derive.kernel.team import work_of
+from derive.torch.functions import is_traced
 from derive.torch.running import sequence
 
 #: A span ends where fewer than so many of its rows are left.
@@ -27,36 +28,37 @@ _WORTH = 1 << 23
 
 
 def ragged(
-    key: str, params: Sequence[Tensor], x: Tensor, states: Sequence[Tensor], lengths: Tensor,
-    reverse: bool,
+    key: str, params: Sequence[Tensor], inputs: Sequence[Tensor], states: Sequence[Tensor],
+    lengths: Tensor | None, reverse: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Outputs [T, B, ...], then last states [B, ...]; see running.sequence.  lengths: [B]."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return sequence(key, params, [x], states, lengths, reverse)
+    if lengths is None or _is_hidden(lengths, inputs[0]):
+        return sequence(key, params, inputs, states, lengths, reverse)
+    steps, count = len(inputs[0]), len(states)
     order = lengths.argsort(descending=True, stable=True)
     ends = lengths[order].tolist()
-    spans = _spans(ends, len(x), sum(prod(param.shape) for param in params))
-    if len(spans) < 2:
-        return sequence(key, params, [x], states, lengths, reverse)
+    shapes = (state.shape[1:] for state in states)
+    spans = _spans(ends, steps, work_of((param.numel() for param in params), shapes))
+    if len(spans) < 2 or not count:
+        return sequence(key, params, inputs, states, lengths, reverse)
     sorted_already = ends == lengths.tolist()
     if not sorted_already:
-        x, lengths = x.index_select(1, order), lengths[order]
+        inputs, lengths = [x.index_select(1, order) for x in inputs], lengths[order]
         states = [state.index_select(0, order) for state in states]
-    count = len(states)
     pieces: list[list[Tensor]] = []
     running = list(states)  # in the order that the spans run, rows that have begun
     for begin, end, rows in reversed(spans) if reverse else spans:
         first = [state[:rows] for state in running]
         own = (lengths[:rows] - begin).clamp(max=end - begin) if ends[rows - 1] < end else None
-        results = sequence(key, params, [x[begin:end, :rows]], first, own, reverse)
+        results = sequence(key, params, [x[begin:end, :rows] for x in inputs], first, own, reverse)
         pieces.append(results[:-count])
         last = results[-count:]
         running = [torch.cat([new, old[rows:]]) for new, old in zip(last, running, strict=True)]
     pieces = pieces[::-1] if reverse else pieces
     outputs = []
     for parts in zip(*pieces, strict=True):
-        padded = [_with_rows(part, x.shape[1]) for part in parts]
-        if missing := len(x) - spans[-1][1]:
+        padded = [_with_rows(part, len(ends)) for part in parts]
+        if missing := steps - spans[-1][1]:
             padded.append(padded[0].new_zeros(missing, *padded[0].shape[1:]))
         outputs.append(torch.cat(padded))
     if not sorted_already:
@@ -66,8 +68,16 @@ def ragged(
     return [*outputs, *running]
 
 
-def _spans(ends: Sequence[int], steps: int, params: int) -> list[tuple[int, int, int]]:
-    """(begin, end, rows) of each call; ends: lengths of rows, longest first."""
+def _is_hidden(lengths: Tensor, x: Tensor) -> bool:
+    """Whether the numbers cannot be looked at: in a trace, under a transform."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return True
+    return is_traced(x) or is_traced(lengths)
+
+
+def _spans(ends: Sequence[int], steps: int, work: int) -> list[tuple[int, int, int]]:
+    """(begin, end, rows) of each call; ends: lengths of rows, longest first.  work: of one row of
+    one step."""
     spans: list[tuple[int, int, int]] = []
     begin, longest = 0, ends[0] if ends else 0
     while begin < longest:
@@ -76,8 +86,8 @@ def _spans(ends: Sequence[int], steps: int, params: int) -> list[tuple[int, int,
         end = longest
         while left:
             at = ends[left]  # from here on at most `left` rows are there
-            saved = (longest - at) * (rows - left) * params
-            if at > begin and saved >= _WORTH and (at - begin) * rows * params >= _WORTH:
+            saved = (longest - at) * (rows - left) * work
+            if at > begin and saved >= _WORTH and (at - begin) * rows * work >= _WORTH:
                 end = at
                 break
             left -= 1

@@ -23,7 +23,7 @@ from derive.layers.given import fixed_arrays, once_arrays
 from derive.layers.sequence import PAST_END, unknown_past_end
 from derive.layers.sizes import data_input, lengths_of, sizes_of_layers
 from derive.torch import checks
-from derive.torch.composed import Own, composed, key_of
+from derive.torch.composed import Composition, Own, composed, composition, key_of
 from derive.torch.module import NARROW, Stack, in_one_dtype, run_engine
 from derive.widths import Width
 
@@ -133,9 +133,15 @@ class RNN(Stack):
         if simple:
             outputs, last = own.run(self._plain_key, tensors, inputs, states, lengths, reverse)
             return outputs[0], last, []
-        return composed(
-            own, tensors, inputs, states, lengths, resets, reverse, past_end, return_states
-        )
+        chosen = self._composition(layer, past_end, resets is not None, return_states)
+        params = dict(zip(own.params, tensors, strict=True))
+        return composed(chosen, params, inputs, states, lengths, resets, reverse, past_end)
+
+    def _composition(self, layer: int, past_end: str, resets: bool, every: bool) -> Composition:
+        return composition(self._own[layer], past_end, resets, every)
+
+    #: Dynamo calls it while it traces: it depends on no tensor.
+    _composition._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     def extra_repr(self) -> str:
         text = f"{self.cell.name}, {self.input_size}, {self.hidden_size}"

@@ -10,6 +10,9 @@ import torch._dynamo.testing
 import torch.autograd.forward_ad as forward_ad
 from entries import OF_VECTORS
 from torch import nn
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves
 
 import derive
 import derive.torch as dt
@@ -132,18 +135,111 @@ def test_fake_tensors_have_shapes() -> None:
         assert y.shape == (5, 2, 4) and last.shape == (1, 2, 4)
 
 
-def test_a_jvp_inside_of_compile_is_right_or_raises() -> None:
-    rnn, x = dt.RNN(derive.cells.rnn(), 3, 4), torch.randn(5, 2, 3)
+# --- transforms inside of compile -------------------------------------------------------------
 
-    def moved(x: Any) -> Any:
-        return torch.func.jvp(lambda v: rnn(v)[0], (x,), (torch.ones_like(x),))[1]
 
-    wanted = moved(x)
-    assert wanted.abs().max() > 0.01
-    with pytest.raises(torch._dynamo.exc.Unsupported):
-        torch.compile(moved, backend="aot_eager", fullgraph=True)(x)
-    torch._dynamo.reset()
-    assert torch.equal(torch.compile(moved, backend="aot_eager")(x), wanted)
+def a_stack() -> Any:
+    torch.manual_seed(0)
+    rnn = dt.RNN(derive.cells.rnn(), 3, 4, bidirectional=True, dtype=torch.float64)
+    return rnn, {name: p.detach() for name, p in rnn.named_parameters()}
+
+
+def transforms() -> dict[str, Any]:
+    """{name: (function, argument)}; all but the first three to second order."""
+    rnn, params = a_stack()
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    lengths, along = torch.tensor([3, 5]), torch.randn_like(x)
+    samples = torch.stack([x, 2 * x, -x])
+    models = {name: torch.stack([p, 2 * p]) for name, p in params.items()}
+
+    def output(x: Any) -> Any:
+        return rnn(x, lengths=lengths)[0]
+
+    def loss(x: Any) -> Any:
+        return output(x).square().sum()
+
+    def with_params(params: Any, x: Any) -> Any:
+        return functional_call(rnn, params, (x,))[0].square().sum()
+
+    return {
+        "jvp": (lambda x: jvp(output, (x,), (along,))[1], x),
+        "jacfwd": (lambda x: jacfwd(loss)(x), x),
+        "vmap": (lambda x: vmap(output)(x), samples),
+        "grad": (lambda x: grad(loss)(x), x),
+        "jacrev": (lambda x: jacrev(output)(x), x),
+        "per sample": (lambda x: vmap(grad(with_params), (None, 0))(params, x), samples),
+        "ensemble": (lambda p: vmap(grad(with_params), (0, None))(p, x), models),
+        "hvp": (lambda x: jvp(grad(loss), (x,), (along,))[1], x),
+        "hessian": (lambda x: hessian(loss)(x), x),
+        "third": (
+            lambda x: jvp(lambda v: jvp(grad(loss), (v,), (along,))[1], (x,), (along,))[1],
+            x,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(transforms()))
+def test_transforms_inside_of_compile_are_those_outside(name: str) -> None:
+    function, argument = transforms()[name]
+    wanted = tree_leaves(function(argument))
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    found = tree_leaves(compiled(argument))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+        assert other.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("way", ["grad", "jvp"])
+def test_a_penalty_on_a_slope_is_trained_inside_of_compile(way: str) -> None:
+    rnn, _ = a_stack()
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+
+    def penalty(x: Any) -> Any:
+        if way == "jvp":
+            return jvp(lambda v: rnn(v)[0], (x,), (torch.ones_like(x),))[1].square().sum()
+        return grad(lambda v: rnn(v)[0].square().sum())(x).square().sum()
+
+    def gradients(function: Any) -> list[Any]:
+        return list(torch.autograd.grad(function(x), list(rnn.parameters())))
+
+    compiled = torch.compile(penalty, backend="aot_eager", fullgraph=True)
+    for one, other in zip(gradients(compiled), gradients(penalty), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_autograd_grad_inside_of_compile_is_right_where_torch_traces_it() -> None:
+    rnn, _ = a_stack()
+    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+
+    def penalty(x: Any) -> Any:
+        loss = rnn(x)[0].square().sum()
+        (slope,) = torch.autograd.grad(loss, x, create_graph=True)
+        return slope.square().sum()
+
+    def gradients(function: Any) -> list[Any]:
+        return list(torch.autograd.grad(function(x), list(rnn.parameters())))
+
+    compiled = torch.compile(penalty, backend="aot_eager", fullgraph=True)
+    with torch._dynamo.config.patch(trace_autograd_ops=True):
+        found = gradients(compiled)
+    for one, other in zip(found, gradients(penalty), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_double_backward_of_compiled_code_raises() -> None:
+    rnn, _ = a_stack()
+    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+    y = torch.compile(lambda v: rnn(v)[0], backend="aot_eager")(x)
+    (slope,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not currently support double backward"):
+        slope.square().sum().backward()
+
+
+def test_make_fx_records_a_transform() -> None:
+    rnn, _ = a_stack()
+    samples = torch.randn(3, 5, 2, 3, dtype=torch.float64)
+    recorded = make_fx(vmap(lambda v: rnn(v)[0]))(samples)
+    assert torch.equal(recorded(samples), vmap(lambda v: rnn(v)[0])(samples))
 
 
 def test_dual_numbers_that_enter_compiled_code_are_right_or_raise() -> None:
@@ -153,9 +249,32 @@ def test_dual_numbers_that_enter_compiled_code_are_right_or_raise() -> None:
         compiled(x)
     with (
         forward_ad.dual_level(),
-        pytest.raises(derive.DeriveError, match="a derivative in forward mode cannot be traced"),
+        pytest.raises(derive.DeriveError, match="dual numbers cannot be traced"),
     ):
         compiled(forward_ad.make_dual(x, torch.ones_like(x)))
+
+
+@pytest.mark.parametrize("past_end", ["zero", "last", "computed"])
+@pytest.mark.parametrize("options", ["resets", "lengths", "resets lengths states"])
+def test_a_sequence_with_ends_and_fresh_starts_is_one_graph(options: str, past_end: str) -> None:
+    rnn = dt.RNN(derive.cells.rnn(), 3, 4, bidirectional=True, past_end=past_end,
+                 dtype=torch.float64)  # fmt: skip
+    x = torch.randn(6, 3, 3, dtype=torch.float64)
+    known: dict[str, Any] = {
+        "resets": torch.arange(18).view(6, 3) % 5 == 0, "lengths": torch.tensor([6, 0, 4]),
+        "states": True,
+    }  # fmt: skip
+    given = {name: known[name] for name in options.split()}
+    given["return_states"] = given.pop("states", False)
+
+    def gradients(call: Any) -> list[Any]:
+        results = tree_leaves(call(x, **given))
+        total = sum(r.square().sum() for r in results)
+        return [*results, *torch.autograd.grad(total, list(rnn.parameters()))]
+
+    compiled = torch.compile(rnn, backend="aot_eager", fullgraph=True)
+    for one, other in zip(gradients(compiled), gradients(rnn), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_the_explicit_jvp_may_stand_inside_of_compile() -> None:

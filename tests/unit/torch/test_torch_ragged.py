@@ -35,7 +35,7 @@ def test_spans_give_what_one_call_gives(
     params = list(rnn.parameters())
     lengths = torch.tensor(ends)
     given = rnn._plain_key, rnn._tensors("_l0", x)
-    cut = ragged.ragged(*given, x, states, lengths, reverse)
+    cut = ragged.ragged(*given, [x], states, lengths, reverse)
     whole = sequence(*given, [x], states, lengths, reverse)
     weights = [torch.randn_like(result) for result in whole]
     of_all = [*params, x, *states]

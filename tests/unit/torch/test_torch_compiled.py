@@ -171,10 +171,6 @@ def transforms() -> dict[str, Any]:
         "ensemble": (lambda p: vmap(grad(with_params), (0, None))(p, x), models),
         "hvp": (lambda x: jvp(grad(loss), (x,), (along,))[1], x),
         "hessian": (lambda x: hessian(loss)(x), x),
-        "third": (
-            lambda x: jvp(lambda v: jvp(grad(loss), (v,), (along,))[1], (x,), (along,))[1],
-            x,
-        ),
     }
 
 

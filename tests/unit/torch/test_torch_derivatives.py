@@ -9,14 +9,16 @@ import pytest
 import torch
 import torch.autograd.forward_ad as forward_ad
 import torch_reference
-from entries import OF_VECTORS
+from entries import OF_VECTORS, WITH_AXES
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.utils._pytree import tree_leaves
 
 import derive
 import derive.torch as dt
+from derive import pipeline
 from derive.cell import Cell
+from derive.kernel.signature import Sizes
 from derive.torch.engine import engine_of
 from derive.torch.running import sequence
 
@@ -101,6 +103,47 @@ def test_gradcheck_and_gradgradcheck_in_both_modes(name: str) -> None:
 def test_gradcheck_and_gradgradcheck_of_every_cell(name: str) -> None:
     for lengths, reverse in itertools.product((None, LENGTHS), (False, True)):
         check_by_torch(name, lengths, reverse)
+
+
+def check_with_axes(name: str, lengths: Any, reverse: bool) -> None:
+    """By whole tensors: an axis may be a sum of widths, a fixed array has no gradient."""
+    cell, random = derive.cells.from_spec(name), torch.Generator().manual_seed(0)
+    sizes = Sizes(STEPS, ROWS, dict.fromkeys(pipeline.signature(cell).dims(), 2))
+
+    def draw(axes: Any, *before: int) -> Any:
+        shape = (*before, *sizes.shape(axes))
+        return torch.empty(shape, dtype=torch.float64).uniform_(-1, 1, generator=random)
+
+    checked = cell.checked
+    params = {name: draw(axes) for name, axes in cell.params.items()}
+    fixed = {name: params.pop(name) for name in checked.fixed}
+    x = {
+        name: draw(axes, *((ROWS,) if name in checked.once else (STEPS, ROWS)))
+        for name, axes in cell.inputs.items()
+    }
+    states = {name: draw(axes, ROWS) for name, axes in cell.states.items()}
+
+    def run(*tensors: Any) -> Any:
+        given = iter(tensors)
+        p, own, s = (dict(zip(group, given, strict=False)) for group in (params, x, states))
+        outputs, last = dt.run(cell, {**p, **fixed}, own, s, lengths=lengths, reverse=reverse)
+        return *outputs.values(), *last.values()
+
+    groups = (*params.values(), *x.values(), *states.values())
+    leaves = [tensor.requires_grad_() for tensor in groups]
+    assert gradcheck(run, leaves, check_forward_ad=True)
+    assert gradgradcheck(run, leaves, check_fwd_over_rev=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(WITH_AXES))
+def test_gradcheck_and_gradgradcheck_of_every_cell_with_axes(name: str) -> None:
+    check_with_axes(name, LENGTHS, True)
+    check_with_axes(name, None, False)
+
+
+def test_gradcheck_and_gradgradcheck_with_axes() -> None:
+    check_with_axes("hgrn2", LENGTHS, True)
 
 
 def test_layers_and_directions_pass_gradgradcheck() -> None:

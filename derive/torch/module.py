@@ -120,14 +120,17 @@ class Stack(nn.Module):  # type: ignore[misc]
         if x.sorted_indices is not None:
             first = [s.index_select(1, x.sorted_indices) for s in first]
             more = [m.index_select(0, x.sorted_indices) for m in more]
-        padded, ends = torch._VF._pad_packed_sequence(
-            data, x.batch_sizes, False, 0.0, len(x.batch_sizes)
-        )
-        y, last, _ = self._layers(padded, first, ends, None, False, more)
-        packed, sizes = torch._VF._pack_padded_sequence(y, ends, False)
+        # One copy each way, and one for the gradient: torch's own functions copy step by step.
+        taken = torch.arange(rows) < x.batch_sizes.unsqueeze(1)
+        places, ends = taken.flatten().nonzero().squeeze(1), taken.sum(0)
+        padded = data.new_zeros(taken.numel(), *data.shape[1:]).index_copy(0, places, data)
+        y, last, _ = self._layers(
+            padded.unflatten(0, taken.shape), first, ends, None, False, more
+        )  # fmt: skip
+        packed = y.flatten(0, 1).index_select(0, places)
         if x.unsorted_indices is not None:
             last = [s.index_select(1, x.unsorted_indices) for s in last]
-        output = PackedSequence(packed, sizes, x.sorted_indices, x.unsorted_indices)
+        output = PackedSequence(packed, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
         return self._results(output, last, [], False)
 
     def _layers(

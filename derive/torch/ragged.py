@@ -45,12 +45,18 @@ def ragged(
     if not sorted_already:
         inputs, lengths = [x.index_select(1, order) for x in inputs], lengths[order]
         states = [state.index_select(0, order) for state in states]
+    longest = spans[-1][1]
+    parts_of = [
+        x[:longest].split([end - begin for begin, end, _ in spans])  # one gradient, not many sums
+        for x in inputs
+    ]
     pieces: list[list[Tensor]] = []
     running = list(states)  # in the order that the spans run, rows that have begun
-    for begin, end, rows in reversed(spans) if reverse else spans:
+    whole = list(zip(spans, *parts_of, strict=True))
+    for (begin, end, rows), *parts in reversed(whole) if reverse else whole:
         first = [state[:rows] for state in running]
         own = (lengths[:rows] - begin).clamp(max=end - begin) if ends[rows - 1] < end else None
-        results = sequence(key, params, [x[begin:end, :rows] for x in inputs], first, own, reverse)
+        results = sequence(key, params, [x[:, :rows] for x in parts], first, own, reverse)
         pieces.append(results[:-count])
         last = results[-count:]
         running = [torch.cat([new, old[rows:]]) for new, old in zip(last, running, strict=True)]
@@ -58,7 +64,7 @@ def ragged(
     outputs = []
     for parts in zip(*pieces, strict=True):
         padded = [_with_rows(part, len(ends)) for part in parts]
-        if missing := steps - spans[-1][1]:
+        if missing := steps - longest:
             padded.append(padded[0].new_zeros(missing, *padded[0].shape[1:]))
         outputs.append(torch.cat(padded))
     if not sorted_already:

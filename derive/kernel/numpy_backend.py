@@ -11,6 +11,7 @@ import functools
 import hashlib
 import linecache
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from types import ModuleType
@@ -52,10 +53,20 @@ def _keep_freed_memory() -> None:
     np.empty(31 << 20, np.uint8)
 
 
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """What `pack` leaves with packed parameters: the parameters, what the module's `pack` made of
+    them, if it has one, and the shapes in declared order."""
+
+    params: Arrays
+    packed: Arrays | None
+    shapes: tuple[tuple[int, ...], ...]
+
+
 class NumpyBackend:
     """Implements derive.kernel.backend.Backend; holds no state but the loaded functions."""
 
-    __slots__ = ("_backward", "_forward", "_signature", "_step")
+    __slots__ = ("_backward", "_forward", "_pack", "_packed_step", "_signature", "_step")
 
     def __init__(self, files: Mapping[str, str], signature: Signature) -> None:
         _keep_freed_memory()
@@ -65,13 +76,26 @@ class NumpyBackend:
         self._forward = module.forward
         self._backward = module.backward
         self._step = module.step
+        #: None where nothing but a step's own arrays decides anything.
+        self._pack = getattr(module, "pack", None)
+        self._packed_step = getattr(module, "packed_step", None)
+
+    def _packed(self, call: Call) -> tuple[Arrays, ...]:
+        """The last argument of the module's `forward`, if it has one."""
+        if self._pack is None:
+            return ()
+        if type(call.params) is Packed:
+            return (call.params._panels.packed,)
+        return (self._pack(call.params, call.sizes.rows),)
 
     def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
+        packed = self._packed(call)
+
         def run(piece: Call) -> tuple[Arrays, Arrays, Arrays]:
             sizes = piece.sizes
             found: tuple[Arrays, Arrays, Arrays] = self._forward(
                 sizes.steps, sizes.rows, piece.params, piece.inputs, piece.states, piece.lengths,
-                piece.reverse, piece.training,
+                piece.reverse, piece.training, *packed,
             )  # fmt: skip
             return found
 
@@ -114,9 +138,17 @@ class NumpyBackend:
         return max(1, CHUNK_ROWS // sizes.rows)
 
     def step(self, call: Call) -> tuple[Arrays, Arrays]:
-        results: tuple[Arrays, Arrays] = self._step(
-            call.sizes.rows, call.params, call.inputs, call.states
-        )
+        return self._one_step(call.sizes.rows, call.params, call.inputs, call.states, call.params)
+
+    def _one_step(
+        self, rows: int, params: Any, inputs: Any, states: Any, given: object
+    ) -> tuple[Arrays, Arrays]:
+        """given: what a caller gave for the parameters, perhaps packed."""
+        results: tuple[Arrays, Arrays]
+        if self._packed_step is not None and type(given) is Packed:
+            results = self._packed_step(rows, params, inputs, states, given._panels.packed)
+        else:
+            results = self._step(rows, params, inputs, states)
         return results
 
     def ready(self, call: Call) -> Ready | None:
@@ -141,19 +173,32 @@ class NumpyBackend:
         def seen(params: Values, x: Values) -> bytes:
             return look(x if packed else (*params, *x))  # type: ignore[arg-type]
 
+        packed_step, shapes = self._packed_step, tuple(of_params.values())
+
         def forward(
-            params: Values, _: Any, x: Values, first: Values
+            params: Values, panels: Panels | None, x: Values, first: Values
         ) -> tuple[Arrays, Arrays, Any] | None:
-            p, i = _plain(params, of_params, dtype), _plain(x, of_inputs, dtype)
+            if panels is None:
+                p = _plain(params, of_params, dtype)
+            else:
+                p = panels.params if panels.shapes == shapes else None
+            i = _plain(x, of_inputs, dtype)
             s = _plain(first, of_states, dtype, may_lack)
             if p is None or i is None or s is None:
                 return None
             for name, shape in of_states.items():
                 if s[name] is None:
                     s[name] = np.zeros(shape, dtype)
+            if step and panels is not None and packed_step is not None:
+                return (*packed_step(rows, p, i, s, panels.packed), None)
             if step:
                 return (*self._step(rows, p, i, s), None)
-            outputs, last, saved = self._forward(steps, rows, p, i, s, None, reverse, training)
+            more: tuple[Any, ...] = ()
+            if self._pack is not None:
+                more = (panels.packed if panels is not None else self._pack(p, rows),)
+            outputs, last, saved = self._forward(
+                steps, rows, p, i, s, None, reverse, training, *more
+            )
             return outputs, last, ([saved], seen(params, x)) if training else None
 
         def backward(
@@ -174,14 +219,20 @@ class NumpyBackend:
 
         return Ready(call.without_arrays(), forward, backward, lambda saved: saved)
 
-    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> None:
-        """NumPy multiplies with the matrices as they are."""
+    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Panels:
+        """Matrices side by side and transposed, as several rows are multiplied with them; and
+        whatever else parameters alone determine. One row is as fast with them."""
+        packed = None if self._pack is None else self._pack(params, 2)
+        shapes = tuple(array.shape for array in params.values())
+        return Panels(dict(params), packed, shapes)
 
     def turns(
         self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]
     ) -> tuple[Turn, Turn]:
         def turn(first: Arrays, last: Arrays) -> None:
-            found, after = self._step(call.sizes.rows, call.params, call.inputs, first)
+            found, after = self._one_step(
+                call.sizes.rows, call.params, call.inputs, first, call.params
+            )
             for name, array in found.items():
                 outputs[name][...] = array
             for name, array in after.items():

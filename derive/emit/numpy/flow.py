@@ -203,6 +203,32 @@ def fresh(flow: Flow) -> set[str]:
     return found
 
 
+def reused(flow: Flow) -> dict[str, str]:
+    """Sums of two arrays that may lie where a product lay, {sum: product}: nothing else reads the
+    product, and both are made in one place."""
+    readers = [name for work in flow.works() for name in operands(work)]
+    kept = {*flow.wanted, *(name for pair in flow.carried for name in pair)}
+    found: dict[str, str] = {}
+    for _, works in flow.places():
+        products = {
+            name
+            for work in works
+            if isinstance(work, Stacked | Group)
+            for name in outs([work])
+            if readers.count(name) == 1 and kept.isdisjoint((name, *flow.packs.get(name, ())))
+        }
+        for work in works:
+            if not isinstance(work, Map) or work.places or not work.expr.is_Add:
+                continue
+            if len(work.expr.args) != 2 or not all(term.is_Symbol for term in work.expr.args):
+                continue
+            for name in work.operands:
+                one, out = flow.table[name], flow.table[work.out]
+                if name in products and one.per_row and one.shape == out.shape:
+                    found.setdefault(work.out, name)
+    return found
+
+
 def _makes_memory(equation: Map, table: Mapping[str, Array]) -> bool:
     expr = equation.expr
     while isinstance(expr, functions.stop_gradient):

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 from derive.emit.numpy.comments import COMMENT_WIDTH
-from derive.emit.numpy.flow import Flow, fresh, outs
-from derive.emit.numpy.lines import WIDTH, Lines, Names
+from derive.emit.numpy.flow import Flow, fresh, operands, outs
+from derive.emit.numpy.lines import WIDTH, Lines
+from derive.emit.numpy.names import Mentions, Names
+from derive.emit.numpy.packing import Packing
 from derive.program.program import Dim
 from derive.schedule import Schedule
 
@@ -59,16 +61,19 @@ class Writer:
     """One function in the making."""
 
     def __init__(
-        self, schedule: Schedule, flow: Flow, comments: Mapping[str, str], taken: Iterable[str]
+        self,
+        schedule: Schedule,
+        flow: Flow,
+        comments: Mapping[str, str],
+        names: Names,
+        packing: Packing | None = None,
     ) -> None:
-        # Names of all functions of the module, so that its own are called the same in each.
-        plans = (schedule.forward, schedule.backward)
-        given = (a.name for p in plans for a in p.program.arrays)
-        names = Names(dict.fromkeys((*given, *taken)))
+        """packing: what the module's `pack` makes for this function."""
         self.schedule = schedule
         self.step = schedule.split.gradient.step
         self.flow = flow
-        self.lines = Lines(names, flow, comments)
+        self.packing = packing
+        self.lines = Lines(names, flow, comments, packing)
         self.names = names
         self.own = names.own
         self.in_loop = tuple(outs(self.flow.step))
@@ -82,7 +87,50 @@ class Writer:
         return not {"I", "O", "l"}.isdisjoint((*names, *self.in_loop, *self.step.states))
 
     def write_once(self) -> list[str]:
-        return self.lines.write(self.flow.once, for_all=False)
+        """Works that run once, but for those that the module's `pack` does."""
+        found: list[str] = []
+        for work in self.flow.once:
+            if self.packing and self.packing.has(outs([work])):
+                continue  # another function has asked for it
+            if self.packing is None or not self.packing.can_make(work, self.flow.table):
+                found += self.lines.write([work], for_all=False)
+            else:
+                with self.lines.outside(operands(work)):
+                    self.packing.make(work, self.lines.write([work], for_all=False))
+        return found
+
+    def around(self, once: Iterable[str]) -> list[str]:
+        """`once`, between the matrices that it reads and those that are put together of it."""
+        return [*self.lines.stacks.stacks, *once, *self.lines.stacks.late]
+
+    @property
+    def packing_made(self) -> bool:
+        """Whether the module has a `pack`, as far as the lines so far say."""
+        return self.packing is not None and bool(self.packing.made)
+
+    def packs(self) -> list[str]:
+        """The call of the module's `pack` where the caller has not made one."""
+        own = self.own
+        if not self.packing_made:
+            return []
+        call = f"    {own.packed} = {own.pack}({own.params}, {own.B})"
+        return [f"if {own.packed} is None:", call]
+
+    def scanned_once(self) -> list[str]:
+        """A step of the recurrence that a scan stands for."""
+        scan, lines = self.flow.scan, self.lines
+        assert scan is not None
+        state, factor, offset = map(lines.step, (scan.state, scan.factor, scan.offset))
+        text = f"{factor} * {state} + {offset}"
+        if scan.inside:
+            text = f"{factor} * ({state} + {offset})"
+        return lines.comments.above(scan.after, f"{scan.after} = {text}")
+
+    def unpack_packed(self) -> list[str]:
+        """What the lines mention of the module's `pack`."""
+        made = self.packing.made if self.packing else ()
+        asked = self.lines.mentions.shared
+        return [f'{name} = {self.own.packed}["{name}"]' for name in made if name in asked]
 
     def loads(self) -> list[str]:
         """`x = x_all[t]` for what the loop reads and does not make itself."""
@@ -182,9 +230,11 @@ class Writer:
             *body,
         ]
 
-    def unpack(self, places: Mapping[str, str], states: str) -> list[str]:
+    def unpack(
+        self, places: Mapping[str, str], states: str, mentions: Mentions | None = None
+    ) -> list[str]:
         """Parameters, arrays for all steps, sizes and the dtype: what the lines mention."""
-        mentions, own = self.lines.mentions, self.own
+        mentions, own = mentions or self.lines.mentions, self.own
         found = [
             f'{name} = {own.params}["{name}"]'
             for name in self.step.params
@@ -245,11 +295,12 @@ def signature(
     parts = [f"{getattr(own, count)}: int" for count in counts]
     parts += [f"{getattr(own, name)}: {own.Arrays}" for name in arrays]
     returned = ", ".join([own.Arrays] * results)
+    returned = f"tuple[{returned}]" if results > 1 else returned
     parts += rest
-    line = f"def {name}({', '.join(parts)}) -> tuple[{returned}]:"
+    line = f"def {name}({', '.join(parts)}) -> {returned}:"
     if len(line) <= COMMENT_WIDTH:
         return (line,)
-    return (f"def {name}(", *(f"    {part}," for part in parts), f") -> tuple[{returned}]:")
+    return (f"def {name}(", *(f"    {part}," for part in parts), f") -> {returned}:")
 
 
 def carry(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:

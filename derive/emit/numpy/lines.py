@@ -10,9 +10,9 @@ Not here: the equations above them (comments.py); functions, loops over time and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,69 +27,28 @@ from derive.emit.numpy.flow import (
     common_name,
     is_full,
     outs,
+    reused,
 )
 from derive.emit.numpy.helpers import COMPARISONS, HELPERS, NUMPY
-from derive.program import Array, Layout, Map, Matmul, Namer, Over, Sum
+from derive.emit.numpy.names import Mentions, Names
+from derive.emit.numpy.packing import Packing
+from derive.program import Array, Layout, Map, Matmul, Over, Sum
 from derive.program.program import Dim
 from derive.schedule.schedule import Accumulator, Group
 from derive.symbolic import functions
 from derive.symbolic.code import Syntax, has_arrays, print_expression, print_terms, shortest
 
-#: Names of the module's own; each gives way where the cell has an array of that name.
-OWN = (
-    "np", "Array", "Arrays", "range", "flat", "or_zeros", *HELPERS,
-    "T", "B", "params", "inputs", "states", "lengths", "reverse", "training", "saved",
-    "outputs", "last_states", "d_outputs", "d_states", "d_params", "d_inputs", "d_initial",
-    "next_states", "t", "alive", "alive_all", "real", "scan",
-)  # fmt: skip
-
 #: The longest line.
 WIDTH = 320
-
-
-class Names:
-    """Every name of a generated module, each given once: the user's own names come first."""
-
-    def __init__(self, arrays: Iterable[str]) -> None:
-        self._namer = Namer(arrays)
-        self._given: dict[tuple[str, str], str] = {}
-        self.own = SimpleNamespace(**{name: self._namer(name) for name in OWN})
-
-    def _name(self, kind: str, key: str, wanted: str) -> str:
-        if (kind, key) not in self._given:
-            self._given[kind, key] = self._namer(wanted)
-        return self._given[kind, key]
-
-    def all(self, array: str) -> str:
-        """The array `array` for all steps."""
-        return self._name("all", array, f"{array}_all")
-
-    def history(self, state: str) -> str:
-        """The T + 1 values of a state."""
-        return self._name("history", state, f"{state}_history")
-
-    def size(self, dim: str) -> str:
-        return self._name("size", dim, dim)
-
-    def new(self, wanted: str) -> str:
-        return self._namer(wanted)
-
-
-@dataclass(slots=True)
-class Mentions:
-    """What lines speak of: arrays of one step, of all steps, shared ones, sizes, own names."""
-
-    steps: dict[str, None] = field(default_factory=dict)
-    alls: dict[str, None] = field(default_factory=dict)
-    shared: dict[str, None] = field(default_factory=dict)
-    dims: dict[str, None] = field(default_factory=dict)
-    own: dict[str, None] = field(default_factory=dict)
 
 
 class Lines:
     """Writes the lines of one function."""
 
-    def __init__(self, names: Names, flow: Flow, comments: Mapping[str, str]) -> None:
+    def __init__(
+        self, names: Names, flow: Flow, comments: Mapping[str, str], packing: Packing | None
+    ) -> None:
+        """packing: what the module's `pack` makes for this function, if it does."""
         self.names = names
         self.table = flow.table
         self.packs = flow.packs
@@ -97,10 +56,12 @@ class Lines:
         self.flow = flow
         self.comments = Comments(flow, comments)
         self.mentions = Mentions()
-        self.stacks: list[str] = []
-        self.late_stacks: list[str] = []  # of matrices that are computed once
+        self.packing = packing
+        self.stacks = Packing()
         self.once = set(outs(flow.once))
+        self.reused = reused(flow)
         self.for_all = False
+        self.stacked = True
         self.room = WIDTH
         self.order = flow.order
         self.map: Map | None = None  # whose operands are being written
@@ -170,10 +131,10 @@ class Lines:
     ) -> list[str]:
         """The lines of `works`, for all steps or for one, to be indented by `indent` blanks.
 
-        stacked: products of the same vectors become one, of matrices that are put together in
-        `self.stacks`, outside every loop.
+        stacked: products of the same vectors become one, of matrices that are put together outside
+        every loop, and transposed there.
         """
-        self.for_all, self.room = for_all, WIDTH - indent
+        self.for_all, self.room, self.stacked = for_all, WIDTH - indent, stacked
         lines: list[str] = []
         for work in works:
             if isinstance(work, View):
@@ -252,6 +213,10 @@ class Lines:
                 text = f"{np_}.broadcast_to({text}, {shape})"
             else:
                 text = f"{np_}.full({shape}, {text}, {self.own('real')})"
+        elif equation.out in self.reused:
+            left, right = text.split(" + ")
+            memory = self.array(self.reused[equation.out])
+            text = f"{self.own('np')}.add({left}, {right}, out={memory})"
         line = f"{target} = {text}"
         if len(line) <= self.room or not equation.expr.is_Add or not full:
             return [line]
@@ -301,6 +266,10 @@ class Lines:
 
     def _along(self, product: Matmul) -> str:
         """A product along axes; rows that its result lacks are summed over."""
+        plain = self._plain(product)
+        if plain is not None:
+            matrix = self._matrix(replace(product, layout=plain))
+            return self._unflat(f"{self._flat(product.right)} @ {matrix}", product.out)
         rows = "TB" if self.for_all else "B"
         letters = product.letters()
         names = (product.left, product.right, product.out)
@@ -315,6 +284,16 @@ class Lines:
         subscripts = f"{parts[0]},{parts[1]}->{parts[2]}"
         text = f'{self.own("np")}.einsum("{subscripts}", {", ".join(operands)}, optimize=True)'
         return text if letters[2] else f"{text}[..., None]"
+
+    def _plain(self, product: Matmul) -> Layout | None:
+        """The layout of a product of rows of vectors and one matrix, which BLAS does at once."""
+        left, right, out = (self.table[n] for n in (product.left, product.right, product.out))
+        vectors = right.per_row and out.per_row and len(right.shape) == len(out.shape) == 1
+        if left.per_row or len(left.shape) != 2 or not vectors:
+            return None
+        of_left, of_right, of_out = product.letters()
+        layouts = {(of_right, of_out): Layout.TRANSPOSED, (of_out, of_right): Layout.NORMAL}
+        return layouts.get((of_left[:1], of_left[1:]))
 
     # --- products ---------------------------------------------------------------------------
 
@@ -339,8 +318,13 @@ class Lines:
 
     def _matrix(self, term: Matmul) -> str:
         """What a row vector is multiplied with from the right."""
-        matrix = self.array(term.left)
-        return f"{matrix}.T" if term.layout is Layout.NORMAL else matrix
+        if term.layout is not Layout.NORMAL:
+            return self.array(term.left)
+        if not self.stacked or not self.table[term.right].per_row:
+            return f"{self.array(term.left)}.T"
+        with self.outside([term.left]):
+            text = f"{self.own('across')}({self.own('B')}, {self.array(term.left)})"
+        return self.kept(text, f"{term.left}_T", [term.left])
 
     def _stacked(self, out: str, group: Group) -> str:
         product = f"{self._vectors(group)} @ {self._stack(group)}"
@@ -362,18 +346,42 @@ class Lines:
             for accumulator in group.accumulators
         ]
         matrices = list(dict.fromkeys(term.left for row in rows for term in row))
+        if len(rows) == len(rows[0]) == 1:
+            return self._matrix(rows[0][0])
         normal = rows[0][0].layout is Layout.NORMAL
-        blocks = [[self._oriented(term, normal) for term in row] for row in rows]
-        # One row of blocks an accumulator, one column a vector; the other way round if transposed.
-        if not normal:
-            blocks = [list(column) for column in zip(*blocks, strict=True)]
-        if len(blocks) == len(blocks[0]) == 1:
-            return f"{blocks[0][0]}.T" if normal else blocks[0][0]
-        name = self.names.new(common_name(matrices) + "_stack")
-        joined = [self._joined(row, axis=1) for row in blocks]
-        stacks = self.late_stacks if self.once.intersection(matrices) else self.stacks
-        stacks.append(f"{name} = {self._joined(joined, axis=0)}")
-        return f"{name}.T" if normal else name
+        with self.outside(matrices):
+            blocks = [[self._oriented(term, normal) for term in row] for row in rows]
+            # One row of blocks an accumulator, one column a vector; the other way round if
+            # transposed.
+            if not normal:
+                blocks = [list(column) for column in zip(*blocks, strict=True)]
+            joined = [self._joined(row, axis=1) for row in blocks]
+            if normal:
+                text = f"{self.own('across')}({', '.join((self.own('B'), *joined))})"
+            else:
+                text = self._joined(joined, axis=0)
+        return self.kept(text, common_name(matrices) + ("_T" if normal else "_stack"), matrices)
+
+    @contextmanager
+    def outside(self, matrices: Iterable[str]) -> Iterator[None]:
+        """What is written meanwhile is written where these matrices are put together."""
+        mentions = self.mentions
+        if self.packing and self.packing.has(matrices):
+            self.mentions = self.packing.mentions
+        try:
+            yield
+        finally:
+            self.mentions = mentions
+
+    def kept(self, text: str, wanted: str, matrices: Iterable[str]) -> str:
+        """The name of what `text` makes of `matrices`, once: in the module's `pack` if that has
+        them all, else in front of the loop."""
+        late = bool(self.once.intersection(matrices))
+        if not (self.packing and self.packing.has(matrices)):
+            return self.stacks.stack(text, wanted, self.names, late=late)
+        name = self.packing.stack(text, wanted, self.names, late=late)
+        self.mentions.shared.setdefault(name)
+        return name
 
     def _oriented(self, term: Matmul, normal: bool) -> str:
         matrix = self.array(term.left)

@@ -23,7 +23,9 @@ from derive.emit.numpy.flow import Flow, check_flow, flow_of, operands
 from derive.emit.numpy.function import Function, Loop, Result, Writer, carry, fit, signature
 from derive.emit.numpy.helpers import HELPERS, composed_helpers, helpers_for
 from derive.emit.numpy.hoist import hoist
+from derive.emit.numpy.names import Names
 from derive.emit.numpy.pack import pack
+from derive.emit.numpy.packing import Packing
 from derive.emit.numpy.scan import scan
 from derive.schedule import Schedule
 from derive.symbolic import functions
@@ -55,17 +57,28 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
     taken = (*forward_flow.table, *backward_flow.table)
     backward_flow = check_flow(_fast(backward_flow, (), taken), given_back)
     forward_flow = check_flow(_fast(forward_flow, schedule.split.saved, taken), given)
-    taken = (*taken, *forward_flow.table, *backward_flow.table)
-    backward = Writer(schedule, backward_flow, info.gradient_notes, taken)
-    forward = Writer(schedule, forward_flow, info.notes, taken)
-    single = Writer(schedule, single_flow, info.notes, taken)
-    last = (backward_function(backward), step_function(single))
-    functions = (forward_function(forward, backward.states_asked), *last)
-    writers = (forward, backward, single)
-    used = dict.fromkeys(name for writer in writers for name in writer.lines.mentions.own)
+    taken = (*given, *given_back, *taken, *forward_flow.table, *backward_flow.table)
+
+    def writer(flow: Flow, notes: Mapping[str, str], packing: Packing | None = None) -> Writer:
+        # Names of all functions of the module, so that its own are called the same in each.
+        return Writer(schedule, flow, notes, Names(dict.fromkeys(taken)), packing)
+
+    table = single_flow.table
+    packing = Packing(table[name] for name in schedule.split.gradient.step.params)
+    backward = writer(backward_flow, info.gradient_notes)
+    forward = writer(forward_flow, info.notes, packing)
+    single = writer(single_flow, info.notes)
+    packed = Writer(schedule, forward_flow, info.notes, forward.names, packing)
+    last = [backward_function(backward), step_function(single)]
+    functions = [forward_function(forward, backward.states_asked), *last]
+    if packing.made:
+        functions.append(packed_step_function(packed))
+        functions.insert(0, pack_function(forward, packed))
+    mentions = [w.lines.mentions.own for w in (forward, backward, single, packed)]
+    used = dict.fromkeys(name for names in (*mentions, packing.mentions.own) for name in names)
     own = forward.own
     helpers = (
-        *(name for name in ("flat", "or_zeros", "scan") if name in used),
+        *(name for name in ("flat", "or_zeros", "across", "scan") if name in used),
         *helpers_for(name for name in used if name in HELPERS),
     )
     template = environment().get_template("numpy/cell.py.j2")
@@ -76,7 +89,7 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
         schedule=info.schedule,
         digest=info.digest,
         own=own,
-        ambiguous=any(writer.has_ambiguous_names() for writer in writers),
+        ambiguous=any(w.has_ambiguous_names() for w in (forward, backward, single, packed)),
         import_as=f" as {own.np}",
         aliases=[f"{own.range} = range"] if own.range != "range" else [],
         helpers=helpers,
@@ -84,6 +97,7 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
         constants=CONSTANTS,
         tails=TAILS,
         functions=functions,
+        public=[f"pack = {own.pack}"] if packing.made and own.pack != "pack" else [],
     )
 
 
@@ -175,7 +189,7 @@ def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
     )
     places = {name: f'{own.inputs}["{name}"]' for name in step.inputs}
     states = [f'{name} = {own.states}["{name}"]' for name in step.states]
-    unpack = writer.unpack(places, own.states)
+    unpack = [*writer.packs(), *writer.unpack(places, own.states), *writer.unpack_packed()]
     return Function(
         signature=signature(
             own,
@@ -186,10 +200,11 @@ def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
             f"{own.lengths}: {own.Array} | None = None",
             f"{own.reverse}: bool = False",
             f"{own.training}: bool = True",
+            *([f"{own.packed}: {own.Arrays} | None = None"] if writer.packing_made else []),
         ),
         doc="All steps: outputs [T, B, width], last states [B, width], and what backward needs.",
         unpack=fit(unpack + states, 8),
-        before=fit(lines.stacks + once + lines.late_stacks + writer.alive() + before + scanned, 8),
+        before=fit(writer.around(once) + writer.alive() + before + scanned, 8),
         loop=loop if (flow.step or flow.carried) and not flow.scan else None,
         after=fit(after, 8),
         clean=(),
@@ -284,7 +299,7 @@ def backward_function(writer: Writer) -> Function:
         ),
         doc="Gradients of params, inputs and first states; a cotangent that is None is zero.",
         unpack=fit(unpack + first, 8),
-        before=fit(lines.stacks + once + lines.late_stacks + writer.alive() + before + scanned, 8),
+        before=fit(writer.around(once) + writer.alive() + before + scanned, 8),
         loop=loop if (flow.step or flow.carried) and not flow.scan else None,
         after=fit(after, 8),
         clean=fit(clean, 12),
@@ -322,9 +337,27 @@ def _places(writer: Writer) -> dict[str, str]:
 
 
 def step_function(writer: Writer) -> Function:
-    split, step, flow = writer.schedule.split, writer.step, writer.flow
+    body = writer.lines.write(writer.flow.works(), for_all=False, stacked=False)
+    return _one_step(writer, "step", "One step: outputs and next states, both [B, width].", body)
+
+
+def packed_step_function(writer: Writer) -> Function:
+    """The lines of `forward` for one step. They ask for what `pack` makes."""
+    lines, own, flow = writer.lines, writer.own, writer.flow
+    once = writer.write_once()
+    body = lines.write(flow.before, for_all=False)
+    if flow.scan:
+        body += writer.scanned_once()
+    for name in flow.filled:
+        body.append(f"{name} = {writer.empty(f'({own.B}, {lines.shape(name)})')}")
+    body += lines.write((*flow.step, *flow.after), for_all=False)
+    doc = "One step, as `step`, with what `pack` made of the parameters."
+    return _one_step(writer, "packed_step", doc, [*writer.around(once), *body])
+
+
+def _one_step(writer: Writer, name: str, doc: str, body: Iterable[str]) -> Function:
+    split, step = writer.schedule.split, writer.step
     lines, own = writer.lines, writer.own
-    body = lines.write(flow.works(), for_all=False, stacked=False)
     returned: set[str] = set()
 
     def entry(key: str, name: str) -> tuple[str, str]:
@@ -338,11 +371,13 @@ def step_function(writer: Writer) -> Function:
     states = tuple(entry(key, name) for key, name in after)
     unpack = writer.unpack({}, own.states)
     mentioned = lines.mentions.steps
+    unpack += writer.unpack_packed()
     unpack += [f'{n} = {own.inputs}["{n}"]' for n in step.inputs if n in mentioned]
     unpack += [f'{n} = {own.states}["{n}"]' for n in step.states if n in mentioned]
+    arrays = ("params", "inputs", "states", *(["packed"] if writer.packing else []))
     return Function(
-        signature=signature(own, "step", "B", ("params", "inputs", "states"), 2),
-        doc="One step: outputs and next states, both [B, width].",
+        signature=signature(own, name, "B", arrays, 2),
+        doc=doc,
         unpack=fit(unpack, 8),
         before=fit(body, 8),
         loop=None,
@@ -350,4 +385,25 @@ def step_function(writer: Writer) -> Function:
         clean=(),
         sums=(),
         results=(Result(own.outputs, outputs), Result(own.next_states, states)),
+    )
+
+
+# --- parameters -----------------------------------------------------------------------------
+
+
+def pack_function(writer: Writer, packed: Writer) -> Function:
+    """What the lines of `forward` and `packed_step` asked for."""
+    own, packing = writer.own, writer.packing
+    assert packing is not None
+    asked = {**writer.lines.mentions.shared, **packed.lines.mentions.shared}
+    return Function(
+        signature=signature(own, own.pack, "", ("params",), 1, f"{own.B}: int"),
+        doc="What parameters alone determine: made once, it serves many calls of B rows.",
+        unpack=fit(writer.unpack({}, own.states, packing.mentions), 8),
+        before=fit(packing.lines(), 8),
+        loop=None,
+        after=(),
+        clean=(),
+        sums=(),
+        results=(Result(own.packed, tuple((n, n) for n in packing.made if n in asked)),),
     )

@@ -41,6 +41,12 @@ DEFAULT = (
     Shape(1, 1, 512, 512),
     Shape(37, 7, 65, 130),
     Shape(64, 3, 100, 100),
+    Shape(80, 8, 96, 192),
+    Shape(60, 20, 200, 200),
+    Shape(25, 4, 48, 300),
+    Shape(100, 2, 96, 96),
+    Shape(50, 16, 160, 160),
+    Shape(50, 12, 320, 320),
 )
 #: The same for cells with heads or a matrix of several axes: four heads.
 _AXES = (("N", 4),)

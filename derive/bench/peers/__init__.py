@@ -30,6 +30,7 @@ PEERS = (
     "onnx_operator",
     "onnx_scan",
     "numpy_loop",
+    "numpy_by_hand",
 )
 
 

@@ -17,7 +17,10 @@ def missing() -> str | None:
 
 
 def enter(task: Task) -> list[Contestant]:
-    return [kernel_contestant(NAME, task, "numpy", "float32")]
+    return [
+        kernel_contestant(NAME, task, "numpy", "float32"),
+        kernel_contestant(f"{NAME}, packed", task, "numpy", "float32", packed=True),
+    ]
 
 
 def kernel_contestant(

@@ -2,7 +2,7 @@
 
 In: a Cell.  Out: `Known`, with the names of its parameters in the order that PyTorch uses, or
 None.
-Not here: the libraries (torch_module.py, onnx_operator.py, onednn.py).
+Not here: the libraries (torch_module.py, onnx_operator.py, onednn.py, numpy_by_hand.py).
 
 A cell is recognised by being equal to one of the catalogue. This is the one place of derive
 that knows single cells: the comparison names the cell of the library by hand.

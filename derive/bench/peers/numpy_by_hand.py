@@ -77,9 +77,10 @@ class _Weights:
     @classmethod
     def of(cls, found: Known, task: Task) -> _Weights:
         groups = (found.input, found.hidden, found.bias, found.hidden_bias)
-        W, U, b, c = (
+        arrays: list[Any] = [
             np.concatenate([task.params[n] for n in names]) if names else None for names in groups
-        )
+        ]
+        W, U, b, c = arrays
         return cls(W, np.ascontiguousarray(W.T), U, np.ascontiguousarray(U.T), b, c)
 
     def of_inputs(self, x: Any) -> Any:

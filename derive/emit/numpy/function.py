@@ -152,6 +152,23 @@ class Writer:
     def empty(self, shape: str) -> str:
         return f"{self.own.np}.empty({shape}, {self.lines.own('real')})"
 
+    def storage(self, body: list[str]) -> tuple[list[str], list[str], list[str], list[str]]:
+        """For what the loop makes and later phases read: allocation; storing; storing of what the
+        body has written into memory already, for rows that have ended; and that body."""
+        names = self.stored()
+        allocate, store = self.memory(names)
+        found, written = list(body), []
+        read = {name for work in self.flow.step for name in operands(work)}
+        read.update(name for pair in self.flow.carried for name in pair)
+        for name in names:
+            line, call = self.lines.calls.get(name, ("", ""))
+            if line in found:
+                place = f"{self.lines.all(name)}[{self.own.t}]"
+                target = f"{name} = " if name in read else ""
+                found[found.index(line)] = f"{target}{call}, out={place})"
+                written.append(f"{place} = {name}")
+        return allocate, [line for line in store if line not in written], written, found
+
     def stored(self) -> list[str]:
         """What the loop makes and later phases read."""
         later = set(outs(self.flow.after))
@@ -181,15 +198,17 @@ class Writer:
             f"    {own.alive_all} = {steps} < {own.lengths}[:, None]",
         ]
 
-    def freeze(self, pairs: Iterable[tuple[str, str]]) -> list[str]:
-        """A row that is not alive hands on what it was given."""
+    def freeze(self, pairs: Iterable[tuple[str, str]], store: Iterable[str] = ()) -> list[str]:
+        """A row that is not alive hands on what it was given. store: lines behind that."""
+        pairs = tuple(pairs)
         lines = [
             f"{new} = {self.own.np}.where({self._for_axes(self.own.alive, new)}, {new}, {old})"
             for old, new in pairs
         ]
         if lines:
             self.lines.own("alive_all")
-        return lines
+        frozen = {new for _, new in pairs}
+        return [*lines, *(line for line in store if line.rpartition(" = ")[2] in frozen)]
 
     def _for_axes(self, alive: str, name: str) -> str:
         """`alive`, [..., B, 1], for an array of any number of axes."""

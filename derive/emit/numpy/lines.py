@@ -10,6 +10,7 @@ Not here: the equations above them (comments.py); functions, loops over time and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -60,6 +61,7 @@ class Lines:
         self.stacks = Packing()
         self.once = set(outs(flow.once))
         self.reused = reused(flow)
+        self.calls: dict[str, tuple[str, str]] = {}
         self.for_all = False
         self.stacked = True
         self.room = WIDTH
@@ -217,11 +219,26 @@ class Lines:
             left, right = text.split(" + ")
             memory = self.array(self.reused[equation.out])
             text = f"{self.own('np')}.add({left}, {right}, out={memory})"
+        if full and not self.for_all and (call := self._call(equation, text)):
+            self.calls[target] = f"{target} = {text}", call
         line = f"{target} = {text}"
         if len(line) <= self.room or not equation.expr.is_Add or not full:
             return [line]
         terms = print_terms(equation.expr, self.syntax, self.order)
         return [f"{target} = (", *(f"    {term}" for term in terms), ")"]
+
+    def _call(self, equation: Map, text: str) -> str:
+        """The call of NumPy that an equation is, without its last parenthesis; "" for several."""
+        np_ = self.own("np")
+        if equation.expr.is_Add:
+            terms = print_terms(equation.expr, self.syntax, self.order)
+            if len(terms) == 2 and terms[1].startswith("+ "):
+                return f"{np_}.add({terms[0]}, {terms[1][2:]}"
+        elif found := re.fullmatch(r"(\w+) \* (\w+)", text):
+            return f"{np_}.multiply({found[1]}, {found[2]}"
+        elif re.fullmatch(rf"{np_}\.(tanh|exp|sin|cos|sqrt)\(\w+\)", text):
+            return text[:-1]
+        return ""
 
     def _sum(self, accumulator: Accumulator) -> str:
         out = self.table[accumulator.out]

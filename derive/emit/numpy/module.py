@@ -158,7 +158,7 @@ def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
     outputs = [(key, writer.masked(n)) for key, n in zip(keys, split.outputs, strict=True)]
     scanned = writer.scan(own.reverse, body)
     loads = writer.loads()
-    allocate, store = writer.memory(writer.stored())
+    allocate, store, written, body = writer.storage(body)
     saved, kept = _saved(writer)
     allocate_kept, store_kept = writer.memory(kept)
     for state, after_name in flow.carried:
@@ -182,7 +182,7 @@ def forward_function(writer: Writer, states_asked: Iterable[str]) -> Function:
         allocate_kept=fit(allocate_kept, 16),
         order=f"{own.range}({own.T} - 1, -1, -1) if {own.reverse} else {own.range}({own.T})",
         body=fit(loads + body, 12),
-        freeze=fit(writer.freeze(flow.carried), 16),
+        freeze=fit(writer.freeze(flow.carried, written), 16),
         store=fit(store, 12),
         store_kept=fit(store_kept, 16),
         carry=fit(carry(flow.carried), 12),
@@ -262,13 +262,13 @@ def backward_function(writer: Writer) -> Function:
     d_inputs = tuple((name, writer.masked(d_name)) for name, d_name in split.d_inputs)
     scanned = writer.scan(f"not {own.reverse}", body)
     loads = writer.loads()
-    allocate, store = writer.memory(writer.stored())
+    allocate, store, written, body = writer.storage(body)
     loop = Loop(
         allocate=fit(allocate, 8),
         allocate_kept=(),
         order=f"{own.range}({own.T}) if {own.reverse} else {own.range}({own.T} - 1, -1, -1)",
         body=fit(loads + body, 12),
-        freeze=fit(writer.freeze(flow.carried), 16),
+        freeze=fit(writer.freeze(flow.carried, written), 16),
         store=fit(store, 12),
         store_kept=(),
         carry=fit(carry(flow.carried), 12),

@@ -200,6 +200,68 @@ def test_gradients_of_stacked_matrices_are_one_product() -> None:
     assert text.count("flat(d_a_all).T @ flat(x_all)") == 1
 
 
+# --- parameters that are packed -------------------------------------------------------------
+
+
+def test_a_packed_step_puts_no_matrices_together() -> None:
+    text = "\n".join(code_of(text_of(LSTM).partition("def packed_step")[2]))
+    assert (text.count(" @ "), text.count("sigmoid("), text.count("concatenate")) == (2, 1, 0)
+
+
+def test_several_rows_are_multiplied_with_a_copy_and_one_with_a_view() -> None:
+    module = load(text_of(LSTM), "numpy/lstm.py")
+    params = {f"{m}_{g}": np.ones((6, 6)) for m in "WU" for g in "ifgo"}
+    params |= {f"b_{gate}": np.ones(6) for gate in "ifgo"}
+    for rows in (1, 2):
+        packed = module.pack(params, rows)
+        assert packed["U_T"].shape == (6, 24)
+        assert packed["U_T"].flags.c_contiguous is (rows > 1)
+
+
+def test_what_parameters_alone_determine_is_packed() -> None:
+    """Of a matrix that is computed from parameters what the loop reads, and nothing between."""
+    text = module_of("weight_norm_lstm")
+    packed = text.partition("        packed: Arrays = {")[2].partition("}")[0]
+    assert packed.count(":") == packed.count('_T":') == 8
+    assert "V_1" not in text.partition("def packed_step")[2].replace('params["V_1"].shape', "")
+
+
+OWN_NAMES = """cell own
+input x: I
+state h: H
+pack = tanh(W @ x + U @ h + b)
+packed = pack * across + packed_step
+h' = packed
+output h'
+"""
+
+
+def test_a_cell_may_have_arrays_that_are_called_as_the_module_calls_its_own() -> None:
+    cell = Cell.parse(OWN_NAMES)
+    kernel = pipeline.compile(cell, "numpy", "float64")
+    params = kernel.init(I=3, H=4)
+    x = np.ones((5, 2, 3))
+    wanted = reference.run(cell.step, params, {"x": x}, {"h": np.zeros((2, 4))}, steps=5, rows=2)
+    found = kernel.forward(kernel.pack(params), x)
+    assert worst(found.outputs, wanted.outputs) < 1e-13
+    output, _ = kernel.step(kernel.pack(params), x[0])
+    assert np.max(abs(output - found.output[0])) < 1e-15
+
+
+def test_repeated_calls_look_at_all_shapes_of_packed_parameters() -> None:
+    """The first parameter, [H, I], does not tell P."""
+    cell = Cell.parse(CELLS["proj"])
+    kernel = pipeline.compile(cell, "numpy", "float64")
+    x = np.ones((2, 4))
+    narrow, wide = (kernel.pack(kernel.init(I=4, H=3, P=P)) for P in (2, 5))
+    for _ in range(4):
+        assert kernel.step(narrow, x)[1]["h"].shape == (2, 2)
+    for packed, P in ((wide, 5), (narrow, 2), (wide, 5)):
+        assert kernel.step(packed, x)[1]["h"].shape == (2, P)
+        run = kernel.forward(packed, x[None], training=False)
+        assert run.states["h"].shape == (2, P)
+
+
 # --- the text -------------------------------------------------------------------------------
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import linecache
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePosixPath
 from types import ModuleType
@@ -53,14 +53,24 @@ def _keep_freed_memory() -> None:
     np.empty(31 << 20, np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Panels:
-    """What `pack` leaves with packed parameters: the parameters, what the module's `pack` made of
-    them, if it has one, and the shapes in declared order."""
+    """What goes with packed parameters: the parameters themselves, which nothing changes, their
+    shapes in declared order, and what the module's `pack` makes of them, if there is one."""
 
     params: Arrays
-    packed: Arrays | None
     shapes: tuple[tuple[int, ...], ...]
+    pack: Callable[[Arrays, int], Arrays] | None
+    made: list[Arrays | None] = field(default_factory=lambda: [None, None])
+
+    def packed(self, rows: int) -> Arrays | None:
+        """For calls of `rows` rows, made in the first one: one row gives the bits that it gives
+        with plain parameters, and so do several."""
+        several = rows > 1
+        found = self.made[several]
+        if found is None and self.pack is not None:
+            found = self.made[several] = self.pack(self.params, rows)
+        return found
 
 
 class NumpyBackend:
@@ -85,7 +95,7 @@ class NumpyBackend:
         if self._pack is None:
             return ()
         if type(call.params) is Packed:
-            return (call.params._panels.packed,)
+            return (call.params._panels.packed(call.sizes.rows),)
         return (self._pack(call.params, call.sizes.rows),)
 
     def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
@@ -146,7 +156,7 @@ class NumpyBackend:
         """given: what a caller gave for the parameters, perhaps packed."""
         results: tuple[Arrays, Arrays]
         if self._packed_step is not None and type(given) is Packed:
-            results = self._packed_step(rows, params, inputs, states, given._panels.packed)
+            results = self._packed_step(rows, params, inputs, states, given._panels.packed(rows))
         else:
             results = self._step(rows, params, inputs, states)
         return results
@@ -190,12 +200,12 @@ class NumpyBackend:
                 if s[name] is None:
                     s[name] = np.zeros(shape, dtype)
             if step and panels is not None and packed_step is not None:
-                return (*packed_step(rows, p, i, s, panels.packed), None)
+                return (*packed_step(rows, p, i, s, panels.packed(rows)), None)
             if step:
                 return (*self._step(rows, p, i, s), None)
             more: tuple[Any, ...] = ()
             if self._pack is not None:
-                more = (panels.packed if panels is not None else self._pack(p, rows),)
+                more = (panels.packed(rows) if panels is not None else self._pack(p, rows),)
             outputs, last, saved = self._forward(
                 steps, rows, p, i, s, None, reverse, training, *more
             )
@@ -220,11 +230,9 @@ class NumpyBackend:
         return Ready(call.without_arrays(), forward, backward, lambda saved: saved)
 
     def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Panels:
-        """Matrices side by side and transposed, as several rows are multiplied with them; and
-        whatever else parameters alone determine. One row is as fast with them."""
-        packed = None if self._pack is None else self._pack(params, 2)
+        """Matrices side by side and transposed, and whatever else parameters alone determine."""
         shapes = tuple(array.shape for array in params.values())
-        return Panels(dict(params), packed, shapes)
+        return Panels(dict(params), shapes, self._pack)
 
     def turns(
         self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]

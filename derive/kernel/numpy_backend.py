@@ -230,7 +230,7 @@ class NumpyBackend:
         return Ready(call.without_arrays(), forward, backward, lambda saved: saved)
 
     def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Panels:
-        """Matrices side by side and transposed, and whatever else parameters alone determine."""
+        """Matrices side by side and transposed, and all else that parameters alone determine."""
         shapes = tuple(array.shape for array in params.values())
         return Panels(dict(params), shapes, self._pack)
 

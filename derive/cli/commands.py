@@ -262,7 +262,8 @@ def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
     help="Parameters: .npz, .safetensors; for mcu also .pt, .h5, .keras, .onnx of other systems.",
 )
 @click.option("--size", "sizes", multiple=True, metavar="H=32", help="A width; --H 32 is the same.")
-@click.option("--dtype", type=click.Choice(DTYPES), help="[default: float32]")
+@click.option("--dtype", type=click.Choice((*DTYPES, "q15")),
+              help="q15: mcu, in fixed point. [default: float32]")  # fmt: skip
 @click.option("--layers", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--bidirectional", is_flag=True, help="Both directions, side by side.")
 @click.option("--lengths", is_flag=True, help="An input with each row's number of steps.")
@@ -274,6 +275,11 @@ def _equal(a: str, b: str | None, known: bool, as_json: bool) -> int:
 @click.option("--prefix", help="mcu: what the names of the weights begin with.")
 @click.option("--layer", type=click.IntRange(min=0), help="mcu: which layer of the weights.")
 @click.option("--steps", type=click.IntRange(1, 1000), help="mcu: of the example in main.c.")
+@click.option("--data", type=click.Path(dir_okay=False),
+              help="q15: inputs [T, B, width] by their names, .npz.")  # fmt: skip
+@click.option(
+    "--range", "ranges", multiple=True, metavar="x=4", help="q15: of an input or a state."
+)
 @click.pass_context
 def _export(
     context: click.Context, /, cell: str, format_: str, sizes: tuple[str, ...], **options: Any

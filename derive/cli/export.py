@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Options that one format alone has.
 _OF_ONNX = ("layers", "bidirectional", "lengths", "zero_states", "form", "opset")
-_OF_MCU = ("source", "prefix", "layer", "steps")
+_OF_MCU = ("source", "prefix", "layer", "steps", "data", "ranges")
 
 
 def run(
@@ -32,7 +32,9 @@ def run(
     for name in (*_OF_ONNX, *_OF_MCU):
         other = _OF_MCU if format_ == "onnx" else _OF_ONNX
         if name in given and name in other:
-            word = {"form": "as", "source": "from"}.get(name, name).replace("_", "-")
+            word = {"form": "as", "source": "from", "ranges": "range"}.get(name, name).replace(
+                "_", "-"
+            )
             raise ArgumentError(f"--{word} says nothing of --format {format_}")
     if format_ == "onnx":
         return _onnx(cell, widths, **{n: v for n, v in options.items() if n not in _OF_MCU})
@@ -78,24 +80,46 @@ def _mcu(
     dtype: str | None,
     source: str | None,
     steps: int | None,
+    data: str | None,
+    ranges: Sequence[str],
     **options: Any,
 ) -> int:
     from derive import mcu
+    from derive.weights.array_files import read_arrays
 
-    if dtype == "float64":
-        raise ArgumentError(
-            "a microcontroller's cell has no float64",
-            facts=("it is float32",),
-            hint="--dtype float32",
-        )
     if weights is None:
         raise ArgumentError(
             "a microcontroller is given trained parameters", hint="--weights model.npz"
         )
     where = {n: v for n, v in options.items() if v is not None and v is not False}
-    more = {} if steps is None else {"steps": steps}
+    more: dict[str, Any] = {} if steps is None else {"steps": steps}
+    if data is not None:
+        more["data"] = read_arrays(data)
+    if ranges:
+        more["ranges"] = dict(map(_range_of, ranges))
     folder = Path(out or f"{cell.name}_mcu")
-    names = mcu.export(cell, folder, weights, sizes=widths, source=source, **more, **where)
+    names = mcu.export(
+        cell,
+        folder,
+        weights,
+        sizes=widths,
+        source=source,
+        dtype=dtype or "float32",
+        **more,
+        **where,
+    )
     for name in names:
         console.result(str(folder / name))
     return 0
+
+
+def _range_of(text: str) -> tuple[str, Any]:
+    """x=4 or x=-1..3"""
+    name, sign, words = text.partition("=")
+    try:
+        ends = [float(word) for word in words.split("..")]
+    except ValueError:
+        ends = []
+    if not sign or len(ends) not in (1, 2):
+        raise ArgumentError(f"'{text}' is no range", hint="--range x=4, or --range x=-1..3")
+    return name.strip(), ends[0] if len(ends) == 1 else tuple(ends)

@@ -18,11 +18,17 @@ from derive import pipeline
 from derive.build.written_files import write_all
 from derive.cell import Cell
 from derive.emit.mcu.files import mcu_files
+from derive.emit.mcu.fixed.files import fixed_files
+from derive.emit.mcu.fixed.quantized import Quantized
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, to_count
 from derive.kernel.signature import Arrays, Sizes
 from derive.mcu.main_file import Example, main_file, once_parts
 from derive.mcu.params_header import Given, given, render
+from derive.mcu.quantize import by_parts, of_given
+
+#: Numbers that a device computes with.
+DTYPES = ("float32", "q15")
 
 #: Steps of the example that main.c runs.
 STEPS = 8
@@ -33,6 +39,9 @@ def export(
     folder: str | os.PathLike[str],
     params: Mapping[str, Any] | str | os.PathLike[str],
     *,
+    dtype: str = "float32",
+    data: Any = None,
+    ranges: Mapping[str, Any] | None = None,
     steps: int = STEPS,
     sizes: Mapping[str, int] | None = None,
     source: str | None = None,
@@ -46,10 +55,16 @@ def export(
     those that parameters tell must agree.  steps: of the example that main.c runs, whose inputs
     are drawn, and compares with what derive computes.
 
+    dtype: "float32", or "q15" for int16 with int32 sums; then `data` and `ranges` are as for
+    `quantize`, and main.c runs the first sequence of the data.
+
     ArgumentError where parameters do not fit, before anything is written; nothing is written
     either where one file cannot be.
     """
-    files = exported(cell, params, steps=steps, sizes=sizes, source=source, **options)
+    files = exported(
+        cell, params, dtype=dtype, data=data, ranges=ranges, steps=steps, sizes=sizes,
+        source=source, **options,
+    )  # fmt: skip
     write_all(Path(folder), files, "another folder: -o FOLDER")
     return tuple(files)
 
@@ -58,6 +73,9 @@ def exported(
     cell: Cell,
     params: Mapping[str, Any] | str | os.PathLike[str],
     *,
+    dtype: str = "float32",
+    data: Any = None,
+    ranges: Mapping[str, Any] | None = None,
     steps: int = STEPS,
     sizes: Mapping[str, int] | None = None,
     source: str | None = None,
@@ -69,6 +87,12 @@ def exported(
             f"cell must be a derive.Cell, not {kind_text(cell)}", hint="derive.cells.lstm()"
         )
     steps = to_count(steps, "steps", 1, 1000)
+    if dtype not in DTYPES:
+        raise ArgumentError(
+            f"no cell for a microcontroller is in {dtype!r}", facts=(f"known: {', '.join(DTYPES)}",)
+        )
+    if dtype == "float32" and (data is not None or ranges):
+        raise ArgumentError("data and ranges are for fixed point", hint='dtype="q15"')
     if isinstance(params, (str, os.PathLike)):
         from derive.weights.any_system import load_any
 
@@ -85,12 +109,20 @@ def exported(
             f"no parameter of {cell.name} tells {', '.join(missing)}",
             hint=" ".join(f"--{dim} 16" for dim in missing),
         )
-    name = cell.name
-    texts = mcu_files(cell, pipeline.schedule(cell), fitting.sizes)
+    name, schedule = cell.name, pipeline.schedule(cell)
+    fixed = None
+    if dtype == "q15":
+        fixed = of_given(cell, fitting, data=data, ranges=ranges)
+        texts = fixed_files(cell, schedule, fixed.scaled)
+    else:
+        texts = mcu_files(cell, schedule, fitting.sizes)
     files = {path.removeprefix("mcu/"): text for path, text in texts.items()}
-    files[f"{name}_params.h"] = render(cell, fitting)
-    example = _example(cell, fitting, steps)
-    files["main.c"] = main_file(cell, fitting, example)
+    files[f"{name}_params.h"] = render(cell, fitting, fixed)
+    if fixed is None:
+        example = _example(cell, fitting, steps)
+    else:
+        example = _example_of_fixed(cell, fitting, fixed, steps, data)
+    files["main.c"] = main_file(cell, fitting, example, fixed)
     if len(files) < 5:
         raise ArgumentError(
             f"a cell called {name} would share a file with what runs it", hint=f"cell {name}_cell"
@@ -98,8 +130,8 @@ def exported(
     return files
 
 
-def _example(cell: Cell, params: Given, steps: int) -> Example:
-    """Inputs that are drawn, and the outputs of the NumPy target in float32, by parts."""
+def _drawn(cell: Cell, params: Given, steps: int) -> Arrays:
+    """Inputs of one row."""
     signature = pipeline.signature(cell)
     sizes = Sizes(steps, 1, params.sizes)
     random = np.random.default_rng(0)
@@ -108,6 +140,30 @@ def _example(cell: Cell, params: Given, steps: int) -> Example:
         times = () if name in signature.once else (steps,)
         drawn = random.uniform(-1, 1, (*times, 1, *sizes.shape(shape)))
         x[name] = np.round(drawn, 3).astype(np.float32)
+    return x
+
+
+def _example_of_fixed(
+    cell: Cell, params: Given, fixed: Quantized, steps: int, data: Any
+) -> Example:
+    """The first row of the data, or inputs that are drawn, and the integers that follow."""
+    if data is None:
+        data = _drawn(cell, params, steps) or np.zeros((steps, 1, 0))
+    inputs, states = by_parts(cell, params, data)
+    steps = min([steps, *(len(array) for array in inputs.values())])
+    inputs = fixed.to_integers({name: array[:steps, :1] for name, array in inputs.items()})
+    first = fixed.to_integers({name: array[:1] for name, array in states.items()})
+    outputs, _ = fixed.run(inputs, first, steps)
+    once = once_parts(cell)
+    given_ = {n: a[0, 0] if n in once else a[:, 0] for n, a in inputs.items()}
+    return Example(steps, given_, {key: array[:, 0] for key, array in outputs.items()})
+
+
+def _example(cell: Cell, params: Given, steps: int) -> Example:
+    """Inputs that are drawn, and the outputs of the NumPy target in float32, by parts."""
+    signature = pipeline.signature(cell)
+    sizes = Sizes(steps, 1, params.sizes)
+    x = _drawn(cell, params, steps)
     states = {
         name: np.zeros((1, *sizes.shape(shape)), np.float32)
         for name, shape in cell.states.items()

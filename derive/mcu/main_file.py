@@ -6,7 +6,7 @@ Not here: the other files (export.py), layout (templates/mcu).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from derive import pipeline
 from derive.build.templates import environment
 from derive.cell import Cell
+from derive.emit.mcu.fixed.files import names_of as names_of_fixed
+from derive.emit.mcu.fixed.quantized import Quantized
 from derive.emit.mcu.lines import loops
 from derive.emit.mcu.names import Names, names_of
 from derive.emit.mcu.passes import stacked
@@ -35,12 +37,16 @@ class Example:
     outputs: Arrays
 
 
-def main_file(
-    cell: Cell, params: Given, example: Example, *, real: str = "float", notes: Sequence[str] = ()
-) -> str:
-    """real: the type of the device's numbers; integers are compared exactly."""
+def main_file(cell: Cell, params: Given, example: Example, fixed: Quantized | None = None) -> str:
+    """fixed: the cell in fixed point; its integers are compared exactly."""
     schedule = pipeline.schedule(cell)
-    names = names_of(cell.name, schedule)
+    names = names_of(cell.name, schedule) if fixed is None else names_of_fixed(cell, fixed.scaled)
+    real = "float" if fixed is None else "int16_t"
+    notes = [] if fixed is None else [
+        "An integer n of an array with b bits stands for n / 2^b: x as (int16_t)(x * 65536 / 2), for",
+        f"example, has 15 bits. Here: {', '.join(f'{n} {b}' for n, b in fixed.bits.items())}.",
+        "",
+    ]  # fmt: skip
     signature = pipeline.signature_of_parts(cell)
     once = once_parts(cell)
     step, name = schedule.split.gradient.step, cell.name
@@ -82,14 +88,13 @@ def main_file(
         "locals": locals_,
         "call": _folded(call, 8),
         "compares": compares,
-        "starts": _starts(cell, names, state),
+        "starts": _starts(cell, names, state, fixed),
     }
     return environment().get_template("mcu/main.c.j2").render(context)
 
 
 def _constant(head: str, array: Array) -> list[str]:
-    texts = numbers(array) if array.dtype.kind == "f" else array.astype(str).astype(object)
-    first, *rest = braced(texts, 0, end="")
+    first, *rest = braced(numbers(array), 0, end="")
     return [f"{head} = {first}", *rest[:-1], f"{rest[-1]};"]
 
 
@@ -104,7 +109,7 @@ def _folded(text: str, indent: int) -> list[str]:
     return lines
 
 
-def _starts(cell: Cell, names: Names, state: str) -> list[str]:
+def _starts(cell: Cell, names: Names, state: str, fixed: Quantized | None) -> list[str]:
     """States that start from a parameter, part by part."""
     wholes = cell.checked.wholes
     found: list[str] = []
@@ -112,6 +117,9 @@ def _starts(cell: Cell, names: Names, state: str) -> list[str]:
         targets = [part for part, *_ in wholes.get(own, ((own,),))]
         sources = [part for part, *_ in wholes.get(param, ((param,),))]
         for to, by in zip(targets, sources, strict=True):
+            if fixed is not None:
+                found += _integers(f"{state}.{names.states[to]}", fixed.start(by, to))
+                continue
             shape = names.shapes[to]
             letters = ("i", "j", "k")[3 - len(shape) :]
             for member, text in names.members:
@@ -125,6 +133,14 @@ def _starts(cell: Cell, names: Names, state: str) -> list[str]:
             }
             found += loops(lengths.items(), [line])
     return found
+
+
+def _integers(target: str, values: Array) -> list[str]:
+    """Assignments of integers, element by element."""
+    return [
+        f"{target}{''.join(f'[{k}]' for k in index)} = {values[index]};"
+        for index in np.ndindex(values.shape)
+    ]
 
 
 def once_parts(cell: Cell) -> set[str]:

@@ -14,12 +14,14 @@ from derive.build.templates import environment
 from derive.cell import Cell
 from derive.emit.banner import banner
 from derive.emit.equation_lines import gradient_lines
-from derive.emit.mcu.lines import Element, Lines, element_of, indented, loops
+from derive.emit.mcu.lines import Element, element_of, indented, loops
 from derive.emit.mcu.names import Names, names_of
+from derive.emit.mcu.numbers import Lines
 from derive.emit.mcu.passes import Passes, stacked
 from derive.emit.mcu.shared_header import render_header
 from derive.errors import CellError
 from derive.kernel.mcu_layout import LARGEST
+from derive.program import Step
 from derive.program.program import Dim
 from derive.schedule import Schedule
 
@@ -60,7 +62,6 @@ def mcu_files(
     names = names_of(cell.name, schedule)
     passes = Passes(schedule, names, text.notes, gradient_lines(cell, schedule))
     templates = environment()
-    known = {**_DEFAULTS, **(sizes or {})}
     context = {
         "cell": cell.name,
         "title": f"{cell.name}: a recurrent cell for a microcontroller, and its training.",
@@ -70,19 +71,24 @@ def mcu_files(
         "digest": text.digest,
         "m": names.macros,
         "own": names.own,
-        "sizes": [
-            *((macro, known.get(dim, _OTHER)) for dim, macro in names.macros.dims.items()),
-            (names.macros.window, _WINDOW),
-        ],
+        "sizes": [*default_sizes(names, sizes), (names.macros.window, _WINDOW)],
         "largest": LARGEST,
-        "params": _params(names),
-        "states": _states(names, schedule),
+        "real": "float",
+        "train": True,
+        "window_note": f"\n * {names.macros.window}: the most steps of a training window.",
+        "scale_lines": (),
+        "scales": (),
+        "tables": (),
+        "shared": "derive_mcu.h",
+        "options": ", and without -ffast-math",
+        "params": params_fields(names),
+        "states": state_fields(names, schedule.split.gradient.step),
         "tape": _tape(names, passes),
         "outputs": _outputs(names, passes, schedule),
-        "step": _function(_step_head(names, schedule), passes.step()),
-        "forward": _function(_forward_head(names, schedule), passes.forward()),
-        "backward": _function(_backward_head(names, schedule), passes.backward()),
-        "descend": _function(_descend_head(names), _descend(cell, names)),
+        "step": function(step_head(names, schedule.split.gradient.step), passes.step()),
+        "forward": function(_forward_head(names, schedule), passes.forward()),
+        "backward": function(_backward_head(names, schedule), passes.backward()),
+        "descend": function(_descend_head(names), _descend(cell, names)),
     }
     return {
         HEADER: render_header(),
@@ -91,10 +97,16 @@ def mcu_files(
     }
 
 
+def default_sizes(names: Names, sizes: Mapping[str, int] | None) -> list[tuple[str, int]]:
+    """(macro, length) of each dimension."""
+    known = {**_DEFAULTS, **(sizes or {})}
+    return [(macro, known.get(dim, _OTHER)) for dim, macro in names.macros.dims.items()]
+
+
 # --- structures -----------------------------------------------------------------------------
 
 
-def _params(names: Names) -> list[FieldView]:
+def params_fields(names: Names) -> list[FieldView]:
     found = []
     for member, text in names.members:
         note = "" if member.axis is None else f"of {', '.join(member.params)}"
@@ -102,8 +114,7 @@ def _params(names: Names) -> list[FieldView]:
     return found
 
 
-def _states(names: Names, schedule: Schedule) -> list[FieldView]:
-    step = schedule.split.gradient.step
+def state_fields(names: Names, step: Step) -> list[FieldView]:
     return [FieldView(names.states[n], names.brackets(names.shapes[n])) for n in step.states]
 
 
@@ -134,14 +145,13 @@ def _outputs(names: Names, passes: Passes, schedule: Schedule) -> list[tuple[str
 # --- functions ------------------------------------------------------------------------------
 
 
-def _step_head(names: Names, schedule: Schedule) -> list[str]:
-    step = schedule.split.gradient.step
+def step_head(names: Names, step: Step, real: str = "float") -> list[str]:
     own, cell = names.own, names.cell
     found = [f"const {cell}_params *{own['p']}", f"{cell}_state *{own['s']}"]
     for name, text in names.inputs.items():
-        found.append(f"const float {text}{names.brackets(names.shapes[name])}")
+        found.append(f"const {real} {text}{names.brackets(names.shapes[name])}")
     for (_, text), array in zip(names.outputs.items(), step.outputs, strict=True):
-        found.append(f"float {text}{names.brackets(names.shapes[array])}")
+        found.append(f"{real} {text}{names.brackets(names.shapes[array])}")
     return _head(f"{cell}_step", found)
 
 
@@ -203,7 +213,7 @@ def _head(name: str, arguments: Sequence[str]) -> list[str]:
     return lines
 
 
-def _function(head: list[str], lines: Sequence[str]) -> FunctionView:
+def function(head: list[str], lines: Sequence[str]) -> FunctionView:
     """With a line for each argument that the body does not mention."""
     text = "\n".join(lines)
     whole = " ".join(head)

@@ -10,17 +10,16 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from derive.emit.c.syntax import broken, scalar_syntax
+from derive.emit.c.syntax import broken
 from derive.emit.equation_lines import stage_lines
 from derive.emit.mcu.nests import Gather, Item, Loose, Nest, Nests, Term, spreads
+from derive.emit.mcu.numbers import FloatNumbers, Lines, Numbers
 from derive.emit.reading_order import rank
 from derive.program import Over
 from derive.program.program import Dim
 from derive.schedule.plan import Plan
 from derive.symbolic import functions
-from derive.symbolic.code import print_expression
 
-Lines = list[str]
 #: The element of an array at some indices.
 Element = Callable[[Sequence[str]], str]
 
@@ -74,15 +73,16 @@ class Writer:
     """Lines of the nests of one plan. notes: {array: its equation in plain text}."""
 
     def __init__(
-        self, plan: Plan, words: Words, places: Mapping[str, Place], notes: Mapping[str, str]
-    ) -> None:
+        self, plan: Plan, words: Words, places: Mapping[str, Place], notes: Mapping[str, str],
+        numbers: Numbers | None = None,
+    ) -> None:  # fmt: skip
         self.plan = plan
         self.words = words
         self.places = places
         self.notes = notes
         self.table = plan.program.table()
         cotangents = [a.name for a in plan.program.arrays if a.name.startswith("d_")]
-        self.order = rank(plan.program, cotangents)
+        self.numbers = numbers or FloatNumbers(words.dims, rank(plan.program, cotangents))
 
     def lines(self, nests: Nests) -> Lines:
         found: Lines = []
@@ -118,17 +118,17 @@ class Writer:
         body: Lines = []
         for gather in nest.gathers:
             start = self._read(gather.start, self._at(gather.start, nest, None, units))
-            body.append(f"float {self.words.locals[gather.out]} = {start or '0.0f'};")
+            body += self.numbers.begin(gather.out, self.words.locals[gather.out], start)
         body += self._gathered(nest.gathers, units)
+        for gather in nest.gathers:
+            body += self.numbers.end(gather.out, self.words.locals[gather.out])
         texts, more = self._loads(nest, units)
         body += more
-        syntax = scalar_syntax(texts, self.words.dims)
         for equation in nest.maps:
-            text = print_expression(equation.expr, syntax, self.order)
-            body.append(f"const float {self.words.locals[equation.out]} = {text};")
+            body += self.numbers.equation(equation, self.words.locals[equation.out], texts)
         for name in nest.own:
             if name in nests.in_memory:
-                body += self._store(name, units, self.words.locals[name])
+                body += self._store(name, units, self.numbers.stored(self.words.locals[name]))
         body += self._shares(nest, units)
         return loops(zip(units, map(self.words.length, nest.shape), strict=True), body)
 
@@ -146,8 +146,8 @@ class Writer:
             place = next((e.place(name) for e in nest.maps if e.place(name) is not None), None)
             text = self._read(name, self._at(name, nest, place, units))
             uses = sum(e.expr.count(functions.symbol(name)) for e in nest.maps)
-            if self.places[name].guard or uses > 1:
-                lines.append(f"const float {words[name]} = {text};")
+            if self.places[name].guard or uses > 1 or self.numbers.once:
+                lines.append(f"const {self.numbers.value} {words[name]} = {text};")
                 text = words[name]
             texts[name] = text
         return texts, lines
@@ -168,7 +168,8 @@ class Writer:
         place = self.places[name]
         assert place.element is not None, name
         text = place.element(indices)
-        return f"({place.guard} ? {text} : 0.0f)" if place.guard else text
+        text = self.numbers.read(text)
+        return f"({place.guard} ? {text} : {self.numbers.zero()})" if place.guard else text
 
     def _store(self, name: str, indices: Sequence[str], value: str) -> Lines:
         found: Lines = []
@@ -179,19 +180,21 @@ class Writer:
 
     def _gathered(self, gathers: Sequence[Gather], units: Sequence[str]) -> Lines:
         """Loops over what the units meet, one for each operand that several sums share."""
-        together: dict[tuple[object, ...], list[tuple[str, Term]]] = {}
+        together: dict[tuple[object, ...], list[tuple[str, int, Term]]] = {}
         for gather in gathers:
-            for term in gather.terms:
+            for place, term in enumerate(gather.terms):
                 dims = tuple(term.dims[letter] for letter in term.summed)
                 key = (term.right, term.right_letters, dims)
-                together.setdefault(key, []).append((self.words.locals[gather.out], term))
+                together.setdefault(key, []).append((gather.out, place, term))
         found: Lines = []
         for pairs in together.values():
             body = []
-            for total, term in pairs:
+            for out, place, term in pairs:
+                total = self.numbers.running(self.words.locals[out])
                 index = dict(zip(term.out_letters, units, strict=True)) | self._inner(term.summed)
-                body.append(f"{total} = {self._added(term, index, total)};")
-            found += self._over(pairs[0][1], pairs[0][1].summed, body)
+                body.append(f"{total} = {self._added(out, place, term, index, total)};")
+            first = pairs[0][2]
+            found += self._over(first, first.summed, body)
         return found
 
     def _inner(self, letters: str) -> dict[str, str]:
@@ -207,9 +210,9 @@ class Writer:
             for name, letters in term.operands
         ]
 
-    def _added(self, term: Term, index: Mapping[str, str], total: str) -> str:
+    def _added(self, out: str, place: int, term: Term, index: Mapping[str, str], total: str) -> str:
         """total + left * right."""
-        return _plus(total, self._operands(term, index))
+        return self.numbers.added(out, place, total, self._operands(term, index))
 
     # --- what elements add to arrays ------------------------------------------------------------
 
@@ -277,12 +280,15 @@ class Writer:
                 found += guarded(write.guard, loops(each, body))
             return found
         total = self.words.total
-        sums = self._over(term, term.summed, [f"{total} = {self._added(term, index, total)};"])
+        sums = self._over(
+            term, term.summed, [f"{total} = {self._added(term.out, 0, term, index, total)};"]
+        )
+        value = self.numbers.stored(self.numbers.ended(term.out, total))
         stores: Lines = []
         for write in self.places[term.out].writes:
             sign = "=" if item.sets and not write.adds else "+="
-            stores += guarded(write.guard, [f"{write.element(at)} {sign} {total};"])
-        body = [f"float {total} = 0.0f;", *sums, *stores]
+            stores += guarded(write.guard, [f"{write.element(at)} {sign} {value};"])
+        body = [f"{self.numbers.value} {total} = {self.numbers.zero()};", *sums, *stores]
         return loops(lengths, body) if lengths else ["{", *indented(body), "}"]
 
     def _along(self, term: Term) -> Lines:
@@ -297,13 +303,17 @@ class Writer:
         at = {**index, along: step}
         value = self._read(term.left, [at[letter] for letter in term.left_letters])
         out = [at[letter] for letter in term.out_letters] or ["0"]
-        stores = self._store(term.out, out, total)
+        own = self.numbers.value
+        stores = self._store(
+            term.out, out, self.numbers.stored(self.numbers.ended(term.out, total))
+        )
         if term.over is Over.MAX:
-            body = [f"float {total} = -derive_infinity();"]
-            inner = [f"{total} = derive_maximum({total}, {value});"]
+            least, larger = self.numbers.largest()
+            body = [f"{own} {total} = {least};"]
+            inner = [f"{total} = {larger.format(total, value)};"]
             body += [*loops([(index[along], length)], inner), *stores]
         else:
-            body = [f"float {total} = 0.0f;"]
+            body = [f"{own} {total} = {self.numbers.zero()};"]
             body += loops([(index[along], length)], [f"{total} += {value};", *stores])
         each = [(index[c], self.words.length(term.dims[c])) for c in rest]
         return loops(each, body) if each else ["{", *indented(body), "}"]
@@ -319,7 +329,7 @@ def loops(each: Iterable[tuple[str, str]], body: Lines) -> Lines:
     """`body` inside loops, the first outermost; an index "0" is no loop."""
     counted = [(index, length) for index, length in each if index != "0"]
     if not counted:
-        declares = any(line.startswith(("float ", "const ")) for line in body)
+        declares = any(line.startswith(("float ", "int32_t ", "const ")) for line in body)
         return ["{", *indented(body), "}"] if declares else body
     for index, length in reversed(counted):
         head = f"for (int {index} = 0; {index} < {length}; ++{index}) {{"

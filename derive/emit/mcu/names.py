@@ -6,13 +6,13 @@ Not here: where arrays lie (passes.py), the structures themselves (kernel/mcu_la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from derive.emit.c.syntax import c_names
 from derive.emit.mcu.lines import Words
 from derive.kernel.mcu_layout import Macros, Member, macros, members
-from derive.program import Namer
+from derive.program import Namer, Step
 from derive.program.program import Dim
 from derive.schedule import Schedule
 
@@ -40,6 +40,7 @@ class Names:
     words: Words
     shapes: Mapping[str, tuple[Dim, ...]]
     local_array: Callable[[str], str]
+    free: Callable[[str], str]
 
     def brackets(self, shape: tuple[Dim, ...]) -> str:
         return "".join(f"[{self.words.length(dim)}]" for dim in shape)
@@ -68,12 +69,17 @@ class _Locals(dict[str, str]):
 
 def names_of(cell: str, schedule: Schedule) -> Names:
     split = schedule.split
-    step = split.gradient.step
     programs = (split.forward, split.backward)
     shapes = {a.name: a.shape for program in programs for a in program.arrays}
+    return names_in(cell, split.gradient.step, schedule.output_keys, shapes)
+
+
+def names_in(
+    cell: str, step: Step, keys: Sequence[str], shapes: Mapping[str, tuple[Dim, ...]]
+) -> Names:
+    """shapes: of all arrays that functions have."""
     dims = dict.fromkeys(d for shape in shapes.values() for d in shape if isinstance(d, str))
     of_dims = macros(cell, dims)
-    keys = schedule.output_keys
     plain = _in_c(dict.fromkeys((*step.inputs, *keys, *shapes)))
     namer = Namer(())
     inputs = {name: namer(plain[name]) for name in step.inputs}
@@ -109,4 +115,5 @@ def names_of(cell: str, schedule: Schedule) -> Names:
         words=words,
         shapes=shapes,
         local_array=lambda name: namer(f"{locals_[name]}_all"),
+        free=namer,
     )

@@ -208,13 +208,21 @@ class Nests:
         return True
 
 
-def nests_of(plan: Plan, phases: Sequence[Phase], wanted: Iterable[str]) -> Nests:
-    """What runs in some phases, one after another.  wanted: arrays that must be in memory."""
-    return _Maker(plan, phases, wanted).nests()
+def nests_of(
+    plan: Plan, phases: Sequence[Phase], wanted: Iterable[str], *, registers: bool = False
+) -> Nests:
+    """What runs in some phases, one after another.  wanted: arrays that must be in memory.
+
+    registers: whether every sum is complete before it is written: in integers a part of a sum is
+    longer than an element."""
+    return _Maker(plan, phases, wanted, registers).nests()
 
 
 class _Maker:
-    def __init__(self, plan: Plan, phases: Sequence[Phase], wanted: Iterable[str]) -> None:
+    def __init__(
+        self, plan: Plan, phases: Sequence[Phase], wanted: Iterable[str], registers: bool
+    ) -> None:
+        self.registers = registers
         self.table = dict(plan.program.table())
         self.stages = [stage for phase in phases for stage in plan.stages(phase)]
         self.places = {array.name: k for k, array in enumerate(plan.program.arrays)}
@@ -239,7 +247,7 @@ class _Maker:
         for group in stage.groups:
             for accumulator in group.accumulators:
                 terms = self._terms(accumulator)
-                if all(map(_is_row_by_row, terms)):
+                if self.registers or all(map(_is_row_by_row, terms)):
                     gathers.append(Gather(accumulator.out, "", terms))
                 else:
                     self._in_memory(stage, accumulator.out, terms)
@@ -265,8 +273,9 @@ class _Maker:
         """A sum in an array: the shares of earlier nests where there are such, loose terms else.
 
         begin: it starts anew in every step."""
-        shared = [(term, self._nest_of(term)) for term in terms]
-        sets = begin and len(terms) == 1 and shared[0][1] is None and not _spreads(terms[0])
+        shared = [(term, None if self.registers else self._nest_of(term)) for term in terms]
+        spreads = _spreads(terms[0]) and not self.registers
+        sets = begin and len(terms) == 1 and shared[0][1] is None and not spreads
         first = len(self.items)
         for term, found in shared:
             if found is None:

@@ -20,11 +20,10 @@ one is still read, it goes into a local array, and from there at the end of the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from derive.emit.mcu.lines import (
     Element,
-    Lines,
     Place,
     Write,
     Writer,
@@ -34,7 +33,8 @@ from derive.emit.mcu.lines import (
 )
 from derive.emit.mcu.names import Names
 from derive.emit.mcu.nests import Nests, nests_of
-from derive.program import Array, Map, Namer, Program, check, prune
+from derive.emit.mcu.numbers import Lines, Numbers
+from derive.program import Array, Map, Namer, Program, Step, check, prune
 from derive.schedule import Phase, Plan, Schedule
 from derive.schedule.schedule import plan
 from derive.symbolic import functions
@@ -102,12 +102,7 @@ class Passes:
     # --- places ---------------------------------------------------------------------------------
 
     def _params(self, pointer: str) -> dict[str, Element]:
-        found: dict[str, Element] = {}
-        for member, text in self.names.members:
-            base = f"{pointer}->{text}"
-            for k, name in enumerate(member.params):
-                found[name] = stacked(base, member.axis, k)
-        return found
+        return param_elements(self.names, pointer)
 
     def _given(self) -> dict[str, Place]:
         params = self._params(self.names.own["p"])
@@ -119,32 +114,20 @@ class Passes:
     # --- one step -------------------------------------------------------------------------------
 
     def step(self) -> Lines:
-        names, split, step = self.names, self.split, self.cell_step
-        program, renamed = _results(split.forward, (*step.next_states, *split.outputs))
-        nexts = [renamed[name] for name in step.next_states]
-        outs = [renamed[name] for name in split.outputs]
-        made = plan(program, tuple(zip(step.states, nexts, strict=True)), nexts, hoist=False)
-        build = _Function(made, names, self.notes, self._given() | self._inputs(""))
-        build.results = {*nexts, *outs}
-        build.split(before=(Phase.ONCE,), each=(Phase.STEP, Phase.AFTER))
-        writes: dict[str, list[Write]] = {}
-        for key, name in zip(self.schedule.output_keys, outs, strict=True):
-            text = names.outputs[key]
-            count = f"sizeof(float{names.brackets(made.program.table()[name].shape)})"
-            writes.setdefault(name, []).append(Write(text, element_of(text), bytes=count))
-        s = names.own["s"]
-        for state, after in zip(step.states, nexts, strict=True):
-            build.carry(state, after, f"{s}->{names.states[state]}", writes.get(after, ()))
-        for name, own in writes.items():
-            build.write(name, own)
-        return build.lines()
+        split = self.split
+        return step_lines(
+            replace(self.cell_step, program=split.forward, outputs=split.outputs),
+            self.schedule.output_keys, self.names, self.notes, self._given() | self._inputs(""),
+        )  # fmt: skip
 
     # --- a window -------------------------------------------------------------------------------
 
     def forward(self) -> Lines:
         names, split, step, tape = self.names, self.split, self.cell_step, self.tape
         own_outputs = tuple(tape.own_outputs)
-        program, renamed = _results(split.forward, (*step.next_states, *own_outputs, *split.saved))
+        program, renamed = with_results(
+            split.forward, (*step.next_states, *own_outputs, *split.saved)
+        )
         nexts = [renamed[name] for name in step.next_states]
         made = plan(program, tuple(zip(step.states, nexts, strict=True)), nexts, hoist=False)
         t, s, on_tape = names.time, names.own["s"], names.own["tape"]
@@ -175,7 +158,7 @@ class Passes:
         d_params = dict(split.d_params)
         d_inputs = dict(split.d_inputs)
         wanted = (*d_params.values(), *d_inputs.values(), *gradient.d_states)
-        program, renamed = _results(
+        program, renamed = with_results(
             split.backward, wanted, unread=(*d_params.values(), *d_inputs.values())
         )
         results = [renamed[name] for name in gradient.d_states]
@@ -213,6 +196,41 @@ class Passes:
         return build.lines(loop=loop)
 
 
+def param_elements(names: Names, pointer: str) -> dict[str, Element]:
+    """Elements of the parameters in the structure that `pointer` points to."""
+    found: dict[str, Element] = {}
+    for member, text in names.members:
+        base = f"{pointer}->{text}"
+        for k, name in enumerate(member.params):
+            found[name] = stacked(base, member.axis, k)
+    return found
+
+
+def step_lines(
+    step: Step, keys: Sequence[str], names: Names, notes: Mapping[str, str],
+    given: Mapping[str, Place], numbers: Numbers | None = None,
+) -> Lines:  # fmt: skip
+    """The body of a function that runs one step. given: where parameters and inputs lie."""
+    program, renamed = with_results(step.program, (*step.next_states, *step.outputs))
+    nexts = [renamed[name] for name in step.next_states]
+    outs = [renamed[name] for name in step.outputs]
+    made = plan(program, tuple(zip(step.states, nexts, strict=True)), nexts, hoist=False)
+    build = _Function(made, names, notes, given, numbers)
+    build.results = {*nexts, *outs}
+    build.split(before=(Phase.ONCE,), each=(Phase.STEP, Phase.AFTER))
+    writes: dict[str, list[Write]] = {}
+    for key, name in zip(keys, outs, strict=True):
+        text = names.outputs[key]
+        count = f"sizeof({build.real}{names.brackets(made.program.table()[name].shape)})"
+        writes.setdefault(name, []).append(Write(text, element_of(text), bytes=count))
+    s = names.own["s"]
+    for state, after in zip(step.states, nexts, strict=True):
+        build.carry(state, after, f"{s}->{names.states[state]}", writes.get(after, ()))
+    for name, own in writes.items():
+        build.write(name, own)
+    return build.lines()
+
+
 def stacked(base: str, axis: int | None, k: int) -> Element:
     def element(indices: Sequence[str]) -> str:
         at = list(indices)
@@ -223,7 +241,7 @@ def stacked(base: str, axis: int | None, k: int) -> Element:
     return element
 
 
-def _results(
+def with_results(
     program: Program, wanted: Iterable[str], unread: Iterable[str] = ()
 ) -> tuple[Program, dict[str, str]]:
     """The program of these results, each an array of its own that belongs to a row, and what they
@@ -256,9 +274,12 @@ class _Function:
     """A function in the making: what runs before, in and after its loop, and where arrays lie."""
 
     def __init__(
-        self, made: Plan, names: Names, notes: Mapping[str, str], places: Mapping[str, Place]
-    ) -> None:
+        self, made: Plan, names: Names, notes: Mapping[str, str], places: Mapping[str, Place],
+        numbers: Numbers | None = None,
+    ) -> None:  # fmt: skip
         self.plan = made
+        self.numbers = numbers
+        self.real = "float" if numbers is None else numbers.real
         self.names = names
         self.notes = notes
         self.places = dict(places)
@@ -274,9 +295,12 @@ class _Function:
             items = ((part, item) for part in parts for item in part.items)
             return {access.name for part, item in items for access in part.reads(item)}
 
-        self.last = nests_of(self.plan, after, self.results)
-        self.each = nests_of(self.plan, each, self.results | read(self.last))
-        self.once = nests_of(self.plan, before, self.results | read(self.each, self.last))
+        def made(phases: Sequence[Phase], wanted: set[str]) -> Nests:
+            return nests_of(self.plan, phases, wanted, registers=self.numbers is not None)
+
+        self.last = made(after, self.results)
+        self.each = made(each, self.results | read(self.last))
+        self.once = made(before, self.results | read(self.each, self.last))
 
     def write(self, name: str, writes: Sequence[Write]) -> None:
         element = None if any(w.guard or w.adds for w in writes) else writes[0].element
@@ -313,7 +337,7 @@ class _Function:
     def _local(self, name: str, *, outside: bool = False) -> str:
         text = self.names.local_array(name)
         brackets = self.names.brackets(self.plan.program.table()[name].shape)
-        (self.outer if outside else self.inner).append(f"float {text}{brackets};")
+        (self.outer if outside else self.inner).append(f"{self.real} {text}{brackets};")
         return text
 
     def _place_rest(self) -> Lines:
@@ -335,7 +359,7 @@ class _Function:
 
     def lines(self, first: Sequence[str] = (), loop: str = "", last: Sequence[str] = ()) -> Lines:
         zeroed = self._place_rest()
-        writer = Writer(self.plan, self.names.words, self.places, self.notes)
+        writer = Writer(self.plan, self.names.words, self.places, self.notes, self.numbers)
         each = [*writer.lines(self.each), *self.copies]
         if loop:
             each = [loop, *indented([*self.inner, *each]), "}"]

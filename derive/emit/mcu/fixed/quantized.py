@@ -1,0 +1,125 @@
+"""A trained cell in fixed point, and sequences run with it here.
+
+In: a Cell, its parameters by parts, lengths, ranges and data.  Out: `Quantized`.
+Not here: the steps in between (operations.py, order.py, ranges.py, scales.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from derive.cell import Cell
+from derive.emit.mcu.fixed.integers import Integers
+from derive.emit.mcu.fixed.operations import single
+from derive.emit.mcu.fixed.order import Floats, Ordered, ordered
+from derive.emit.mcu.fixed.ranges import bounds_of
+from derive.emit.mcu.fixed.scales import Lookup, Scaled, scaled, to_integers
+from derive.kernel.signature import Array as Values
+from derive.kernel.signature import Arrays
+from derive.symbolic.interval import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """scaled: powers of two and integers.  starts: the parameters as they were given. Arrays are by parts, times first, then rows."""
+
+    cell: Cell
+    scaled: Scaled
+    starts: Mapping[str, Values]
+
+    @property
+    def order(self) -> Ordered:
+        return self.scaled.order
+
+    @property
+    def bits(self) -> Mapping[str, int]:
+        """Bits behind the point: of inputs, states, and outputs by their keys."""
+        step, own = self.order.single.step, self.scaled.bits
+        found = {name: own[name] for name in (*step.inputs, *step.states)}
+        for key, array in zip(self.cell.output_keys, step.outputs, strict=True):
+            found[key] = own[self.order.renamed[array]]
+        return found
+
+    @property
+    def errors(self) -> Mapping[str, float]:
+        """{array: by how much a table is off at most}, for each function by a table."""
+        operations = self.scaled.operations
+        return {n: o.error for n, o in operations.items() if isinstance(o, Lookup)}
+
+    def to_integers(self, arrays: Mapping[str, Values]) -> Arrays:
+        """Inputs or states as the device has them."""
+        return {name: to_integers(array, self.bits[name]) for name, array in arrays.items()}
+
+    def to_floats(self, arrays: Mapping[str, Values]) -> Arrays:
+        return {name: array * 2.0 ** -self.bits[name] for name, array in arrays.items()}
+
+    def start(self, param: str, state: str) -> Values:
+        """A learned start as integers of its state."""
+        return to_integers(self.starts[param], self.bits[state])
+
+    def run(
+        self, inputs: Mapping[str, Values], states: Mapping[str, Values], steps: int | None = None
+    ) -> tuple[Arrays, Arrays]:
+        """All steps in integers: outputs by key, and the last states, as integers.
+
+        inputs, states: integers, as `to_integers` gives them.  steps: T, of a cell without inputs.
+        """
+        outputs: dict[str, list[Values]] = {key: [] for key in self.cell.output_keys}
+        last = dict(states)
+        for found, after in self.steps(inputs, states, steps):
+            last = after
+            for key, array in found.items():
+                outputs[key].append(array)
+        return {key: np.stack(arrays) for key, arrays in outputs.items()}, last
+
+    def steps(
+        self, inputs: Mapping[str, Values], states: Mapping[str, Values], steps: int | None = None
+    ) -> Iterator[tuple[Arrays, Arrays]]:
+        """Outputs and states after each step."""
+        step, integers = self.order.single.step, Integers(self.scaled)
+        now = dict(states)
+        for t in range(len(next(iter(inputs.values()))) if steps is None else steps):
+            values = integers.step({name: array[t] for name, array in inputs.items()}, now)
+            now = {state: values[after] for state, after in self.order.carried()}
+            yield (
+                {
+                    key: values[self.order.renamed[array]]
+                    for key, array in zip(self.cell.output_keys, step.outputs, strict=True)
+                },
+                now,
+            )
+
+
+def quantized(
+    cell: Cell,
+    params: Mapping[str, Values],
+    sizes: Mapping[str, int],
+    *,
+    ranges: Mapping[str, Interval],
+    data: Mapping[str, Values] | None,
+    states: Mapping[str, Values],
+) -> Quantized:
+    """params: by parts.  ranges: of inputs and states.  data: {input: [T, B, width]}.  states: that
+    the sequences of the data start from."""
+    order = ordered(single(cell.step, params, sizes))
+    seen = _seen(order, data, states) if data is not None else {}
+    bounds = bounds_of(order, cell.step, ranges, seen)
+    return Quantized(cell, scaled(order, bounds), dict(params))
+
+
+def _seen(
+    order: Ordered, data: Mapping[str, Values], states: Mapping[str, Values]
+) -> dict[str, float]:
+    """The largest size of each array while the sequences run in float64."""
+    floats, found = Floats(order), dict[str, float]()
+    now: Mapping[str, Values] = states
+    for t in range(len(next(iter(data.values())))):
+        values = floats.step({name: array[t] for name, array in data.items()}, now)
+        for name, array in values.items():
+            largest = float(np.max(abs(array), initial=0))
+            found[name] = max(found.get(name, 0.0), largest)
+        now = {state: values[after] for state, after in order.carried()}
+    return found

@@ -1,0 +1,109 @@
+"""A trained cell in fixed point, from what users hold: whole arrays, data, ranges.
+
+In: a Cell, parameters, what is known of inputs and states.  Out: `Quantized`, by parts.
+Not here: the numbers (emit/mcu/fixed), files (export.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, cast
+
+import numpy as np
+
+from derive import pipeline
+from derive.cell import Cell
+from derive.emit.mcu.fixed.quantized import Quantized, quantized
+from derive.errors import ArgumentError
+from derive.kernel.arguments import Arguments
+from derive.kernel.convert import closest
+from derive.kernel.signature import Arrays, Sizes
+from derive.mcu.main_file import once_parts
+from derive.mcu.params_header import Given, given
+from derive.symbolic.interval import Interval
+
+
+def quantize(
+    cell: Cell,
+    params: Mapping[str, Any],
+    *,
+    data: Any = None,
+    ranges: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> Quantized:
+    """The cell with int16 weights and activations, int32 sums, and a power of two for each array.
+
+    params: {name: array}.  data: inputs [T, B, width] as the device will see them, or {input name:
+    array}: sequences that start from zeros, or the learned start.  ranges: {input or state: the
+    largest size, or a pair (lowest, highest)}.  sizes: {dimension: length} that parameters do not
+    tell.
+
+    An array's bits follow from `ranges`, from what intervals prove, the parameters being known, and
+    from `data`, in this order. ArgumentError: an input or a state has no bound by any of these.
+    """
+    return of_given(cell, given(cell, params, sizes), data=data, ranges=ranges)
+
+
+def of_given(
+    cell: Cell, params: Given, *, data: Any, ranges: Mapping[str, Any] | None
+) -> Quantized:
+    known = _ranges(cell, ranges or {})
+    inputs: Arrays | None = None
+    states: Arrays = {}
+    if data is not None:
+        inputs, states = by_parts(cell, params, data)
+    return quantized(cell, params.parts, params.sizes, ranges=known, data=inputs, states=states)
+
+
+def by_parts(cell: Cell, params: Given, x: Any) -> tuple[Arrays, Arrays]:
+    """Inputs of parts [T, B, width], those that are given once repeated, and the states that rows
+    start from. Errors as for `kernel.forward`."""
+    signature = pipeline.signature(cell)
+    lengths = Sizes(1, 1, params.sizes)
+    rows = _rows(x)
+    zeros = {
+        name: np.zeros((rows, *lengths.shape(shape)))
+        for name, shape in cell.states.items()
+        if name not in signature.learned
+    }
+    call = Arguments(signature, np.float64).of_forward(params.whole, x, zeros, None)
+    whole: Any = pipeline.whole(cell, cast(Any, None), "float64")
+    inputs, states = call.inputs, call.states
+    if whole is not None:
+        inputs, states = whole.cut(inputs, call.sizes), whole.cut(states, call.sizes)
+    once, steps = once_parts(cell), call.sizes.steps
+    inputs = {
+        name: np.broadcast_to(array, (steps, *array.shape)) if name in once else array
+        for name, array in inputs.items()
+    }
+    return inputs, dict(states)
+
+
+def _rows(x: Any) -> int:
+    """B of inputs [T, B, width]."""
+    array = next(iter(x.values()), ()) if isinstance(x, Mapping) else x
+    shape = np.shape(array)
+    return int(shape[1]) if len(shape) > 1 else 1
+
+
+def _ranges(cell: Cell, ranges: Mapping[str, Any]) -> dict[str, Interval]:
+    known = (*cell.inputs, *cell.states)
+    found: dict[str, Interval] = {}
+    for name, value in ranges.items():
+        if name not in known:
+            raise ArgumentError(
+                f"{cell.name} has no input or state {name!r}",
+                facts=(f"it has {', '.join(known)}",),
+                hint=closest(name, known),
+            )
+        pair = tuple(value) if isinstance(value, Sequence) else (-abs(value), abs(value))
+        numbers = [float(end) for end in pair]
+        if len(numbers) != 2 or not np.isfinite(numbers).all() or numbers[0] >= numbers[1]:
+            raise ArgumentError(
+                f"{value!r} is no range of {name}", hint=f"ranges={{'{name}': 4.0}}, or (-1, 3)"
+            )
+        interval = Interval(Fraction(numbers[0]), Fraction(numbers[1]))
+        for part, *_ in cell.checked.wholes.get(name, ((name,),)):
+            found[part] = interval
+    return found

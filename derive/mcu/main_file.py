@@ -43,8 +43,8 @@ def main_file(cell: Cell, params: Given, example: Example, fixed: Quantized | No
     names = names_of(cell.name, schedule) if fixed is None else names_of_fixed(cell, fixed.scaled)
     real = "float" if fixed is None else "int16_t"
     notes = [] if fixed is None else [
-        "An integer n of an array with b bits stands for n / 2^b: x as (int16_t)(x * 65536 / 2), for",
-        f"example, has 15 bits. Here: {', '.join(f'{n} {b}' for n, b in fixed.bits.items())}.",
+        "An integer n of an array with b bits has the value n / 2^b. Bits here:",
+        f"{', '.join(f'{n} {b}' for n, b in fixed.bits.items())}.",
         "",
     ]  # fmt: skip
     signature = pipeline.signature_of_parts(cell)

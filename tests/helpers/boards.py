@@ -61,6 +61,10 @@ class Board:
 
 BOARDS = {
     "mps2-an385": Board("mps2-an385", "cortex-m3", (0, 4 << 20), (0x20000000, 4 << 20), 40.0),
+    # Code for a Cortex-M0 runs on an M3.
+    "mps2-an385 cortex-m0": Board(
+        "mps2-an385", "cortex-m0", (0, 4 << 20), (0x20000000, 4 << 20), 40.0
+    ),
     "mps2-an386": Board("mps2-an386", "cortex-m4", (0, 4 << 20), (0x20000000, 4 << 20), 40.0),
     "mps2-an500": Board("mps2-an500", "cortex-m7", (0, 4 << 20), (0x20000000, 4 << 20), 40.0),
     "mps3-an547": Board(

@@ -24,7 +24,8 @@ from derive.symbolic.interval import Interval
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """scaled: powers of two and integers.  starts: the parameters as they were given. Arrays are by parts, times first, then rows."""
+    """scaled: powers of two and integers.  starts: the parameters as they were given.
+    Arrays are by parts, times first, then rows."""
 
     cell: Cell
     scaled: Scaled

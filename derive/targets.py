@@ -38,7 +38,8 @@ class Target:
     suffixes: {what files end in: what such a file is called}, that of the code first. Where two
     targets have such files, verification knows a file by its folder.  shared: names of files that
     are the same for all cells; any other is called after its cell.
-    dtypes: of its kernels.  usual: whether it is meant where no target is named.
+    dtypes: of its kernels.  fixed: whether its cells may be in fixed point too.  usual: whether it
+    is meant where no target is named.
 
     emit(cell, schedule): {path: text}; the same cell gives the same bytes, anywhere.
     load(files, signature, dtype): a Backend with one thread. The files may have been edited:
@@ -77,6 +78,7 @@ class Target:
     numpy_functions: bool = False
     dtypes: tuple[str, ...] = ("float32", "float64")
     usual: bool = True
+    fixed: bool = False
 
     def is_shared(self, path: str) -> bool:
         return path.rpartition("/")[2] in self.shared
@@ -273,6 +275,7 @@ _ROWS = (
         load=_mcu_backend,
         shared=("derive_mcu.h",),
         dtypes=("float32",),
+        fixed=True,
         usual=False,
         find=lambda: compiler.find_compiler(),
         install=compiler.INSTALL,

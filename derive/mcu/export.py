@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from derive import pipeline
+from derive import pipeline, targets
 from derive.build.written_files import write_all
 from derive.cell import Cell
 from derive.emit.mcu.files import mcu_files
@@ -169,7 +169,7 @@ def _example(cell: Cell, params: Given, steps: int) -> Example:
         for name, shape in cell.states.items()
         if name not in signature.learned
     }
-    kernel = pipeline.compile(cell, "numpy", "float32")
+    kernel = pipeline.compile(cell, targets.plain().name, "float32")
     given: Any = x or np.zeros((steps, 1, 0), np.float32)
     with np.errstate(all="ignore"):
         outputs = kernel.forward(params.whole, given, states, training=False).outputs

@@ -19,7 +19,6 @@ from derive.errors import ArgumentError
 from derive.kernel.arguments import Arguments
 from derive.kernel.convert import closest
 from derive.kernel.signature import Arrays, Sizes
-from derive.mcu.main_file import once_parts
 from derive.mcu.params_header import Given, given
 from derive.symbolic.interval import Interval
 
@@ -57,8 +56,8 @@ def of_given(
 
 
 def by_parts(cell: Cell, params: Given, x: Any) -> tuple[Arrays, Arrays]:
-    """Inputs of parts [T, B, width], those that are given once repeated, and the states that rows
-    start from. Errors as for `kernel.forward`."""
+    """Inputs of parts [T, B, width], of those given once too, and the states that rows start from.
+    Errors as for `kernel.forward`."""
     signature = pipeline.signature(cell)
     lengths = Sizes(1, 1, params.sizes)
     rows = _rows(x)
@@ -72,12 +71,7 @@ def by_parts(cell: Cell, params: Given, x: Any) -> tuple[Arrays, Arrays]:
     inputs, states = call.inputs, call.states
     if whole is not None:
         inputs, states = whole.cut(inputs, call.sizes), whole.cut(states, call.sizes)
-    once, steps = once_parts(cell), call.sizes.steps
-    inputs = {
-        name: np.broadcast_to(array, (steps, *array.shape)) if name in once else array
-        for name, array in inputs.items()
-    }
-    return inputs, dict(states)
+    return dict(inputs), dict(states)
 
 
 def _rows(x: Any) -> int:

@@ -30,6 +30,7 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | accuracy.py      | functions and derivatives of both targets against mpmath; bends.py: |
 |                  | their second derivatives                                            |
 | targets.py       | where kernels come from                                             |
+| fixed_point.py   | cells in fixed point, down to their C                               |
 | session.py       | all of it in order                                                  |
 | report.py        | Row, Report                                                         |
 """
@@ -45,6 +46,7 @@ from derive.derivative import Gradient
 from derive.errors import ArgumentError
 from derive.kernel import Kernel
 from derive.program import Step
+from derive.verification.fixed_point import check_fixed
 from derive.verification.report import Report as Report
 from derive.verification.report import Row as Row
 from derive.verification.session import Progress, Session
@@ -90,6 +92,8 @@ def verify(
         building = start_building(cell, targets, dtypes, every_way)
         session.program()
         session.built(building.built())
+        if any(table.row(target).fixed for target in targets) and session.has_a_point:
+            session.add(check_fixed(cell, session.small.point, seed))
     else:
         session.program()
         session.kernels(kernels)

@@ -203,6 +203,10 @@ class Session:
         whole = len(possible) if len(tried) == MUTANTS_OF_TANGENT else None
         self.add(mutants.check_mutants(tried, whole, "mutants of the tangent"))
 
+    @property
+    def has_a_point(self) -> bool:
+        return self.small.found.finite
+
     def _has_a_point(self) -> bool:
         found = self.small.found
         if not found.finite:

@@ -271,7 +271,7 @@ class Writer:
         index = dict(zip(outs, names, strict=True)) | self._inner(term.summed)
         at = [index[letter] for letter in outs] or ["0"]
         lengths = [(index[c], self.words.length(term.dims[c])) for c in outs]
-        if spreads(item):
+        if spreads(item) and not self.numbers.registers:
             found: Lines = []
             inner = [(index[c], self.words.length(term.dims[c])) for c in term.summed]
             for write in self.places[term.out].writes:

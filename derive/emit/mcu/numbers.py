@@ -18,7 +18,8 @@ Lines = list[str]
 
 class Numbers(Protocol):
     """real: the type of elements in memory.  value: of an element in a register, and how to read
-    one.  once: whether an element is read into a register before it is used.
+    one.  once: whether an element is read into a register before it is used.  registers: whether a
+    sum must be complete before it is written.
 
     A sum is begun, added to, and ended; between, it is called `running(name)`.
     """
@@ -26,6 +27,7 @@ class Numbers(Protocol):
     real: str
     value: str
     once: bool
+    registers: bool
 
     def read(self, element: str) -> str: ...
     def zero(self) -> str: ...
@@ -53,7 +55,7 @@ class Numbers(Protocol):
 class FloatNumbers:
     """float, as C computes."""
 
-    real, value, once = "float", "float", False
+    real, value, once, registers = "float", "float", False, False
 
     def __init__(self, dims: Mapping[str, str], order: Mapping[str, int]) -> None:
         self.dims, self.order = dims, order

@@ -111,16 +111,25 @@ class Floats:
         return values
 
     def run(self, item: Item, values: dict[str, Any]) -> None:
+        self._run(item, values, values)
+
+    def alone(self, item: Item, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the operations of an item give, each of `values` alone."""
+        found: dict[str, Any] = {}
+        self._run(item, values, found)
+        return found
+
+    def _run(self, item: Item, values: Mapping[str, Any], found: dict[str, Any]) -> None:
         if isinstance(item, Loose):
             term = item.term
             if term.over is Over.SUM:
-                values[term.out] = summed(product(term, values, self.table), term)
+                found[term.out] = summed(product(term, values, self.table), term)
             else:
-                values[term.out] = along(term, values[term.left])
+                found[term.out] = along(term, values[term.left])
             return
         for gather in item.gathers:
-            values[gather.out] = self._gathered(gather, values)
-        rows = max((len(values[n]) for n in item.own if n in values), default=1)
+            found[gather.out] = self._gathered(gather, values)
+        rows = max((len(found[g.out]) for g in item.gathers), default=1)
         for equation in item.maps:
             out = self.table[equation.out]
             operands = {
@@ -128,8 +137,8 @@ class Floats:
                 for name in equation.operands
             }
             rows = max([rows, *(len(values[n]) for n in operands if self.table[n].per_row)])
-            found = NUMPY.evaluate(equation.expr, operands, self.order.single.sizes)
-            values[equation.out] = spread(found, (rows, *self.shape(equation.out)))
+            value = NUMPY.evaluate(equation.expr, operands, self.order.single.sizes)
+            found[equation.out] = spread(value, (rows, *self.shape(equation.out)))
 
     def shape(self, name: str) -> tuple[int, ...]:
         sizes = self.order.single.sizes

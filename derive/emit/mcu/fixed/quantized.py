@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -107,8 +108,22 @@ def quantized(
     the sequences of the data start from."""
     order = ordered(single(cell.step, params, sizes))
     seen = _seen(order, data, states) if data is not None else {}
-    bounds = bounds_of(order, cell.step, ranges, seen)
+    starts = {
+        state: Interval(Fraction(float(values.min())), Fraction(float(values.max())))
+        for state, values in _starts(cell, params).items()
+        if values.size
+    }
+    bounds = bounds_of(order, cell.step, ranges, seen, starts)
     return Quantized(cell, scaled(order, bounds), dict(params))
+
+
+def _starts(cell: Cell, params: Mapping[str, Values]) -> dict[str, Values]:
+    """Learned starts, by parts of states."""
+    wholes, found = cell.checked.wholes, dict[str, Values]()
+    for state, param in cell.checked.learned.items():
+        parts = [[part for part, *_ in wholes.get(n, ((n,),))] for n in (state, param)]
+        found |= {to: params[by] for to, by in zip(*parts, strict=True)}
+    return found
 
 
 def _seen(

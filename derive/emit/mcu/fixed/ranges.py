@@ -51,18 +51,20 @@ class Bound:
 
 
 def bounds_of(
-    order: Ordered, original: Step, given: Mapping[str, Interval], seen: Mapping[str, float]
-) -> dict[str, Bound]:
-    """given: of inputs and states.  seen: {array: the largest size that data has shown}."""
-    return _Finder(order, original, given, seen).found()
+    order: Ordered, original: Step, given: Mapping[str, Interval], seen: Mapping[str, float],
+    starts: Mapping[str, Interval],
+) -> dict[str, Bound]:  # fmt: skip
+    """given: of inputs and states.  seen: {array: the largest size that data has shown}.  starts:
+    of states with a learned start."""
+    return _Finder(order, original, given, seen, starts).found()
 
 
 class _Finder:
     def __init__(
         self, order: Ordered, original: Step, given: Mapping[str, Interval],
-        seen: Mapping[str, float],
+        seen: Mapping[str, float], starts: Mapping[str, Interval],
     ) -> None:  # fmt: skip
-        self.order, self.given, self.seen = order, given, seen
+        self.order, self.given, self.seen, self.starts = order, given, seen, starts
         self.table = order.table
         carried = tuple(zip(original.states, original.next_states, strict=True))
         self.induction: Bounds = bounds(original.program, carried)
@@ -76,10 +78,37 @@ class _Finder:
         for name, array in self.order.single.params.items():
             low, high = (float(f(array)) if array.size else 0.0 for f in (np.min, np.max))
             self.known[name] = Bound(Interval(Fraction(low), Fraction(high)), "parameter")
+        states = {name: self.induction.kept.get(name, WHOLE) for name in step.states}
+        for _ in step.states:  # a next value that is bounded from any state bounds the state
+            self._once(states)
+            found = {
+                state: self.known[after].interval
+                for state, after in self.order.carried()
+                if state in self.missing and self.known[after].interval.bounded
+            }
+            if not found:
+                break
+            states |= {n: hull([own, self.starts.get(n, point(0))]) for n, own in found.items()}
+        else:
+            self._once(states)
+        self._check()
+        for before, after in self.order.carried():
+            begin = self.starts.get(before, point(0))
+            both = hull([self.known[before].interval, self.known[after].interval, begin])
+            if self.known[before].why in ("given", "data"):
+                both = self.known[before].interval
+            self.known[before] = Bound(both, self.known[before].why)
+            self.known[after] = Bound(both, self.known[before].why)
+        return self.known
+
+    def _once(self, states: Mapping[str, Interval]) -> None:
+        """All arrays of a step from states in these intervals."""
+        step = self.order.single.step
+        self.missing = []
         for name in step.inputs:
             self._bind(name, WHOLE)
         for name in step.states:
-            self._bind(name, self.induction.kept.get(name, WHOLE))
+            self._bind(name, states[name])
         for item in self.order.nests.items:
             if isinstance(item, Loose):
                 self._bind(item.term.out, self._of_term(item.term))
@@ -91,14 +120,6 @@ class _Finder:
                 self._bind(gather.out, total)
             for equation in item.maps:
                 self._bind(equation.out, self._of(equation.expr))
-        self._check()
-        for before, after in self.order.carried():
-            both = hull([self.known[before].interval, self.known[after].interval])
-            if self.known[before].why in ("given", "data"):
-                both = self.known[before].interval
-            self.known[before] = Bound(both, self.known[before].why)
-            self.known[after] = Bound(both, self.known[before].why)
-        return self.known
 
     # --- one array ------------------------------------------------------------------------------
 

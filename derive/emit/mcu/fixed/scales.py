@@ -5,7 +5,7 @@ Not here: bounds (ranges.py), running operations (integers.py), text (writer.py)
 
 An array with b bits has the value v / 2^b for the int16 v. b is the largest for which its bound
 fits. A sum is an int32 with bits of its own: as many as leave room for the largest sum that any
-int16 operands can give, the weights being known. So no sum overflows, whatever the inputs are.
+int16 operands can give, the weights being known. So no sum overflows for any inputs.
 """
 
 from __future__ import annotations
@@ -418,8 +418,8 @@ class _Scaler:
 
         nodes = exact(np.arange(LOWEST, HIGHEST + 2, SEGMENT))
         valid = np.flatnonzero(~np.isnan(nodes))
-        if not len(valid):
-            raise CellError(f"{expr} is defined nowhere between the bounds of {name}")
+        if not len(valid):  # what the bounds allow says why
+            valid, nodes = np.array([0]), np.zeros_like(nodes)
         nearest = valid[abs(np.arange(len(nodes))[:, None] - valid[None, :]).argmin(axis=1)]
         table = to_integers(nodes[nearest], left)
         interval = self.bounds[name].interval
@@ -429,7 +429,10 @@ class _Scaler:
         inside = every[(every >= low) & (every <= high)]
         if not len(inside):
             inside = every
-        wanted = np.clip(exact(inside) * 2.0**left, LOWEST, HIGHEST)
+        values = exact(inside)
+        if np.isnan(values).all():
+            raise CellError(f"{expr} is defined nowhere between the bounds of {name}")
+        wanted = np.clip(values * 2.0**left, LOWEST, HIGHEST)
         with np.errstate(all="ignore"):
             errors = abs(looked_up(table, inside) - wanted)
         error = float(np.nanmax(errors, initial=0)) * 2.0**-left

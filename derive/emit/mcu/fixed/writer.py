@@ -31,7 +31,7 @@ _SIGNS = {"less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!="}
 class FixedNumbers:
     """derive.emit.mcu.numbers.Numbers. tables: {values: name} of those that lines read."""
 
-    real, value, once = "int16_t", "int32_t", True
+    real, value, once, registers = "int16_t", "int32_t", True, True
 
     def __init__(self, scaled: Scaled, cell: str, free: Callable[[str], str]) -> None:
         self.operations = scaled.operations

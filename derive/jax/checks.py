@@ -105,7 +105,7 @@ def array_of(value: Any, label: str) -> Any:
 def on_the_cpu(array: Any, label: str) -> None:
     """ArgumentError where an array lies elsewhere. Where a tracer will lie is not known yet: then
     it is found when the computation is compiled."""
-    if isinstance(array, jax.core.Tracer):
+    if isinstance(array, jax.core.Tracer | np.ndarray):
         return
     for device in array.devices():
         if device.platform != "cpu":
@@ -116,8 +116,8 @@ def on_the_cpu(array: Any, label: str) -> None:
 
 
 def lengths_of(value: Any, steps: int, rows: int) -> Any:
-    """[B] int32 or int64, 0 <= length <= T; in a trace the compiled call looks at that."""
-    lengths = array_of(value, "lengths")
+    """[B] int32 or int64, 0 <= length <= T; of traced ones the compiled call finds that."""
+    lengths = value if isinstance(value, jax.Array) else _host(value)
     if not jnp.issubdtype(lengths.dtype, np.integer):
         raise ArgumentTypeError(
             f"lengths must be integers, not {lengths.dtype}", hint="lengths.astype(int)"
@@ -128,17 +128,27 @@ def lengths_of(value: Any, steps: int, rows: int) -> Any:
             facts=(f"it is [{rows}], a number for each row, given {list(lengths.shape)}",),
         )
     if not isinstance(lengths, jax.core.Tracer) and rows:
-        own = np.asarray(value if isinstance(value, np.ndarray) else lengths)
-        if own.min() < 0 or own.max() > steps:
+        on_the_cpu(lengths, "lengths")
+        known = np.asarray(lengths)
+        if known.min() < 0 or known.max() > steps:
             raise ArgumentError(
-                f"lengths has an entry {own.min() if own.min() < 0 else own.max()}",
+                f"lengths has an entry {known.min() if known.min() < 0 else known.max()}",
                 facts=(f"a length is at least 0 and at most T = {steps}",),
             )
-    if lengths.dtype == np.int64 or lengths.dtype == np.int32:
-        return lengths
-    if lengths.dtype in (np.uint32, np.uint64):  # what exceeds int32 is no length
-        lengths = jnp.minimum(lengths, np.iinfo(np.int32).max)
-    return lengths.astype(np.int32)
+    if lengths.dtype == np.uint32 or lengths.dtype == np.uint64:
+        lengths = jnp.minimum(lengths, np.iinfo(np.int32).max)  # what is larger is no length
+    wide = jnp.asarray(lengths)
+    return wide if wide.dtype == np.int64 else wide.astype(np.int32)
+
+
+def _host(value: Any) -> Any:
+    """An array of NumPy, whose values are known in a trace too."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(
+            f"lengths must be integers, not {kind_text(value)}", hint="lengths=[5, 3]"
+        ) from error
 
 
 def threads_of(value: Any) -> int:

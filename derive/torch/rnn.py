@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from derive.binding.lengths import module_sizes
 from derive.cell import Cell as DeclaredCell
 from derive.errors import ArgumentError, ArgumentTypeError
-from derive.kernel.convert import kind_text, to_width
+from derive.kernel.convert import kind_text
 from derive.kernel.starts import draw
 from derive.layers.given import fixed_arrays, once_arrays
 from derive.layers.sequence import PAST_END, unknown_past_end
@@ -25,7 +26,6 @@ from derive.layers.sizes import data_input, lengths_of, sizes_of_layers
 from derive.torch import checks
 from derive.torch.composed import Composition, Own, composed, composition, key_of
 from derive.torch.module import NARROW, Stack, in_one_dtype, run_engine
-from derive.widths import Width
 
 
 class RNN(Stack):
@@ -248,47 +248,12 @@ def _sizes(
     cell: DeclaredCell, input_size: Any, hidden_size: Any, sizes: dict[str, int]
 ) -> dict[str, int]:
     """The length of each dimension, for sizes_of_layers."""
-    x, h = cell.inputs[data_input(cell)], next(iter(cell.states.values()))
-    given = dict(sizes)
-    waiting = [
-        (dim, length, name)
-        for axes, size, name in ((x, input_size, "input_size"), (h, hidden_size, "hidden_size"))
-        for dim, length in zip(axes, _lengths(cell, axes, size, name), strict=True)
-    ]
-    for dim, length, name in (*waiting, *waiting):  # one may tell what another needs
-        found = Width.of(dim).solve(length, given)
-        if found is not None and found[0]:
-            given[found[0]] = found[1]
-        elif found is not None and not _is_so(dim, length, given):
-            known = Width.of(dim)
-            told = set(known.names()) <= given.keys()
-            raise ArgumentError(
-                f"{name} is {known.length(given) if told else dim} in {cell.name}, not {length}",
-                facts=(f"its equations give that axis the width {dim}",),
-            )
-    return given
-
-
-def _is_so(dim: Any, length: int, given: Mapping[str, int]) -> bool:
-    width = Width.of(dim)
-    return set(width.names()) <= given.keys() and width.length(given) == length
+    widths = ("input_size", input_size), ("hidden_size", hidden_size)
+    return module_sizes(cell, data_input(cell), widths, sizes)
 
 
 def _plain(size: Any) -> Any:
     return tuple(size) if isinstance(size, list) else size
-
-
-def _lengths(cell: DeclaredCell, axes: Sequence[Any], size: Any, name: str) -> tuple[int, ...]:
-    """One length for each axis: a number, or a tuple where there are several."""
-    lengths = tuple(size) if isinstance(size, (tuple, list)) else (size,)
-    if len(lengths) != len(axes):
-        letters = " x ".join(map(str, axes))
-        raise ArgumentError(
-            f"{name} of {cell.name} is {letters}, a number for each axis",
-            facts=(f"given {size!r}",),
-            hint=f"{name}=({', '.join('4' for _ in axes)})" if len(axes) > 1 else f"{name}=4",
-        )
-    return tuple(to_width(length, name) for length in lengths)
 
 
 def _shapes(

@@ -22,6 +22,7 @@ PEERS = (
     "derive_c",
     "derive_numpy",
     "derive_torch",
+    "derive_jax",
     "onednn",
     "torch_module",
     "torch_loop",

@@ -115,8 +115,6 @@ def test_peers_agree(module: str, spec: str) -> None:
 @pytest.mark.parametrize(
     "module", ["derive_numpy", "numpy_loop", "torch_loop", "jax_scan", "derive_jax"]
 )
-    "module", ["derive_numpy", "numpy_loop", "torch_loop", "jax_scan", "derive_jax"]
-)
 def test_peers_agree_on_arrays_with_axes(module: str) -> None:
     found = peer(module)
     if why := found.missing():

@@ -5,6 +5,7 @@
     d_x, d_initial_state, d_variables = pullback(d_outputs, d_state)
 
 - core_cells.py     tf.nn.rnn_cell, and the cells that take over cuDNN's weights
+- block_cells.py    the block cells of tf.contrib.rnn
 - contrib_lstms.py  the LSTMs of tf.contrib.rnn
 - contrib_cells.py  the others of tf.contrib.rnn, and JANET
 - wrappers.py       MultiRNNCell, DropoutWrapper, ResidualWrapper
@@ -15,6 +16,7 @@
 - structure.py      LSTMStateTuple and nested states
 - masks.py          dropout masks
 - linear.py         the product that all of TensorFlow's cells begin with
+- absent.py         names that are not here, and why
 
 Not here: equations (derive/catalogue/), their rewriting (layers/compose.py), kernels.
 """
@@ -22,7 +24,9 @@ Not here: equations (derive/catalogue/), their rewriting (layers/compose.py), ke
 from __future__ import annotations
 
 from derive.layers.sequence import using
+from derive.rnn_cell.absent import absent
 from derive.rnn_cell.base import RNNCell
+from derive.rnn_cell.block_cells import GRUBlockCellV2, LSTMBlockCell, LSTMBlockFusedCell
 from derive.rnn_cell.contrib_cells import (
     CFNCell,
     IndRNNCell,
@@ -65,10 +69,13 @@ __all__ = [
     "CudnnCompatibleGRUCell",
     "CudnnCompatibleLSTMCell",
     "DropoutWrapper",
+    "GRUBlockCellV2",
     "GRUCell",
     "IndRNNCell",
     "IntersectionRNNCell",
     "JANETCell",
+    "LSTMBlockCell",
+    "LSTMBlockFusedCell",
     "LSTMCell",
     "LSTMStateTuple",
     "LayerNormBasicLSTMCell",
@@ -89,3 +96,7 @@ __all__ = [
     "static_rnn",
     "using",
 ]
+
+
+def __getattr__(name: str) -> object:
+    raise absent(name, __all__)

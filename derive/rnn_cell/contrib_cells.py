@@ -40,7 +40,6 @@ class UGRNNCell(RNNCell):
         initializer: Any = None,
         forget_bias: float = 1.0,
         activation: Any = None,
-        *,
         reuse: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -60,7 +59,6 @@ class IntersectionRNNCell(RNNCell):
         initializer: Any = None,
         forget_bias: float = 1.0,
         y_activation: Any = None,
-        *,
         reuse: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -112,7 +110,6 @@ class SRUCell(RNNCell):
         self,
         num_units: int,
         activation: Any = None,
-        *,
         reuse: Any = None,
         name: str | None = None,
         dtype: Any = None,
@@ -133,7 +130,6 @@ class IndRNNCell(RNNCell):
         self,
         num_units: int,
         activation: Any = None,
-        *,
         reuse: Any = None,
         name: str | None = None,
         dtype: Any = None,
@@ -156,7 +152,6 @@ class MinimalRNNCell(RNNCell):
         activation: Any = "tanh",
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "ones",
-        *,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
@@ -178,7 +173,6 @@ class CFNCell(RNNCell):
         activation: Any = "tanh",
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "ones",
-        *,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
@@ -204,7 +198,6 @@ class JANETCell(RNNCell):
         num_units: int,
         beta: float = 1.0,
         t_max: float | None = None,
-        *,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:

@@ -30,7 +30,6 @@ class BasicRNNCell(RNNCell):
         self,
         num_units: int,
         activation: Any = None,
-        *,
         reuse: Any = None,
         name: str | None = None,
         dtype: Any = None,
@@ -55,7 +54,6 @@ class BasicLSTMCell(RNNCell):
         forget_bias: float = 1.0,
         state_is_tuple: bool = True,
         activation: Any = None,
-        *,
         reuse: Any = None,
         name: str | None = None,
         dtype: Any = None,
@@ -78,7 +76,6 @@ class LSTMCell(RNNCell):
         num_units: int,
         use_peepholes: bool = False,
         cell_clip: float | None = None,
-        *,
         initializer: Any = None,
         num_proj: int | None = None,
         proj_clip: float | None = None,
@@ -120,7 +117,6 @@ class GRUCell(RNNCell):
         self,
         num_units: int,
         activation: Any = None,
-        *,
         reuse: Any = None,
         kernel_initializer: Any = None,
         bias_initializer: Any = None,
@@ -142,7 +138,7 @@ class GRUCell(RNNCell):
 class CudnnCompatibleLSTMCell(RNNCell):
     """The LSTM that takes over cuDNN's weights: no forget bias, no clipping, no peepholes."""
 
-    def __init__(self, num_units: int, *, reuse: Any = None, dtype: Any = None) -> None:
+    def __init__(self, num_units: int, reuse: Any = None, dtype: Any = None) -> None:
         wiring = lstm_wiring(
             cells.family("lstm")(), lstm_variables("igfo", glorot_uniform), num_units, None, True
         )
@@ -155,7 +151,6 @@ class CudnnCompatibleGRUCell(RNNCell):
     def __init__(
         self,
         num_units: int,
-        *,
         reuse: Any = None,
         kernel_initializer: Any = None,
         dtype: Any = None,

@@ -31,15 +31,15 @@ def dynamic_rnn(
     sequence_length: Any = None,
     initial_state: Any = None,
     dtype: Any = None,
+    parallel_iterations: Any = None,
+    swap_memory: Any = None,
     time_major: bool = False,
+    scope: Any = None,
     *,
     past_end: str = "zero",
     resets: Any = None,
     return_pullback: bool = False,
     masks: Mapping[str, Any] | None = None,
-    parallel_iterations: Any = None,
-    swap_memory: Any = None,
-    scope: Any = None,
 ) -> Any:
     """outputs, state = dynamic_rnn(cell, inputs): a cell over a sequence.
 
@@ -85,15 +85,15 @@ def bidirectional_dynamic_rnn(
     initial_state_fw: Any = None,
     initial_state_bw: Any = None,
     dtype: Any = None,
+    parallel_iterations: Any = None,
+    swap_memory: Any = None,
     time_major: bool = False,
+    scope: Any = None,
     *,
     past_end: str = "zero",
     resets: Any = None,
     return_pullback: bool = False,
     masks: tuple[Mapping[str, Any] | None, Mapping[str, Any] | None] = (None, None),
-    parallel_iterations: Any = None,
-    swap_memory: Any = None,
-    scope: Any = None,
 ) -> Any:
     """(outputs_fw, outputs_bw), (state_fw, state_bw): a cell for each direction.
 

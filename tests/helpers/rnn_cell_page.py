@@ -14,6 +14,7 @@ from typing import Any
 
 from derive import rnn_cell
 from derive.inspect import show
+from derive.rnn_cell.absent import ABSENT
 from derive.rnn_cell.base import RNNCell, Wiring
 from derive.rnn_cell.structure import leaves
 
@@ -26,6 +27,9 @@ CELLS: dict[str, RNNCell] = {
     "LSTMCell(num_units, use_peepholes=True, cell_clip=3.0, num_proj=P, proj_clip=1.0)":
         rnn_cell.LSTMCell(H, True, 3.0, num_proj=P, proj_clip=1.0),
     "GRUCell(num_units)": rnn_cell.GRUCell(H),
+    "LSTMBlockCell(num_units, use_peephole=True, cell_clip=3.0)":
+        rnn_cell.LSTMBlockCell(H, cell_clip=3.0, use_peephole=True),
+    "GRUBlockCellV2(num_units)": rnn_cell.GRUBlockCellV2(H),
     "CudnnCompatibleLSTMCell(num_units)": rnn_cell.CudnnCompatibleLSTMCell(H),
     "CudnnCompatibleGRUCell(num_units)": rnn_cell.CudnnCompatibleGRUCell(H),
     "UGRNNCell(num_units)": rnn_cell.UGRNNCell(H),
@@ -86,12 +90,13 @@ there.
 
 | function | gives |
 | --- | --- |
-| `dynamic_rnn(cell, inputs, sequence_length, initial_state, dtype, time_major)` | outputs, state |
+| `dynamic_rnn(cell, inputs, sequence_length, initial_state, dtype, ...)` | outputs, state |
 | `bidirectional_dynamic_rnn(cell_fw, cell_bw, inputs, sequence_length, ...)` | pairs of them |
 | `stack_bidirectional_dynamic_rnn(cells_fw, cells_bw, inputs, ...)` | outputs and two tuples |
 | `static_rnn(cell, inputs, initial_state, dtype, sequence_length)` | a list of outputs, state |
 
-All take, as keywords:
+Arguments stand in TensorFlow's order; `parallel_iterations`, `swap_memory` and `scope` are of no
+effect. All take, as keywords:
 
 - `return_pullback=True`: one more value, `pullback(d_outputs, d_state)`, which gives
   `(inputs, initial_state, variables)`, gradients in the structures and layouts of what they are
@@ -126,6 +131,12 @@ Row ends, fresh starts and masks are equations of the kernel that runs, and diff
 
 `linear(args, output_size, kernel, bias)` is the old `_linear`: [args side by side] kernel + bias.
 
+`LSTMBlockFusedCell(num_units, forget_bias=1.0, cell_clip=None, use_peephole=False)` runs a whole
+sequence: `outputs, state = cell(inputs, initial_state, dtype, sequence_length)`, inputs [T, B, I];
+`cell.cell` is its `LSTMBlockCell`.
+
+Names of TensorFlow's that are not here say why, and what to write instead: ABSENT.
+
 ## Each class
 
 The columns are an array's equation, its derived gradient, and what TensorFlow calls the array.
@@ -141,10 +152,12 @@ _GRU = {"r": "r", "z": "u", "n": "c"}
 GATES: dict[type[RNNCell], dict[str, str]] = {
     rnn_cell.BasicLSTMCell: _LSTM,
     rnn_cell.LSTMCell: _LSTM,
+    rnn_cell.LSTMBlockCell: _LSTM,
     rnn_cell.CudnnCompatibleLSTMCell: _LSTM,
     rnn_cell.CoupledInputForgetGateLSTMCell: {"g": "j", "f": "f", "o": "o"},
     rnn_cell.LayerNormBasicLSTMCell: _LSTM,
     rnn_cell.GRUCell: _GRU,
+    rnn_cell.GRUBlockCellV2: _GRU,
     rnn_cell.CudnnCompatibleGRUCell: _GRU,
     rnn_cell.UGRNNCell: {"g": "g", "c": "c"},
 }
@@ -152,7 +165,8 @@ GATES: dict[type[RNNCell], dict[str, str]] = {
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD]
+    absent = ", ".join(f"`{name}`" for name in ABSENT)
+    parts = [HEAD.replace("ABSENT", absent)]
     for title, cell in CELLS.items():
         parts.append("\n".join(_section(title, cell)))
     return "\n".join(parts)

@@ -66,7 +66,7 @@ def _dtype(dtype: Any) -> Any:
             f"parameters cannot be {kind}", facts=("known: float32 and float64",),
             hint="dtype=jnp.float32",
         )  # fmt: skip
-    if kind == jnp.float64 and jnp.zeros((), kind).dtype != kind:
+    if jax.dtypes.canonicalize_dtype(kind) != kind:
         raise ArgumentTypeError(
             "JAX has no float64 here", hint='jax.config.update("jax_enable_x64", True)'
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -194,6 +195,16 @@ def axes_text(axes: Iterable[Dim]) -> str:
 
 def shape_text(shape: tuple[int, ...]) -> str:
     return axes_text(shape) if shape else "a single number"
+
+
+def to_path(value: Any, label: str) -> str:
+    """A path as text."""
+    try:
+        return os.fsdecode(value)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"{label} must be a path, not {kind_text(value)}", hint=f'{label}="here/model.onnx"'
+        ) from error
 
 
 def kind_text(value: Any) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from derive.cell import Cell
 from derive.errors import ArgumentError, ArgumentTypeError, DeriveError
-from derive.kernel.convert import closest, kind_text, to_count, to_flag
+from derive.kernel.convert import closest, kind_text, to_count, to_flag, to_path
 from derive.layers.checkpoint import digest
 from derive.layers.sizes import sizes_of_layers
 from derive.onnx.given import Stack, stack_of
@@ -68,6 +68,7 @@ def export(
         raise ArgumentTypeError(
             f"cell must be a derive.Cell, not {kind_text(cell)}", hint="derive.cells.lstm()"
         )
+    target = None if path is None else to_path(path, "path")
     if form not in FORMS:
         raise ArgumentError(f"form is {', '.join(FORMS)}, not {form!r}", hint=closest(form, FORMS))
     name = _dtype(dtype)
@@ -101,8 +102,8 @@ def export(
         raise ArgumentError(
             f"the model of {cell.name} cannot be checked", facts=(str(error).partition("\n")[0],)
         ) from error
-    if path is not None:
-        _write(onnx, model, os.fspath(path))
+    if target is not None:
+        _write(onnx, model, target)
     return model
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from derive.cell import Cell
 from derive.errors import ArgumentError, DeriveError
-from derive.kernel.convert import closest, shape_text
+from derive.kernel.convert import closest, shape_text, to_path
 from derive.kernel.signature import Arrays
 from derive.weights.array_files import is_onnx, read_arrays
 from derive.weights.exchange import load
@@ -34,7 +34,7 @@ def load_any(
     ArgumentError where nothing fits, and where several layers do.
     """
     check_cell(cell)
-    shown = os.fspath(path)
+    shown = to_path(path, "path")
     if source is not None:
         return load(cell, source, shown, **options)
     if is_onnx(shown):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from derive.errors import DeriveError
-from derive.kernel.convert import shape_text
+from derive.kernel.convert import shape_text, to_path
 from derive.weights.array_files import is_onnx, read_arrays
 from derive.weights.found import Found, found_in
 from derive.weights.onnx_cells import call_of
@@ -66,7 +66,7 @@ def contents(path: str | os.PathLike[str]) -> Contents:
 
     ArgumentError where it is damaged, or none of these.
     """
-    shown = os.fspath(path)
+    shown = to_path(path, "path")
     if is_onnx(shown):
         return _of_onnx(shown)
     arrays = read_arrays(shown)

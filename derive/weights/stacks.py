@@ -60,6 +60,10 @@ def load_layers(
         if name in options:
             raise ArgumentError(f"all layers are loaded, and {name} was given", hint="weights.load")
     if system.name == "onnx":
+        if prefix is not None:
+            raise ArgumentError(
+                "an ONNX model has nodes, and a prefix was given", hint='node="graph/LSTM_0"'
+            )
         parts = list(_of_onnx(arrays, options))
     else:
         if isinstance(arrays, (str, os.PathLike)):
@@ -104,7 +108,7 @@ def _listed(prefix: Any) -> list[list[Part]]:
         )
     layers: list[list[Part]] = []
     for entry in prefix:
-        pair = [entry] if isinstance(entry, str) else list(entry)
+        pair = list(entry) if isinstance(entry, (list, tuple)) else [entry]
         if len(pair) not in (1, 2) or not all(isinstance(place, str) for place in pair):
             raise ArgumentTypeError(
                 f"the place of a layer is a text or a pair of texts, not {entry!r}",
@@ -133,6 +137,11 @@ def _of_onnx(given: Any, options: dict[str, Any]) -> Iterator[list[Part]]:
                     for direction in node.directions
                 ]
         return
+    if options.get("node") is not None:
+        raise ArgumentError(
+            "node names a layer of an ONNX model, and arrays were given",
+            facts=("they hold W, R and B of one layer",),
+        )
     if isinstance(given, (str, os.PathLike)):
         given = read_arrays(os.fspath(given))
     count = len(given["W"]) if isinstance(given, Mapping) and "W" in given else 1

@@ -38,7 +38,7 @@ class Known:
 class Loop:
     """One layer and direction. given: what params, inputs and states are called.  rows, steps:
     names of [B] and [T] as arrays of one number.  lengths: the name of [B] lengths, "" for none.
-    docs: {array: its equation}.  wide: the ONNX type of the numbers."""
+    docs: {array: its equation}."""
 
     step: Step
     nodes: Nodes
@@ -260,12 +260,11 @@ class _Place:
             back = int(equation.over is Over.CUMSUM_BACK)
             axis = self.nodes.constant(np.array(axes[0], np.int64), str(axes[0]))
             return self.nodes.node("CumSum", value, axis, reverse=back)
-        gone = axes if len(axes) < rank else axes[:-1]
         operator = "ReduceSum" if equation.over is Over.SUM else "ReduceMax"
         if len(axes) == rank:  # over everything: width 1
             last = self.reduced(operator, value, [max(axes)], keep=1)
             return self.reduced(operator, last, [a for a in axes if a != max(axes)], keep=0)
-        return self.reduced(operator, value, gone, keep=0)
+        return self.reduced(operator, value, axes, keep=0)
 
     def reduced(self, operator: str, value: str, axes: list[int], keep: int) -> str:
         if not axes:

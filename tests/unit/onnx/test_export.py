@@ -277,6 +277,7 @@ ALONE = "cell a\nstate h: H\nh' = b * h\noutput h'\n"
         (lambda: derive.onnx.export(derive.Cell.parse(ALONE), H=2),
          "a has no inputs"),
         (lambda: derive.onnx.export(GRU, "/no/such/folder/a.onnx", **LENGTHS), "cannot be written"),
+        (lambda: derive.onnx.export(GRU, 3, **LENGTHS), "path must be a path, not int"),
     ],
 )  # fmt: skip
 def test_what_has_no_model_is_refused_in_words(call, text):

@@ -11,6 +11,7 @@ import derive
 from derive import cells, weights
 from derive.cli.main import status
 from derive.weights import contents
+from derive.weights.any_system import load_any
 from derive.weights.array_files import read_arrays
 
 I, H = 3, 4  # noqa: E741
@@ -257,6 +258,11 @@ def test_numbers_of_sixteen_bits_are_read_as_float32(tmp_path, kind):
 def test_an_ending_that_is_not_known_is_refused():
     with pytest.raises(derive.DeriveError, match="is no file of weights by its ending"):
         contents("model.bin")
+    for wrong in (None, 3):
+        with pytest.raises(derive.DeriveError, match="path must be a path, not"):
+            contents(wrong)
+        with pytest.raises(derive.DeriveError, match="path must be a path, not"):
+            load_any(cells.lstm(), wrong)
 
 
 @pytest.mark.parametrize(

@@ -133,12 +133,21 @@ def test_layers_of_an_onnx_model_are_its_nodes():
         ({"x": rand(2)}, {}, "no recurrent layers of Keras were found\n  given: x"),
         (keras(I), {"prefix": 3}, "prefix is a text or a list"),
         (keras(I), {"prefix": [("a", "b", "c")]}, "the place of a layer is a text or a pair"),
+        (keras(I), {"prefix": [1]}, "the place of a layer is a text or a pair"),
     ],
 )  # fmt: skip
 def test_stacks_that_cannot_be_told_are_refused(arrays, options, text):
     with pytest.raises(derive.DeriveError) as error:
         weights.load_layers(LSTM, "keras", arrays, **options)
     assert text in str(error.value)
+
+
+def test_options_that_onnx_has_no_use_for_are_refused():
+    arrays = {"W": rand(1, 4 * H, I), "R": rand(1, 4 * H, H)}
+    with pytest.raises(derive.DeriveError, match="has nodes, and a prefix was given"):
+        weights.load_layers(LSTM, "onnx", arrays, prefix="lstm/")
+    with pytest.raises(derive.DeriveError, match="node names a layer of an ONNX model, and arrays"):
+        weights.load_layers(LSTM, "onnx", arrays, node="LSTM_0")
 
 
 def test_options_of_one_layer_are_refused():

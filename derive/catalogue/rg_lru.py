@@ -4,7 +4,8 @@ De et al. 2024, "Griffin: mixing gated linear recurrences with local attention f
 language models", arXiv 2402.19427. a = sigmoid(L)^(8 r), written as exp(8 r logsigmoid(L)). The
 official code (recurrentgemma) has exp(-8 r softplus(L)), the same with the sign of L turned; its
 gate matrices are block-diagonal by head, and the first step of a document takes h = i x. Here the
-matrices are dense, and x has the width of the state. Equation numbers not checked.
+matrices are dense, and x has the width of the state. Starts there, and here: sigmoid(L)^2 uniform
+in 0.81 .. 0.998; biases 0. Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -32,4 +33,5 @@ def rg_lru() -> Draft:
         inputs={"x": "H"},
         states={"h": "H"},
         params=stacked({"W": ("H", "H")}, "r i") | stacked({"b": ("H",)}, "r i") | {"L": ("H",)},
+        starts={"L": "-log(expm1(-0.5 * log(uniform(0.81, 0.998))))"},
     )

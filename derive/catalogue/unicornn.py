@@ -1,8 +1,8 @@
 """The undamped independent controlled oscillatory network: the step can be inverted.
 
 Rusch & Mishra 2021, "UnICORNN: a recurrent model for learning very long time dependencies", arXiv
-2103.05487. From h' and z' one finds h = h' - dt sigmoid(c) z', then z. Equation numbers not
-checked.
+2103.05487. From h' and z' one finds h = h' - dt sigmoid(c) z', then z. Starts in the authors'
+code, and here: w U(0, 1), c U(-0.1, 0.1). Equation numbers not checked.
 """
 
 from __future__ import annotations
@@ -34,5 +34,6 @@ def unicornn(
         ],
         states={"h": "H", "z": "H"},
         params={"V": ("H", "I"), "w": ("H",), "b": ("H",), "c": ("H",)},
+        starts={"w": "uniform(0, 1)", "c": "uniform(-0.1, 0.1)"},
         consts={"dt": dt, "alpha": alpha},
     )

@@ -26,6 +26,15 @@ def result(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
+def relations(first: str, second: str) -> None:
+    """What the catalogue knows of the families of two specs."""
+    from derive.catalogue.relations import between, family_of
+
+    if found := between(first, second):
+        names = " and ".join(dict.fromkeys(map(family_of, (first, second))))
+        result("\n".join(["", f"known of {names}:", *(f"  {line}" for line in found)]))
+
+
 def say(text: str) -> None:
     """Anything about the result."""
     sys.stdout.flush()

@@ -24,4 +24,5 @@ def run(first: str, second: str, as_json: bool) -> int:
         console.result(json.dumps({"format": 1, "changed": bool(found), **asdict(found)}, indent=2))
     else:
         console.result(str(found))
+        console.relations(first, second)
     return 1 if found else 0

@@ -49,6 +49,8 @@ def run(first: str, second: str, as_json: bool) -> int:
         if stopped:
             console.say("interrupted; what was found so far:")
         console.result(str(verdict))
+        if verdict.status != "equal":
+            console.relations(first, second)
     return INTERRUPTED if stopped else STATUS.get(verdict.status, 1)
 
 

@@ -171,13 +171,12 @@ def _clocks(
 
 def still(step: Step) -> tuple[str, ...]:
     """States whose next value is the state itself: constant in time."""
-    table = step.program.definitions()
-    found = []
-    for state, after in zip(step.states, step.next_states, strict=True):
-        equation = table.get(after)
-        copied = isinstance(equation, Map) and equation.expr == functions.symbol(state)
-        if after == state or (
-            copied and isinstance(equation, Map) and equation.place(state) is None
-        ):
-            found.append(state)
-    return tuple(found)
+    copies = {state: state for state in step.states}  # {array: the state that it is}
+    for equation in step.program.equations:
+        if isinstance(equation, Map) and len(equation.operands) == 1:
+            (name,) = equation.operands
+            plain = equation.expr == functions.symbol(name) and equation.place(name) is None
+            if plain and name in copies:
+                copies[equation.out] = copies[name]
+    pairs = zip(step.states, step.next_states, strict=True)
+    return tuple(state for state, after in pairs if copies.get(after) == state)

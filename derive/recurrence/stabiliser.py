@@ -165,23 +165,23 @@ def _slope(expr: Expr, name: str, slopes: Mapping[str, Expr]) -> Expr:
 def offer(step: Step, large: Sequence[str]) -> Offer | None:
     """Whether states that exponentials are added to or multiply may be stored smaller.
 
-    large: exponentials that may overflow, all of one shape. Multiplying them all by one number
-    must multiply the next values of some states by it, and change nothing else. These states are
-    factor * state + added, so they can be divided by anything; all else must not notice by what,
-    before the step and after it. None where no state is multiplied.
+    large: exponentials that may overflow, all of one shape. The states are those whose next value
+    they reach: where multiplying all of them by one number multiplies next values by it, and else
+    where some of them are. These states are factor * state + added, so they can be divided by
+    anything; all else must not notice by what, before the step and after it. None where no state
+    is multiplied.
     """
     program = step.program
     nexts = dict(zip(step.states, step.next_states, strict=True))
     unit = Weight(scale=Fraction(1), place=tuple(range(_rank(program, large[0]))))
     states: tuple[str, ...] = ()
+    first: Clash | None = None
     try:
-        found = _with_exponentials(step, large, unit)
-        scaled = {s: found[n] for s, n in nexts.items() if n in found and found[n].scale}
+        scaled, first = _with_exponentials(step, large, unit)
         if not scaled:
             return None
         states = tuple(scaled)
         others = [nexts[state] for state in step.states if state not in scaled]
-        _still(found, [*others, *step.outputs])
         own = dict.fromkeys((nexts[state] for state in states), STILL)
         _still(_weights(program, scaled, own), [*others, *step.outputs])
         after = {nexts[state]: weight for state, weight in scaled.items()}
@@ -189,28 +189,35 @@ def offer(step: Step, large: Sequence[str]) -> Offer | None:
         for state in states:
             _only_itself(step, state, nexts, set(states))
     except Clash as clash:
-        return Offer(states, clash)
+        return Offer(states, first or clash)
     return Offer(states, None)
 
 
-def _with_exponentials(step: Step, large: Sequence[str], unit: Weight) -> dict[str, Weight]:
-    """Weights of arrays where exponentials are multiplied. States that they are added to are
-    multiplied too where their own factor is none of them, as in `f * c + i * z`."""
-    program = step.program
+def _with_exponentials(
+    step: Step, large: Sequence[str], unit: Weight
+) -> tuple[dict[str, Weight], Clash | None]:
+    """{state: its weight} where exponentials are multiplied, and what clashes then.
+
+    Where `f * c + i * z` adds what is multiplied to what is not, each state that one of them
+    reaches is divided by one number, as its factor allows.
+    """
+    nexts = dict(zip(step.states, step.next_states, strict=True))
     try:
-        return _weights(program, {}, dict.fromkeys(large, unit))
+        found = _weights(step.program, {}, dict.fromkeys(large, unit))
+        scaled = {s: found[n] for s, n in nexts.items() if n in found and found[n].scale}
+        others = [n for s, n in nexts.items() if s not in scaled]
+        _still(found, [*others, *(o for o in step.outputs if o not in nexts.values())])
+        return scaled, None
     except Clash as clash:
-        reach: dict[str, set[str]] = {name: set() for name in program.inputs}
-        for equation in program.equations:
-            reach[equation.out] = set().union(*(reach[name] for name in equation.operands))
-            reach[equation.out] |= {equation.out} & set(large)
-        nexts = dict(zip(step.states, step.next_states, strict=True))
-        moved = [state for state, after in nexts.items() if reach[after]]
-        with suppress(Clash):
-            found = _weights(program, dict.fromkeys(moved, unit), dict.fromkeys(large, unit))
-            if all(found.get(nexts[state]) == unit for state in moved):
-                return found
-        raise clash from None
+        first = clash
+    reach: dict[str, bool] = {name: False for name in step.program.inputs}
+    for equation in step.program.equations:
+        own = equation.out in large
+        reach[equation.out] = own or any(reach[name] for name in equation.operands)
+    table = step.program.table()
+    alike = {s: table[s].shape for s, after in nexts.items() if reach[after]}
+    fits = all(shape == table[large[0]].shape or not unit.place for shape in alike.values())
+    return (dict.fromkeys(alike, unit) if fits else {}), first
 
 
 def _only_itself(step: Step, state: str, nexts: Mapping[str, str], states: set[str]) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import catalogue_speed
 import compared
-import relations
 import sympy
 
 import derive
 from derive import cells
+from derive.catalogue import relations
 from derive.catalogue.entries import ENTRIES, GROUPS
 from derive.catalogue.option import Activation, to_text
 from derive.inspect.facts.cost import multiply_adds, polynomial
@@ -130,6 +130,12 @@ def _related() -> Iterator[str]:
     ):
         for one, other in pairs:
             yield f"| `{one}` | `{other}` | {words} |"
+    yield ""
+    yield "These are, after one line has changed (`derive diff` and `derive equal` name them):\n"
+    yield "| cell | line | is |"
+    yield "| --- | --- | --- |"
+    for one, line, other in relations.ONE_LINE:
+        yield f"| `{one}` | `{line}` | `{other}` |"
     yield ""
     yield "Of a cell of your own: `derive equal mycell.cell --known`.\n"
 

@@ -300,8 +300,9 @@ class Words:
         logs: list[str] = []
         for state in possible.states:
             grown = bounds.growth[state]
-            logs.append(f"{self._logarithm(grown.factor, bounds)} + m")
-            logs += self._exponents(grown.added, bounds)
+            size = self._logarithm(grown.factor, bounds)
+            logs.append(f"{size} + m" if size else "m")
+            logs += self._exponents(grown.added, bounds) or ["0"]
         terms = list(dict.fromkeys(logs))
         result = terms[0]
         for term in terms[1:]:
@@ -312,7 +313,10 @@ class Words:
         found = self._exponents(factor, bounds)
         if len(found) == 1 and factor.is_Symbol:
             return found[0]
-        return "0" if factor == 1 else f"log({self.text(factor)})"
+        if factor in (1, -1):
+            return ""
+        size = self.text(factor)
+        return f"log({size})" if bounds.free.of(factor).from_zero else f"log(abs({size}))"
 
     def _exponents(self, expr: Expr, bounds: Bounds) -> list[str]:
         """The arguments of the exponentials that an expression multiplies by."""

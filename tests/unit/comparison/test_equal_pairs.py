@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import relations
 from entries import OF_VECTORS
 
 import derive
 from derive import cells
+from derive.catalogue import relations
 from derive.cli import main
 from derive.comparison.equal import equal, mismatch
 from derive.errors import ProgramError
@@ -80,6 +80,26 @@ def test_families_that_are_the_same_are_proved_to_be(one: str, other: str) -> No
 def test_a_family_that_is_part_of_another_is_proved_to_be(one: str, other: str) -> None:
     found = equal(cells.from_spec(one), cells.from_spec(other))
     assert found.status == "sub-case" and found.proved
+
+
+@pytest.mark.parametrize(("one", "line", "other"), relations.ONE_LINE)
+def test_a_family_is_another_one_after_a_line_has_changed(one: str, line: str, other: str) -> None:
+    found = equal(derive.Cell.parse(f"vary {one}: {line}\ncell changed\n"), cells.from_spec(other))
+    assert found.status == "equal" and found.proved
+    assert equal(cells.from_spec(one), cells.from_spec(other)).status != "equal"
+
+
+def test_what_is_known_of_two_families_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.status(["diff", "ugrnn", "janet"]) == 1
+    out = capsys.readouterr().out
+    assert (
+        "  janet with `h' = sigmoid(a) * h + (1 - sigmoid(a)) * g` is ugrnn:forget_bias=0\n" in out
+    )
+    assert "  janet:beta=0 and ugrnn:forget_bias=0 are the same function\n" in out
+    assert main.status(["equal", "mgu", "light_ru"]) == 1
+    assert "  mgu with `n = tanh(W_n @ x)` is light_ru\n" in capsys.readouterr().out
+    main.status(["diff", "lstm", "mgu"])
+    assert "known of" not in capsys.readouterr().out
 
 
 def test_a_spiking_cell_is_compared_although_its_surrogate_has_powers_below_zero() -> None:

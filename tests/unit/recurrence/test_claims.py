@@ -330,6 +330,35 @@ SAID = {
         ("no running maximum is known",),
         ("may be added",),
     ),
+    "a forget gate by exp, an input gate by sigmoid": (
+        "state c: H, n: H\ni = sigmoid(W @ x)\nf = exp(V @ x)\nc' = f * c + i * tanh(Z @ x)\n"
+        "n' = f * n + i\ny = c' / n'\noutput y",
+        ("a stabiliser may be added", "m' = maximum(V @ x + m, 0)"),
+        (),
+    ),
+    "a factor of -1 has a size of 1": (
+        "state c: H, n: H\ni = exp(W @ x)\nc' = -c + i * tanh(V @ x)\nn' = -n + i\ny = c' / n'\n"
+        "output y",
+        ("with `m' = maximum(m, W @ x)`",),
+        ("log(-1)",),
+    ),
+    "an output that is no quotient": (
+        "state c: H\ni = exp(W @ x)\nf = sigmoid(V @ x)\nc' = f * c + i * tanh(Z @ x)\n"
+        "y = tanh(c')\noutput y",
+        ("no running maximum is known",),
+        ("may be added",),
+    ),
+    "a gate that sees the size of a state": (
+        "state c: H, n: H\ni = exp(W @ x)\nf = sigmoid(V @ x + R * c / (abs(n) + 1))\n"
+        "c' = f * c + i * tanh(Z @ x)\nn' = f * n + i\ny = c' / n'\noutput y",
+        ("no running maximum is known",),
+        ("may be added",),
+    ),
+    "a copy of a copy of a state is no clock": (
+        "state a: H, h: H\nb = a\na' = b\nh' = tanh(W @ x + a * h)\noutput h'",
+        ("time invariant",),
+        ("runs by itself",),
+    ),
     "a large number": (
         "state h: H\nh' = 1e30 * tanh(W @ x + h)\noutput h'", ("|h'| < 1e+30",), ("00000000",),
     ),

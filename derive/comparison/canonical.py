@@ -81,7 +81,7 @@ def rewritings(
 ) -> Iterator[tuple[Map | Matmul | Sum, Poly, tuple[str, ...], tuple[str, ...]]]:
     """Of each equation that is not simply written out: its form in its own operands, the identities
     that this takes, and those that it takes with everything written out."""
-    walk, needed = _Walk(step, meaning, sloped=False), _needed(step)
+    walk, needed = _Walk(step, meaning, sloped=False), step.needed()
     alone = _Walk(step, Meaning(sizes=meaning.sizes), sloped=False)
     for array in step.program.arrays:
         if not array.is_matrix:
@@ -118,20 +118,11 @@ def slopes(step: Step, meaning: Meaning | None = None) -> Slopes:
 
 def _walked(step: Step, meaning: Meaning, *, sloped: bool = False) -> _Walk:
     walk = _Walk(step, meaning, sloped=sloped)
-    needed = _needed(step)
+    needed = step.needed()
     for equation in step.program.equations:
         if equation.out in needed or not sloped:
             walk.add(equation, needed=equation.out in needed)
     return walk
-
-
-def _needed(step: Step) -> set[str]:
-    """Arrays that a next state or an output comes from."""
-    found = {*step.next_states, *step.outputs}
-    for equation in reversed(step.program.equations):
-        if equation.out in found:
-            found.update(equation.operands)
-    return found
 
 
 class _Walk:

@@ -38,6 +38,8 @@ TRIALS = 6.0 ** np.array([-2, -1, 0, 1, 3, 6])
 #: A fit that stays further away than this, relative to the outputs, is apart; where at least
 #: ALIKE fits from different starts end at the same distance, so is one above LEAST.
 APART, LEAST, ALIKE = 0.02, 1e-4, 3
+#: Where a fit is between the two, so many times as many starts are made.
+MORE = 3
 #: A fit that is nearer than this may be a map, and is looked at far out. Fits that come this
 #: close to a cell of their own kind are able to, if one start in OFTEN does.
 NEAR, CLOSE, OFTEN = 1e-6, 1e-5, 8
@@ -94,8 +96,8 @@ def nearest(source: Fitted, target: Fitted) -> Nearest:
         if both is None:
             continue
         fits = [_Fit(source, target, *both, seed=11 + 20 * j + k) for j in (0, 1)]
-        found = fits[0].near(starts)
-        if found.apart and fits[1].near(starts).apart:
+        found = fits[0].settled(starts)
+        if found.apart and fits[1].settled(starts).apart:
             if capable(target, k):
                 return Nearest(found, True, False)
             incapable = True
@@ -141,6 +143,11 @@ class _Fit:
             n: self.random.uniform(-scale, scale, (*front, *shape_of(s, self.here)))
             for n, s in group.items()
         }
+
+    def settled(self, count: int) -> Distance:
+        """The best of `count` fits, or of more where too few of them end at the same distance."""
+        found = self.near(count)
+        return self.near(MORE * count) if found.relative >= LEAST and not found.apart else found
 
     def near(self, count: int, *, named: bool = True) -> Distance:
         """The best of `count` fits, at ordinary numbers. named: whether one of them starts at

@@ -23,7 +23,7 @@ from itertools import count, permutations
 from derive.comparison import polynomial
 from derive.comparison.canonical import Meaning, _Walk
 from derive.comparison.polynomial import ONE, ZERO, Atom, Mono, Poly, of, single
-from derive.program import Array, Layout, Map, Matmul, Over, Step, Sum
+from derive.program import Array, Map, Matmul, Over, Step, Sum
 from derive.program.program import Dim
 from derive.symbolic import functions
 
@@ -68,10 +68,7 @@ def indexed(step: Step, names: Names | None = None, whole: int | None = None) ->
     two that compute the same from other intermediates may differ.
     """
     walk = _IndexedWalk(step, names or Names(), whole)
-    needed = {*step.next_states, *step.outputs}
-    for equation in reversed(step.program.equations):
-        if equation.out in needed:
-            needed.update(equation.operands)
+    needed = step.needed()
     for equation in step.program.equations:
         walk.add(equation, needed=equation.out in needed)
     return Indexed(
@@ -173,9 +170,7 @@ class _IndexedWalk(_Walk):
         return result
 
     def product(self, equation: Matmul) -> Poly:
-        letters = (
-            equation.letters() if equation.layout is Layout.AXES else _LETTERS[equation.layout]
-        )
+        letters = equation.letters()
         operands = (equation.left, equation.right)
         at = {letter: str(k) for k, letter in enumerate(letters[2])}
         dims: list[tuple[str, Dim]] = []
@@ -195,13 +190,6 @@ class _IndexedWalk(_Walk):
     def index(self) -> str:
         """One that nothing else has."""
         return f"t{next(self._fresh)}"
-
-
-_LETTERS: Mapping[Layout, tuple[str, str, str]] = {
-    Layout.NORMAL: ("jk", "k", "j"),
-    Layout.TRANSPOSED: ("kj", "k", "j"),
-    Layout.OUTER: ("j", "k", "jk"),
-}
 
 
 # --- indices --------------------------------------------------------------------------------

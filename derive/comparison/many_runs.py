@@ -12,13 +12,8 @@ from typing import Any
 import numpy as np
 
 from derive.comparison.widths import shape_of
-from derive.program import Array, Layout, Map, Matmul, Over, Program, Sum
+from derive.program import Array, Map, Matmul, Over, Program, Sum
 from derive.symbolic.evaluate import NUMPY
-
-_LETTERS: Mapping[Layout, tuple[str, str, str]] = {
-    Layout.NORMAL: ("jk", "k", "j"),
-    Layout.TRANSPOSED: ("kj", "k", "j"),
-}
 
 
 def run_many(
@@ -73,7 +68,7 @@ def _reduced(equation: Sum, value: Any, source: Array, out: Array) -> Any:
 
 
 def _product(product: Matmul, values: Mapping[str, Any], table: Mapping[str, Array]) -> Any:
-    letters = product.letters() if product.layout is Layout.AXES else _LETTERS[product.layout]
+    letters = product.letters()
     specs, operands = [], []
     for name, own in zip((product.left, product.right), letters, strict=False):
         operands.append(values[name] if own else values[name][..., 0])

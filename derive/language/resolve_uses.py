@@ -63,7 +63,12 @@ class Uses:
             )
         elif isinstance(node, Binary) and node.operator == "@":
             self.product(node)
-        elif isinstance(node, Binary) and node.operator == "**":
+        else:
+            self.visit_parts(node)
+
+    def visit_parts(self, node: Node) -> None:
+        """Of what works element by element."""
+        if isinstance(node, Binary) and node.operator == "**":
             self.visit(node.left)
             self.exponent(node)
         elif isinstance(node, Call) and node.function == "clip":

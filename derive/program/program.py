@@ -111,10 +111,17 @@ class Matmul:
         return (self.left, self.right)
 
     def letters(self) -> tuple[str, str, str]:
-        """Those of left, right and out."""
-        operands, out = self.subscripts.split("->")
+        """A letter for each axis of left, right and out."""
+        operands, out = (self.subscripts or _LETTERS[self.layout]).split("->")
         left, right = operands.split(",")
         return left, right, out
+
+
+_LETTERS = {
+    Layout.NORMAL: "ij,j->i",
+    Layout.TRANSPOSED: "ji,j->i",
+    Layout.OUTER: "i,j->ij",
+}
 
 
 class Over(enum.Enum):
@@ -213,6 +220,14 @@ class Step:
     next_states: tuple[str, ...]
     outputs: tuple[str, ...]
     defined: tuple[str, ...] = ()
+
+    def needed(self) -> set[str]:
+        """Arrays that a next state or an output comes from, and those themselves."""
+        found = {*self.next_states, *self.outputs}
+        for equation in reversed(self.program.equations):
+            if equation.out in found:
+                found.update(equation.operands)
+        return found
 
 
 class Namer:

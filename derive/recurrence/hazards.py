@@ -61,7 +61,7 @@ class Hazard:
 def hazards(step: Step, bounds: Bounds) -> tuple[Hazard, ...]:
     """In the order of the equations, each place once."""
     reach = reached_by(step.program, (*step.inputs, *step.states))
-    needed = _needed(step)
+    needed = step.needed()
     seen: set[object] = set()
     found = []
     for equation in step.program.equations:
@@ -75,14 +75,6 @@ def hazards(step: Step, bounds: Bounds) -> tuple[Hazard, ...]:
             values, verdict = _judged(danger, equation, subject, bounds, given)
             found.append(Hazard(equation.out, danger, part, subject, values, verdict))
     return tuple(found)
-
-
-def _needed(step: Step) -> set[str]:
-    found = {*step.next_states, *step.outputs}
-    for equation in reversed(step.program.equations):
-        if equation.out in found:
-            found.update(equation.operands)
-    return found
 
 
 def _names(expr: Expr) -> list[str]:

@@ -16,7 +16,7 @@ import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from derive.program import Array, Layout, Map, Matmul, Over, Program, Sum
+from derive.program import Array, Map, Matmul, Over, Program, Sum
 from derive.program.program import Dim
 from derive.recurrence.linear import coefficients
 from derive.symbolic import functions
@@ -181,10 +181,7 @@ class _Walk:
         return Term(kept, term.into, (*term.factors, factor))
 
     def product(self, equation: Matmul) -> list[Term]:
-        subscripts = {Layout.NORMAL: "ij,j->i", Layout.TRANSPOSED: "ji,j->i"}
-        text = equation.subscripts or subscripts[equation.layout]
-        operands, of_out = text.split("->")
-        of = dict(zip((0, 1), operands.split(","), strict=True))
+        *of, of_out = equation.letters()
         pair = (equation.left, equation.right)
         dims: dict[str, Dim] = {}
         for k in (0, 1):

@@ -24,7 +24,8 @@ from fractions import Fraction
 
 import sympy
 
-from derive.program import Layout, Map, Matmul, Over, Program, Step, Sum
+from derive.program import Map, Matmul, Over, Program, Step, Sum
+from derive.recurrence.kind import reached_by
 from derive.recurrence.linear import Degree, degrees
 from derive.symbolic import functions
 from derive.symbolic.functions import Expr
@@ -222,10 +223,7 @@ def _with_exponentials(
 
 def _only_itself(step: Step, state: str, nexts: Mapping[str, str], states: set[str]) -> None:
     """No scaled state reaches the next value of another one of them."""
-    reached: dict[str, set[str]] = {name: {name} & states for name in step.program.inputs}
-    for equation in step.program.equations:
-        reached[equation.out] = set().union(*(reached[name] for name in equation.operands))
-    if reached[nexts[state]] - {state}:
+    if reached_by(step.program, states)[nexts[state]] - {state}:
         raise Clash(nexts[state], (), "a scaled state reads another one")
     if degrees(step.program, (state,))[nexts[state]] is Degree.HIGHER:
         raise Clash(nexts[state], (), "it is not factor * state + added")
@@ -282,10 +280,9 @@ class _Weights:
         return Weight(weight.scale, weight.shift, tuple(kept.index(k) for k in weight.place))
 
     def _of_product(self, equation: Matmul) -> Weight:
-        forms = {Layout.NORMAL: "ij,j->i", Layout.TRANSPOSED: "ji,j->i"}
-        operands, out = (equation.subscripts or forms[equation.layout]).split("->")
+        *operands, out = equation.letters()
         scale, letters = _ZERO, None
-        for name, own in zip(equation.operands, operands.split(","), strict=True):
+        for name, own in zip(equation.operands, operands, strict=True):
             weight = self.known.get(name)
             if weight is None:
                 continue

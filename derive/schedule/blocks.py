@@ -73,10 +73,10 @@ def in_blocks(program: Program) -> Program:
 
 def along_axes(product: Matmul) -> Matmul:
     """A product with a matrix as one along axes; an outer product as it is."""
-    forms = {Layout.NORMAL: "ij,j->i", Layout.TRANSPOSED: "ji,j->i"}
-    if product.layout not in forms:
+    if product.layout not in (Layout.NORMAL, Layout.TRANSPOSED):
         return product
-    return replace(product, layout=Layout.AXES, subscripts=forms[product.layout])
+    left, right, out = product.letters()
+    return replace(product, layout=Layout.AXES, subscripts=f"{left},{right}->{out}")
 
 
 def blocks_of(product: Matmul, table: Mapping[str, Array]) -> Blocks | None:

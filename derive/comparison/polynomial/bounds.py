@@ -17,6 +17,8 @@ from derive.symbolic.closed_set import TABLE
 from derive.symbolic.interval import ABOVE, NOT_BELOW, Interval, of_range
 
 _ONE = Fraction(1)
+#: Of higher powers the sign alone is told: their ends have too many digits.
+HIGHEST = 64
 
 
 _FUNCTIONS = {
@@ -40,25 +42,9 @@ def bounds(value: Poly) -> Interval:
 
 
 def _power(atom: Atom, n: int) -> Interval:
-    own = _atom(atom)
-    if n < 0:
-        if own.positive and not own.lo:
-            return ABOVE
-        if own.positive and own.lo is not None:
-            hi = (1 / own.lo) ** -n
-            lo = Fraction(0) if own.hi is None else (1 / own.hi) ** -n
-            return Interval(lo, hi, own.hi is None or own.hi_open, own.lo_open)
+    if abs(n) > HIGHEST:
         return NOT_BELOW if n % 2 == 0 else Interval()
-    if n % 2 == 0 and not own.from_zero:
-        size = None
-        if own.lo is not None and own.hi is not None:
-            size = max(abs(own.lo), abs(own.hi)) ** n
-        is_open = own.lo_open and own.hi_open
-        return Interval(Fraction(0), size, False, is_open)
-    result = own
-    for _ in range(min(n, 64) - 1):
-        result = result * own
-    return result if n <= 64 else Interval()
+    return _atom(atom).power(n)
 
 
 def _atom(atom: Atom) -> Interval:

@@ -18,17 +18,11 @@ from dataclasses import dataclass, field, replace
 
 import sympy
 
-from derive.program import Array, Layout, Map, Matmul, Over, Sum
+from derive.program import Array, Map, Matmul, Over, Sum
 from derive.program.program import Dim
 from derive.schedule.plan import Accumulator, Kind, Phase, Plan, Stage
 from derive.schedule.stages import plain_addends
 from derive.symbolic import functions
-
-_LETTERS = {
-    Layout.NORMAL: ("jk", "k", "j"),
-    Layout.TRANSPOSED: ("kj", "k", "j"),
-    Layout.OUTER: ("j", "k", "jk"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +73,7 @@ def term_of(equation: Matmul | Sum, out: str, table: Mapping[str, Array]) -> Ter
             out, letters if equation.over.keeps else kept, equation.source, letters, "", "", dims,
             equation.over, "" if plain else letters[gone[0]],
         )  # fmt: skip
-    left, right, own = _LETTERS.get(equation.layout) or equation.letters()
+    left, right, own = equation.letters()
     dims = {}
     for letters, name in ((left, equation.left), (right, equation.right)):
         dims.update(zip(letters, table[name].shape, strict=False))

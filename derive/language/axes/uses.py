@@ -7,7 +7,7 @@ Not here: cells of one width each (language/resolve_uses.py), shapes (shapes.py)
 from __future__ import annotations
 
 from derive.language.resolve_uses import Uses
-from derive.language.tree import Binary, Call, Name, Node, children
+from derive.language.tree import Call, Name, Node
 
 
 class AxesUses(Uses):
@@ -16,17 +16,10 @@ class AxesUses(Uses):
     def visit_array(self, node: Node) -> None:
         if isinstance(node, Name):
             self.vector(node)
-        elif isinstance(node, Binary) and node.operator == "**":
-            self.visit(node.left)
-            self.exponent(node)
-        elif isinstance(node, Call) and node.function == "clip":
-            self.visit(node.args[0])
-            self.bounds(node)
-        else:
-            for child in children(node):
-                self.visit(child)
-            if isinstance(node, Call) and node.eps is not None:
-                hint = "layer_norm(v, eps=1e-3)"
-                value = self.constant(node.eps, "the epsilon of 'layer_norm' is no number", hint)
-                if value is not None and value < 0:
-                    self.report("the epsilon of 'layer_norm' is negative", node.place, hint=hint)
+            return
+        self.visit_parts(node)
+        if isinstance(node, Call) and node.eps is not None:
+            hint = "layer_norm(v, eps=1e-3)"
+            value = self.constant(node.eps, "the epsilon of 'layer_norm' is no number", hint)
+            if value is not None and value < 0:
+                self.report("the epsilon of 'layer_norm' is negative", node.place, hint=hint)

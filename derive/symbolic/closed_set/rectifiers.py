@@ -39,7 +39,7 @@ RECORDS = (
         "relu",
         relu,
         (lambda u, y: pick(less(0, u), ONE, ZERO),),
-        composed=lambda f, v: f["where"](v > 0, v, 0.0),
+        composed=lambda f, v: f["where"](v <= 0, 0.0, v),  # NaN stays NaN
         analytic=False,
         kinks=(at_zero,),
         limits=(ZERO, INFINITY),

@@ -91,6 +91,15 @@ def test_a_formula_of_other_functions_is_the_function(name: str) -> None:
         )
 
 
+@pytest.mark.parametrize("name", [name for name in UNARY if name in FLOATS.functions])
+def test_a_formula_of_other_functions_keeps_what_is_no_number(name: str) -> None:
+    erf = np.vectorize(math.erf, otypes=[float])
+    with np.errstate(all="ignore"):
+        found = meanings(np, erf=erf, clip=np.clip)[name](np.array([math.nan]))
+        wanted = FLOATS.functions[name](np.array([math.nan]))
+    assert np.isnan(found) == np.isnan(wanted), name
+
+
 def test_a_function_that_is_printed_from_its_formula_is_in_the_language() -> None:
     printed = [name for name, record in TABLE.items() if COMPOSED in (record.numpy, record.c)]
     assert "hard_swish" in printed

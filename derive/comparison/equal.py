@@ -34,7 +34,7 @@ from derive.comparison.canonical import deep_atoms
 from derive.comparison.check import Apart, Check, check
 from derive.comparison.constraints import only_params
 from derive.comparison.equal_axes import equal_of_axes
-from derive.comparison.fits import NEAR, Distance, nearest
+from derive.comparison.fits import NEAR, Distance, nearest, shown
 from derive.comparison.one_direction import Sides, inverse, proved, searched
 from derive.comparison.parameter_map import ParameterMap
 from derive.comparison.rank import Rank, excludes
@@ -239,21 +239,23 @@ class Comparing:
         if self.maps[k] is not None:
             return ""
         rank = excludes(source, target)
+        if rank is not None:
+            self.ranks.append(rank)
+            best = shown(source, target)
+            self.distances += [] if best is None else [best]
+            self.done(f"fits of {target.name} to {source.name}")
+            return "proved"
         fits = nearest(source, target)
         best = fits.best
         self.done(f"fits of {target.name} to {source.name}")
-        if rank is None and not fits.evidence and best is not None and best.relative < NEAR:
+        if not fits.evidence and best is not None and best.relative < NEAR:
             meaning = map_from_fit.meaning(source, target, best)
             if meaning is not None:
                 self.take(k, proved(self.pair(k), meaning))
                 self.take_inverse(k)
                 if self.maps[k] is not None:
                     return ""
-        if best is not None:
-            self.distances.append(best)
-        if rank is not None:
-            self.ranks.append(rank)
-            return "proved"
+        self.distances += [] if best is None else [best]
         if fits.evidence and _hidden(self.sides[1 - k]):
             self.notes.append(
                 f"fits of {target.name} are no evidence: a parameter stands inside a function by "

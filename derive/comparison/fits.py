@@ -31,8 +31,11 @@ Sizes = Mapping[str, int]
 #: Widths of units and inputs, and how many starts: one alone, where least can go wrong; two.
 WIDTHS = ((1, 1, 32), (2, 2, 6))
 ROWS, STEPS, ROUNDS = 12, 4, 40
+#: A fit of more numbers than this takes fewer rounds, for each costs as many runs as there are; and
+#: so many numbers all starts together may have, beyond the FEWEST.
+MANY, ALL, FEWEST = 60, 500, 6
 #: Numbers that one run may hold; it bounds the memory.
-LARGEST = 3_000_000
+LARGEST = 1_500_000
 DONE, STEP = 1e-10, 1e-6
 TRIALS = 6.0 ** np.array([-2, -1, 0, 1, 3, 6])
 #: A fit that stays further away than this, relative to the outputs, is apart; where at least
@@ -97,16 +100,23 @@ def nearest(source: Fitted, target: Fitted) -> Nearest:
             continue
         fits = [_Fit(source, target, *both, seed=11 + 20 * j + k) for j in (0, 1)]
         found = fits[0].settled(starts)
-        if found.apart and fits[1].settled(starts).apart:
-            if capable(target, k):
-                return Nearest(found, True, False)
+        if found.apart and not capable(target, k):
             incapable = True
+        elif found.apart and fits[1].settled(starts).apart:
+            return Nearest(found, True, False)
         elif found.relative < NEAR:
             away = fits[0].far(found)
             if away.apart:
                 return Nearest(away, True, False)
         best = found
     return Nearest(best, False, incapable)
+
+
+def shown(source: Fitted, target: Fitted) -> Distance | None:
+    """The best of a few fits: in numbers what is proved already."""
+    hidden, inputs, starts = WIDTHS[-1]
+    both = lengths(source, target, hidden, inputs, strict=False)
+    return None if both is None else _Fit(source, target, *both, seed=12).near(starts)
 
 
 @lru_cache(maxsize=64)
@@ -119,7 +129,7 @@ def capable(cell: Fitted, k: int) -> bool:
         return False
     fit = _Fit(cell, cell, both[0], both[0], seed=31 + k)
     found = fit.near(starts, named=False)
-    return found.relative < CLOSE and found.alike * OFTEN >= starts
+    return found.relative < CLOSE and found.alike * OFTEN >= fit.count(starts)
 
 
 class _Fit:
@@ -145,9 +155,16 @@ class _Fit:
         }
 
     def settled(self, count: int) -> Distance:
-        """The best of `count` fits, or of more where too few of them end at the same distance."""
+        """The best of `count` fits, or of more where a few only were made and too few of them end
+        at the same distance."""
         found = self.near(count)
-        return self.near(MORE * count) if found.relative >= LEAST and not found.apart else found
+        unsure = count == FEWEST and found.relative >= LEAST and not found.apart
+        return self.near(MORE * count) if unsure and self.count(MORE * count) > count else found
+
+    def count(self, wanted: int) -> int:
+        """How many starts are made."""
+        size = sum(int(np.prod(shape)) for shape in self.free.values())
+        return max(FEWEST, min(wanted, ALL // max(1, size)))
 
     def near(self, count: int, *, named: bool = True) -> Distance:
         """The best of `count` fits, at ordinary numbers. named: whether one of them starts at
@@ -158,7 +175,7 @@ class _Fit:
         if not np.isfinite(wanted).all():
             flat = np.zeros(sum(int(np.prod(s)) for s in self.free.values()))
             return self.told(x, state, wanted, wanted, flat, 0)
-        starts = _starts(self.random, self.params, self.free, count, named=named)
+        starts = _starts(self.random, self.params, self.free, self.count(count), named=named)
         flat, alike = _fit(lambda z: self.run(z, x, state), wanted, starts, first=named)
         got = self.run(flat[np.newaxis], x, state)[0]
         return self.told(x, state, wanted, got, flat, alike)
@@ -321,7 +338,7 @@ def _fit(run: Any, wanted: Any, starts: Any, *, first: bool) -> tuple[Any, int]:
     damping = np.full(count, 1e-2)
     alive = np.isfinite(error)
     group = max(1, LARGEST // max(1, size * wanted.size))
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS * MANY // max(MANY, size)):
         alive &= error > DONE**2
         if not size or not alive.any() or (first and error.min() < DONE**2):
             break

@@ -64,6 +64,16 @@ class PanelGroupView:
         return self.reads_sizes or _mentions("args->", (texts, self.starts))
 
 
+#: What the function of a phase does, as its comment says it.
+_PHASES = {
+    "once": "What follows from parameters alone.",
+    "before": "What no state is needed for: a chunk of steps at once.",
+    "step": "One step.",
+    "after": "What no other step waits for: a chunk of steps at once.",
+    "last": "What follows from sums over all rows.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseView:
     """A phase that does something.  early: products of the loop that it begins."""
@@ -71,6 +81,10 @@ class PhaseView:
     label: str
     stages: tuple[StageView, ...]
     early: tuple[PanelGroupView, ...]
+
+    @property
+    def comment(self) -> str:
+        return _PHASES[self.label]
 
     @property
     def reads_sizes(self) -> bool:

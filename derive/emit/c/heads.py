@@ -10,6 +10,7 @@ term of a stage has heads, and nothing else asks for them, all of it is one flat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,15 @@ class Steps:
 
 def times(dims: Sequence[Dim], dim: DimText) -> str:
     return " * ".join(map(dim, dims)) or "1"
+
+
+def added(widths: Sequence[str]) -> str:
+    """The sum of texts, 4 * w for one that stands there four times."""
+    parts = []
+    for width, n in Counter(widths).items():
+        inner = f"({width})" if " + " in width else width
+        parts.append(width if n == 1 else f"{n} * {inner}")
+    return " + ".join(parts)
 
 
 def blocks(term: Matmul, table: Mapping[str, Array]) -> Blocks:

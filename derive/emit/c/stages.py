@@ -23,6 +23,7 @@ from derive.emit.c.along_axes import (
 from derive.emit.c.early_products import early_vectors
 from derive.emit.c.heads import (
     Steps,
+    added,
     blocks,
     factor_widths,
     has_heads,
@@ -295,9 +296,9 @@ class _Writer:
             panels=panels,
             starts=starts,
             start_count=start_count,
-            depth=" + ".join(depths),
+            depth=added(depths),
             early=segments[:early],
-            early_depth=" + ".join(depths[:early]),
+            early_depth=added(depths[:early]),
         )
 
     def _panel(self, term: Matmul, steps: Steps) -> PanelView:

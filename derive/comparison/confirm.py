@@ -67,7 +67,8 @@ def confirm(a: Parts, b: Parts, names: Names) -> Confirmed:
                         axes,
                     )
                 )
-            pairs.append((f"gradient of {mine}", pulled[0][mine], pulled[1][theirs], axes))
+            sign = -1.0 if theirs in names.minus else 1.0
+            pairs.append((f"gradient of {mine}", pulled[0][mine], sign * pulled[1][theirs], axes))
         for what, left, right, lie in pairs:
             off = _off(left, right if lie is None else _turned(right, lie))
             if not off <= ROUNDING:
@@ -122,7 +123,8 @@ def _told(b: Parts, one: Point, names: Names, sizes: Mapping[str, int], a: Parts
         for name, shape in theirs.items():
             own, axes = names.arrays.get(name, ("", ()))
             zeros = np.zeros((*ahead, *shape_of(shape, sizes)))
-            found[name] = _back(mine[own], axes) if own in mine else zeros
+            sign = -1.0 if name in names.minus else 1.0
+            found[name] = sign * _back(mine[own], axes) if own in mine else zeros
         return found
 
     weights = {

@@ -2,13 +2,13 @@
 
 In: two Cells.  Out: a `Verdict`.
 Not here: forms (indexed.py), candidates (indexed_matching.py), numbers (confirm.py, fits.py); cells
-of vectors (equal.py), of which more is known: parameters there may be tied, scaled or signed.
+of vectors (equal.py), of which more is known: parameters there may be tied or scaled.
 
 | verdict   | means                                                                             |
 | --------- | --------------------------------------------------------------------------------- |
-| equal     | arrays correspond one to one, with their axes in some order; then both cells have |
-|           | the same form at every index. Functions that have kinks stand in it as they are,  |
-|           | so gradients are the same as well, for any convention.                            |
+| equal     | arrays correspond one to one, with their axes in some order and a minus before    |
+|           | some parameters; then both cells have the same form at every index. Functions     |
+|           | that have kinks stand in it as they are, so gradients are the same as well.       |
 | not equal | arrays that are given or put out do not fit each other (a proof), or fits of each |
 |           | cell's parameters to the other's outputs stay away (evidence)                     |
 | undecided | anything else                                                                     |
@@ -17,19 +17,21 @@ of vectors (equal.py), of which more is known: parameters there may be tied, sca
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property, reduce
+from itertools import combinations, islice
+from operator import xor
 
 from derive.cell import Cell
 from derive.comparison import polynomial
 from derive.comparison.canonical import deep_atoms
 from derive.comparison.confirm import confirm
 from derive.comparison.fits import Distance, nearest
-from derive.comparison.indexed import Indexed, Names, indexed, renamed
+from derive.comparison.indexed import Indexed, Names, base_of, indexed, renamed
 from derive.comparison.indexed_matching import Matching, Shapes
 from derive.comparison.parameter_map import ParameterMap
-from derive.comparison.polynomial import Atom, of
+from derive.comparison.polynomial import Atom, Poly, of
 from derive.program import Step
 from derive.program.program import Dim
 
@@ -37,6 +39,8 @@ Tick = Callable[[str], None]
 
 #: Steps for the search of one pair; candidates that are tried.
 STEPS, CANDIDATES = 100_000, 12
+#: Choices of signs that are tried for one of them: of one group of parameters, and of two.
+SIGNS = 60
 #: Terms of arrays that are written out: all, and few; and steps for the forms of one cell then.
 FORM_STEPS = {None: 20_000, 6: 120_000}
 
@@ -189,9 +193,35 @@ def _proved(a: Parts, b: Parts, given: Mapping[str, str], whole: int | None) -> 
         return
     for names in tried:
         full = _with_starts(a, b, names)
-        other = None if full is None else b.form(full, whole)
-        if full is not None and other is not None and _same(mine, other, full):
-            yield full
+        for signed in () if full is None else _signed(b, theirs, full):
+            other = b.form(signed, whole)
+            if other is not None and _same(mine, other, signed):
+                yield signed
+
+
+def _signed(b: Parts, form: Indexed, names: Names) -> Iterator[Names]:
+    """As they are; then with a minus before all parameters that stand in one function, before a
+    parameter, and before those of two of these, in which what both have loses it again."""
+    groups: dict[frozenset[str], None] = {}
+    for atom in deep_atoms([*form.states.values(), *form.outputs]):
+        if atom.kind in ("function", "exp"):
+            inside = {base_of(p)[0] for arg in atom.args for p in _params_of(arg)}
+            groups.setdefault(frozenset(inside))
+    groups |= {frozenset({name}): None for name in b.params if name in names.arrays}
+    kept = b.fixed | frozenset(b.learned.values())
+    groups = {group: None for group in groups if group and not group & kept}
+    for n in range(3):
+        for chosen in islice(combinations(groups, n), SIGNS):
+            yield replace(names, minus=reduce(xor, chosen, frozenset()))
+
+
+def _params_of(value: Poly) -> Iterator[Atom]:
+    """Parameters that stand in it outside of functions."""
+    for atom in value.atoms():
+        if atom.kind == "param":
+            yield atom
+        elif atom.kind == "indexed sum":
+            yield from _params_of(atom.args[0])
 
 
 def _same(mine: Indexed, other: Indexed, names: Names) -> bool:
@@ -223,7 +253,7 @@ def _with_starts(a: Parts, b: Parts, names: Names) -> Names | None:
         if theirs not in arrays and (start in known or len(b.shapes[theirs]) != len(lies)):
             return None
         arrays[theirs] = (start, lies)
-    return Names(arrays, names.dims)
+    return Names(arrays, names.dims, names.minus)
 
 
 def _maps(
@@ -234,18 +264,18 @@ def _maps(
         for other, (name, axes) in names.arrays.items()
     }
     dims = {str(mine): theirs for theirs, mine in names.dims.items()}
+    minus = frozenset(names.arrays[name][0] for name in names.minus)
     return (
-        _map(a, b, names.arrays, names.dims, error, whole),
-        _map(b, a, back, dims, error, whole),
+        _map(a, b, names, error, whole),
+        _map(b, a, Names(back, dims, minus), error, whole),
     )
 
 
 def _map(
-    source: Parts, target: Parts, arrays: Mapping[str, tuple[str, tuple[int, ...]]],
-    dims: Mapping[str, Dim], error: float, whole: int | None,
-) -> ParameterMap:  # fmt: skip
-    """arrays: {of target: (of source, the axis of target's at each of source's)}."""
-
+    source: Parts, target: Parts, names: Names, error: float, whole: int | None
+) -> ParameterMap:
+    """names: of the target's arrays in the source."""
+    arrays = names.arrays
     axes = {
         name: tuple(lies.index(k) for k in range(len(lies)))
         for name, (_, lies) in arrays.items()
@@ -265,11 +295,15 @@ def _map(
     return ParameterMap(
         source.name,
         target.name,
-        {n: of(Atom("param", arrays[n][0])) for n in target.params if n in arrays},
+        {
+            n: of(Atom("param", arrays[n][0])).times(Fraction(-1 if n in names.minus else 1))
+            for n in target.params
+            if n in arrays
+        },
         {n: of(Atom("array", arrays[n][0])) for n in target.states if n in arrays},
         {},
         {n: arrays[n][0] for n in target.inputs if n in arrays},
-        dict(dims),
+        dict(names.dims),
         False,
         not idle,
         steps=tuple(lines),

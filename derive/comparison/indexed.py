@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import count, permutations
 
 from derive.comparison import polynomial
@@ -38,10 +39,11 @@ _EVEN = ("maximum", "minimum", "equal", "not_equal")
 @dataclass(frozen=True, slots=True)
 class Names:
     """What another cell calls an array, and where its axes are in that: {name: (name, axes)}; and
-    its dimensions."""
+    its dimensions. minus: parameters that are the negative of what they are called."""
 
     arrays: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     dims: Mapping[str, Dim] = field(default_factory=dict)
+    minus: frozenset[str] = frozenset()
 
     def dim(self, dim: Dim) -> Dim:
         return self.dims.get(dim, dim) if isinstance(dim, str) else dim
@@ -97,7 +99,8 @@ class _IndexedWalk(_Walk):
             own = self.own_indices(name)
             called, axes = names.arrays.get(name, (name, tuple(range(len(own)))))
             shown = ",".join(own[axis] for axis in axes)
-            self.values[name] = of(Atom(kind, f"{called}[{shown}]"))
+            own_value = of(Atom(kind, f"{called}[{shown}]"))
+            self.values[name] = own_value.times(Fraction(-1 if name in names.minus else 1))
 
     def own_indices(self, name: str) -> tuple[str, ...]:
         shape = self.table[name].shape
@@ -290,8 +293,19 @@ def _summed(mono: Mono, dims: list[tuple[str, Dim]], size: object) -> Poly:
     if not used:
         return single(mono) * factor
     indices = {index for index, _ in used}
-    outside = single(tuple(pair for pair in mono if not free(pair[0]) & indices))
-    inside = [pair for pair in mono if free(pair[0]) & indices]
+    outside, inside = ONE, []
+    for atom, n in mono:
+        if not free(atom) & indices:
+            outside = outside * of(atom, n)
+        elif atom.kind == "exp":
+            # exp(u + v) is exp(u) * exp(v): what no index stands in is moved out.
+            moving, resting = _parted(atom.args[0], indices)
+            turn = polynomial.exp(moving.times(Fraction(n)))
+            whole = list(turn.terms.values()) != [1]
+            outside = outside * (ONE if whole else polynomial.exp(resting.times(Fraction(n))))
+            inside += [(atom, n)] if whole else list(next(iter(turn.terms)))
+        else:
+            inside.append((atom, n))
     fresh, merged = count(), ONE
     for atom, n in inside:
         if atom.kind == "indexed sum" and n == 1:
@@ -309,7 +323,19 @@ def _summed(mono: Mono, dims: list[tuple[str, Dim]], size: object) -> Poly:
 def _largest(value: Poly, dims: Sequence[tuple[str, Dim]]) -> Poly:
     if not dims:
         return value
-    return of(_sum_atom("largest", value, list(dims)))
+    # The largest of u + c is c more than the largest of u.
+    moving, resting = _parted(value, {index for index, _ in dims})
+    if not moving.terms:
+        moving, resting = resting, moving
+    return of(_sum_atom("largest", moving, list(dims))) + resting
+
+
+def _parted(value: Poly, indices: set[str]) -> tuple[Poly, Poly]:
+    """The terms in which one of the indices stands, and the others."""
+    moving = {
+        mono: c for mono, c in value.terms.items() if any(free(atom) & indices for atom, _ in mono)
+    }
+    return Poly(moving), Poly({m: c for m, c in value.terms.items() if m not in moving})
 
 
 def _sum_atom(kind: str, value: Poly, dims: list[tuple[str, Dim]]) -> Atom:

@@ -182,6 +182,8 @@ def main(count: int, seed: int) -> None:
                     done,
                     flush=True,
                 )
+        if (number - seed) % 20 == 19:
+            print(number, dict(verdicts), flush=True)
     print(dict(verdicts), f"{time.process_time() - started:.0f} s")
 
 

@@ -52,7 +52,20 @@ EQUAL = {
         X + "h' = tanh(layer_norm(2 * (W @ x + U @ h)))\n",
         X + "h' = tanh(layer_norm(U @ h + W @ x))\n",
     ),
+    "a matrix and its transpose": _pair(
+        X + "param A: K x H\nh' = tanh(W @ x + A.T @ (A @ h))\n",
+        X + "param B: H x R\nh' = tanh(W @ x + B @ (B.T @ h))\n",
+    ),
+    "layer_norm written out": _pair(
+        X + "h' = tanh(layer_norm(W @ x + U @ h))\n",
+        X + "v = W @ x + U @ h\nd = v - mean(v)\nh' = tanh(d / sqrt(mean(d * d) + 0.00001))\n",
+    ),
     # states in another form
+    "a doubled state among gates": _pair(
+        X + "z = sigmoid(A @ x + B @ h)\nh' = z * h + (1 - z) * tanh(W @ x + U @ h)\n",
+        "input x: I\nstate g: H\nz = sigmoid(A @ x + B @ g)\n"
+        "g' = z * g + 2 * (1 - z) * tanh(W @ x + U @ g)\ny = g' / 2\noutput y\n",
+    ),
     "the pre-activation as state": _pair(
         RNN, "input x: I\nstate a: H\na' = W @ x + U @ tanh(a) + b\ny = tanh(a')\noutput y\n"
     ),
@@ -139,6 +152,10 @@ EQUAL = {
     "relu by where": _pair(
         X + "h' = tanh(relu(W @ x + U @ h))\n",
         X + "a = V @ x + R @ h\nh' = tanh(where(0 < a, a, 0))\n",
+    ),
+    "softsign by an absolute value": _pair(
+        X + "h' = softsign(W @ x + U @ h)\n",
+        X + "a = W @ x + U @ h\nh' = a / (1 + abs(a))\n",
     ),
     "silu by its parts": _pair(
         X + "h' = tanh(silu(W @ x + U @ h))\n",
@@ -244,6 +261,14 @@ DIFFERENT = {
         X + "z = sigmoid(V @ x + b)\nh' = z * h + tanh(W @ x + b)\n",
         X + "z = sigmoid(V @ x + d)\nh' = z * h + tanh(W @ x + b)\n",
     ),
+    "a matrix, and another one transposed": _pair(
+        X + "param A: K x H\nh' = tanh(W @ x + A.T @ (A @ h))\n",
+        X + "param A: K x H, B: K x H\nh' = tanh(W @ x + B.T @ (A @ h))\n",
+    ),
+    "a symmetric matrix": _pair(
+        X + "param U: H x H\nh' = tanh(U @ h + U.T @ h + W @ x)\n",
+        X + "param U: H x H\nh' = tanh(U @ h + W @ x)\n",
+    ),
     # evidence that is none
     "sum over two and mean": _pair(
         X + "h' = tanh(W @ h + sum(x) / 2)\n", X + "h' = tanh(W @ h + mean(x))\n"
@@ -316,6 +341,16 @@ DIFFERENT = {
     ),
     "another clip": _pair(
         X + "h' = hard_tanh(W @ x + U @ h)\n", X + "h' = clip(W @ x + U @ h, -1, 1.0000001)\n"
+    ),
+    "the input of the step before": _pair(
+        "input x: I\nstate h: H, p: H\np' = W @ x\nh' = tanh(p + U @ h)\n",
+        X + "h' = tanh(W @ x + U @ h)\n",
+    ),
+    "a logistic without parameters": _pair(
+        X + "h' = 2 * sigmoid(h) - 1 + W @ x\n", X + "h' = tanh(h) + W @ x\n"
+    ),
+    "a small square": _pair(
+        X + "h' = relu(W @ x + U @ h)\n", X + "h' = relu(W @ x + U @ h) + h * h / 1000\n"
     ),
     "the previous output": _pair(
         X + "h' = tanh(W @ x + U @ h)\noutput h\n", X + "h' = tanh(W @ x + U @ h)\n"

@@ -129,6 +129,12 @@ def test_cells_that_are_not_equal_are_never_called_so(name: str) -> None:
     assert (found.status == "undecided") <= (name in UNDECIDED)
 
 
+def test_a_scaled_state_is_found_among_gates_with_other_names() -> None:
+    one, other, done = pair(70587, equal=True)
+    assert {"name", "state"} <= set(done)
+    assert verdict((one, other)).status == "equal"
+
+
 @pytest.mark.parametrize("seed", range(1000, 1012))
 def test_random_pairs_are_called_equal_only_if_they_are(seed: int) -> None:
     # The long run: python tests/helpers/equal_fuzz.py 1000

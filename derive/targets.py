@@ -201,11 +201,12 @@ def _tuned_c_backend(
     from derive.kernel.c_backend import CBackend
     from derive.kernel.tune.backend import TunedBackend
 
-    def build(choice: Any) -> CBackend:
+    def build(choice: Any, weights: str | None = None) -> CBackend:
         flags = (*compiler.FLAGS, *choice.flags())
         return CBackend(
-            files, signature, dtype, threads, flags, elementwise=elementwise, team=choice.threads
-        )
+            files, signature, dtype, threads, flags,
+            elementwise=elementwise, team=choice.threads, weights=weights,
+        )  # fmt: skip
 
     return TunedBackend(build, files, compiler.FLAGS, signature.dims(), dtype, threads)
 

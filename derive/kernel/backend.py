@@ -96,8 +96,14 @@ class Backend(Protocol):
         """
         ...
 
-    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Any:
-        """What the backend can prepare of parameters once; params of later calls carry it."""
+    def pack(self, sizes: Sizes, params: Mapping[str, Array], weights: str | None = None) -> Any:
+        """What the backend can prepare of parameters once; params of later calls carry it.
+
+        weights: thin ones, after `check_weights`."""
+        ...
+
+    def check_weights(self, weights: str) -> None:
+        """ArgumentError where there are no such thin weights of this cell (weights.py)."""
         ...
 
     def chunk_steps(self, sizes: Sizes) -> int:

@@ -47,6 +47,7 @@ from derive.kernel.pool import pool
 from derive.kernel.signature import Array, Arrays, Signature, Sizes
 from derive.kernel.stream import Turn
 from derive.kernel.team import Meetings, pays, worth_waking
+from derive.kernel.weights import WEIGHTS
 
 _STATUS = ("ok", "null pointer", "bad size", "bad length", "buffer too small", "overflow")
 #: A workspace of up to this many bytes stays with its thread for the next call.
@@ -67,13 +68,14 @@ class CBackend:
     def __init__(
         self, files: Mapping[str, str], signature: Signature, dtype: str, threads: int = 1,
         flags: Sequence[str] = FLAGS, *, elementwise: bool = False, team: int | None = None,
-        library: ctypes.CDLL | None = None,
+        library: ctypes.CDLL | None = None, weights: str | None = None,
     ) -> None:  # fmt: skip
-        """elementwise: threads meet once a chunk of steps, not in every step.  team: how many of
+        """weights: thin ones in panels, for inference.  elementwise: threads meet once a chunk of steps, not in every step.  team: how many of
         the threads take part; None: all where that pays.  library: what `files` were compiled to,
         where the caller has done so already."""
         if library is None:
-            library = compile_library(files, flags=flags, defines=(only(dtype),))
+            thin = (f"DK_WEIGHTS={WEIGHTS[weights]}",) if weights else ()
+            library = compile_library(files, flags=flags, defines=(only(dtype), *thin))
         prefix = f"{signature.name}_{TAGS[dtype]}"
         check_arithmetic(library, f"{prefix}_self_test", " ".join(find_compiler().command))
         self._signature = signature
@@ -87,6 +89,7 @@ class CBackend:
         self._step = library[f"{prefix}_step"]
         self._packers = library[f"{prefix}_forward_pack"], library[f"{prefix}_backward_pack"]
         self._memory_needed = library[f"{prefix}_memory_needed"]
+        self._not_packed = library[f"{prefix}_not_packed"] if weights else None
         self._dims = signature.dims()
         self._local = threading.local()
         self._needed: dict[tuple[int, ...], Memory] = {}
@@ -228,14 +231,30 @@ class CBackend:
         look = partial(native_call.fingerprint, dtype=dtype)
         return Ready(kind, forward, backward, parts, look)
 
-    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Panels:
-        """The matrices of both passes in panels, for many calls with the same parameters."""
+    def check_weights(self, weights: str) -> None:
+        assert self._not_packed is not None
+        self._not_packed.restype = ctypes.c_char_p
+        names = self._not_packed().decode()
+        if names:
+            raise ArgumentError(
+                f"{self._signature.name} has no weights={weights!r}",
+                facts=(f"matrices are computed from {names}, or multiplied along axes",),
+                hint="kernel.pack(params)",
+            )
+
+    def pack(
+        self, sizes: Sizes, params: Mapping[str, Array], weights: str | None = None
+    ) -> Panels:
+        """The matrices of both passes in panels, for many calls with the same parameters; of the
+        forward pass alone where they are thin."""
         memory = self._memory(sizes)
         panels = []
         at = addresses(params)
-        for function, count in zip(
-            self._packers, (memory.forward_packed, memory.backward_packed), strict=True
-        ):
+        backward = 0 if weights else memory.backward_packed
+        for function, count in zip(self._packers, (memory.forward_packed, backward), strict=True):
+            if weights and function is self._packers[1]:
+                panels.append(self._empty((1,)))
+                continue
             packed = self._empty((max(count, 1),))
             words = [*self._size_words(sizes), 0, 0, *at.values()]
             args = in_memory(words)  # pack reads no further

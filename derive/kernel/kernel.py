@@ -30,6 +30,7 @@ from derive.kernel.starts import initial
 from derive.kernel.stream import Stream, Turn
 from derive.kernel.wanted import Partial, only, to_wanted
 from derive.kernel.watched import changed_array, watched_arrays
+from derive.kernel.weights import to_weights
 
 if TYPE_CHECKING:
     from derive.kernel.tune.backend import Tuned
@@ -208,6 +209,13 @@ class Kernel:
                 facts=("it was made with training=False",),
                 hint="kernel.forward(..., training=True)",
             )
+        given = run._call.params if run._given is None else run._given[0]
+        if type(given) is Packed and given._weights is not None:
+            raise ArgumentError(
+                f"parameters packed with weights={given._weights!r} have no gradient",
+                facts=("their matrices are rounded, for inference",),
+                hint="run = kernel.forward(kernel.pack(params), x)",
+            )
         names = None if wrt is None else to_wanted(wrt, self.signature)
         if names is not None and names != self.signature.wrt:
             return self._partial(names).backward(run, d_outputs, d_states)
@@ -233,14 +241,23 @@ class Kernel:
             self._wanting[names] = Partial(names, self, kernel)
         return self._wanting[names]
 
-    def pack(self, params: Mapping[str, Any]) -> Packed:
+    def pack(self, params: Mapping[str, Any], weights: str | None = None) -> Packed:
         """Parameters checked, copied and packed once: stands for `params` in every call.
 
         Worth it where many short calls share their parameters. Changing the arrays given
         afterwards changes nothing.
+
+        weights: "bfloat16" or "int8" for inference of few rows, which waits for weights to be read:
+        matrices are rounded to 16 bits, or to 8 with a scale for each row of what is summed
+        together, and multiplied with float32. Of kernels for C and float32. Such parameters
+        have no gradient.
         """
+        thin = to_weights(weights, self.target, self.dtype)
+        if thin is not None:
+            self._backend.check_weights(thin)
         sizes, arrays, axes = self._arguments.pack(params)
-        return Packed(arrays, self._arguments, axes, self._backend.pack(sizes, arrays))
+        panels = self._backend.pack(sizes, arrays, thin)
+        return Packed(arrays, self._arguments, axes, panels, thin)
 
     def stream(
         self, params: Mapping[str, Any], rows: int = 1, state: Any = None, **named: int

@@ -28,22 +28,27 @@ class Packed(Mapping[str, Array]):
     Ask `type(params) is Packed`: isinstance takes 0.2 us, because Mapping is an abstract base.
     """
 
-    __slots__ = ("_arrays", "_axes", "_owner", "_panels", "_values")
+    __slots__ = ("_arrays", "_axes", "_owner", "_panels", "_values", "_weights")
 
     _arrays: Arrays
     _axes: Axes
     _owner: object
     _panels: Any
     _values: tuple[Array, ...]
+    _weights: str | None
 
-    def __init__(self, arrays: Arrays, owner: object, axes: Axes, panels: Any) -> None:
-        """arrays: read-only ones.  owner: who may use them.  panels: the backend's."""
+    def __init__(
+        self, arrays: Arrays, owner: object, axes: Axes, panels: Any, weights: str | None = None
+    ) -> None:
+        """arrays: read-only ones.  owner: who may use them.  panels: the backend's.  weights:
+        thin ones in these (weights.py)."""
         set_once = super().__setattr__
         set_once("_arrays", dict(arrays))
         set_once("_values", tuple(arrays.values()))
         set_once("_owner", owner)
         set_once("_axes", axes)
         set_once("_panels", panels)
+        set_once("_weights", weights)
 
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name]

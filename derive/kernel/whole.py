@@ -110,9 +110,10 @@ class WholeBackend:
             return packed[key]
         return self.cut(params, sizes)
 
-    def _packed(self, params: Mapping[str, Array], sizes: Sizes) -> Packed:
+    def _packed(self, params: Packed, sizes: Sizes) -> Packed:
         arrays = {name: array.copy() for name, array in self.cut(params, sizes).items()}
-        return Packed(arrays, None, Axes(), self.inner.pack(sizes, arrays))
+        panels = self.inner.pack(sizes, arrays, params._weights)
+        return Packed(arrays, None, Axes(), panels, params._weights)
 
     def _call(self, call: Call) -> Call:
         return replace(
@@ -176,7 +177,12 @@ class WholeBackend:
 
         return turn(*states), turn(*reversed(states))
 
-    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> dict[tuple[int, ...], Packed]:
+    def check_weights(self, weights: str) -> None:
+        self.inner.check_weights(weights)
+
+    def pack(
+        self, sizes: Sizes, params: Mapping[str, Array], weights: str | None = None
+    ) -> dict[tuple[int, ...], Packed]:
         """Packed parts by the lengths of all dimensions, made when a call tells them: parameters
         alone may not say where they are cut, as one of I + 2*N does not."""
         return {}

@@ -28,6 +28,7 @@ from derive.emit.c.lifetimes import check_memory
 from derive.emit.c.memory import backward_memory, forward_memory
 from derive.emit.c.memory_views import Memory
 from derive.emit.c.names import argument_names, dimension_names
+from derive.emit.c.not_packed import not_packed
 from derive.emit.c.shared_header import render_header
 from derive.emit.c.stages import stage_views
 from derive.emit.c.syntax import REALS, WIDTH, broken, listed
@@ -70,6 +71,9 @@ def c_files(cell: Cell, schedule: Schedule) -> dict[str, str]:
         ],
         "reals": REALS,
         "v": view,
+        "not_packed": ", ".join(
+            not_packed(scheduled_in_blocks(schedule).forward, schedule.split.gradient.step.params)
+        ),
     }
     templates = environment()
     return {

@@ -58,11 +58,12 @@ class Repeats:
         # 1 and np.True_ are found under True, so they are not looked up.
         if reverse.__class__ is not bool or training.__class__ is not bool:
             return None
-        packed = type(params) is Packed
+        packed: str | bool = type(params) is Packed
         if packed:
             if params._owner is not self._arguments:
                 return None
             given, panels = params._values, params._panels
+            packed = params._weights or True
         else:
             given, panels = _values(params, self._params), None
             if given is None:
@@ -83,7 +84,9 @@ class Repeats:
         if not call.inputs:
             return
         shapes = _shape(tuple(call.inputs.values())), _shape(tuple(call.params.values()))
-        packed = type(call.params) is Packed
+        packed: str | bool = type(call.params) is Packed
+        if type(call.params) is Packed:
+            packed = call.params._weights or True
         key = (*shapes, packed, call.reverse, call.training, call.step)
         if key not in self._seen:
             if len(self._seen) >= _REMEMBERED:

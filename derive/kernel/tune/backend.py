@@ -22,6 +22,7 @@ from derive.kernel.backend import Backend, Ready
 from derive.kernel.call import Call
 from derive.kernel.chunks import Sums
 from derive.kernel.convert import letter
+from derive.kernel.packed import Packed
 from derive.kernel.signature import ROWS, STEPS, Array, Arrays, Sizes
 from derive.kernel.stream import Turn
 from derive.kernel.tune import store
@@ -78,10 +79,10 @@ class TunedBackend:
     """
 
     def __init__(
-        self, build: Callable[[Choice], TeamBackend], files: Mapping[str, str],
+        self, build: Callable[..., TeamBackend], files: Mapping[str, str],
         flags: Sequence[str], dims: Sequence[str], dtype: str, threads: int,
     ) -> None:  # fmt: skip
-        """build: BuildError where a choice cannot be compiled.  dims: of the cell, in order."""
+        """build(choice, weights=None): BuildError where that cannot be compiled.  dims: of the cell, in order."""
         self.build = build
         self.files = files
         self.threads = threads
@@ -89,6 +90,7 @@ class TunedBackend:
         self._key = store.key_of(files, flags, dtype, threads)
         self._lock = threading.Lock()
         self._winners: dict[tuple[int, ...], dict[int, tuple[Tuned, TeamBackend]]] = {}
+        self._thin: dict[str, TeamBackend] = {}
         self.adopt(Tuned(*found) for found in store.recall(self._key, dims, threads))
 
     def use(self, sizes: Sizes, choice: Choice) -> bool:
@@ -124,8 +126,10 @@ class TunedBackend:
     def _all(self) -> Iterator[tuple[Tuned, TeamBackend]]:
         return (found for near in self._winners.values() for found in near.values())
 
-    def _of(self, sizes: Sizes) -> TeamBackend:
-        winners = self._winners
+    def _of(self, call: Call) -> TeamBackend:
+        if type(call.params) is Packed and call.params._weights is not None:
+            return self._with(call.params._weights)
+        sizes, winners = call.sizes, self._winners
         if not winners:
             return self.default
         near = winners.get(_key(sizes), {})
@@ -135,7 +139,7 @@ class TunedBackend:
     # --- Backend ----------------------------------------------------------------------------
 
     def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
-        return self._of(call.sizes).forward(call)
+        return self._of(call).forward(call)
 
     def backward(
         self, call: Call, saved: Any,
@@ -143,22 +147,35 @@ class TunedBackend:
         sums: Sums | None = None,
     ) -> tuple[Arrays, Arrays, Arrays]:  # fmt: skip
         # Calls that hand sums on share a workspace, which choices lay out differently.
-        backend = self._of(call.sizes) if sums is None else self.default
+        backend = self._of(call) if sums is None else self.default
         return backend.backward(call, saved, d_outputs, d_states, sums)
 
     def step(self, call: Call) -> tuple[Arrays, Arrays]:
-        return self._of(call.sizes).step(call)
+        return self._of(call).step(call)
 
     def ready(self, call: Call) -> Ready | None:
-        return self._of(call.sizes).ready(call)
+        return self._of(call).ready(call)
 
     def turns(
         self, call: Call, outputs: Arrays, states: tuple[Arrays, Arrays]
     ) -> tuple[Turn, Turn]:
-        return self._of(call.sizes).turns(call, outputs, states)
+        return self._of(call).turns(call, outputs, states)
 
-    def pack(self, sizes: Sizes, params: Mapping[str, Array]) -> Any:
-        return self.default.pack(sizes, params)
+    def pack(self, sizes: Sizes, params: Mapping[str, Array], weights: str | None = None) -> Any:
+        return self._with(weights).pack(sizes, params, weights)
+
+    def check_weights(self, weights: str) -> None:
+        self._with(weights).check_weights(weights)
+
+    def _with(self, weights: str | None) -> TeamBackend:
+        """The backend for packed parameters with these weights, compiled when it is first needed:
+        nothing is tuned for thin ones."""
+        if weights is None:
+            return self.default
+        with self._lock:
+            if weights not in self._thin:
+                self._thin[weights] = self.build(Choice(), weights)
+            return self._thin[weights]
 
     def chunk_steps(self, sizes: Sizes) -> int:
         return self.default.chunk_steps(sizes)

@@ -70,9 +70,9 @@ class CBackend:
         flags: Sequence[str] = FLAGS, *, elementwise: bool = False, team: int | None = None,
         library: ctypes.CDLL | None = None, weights: str | None = None,
     ) -> None:  # fmt: skip
-        """weights: thin ones in panels, for inference.  elementwise: threads meet once a chunk of steps, not in every step.  team: how many of
+        """elementwise: threads meet once a chunk of steps, not in every step.  team: how many of
         the threads take part; None: all where that pays.  library: what `files` were compiled to,
-        where the caller has done so already."""
+        where the caller has done so already.  weights: thin ones in panels, for inference."""
         if library is None:
             thin = (f"DK_WEIGHTS={WEIGHTS[weights]}",) if weights else ()
             library = compile_library(files, flags=flags, defines=(only(dtype), *thin))
@@ -242,9 +242,7 @@ class CBackend:
                 hint="kernel.pack(params)",
             )
 
-    def pack(
-        self, sizes: Sizes, params: Mapping[str, Array], weights: str | None = None
-    ) -> Panels:
+    def pack(self, sizes: Sizes, params: Mapping[str, Array], weights: str | None = None) -> Panels:
         """The matrices of both passes in panels, for many calls with the same parameters; of the
         forward pass alone where they are thin."""
         memory = self._memory(sizes)

@@ -232,9 +232,7 @@ class NumpyBackend:
     def check_weights(self, weights: str) -> None:
         raise AssertionError("weights.py has refused them")
 
-    def pack(
-        self, sizes: Sizes, params: Mapping[str, Array], weights: str | None = None
-    ) -> Panels:
+    def pack(self, sizes: Sizes, params: Mapping[str, Array], weights: str | None = None) -> Panels:
         """Matrices side by side and transposed, and all else that parameters alone determine."""
         shapes = tuple(array.shape for array in params.values())
         return Panels(dict(params), shapes, self._pack)

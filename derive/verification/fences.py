@@ -75,12 +75,12 @@ class FencedC(CBackend):
 
     def __init__(
         self, files: Mapping[str, str], signature: Signature, dtype: str, team: int,
-        defines: Sequence[str] = (),
+        defines: Sequence[str] = (), weights: str | None = None,
     ) -> None:  # fmt: skip
         # With other thresholds the text is compiled a second time, and not for speed.
         plain = [flag for flag in FLAGS if not flag.startswith("-O")]
         flags = (*plain, "-O1", *(f"-D{define}" for define in defines)) if defines else FLAGS
-        super().__init__(files, signature, dtype, team, flags, team=team)
+        super().__init__(files, signature, dtype, team, flags, team=team, weights=weights)
         self.fence = Fence()
         self._down = False
         self._refusing = False

@@ -116,12 +116,14 @@ def places(step: Step) -> tuple[Place, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A kernel that is called in one way: by a team, or built with low thresholds."""
+    """A kernel that is called in one way: by a team, or built with low thresholds, or with thin
+    weights besides."""
 
     kernel: Kernel
     backend: Backend
     team: int = 1
     low: bool = False
+    weights: str | None = None
 
     @property
     def fence(self) -> Fence | None:
@@ -137,7 +139,7 @@ class Ways:
     each: tuple[Way, ...]
 
     def teams(self, low: bool) -> dict[int, Way]:
-        return {way.team: way for way in self.each if way.low is low}
+        return {w.team: w for w in self.each if w.low is low and w.weights is None}
 
 
 def check_slopes(expected: Expectations, label: str) -> list[Row]:

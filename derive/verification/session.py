@@ -34,6 +34,7 @@ from derive.verification.report import Report, Row, not_run
 from derive.verification.second_order import SecondOrder
 from derive.verification.sizes import Case, cases
 from derive.verification.targets import Built, failed
+from derive.verification.thin_weights import check_thin_weights
 from derive.verification.through_time import Backward, backward_of
 from derive.verification.truth import ROUNDOFF, Truth, establish
 
@@ -263,6 +264,8 @@ class Session:
         for place in self._places:
             self._next(f"paths {place.label}")
             self._paths(place, ways)
+        for each in ways:
+            self.add(check_thin_weights(each, self.step, self.seed))
 
     def _expected(self, place: Place) -> Expectations:
         """What must come out at a place: once, other kernels may follow."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import PurePosixPath
@@ -18,11 +19,12 @@ from pathlib import PurePosixPath
 from derive import pipeline
 from derive import targets as table
 from derive.cell import Cell
-from derive.errors import InternalError, ToolchainError
+from derive.errors import ArgumentError, InternalError, ToolchainError
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
 from derive.kernel.kernel import Origin
 from derive.kernel.signature import Signature
+from derive.kernel.weights import WEIGHTS
 from derive.targets import Target
 from derive.verification.fences import FencedC, PoisonedNumpy
 from derive.verification.paths import TEAMS, Way, Ways
@@ -97,8 +99,8 @@ class Building:
                 origin = self._origin(target, dtype)
                 kernels.append(Kernel(signature, backend, dtype, target=target, origin=origin))
                 each = tuple(
-                    Way(Kernel(signature, other, dtype, target=target), other, team, low)
-                    for other, team, low in others
+                    Way(Kernel(signature, other, dtype, target=target), other, team, low, weights)
+                    for other, team, low, weights in others
                 )
                 ways.append(Ways(f"{target} {dtype}", dtype, each))
         self._side_by_side.shutdown()
@@ -173,8 +175,8 @@ def _missing(target: str) -> str:
     return ""
 
 
-#: A backend, its team, and whether its thresholds are low.
-_Way = tuple[Backend, int, bool]
+#: A backend, its team, whether its thresholds are low, and its thin weights.
+_Way = tuple[Backend, int, bool, str | None]
 
 
 def _backends(
@@ -193,10 +195,20 @@ def _ways(
     """With memory that is fenced in, and with teams and low thresholds, where a target has them."""
     if row.unit is not None:
         builds = [(False, ()), *([(True, row.low())] if row.low() else [])]
-        return [
-            (FencedC(texts, signature, dtype, team, defines), team, low)
+        found: list[_Way] = [
+            (FencedC(texts, signature, dtype, team, defines), team, low, None)
             for (low, defines), team in product(builds, TEAMS)
         ]
+        return [*found, *(_thin(texts, signature, row.low()) if dtype == "float32" else ())]
     if row.module:
-        return [(PoisonedNumpy(texts, signature), 1, False)]
-    return [(plain, 1, False)]
+        return [(PoisonedNumpy(texts, signature), 1, False, None)]
+    return [(plain, 1, False, None)]
+
+
+def _thin(texts: Mapping[str, str], signature: Signature, defines: Sequence[str]) -> Iterator[_Way]:
+    """Those with thin weights, of cells that have them."""
+    for weights, team in product(WEIGHTS, (TEAMS[0], TEAMS[-1])):
+        backend = FencedC(texts, signature, "float32", team, defines, weights)
+        with suppress(ArgumentError):
+            backend.check_weights(weights)
+            yield backend, team, True, weights

@@ -21,11 +21,13 @@ def not_packed(plan: Plan, params: Iterable[str]) -> tuple[str, ...]:
     program, table, given = plan.program, plan.program.table(), set(params)
     found: set[str] = set()
     for product in program.equations:
-        if not isinstance(product, Matmul) or not table[product.out].per_row:
+        if not isinstance(product, Matmul):
             continue
-        for name in product.operands:
-            shared = not table[name].per_row and len(table[name].shape) > 1
-            if shared and (product.layout is Layout.AXES or name not in given):
+        shared = [name for name in product.operands if not table[name].per_row]
+        if len(shared) == len(product.operands):
+            continue  # of parameters alone
+        for name in shared:
+            if len(table[name].shape) > 1 and (product.layout is Layout.AXES or name not in given):
                 found.update(_behind(program, name, given))
     return tuple(name for name in params if name in found)
 

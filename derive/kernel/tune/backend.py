@@ -82,7 +82,8 @@ class TunedBackend:
         self, build: Callable[..., TeamBackend], files: Mapping[str, str],
         flags: Sequence[str], dims: Sequence[str], dtype: str, threads: int,
     ) -> None:  # fmt: skip
-        """build(choice, weights=None): BuildError where that cannot be compiled.  dims: of the cell, in order."""
+        """build(choice, weights=None): BuildError where that cannot be compiled.  dims: of the
+        cell, in order."""
         self.build = build
         self.files = files
         self.threads = threads

@@ -89,7 +89,7 @@ class CBackend:
         self._step = library[f"{prefix}_step"]
         self._packers = library[f"{prefix}_forward_pack"], library[f"{prefix}_backward_pack"]
         self._memory_needed = library[f"{prefix}_memory_needed"]
-        self._not_packed = library[f"{prefix}_not_packed"] if weights else None
+        self._not_packed = getattr(library, f"{prefix}_not_packed", None)
         self._dims = signature.dims()
         self._local = threading.local()
         self._needed: dict[tuple[int, ...], Memory] = {}
@@ -232,10 +232,14 @@ class CBackend:
         return Ready(kind, forward, backward, parts, look)
 
     def check_weights(self, weights: str) -> None:
-        assert self._not_packed is not None
+        if self._not_packed is None:
+            raise ArgumentError(
+                f"the files of {self._signature.name} have no weights={weights!r}",
+                facts=("they were generated before there were thin weights",),
+                hint=f"derive generate {self._signature.name} --target c",
+            )
         self._not_packed.restype = ctypes.c_char_p
-        names = self._not_packed().decode()
-        if names:
+        if names := self._not_packed().decode():
             raise ArgumentError(
                 f"{self._signature.name} has no weights={weights!r}",
                 facts=(f"matrices are computed from {names}, or multiplied along axes",),

@@ -199,6 +199,17 @@ def test_a_cell_whose_matrices_are_computed_says_which() -> None:
         kernel.pack(kernel.init(I=2, H=3), weights="int8")
 
 
+def test_files_from_before_thin_weights_say_so() -> None:
+    cell = cells.from_spec("rnn")
+    files = {
+        path: text.replace("DK_NAME(not_packed)", "DK_NAME(other)")
+        for path, text in pipeline.emit(cell, "c").items()
+    }
+    backend = CBackend(files, pipeline.signature(cell), "float32", flags=FLAGS, weights="int8")
+    with pytest.raises(ArgumentError, match="generated before there were thin weights"):
+        backend.check_weights("int8")
+
+
 # --- what verify asks -----------------------------------------------------------------------
 
 

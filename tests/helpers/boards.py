@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import derive
-from derive.mcu import params_header
+from derive.mcu.params_header import Given, render
 from derive.verification.reference import Point
 
 HERE = Path(__file__).parents[1] / "c" / "board.c"
@@ -274,12 +274,13 @@ def ran(
     signature = derive.pipeline.signature_of_parts(cell)
     step, name, upper = cell.step, cell.name, cell.name.upper()
     files = dict(derive.emit(cell, "mcu"))
-    files[f"mcu/{name}_params.h"] = params_header(cell, point.params)
+    of_parts = Given({}, dict(point.params), point.sizes)
+    files[f"mcu/{name}_params.h"] = render(cell, of_parts)
     lengths = {**signature.states, **signature.inputs, **signature.outputs}
     sizes = {dim: point.sizes[dim] for dim in signature.dims()}
     count = point.steps
     readers = re.findall(rf"float \*({name}_\w+_at)", files[f"mcu/{name}.h"])
-    keys = list(cell.outputs)
+    keys = list(cell.output_keys)
 
     def width(label: str) -> int:
         axes = lengths[label] if isinstance(lengths[label], tuple) else (lengths[label],)

@@ -51,7 +51,7 @@ def run(
         raise ArgumentError("give --minutes or --examples, not both")
     if minutes is not None and not 0 < minutes < math.inf:
         raise ArgumentError(f"--minutes must be more than 0, not {minutes:g}")
-    chosen = _words(target, targets.usual(), "--target")
+    chosen = _words(target, targets.names(), "--target")
     rooms = rooms_of(_words(what, WHAT, "--what"), chosen, sanitize=sanitize)
     texts: list[str] = []
 

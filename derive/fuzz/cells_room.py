@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from derive import targets as table
 from derive.cell import Cell
+from derive.errors import ArgumentError
 from derive.fuzz.calls import Call, calls, is_told, snippet
 from derive.fuzz.check import Apart, Here, cell_of, check
 from derive.fuzz.fault import Fault
@@ -22,6 +23,10 @@ from derive.fuzz.grammar import Drawn, cells
 from derive.fuzz.worker import Worker
 
 _CALLS = 3
+
+
+#: Drawn from; a target may have some of them.
+_DTYPES = ("float64", "float64", "float64", "float32")
 
 
 class CellsRoom:
@@ -38,6 +43,11 @@ class CellsRoom:
         self._drawn = drawn
         self.counts: Counter[str] = Counter()
         rows = [table.row(name) for name in targets]
+        self._dtypes = [d for d in _DTYPES if all(d in row.dtypes for row in rows)]
+        if sanitize and (alone := [r.name for r in rows if r.unit is None and not r.module]):
+            raise ArgumentError(
+                f"--sanitize has no way to build the target {alone[0]}", hint="--target c"
+            )
         self._here = [row for row in rows if row.unit is None]
         self._workers = [Worker(row, sanitize=sanitize) for row in rows if row.unit is not None]
         self._torch = _has_torch()
@@ -55,7 +65,7 @@ class CellsRoom:
             return
         kernels: list[Here | Apart] = [Here(cell, row) for row in self._here]
         kernels += [Apart(cell, worker) for worker in self._workers]
-        dtype = data.draw(st.sampled_from(("float64", "float64", "float64", "float32")))
+        dtype = data.draw(st.sampled_from(self._dtypes))
         self.counts["cells"] += 1
         if self.counts["cells"] % 100 == 0:
             linecache.clearcache()  # a generated module leaves its lines there, for tracebacks

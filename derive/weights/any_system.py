@@ -1,4 +1,4 @@
-"""Parameters of a cell from a file, whosever names its arrays have.
+"""Parameters of a cell from a file of any system that is known.
 
 In: a Cell, the path of a file, and where to look where that is not plain.  Out: {parameter: array}.
 Not here: one named system (exchange.py), what a file holds in all (contents.py).

@@ -69,6 +69,12 @@ def test_random_cells_are_right_in_c(seed: int) -> None:
     nothing_fails(ran("cells", ("c",), seed, 10), "compared", 15)
 
 
+def test_random_cells_are_right_in_c_for_microcontrollers() -> None:
+    nothing_fails(ran("cells", ("mcu",), 300, 2), "calls", 3)
+    with pytest.raises(ArgumentError, match="--sanitize has no way to build the target mcu"):
+        rooms_of(["cells"], ("mcu",), sanitize=True)
+
+
 def test_random_cells_are_clean_in_c_under_sanitizers() -> None:
     nothing_fails(ran("cells", ("c",), 300, 3, sanitize=True), "calls", 6)
 

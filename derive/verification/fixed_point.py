@@ -18,12 +18,7 @@ import numpy as np
 from derive import pipeline
 from derive.cell import Cell
 from derive.emit.mcu.fixed.files import fixed_files
-from derive.emit.mcu.fixed.integers import Integers
-from derive.emit.mcu.fixed.order import Floats
-from derive.emit.mcu.fixed.quantized import Quantized, quantized
-from derive.emit.mcu.fixed.scales import (
-    HIGHEST,
-    LOWEST,
+from derive.emit.mcu.fixed.forms import (
     Along,
     Choice,
     Linear,
@@ -34,6 +29,10 @@ from derive.emit.mcu.fixed.scales import (
     Total,
     Where,
 )
+from derive.emit.mcu.fixed.integers import Integers
+from derive.emit.mcu.fixed.order import Floats
+from derive.emit.mcu.fixed.quantized import Quantized, quantized
+from derive.emit.mcu.fixed.scales import HIGHEST, LOWEST
 from derive.emit.mcu.nests import Nest
 from derive.errors import BuildError, DeriveError
 from derive.kernel.mcu_fixed import FixedLibrary, Layout

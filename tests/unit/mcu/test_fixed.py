@@ -19,9 +19,14 @@ from boards import BOARDS, SANITIZERS, WARNINGS, need
 
 import derive
 from derive.cli.main import status
+from derive.emit.mcu.fixed.forms import (
+    Linear,
+    Lookup,
+    Total,
+)
 from derive.emit.mcu.fixed.integers import checked
 from derive.emit.mcu.fixed.quantized import Quantized
-from derive.emit.mcu.fixed.scales import Linear, Lookup, Total, bits_for, dropped, looked_up
+from derive.emit.mcu.fixed.scales import bits_for, dropped, looked_up
 from derive.errors import ArgumentError, CellError, InternalError
 from derive.mcu.export import exported
 from derive.verification import fixed_point as checks

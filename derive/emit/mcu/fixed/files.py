@@ -13,7 +13,10 @@ from derive.cell import Cell
 from derive.emit.banner import banner
 from derive.emit.c.syntax import listed
 from derive.emit.mcu.files import default_sizes, function, params_fields, state_fields, step_head
-from derive.emit.mcu.fixed.scales import Lookup, Scaled
+from derive.emit.mcu.fixed.forms import (
+    Lookup,
+)
+from derive.emit.mcu.fixed.scales import Scaled
 from derive.emit.mcu.fixed.writer import FixedNumbers
 from derive.emit.mcu.lines import Place, element_of
 from derive.emit.mcu.names import Names, names_in

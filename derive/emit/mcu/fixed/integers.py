@@ -1,7 +1,7 @@
 """What a device with fixed-point numbers computes, bit for bit.
 
 In: a `Scaled`, integers of inputs and states.  Out: integers of all arrays of a step.
-Not here: which operations there are (scales.py).
+Not here: which operations there are (forms.py).
 
 It runs in int64 and holds every number that a device has in an int32 against that: an overflow is
 an error, not a wrap.
@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.emit.mcu.fixed.order import along, product, spread, summed
-from derive.emit.mcu.fixed.scales import (
+from derive.emit.mcu.fixed.forms import (
     Along,
     Choice,
     Linear,
@@ -23,14 +22,12 @@ from derive.emit.mcu.fixed.scales import (
     Operation,
     Part,
     Quotient,
-    Scaled,
     Total,
     Where,
     Whole,
-    dropped,
-    looked_up,
-    saturated,
 )
+from derive.emit.mcu.fixed.order import along, product, spread, summed
+from derive.emit.mcu.fixed.scales import Scaled, dropped, looked_up, saturated
 from derive.emit.mcu.nests import Loose
 from derive.errors import InternalError
 from derive.kernel.signature import Array as Values

@@ -13,11 +13,14 @@ from fractions import Fraction
 import numpy as np
 
 from derive.cell import Cell
+from derive.emit.mcu.fixed.forms import (
+    Lookup,
+)
 from derive.emit.mcu.fixed.integers import Integers
 from derive.emit.mcu.fixed.operations import single
 from derive.emit.mcu.fixed.order import Floats, Ordered, ordered
 from derive.emit.mcu.fixed.ranges import bounds_of
-from derive.emit.mcu.fixed.scales import Lookup, Scaled, scaled, to_integers
+from derive.emit.mcu.fixed.scales import Scaled, scaled, to_integers
 from derive.kernel.signature import Array as Values
 from derive.kernel.signature import Arrays
 from derive.symbolic.interval import Interval

@@ -1,7 +1,7 @@
 """Operations in fixed point -> lines of C, as lines.py asks for them.
 
 In: a `Scaled`, free names.  Out: `FixedNumbers`, and the tables that its lines read.
-Not here: which operations there are (scales.py), loops (lines.py).
+Not here: which operations there are (forms.py), loops (lines.py).
 
 Elements are int16_t in memory and int32_t in registers.
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from derive.emit.mcu.fixed.scales import (
+from derive.emit.mcu.fixed.forms import (
     Along,
     Choice,
     Linear,
     Lookup,
     Part,
     Quotient,
-    Scaled,
     Total,
     Where,
     Whole,
 )
+from derive.emit.mcu.fixed.scales import Scaled
 from derive.emit.mcu.numbers import Lines
 from derive.program import Map
 

@@ -16,6 +16,7 @@
 | operators.py   | the operators that torch.compile and torch.export trace                  |
 | running.py     | which of these serves a call                                             |
 | ragged.py      | rows of unlike lengths: only those that are left are computed            |
+| traced.py      | whether a tensor has numbers to look at                                  |
 | checks.py      | what a user may give                                                     |
 | module.py      | layers, directions, packed sequences                                     |
 | rnn.py         | RNN, Cell                                                                |

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.convert import kind_text, to_count
+from derive.torch.traced import are_hidden
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -69,18 +70,24 @@ def states_of(
         raise ArgumentTypeError(f"state must be {shown}, not {kind_text(state)}", hint=hint)
     if len(given) != len(names):
         raise ArgumentError(f"state must be {shown}, and {len(given)} were given")
-    narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
     found = []
     for name, shape, value in zip(names, shapes, given, strict=True):
         label = "state" if one else f"state {name}"
         value = tensor_of(value, label)
         shape_fits(value, label, shape)
-        if (value.dtype, x.dtype) == (torch.float32, narrow):
-            value = value.to(narrow)
-        same_dtype(value, label, x, "x is")
+        value = as_x_is(value, label, x)
         on_one_device([value], x, f"{label} is")
         found.append(value)
     return found
+
+
+def as_x_is(value: Tensor, label: str, x: Tensor) -> Tensor:
+    """In x's dtype: under autocast float32 becomes its dtype where x has that."""
+    narrow = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+    if (value.dtype, x.dtype) == (torch.float32, narrow):
+        value = value.to(narrow)
+    same_dtype(value, label, x, "x is")
+    return value
 
 
 def lengths_of(value: Any, steps: int, rows: int) -> Tensor:
@@ -104,7 +111,7 @@ def lengths_of(value: Any, steps: int, rows: int) -> Tensor:
     if value.device.type == "meta":
         raise ArgumentError("lengths is on meta, where it has no values", hint="lengths=[5, 3]")
     lengths: Tensor = value.to(device="cpu", dtype=torch.int64).contiguous()
-    if not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active():
+    if not are_hidden(lengths):
         ends_fit(lengths, steps)  # in a trace values are not known: the engine looks
     return lengths
 

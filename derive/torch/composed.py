@@ -190,14 +190,15 @@ def _held(
 ) -> Tensor:
     """[T, B, ...] with those of a row's last step past its length.  first: [B, ...], before any
     step, where a row has none; past the end of rows that run `reverse` as well."""
-    if not len(values):
+    steps = values.shape[0]  # len() would fix it where T is open
+    if not steps:
         return values
-    t = torch.arange(len(values)).unsqueeze(1)
+    t = torch.arange(steps).unsqueeze(1)
     behind = [None] * (values.dim() - 2)
     kept = first
     if not reverse:
         at = (lengths - 1).clamp(min=0).unsqueeze(0)
-        kept = torch.take_along_dim(values, at[(..., *behind)], 0)[0]
+        kept = _taken(values, at)[0]
         if first is not None:
             kept = torch.where((lengths > 0)[(..., *behind)], kept, first)
     return torch.where((t < lengths)[(..., *behind)], values, kept)
@@ -207,13 +208,20 @@ def _as_it_runs(resets: Tensor, lengths: Tensor | None, reverse: bool) -> Tensor
     """Flags before the steps as they run: a backward direction starts where a segment ends."""
     if not reverse:
         return resets
-    flags = torch.cat([resets[1:], torch.zeros_like(resets[:1])])
-    if lengths is not None:  # no segment begins after a row's last step
-        flags = flags & (torch.arange(1, len(flags) + 1).unsqueeze(1) < lengths)
-    return flags
+    steps = resets.shape[0]
+    t = torch.arange(steps).unsqueeze(1)
+    ends = steps if lengths is None else lengths  # no segment begins after a row's last step
+    return resets.roll(-1, 0) & (t + 1 < ends)
 
 
 def _permuted(value: Tensor, order: Tensor | None) -> Tensor:
     if order is None:
         return value
-    return torch.take_along_dim(value, order[(..., *[None] * (value.dim() - 2))], 0)
+    return _taken(value, order)
+
+
+def _taken(values: Tensor, at: Tensor) -> Tensor:
+    """values[at[k, n], n]: [K, B, ...] of [T, B, ...]. In an export take_along_dim would fix an
+    open T and B."""
+    places = at[(..., *[None] * (values.dim() - 2))]
+    return values.gather(0, places.expand(*at.shape, *values.shape[2:]))

@@ -31,6 +31,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 
 from derive.torch.engine import Engine
+from derive.torch.traced import is_traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,6 @@ def applied(function: Any, *args: Any) -> Any:
     if torch._C._are_functorch_transforms_active():
         return function.apply(*args)
     return super(torch.autograd.Function, function).apply(*unwrap_dead_wrappers(args))
-
-
-def is_traced(tensor: Tensor) -> bool:
-    """Whether there are no numbers: on the device meta, or where something records what is done."""
-    if tensor.device.type == "meta" or torch._C._len_torch_dispatch_stack():
-        return True
-    return type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__
 
 
 class Forward(torch.autograd.Function):  # type: ignore[misc]

@@ -88,7 +88,8 @@ class Stack(nn.Module):  # type: ignore[misc]
             lengths = checks.lengths_of(lengths, x.shape[0], rows)
         if resets is not None:
             swapped = batched and self.batch_first
-            shape = (rows, len(x)) if swapped else (len(x), rows) if batched else (len(x),)
+            steps = x.shape[0]
+            shape = (rows, steps) if swapped else (steps, rows) if batched else (steps,)
             resets = checks.resets_of(resets, shape)
             resets = resets.t() if swapped else resets if batched else resets.unsqueeze(1)
         y, last, every = self._layers(x, first, lengths, resets, return_states, more)

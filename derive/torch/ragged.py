@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from derive.kernel.team import work_of
-from derive.torch.functions import is_traced
 from derive.torch.running import sequence
+from derive.torch.traced import are_hidden
 
 #: A span ends where fewer than so many of its rows are left.
 _LEFT = 0.75
@@ -32,9 +32,9 @@ def ragged(
     lengths: Tensor | None, reverse: bool,
 ) -> list[Tensor]:  # fmt: skip
     """Outputs [T, B, ...], then last states [B, ...]; see running.sequence.  lengths: [B]."""
-    if lengths is None or _is_hidden(lengths, inputs[0]):
+    if lengths is None or are_hidden(lengths, inputs[0]):
         return sequence(key, params, inputs, states, lengths, reverse)
-    steps, count = len(inputs[0]), len(states)
+    steps, count = inputs[0].shape[0], len(states)
     order = lengths.argsort(descending=True, stable=True)
     ends = lengths[order].tolist()
     shapes = (state.shape[1:] for state in states)
@@ -72,13 +72,6 @@ def ragged(
         outputs = [output.index_select(1, back) for output in outputs]
         running = [state.index_select(0, back) for state in running]
     return [*outputs, *running]
-
-
-def _is_hidden(lengths: Tensor, x: Tensor) -> bool:
-    """Whether the numbers cannot be looked at: in a trace, under a transform."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return True
-    return is_traced(x) or is_traced(lengths)
 
 
 def _spans(ends: Sequence[int], steps: int, work: int) -> list[tuple[int, int, int]]:

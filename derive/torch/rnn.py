@@ -304,7 +304,7 @@ def _once(
         label, shape = f"input {name}", lengths_of(cell.inputs[name], sizes)
         value = checks.tensor_of(value, label)
         checks.shape_fits(value, label, (rows, *shape) if batched else shape)
-        checks.same_dtype(value, label, x, "x is")
+        value = checks.as_x_is(value, label, x)
         checks.on_one_device([value], x, f"{label} is")
         found.append(value if batched else value.unsqueeze(0))
     return found

@@ -23,7 +23,8 @@ from torch.autograd import forward_ad
 import derive.torch.operators  # noqa: F401
 from derive.errors import ArgumentError
 from derive.torch.engine import engine_of_key
-from derive.torch.functions import Forward, Way, applied, is_differentiated, is_traced
+from derive.torch.functions import Forward, Way, applied, is_differentiated
+from derive.torch.traced import is_traced
 
 
 def sequence(

@@ -304,3 +304,13 @@ def test_one_graph_of_torch_compile_holds_the_whole_call(name: str) -> None:
     mine = torch.autograd.grad(y.sum(), list(rnn.parameters()))
     theirs = torch.autograd.grad(traced.sum(), list(rnn.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+@pytest.mark.usefixtures("numpy_only")
+def test_an_input_given_once_becomes_narrow_under_autocast() -> None:
+    rnn = a_gru().float()
+    x, m = torch.randn(3, 2, 5), torch.randn(2, 7)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, _ = rnn(x, once={"m": m})
+    assert y.dtype is torch.bfloat16
+    torch.testing.assert_close(y.float(), rnn(x, once={"m": m})[0], rtol=0, atol=0.05)

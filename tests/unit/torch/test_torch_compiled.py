@@ -127,12 +127,37 @@ def test_export_leaves_steps_and_rows_open(strict: bool) -> None:
     assert torch.equal(program.module()(x), model(x))
 
 
+class Ending(nn.Module):
+    def __init__(self, past_end: str) -> None:
+        super().__init__()
+        self.rnn = dt.RNN(derive.cells.rnn(), 3, 4, bidirectional=True, past_end=past_end)
+
+    def forward(self, x: Any, lengths: Any, resets: Any) -> Any:
+        return self.rnn(x, lengths=lengths, resets=resets, return_states=True)
+
+
+@pytest.mark.parametrize("past_end", ["zero", "last", "computed"])
+def test_export_leaves_steps_and_rows_of_rows_that_end_open(past_end: str) -> None:
+    model = Ending(past_end)
+    t, b = torch.export.Dim("t", min=2, max=64), torch.export.Dim("b", min=2, max=64)
+    given = torch.randn(5, 4, 3), torch.tensor([1, 2, 3, 5]), torch.zeros(5, 4, dtype=torch.bool)
+    shapes = {"x": {0: t, 1: b}, "lengths": {0: b}, "resets": {0: t, 1: b}}
+    program = torch.export.export(model, given, dynamic_shapes=shapes, strict=False)
+    other = torch.randn(7, 3, 3), torch.tensor([7, 1, 0]), torch.arange(21).view(7, 3) % 4 == 0
+    pairs = zip(tree_leaves(program.module()(*other)), tree_leaves(model(*other)), strict=True)
+    for one, two in pairs:
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-6)
+
+
 def test_fake_tensors_have_shapes() -> None:
     from torch._subclasses import FakeTensorMode
 
     with FakeTensorMode():
         y, last = dt.GRU(3, 4)(torch.empty(5, 2, 3))
         assert y.shape == (5, 2, 4) and last.shape == (1, 2, 4)
+        held = dt.RNN(derive.cells.rnn(), 3, 4, past_end="last")
+        y, _ = held(torch.empty(5, 2, 3), lengths=torch.tensor([2, 5]))
+        assert y.shape == (5, 2, 4)
 
 
 # --- transforms inside of compile -------------------------------------------------------------

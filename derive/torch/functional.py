@@ -156,12 +156,25 @@ class _Torch:
         return checks.lengths_of(value, steps, rows)
 
 
+#: Keys by the cell itself: equal cells may have their parameters in another order, and writing a
+#: cell's text takes longer than a short call.
+_keys: dict[tuple[int, int, bool], tuple[Any, str]] = {}
+_REMEMBERED = 256
+
+
 def _key(cell: Cell, threads: int | None, tangent: bool) -> str:
     """Of the engine, or of its tangent's."""
     threads = checks.threads_of(threads)
-    if tangent:
-        return engine_of(cell.to_text(), threads).tangent.key
-    return engine_of(cell.to_text(), threads).key
+    place = id(cell.checked), threads, tangent
+    known = _keys.get(place)
+    if known is not None:
+        return known[1]
+    engine = engine_of(cell.to_text(), threads)
+    key = (engine.tangent if tangent else engine).key
+    if len(_keys) >= _REMEMBERED:
+        _keys.clear()
+    _keys[place] = cell.checked, key  # who is kept keeps its id
+    return key
 
 
 #: Dynamo calls this while it traces: it depends on no tensor.

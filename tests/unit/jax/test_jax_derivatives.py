@@ -92,23 +92,41 @@ def test_second_derivatives_in_every_order_of_modes_and_the_third() -> None:
     assert abs(forward_over_forward - along_of(along_of(functions[1]))(*given)) < 1e-11
     third, right = (jax.jit(jax.grad(along_of(along_of(f)), (0, 1, 2)))(*given) for f in functions)
     assert differ(third, right) < 1e-10
-    twice, right = (jax.jit(along_of(along_of(g)))(*given) for g in grads)
-    assert differ(twice, right) < 1e-10
 
 
-def test_hessians_agree_and_check_grads_is_content() -> None:
+def of_biases(f: Any) -> tuple[Any, Any]:
+    """A function of few numbers, and where."""
     params, x, state = some(T=2, B=1, I=1)
-
-    def of_biases(f: Any) -> Any:
-        return lambda b, h: f({**params, "b": b}, x, {**state, "h": h})
-
-    found, right = (
-        jax.jit(jax.hessian(of_biases(f), (0, 1)))(params["b"], state["h"]) for f in (ours, theirs)
+    return (
+        lambda b, h: f({**params, "b": b}, x, {**state, "h": h}),
+        (params["b"], state["h"]),
     )
+
+
+def test_hessians_of_both_modes_agree() -> None:
+    (ours_of, given), (theirs_of, _) = of_biases(ours), of_biases(theirs)
+    found, right = (jax.jit(jax.hessian(f, (0, 1)))(*given) for f in (ours_of, theirs_of))
     assert differ(found, right) < 1e-12
-    backwards = jax.jacrev(jax.grad(of_biases(ours), (0, 1)), (0, 1))(params["b"], state["h"])
+    backwards = jax.jit(jax.jacrev(jax.grad(ours_of, (0, 1)), (0, 1)))(*given)
     assert differ(backwards, right) < 1e-12
-    check_grads(of_biases(ours), (params["b"], state["h"]), order=2, eps=1e-5)
+
+
+def test_check_grads_is_content() -> None:
+    function, given = of_biases(ours)
+    check_grads(function, given, order=1, eps=1e-5)
+
+
+@pytest.mark.slow
+def test_check_grads_is_content_with_the_third_order_of_a_cell_of_the_catalogue() -> None:
+    cell = derive.cells.janet()
+    params = dj.init(cell, jax.random.key(0), I=1, H=2)
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 2, 1)))
+
+    def function(params: Any, x: Any) -> Any:
+        return dj.run(cell, params, x, lengths=np.array([2, 1]))
+
+    check_grads(function, (params, x), order=2, eps=1e-5)
+    check_grads(jax.jit(function), (params, x), order=3, modes="rev", eps=1e-5)
 
 
 # --- vmap -----------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
@@ -33,17 +32,6 @@ Arrays: TypeAlias = Sequence[Any]
 _NONE = -(2**63)
 #: Kinds of calls that are remembered.
 _REMEMBERED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """The lengths of rows, if they are given: the first operand of every call."""
-
-    given: bool
-
-    def split(self, operands: Arrays) -> tuple[Arrays, Arrays]:
-        """Lengths, and everything else."""
-        return operands[: self.given], operands[self.given :]
 
 
 class Engine:

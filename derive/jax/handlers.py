@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ TARGET = "derive_call"
 _HEADER = "xla/ffi/api/c_api.h"
 
 _known: dict[int, str] = {}
+_lock = threading.Lock()
 
 
 @functools.cache
@@ -54,11 +56,12 @@ def key_of(content: str, function: Any, pool: Any) -> int:
     """
     digest = hashlib.sha256(content.encode()).hexdigest()
     key = int(digest[:16], 16) >> 1
-    if _known.get(key, digest) != digest:
-        raise InternalError(f"two kernels have the key {key}")
-    if key not in _known:
-        at = [ctypes.cast(f, ctypes.c_void_p) if f is not None else None for f in (function, pool)]
-        if _library().derive_xla_add(ctypes.c_int64(key), *at):
-            raise MemoryError("no memory for an entry of the table of kernels")
-        _known[key] = digest
+    with _lock:
+        if _known.get(key, digest) != digest:
+            raise InternalError(f"two kernels have the key {key}")
+        if key not in _known:
+            at = [None if f is None else ctypes.cast(f, ctypes.c_void_p) for f in (function, pool)]
+            if _library().derive_xla_add(ctypes.c_int64(key), *at):
+                raise MemoryError("no memory for an entry of the table of kernels")
+            _known[key] = digest
     return key

@@ -22,6 +22,8 @@ from derive.widths import Width
 _WIDTHS = (1, 2, 3, 4, 5, 0, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100, 130)
 _ROWS = (1, 2, 3, 4, 5, 0, 8, 9, 15, 16, 17, 33, 64, 65, 193)
 _STEPS = (1, 2, 3, 5, 0, 4, 7, 16, 17, 33)
+#: Arrays as they usually are: only these go the quick way from the third call on.
+_STYLES = (*("plain",) * 5, "readonly", "fortran", "strided", "unaligned", "list")
 #: A call may have so many numbers in all, and so many steps times equations: the reference is slow.
 _MOST_NUMBERS, _MOST_TURNS = 20_000, 1200
 #: Of an array with three axes.
@@ -125,8 +127,8 @@ def calls(draw: st.DrawFn, cell: Cell, dtype: str = "float64") -> Call:
         reverse=reverse,
         training=training,
         remat=remat,
-        style=pick(("plain", "plain", "fortran", "strided", "readonly", "unaligned", "list")),
-        repeats=pick((1, 2, 3)),
+        style=pick(_STYLES),
+        repeats=pick((1, 4, 3)),
     )
     needed = must_be_given(cell)
     given = some(cell.states)

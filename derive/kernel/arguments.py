@@ -39,9 +39,6 @@ from derive.kernel.signature import ROWS, STEPS, Array, Arrays, Signature, Sizes
 _REMEMBERED = 256
 
 
-_NO_ARRAYS: Mapping[str, Array] = {}
-
-
 class Arguments:
     """Checks and converts the arguments of one cell's kernel. Immutable once built."""
 
@@ -124,9 +121,9 @@ class Arguments:
         self._shape_without_inputs(group, x_t, axes)
         return {}
 
-    def of_reset(self, axes: Axes, state: Any) -> Arrays:
-        """States of a stream with these axes; zeros where left out."""
-        return self._bind_states(state, Axes(axes))
+    def of_reset(self, axes: Axes, state: Any, params: Packed) -> Arrays:
+        """States of a stream with these axes and parameters; where left out as in `forward`."""
+        return self._bind_states(state, Axes(axes), params)
 
     def lengths(self, given: Mapping[str, Any]) -> dict[str, int]:
         """Lengths of dimensions that a caller gives by name."""
@@ -311,9 +308,7 @@ class Arguments:
                 hint="x=np.empty((T, B, 0))",
             )
 
-    def _bind_states(
-        self, given: Any, axes: Axes, params: Mapping[str, Array] = _NO_ARRAYS
-    ) -> Arrays:
+    def _bind_states(self, given: Any, axes: Axes, params: Mapping[str, Array]) -> Arrays:
         named = self._optional(self._states, given)
         arrays: Arrays = {}
         for slot in self._states.slots:
@@ -337,7 +332,7 @@ class Arguments:
     def _start(self, slot: Slot, axes: Axes, params: Mapping[str, Array]) -> Array:
         """A state that was left out: what it has learned, or zeros."""
         zeros_ = self._zero_state(slot, axes)
-        if slot.name in self.signature.learned and params:
+        if slot.name in self.signature.learned:
             zeros_[...] = params[self.signature.learned[slot.name]]
         return zeros_
 

@@ -280,7 +280,7 @@ class Kernel:
         turns: tuple[Turn, Turn] = _nothing, _nothing
         if sizes.rows:
             turns = self._backend.turns(call, outputs, states)
-        return Stream(call.inputs, outputs, states, turns, self._arguments, axes)
+        return Stream(call.inputs, outputs, states, turns, self._arguments, axes, packed)
 
     def tune(
         self,

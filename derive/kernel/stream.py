@@ -18,6 +18,7 @@ from derive.kernel.signature import Array, Arrays
 if TYPE_CHECKING:
     from derive.kernel.arguments import Arguments
     from derive.kernel.axes import Axes
+    from derive.kernel.packed import Packed
 
 #: What a backend makes of one stream: a step from `inputs` and `first` to `outputs` and `last`,
 #: all of them buffers that stay where they are; a second one from `last` to `first`.
@@ -35,8 +36,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_arguments", "_axes", "_even", "_inputs", "_only", "_outputs", "_shape", "_states",
-        "_turns",
+        "_arguments", "_axes", "_even", "_inputs", "_only", "_outputs", "_params", "_shape",
+        "_states", "_turns",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +48,7 @@ class Stream:
         turns: tuple[Turn, Turn],
         arguments: Arguments,
         axes: Axes,
+        params: Packed,
     ) -> None:
         """axes: lengths that all steps keep to."""
         self._inputs = inputs
@@ -55,6 +57,7 @@ class Stream:
         self._turns = turns
         self._arguments = arguments
         self._axes = axes
+        self._params = params
         self._even = True
         alone = len(inputs) == 1 and len(outputs) == 1
         self._only = (next(iter(inputs.values())), next(iter(outputs.values()))) if alone else None
@@ -96,7 +99,8 @@ class Stream:
         return {name: array.copy() for name, array in self._states[not self._even].items()}
 
     def reset(self, state: Any = None) -> None:
-        """Start afresh, from zeros or from `state`, {name: [rows, width]}."""
-        arrays = self._arguments.of_reset(self._axes, state)
+        """Start afresh, from `state`, {name: [rows, width]}; where left out, from zeros or what the
+        cell has learned to start from."""
+        arrays = self._arguments.of_reset(self._axes, state, self._params)
         for name, buffer in self._states[not self._even].items():
             buffer[...] = arrays[name]

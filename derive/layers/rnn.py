@@ -354,14 +354,18 @@ class RNN:
         return array
 
     def reset_state(self, rows: Any = None) -> None:
-        """Forget the state of `step`, of all rows or of those given (indices or booleans)."""
+        """Forget the state of `step`, of all rows or of those given (indices or booleans): they
+        start afresh as `forward` does."""
         if rows is None or self.state is None:
             self.state = None
             return
         state = {name: array.copy() for name, array in self.state.items()}
-        for array in state.values():
+        learned = self.cell.checked.learned
+        for name, array in state.items():
+            start = learned.get(name)
             try:
-                array[:, read(rows, "rows")] = 0
+                for layer, of_layer in enumerate(array):
+                    of_layer[read(rows, "rows")] = self._params[layer][start] if start else 0
             except IndexError as error:
                 raise ArgumentError(
                     f"rows are none of the {array.shape[1]} rows of the state",

@@ -7,6 +7,8 @@ Not here: how arrays are compared with what is expected of them (native_call.py)
 Names are compared here, shapes and dtypes by the backend. The second call of a kind makes the
 plan that all later ones follow. A plan has the sizes of that call, so it serves only calls whose
 arrays determine those sizes: a state may be left out where parameters and inputs tell its width.
+Nor does one serve a call whose arrays are not those of the compiled code: a state that is left out
+and starts from a parameter, an input that is given once and repeated for every step.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ _REMEMBERED = 256
 class Repeats:
     """The kinds of calls that one kernel has seen."""
 
-    __slots__ = ("_arguments", "_inputs", "_no_states", "_outputs", "_params", "_seen", "_states")
+    __slots__ = (
+        "_arguments", "_inputs", "_learned", "_no_states", "_outputs", "_params", "_seen",
+        "_states",
+    )  # fmt: skip
 
     def __init__(self, arguments: Arguments) -> None:
         signature = arguments.signature
@@ -43,6 +48,7 @@ class Repeats:
         self._states = tuple(signature.states)
         self._outputs = tuple(signature.outputs)
         self._no_states: Values = (None,) * len(self._states)
+        self._learned = tuple(self._states.index(name) for name in signature.learned)
         self._seen: dict[object, Ready | None] = {}
 
     def forget(self) -> None:
@@ -74,6 +80,9 @@ class Repeats:
         first = self._no_states if state is None else _values(state, self._states)
         if first is None:
             return None
+        for k in self._learned:
+            if first[k] is None:
+                return None
         results = ready.forward(given, panels, inputs, first)
         if results is None:
             return None
@@ -81,7 +90,7 @@ class Repeats:
 
     def saw(self, backend: Backend, call: Call) -> None:
         """A call without lengths that was looked at thoroughly, and ran."""
-        if not call.inputs:
+        if not call.inputs or (self._arguments.signature.once and not call.step):
             return
         shapes = _shape(tuple(call.inputs.values())), _shape(tuple(call.params.values()))
         packed: str | bool = type(call.params) is Packed

@@ -26,6 +26,13 @@ TEXTS = {
     "rnn": derive.cells.rnn().to_text(),
     "two": "cell two\ninput x: I\ninput m: 1\nstate h: H\nparam W: H x I\nparam g: 1\n"
     "h' = g * h + m * (W @ x)\noutput h'",
+    # What compiled code is given is not what a caller gives: a start, and an input of every step.
+    "learned": "cell learned\ninput x: I\nstate h: H = h0, c: H\nparam h0: H\nparam W: H x I\n"
+    "h' = tanh(0.5 * h + W @ x + c)\nc' = c * 0.5 + h'\noutput h'",
+    "once": "cell once\ninput x: I\ninput m: H once\nstate h: H\nparam W: H x I\n"
+    "h' = tanh(W @ x + m * h)\noutput h'",
+    "heads": "cell heads\ninput x: I\nstate C: 2 x H = C0\nparam C0: 2 x H\nparam W: 2 x H x I\n"
+    "C' = tanh(C + W @ x)\noutput C'",
 }
 SIZES = {"I": 3, "H": 5}
 TARGETS = ("numpy", "c")
@@ -97,7 +104,10 @@ class Draw:
         return self.one(FORMS)(self.random.standard_normal(shape).astype(self.dtype))
 
     def named(self, widths: Any, *before: int) -> Any:
-        found = {n: self.array(*before, *np.atleast_1d(w).tolist()) for n, w in widths.items()}
+        found = {
+            n: self.array(*before, *(w if isinstance(w, tuple) else (w,)))
+            for n, w in widths.items()
+        }
         for name in list(found):
             if self.random.random() < 0.1:
                 del found[name]
@@ -112,7 +122,10 @@ class Draw:
             return good
         if draw < 0.75:
             return self.kernel.pack(good)
-        shapes = {n: [SIZES.get(str(d), 1) for d in axes] for n, axes in self.own.params.items()}
+        shapes = {
+            n: [d if isinstance(d, int) else SIZES[d] for d in axes]
+            for n, axes in self.own.params.items()
+        }
         return {n: self.array(*shape) for n, shape in shapes.items()}
 
     def call(self) -> tuple[str, list[Any], dict[str, Any]]:
@@ -120,7 +133,10 @@ class Draw:
         self.height = self.one((5, 5, 5, 7))
         steps, rows = self.one((2, 2, 2, 1, 0)), self.one((2, 2, 2, 1, 0))
         before = (steps, rows) if what == "forward" else (rows,)
-        x = self.named(self.own.inputs, *before)
+        often = self.random.random() < 0.8  # else an input that is given once has an axis for time
+        once = {n: w for n, w in self.own.inputs.items() if n in self.own.once and often}
+        x = self.named({n: w for n, w in self.own.inputs.items() if n not in once}, *before)
+        x |= self.named(once, rows) if once else {}
         state = self.one((None, self.named(self.own.states, rows), {}))
         options: dict[str, Any] = {}
         if what == "forward":

@@ -97,3 +97,23 @@ def test_a_stream_of_several_inputs_and_outputs() -> None:
         output = stream(given)
         assert set(output) == {"h_next", "y"}
         assert np.array_equal(output["y"], 2 * output["h_next"])  # type: ignore[call-overload, index]
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_a_stream_that_is_reset_starts_from_what_the_cell_has_learned(target: str) -> None:
+    kernel = pipeline.compile(
+        Cell.parse(
+            "cell c\ninput x: I\nstate h: H = h0, c: H\nparam h0: H\n"
+            "h' = tanh(W @ x + h + c)\nc' = c + h'\noutput h'\n"
+        ),
+        target,
+        "float32",
+    )
+    params = kernel.init(I=2, H=3)
+    x = np.ones((4, 2, 2), np.float32)
+    for given in (None, {"h": np.ones((2, 3))}, {"c": np.ones((2, 3))}):
+        stream = kernel.stream(params, rows=2, state={"h": np.zeros((2, 3))})
+        stream(x[0])
+        stream.reset(given)
+        found = np.stack([stream(x_t) for x_t in x])
+        np.testing.assert_allclose(found, kernel.forward(params, x, given).output, rtol=1e-6)

@@ -101,7 +101,11 @@ def test_steps_go_on_from_a_learned_start() -> None:
     np.testing.assert_allclose(parts, whole, rtol=1e-13)
     rnn.params["h0_l0"][...] += 1
     rnn.reset_state()
-    assert not np.allclose(rnn.step(x[0], once={"m": m}), whole[0])
+    afresh = rnn.step(x[0], once={"m": m})
+    assert not np.allclose(afresh, whole[0])
+    rnn.step(x[1], once={"m": m})
+    rnn.reset_state([1])
+    np.testing.assert_allclose(rnn.step(x[0], once={"m": m})[1], afresh[1], rtol=1e-13)
 
 
 def test_parameters_and_fixed_arrays_are_saved_together(tmp_path: Any) -> None:

@@ -136,7 +136,7 @@ def tune(
     label = " ".join(filter(None, (kernel.name, kernel.target, str(kernel.dtype))))
     if not isinstance(backend, TunedBackend):
         return Tuning(label, sizes, sizes.steps, (), Choice(), False)
-    params = kernel.init(sizes.dims)
+    params = _params(kernel, sizes)
     work: _Work | None = None
     built: dict[Choice, TeamBackend] = {Choice(): backend.default}
     best = Choice()
@@ -232,6 +232,16 @@ def _timed(work: _Work, backend: TeamBackend) -> float:
     start = time.perf_counter()
     work.train(backend)
     return time.perf_counter() - start
+
+
+def _params(kernel: Kernel, sizes: Sizes) -> Arrays:
+    """All arrays in declared order, those that are fixed included."""
+    own, random = kernel.signature, np.random.Generator(np.random.PCG64(1))
+    drawn = {**kernel.init(sizes.dims)}
+    for name in own.fixed:
+        shape = sizes.shape(own.params[name])
+        drawn[name] = random.uniform(-1, 1, shape).astype(kernel.dtype)
+    return {name: drawn[name] for name in own.params}
 
 
 def _drawn(kernel: Kernel, sizes: Sizes, params: Arrays) -> _Work:

@@ -386,6 +386,14 @@ def test_a_kernel_says_what_it_uses_until_it_forgets() -> None:
     assert kernel.tuned == ()
 
 
+def test_cells_with_fixed_arrays_inputs_given_once_and_learned_starts_are_tuned() -> None:
+    cell = Cell.parse(
+        "cell c\ninput x: I, m: H once\nstate h: H = h0\nparam h0: H\nfixed M: H x H\n"
+        "h' = tanh(W @ x + m * (M @ h))\noutput h'\n"
+    )
+    assert run(lambda chosen, training: 1.0, kernel_of(cell)).trials
+
+
 # --- memory ---------------------------------------------------------------------------------
 
 

@@ -206,7 +206,7 @@ def _check_slopes(
         too_large = not abs(wanted) < _LARGE or abs(along) > _LARGE
         if at_a_pole or too_large or (np.isfinite(along) and not np.isfinite(limit)):
             continue
-        if not np.isfinite(along) and _leaves_range(backward, point, name):
+        if not np.isfinite(along) and (_of_nothing(point) or _leaves_range(backward, point, name)):
             continue
         if not abs(along - wanted) <= limit:
             raise fault(
@@ -235,6 +235,11 @@ _SATURATING = replace(
         **{name: _saturating(NUMPY.functions[name]) for name in ("exp", "expm1")},
     },
 )
+
+
+def _of_nothing(point: Point) -> bool:
+    """Whether something may be a mean of no number, which is NaN, as it is in NumPy and in torch."""
+    return 0 in point.sizes.values()
 
 
 def _leaves_range(backward: Backward, point: Point, name: str) -> bool:

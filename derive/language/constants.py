@@ -84,6 +84,8 @@ def evaluate(node: Node, consts: Mapping[str, functions.Expr]) -> functions.Expr
     for name in names_of(node):
         if name.name not in consts:
             raise NotConstant(name)
+    if not isinstance(node, Binary):  # a part of something that has axes
+        raise NotConstant(Name(to_text(node), node.place))
     raise CellError(f"'{to_text(node)}' multiplies numbers with @", place=node.place, hint="a * b")
 
 

@@ -554,3 +554,17 @@ def test_loops_in_python_take_what_is_joined_and_cut() -> None:
     plans = pipeline.schedule(derive.Cell.parse(JOINED))
     text = loop_text(plans.forward, Style.LIST, {"I": 3, "H": 4}, 2, 2, results=("h_next",))
     assert "def run(arrays)" in text
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_numbers_alone_are_joined_and_cut(target: str) -> None:
+    cell = derive.Cell.parse(
+        "cell c\ninput x: 1\nstate h: H\nu, v = split(concat(2, 3, x, 1), 2)\n"
+        "w, z = split(concat(5, 7), 2)\nk = concat(11, 13)[1:2]\n"
+        "h' = 0.5 * h + z * x\noutput u, v, w, k, h'\n"
+    )
+    assert derive.Cell.parse(cell.to_text()) == cell
+    kernel = derive.compile(cell, target, dtype="float64")
+    run = kernel.forward({}, np.ones((1, 1, 1)), {"h": np.ones((1, 3))})
+    found = {name: array[0, 0].tolist() for name, array in run.outputs.items()}
+    assert found == {"u": [2, 3], "v": [1, 1], "w": [5], "k": [13], "h_next": [7.5] * 3}

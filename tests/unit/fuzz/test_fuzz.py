@@ -319,6 +319,14 @@ def test_an_exponential_that_overflows_inside_of_a_tanh_is_no_finding() -> None:
     expect(Cell.parse(text), text, call, torch=True, poles=False)
 
 
+def test_a_mean_of_no_number_is_no_finding() -> None:
+    text = (
+        "cell c\ninput x: H\nstate h: H\nparam b: 2\nh' = tanh(h + sum(b * mean(h)))\noutput h'\n"
+    )
+    call = Call(Plan(), {"H": 0}, 2, 1, None, ("h",), ("h_next",), ("h",), 0, 1.0, False)
+    expect(Cell.parse(text), text, call, torch=True, poles=False)
+
+
 def test_a_parser_that_lets_an_exception_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from derive.language import tokens as words
 

@@ -238,7 +238,7 @@ _SATURATING = replace(
 
 
 def _of_nothing(point: Point) -> bool:
-    """Whether something may be a mean of no number, which is NaN, as it is in NumPy and in torch."""
+    """Whether something may be a mean of no number: NaN, as it is in NumPy and in torch."""
     return 0 in point.sizes.values()
 
 

@@ -20,8 +20,8 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | text_mutants.py  | verification notices edits of the text: edits.py, edits_c.py,       |
 |                  | edits_python.py                                                     |
 | kernels.py       | checks of kernels; promises.py: of the array contract               |
-| paths.py         | every way through a kernel: expected.py, covering.py, fences.py,    |
-|                  | team.c                                                              |
+| paths.py         | every way through a kernel: places.py, expected.py, covering.py,    |
+|                  | fences.py, team.c                                                   |
 | wide_calls.py    | whether two texts do the same in calls that verification never made |
 | spread.py        | how far a result of one may be off                                  |
 | refusals.py      | calls that a compiled function must refuse                          |

@@ -1,7 +1,8 @@
-"""Every way through a kernel: sizes on both sides of each threshold, every combination of options.
+"""Every way through a kernel: every combination of options, at many sizes.
 
 In: kernels as Subjects, and what is expected at each place (expected.py).  Out: rows.
-Not here: which arrays a compiled function gets (fences.py), choices of options (covering.py).
+Not here: the sizes (places.py), which arrays a function gets (fences.py), choices of options
+(covering.py).
 
 A path is a place (T, B and the widths) and a choice of options: which rows have lengths, the
 direction, training or not, parameters packed or not, how many threads, everything kept or
@@ -18,15 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from derive.emit.limits import WIDEST_VECTOR, limit
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
-from derive.kernel.numpy_backend import CHUNK_ROWS
 from derive.program import Step
 from derive.verification.covering import covering
 from derive.verification.expected import COTANGENTS, LENGTHS, Expectations, Expected
 from derive.verification.fences import Fence, FencedC
-from derive.verification.points import small_sizes
+from derive.verification.places import Place
 from derive.verification.reference import Point
 from derive.verification.report import Row, measured
 from derive.verification.spread import MARGIN, Results
@@ -45,73 +44,6 @@ _SMALLEST = float(np.finfo(np.float64).tiny)
 TEAMS = (1, 2, 3)
 #: Steps up to which a sequence is also run as a stream.
 _STREAMED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Sizes of calls, and how many options meet there in every combination. heavy: where a
-    reference takes long, so that no cotangents are left out. low: also for the kernels with low
-    thresholds."""
-
-    sizes: Mapping[str, int]
-    steps: int
-    rows: int
-    strength: int
-    heavy: bool = False
-    low: bool = True
-
-    @property
-    def label(self) -> str:
-        dims = "".join(f" {dim}={length}" for dim, length in self.sizes.items())
-        return f"T={self.steps} B={self.rows}{dims}"
-
-
-def places(step: Step) -> tuple[Place, ...]:
-    """Sizes on both sides of every threshold of the generated texts, or of its low value."""
-    dims = step.program.dims()
-    chunk, early = limit("DK_CHUNK_ROWS").value, limit("DK_EARLY_ROWS").value
-    high, each = limit("DK_OUTER_HEIGHT").value, limit("DK_ROWS_EACH").value
-    lanes = WIDEST_VECTOR // 32
-    longer = chunk + chunk // 8 + 1  # beyond a chunk, and no multiple of one
-
-    def equal(width: int) -> dict[str, int]:
-        return dict.fromkeys(dims, width)
-
-    def apart(width: int) -> dict[str, int]:
-        """No two dimensions alike."""
-        return {dim: width + k for k, dim in enumerate(dims)}
-
-    # Where a width is summed over, short arrays lose all digits: layer_norm of two numbers is +-1.
-    few = min(small_sizes(step).values(), default=2)
-    small = [
-        Place(apart(few), 4, early - 1, 4),
-        Place(equal(5), 5, early + 1, 3),
-        Place(equal(4), 4, 4, 3),
-    ]
-    # Each number of rows that a tile can have, without and with a rest; widths on both sides of
-    # whole vectors, of both precisions, and of what several of them hold.
-    widths = (
-        1, 3, lanes // 2, lanes // 2 + 1, lanes - 1, lanes, lanes + 1, 2 * lanes, 2 * lanes + 1,
-        3 * lanes + 1, 4 * lanes, 4 * lanes + 1, 6, 7,
-    )  # fmt: skip
-    rows = (1, 2, 3, 4, 5, 6, 7, 8, 9, 2 * each, 2 * each + 1, 3 * each, 3 * each + 1, 33)
-    tiles = [
-        Place(apart(width) if k % 2 else equal(width), 2 + k % 3, count, 2)
-        for k, (width, count) in enumerate(zip(widths, rows, strict=True))
-    ]
-    # A single row has products of its own, with a loop for each number of vectors: quarters of the
-    # widest ones are the narrowest.
-    counts = (1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24)
-    alone = [Place(apart(lanes // 4 * count + 1), 2, 1, 1) for count in counts]
-    large = [
-        Place(apart(few), longer, 1, 2, heavy=True, low=False),
-        Place(apart(few), 3, longer + 40, 2, low=False),
-        Place(apart(few + 1), 21, CHUNK_ROWS // 21 + 13, 2, low=False),
-        Place(equal(few), 2, CHUNK_ROWS + 6, 2, low=False),
-        Place(apart(8 * lanes + 1), 3, 5, 2, heavy=True, low=False),
-        Place(equal(high + 32), 2, 4, 2, heavy=True, low=False),
-    ]
-    return (*small, *tiles, *alone, *large)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from derive.verification.gradient import (
 )
 from derive.verification.kernels import Subject
 from derive.verification.kinks import constants, kinks_of
-from derive.verification.paths import Paths, Place, Ways, check_slopes, places
+from derive.verification.paths import Paths, Ways, check_slopes
+from derive.verification.places import Place, places
 from derive.verification.points import Found, find, on_kinks, small_sizes
 from derive.verification.report import Report, Row, not_run
 from derive.verification.second_order import SecondOrder

@@ -22,7 +22,8 @@ from derive.verification.covering import covering
 from derive.verification.expected import LENGTHS, Maker
 from derive.verification.fences import Fence, FencedC, PoisonedNumpy
 from derive.verification.kinks import kinks_of
-from derive.verification.paths import TEAMS, Paths, Place, Way, Ways, places
+from derive.verification.paths import TEAMS, Paths, Way, Ways
+from derive.verification.places import MOST_NUMBERS, Place, numbers_at, places
 from derive.verification.reference import run
 from derive.verification.spread import MARGIN
 from derive.verification.through_time import backpropagate, backward_of
@@ -189,6 +190,19 @@ def test_every_threshold_is_a_macro_of_the_header_that_can_be_lowered() -> None:
     for each in LIMITS:
         assert f"#ifndef {each.macro}\n#define {each.macro} {each.text}\n" in header
         assert f"{each.macro}={each.low}" in low_defines()
+
+
+@pytest.mark.parametrize("name", ["gated_deltanet", "kda", "ttt_linear", "ltc", "mamba", "lstm"])
+def test_where_arrays_have_axes_wide_ones_take_turns(name: str) -> None:
+    """All at once they were 4e8 numbers a step of gated_deltanet, and the process was killed."""
+    step = derive.cells.from_spec(name).step
+    seen = places(step)
+    assert max(numbers_at(step, place) for place in seen) <= MOST_NUMBERS
+    assert len(seen) <= 48
+    for dim in step.program.dims():
+        widths = {place.sizes[dim] for place in seen}
+        assert max(widths) == limit("DK_OUTER_HEIGHT").value + 32 and len(widths) > 5
+    assert any(len({*place.sizes.values()}) == 1 for place in seen)
 
 
 def test_sizes_lie_on_both_sides_of_every_threshold() -> None:

@@ -22,6 +22,7 @@ one step, run through time by reference.py, and mpmath; never the derived gradie
 | kernels.py       | checks of kernels; promises.py: of the array contract               |
 | paths.py         | every way through a kernel: places.py, expected.py, covering.py,    |
 |                  | fences.py, team.c                                                   |
+| as_called.py     | the kernels that users get, of those of parts                       |
 | wide_calls.py    | whether two texts do the same in calls that verification never made |
 | spread.py        | how far a result of one may be off                                  |
 | refusals.py      | calls that a compiled function must refuse                          |
@@ -91,7 +92,9 @@ def verify(
     if kernels is None:
         building = start_building(cell, targets, dtypes, every_way)
         session.program()
-        session.built(building.built())
+        built = building.built()
+        session.built(built)
+        session.as_called(cell, built.kernels)
         if any(table.row(target).fixed for target in targets) and session.has_a_point:
             session.add(check_fixed(cell, session.small.point, seed))
     else:
@@ -135,7 +138,9 @@ def verify_files(
     building = start_building(cell, files, dtypes, not quick)
     if program:
         session.program()
-    session.built(building.built())
+    built = building.built()
+    session.built(built)
+    session.as_called(cell, built.kernels)
     return session.report()
 
 

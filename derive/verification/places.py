@@ -118,5 +118,5 @@ def _bounded(step: Step, place: Place, few: int) -> tuple[Place, ...]:
 def numbers_at(step: Step, place: Place) -> int:
     """Of all arrays that belong to rows, at all rows and steps."""
     shapes = [array.shape for array in step.program.arrays if array.per_row]
-    each = sum(prod(place.sizes.get(str(dim), dim) for dim in shape) for shape in shapes)
-    return int(each) * place.rows * place.steps
+    lengths = [[place.sizes[d] if isinstance(d, str) else d for d in shape] for shape in shapes]
+    return sum(map(prod, lengths)) * place.rows * place.steps

@@ -107,7 +107,7 @@ def find(
         point = with_lengths(replace(point, reverse=reverse), lengths)
         with np.errstate(all="ignore"):
             bounded = run(step, point, BOUNDED)
-            found = Found(point, bounded, closeness(kinks, point, bounded), _finite(bounded))
+            found = Found(point, bounded, closeness(kinks, point, bounded), is_finite(bounded))
         if best is None or _rank(found) > _rank(best):
             best = found
         if found.finite and not found.close.exact and found.close.clearance > room:
@@ -162,7 +162,7 @@ def on_kinks(step: Step, kinks: tuple[Kink, ...], seed: int) -> tuple[Found, ...
         with np.errstate(all="ignore"):
             bounded = run(step, point, BOUNDED)
             close = closeness(kinks, point, bounded)
-        if _finite(bounded) and close.clearance > 2.0**-24 and close.exact and not close.unsure:
+        if is_finite(bounded) and close.clearance > 2.0**-24 and close.exact and not close.unsure:
             found.append(Found(point, bounded, close, True))
     return tuple(found)
 
@@ -171,7 +171,8 @@ def _rank(found: Found) -> tuple[bool, int, float]:
     return found.finite, -len(found.close.exact), found.close.clearance
 
 
-def _finite(bounded: Result) -> bool:
+def is_finite(bounded: Result) -> bool:
+    """Whether outputs, last states and their error bounds are."""
     arrays = (*bounded.outputs.values(), *bounded.states.values())
     return all(np.isfinite(a.value).all() and np.isfinite(a.error).all() for a in arrays)
 

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from derive.cell import Cell
 from derive.derivative import Gradient
 from derive.kernel import Kernel
 from derive.program import Step
 from derive.verification import kernels as on_kernels
 from derive.verification import mutants, promises
+from derive.verification.as_called import check_as_called
 from derive.verification.conventions import check_conventions
 from derive.verification.expected import COTANGENTS, Expectations, Maker
 from derive.verification.gradient import (
@@ -224,6 +226,18 @@ class Session:
     def built(self, built: Built) -> None:
         self.add(built.rows)
         self.kernels(built.kernels, built.ways)
+
+    def as_called(self, cell: Cell, kernels: Sequence[Kernel]) -> None:
+        """The kernels that users get, where they are given and give other arrays than the step."""
+        if cell.checked.is_plain or not self.has_a_point:
+            return
+        for kernel in kernels:
+            try:
+                with np.errstate(all="ignore"):
+                    self.add(check_as_called(cell, kernel, self.backward, self.kinks, self.seed))
+            except Exception as error:  # a kernel under test may raise anything
+                where = f"{kernel.target} {kernel.dtype.name}"
+                self.add([failed("call", f"{where}: as called", error)])
 
     def kernels(self, kernels: Sequence[Kernel], ways: Sequence[Ways] = ()) -> None:
         """ways: all ways to call what given texts, or texts of ours, compile to."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.errors import ArgumentError
-from derive.kernel.convert import shape_text
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import dtype_text, read, shape_text, to_array
 from derive.kernel.signature import Array
 
 
@@ -21,7 +21,7 @@ def cross_entropy(logits: Array, targets: Any, weights: Any = None) -> tuple[flo
     logits: [..., K]; targets: [...] integers below K; weights: [...], how much a position counts,
     all the same where left out. Where all weights are 0, loss and gradient are 0.
     """
-    targets = np.asarray(targets)
+    targets = to_numbers(targets, "targets")
     if targets.shape != logits.shape[:-1] or not np.issubdtype(targets.dtype, np.integer):
         raise ArgumentError(
             "targets of a cross entropy are integers, one for each position",
@@ -37,7 +37,7 @@ def cross_entropy(logits: Array, targets: Any, weights: Any = None) -> tuple[flo
             facts=(f"smallest {targets.min()}, largest {targets.max()}",),
         )
     share = _shares(targets.shape, weights)
-    rows = logits.reshape(-1, count)
+    rows = logits.reshape(targets.size, count)
     shifted = rows - rows.max(axis=1, keepdims=True) if rows.size else rows
     d_logits = np.exp(shifted)
     total = d_logits.sum(axis=1, keepdims=True)
@@ -58,7 +58,7 @@ def squared_error(outputs: Array, targets: Any, weights: Any = None) -> tuple[fl
 
     outputs, targets: [..., K]; weights: [...], as of `cross_entropy`.
     """
-    targets = np.asarray(targets, outputs.dtype)
+    targets = to_array(targets, "targets", outputs.dtype)
     if targets.shape != outputs.shape:
         raise ArgumentError(
             "targets of a squared error have the shape of the outputs",
@@ -72,12 +72,20 @@ def squared_error(outputs: Array, targets: Any, weights: Any = None) -> tuple[fl
     return loss, (2 * share * difference).astype(outputs.dtype)
 
 
+def to_numbers(value: Any, label: str) -> Array:
+    """`value` as an array of real numbers of its own dtype."""
+    array = read(value, label)
+    if array.dtype.kind not in "fiub":
+        raise ArgumentTypeError(f"{label} must hold real numbers, not {dtype_text(array)}")
+    return array
+
+
 def _shares(shape: tuple[int, ...], weights: Any) -> Array:
     """What each position adds to the mean: they sum to 1, or to 0."""
     if weights is None:
         count = int(np.prod(shape))
         return np.full(shape, 1.0 / count if count else 0.0)
-    found = np.asarray(weights, np.float64)
+    found = to_array(weights, "weights", np.dtype(np.float64))
     if found.shape != shape or not ((found >= 0) & (found < np.inf)).all():
         raise ArgumentError(
             "weights are numbers from 0 on, one for each position",

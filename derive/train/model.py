@@ -17,10 +17,10 @@ import numpy as np
 
 from derive.cell import Cell
 from derive.errors import ArgumentError
-from derive.kernel.convert import shape_text, to_count, to_generator
+from derive.kernel.convert import read, shape_text, to_array, to_count, to_generator
 from derive.kernel.signature import Array, Arrays
 from derive.layers import RNN, checkpoint
-from derive.train.losses import cross_entropy, squared_error
+from derive.train.losses import cross_entropy, squared_error, to_numbers
 
 #: The parameters beside those of the layers.
 TABLE, LIFT, READOUT, BIAS = "embedding", "lift", "readout", "readout_bias"
@@ -139,17 +139,19 @@ class Model:
         if kept is not None:
             d_output = d_output * kept
         grads = self.rnn.backward(run, d_output.reshape(run.output.shape))
-        rows = d_logits.reshape(-1, d_logits.shape[-1])
+        rows = d_logits.reshape(prod(d_logits.shape[:-1]), d_logits.shape[-1])
         found = dict(grads.params)
         d_x = _one_axis(*grads.inputs.values())
         if LIFT in self._own:
-            vectors = np.asarray(batch.x, d_x.dtype)
-            vectors = vectors.reshape(-1, vectors.shape[-1])
-            found[LIFT] = vectors.T @ d_x.reshape(-1, d_x.shape[-1])
+            vectors = to_array(batch.x, "x", d_x.dtype)
+            count = prod(d_x.shape[:2])
+            vectors = vectors.reshape(count, vectors.shape[-1])
+            found[LIFT] = vectors.T @ d_x.reshape(count, d_x.shape[-1])
         if TABLE in self._own:
             found[TABLE] = np.zeros_like(self._own[TABLE])
-            np.add.at(found[TABLE], np.asarray(batch.x).reshape(-1), d_x.reshape(-1, d_x.shape[-1]))
-        found[READOUT] = chosen.reshape(len(rows), -1).T @ rows
+            at = np.asarray(batch.x).reshape(-1)
+            np.add.at(found[TABLE], at, d_x.reshape(len(at), d_x.shape[-1]))
+        found[READOUT] = chosen.reshape(len(rows), chosen.shape[-1]).T @ rows
         found[BIAS] = rows.sum(axis=0)
         return loss, found, run.states
 
@@ -178,7 +180,7 @@ class Model:
     # --- parts --------------------------------------------------------------------------------
 
     def _run(self, batch: Batch, state: Any, *, training: bool) -> Any:
-        x = np.asarray(batch.x)
+        x = read(batch.x, "x")
         if TABLE in self._own:
             if x.ndim != 2 or not np.issubdtype(x.dtype, np.integer):
                 raise ArgumentError(
@@ -197,7 +199,7 @@ class Model:
                     f"x of this model is [T, B, {len(self._own[LIFT])}]",
                     facts=(f"given {shape_text(x.shape)}",),
                 )
-            lifted = x.astype(self.rnn.dtype) @ self._own[LIFT]
+            lifted = to_array(x, "x", self.rnn.dtype) @ self._own[LIFT]
             x = lifted.reshape(*x.shape[:2], *self.rnn.input_shape)
         return self.rnn.forward(x, state, batch.lengths, resets=batch.resets, training=training)
 
@@ -235,12 +237,13 @@ def _one_axis(array: Array) -> Array:
 
 
 def _is_classes(y: Any) -> bool:
-    return np.issubdtype(np.asarray(y).dtype, np.integer)
+    return np.issubdtype(to_numbers(y, "y").dtype, np.integer)
 
 
 def _of_last(batch: Batch) -> bool:
     """Whether y is of the last step of each row."""
-    return np.asarray(batch.y).ndim == (1 if _is_classes(batch.y) else 2)
+    y = to_numbers(batch.y, "y")
+    return y.ndim == (1 if np.issubdtype(y.dtype, np.integer) else 2)
 
 
 def _loss(outputs: Array, batch: Batch) -> tuple[float, Array]:

@@ -7,11 +7,14 @@ Not here: the gradients (model.py, the kernels).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, ArgumentTypeError
+from derive.kernel.convert import kind_text
 from derive.kernel.signature import Array, Arrays
 
 
@@ -23,10 +26,10 @@ class Adam:
         self, params: Mapping[str, Array], *, beta1: float = 0.9, beta2: float = 0.999,
         eps: float = 1e-8, weight_decay: float = 0.0,
     ) -> None:  # fmt: skip
-        _check_number("beta1", beta1, 0 <= beta1 < 1, "0.9")
-        _check_number("beta2", beta2, 0 <= beta2 < 1, "0.999")
-        _check_number("eps", eps, eps > 0, "1e-8")
-        _check_number("weight_decay", weight_decay, weight_decay >= 0, "0.01")
+        _check_number("beta1", beta1, lambda v: 0 <= v < 1, "0.9")
+        _check_number("beta2", beta2, lambda v: 0 <= v < 1, "0.999")
+        _check_number("eps", eps, lambda v: v > 0, "1e-8")
+        _check_number("weight_decay", weight_decay, lambda v: v >= 0, "0.01")
         self._params = dict(params)
         self._first = {name: np.zeros_like(array) for name, array in params.items()}
         self._second = {name: np.zeros_like(array) for name, array in params.items()}
@@ -36,12 +39,12 @@ class Adam:
     def step(self, gradients: Mapping[str, Array], rate: float) -> None:
         """One step; `gradients` has all arrays."""
         _check(self._params, gradients)
-        _check_number("rate", rate, rate >= 0, "1e-3")
+        _check_number("rate", rate, lambda v: v >= 0, "1e-3")
         self._steps += 1
         unbias1 = 1 - self._beta1**self._steps
         unbias2 = 1 - self._beta2**self._steps
         for name, array in self._params.items():
-            d, first, second = gradients[name], self._first[name], self._second[name]
+            d, first, second = np.asarray(gradients[name]), self._first[name], self._second[name]
             first *= self._beta1
             first += (1 - self._beta1) * d
             second *= self._beta2
@@ -55,7 +58,7 @@ class SGD:
     """Stochastic gradient descent; with momentum m the step is rate * v, v = m v + gradient."""
 
     def __init__(self, params: Mapping[str, Array], *, momentum: float = 0.0) -> None:
-        _check_number("momentum", momentum, 0 <= momentum < 1, "0.9")
+        _check_number("momentum", momentum, lambda v: 0 <= v < 1, "0.9")
         self._params = dict(params)
         self._momentum = momentum
         self._moving: Arrays = {}
@@ -63,9 +66,9 @@ class SGD:
     def step(self, gradients: Mapping[str, Array], rate: float) -> None:
         """One step; `gradients` has all arrays."""
         _check(self._params, gradients)
-        _check_number("rate", rate, rate >= 0, "1e-3")
+        _check_number("rate", rate, lambda v: v >= 0, "1e-3")
         for name, array in self._params.items():
-            moving = gradients[name]
+            moving = np.asarray(gradients[name])
             if self._momentum:
                 before = self._moving.get(name)
                 moving = moving.copy() if before is None else self._momentum * before + moving
@@ -77,7 +80,7 @@ def clip_by_norm(gradients: Mapping[str, Array], bound: float) -> float:
     """Scales all gradients together, in place, to a norm of at most `bound`; returns the norm
     before. Where that is infinite or NaN nothing is changed; an infinite bound changes nothing."""
     if bound != math.inf:
-        _check_number("bound", bound, bound > 0, "1.0")
+        _check_number("bound", bound, lambda v: v > 0, "1.0")
     norm = math.sqrt(sum(float(np.vdot(d, d)) for d in gradients.values()))
     if math.isfinite(norm) and norm > bound:
         for d in gradients.values():
@@ -96,6 +99,8 @@ def cosine(step: int, steps: int) -> float:
 
 
 def _share(step: int, steps: int) -> float:
+    for name, value in (("step", step), ("steps", steps)):
+        _check_real(name, value, "1000")
     if not steps > 0:
         raise ArgumentError(
             f"a rate falls over a positive number of steps, and not over {steps}",
@@ -105,8 +110,13 @@ def _share(step: int, steps: int) -> float:
 
 
 def _check(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+    if not isinstance(gradients, Mapping):
+        raise ArgumentTypeError(
+            f"gradients are a mapping from names to arrays, not {kind_text(gradients)}",
+            hint="loss, grads = model.gradients(batch)",
+        )
     for name, array in params.items():
-        if name not in gradients or gradients[name].shape != array.shape:
+        if name not in gradients or np.shape(gradients[name]) != array.shape:
             raise ArgumentError(
                 f"there is no gradient of {name} in its shape",
                 facts=(f"given: {', '.join(gradients) or 'none'}",),
@@ -114,7 +124,15 @@ def _check(params: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
             )
 
 
-def _check_number(name: str, value: float, good: bool, hint: str) -> None:
+def _check_number(name: str, value: Any, good: Callable[[float], bool], hint: str) -> None:
     """good: False of NaN too."""
-    if not good or not math.isfinite(value):
+    _check_real(name, value, hint)
+    if not math.isfinite(value) or not good(float(value)):
         raise ArgumentError(f"{name} cannot be {value}", hint=f"{name}={hint}")
+
+
+def _check_real(name: str, value: Any, hint: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ArgumentTypeError(
+            f"{name} is a number, not {kind_text(value)}", hint=f"{name}={hint}"
+        )

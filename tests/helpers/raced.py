@@ -1,6 +1,6 @@
 """Generated C under a thread sanitizer, by teams of two and three threads.
 
-    python tests/helpers/raced.py [catalogue] [strange] [random FIRST LAST] [cell FILE]
+    python tests/helpers/raced.py [catalogue] [strange] [random FIRST LAST] [cell FILE] [CELL ...]
 
 Every team must give the bits of one thread, without a race. Prints one line a cell; the exit status
 is the number of cells that failed.
@@ -8,6 +8,7 @@ is the number of cells that failed.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from strange_cells import CELLS
 from derive import cells, pipeline
 from derive.cell import Cell
 from derive.errors import CellError
-from derive.kernel.signature import Sizes
+from derive.kernel.signature import Axes, Sizes, axes_of
 
 DRIVER = Path(__file__).parents[1] / "c" / "raced.c"
 #: Vectors that the sanitizer can see, rather than instructions; chunks of few steps; quick to
@@ -37,29 +38,29 @@ WIDTHS = {"I": 7, "H": 19, "P": 9}
 
 def check(folder: Path, cell: Cell, *flags: str) -> str:
     """What the sanitizer or the driver complains about; nothing where all is well."""
-    signature = pipeline.signature(cell)
+    signature = pipeline.signature_of_parts(cell)  # what generated text works with
     for path, text in pipeline.emit(cell, "c").items():
         (folder / Path(path).name).write_text(text)
     name = signature.name
     command = ["gcc", *FLAGS, *flags, f'-DHEADER="{name}.h"', f"-DCELL={name}", f"-I{folder}"]
     command += [str(DRIVER), str(folder / f"{name}.c"), "-lm", "-o", str(folder / "raced")]
     subprocess.run(command, check=True)
-    dims = {dim: WIDTHS.get(dim, 5) for dim in signature.dims()}
+    # A state of three axes is as many numbers as one of 19 units, or not many times more.
+    others = 3 if any(len(axes_of(width)) > 1 for width in signature.states.values()) else 5
+    dims = {dim: WIDTHS.get(dim, others) for dim in signature.dims()}
     given = []
     for steps, rows, calls in CASES:
         sizes = Sizes(steps, rows, dims)
 
-        def count(widths: tuple[object, ...], times: int = 1, sizes: Sizes = sizes) -> int:
-            for width in widths:
-                times *= sizes.width(width)  # type: ignore[arg-type]
-            return times
+        def count(width: Axes, times: int = 1, sizes: Sizes = sizes) -> int:
+            return times * math.prod(sizes.shape(axes_of(width)))
 
         lists = (
             [steps, rows, *dims.values()],
             [count(shape) for shape in signature.params.values()],
-            [count((width,), steps * rows) for width in signature.inputs.values()],
-            [count((width,), rows) for width in signature.states.values()],
-            [count((width,), steps * rows) for width in signature.outputs.values()],
+            [count(width, steps * rows) for width in signature.inputs.values()],
+            [count(width, rows) for width in signature.states.values()],
+            [count(width, steps * rows) for width in signature.outputs.values()],
             [calls],
         )
         given += [f"{len(numbers)} {' '.join(map(str, numbers))}" for numbers in lists]
@@ -79,8 +80,9 @@ def named(words: list[str]) -> Iterator[tuple[str, Cell]]:
             yield from ((name, Cell.parse(text)) for name, text in CELLS.items())
         elif word == "cell":
             yield words[0], Cell.parse(Path(words.pop(0)).read_text())
+        elif word != "random":
+            yield word, cells.from_spec(word)
         else:
-            assert word == "random"
             for seed in range(int(words.pop(0)), int(words.pop(0))):
                 try:
                     yield f"random {seed}", Cell.parse(random_cells.text(seed))

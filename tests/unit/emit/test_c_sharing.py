@@ -184,7 +184,7 @@ def test_the_text_meets_where_the_course_does() -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
-@pytest.mark.parametrize("name", ["one_sum", "gru:reset=before", "min_lstm"])
+@pytest.mark.parametrize("name", ["one_sum", "gru:reset=before", "min_lstm", "gated_deltanet"])
 def test_a_thread_sanitizer_finds_no_race(name: str, tmp_path: Path) -> None:
     """tests/helpers/raced.py, `catalogue strange random 1000 1100`, asks it of all of them."""
     cell = Cell.parse(CELLS[name]) if name in CELLS else cells.from_spec(name)

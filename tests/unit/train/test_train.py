@@ -294,11 +294,54 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a negative rate": (lambda: train.SGD({}).step({}, -1.0), "rate cannot be -1"),
     "beta of one": (lambda: train.Adam({}, beta1=1.0), "beta1 cannot be 1"),
     "momentum of one": (lambda: train.SGD({}, momentum=1.0), "momentum cannot be 1"),
+    "classes that are text": (
+        lambda: model().loss(train.Batch(np.ones((2, 3, 3)), np.full((2, 3), "a"))), "y must hold"
+    ),
+    "ragged classes": (
+        lambda: model().loss(train.Batch(np.ones((2, 3, 3)), [[1], [1, 2]])), "y cannot be read"
+    ),
+    "ragged symbols": (
+        lambda: model(symbols=7).loss(train.Batch([[1], [1, 2]], np.zeros((2, 3), int))),
+        "x cannot be read",
+    ),
+    "complex vectors": (
+        lambda: model(lift=2).loss(train.Batch(np.ones((2, 3, 2)) * 1j, np.zeros((2, 3), int))),
+        "x must hold real numbers",
+    ),
+    "complex targets": (
+        lambda: train.squared_error(np.ones((2, 3)), 1j * np.ones((2, 3))), "targets must hold"
+    ),
+    "masked targets": (
+        lambda: train.cross_entropy(np.ones((2, 3)), np.ma.array([0, 1], mask=[1, 0])), "masked"
+    ),
+    "weights that are text": (
+        lambda: train.cross_entropy(np.ones((2, 3)), np.zeros(2, int), ["a", "b"]),
+        "weights must hold",
+    ),
+    "a rate in words": (lambda: train.Adam({}).step({}, "fast"), "rate is a number, not str"),
+    "steps in words": (lambda: train.linear(1, "many"), "steps is a number, not str"),
+    "gradients that are no mapping": (
+        lambda: train.SGD({"a": np.ones(2)}).step(None, 0.1), "mapping from names to arrays"
+    ),
     "no gradient": (lambda: train.Adam({"a": np.ones(2)}).step({}, 0.1), "no gradient of a"),
     "a gradient of another shape": (
         lambda: train.SGD({"a": np.ones(2)}).step({"a": np.ones(3)}, 0.1), "no gradient of a"
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (3, 0), (0, 0)])
+def test_no_step_and_no_row_cost_nothing(shape: tuple[int, int]) -> None:
+    for options, x in (
+        ({}, np.zeros((*shape, 3))),
+        ({"lift": 2}, np.zeros((*shape, 2))),
+        ({"symbols": 7}, np.zeros(shape, int)),
+    ):
+        made = model(**options)
+        for y in (np.zeros(shape, int), np.zeros((*shape, 4))):
+            loss, gradients = made.gradients(train.Batch(x, y))
+            assert loss == 0 and gradients.keys() == made.params.keys()
+            assert not any(array.any() for array in gradients.values())
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -31,6 +31,13 @@ _TEXTS = (
     "h' = tanh(W @ x + s * h)\nc' = 0.5 * c + m * (V @ h')\noutput h', c'\n",
     "cell alone\nstate h: H\nh' = tanh(U @ h)\noutput h'\n",
     "cell free\ninput x: 1\nstate h: H\nh' = 0.5 * h + x\noutput h'\n",
+    # What the text works with is not what a user gives.
+    "cell learned\ninput x: I\nstate h: H = h0, c: P\nparam h0: H\n"
+    "h' = tanh(W @ x + h)\nc' = 0.5 * c + V @ h'\noutput h', c'\n",
+    "cell given\ninput x: I, m: H once\nstate h: H\nfixed M: H x H\n"
+    "h' = tanh(W @ x + m * (M @ h))\noutput h'\n",
+    "cell joined\ninput x: 2 x I\nstate C: 2 x H\nparam K: 2 x H x (I + H)\n"
+    "C' = tanh(K @ concat(x, C))\noutput C'\n",
     "cell whole\ninput x: 3\nstate h: 4\nparam b: 4\nh' = sigmoid(W @ x + b) * h\noutput h', h\n",
 )
 _DTYPES = ("float32", "int64", "bool", "float16", "complex128", "object", "U3", "M8[s]", "S2", "V4")
@@ -55,7 +62,6 @@ class CallsRoom:
     def example(self, data: st.DataObject) -> None:
         text = data.draw(st.sampled_from(_TEXTS))
         cell = _cell(text)
-        signature = pipeline.signature(cell)
         turns: list[Turn] = []
         for _ in range(data.draw(st.integers(1, 4))):
             turn = data.draw(_turns(cell))
@@ -68,8 +74,7 @@ class CallsRoom:
             for target, worker in self._workers.items()
         }
         answer = self._child.ask({
-            "kind": "turns", "paths": paths, "signature": plain(signature), "turns": turns,
-            "files": files,
+            "kind": "turns", "paths": paths, "turns": turns, "files": files, **_kernels(cell),
         })  # fmt: skip
         for turn, (used, fresh) in zip(turns, answer["outcomes"], strict=True):
             self.counts["strange calls"] += 1
@@ -100,12 +105,20 @@ def replay(text: str, turns: list[Turn]) -> None:
         for row in table.rows()
         if row.unit is not None
     }
-    signature = pipeline.signature(cell)
-    question = {"signature": plain(signature), "turns": turns, "files": files}
+    question = {"turns": turns, "files": files, **_kernels(cell)}
     answer = play(question, libraries)
     for turn, (used, fresh) in zip(turns, answer["outcomes"], strict=True):
         print(turn, used, fresh, sep="\n")
         _judge(turn, used, fresh)
+
+
+def _kernels(cell: Cell) -> dict[str, Any]:
+    """What kernels are made of, as plain data."""
+    return {
+        "signature": plain(pipeline.signature(cell)),
+        "signature_of_parts": plain(pipeline.signature_of_parts(cell)),
+        "parts": {name: tuple(parts) for name, parts in cell.checked.wholes.items()},
+    }
 
 
 @functools.cache

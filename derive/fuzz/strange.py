@@ -23,6 +23,8 @@ from derive.errors import DeriveError
 from derive.kernel import Kernel
 from derive.kernel.backend import Backend
 from derive.kernel.signature import Signature
+from derive.kernel.whole import Groups, WholeBackend
+from derive.widths import Width
 
 T, B = 3, 2
 SIZES = {"I": 3, "H": 4, "P": 2}
@@ -94,13 +96,19 @@ def play(question: Mapping[str, Any], libraries: Mapping[str, ctypes.CDLL]) -> d
     libraries: what the files of compiled targets were compiled to.
     """
     signature = Signature(**question["signature"])
+    of_parts = Signature(**question["signature_of_parts"])
+    groups = (signature.params, signature.inputs, signature.states, signature.outputs)
     backends: dict[str, Backend] = {}
     for name, files in question["files"].items():
         row = targets.row(name)
         if row.unit is None:
-            backends[name] = row.load(files, signature, "float64")
+            backends[name] = row.load(files, of_parts, "float64")
         else:
-            backends[name] = row.unit(files, signature, "float64", library=libraries[name])
+            backends[name] = row.unit(files, of_parts, "float64", library=libraries[name])
+        if question["parts"]:
+            backends[name] = WholeBackend(
+                backends[name], question["parts"], Groups(*map(tuple, groups)), np.dtype("float64")
+            )
 
     def kernels() -> dict[str, Kernel]:
         return {
@@ -145,7 +153,9 @@ def good(signature: Signature, argument: str) -> Any:
         return arrays(signature.params)
     if argument in ("x", "x_t"):
         before = (T, B) if argument == "x" else (B,)
-        return arrays(signature.inputs, *before) or np.zeros((*before, 0))
+        moving = {n: axes for n, axes in signature.inputs.items() if n not in signature.once}
+        still = {n: axes for n, axes in signature.inputs.items() if n in signature.once}
+        return {**arrays(moving, *before), **arrays(still, B)} or np.zeros((*before, 0))
     if argument in ("state", "d_states"):
         return arrays(signature.states, B)
     if argument == "d_outputs":
@@ -159,7 +169,7 @@ def _axes(shape: Any) -> tuple[Any, ...]:
 
 
 def _length(axis: Any) -> int:
-    return axis if isinstance(axis, int) else SIZES[axis]
+    return Width.of(axis).length(SIZES)
 
 
 def _arguments(signature: Signature, method: str, changes: Mapping[str, Any]) -> dict[str, Any]:

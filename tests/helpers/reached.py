@@ -61,6 +61,22 @@ def explained(file: str, text: str) -> bool:
     return any(re.search(of, file) and re.search(what, text) for of, what, _ in UNREACHED)
 
 
+#: Where lines of functions that every cell with axes has are counted: each uses some of them.
+ALONG_AXES = "c/axes.h"
+
+
+def along_axes(text: Sequence[str]) -> dict[int, int]:
+    """The lines of a cell's file that are those of templates/c/kernels/axes.h.j2, which is the same
+    text in all of them: {line: line of it}."""
+    starts = [n for n, line in enumerate(text, 1) if re.match(r"DK_(FUNCTION|INLINE) ", line)]
+    found: dict[int, int] = {}
+    for start in starts:
+        end = next(n for n in range(start, len(text) + 1) if text[n - 1] == "}")
+        if "DK_NAME(" not in text[start - 1]:
+            found |= {n: n - starts[0] + 1 for n in range(start, end + 1)}
+    return found
+
+
 @dataclass
 class Reached:
     """lines, branches: {(file, line, function): how often}, a branch with its number as well."""
@@ -176,8 +192,21 @@ def reached(name: str, target: str) -> Reached:
     else:
         for folder in sorted((out / "c").iterdir()):
             found.add(_of_c(folder))
+        found = _apart(found, text_of(name, target))
     shutil.rmtree(out)
     return found
+
+
+def _apart(found: Reached, texts: Mapping[str, Sequence[str]]) -> Reached:
+    """With the lines of axes.h.j2 as those of a file of their own."""
+    (own,) = (path for path in texts if path.endswith(".c"))
+    lines = along_axes(texts[own])
+    result = Reached()
+    for name in ("lines", "branches"):
+        for (file, line, *rest), count in getattr(found, name).items():
+            place = (ALONG_AXES, lines[line]) if file == own and line in lines else (file, line)
+            getattr(result, name)[*place, *rest] = count
+    return result
 
 
 def _of_numpy(out: Path) -> Reached:
@@ -240,12 +269,16 @@ def unreached(name: str, target: str) -> list[str]:
 
 
 def main(names: Iterable[str], targets: Iterable[str]) -> int:
-    """Prints what was not run, cell by cell, and of the shared header what no cell runs."""
-    header, text, bad = Reached(), [""], 0
+    """Prints what was not run, cell by cell, and of what they share what none of them runs."""
+    header, bad = Reached(), 0
+    shared: dict[str, list[str]] = {}
     for name, target in product(names, targets):
         found, texts = reached(name, target), text_of(name, target)
         for path, lines_of in texts.items():
-            text = lines_of if path.endswith("derive_kernels.h") else text
+            if path.endswith("derive_kernels.h"):
+                shared[path] = lines_of
+            elif path.endswith(".c") and (axes := along_axes(lines_of)):
+                shared[ALONG_AXES] = lines_of[min(axes) - 1 :]
         lines, branches = found.missed()
         for what, places in (("never run", lines), ("one way only", branches)):
             of = {(f, n) for f, n in places if not f.endswith(".h")}
@@ -266,7 +299,7 @@ def main(names: Iterable[str], targets: Iterable[str]) -> int:
     lines, branches = header.missed()
     for what, places in (("never run", lines), ("one way only", branches)):
         for file, line in sorted(places):
-            said = text[line - 1].strip()
+            said = shared[file][line - 1].strip()
             mark = "explained" if explained(file, said) else what
             where = " ".join(header.functions((file, line)))
             print(f"{file}:{line}: {mark}: {said}  [{where}]")

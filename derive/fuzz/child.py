@@ -16,6 +16,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ _ENVIRONMENT = {
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-_SECONDS = 60.0
+#: An answer may take so many seconds of work, and so many times that on a busy machine.
+_SECONDS, _PATIENCE = 60.0, 10.0
 #: Questions that one process answers before it makes room for another: it loads libraries.
 _QUESTIONS = 300
 
@@ -68,7 +70,7 @@ class Child:
             raise fault(*self._death(process)) from None
         except TimeoutError:
             self._stop()
-            raise fault(f"{self._label}: no end", f"not within {_SECONDS:g} s") from None
+            raise fault(f"{self._label}: no end", f"not within {_SECONDS:g} s of work") from None
         return answer
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -119,9 +121,15 @@ class Child:
 def _read(process: subprocess.Popen[bytes], count: int) -> bytes:
     assert process.stdout is not None
     parts, missing = [], count
+    begun, before = time.monotonic(), _worked(process.pid)
     while missing:
-        ready, _, _ = select.select([process.stdout], [], [], _SECONDS)
+        ready, _, _ = select.select([process.stdout], [], [], _SECONDS / 20)
         if not ready:
+            waited = time.monotonic() - begun
+            if waited < _SECONDS or (
+                waited < _PATIENCE * _SECONDS and _worked(process.pid) - before < _SECONDS / 2
+            ):
+                continue
             raise TimeoutError
         part = os.read(process.stdout.fileno(), min(missing, 1 << 20))
         if not part:
@@ -129,6 +137,16 @@ def _read(process: subprocess.Popen[bytes], count: int) -> bytes:
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
+
+
+def _worked(process: int) -> float:
+    """Seconds of processor time; where the system does not say, those that have passed."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            words = file.read().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _short(line: str) -> str:

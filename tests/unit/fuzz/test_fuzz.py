@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -24,7 +26,7 @@ from derive import pipeline
 from derive.cell import Cell
 from derive.cli import main
 from derive.errors import ArgumentError
-from derive.fuzz import cells_room, torch_axes, torch_cell, truth
+from derive.fuzz import cells_room, child, torch_axes, torch_cell, truth
 from derive.fuzz.axes_grammar import cells_with_axes
 from derive.fuzz.calls import Call, calls
 from derive.fuzz.calls_room import replay
@@ -355,6 +357,21 @@ def test_a_child_that_dies_is_started_again() -> None:
         assert answer["error"] is None and answer["refused"] == "ArgumentError"
     finally:
         child.close()
+
+
+def test_a_child_that_gets_no_processor_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine where others work it was called one that does not end."""
+    assert 0 < child._worked(os.getpid()) < time.monotonic() + 1
+    monkeypatch.setattr(child, "_SECONDS", 0.02)
+    with subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE) as process:
+        for worked, patience in (([0.0] * 40 + [0.5], 1e9), ([0.0] * 10**6, 3.0)):
+            values = iter(worked)
+            monkeypatch.setattr(child, "_PATIENCE", patience)
+            monkeypatch.setattr(child, "_worked", lambda pid, values=values: next(values))
+            with pytest.raises(TimeoutError):
+                child._read(process, 8)
+            assert patience < 1e9 or next(values, None) is None
+        process.kill()
 
 
 def test_one_seed_gives_the_same_texts() -> None:

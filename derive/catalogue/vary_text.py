@@ -52,6 +52,7 @@ _CONST = re.compile(r"const[ \t\n]+(?=[A-Za-z_][A-Za-z0-9_]*[ \t]*=)", re.ASCII)
 _IN = re.compile(r"(?P<value>\w+)[ \t\n]+in[ \t\n]+(?P<target>[A-Za-z_][A-Za-z0-9_]*'?)", re.ASCII)
 _CHANGE = re.compile(r"(?P<target>[A-Za-z_][A-Za-z0-9_]*)[ \t]*(?P<prime>'?)[ \t\n]*=(?!=)")
 _EXAMPLE = "vary lstm: o = 1"
+_DEEPEST = 20
 
 #: The files that are being read, each a variant of the next.
 _OPEN: ContextVar[tuple[Path, ...]] = ContextVar("open", default=())
@@ -68,18 +69,44 @@ def read(source: str, file: str) -> Checked:
     return _read(next(statements), statements)
 
 
-def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
-    # Behind the colon that ends the base a declaration may have one of its own.
+def sources(path: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """The file, and those that it is a variant of, one after the other, as far as they can be read:
+    what the cell in it depends on."""
+    found = [Path(path)]
+    while len(found) <= _DEEPEST:
+        try:
+            text = found[-1].read_bytes().decode("utf-8-sig")
+            if not is_variant(text):
+                break
+            first = next(parse_text.statements(text, str(found[-1])))
+            start, end = _ends_of_base(first)
+        except (OSError, UnicodeDecodeError, CellError):
+            break
+        base = found[-1].parent / first.text[start:end].strip()
+        if base.suffix != ".cell" or base in found:
+            break
+        found.append(base)
+    return tuple(found)
+
+
+def _ends_of_base(first: Statement) -> tuple[int, int]:
+    """Where the base begins, and where the colon is that ends it."""
+    # Behind that colon a declaration may have one of its own.
     word = _FIRST_DECLARED.search(first.text)
     behind = len(first.text) if word is None else word.start() + 1
     start, end = _START.match(first.text), first.text.rfind(":", 0, behind)
     assert start is not None
     if end < 0:
         raise first.error("a colon ends what is varied", len(first.text), _EXAMPLE)
+    return start.end(), end
+
+
+def _read(first: Statement, rest: Iterable[Statement]) -> Checked:
+    start, end = _ends_of_base(first)
     name, doc = _head(rest)
-    at = start.end() + len(first.text[start.end() :]) - len(first.text[start.end() :].lstrip())
+    at = start + len(first.text[start:]) - len(first.text[start:].lstrip())
     try:
-        base = _base(first.text[start.end() : end].strip(), first.source.file)
+        base = _base(first.text[start:end].strip(), first.source.file)
     except CellError:
         raise  # a mistake in the file that is varied, told where it stands
     except DeriveError as error:
@@ -174,8 +201,8 @@ def _base(spec: str, file: str) -> Checked:
     if path.resolve() in before:
         circle = " -> ".join(each.name for each in (*before, path.resolve()))
         raise ArgumentError("a variant of itself", facts=(circle,))
-    if len(before) > 20:
-        raise ArgumentError("a variant of a variant, more than 20 deep")
+    if len(before) > _DEEPEST:
+        raise ArgumentError(f"a variant of a variant, more than {_DEEPEST} deep")
     token = _OPEN.set((*before, path.resolve()))
     try:
         return load(path)

@@ -207,8 +207,22 @@ def _verify(
 @click.argument("file", type=click.Path(dir_okay=False))
 @TARGET
 @OUT
-def _watch(file: str, target: str, out: str) -> int:
-    """On each save of a .cell file: generate, verify, and tell what changed. Ctrl-C ends it."""
+@click.option("--page", is_flag=True, help="Show it in the browser too: a page that follows.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N",
+              help="Of the page's address. [default: a free one]")  # fmt: skip
+@click.option("--no-open", is_flag=True, help="Print the page's address, and open no browser.")
+def _watch(file: str, target: str, out: str, page: bool, port: int, no_open: bool) -> int:
+    """On each save of a .cell file: generate, verify, and tell what changed. Ctrl-C ends it.
+
+    A variant is looked at again when a file changes that it is based on. The address of --page
+    has a token, and answers on this machine alone.
+    """
+    if page:
+        from derive.cli import watch_page
+
+        return watch_page.run(file, target, out, port=port, open_=not no_open)
+    if port or no_open:
+        raise click.UsageError("--port and --no-open are of a page: derive watch FILE --page")
     from derive.cli import watch
 
     return watch.run(file, target, out)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from derive.cell import Cell
     from derive.targets import Target
     from derive.verification import Report
+    from derive.verification.session import Progress
 
 MANIFEST = "manifest.json"
 #: Goes up when the form of the manifest changes.
@@ -281,12 +282,14 @@ def _one_by_one(files: Mapping[Cell, Mapping[str, str]]) -> list[Report]:
     return [verified(cell, texts) for cell, texts in files.items()]
 
 
-def verified(cell: Cell, files: Mapping[str, str]) -> Report:
+def verified(
+    cell: Cell, files: Mapping[str, str], progress: Progress | None = None
+) -> Report:  # fmt: skip
     """The report about the derived gradient of `cell` and about the kernels that `files` make.
 
-    They run in a process of their own, which they may crash.
+    They run in a process of their own, which they may crash.  progress: called in this one.
     """
     from derive.verification import verify_files
 
     work = partial(verify_files, cell, files, quick=True, program=True)
-    return apart.verified(cell.name, 0, work)
+    return apart.verified(cell.name, 0, work, progress=progress)

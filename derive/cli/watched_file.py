@@ -1,7 +1,8 @@
 """A file, looked at again and again -> a round of work for each time it was saved.
 
-In: a path.  Out: its text, whenever that changed; what a round came to.
-Not here: printing (cli/watched_file.py).
+In: a path.  Out: its text, whenever that or a file that it is a variant of changed; what a round
+came to.
+Not here: printing (watch.py), the page (watch_page.py).
 
 The file is polled: that needs nothing installed, works over networks and in containers, and a
 save through a temporary file is seen like any other.
@@ -14,11 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from derive.catalogue import vary_text
 from derive.cell import Cell
 from derive.comparison.diff import Comparison, diff
 from derive.errors import DeriveError
 
-SECONDS = 0.3
+SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +33,22 @@ class Round:
 
 
 def saves(path: Path, sleep: Callable[[float], None] = time.sleep) -> Iterator[bytes | None]:
-    """What the file holds, at first and after each change; None where it cannot be read."""
-    last: bytes | None = b""
-    first = True
+    """What the file holds, at first and after each change of it or of a file that it is based on;
+    None where it cannot be read."""
+    last: tuple[tuple[Path, bytes | None], ...] = ()
     while True:
-        try:
-            now: bytes | None = path.read_bytes()
-        except OSError:
-            now = None
-        if first or now != last:
-            yield now
-        first, last = False, now
+        now = tuple((each, _held(each)) for each in vary_text.sources(path))
+        if now != last:
+            yield now[0][1]
+        last = now
         sleep(SECONDS)
+
+
+def _held(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def rounds(

@@ -56,12 +56,21 @@ class Section:
 
 def document(view: View, sections: Mapping[str, Section]) -> str:
     """A whole page. A section for verification follows those asked for."""
-    shown = [_with_code(section, sections) for section in sections.values()]
     context = {
         "name": view.cell.name,
-        "sections": (*shown, _verification(view)),
+        "sections": (*_shown(sections), _verification(view)),
     }
     return html_environment().get_template("html/page.html.j2").render(context)
+
+
+def body(view: View, sections: Mapping[str, Section]) -> str:
+    """What stands between the tags of a page's body, of these sections alone."""
+    context = {"name": view.cell.name, "sections": _shown(sections)}
+    return html_environment().get_template("html/body.html.j2").render(context)
+
+
+def _shown(sections: Mapping[str, Section]) -> tuple[Section, ...]:
+    return tuple(_with_code(section, sections) for section in sections.values())
 
 
 def fragment(*parts: tuple[str, Mapping[str, Any]]) -> str:

@@ -29,7 +29,7 @@ _ALIVE = 10.0
 
 
 class Board:
-    """Parts of a page by name; whoever waits is told of those that changed."""
+    """Parts of a page by name; those who wait are told which of them changed."""
 
     def __init__(self) -> None:
         self._parts: dict[str, tuple[int, str]] = {}

@@ -84,7 +84,9 @@ def show(
     sizes: {width name: number} for the numbers of a cost.  report: shown behind the stages.
     shapes: (T, B, I, H) at which the cost says what binds.  machine: its rates; measured for
     one thread, or remembered, where there are shapes and no machine is given.
-    notation: "step", or "time" for the cell and its gradient as papers write them.
+    notation: "step", or "time" for the cell and its gradient as papers write them; a page of
+    the first has a switch to the second.  A page for which no stage is named leaves generated text
+    out that would make it larger than 300 kB, and says so.
     """
     if notation not in NOTATIONS:
         facts = (f"known: {', '.join(NOTATIONS)}",)
@@ -111,7 +113,14 @@ def show(
     sections = module.SECTIONS
     if notation == "time":
         sections = _in_time(format, chosen)
-    text: str = module.document(view, {stage: sections[stage](view) for stage in chosen})
+    made = {stage: sections[stage](view) for stage in chosen}
+    if format == "html" and notation == "step":
+        from derive.inspect.html.both import in_both
+
+        made = in_both(view, made)
+        if not stages:
+            return str(module.fitted(view, made))
+    text: str = module.document(view, made)
     return text
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import derive
 from derive import pipeline
-from derive.inspect import show
+from derive.inspect import show, usual
 from derive.machine.probe import Machine
 from derive.verification.report import Report
 from derive.verification.report import measured as row
@@ -45,7 +45,7 @@ addEventListener("load", () => {
   const box = e => e.getBoundingClientRect();
   const inside = e => e.closest(".scroll, .rhs, .row");
   const empty = s => [...document.querySelectorAll(s)]
-    .filter(e => box(e).width < 1 || box(e).height < 1).length;
+    .filter(e => e.checkVisibility() && (box(e).width < 1 || box(e).height < 1)).length;
   const wide = [...document.querySelectorAll("main *, header *")]
     .filter(e => !inside(e.parentElement) && box(e).right > innerWidth + 1)
     .map(e => e.tagName + "." + e.className);
@@ -54,10 +54,14 @@ addEventListener("load", () => {
     .map(e => `${e.scrollHeight} > ${e.clientHeight}: ${e.textContent}`);
   const fractions = [...document.querySelectorAll(".eq mfrac")];
   const style = getComputedStyle(document.body);
+  const emptyFormulas = empty("math");
+  document.getElementById("in-time")?.click();
+  const inTime = document.querySelectorAll(".timed math").length;
+  const emptyInTime = empty(".timed math");
   parent.postMessage({
     page: document.documentElement.scrollWidth, window: innerWidth, wide, clipped,
     chains: document.querySelectorAll("details.chain").length,
-    formulas: document.querySelectorAll("math").length, emptyFormulas: empty("math"),
+    formulas: document.querySelectorAll("math").length, emptyFormulas, inTime, emptyInTime,
     nodes: document.querySelectorAll(".graph .node").length,
     emptyNodes: empty(".graph .node .shape") + empty(".graph .node .name"),
     emptyEdges: [...document.querySelectorAll(".graph .way")]
@@ -137,7 +141,7 @@ def luminance(color: str) -> float:
 @pytest.fixture(scope="module", params=CELLS)
 def page(request: pytest.FixtureRequest) -> str:
     cell, shapes = derive.cells.from_spec(request.param), ((100, 32, 128, 128),)
-    return show(cell, format="html", report=REPORT, shapes=shapes, machine=MACHINE)
+    return show(cell, usual("html"), "html", report=REPORT, shapes=shapes, machine=MACHINE)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [("phone", "light"), ("desktop", "dark")])
@@ -147,6 +151,7 @@ def test_a_page_is_laid_out_and_does_not_overflow(
     found = measured(page, WIDTHS[width], scheme, tmp_path)
     assert found["window"] == WIDTHS[width]
     assert found["formulas"] > 50 and found["emptyFormulas"] == 0
+    assert found["inTime"] > 20 and found["emptyInTime"] == 0
     assert found["nodes"] > 5 and found["emptyNodes"] == found["emptyEdges"] == 0
     assert found["flatFractions"] == 0
     assert found["wide"] == []

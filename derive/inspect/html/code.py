@@ -39,11 +39,13 @@ _SUFFIXES = ("_all", "_factor", "_output")
 
 @dataclass(frozen=True, slots=True)
 class CodeLine:
-    """targets: (what is written, anchor) of the equations that the line computes."""
+    """targets: (what is written, anchor) of the equations that the line computes.  id: its own
+    anchor, "" where nothing leads to it: a page has thousands of lines."""
 
     number: int
     text: str
     targets: tuple[tuple[str, str], ...]
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ def _cell(view: View) -> Section:
         ),
         "notes": (*cell.notes, *(f"{name} is not used" for name in cell.unused)),
         "text": cell.to_text(),
+        "timed_groups": (),
     }
     return Section("cell", "Equations", "html/cell.html.j2", data)
 
@@ -90,6 +91,8 @@ def _gradient(view: View) -> Section:
         ),
         "unfolded": False,
         "sums": _SUMS,
+        "timed_seeds": (),
+        "timed_sums": "",
     }
     return Section("gradient", "Gradient", "html/gradient.html.j2", data)
 

@@ -13,6 +13,7 @@ from derive.cell import Cell
 from derive.inspect.facts.verdicts import verification
 from derive.inspect.facts.view import View
 from derive.inspect.html import report
+from derive.inspect.html.both import in_both
 from derive.verification.report import Report
 
 #: What is shown first: it takes a twentieth of the time that the whole page takes.
@@ -28,7 +29,8 @@ def shell(name: str, nonce: str) -> str:
 def body(cell: Cell, stages: Sequence[str]) -> str:
     """The stages of a cell, without the section for verification."""
     view = View(cell)
-    return report.body(view, {stage: report.SECTIONS[stage](view) for stage in stages})
+    sections = {stage: report.SECTIONS[stage](view) for stage in stages}
+    return report.body(view, in_both(view, sections))
 
 
 def checked(cell: Cell, found: Report) -> str:

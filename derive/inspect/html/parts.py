@@ -53,7 +53,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Formula:
     """One line. id: its anchor, "" for none.  text: the line as plain text.
-    code: (place, anchor) of the generated lines that compute it."""
+    code: (place, anchor) of the generated lines that compute it.  timed: name and pieces in the
+    notation of time, where the page has both."""
 
     id: str
     name: str
@@ -62,6 +63,7 @@ class Formula:
     shape: str = ""
     code: tuple[tuple[str, str], ...] = ()
     steps: tuple[Step, ...] = ()
+    timed: tuple[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

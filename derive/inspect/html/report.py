@@ -9,7 +9,7 @@ them and back. Parts that are not always wanted are folded by `<details>`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,19 +54,57 @@ class Section:
     data: Mapping[str, Any]
 
 
-def document(view: View, sections: Mapping[str, Section]) -> str:
+#: Characters of a page for which no stage is named: more is slow to mail, and to open on a phone.
+LARGE = 290_000
+
+
+def document(
+    view: View, sections: Mapping[str, Section], left_out: Sequence[Section] = ()
+) -> str:  # fmt: skip
     """A whole page. A section for verification follows those asked for."""
-    context = {
-        "name": view.cell.name,
-        "sections": (*_shown(sections), _verification(view)),
-    }
+    context = _context(view, (*_shown(sections), _verification(view)), left_out)
     return html_environment().get_template("html/page.html.j2").render(context)
+
+
+def fitted(view: View, sections: Mapping[str, Section]) -> str:
+    """A whole page; while it is larger than LARGE, something is left out, and the page says so:
+    generated text, the last of it first, then the schedule, then the chain rule."""
+    left, found = list[Section](), dict(sections)
+    text = document(view, found)
+    generated = [stage for stage, section in sections.items() if "files" in section.data]
+    for stage in [*reversed(generated), "schedule", "gradient"]:
+        if len(text) <= LARGE:
+            break
+        if stage == "gradient":
+            left.insert(0, _chain(view))
+            found[stage] = _without_chain(found[stage])
+        else:
+            left.insert(0, found.pop(stage))
+        text = document(view, found, left)
+    return text
+
+
+def _without_chain(section: Section) -> Section:
+    lines = tuple(replace(line, steps=()) for line in section.data["equations"])
+    return replace(section, data={**section.data, "equations": lines})
 
 
 def body(view: View, sections: Mapping[str, Section]) -> str:
     """What stands between the tags of a page's body, of these sections alone."""
-    context = {"name": view.cell.name, "sections": _shown(sections)}
+    context = _context(view, _shown(sections))
     return html_environment().get_template("html/body.html.j2").render(context)
+
+
+def _context(
+    view: View, sections: Sequence[Section], left_out: Sequence[Section] = ()
+) -> dict[str, Any]:
+    lines = (line for section in sections for line in section.data.get("equations", ()))
+    return {
+        "name": view.cell.name,
+        "sections": sections,
+        "switch": any(line.timed for line in lines),
+        "left_out": left_out,
+    }
 
 
 def _shown(sections: Mapping[str, Section]) -> tuple[Section, ...]:
@@ -108,6 +146,7 @@ def cell_data(view: View, *, linked: bool) -> Mapping[str, Any]:
         ),
         "notes": (*cell.notes, *(f"{name} is not used" for name in cell.unused)),
         "text": cell.to_text(),
+        "timed_groups": (),
     }
 
 
@@ -150,6 +189,8 @@ def gradient_data(
         ),
         "unfolded": unfolded,
         "sums": _SUMS,
+        "timed_seeds": (),
+        "timed_sums": "",
     }
 
 
@@ -265,12 +306,15 @@ def _stage_anchors(view: View) -> dict[str, tuple[str, ...]]:
 
 def _with_code(section: Section, sections: Mapping[str, Section]) -> Section:
     """The section, its equations knowing the generated lines of the other sections; and
-    generated lines without links to sections that the page does not have."""
-    if "files" in section.data:
-        return replace(section, data={"files": tuple(_linked(section.data["files"], sections))})
+    generated lines with anchors where an equation leads to them, and without links to sections
+    that the page does not have."""
     files = [file for name in names() if name in sections
              for file in sections[name].data["files"]]  # fmt: skip
     places = references(files)
+    if "files" in section.data:
+        wanted = {anchor for found in places.values() for _, anchor in found}
+        own = _linked(section.data["files"], sections, wanted)
+        return replace(section, data={"files": tuple(own)})
     data = dict(section.data)
     for key in ("equations", "where"):
         if key in data:
@@ -283,7 +327,10 @@ def _with_code(section: Section, sections: Mapping[str, Section]) -> Section:
 _HOME = {"eq": "cell", "where": "gradient", "grad": "gradient", "stage": "schedule"}
 
 
-def _linked(files: Iterable[CodeFile], sections: Mapping[str, Section]) -> Iterable[CodeFile]:
+def _linked(
+    files: Iterable[CodeFile], sections: Mapping[str, Section], wanted: Container[str]
+) -> Iterable[CodeFile]:
+    """wanted: the anchors of lines that equations lead to."""
     for file in files:
         yield replace(
             file,
@@ -291,6 +338,7 @@ def _linked(files: Iterable[CodeFile], sections: Mapping[str, Section]) -> Itera
                 replace(
                     line,
                     targets=tuple(t for t in line.targets if _HOME[t[1].split("-")[0]] in sections),
+                    id=anchor if (anchor := f"{file.id}-{line.number}") in wanted else "",
                 )
                 for line in file.lines
             ),

@@ -42,7 +42,17 @@ from derive.textbook.derivation import Line
 from derive.textbook.notation import Order
 
 _HEAD = r"""\documentclass[a4paper]{article}
-\usepackage[T1]{fontenc}
+% Fonts that scale: Latin Modern or CM-Super where they are installed, or else Computer Modern in
+% its first encoding. T1 without either is drawn as bitmaps.
+\IfFileExists{lmodern.sty}{\usepackage[T1]{fontenc}\usepackage{lmodern}}{%
+\IfFileExists{type1ec.sty}{\usepackage[T1]{fontenc}\usepackage{type1ec}}{%
+\renewcommand{\labelitemi}{$\bullet$}\renewcommand{\labelitemiii}{$\ast$}%
+\renewcommand{\labelitemiv}{$\cdot$}\DeclareTextCommandDefault{\textdollar}{\ensuremath{\mathdollar}}%
+\DeclareTextCommandDefault{\textquotedbl}{''}\DeclareTextCommandDefault{\textbar}{\ensuremath{|}}%
+\DeclareTextCommandDefault{\textless}{\ensuremath{<}}\DeclareTextCommandDefault{\textgreater}{\ensuremath{>}}%
+\DeclareTextCommandDefault{\textbraceleft}{\ensuremath{\lbrace}}%
+\DeclareTextCommandDefault{\textbraceright}{\ensuremath{\rbrace}}%
+\DeclareTextCommandDefault{\textbackslash}{\ensuremath{\backslash}}}}
 \usepackage[utf8]{inputenc}
 \usepackage[margin=2cm]{geometry}
 \usepackage{amsmath,tikz}

@@ -17,7 +17,7 @@ from test_inspect import EVERY, ambiguous, at_a_point, cell_called, evaluate
 import derive
 from derive import pipeline
 from derive.cli.main import FAILED, GOOD, WRONG_USE, status
-from derive.inspect import show
+from derive.inspect import show, usual
 from derive.inspect.facts.chain_rule import Chain, Link
 from derive.inspect.facts.cost import depth
 from derive.inspect.facts.data_flow import Role, graph
@@ -85,7 +85,7 @@ def check_markup(text: str) -> int:
 @pytest.fixture(scope="module", params=PAGES)
 def page(request: pytest.FixtureRequest) -> tuple[derive.Cell, str]:
     cell = cell_called(request.param)
-    return cell, show(cell, format="html")
+    return cell, show(cell, usual("html"), "html")
 
 
 # --- one file, well formed ------------------------------------------------------------------
@@ -136,6 +136,36 @@ def test_hostile_text_is_shown_and_not_run() -> None:
     assert text.count("</style>") == 1
 
 
+# --- its size -------------------------------------------------------------------------------
+
+
+def test_a_page_is_small_and_says_what_it_leaves_out() -> None:
+    small, large = (show(derive.cells.from_spec(name), format="html")
+                    for name in ("lstm", "lstm_layer_norm_ba2016"))  # fmt: skip
+    assert max(len(small.encode()), len(large.encode())) < 300_000
+    assert "Left out" not in small and 'id="mcu"' in small and 'class="chain"' in small
+    left = large.partition("Left out, so that the page stays small: ")[2].partition("</p>")[0]
+    assert "Chain rule, Schedule, Generated NumPy, Generated C" in left
+    assert "--stage chain,schedule,numpy,c,mcu" in left
+    assert 'class="chain"' not in large and 'id="schedule"' not in large and "#stage" not in large
+
+
+# --- two notations --------------------------------------------------------------------------
+
+
+def test_a_page_has_a_switch_to_the_notation_of_time() -> None:
+    cell = derive.cells.rnn()
+    text = show(cell, format="html")
+    assert text.count('type="radio"') == 2
+    for wanted in ("cell", "gradient"):
+        timed = show(cell, (wanted,), "html", notation="time")
+        for formula in re.findall(r'<span class="piece">(<math>.*?</math>)', timed):
+            assert formula in text
+    assert text.count('<span class="rhs timed">') == text.count('<span class="rhs stepped">') > 8
+    assert "radio" not in show(cell, ("shapes",), "html")
+    assert "radio" not in show(cell, ("cell",), "html", notation="time")
+
+
 # --- what it holds --------------------------------------------------------------------------
 
 
@@ -157,10 +187,8 @@ def test_all_generated_text_is_there_line_by_line() -> None:
         for path, wanted in derive.emit(cell, target).items():
             if path.endswith("derive_kernels.h"):
                 continue
-            ident = path.replace("/", "-").replace(".", "-")
-            lines = re.findall(
-                rf'<span class="l" id="{ident}-\d+"><span class="n">\d+</span>(.*)</span>', shown
-            )
+            block = shown.partition(f"<summary><code>{path}</code>")[2].partition("</pre>")[0]
+            lines = re.findall(r'^<span(?: id="[\w-]+")?>(.*)</span>$', block, re.MULTILINE)
             for entity, sign in (("&lt;", "<"), ("&gt;", ">"), ("&#34;", '"'), ("&#39;", "'")):
                 lines = [line.replace(entity, sign) for line in lines]
             assert [line.replace("&amp;", "&") for line in lines] == wanted.rstrip().split("\n")
@@ -174,7 +202,7 @@ def test_every_line_of_the_gradient_leads_to_generated_c() -> None:
 
 def test_code_leads_to_the_equation_that_it_computes() -> None:
     text = show(derive.cells.gru(reset="before"), format="html")
-    (line,) = (line for line in text.splitlines() if "</span>            h_next = z *" in line)
+    (line,) = (line for line in text.splitlines() if ">            h_next = z *" in line)
     assert '<a href="#eq-h_next">' in line
     (line,) = (line for line in text.splitlines() if "r_z = sigmoid(a)" in line)
     assert re.findall(r'href="#([^"]*)"', line) == ["eq-r", "eq-z"]

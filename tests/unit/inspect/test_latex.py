@@ -46,6 +46,7 @@ def compiled(text: str, folder: Path) -> str:
     log = (folder / "page.log").read_text(encoding="utf-8", errors="replace")
     assert done.returncode == 0, re.findall(r"^!.*(?:\n.*){6}", log, re.MULTILINE)
     assert (folder / "page.pdf").stat().st_size > 10_000
+    assert not re.search(r"\w+\.\d*pk>", log), "a font is drawn as a bitmap"
     return log
 
 

@@ -39,7 +39,7 @@ class Target:
     targets have such files, verification knows a file by its folder.  shared: names of files that
     are the same for all cells; any other is called after its cell.
     dtypes: of its kernels.  fixed: whether its cells may be in fixed point too.  usual: whether it
-    is meant where no target is named.
+    is meant where no target is named.  least: the smallest width of its arrays.
 
     emit(cell, schedule): {path: text}; the same cell gives the same bytes, anywhere.
     load(files, signature, dtype): a Backend with one thread. The files may have been edited:
@@ -79,6 +79,7 @@ class Target:
     dtypes: tuple[str, ...] = ("float32", "float64")
     usual: bool = True
     fixed: bool = False
+    least: int = 0
 
     def is_shared(self, path: str) -> bool:
         return path.rpartition("/")[2] in self.shared
@@ -277,6 +278,7 @@ _ROWS = (
         shared=("derive_mcu.h",),
         dtypes=("float32",),
         fixed=True,
+        least=1,
         usual=False,
         find=lambda: compiler.find_compiler(),
         install=compiler.INSTALL,

@@ -48,6 +48,7 @@ class CellsRoom:
             raise ArgumentError(
                 f"--sanitize has no way to build the target {alone[0]}", hint="--target c"
             )
+        self._least = max((row.least for row in rows), default=0)
         self._here = [row for row in rows if row.unit is None]
         self._workers = [Worker(row, sanitize=sanitize) for row in rows if row.unit is not None]
         self._torch = _has_torch()
@@ -71,6 +72,8 @@ class CellsRoom:
             linecache.clearcache()  # a generated module leaves its lines there, for tracebacks
         for _ in range(_CALLS):
             call = data.draw(calls(cell, dtype))
+            if min(call.sizes.values(), default=1) < self._least:
+                continue
             self._case = (text, cell, call)
             compared = check(cell, text, call, kernels, torch=self._torch, poles=drawn.poles)
             self.counts["calls"] += 1

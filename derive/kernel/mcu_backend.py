@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from derive.build.library import compile_library
-from derive.errors import BuildError
+from derive.errors import ArgumentError, BuildError
 from derive.kernel.backend import Ready
 from derive.kernel.call import Call
 from derive.kernel.chunks import Sums
-from derive.kernel.mcu_layout import Member, macros, members
+from derive.kernel.mcu_layout import LARGEST, Member, macros, members
 from derive.kernel.signature import Array, Arrays, Axes, Signature, Sizes, axes_of
 from derive.kernel.stream import Turn
 
@@ -79,6 +79,12 @@ class McuBackend:
         return path
 
     def _built(self, sizes: Sizes) -> _Built:
+        for dim in self._macros.dims:
+            if not 1 <= sizes.dims[dim] <= LARGEST:
+                raise ArgumentError(
+                    f"the target mcu has no kernel for {dim} = {sizes.dims[dim]}",
+                    facts=(f"its sizes are from 1 to {LARGEST}",),
+                )
         window = 1 << (sizes.steps - 1).bit_length()
         key = (window, *(sizes.dims[dim] for dim in self._macros.dims))
         with self._lock:

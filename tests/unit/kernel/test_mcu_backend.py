@@ -10,7 +10,7 @@ import strange_cells
 from numpy.typing import NDArray
 
 import derive
-from derive.errors import BuildError
+from derive.errors import ArgumentError, BuildError
 from derive.kernel.mcu_backend import McuBackend
 from derive.verification import verify, verify_files
 from derive.widths import Width
@@ -149,3 +149,11 @@ def test_a_header_of_other_structures_is_refused() -> None:
     without = files["mcu/rnn.h"].replace("rnn_h_next_at(", "at_h_next(")
     with pytest.raises(BuildError, match="has 0 functions that read an output"):
         McuBackend({**files, "mcu/rnn.h": without}, signature)
+
+
+@pytest.mark.parametrize("width", [0, 40_000])
+def test_sizes_that_no_device_has_are_refused(width: int) -> None:
+    cell = derive.Cell.parse("cell wide\nstate h: H\nparam a: 1\nh' = h + a\noutput h'")
+    kernel = derive.compile(cell, "mcu")
+    with pytest.raises(ArgumentError, match=f"no kernel for H = {width}"):
+        kernel.forward({"a": 0.5}, np.zeros((2, 1, 0)), {"h": np.zeros((1, width))})

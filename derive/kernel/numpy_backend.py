@@ -90,16 +90,17 @@ class NumpyBackend:
         self._pack = getattr(module, "pack", None)
         self._packed_step = getattr(module, "packed_step", None)
 
-    def _packed(self, call: Call) -> tuple[Arrays, ...]:
-        """The last argument of the module's `forward`, if it has one."""
+    def _packed(self, call: Call, pieces: int) -> tuple[Arrays, ...]:
+        """The last argument of the module's `forward`; of one piece it packs by itself."""
         if self._pack is None:
             return ()
         if type(call.params) is Packed:
             return (call.params._panels.packed(call.sizes.rows),)
-        return (self._pack(call.params, call.sizes.rows),)
+        return (self._pack(call.params, call.sizes.rows),) if pieces > 1 else ()
 
     def forward(self, call: Call) -> tuple[Arrays, Arrays, Any]:
-        packed = self._packed(call)
+        parts = chunks.pieces(call, self.chunk_steps(call.sizes))
+        packed = self._packed(call, len(parts))
 
         def run(piece: Call) -> tuple[Arrays, Arrays, Arrays]:
             sizes = piece.sizes
@@ -109,7 +110,6 @@ class NumpyBackend:
             )  # fmt: skip
             return found
 
-        parts = chunks.pieces(call, self.chunk_steps(call.sizes))
         outputs, last_states, saved = chunks.forward(parts, call.states, run)
         return outputs, last_states, saved if call.training else None
 
@@ -204,8 +204,8 @@ class NumpyBackend:
             if step:
                 return (*self._step(rows, p, i, s), None)
             more: tuple[Any, ...] = ()
-            if self._pack is not None:
-                more = (panels.packed(rows) if panels is not None else self._pack(p, rows),)
+            if self._pack is not None and panels is not None:
+                more = (panels.packed(rows),)
             outputs, last, saved = self._forward(
                 steps, rows, p, i, s, None, reverse, training, *more
             )

@@ -34,7 +34,7 @@ h' = tanh(a * stop_gradient(a**2)) + b
 output h'
 """
 #: stop_gradient: their derivative is not that of the function, as differences see it.
-STOPPED = ("phased_lstm", "skip_lstm")
+STOPPED = ("phased_lstm", "skip_lstm", "lif")
 
 
 class Case:

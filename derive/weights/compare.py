@@ -32,6 +32,7 @@ def layout_of(
 ) -> Layout:
     """The layout for a cell; without one the system has no such cell."""
     _check_lbr(cell, traits, options)
+    _check_functions(system, cell, traits)
     coupled = traits.coupled
     if options.get("input_forget") is not None:
         if coupled and not options["input_forget"]:
@@ -61,6 +62,25 @@ def layout_of(
         f"{system.title} has no arrays for {what}, as {cell.name} is",
         facts=tuple(f"it has {_kind_text(layout)}" for layout in system.layouts),
         hint=fitting(system, arrays) if arrays else _other_reset(system, traits),
+    )
+
+
+def _check_functions(system: System, cell: Cell, traits: Traits) -> None:
+    """Where a system has no choice of activations, the cell's are its own."""
+    known = system.functions.get(traits.kind)
+    if known is None or not traits.functions or traits.functions in known:
+        return
+    names = [name or "none" for name in traits.functions]
+    places = ("gates", "the candidate", "the output", "the clip of c", "the clip of the projection")
+    usual = [{choice[k] or "none" for choice in known} for k in range(len(names))]
+    raise ArgumentError(
+        f"{system.title} has no {traits.kind} with the functions of {cell.name}",
+        facts=tuple(
+            f"{place}: {name} here, {' or '.join(sorted(theirs))} there"
+            for place, name, theirs in zip(places, names, usual, strict=True)
+            if name not in theirs
+        ),
+        hint=f"derive.cells.{traits.kind}()",
     )
 
 

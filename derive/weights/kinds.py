@@ -159,10 +159,11 @@ def _references(cell: Cell, traits: Traits) -> Iterator[tuple[Cell, Traits]]:
     combinations = sorted(product(*slots), key=lambda each: _distance(each, usual))
     for names in dict.fromkeys((usual, *combinations)):
         for clip in clips:
+            own = replace(traits, functions=(*names, *clip))
             if traits.layer_norm == "tensorflow":
-                yield _normed(traits, names, bias), traits
+                yield _normed(traits, names, bias), own
             else:
-                yield Cell.parse(_text(cell, traits, names, clip)), traits
+                yield Cell.parse(_text(cell, traits, names, clip)), own
 
 
 def _distance(names: tuple[str, ...], usual: tuple[str, ...]) -> int:

@@ -51,12 +51,17 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A system: its layouts, and the options of load and save with their defaults."""
+    """A system: its layouts, and the options of load and save with their defaults.
+
+    functions: of each kind, those that its cells have, as Traits.functions tells them; a kind that
+    is not there takes any.
+    """
 
     name: str
     title: str
     layouts: tuple[Layout, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    functions: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     nested: bool = False
 
     @property
@@ -214,6 +219,11 @@ _PYTORCH = System(
         Layout("rnn", _pytorch(".")),
     ),
     MappingProxyType({"layer": 0, "reverse": False, "bias": True}),
+    functions={
+        "lstm": (("sigmoid", "tanh", "tanh", "", ""),),
+        "gru": (("sigmoid", "tanh", "", "", ""),),
+        "rnn": (("", "tanh", "", "", ""), ("", "relu", "", "", "")),
+    },
 )
 
 

@@ -40,7 +40,8 @@ class Traits:
 
     reset: "before" or "after".  keeps: "previous" or "candidate".  coupled: "forget" where
     i = 1 - f and only f has parameters, "input" where f = 1 - i.  layer_norm: "tensorflow",
-    or "other".  forget_bias: what is added to the forget gate at run time.
+    or "other".  forget_bias: what is added to the forget gate at run time.  functions: of gates, of
+    the candidate and of the output, then the clips of c and of the projection, once they are known.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Traits:
     projection: bool = False
     layer_norm: str = ""
     forget_bias: float = 0.0
+    functions: tuple[str, ...] = ()
 
 
 def traits_of(cell: Cell) -> Traits:

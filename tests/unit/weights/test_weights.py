@@ -303,7 +303,7 @@ def test_gates_that_are_not_coupled_fit_no_coupled_cell():
 
 def test_signs_turn_only_gates_with_a_mirror():
     gru = cells.gru(keeps="candidate", recurrent_activation="softplus")
-    text = error_of(weights.save, gru, "pytorch", params_of(gru))
+    text = error_of(weights.save, gru, "keras", params_of(gru))
     assert "z keeps the candidate state here and the previous state there" in text
     cifg = cells.cifg(recurrent_activation="relu")
     text = error_of(weights.save, cifg, "keras", params_of(cifg))

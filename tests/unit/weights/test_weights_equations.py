@@ -101,3 +101,29 @@ def test_a_layer_norm_that_no_system_has_is_refused_by_all(form: str, system: st
     params = derive.compile(cell, target="numpy").init(I=3, H=4, seed=0)
     with pytest.raises(derive.DeriveError, match="layer normalisation of that form"):
         weights.save(cell, system, params)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("lstm:activation=hard_tanh", "the candidate: hard_tanh here, tanh there"),
+        ("lstm:recurrent_activation=hard_sigmoid", "gates: hard_sigmoid here, sigmoid there"),
+        ("lstm:cell_clip=3", "the clip of c: 3 here, none there"),
+        ("gru:recurrent_activation=hard_sigmoid", "gates: hard_sigmoid here"),
+        ("rnn:activation=softsign", "the candidate: softsign here, relu or tanh there"),
+    ],
+)
+def test_functions_that_a_system_has_no_choice_of_are_looked_at(spec: str, said: str) -> None:
+    cell = derive.cells.from_spec(spec)
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[spec.split(":")[0]]
+    arrays = {
+        f"{name}_l0": np.zeros((gates * 4, *more), np.float32)
+        for name, more in (
+            ("weight_ih", (3,)),
+            ("weight_hh", (4,)),
+            ("bias_ih", ()),
+            ("bias_hh", ()),
+        )
+    }
+    with pytest.raises(ArgumentError, match=said):
+        derive.weights.load(cell, "pytorch", arrays)

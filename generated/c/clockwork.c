@@ -15,8 +15,8 @@
  *   t' = t + 1
  *   output h'
  *
- * Saved per step: n, h (history), t (history).
- * Recomputed: matrix_n, floor_arg, floor_h_next.
+ * Saved per step: n, floor_h_next, h (history), t (history).
+ * Recomputed: matrix_n.
  * Forward: once: 1 stage; before the loop: 1 stage, 1 product; each step: 4 stages, 1 sum.
  * Backward: once: 2 stages; each step: 4 stages, 1 sum; after the loop: 2 stages, 1 product,
  * 3 sums; last: 1 stage.
@@ -63,6 +63,7 @@ DK_FUNCTION dk_status DK_NAME(check_sizes)(const clockwork_sizes *sizes, size_t 
 /* Offsets in what is saved for the backward pass, in elements, and how many there are. */
 typedef struct {
     size_t n;
+    size_t floor_h_next;
     size_t h_history;
     size_t t_history;
     size_t dk_total;
@@ -72,6 +73,7 @@ DK_FUNCTION DK_NAME(kept) DK_NAME(keep)(const clockwork_sizes *sizes)
 {
     DK_NAME(kept) at = {0};
     at.n = dk_take(&at.dk_total, sizes->steps * sizes->rows, sizes->dim_H);
+    at.floor_h_next = dk_take(&at.dk_total, sizes->steps * sizes->rows, sizes->dim_H);
     at.h_history = dk_take(&at.dk_total, (sizes->steps + 1) * sizes->rows, sizes->dim_H);
     at.t_history = dk_take(&at.dk_total, (sizes->steps + 1) * sizes->rows, 1);
     return at;
@@ -139,7 +141,7 @@ static void DK_NAME(forward_once_1)(
  *   h' = where(t - period * floor(t / period) == 0, n, h)
  */
 typedef struct {
-    dk_vector n, h_next;
+    dk_vector n, floor_h_next, h_next;
 } DK_NAME(forward_step_1_values);
 
 DK_INLINE DK_NAME(forward_step_1_values) DK_NAME(forward_step_1_unit)(
@@ -150,7 +152,7 @@ DK_INLINE DK_NAME(forward_step_1_values) DK_NAME(forward_step_1_unit)(
     const dk_vector floor_h_next = dk_floor(floor_arg);
     const dk_vector h_next = dk_where(dk_equal(t - floor_h_next * period, dk_splat(0)), n, h);
     const DK_NAME(forward_step_1_values) dk_result = {
-        n, h_next,
+        n, floor_h_next, h_next,
     };
     return dk_result;
 }
@@ -164,6 +166,7 @@ typedef struct {
     const dk_real *period;
     const dk_real *h;
     dk_real *n;
+    dk_real *floor_h_next;
     dk_real *h_next;
     dk_real *h_next_output;
 } DK_NAME(forward_step_1_arrays);
@@ -181,6 +184,9 @@ DK_INLINE void DK_NAME(forward_step_1_at)(
         dk_load_part(a->h + place, rest));
     if (a->n != NULL) {
         dk_store_part(a->n + place, value.n, rest);
+    }
+    if (a->floor_h_next != NULL) {
+        dk_store_part(a->floor_h_next + place, value.floor_h_next, rest);
     }
     dk_store_part(a->h_next + place, value.h_next, rest);
     dk_store_part(a->h_next_output + place, value.h_next, rest);
@@ -315,6 +321,7 @@ typedef struct {
         dk_target t_next;
         dk_target matrix_n;
         dk_target n;
+        dk_target floor_h_next;
         dk_target h_next_output;
     } at;
 } DK_NAME(forward_call);
@@ -392,6 +399,9 @@ DK_FUNCTION dk_status DK_NAME(forward_prepare)(
     call->at.n = (dk_target){
         (way->training ? args->saved + kept.n : NULL),
         way->training ? sizes->dim_H : 0, 0};
+    call->at.floor_h_next = (dk_target){
+        (way->training ? args->saved + kept.floor_h_next : NULL),
+        way->training ? sizes->dim_H : 0, 0};
     call->at.h_next_output = (dk_target){args->outputs.h_next, sizes->dim_H, 0};
     call->states[0] = (dk_state){
         &call->at.h, &call->at.h_next, sizes->dim_H,
@@ -448,6 +458,7 @@ dk_status DK_NAME(forward_pack)(
     return DK_OK;
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(forward_once)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -464,6 +475,7 @@ static void DK_NAME(forward_once)(
     }
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -478,6 +490,7 @@ static void DK_NAME(forward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -494,6 +507,7 @@ static void DK_NAME(forward_step)(
             .period = call->args->params.period,
             .h = dk_into(call->at.h, span),
             .n = dk_into(call->at.n, span),
+            .floor_h_next = dk_into(call->at.floor_h_next, span),
             .h_next = dk_into(call->at.h_next, span),
             .h_next_output = dk_into(call->at.h_next_output, span),
         };
@@ -668,38 +682,36 @@ static void DK_NAME(backward_once_2)(
 }
 
 /* Each step, stage 1: elementwise equations.
- *   floor_h_next = floor(t / period)
  *   d_h_next = d_h_next_output + d_h_carry
  *   d_n = d_h_next * where(t - floor_h_next * period == 0, 1, 0)
  *   d_a_n = gated(d_n, 1 - n**2)
  */
 typedef struct {
-    dk_vector floor_h_next, d_h_next, d_a_n;
+    dk_vector d_h_next, d_a_n;
 } DK_NAME(backward_step_1_values);
 
 DK_INLINE DK_NAME(backward_step_1_values) DK_NAME(backward_step_1_unit)(
-    dk_vector t, dk_vector period, dk_vector d_h_carry, dk_vector d_h_next_output, dk_vector n)
+    dk_vector d_h_carry, dk_vector d_h_next_output, dk_vector t, dk_vector floor_h_next,
+    dk_vector period, dk_vector n)
 {
-    const dk_vector floor_arg = t / period;
-    const dk_vector floor_h_next = dk_floor(floor_arg);
     const dk_vector d_h_next = d_h_next_output + d_h_carry;
     const dk_vector d_n = d_h_next * dk_where(dk_equal(t - floor_h_next * period, dk_splat(0)),
         dk_splat(1), dk_splat(0));
     const dk_vector d_a_n = dk_gated(d_n, 1 - n * n);
     const DK_NAME(backward_step_1_values) dk_result = {
-        floor_h_next, d_h_next, d_a_n,
+        d_h_next, d_a_n,
     };
     return dk_result;
 }
 
 typedef struct {
     size_t dk_width;
-    const dk_real *t;
-    const dk_real *period;
     const dk_real *d_h_carry;
     const dk_real *d_h_next_output;
+    const dk_real *t;
+    const dk_real *floor_h_next;
+    const dk_real *period;
     const dk_real *n;
-    dk_real *floor_h_next;
     dk_real *d_h_next;
     dk_real *d_a_n;
 } DK_NAME(backward_step_1_arrays);
@@ -710,12 +722,12 @@ DK_INLINE void DK_NAME(backward_step_1_at)(
     const size_t rest = a->dk_width - unit;
     const size_t place = row * a->dk_width + unit;
     const DK_NAME(backward_step_1_values) value = DK_NAME(backward_step_1_unit)(
-        dk_splat(a->t[row]),
-        dk_load_part(a->period + unit, rest),
         dk_load_part(a->d_h_carry + place, rest),
         dk_load_part(a->d_h_next_output + place, rest),
+        dk_splat(a->t[row]),
+        dk_load_part(a->floor_h_next + place, rest),
+        dk_load_part(a->period + unit, rest),
         dk_load_part(a->n + place, rest));
-    dk_store_part(a->floor_h_next + place, value.floor_h_next, rest);
     dk_store_part(a->d_h_next + place, value.d_h_next, rest);
     dk_store_part(a->d_a_n + place, value.d_a_n, rest);
 }
@@ -950,7 +962,6 @@ typedef struct {
     size_t d_t_carry_buffer;
     size_t d_t_buffer;
     size_t matrix_n_buffer;
-    size_t floor_h_next_buffer;
     size_t d_h_next_buffer;
     size_t d_a_n_buffer;
     size_t dk_panel_1;
@@ -975,7 +986,6 @@ DK_FUNCTION DK_NAME(backward_layout) DK_NAME(backward_lay_out)(
     at.d_t_carry_buffer = dk_take(&at.dk_total, sizes->rows, 1);
     at.d_t_buffer = dk_take(&at.dk_total, sizes->rows, 1);
     at.matrix_n_buffer = dk_take(&at.dk_total, 1, sizes->dim_H * sizes->dim_H);
-    at.floor_h_next_buffer = dk_take(&at.dk_total, sizes->rows, sizes->dim_H);
     at.d_h_next_buffer = dk_take(&at.dk_total, sizes->rows, sizes->dim_H);
     at.d_a_n_buffer = dk_take(&at.dk_total, way->chunk_rows, sizes->dim_H);
     at.dk_panel_2 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_H));
@@ -1014,6 +1024,7 @@ typedef struct {
     struct {
         dk_source x;
         dk_source n;
+        dk_source floor_h_next;
         dk_source h;
         dk_source t;
         dk_source d_h_next_output;
@@ -1023,7 +1034,6 @@ typedef struct {
         dk_target d_t;
         dk_target d_x_all;
         dk_target matrix_n;
-        dk_target floor_h_next;
         dk_target d_h_next;
         dk_target d_a_n;
         dk_target d_matrix_n;
@@ -1107,6 +1117,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     call->zeros_1 = args->workspace + at.d_h_next_output_zeros;
     call->at.x = (dk_source){args->inputs.x, sizes->dim_I, 0};
     call->at.n = (dk_source){args->saved + kept.n, sizes->dim_H, 0};
+    call->at.floor_h_next = (dk_source){args->saved + kept.floor_h_next, sizes->dim_H, 0};
     call->at.h = (dk_source){
         args->saved + kept.h_history + (call->reverse ? sizes->rows * sizes->dim_H : 0),
         sizes->dim_H, 0};
@@ -1126,8 +1137,6 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     call->at.d_t = (dk_target){args->workspace + at.d_t_buffer + call->first_row * 1, 0, 0};
     call->at.d_x_all = (dk_target){args->d_inputs.x, sizes->dim_I, 0};
     call->at.matrix_n = (dk_target){args->workspace + at.matrix_n_buffer, 0, 0};
-    call->at.floor_h_next = (dk_target){args->workspace + at.floor_h_next_buffer + call->first_row
-        * sizes->dim_H, 0, 0};
     call->at.d_h_next = (dk_target){args->workspace + at.d_h_next_buffer + call->first_row
         * sizes->dim_H, 0, 0};
     call->at.d_a_n = (dk_target){args->workspace + at.d_a_n_buffer, 0, sizes->dim_H};
@@ -1215,6 +1224,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(backward_once)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1239,6 +1249,7 @@ static void DK_NAME(backward_once)(
     }
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1246,12 +1257,12 @@ static void DK_NAME(backward_step)(
     {
         DK_NAME(backward_step_1_arrays) a = {
             .dk_width = sizes->dim_H,
-            .t = dk_from(call->at.t, span),
-            .period = call->args->params.period,
             .d_h_carry = dk_into(call->at.d_h_carry, span),
             .d_h_next_output = dk_from(call->at.d_h_next_output, span),
+            .t = dk_from(call->at.t, span),
+            .floor_h_next = dk_from(call->at.floor_h_next, span),
+            .period = call->args->params.period,
             .n = dk_from(call->at.n, span),
-            .floor_h_next = dk_into(call->at.floor_h_next, span),
             .d_h_next = dk_into(call->at.d_h_next, span),
             .d_a_n = dk_into(call->at.d_a_n, span),
         };
@@ -1276,7 +1287,7 @@ static void DK_NAME(backward_step)(
             },
             .d_h_next = dk_into(call->at.d_h_next, span),
             .t = dk_from(call->at.t, span),
-            .floor_h_next = dk_into(call->at.floor_h_next, span),
+            .floor_h_next = dk_from(call->at.floor_h_next, span),
             .period = call->args->params.period,
             .d_h = dk_into(call->at.d_h, span),
         };
@@ -1286,6 +1297,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1328,6 +1340,7 @@ static void DK_NAME(backward_after)(
     }
 }
 
+/* What follows from sums over all rows. */
 static void DK_NAME(backward_last)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1468,5 +1481,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "U, M";
+}
+#endif
 
 #endif /* DK_TAG */

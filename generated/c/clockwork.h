@@ -15,8 +15,8 @@
  *   t' = t + 1
  *   output h'
  *
- * Saved per step: n, h (history), t (history).
- * Recomputed: matrix_n, floor_arg, floor_h_next.
+ * Saved per step: n, floor_h_next, h (history), t (history).
+ * Recomputed: matrix_n.
  * Forward: once: 1 stage; before the loop: 1 stage, 1 product; each step: 4 stages, 1 sum.
  * Backward: once: 2 stages; each step: 4 stages, 1 sum; after the loop: 2 stages, 1 product,
  * 3 sums; last: 1 stage.

@@ -188,7 +188,7 @@ DK_FUNCTION DK_NAME(forward_layout) DK_NAME(forward_lay_out)(
     at.z_buffer = dk_take(&at.dk_total, (way->training ? 0 : way->chunk_rows + sizes->rows),
         sizes->dim_H);
     at.dk_panel_1 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_I + sizes->dim_H + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_I + 2 * sizes->dim_H));
     at.dk_early = !way->plain && dk_contracts_early(sizes->rows, at.dk_packed * sizeof(dk_real));
     at.dk_before_1 = dk_take(&at.dk_total, at.dk_early ? way->chunk_rows : 0,
         DK_GROUP(before_size, g1)(sizes->dim_H));
@@ -281,7 +281,7 @@ DK_FUNCTION dk_status DK_NAME(forward_prepare)(
     call->before_1 = at.dk_early ? args->workspace + at.dk_before_1 : NULL;
     call->product_1 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_1,
-        .depth = sizes->dim_I + sizes->dim_H + sizes->dim_H,
+        .depth = sizes->dim_I + 2 * sizes->dim_H,
         .segment_count = 3,
         .before = call->before_1,
         .skip = sizes->dim_I,
@@ -364,6 +364,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -378,6 +379,7 @@ static void DK_NAME(forward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -894,6 +896,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -930,6 +933,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1089,5 +1093,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

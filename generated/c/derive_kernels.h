@@ -400,6 +400,11 @@ DK_FUNCTION void dk_wait(const dk_team *team)
 #endif
 #define DK_ROWS(gates) (DK_ROWS_FIT(gates) < DK_ROWS_MAX ? DK_ROWS_FIT(gates) : DK_ROWS_MAX)
 
+/* Bytes of a weight in panels of float: 4, or for inference alone 2 or 1. */
+#ifndef DK_WEIGHTS
+#define DK_WEIGHTS 4
+#endif
+
 /* Independent sums over k in the product of a single row. */
 #define DK_SPLIT (DK_REGISTERS >= 32 ? 4 : 2)
 
@@ -472,7 +477,7 @@ DK_INLINE size_t dk_line(size_t stride, size_t gates, size_t lanes)
     }                                                                                              \
     DK_INLINE size_t dk_panel_size_##tag##_##name(size_t units, size_t depth)                      \
     {                                                                                              \
-        return dk_before_size_##tag##_##name(units) * (depth + 1);                                 \
+        return dk_before_size_##tag##_##name(units) * (depth + dk_lines_##tag);                    \
     }                                                                                              \
     DK_INLINE void dk_pack_##tag##_##name(                                                         \
         dk_real_##tag *panel, size_t units, size_t segment_count, const dk_matrix_##tag *matrices, \
@@ -1444,6 +1449,64 @@ DK_FUNCTION int dk_self_test_f32(void)
 
 /* f32: packed products ------------------------------------------------------------------ */
 
+/* Weights in panels: as parameters are, or for inference alone thinner ones, which are read faster.
+ * DK_WEIGHTS == 2: the upper half of a float (bfloat16). DK_WEIGHTS == 1: whole numbers from -127 to
+ * 127, times a scale for each unit of each gate, which stands in the second line of a block. A block
+ * begins where it would begin with whole floats; its first lines are floats. */
+#if DK_WEIGHTS == 2
+typedef uint16_t dk_weight_f32;
+#elif DK_WEIGHTS == 1
+typedef int8_t dk_weight_f32;
+#else
+typedef float dk_weight_f32;
+#endif
+#define DK_SCALED_F32 (DK_WEIGHTS == 1)
+#define DK_LINES_F32 (DK_SCALED_F32 ? 2 : 1)
+
+DK_INLINE dk_f32 dk_load_weight_f32(const dk_weight_f32 *source)
+{
+#if DK_WEIGHTS > 2
+    return dk_load_f32(source);
+#elif DK_VECTOR_BITS > 1
+    typedef dk_weight_f32 narrow
+        __attribute__((vector_size(DK_LANES_F32 * DK_WEIGHTS), aligned(DK_WEIGHTS), may_alias));
+    const narrow *const weights = (const narrow *)source;
+    dk_mask_f32 wide;
+#if DK_VECTOR_BITS == 512 && defined(__AVX512F__) || DK_VECTOR_BITS == 256 && defined(__AVX2__)
+    /* gcc would convert them one by one. */
+#if DK_WEIGHTS == 2
+    __asm__("vpmovzxwd { %1, %0|%0, %1}" : "=v"(wide) : "m"(*weights));
+#else
+    __asm__("vpmovsxbd { %1, %0|%0, %1}" : "=v"(wide) : "m"(*weights));
+#endif
+#else
+    wide = __builtin_convertvector(*weights, dk_mask_f32);
+#endif
+#if DK_WEIGHTS == 2
+    return (dk_f32)((dk_bits_f32)wide << 16);
+#else
+    return __builtin_convertvector(wide, dk_f32);
+#endif
+#elif DK_WEIGHTS == 2
+    const uint32_t bits = (uint32_t)*source << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+#else
+    return *source;
+#endif
+}
+enum { dk_lines_f32 = DK_LINES_F32 };
+
+/* Vector v of a line: of weights, or, where `plain`, of the packed columns of an outer product. */
+DK_INLINE dk_f32 dk_load_panel_f32(const dk_weight_f32 *line, size_t v, const int plain)
+{
+    if (plain) {
+        return dk_load_f32((const float *)(const void *)line + v * DK_LANES_F32);
+    }
+    return dk_load_weight_f32(line + v * DK_LANES_F32);
+}
+
 /* Operand rows of one term of the sum: row r starts at operand + r * stride. */
 typedef struct dk_segment_f32 {
     const float *operand;
@@ -1459,9 +1522,12 @@ typedef struct dk_terms_f32 {
     size_t segment_count;
     const dk_segment_f32 *segments;
     size_t first_row;
-    const float *panel;
+    const dk_weight_f32 *panel;
     size_t panel_step;
     int single; /* whether there is one row in all: a tile of one row may be the rest of many */
+#if DK_SCALED_F32
+    const float *scales; /* of the sums over k */
+#endif
 } dk_terms_f32;
 
 /* out[r][v] = the sum, r < rows and v < vectors; added to what out holds where `adds`.
@@ -1475,7 +1541,9 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                                   float *out, size_t out_stride)
 {
     const dk_f32 zero = dk_splat_f32(0);
-    const float *panel = terms->panel;
+    const int plain = k_stride != 1; /* an outer product */
+    const dk_weight_f32 *panel = terms->panel;
+    const size_t panel_step = terms->panel_step * (plain ? sizeof(float) / sizeof *panel : 1);
     dk_f32 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f32 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f32 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
@@ -1484,7 +1552,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
     dk_f32 s50 = zero, s51 = zero, s52 = zero, s53 = zero, s54 = zero, s55 = zero;
     dk_f32 s60 = zero, s61 = zero, s62 = zero, s63 = zero, s64 = zero, s65 = zero;
     dk_f32 s70 = zero, s71 = zero, s72 = zero, s73 = zero, s74 = zero, s75 = zero;
-    if (terms->start != NULL) {
+    if (terms->start != NULL && !DK_SCALED_F32) {
         if (0 < rows && 0 < vectors) {
             s00 = dk_load_f32(terms->start + 0 * terms->start_stride + 0 * DK_LANES_F32);
         }
@@ -1645,32 +1713,32 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
             if (rows > vectors) {
                 dk_f32 w0 = zero;
                 if (0 < vectors) {
-                    w0 = dk_load_f32(panel + 0 * DK_LANES_F32);
+                    w0 = dk_load_panel_f32(panel, 0, plain);
                     DK_KEEP(w0);
                 }
                 dk_f32 w1 = zero;
                 if (1 < vectors) {
-                    w1 = dk_load_f32(panel + 1 * DK_LANES_F32);
+                    w1 = dk_load_panel_f32(panel, 1, plain);
                     DK_KEEP(w1);
                 }
                 dk_f32 w2 = zero;
                 if (2 < vectors) {
-                    w2 = dk_load_f32(panel + 2 * DK_LANES_F32);
+                    w2 = dk_load_panel_f32(panel, 2, plain);
                     DK_KEEP(w2);
                 }
                 dk_f32 w3 = zero;
                 if (3 < vectors) {
-                    w3 = dk_load_f32(panel + 3 * DK_LANES_F32);
+                    w3 = dk_load_panel_f32(panel, 3, plain);
                     DK_KEEP(w3);
                 }
                 dk_f32 w4 = zero;
                 if (4 < vectors) {
-                    w4 = dk_load_f32(panel + 4 * DK_LANES_F32);
+                    w4 = dk_load_panel_f32(panel, 4, plain);
                     DK_KEEP(w4);
                 }
                 dk_f32 w5 = zero;
                 if (5 < vectors) {
-                    w5 = dk_load_f32(panel + 5 * DK_LANES_F32);
+                    w5 = dk_load_panel_f32(panel, 5, plain);
                     DK_KEEP(w5);
                 }
                 if (0 < rows) {
@@ -1851,7 +1919,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                 }
             } else {
                 if (0 < vectors) {
-                    dk_f32 weight = dk_load_f32(panel + 0 * DK_LANES_F32);
+                    dk_f32 weight = dk_load_panel_f32(panel, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s00 += row0[k] * weight;
@@ -1873,7 +1941,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (1 < vectors) {
-                    dk_f32 weight = dk_load_f32(panel + 1 * DK_LANES_F32);
+                    dk_f32 weight = dk_load_panel_f32(panel, 1, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s01 += row0[k] * weight;
@@ -1895,7 +1963,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (2 < vectors) {
-                    dk_f32 weight = dk_load_f32(panel + 2 * DK_LANES_F32);
+                    dk_f32 weight = dk_load_panel_f32(panel, 2, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s02 += row0[k] * weight;
@@ -1917,7 +1985,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (3 < vectors) {
-                    dk_f32 weight = dk_load_f32(panel + 3 * DK_LANES_F32);
+                    dk_f32 weight = dk_load_panel_f32(panel, 3, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s03 += row0[k] * weight;
@@ -1939,7 +2007,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (4 < vectors) {
-                    dk_f32 weight = dk_load_f32(panel + 4 * DK_LANES_F32);
+                    dk_f32 weight = dk_load_panel_f32(panel, 4, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s04 += row0[k] * weight;
@@ -1961,7 +2029,7 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (5 < vectors) {
-                    dk_f32 weight = dk_load_f32(panel + 5 * DK_LANES_F32);
+                    dk_f32 weight = dk_load_panel_f32(panel, 5, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s05 += row0[k] * weight;
@@ -1983,9 +2051,173 @@ DK_INLINE void dk_multiply_rows_f32(const size_t rows, const size_t vectors, con
                     }
                 }
             }
-            panel += terms->panel_step;
+            panel += panel_step;
         }
     }
+#if DK_SCALED_F32
+    if (0 < vectors && !plain) {
+        const dk_f32 scale = dk_load_f32(terms->scales + 0 * DK_LANES_F32);
+        if (0 < rows) {
+            s00 = dk_load_f32(terms->start + 0 * terms->start_stride + 0 * DK_LANES_F32) + scale * s00;
+        }
+        if (1 < rows) {
+            s10 = dk_load_f32(terms->start + 1 * terms->start_stride + 0 * DK_LANES_F32) + scale * s10;
+        }
+        if (2 < rows) {
+            s20 = dk_load_f32(terms->start + 2 * terms->start_stride + 0 * DK_LANES_F32) + scale * s20;
+        }
+        if (3 < rows) {
+            s30 = dk_load_f32(terms->start + 3 * terms->start_stride + 0 * DK_LANES_F32) + scale * s30;
+        }
+        if (4 < rows) {
+            s40 = dk_load_f32(terms->start + 4 * terms->start_stride + 0 * DK_LANES_F32) + scale * s40;
+        }
+        if (5 < rows) {
+            s50 = dk_load_f32(terms->start + 5 * terms->start_stride + 0 * DK_LANES_F32) + scale * s50;
+        }
+        if (6 < rows) {
+            s60 = dk_load_f32(terms->start + 6 * terms->start_stride + 0 * DK_LANES_F32) + scale * s60;
+        }
+        if (7 < rows) {
+            s70 = dk_load_f32(terms->start + 7 * terms->start_stride + 0 * DK_LANES_F32) + scale * s70;
+        }
+    }
+    if (1 < vectors && !plain) {
+        const dk_f32 scale = dk_load_f32(terms->scales + 1 * DK_LANES_F32);
+        if (0 < rows) {
+            s01 = dk_load_f32(terms->start + 0 * terms->start_stride + 1 * DK_LANES_F32) + scale * s01;
+        }
+        if (1 < rows) {
+            s11 = dk_load_f32(terms->start + 1 * terms->start_stride + 1 * DK_LANES_F32) + scale * s11;
+        }
+        if (2 < rows) {
+            s21 = dk_load_f32(terms->start + 2 * terms->start_stride + 1 * DK_LANES_F32) + scale * s21;
+        }
+        if (3 < rows) {
+            s31 = dk_load_f32(terms->start + 3 * terms->start_stride + 1 * DK_LANES_F32) + scale * s31;
+        }
+        if (4 < rows) {
+            s41 = dk_load_f32(terms->start + 4 * terms->start_stride + 1 * DK_LANES_F32) + scale * s41;
+        }
+        if (5 < rows) {
+            s51 = dk_load_f32(terms->start + 5 * terms->start_stride + 1 * DK_LANES_F32) + scale * s51;
+        }
+        if (6 < rows) {
+            s61 = dk_load_f32(terms->start + 6 * terms->start_stride + 1 * DK_LANES_F32) + scale * s61;
+        }
+        if (7 < rows) {
+            s71 = dk_load_f32(terms->start + 7 * terms->start_stride + 1 * DK_LANES_F32) + scale * s71;
+        }
+    }
+    if (2 < vectors && !plain) {
+        const dk_f32 scale = dk_load_f32(terms->scales + 2 * DK_LANES_F32);
+        if (0 < rows) {
+            s02 = dk_load_f32(terms->start + 0 * terms->start_stride + 2 * DK_LANES_F32) + scale * s02;
+        }
+        if (1 < rows) {
+            s12 = dk_load_f32(terms->start + 1 * terms->start_stride + 2 * DK_LANES_F32) + scale * s12;
+        }
+        if (2 < rows) {
+            s22 = dk_load_f32(terms->start + 2 * terms->start_stride + 2 * DK_LANES_F32) + scale * s22;
+        }
+        if (3 < rows) {
+            s32 = dk_load_f32(terms->start + 3 * terms->start_stride + 2 * DK_LANES_F32) + scale * s32;
+        }
+        if (4 < rows) {
+            s42 = dk_load_f32(terms->start + 4 * terms->start_stride + 2 * DK_LANES_F32) + scale * s42;
+        }
+        if (5 < rows) {
+            s52 = dk_load_f32(terms->start + 5 * terms->start_stride + 2 * DK_LANES_F32) + scale * s52;
+        }
+        if (6 < rows) {
+            s62 = dk_load_f32(terms->start + 6 * terms->start_stride + 2 * DK_LANES_F32) + scale * s62;
+        }
+        if (7 < rows) {
+            s72 = dk_load_f32(terms->start + 7 * terms->start_stride + 2 * DK_LANES_F32) + scale * s72;
+        }
+    }
+    if (3 < vectors && !plain) {
+        const dk_f32 scale = dk_load_f32(terms->scales + 3 * DK_LANES_F32);
+        if (0 < rows) {
+            s03 = dk_load_f32(terms->start + 0 * terms->start_stride + 3 * DK_LANES_F32) + scale * s03;
+        }
+        if (1 < rows) {
+            s13 = dk_load_f32(terms->start + 1 * terms->start_stride + 3 * DK_LANES_F32) + scale * s13;
+        }
+        if (2 < rows) {
+            s23 = dk_load_f32(terms->start + 2 * terms->start_stride + 3 * DK_LANES_F32) + scale * s23;
+        }
+        if (3 < rows) {
+            s33 = dk_load_f32(terms->start + 3 * terms->start_stride + 3 * DK_LANES_F32) + scale * s33;
+        }
+        if (4 < rows) {
+            s43 = dk_load_f32(terms->start + 4 * terms->start_stride + 3 * DK_LANES_F32) + scale * s43;
+        }
+        if (5 < rows) {
+            s53 = dk_load_f32(terms->start + 5 * terms->start_stride + 3 * DK_LANES_F32) + scale * s53;
+        }
+        if (6 < rows) {
+            s63 = dk_load_f32(terms->start + 6 * terms->start_stride + 3 * DK_LANES_F32) + scale * s63;
+        }
+        if (7 < rows) {
+            s73 = dk_load_f32(terms->start + 7 * terms->start_stride + 3 * DK_LANES_F32) + scale * s73;
+        }
+    }
+    if (4 < vectors && !plain) {
+        const dk_f32 scale = dk_load_f32(terms->scales + 4 * DK_LANES_F32);
+        if (0 < rows) {
+            s04 = dk_load_f32(terms->start + 0 * terms->start_stride + 4 * DK_LANES_F32) + scale * s04;
+        }
+        if (1 < rows) {
+            s14 = dk_load_f32(terms->start + 1 * terms->start_stride + 4 * DK_LANES_F32) + scale * s14;
+        }
+        if (2 < rows) {
+            s24 = dk_load_f32(terms->start + 2 * terms->start_stride + 4 * DK_LANES_F32) + scale * s24;
+        }
+        if (3 < rows) {
+            s34 = dk_load_f32(terms->start + 3 * terms->start_stride + 4 * DK_LANES_F32) + scale * s34;
+        }
+        if (4 < rows) {
+            s44 = dk_load_f32(terms->start + 4 * terms->start_stride + 4 * DK_LANES_F32) + scale * s44;
+        }
+        if (5 < rows) {
+            s54 = dk_load_f32(terms->start + 5 * terms->start_stride + 4 * DK_LANES_F32) + scale * s54;
+        }
+        if (6 < rows) {
+            s64 = dk_load_f32(terms->start + 6 * terms->start_stride + 4 * DK_LANES_F32) + scale * s64;
+        }
+        if (7 < rows) {
+            s74 = dk_load_f32(terms->start + 7 * terms->start_stride + 4 * DK_LANES_F32) + scale * s74;
+        }
+    }
+    if (5 < vectors && !plain) {
+        const dk_f32 scale = dk_load_f32(terms->scales + 5 * DK_LANES_F32);
+        if (0 < rows) {
+            s05 = dk_load_f32(terms->start + 0 * terms->start_stride + 5 * DK_LANES_F32) + scale * s05;
+        }
+        if (1 < rows) {
+            s15 = dk_load_f32(terms->start + 1 * terms->start_stride + 5 * DK_LANES_F32) + scale * s15;
+        }
+        if (2 < rows) {
+            s25 = dk_load_f32(terms->start + 2 * terms->start_stride + 5 * DK_LANES_F32) + scale * s25;
+        }
+        if (3 < rows) {
+            s35 = dk_load_f32(terms->start + 3 * terms->start_stride + 5 * DK_LANES_F32) + scale * s35;
+        }
+        if (4 < rows) {
+            s45 = dk_load_f32(terms->start + 4 * terms->start_stride + 5 * DK_LANES_F32) + scale * s45;
+        }
+        if (5 < rows) {
+            s55 = dk_load_f32(terms->start + 5 * terms->start_stride + 5 * DK_LANES_F32) + scale * s55;
+        }
+        if (6 < rows) {
+            s65 = dk_load_f32(terms->start + 6 * terms->start_stride + 5 * DK_LANES_F32) + scale * s65;
+        }
+        if (7 < rows) {
+            s75 = dk_load_f32(terms->start + 7 * terms->start_stride + 5 * DK_LANES_F32) + scale * s75;
+        }
+    }
+#endif
     if (0 < rows && 0 < vectors) {
         float *const place = out + 0 * out_stride + 0 * DK_LANES_F32;
         dk_store_f32(place, adds ? dk_load_f32(place) + s00 : s00);
@@ -2186,11 +2418,12 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const dk_terms_f32 *ter
                                  float *out)
 {
     const dk_f32 zero = dk_splat_f32(0);
-    const float *panel = terms->panel;
+    const dk_weight_f32 *panel = terms->panel;
     dk_f32 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f32 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f32 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
     dk_f32 s30 = zero, s31 = zero, s32 = zero, s33 = zero, s34 = zero, s35 = zero;
+#if !DK_SCALED_F32
     if (0 < vectors) {
         s00 = dk_load_f32(terms->start + 0 * DK_LANES_F32);
     }
@@ -2209,6 +2442,7 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const dk_terms_f32 *ter
     if (5 < vectors) {
         s05 = dk_load_f32(terms->start + 5 * DK_LANES_F32);
     }
+#endif
     for (size_t s = 0; s < terms->segment_count; ++s) {
         const size_t depth = terms->segments[s].depth;
         const float *const row = terms->segments[s].operand;
@@ -2216,128 +2450,152 @@ DK_INLINE void dk_multiply_row_f32(const size_t vectors, const dk_terms_f32 *ter
         for (; depth - k >= DK_SPLIT; k += DK_SPLIT) {
             if (0 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s00 += row[k + 0] * dk_load_f32(panel + 0 * DK_LANES_F32);
+                    s00 += row[k + 0] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
                 }
                 if (1 < vectors) {
-                    s01 += row[k + 0] * dk_load_f32(panel + 1 * DK_LANES_F32);
+                    s01 += row[k + 0] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
                 }
                 if (2 < vectors) {
-                    s02 += row[k + 0] * dk_load_f32(panel + 2 * DK_LANES_F32);
+                    s02 += row[k + 0] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
                 }
                 if (3 < vectors) {
-                    s03 += row[k + 0] * dk_load_f32(panel + 3 * DK_LANES_F32);
+                    s03 += row[k + 0] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
                 }
                 if (4 < vectors) {
-                    s04 += row[k + 0] * dk_load_f32(panel + 4 * DK_LANES_F32);
+                    s04 += row[k + 0] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
                 }
                 if (5 < vectors) {
-                    s05 += row[k + 0] * dk_load_f32(panel + 5 * DK_LANES_F32);
+                    s05 += row[k + 0] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
                 }
                 panel += terms->panel_step;
             }
             if (1 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s10 += row[k + 1] * dk_load_f32(panel + 0 * DK_LANES_F32);
+                    s10 += row[k + 1] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
                 }
                 if (1 < vectors) {
-                    s11 += row[k + 1] * dk_load_f32(panel + 1 * DK_LANES_F32);
+                    s11 += row[k + 1] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
                 }
                 if (2 < vectors) {
-                    s12 += row[k + 1] * dk_load_f32(panel + 2 * DK_LANES_F32);
+                    s12 += row[k + 1] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
                 }
                 if (3 < vectors) {
-                    s13 += row[k + 1] * dk_load_f32(panel + 3 * DK_LANES_F32);
+                    s13 += row[k + 1] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
                 }
                 if (4 < vectors) {
-                    s14 += row[k + 1] * dk_load_f32(panel + 4 * DK_LANES_F32);
+                    s14 += row[k + 1] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
                 }
                 if (5 < vectors) {
-                    s15 += row[k + 1] * dk_load_f32(panel + 5 * DK_LANES_F32);
+                    s15 += row[k + 1] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
                 }
                 panel += terms->panel_step;
             }
             if (2 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s20 += row[k + 2] * dk_load_f32(panel + 0 * DK_LANES_F32);
+                    s20 += row[k + 2] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
                 }
                 if (1 < vectors) {
-                    s21 += row[k + 2] * dk_load_f32(panel + 1 * DK_LANES_F32);
+                    s21 += row[k + 2] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
                 }
                 if (2 < vectors) {
-                    s22 += row[k + 2] * dk_load_f32(panel + 2 * DK_LANES_F32);
+                    s22 += row[k + 2] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
                 }
                 if (3 < vectors) {
-                    s23 += row[k + 2] * dk_load_f32(panel + 3 * DK_LANES_F32);
+                    s23 += row[k + 2] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
                 }
                 if (4 < vectors) {
-                    s24 += row[k + 2] * dk_load_f32(panel + 4 * DK_LANES_F32);
+                    s24 += row[k + 2] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
                 }
                 if (5 < vectors) {
-                    s25 += row[k + 2] * dk_load_f32(panel + 5 * DK_LANES_F32);
+                    s25 += row[k + 2] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
                 }
                 panel += terms->panel_step;
             }
             if (3 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s30 += row[k + 3] * dk_load_f32(panel + 0 * DK_LANES_F32);
+                    s30 += row[k + 3] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
                 }
                 if (1 < vectors) {
-                    s31 += row[k + 3] * dk_load_f32(panel + 1 * DK_LANES_F32);
+                    s31 += row[k + 3] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
                 }
                 if (2 < vectors) {
-                    s32 += row[k + 3] * dk_load_f32(panel + 2 * DK_LANES_F32);
+                    s32 += row[k + 3] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
                 }
                 if (3 < vectors) {
-                    s33 += row[k + 3] * dk_load_f32(panel + 3 * DK_LANES_F32);
+                    s33 += row[k + 3] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
                 }
                 if (4 < vectors) {
-                    s34 += row[k + 3] * dk_load_f32(panel + 4 * DK_LANES_F32);
+                    s34 += row[k + 3] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
                 }
                 if (5 < vectors) {
-                    s35 += row[k + 3] * dk_load_f32(panel + 5 * DK_LANES_F32);
+                    s35 += row[k + 3] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
                 }
                 panel += terms->panel_step;
             }
         }
         for (; k < depth; ++k) {
             if (0 < vectors) {
-                s00 += row[k] * dk_load_f32(panel + 0 * DK_LANES_F32);
+                s00 += row[k] * dk_load_weight_f32(panel + 0 * DK_LANES_F32);
             }
             if (1 < vectors) {
-                s01 += row[k] * dk_load_f32(panel + 1 * DK_LANES_F32);
+                s01 += row[k] * dk_load_weight_f32(panel + 1 * DK_LANES_F32);
             }
             if (2 < vectors) {
-                s02 += row[k] * dk_load_f32(panel + 2 * DK_LANES_F32);
+                s02 += row[k] * dk_load_weight_f32(panel + 2 * DK_LANES_F32);
             }
             if (3 < vectors) {
-                s03 += row[k] * dk_load_f32(panel + 3 * DK_LANES_F32);
+                s03 += row[k] * dk_load_weight_f32(panel + 3 * DK_LANES_F32);
             }
             if (4 < vectors) {
-                s04 += row[k] * dk_load_f32(panel + 4 * DK_LANES_F32);
+                s04 += row[k] * dk_load_weight_f32(panel + 4 * DK_LANES_F32);
             }
             if (5 < vectors) {
-                s05 += row[k] * dk_load_f32(panel + 5 * DK_LANES_F32);
+                s05 += row[k] * dk_load_weight_f32(panel + 5 * DK_LANES_F32);
             }
             panel += terms->panel_step;
         }
     }
     if (0 < vectors) {
-        dk_store_f32(out + 0 * DK_LANES_F32, (s00 + s10) + (s20 + s30));
+        dk_f32 sum = (s00 + s10) + (s20 + s30);
+#if DK_SCALED_F32
+        sum = dk_load_f32(terms->start + 0 * DK_LANES_F32) + dk_load_f32(terms->scales + 0 * DK_LANES_F32) * sum;
+#endif
+        dk_store_f32(out + 0 * DK_LANES_F32, sum);
     }
     if (1 < vectors) {
-        dk_store_f32(out + 1 * DK_LANES_F32, (s01 + s11) + (s21 + s31));
+        dk_f32 sum = (s01 + s11) + (s21 + s31);
+#if DK_SCALED_F32
+        sum = dk_load_f32(terms->start + 1 * DK_LANES_F32) + dk_load_f32(terms->scales + 1 * DK_LANES_F32) * sum;
+#endif
+        dk_store_f32(out + 1 * DK_LANES_F32, sum);
     }
     if (2 < vectors) {
-        dk_store_f32(out + 2 * DK_LANES_F32, (s02 + s12) + (s22 + s32));
+        dk_f32 sum = (s02 + s12) + (s22 + s32);
+#if DK_SCALED_F32
+        sum = dk_load_f32(terms->start + 2 * DK_LANES_F32) + dk_load_f32(terms->scales + 2 * DK_LANES_F32) * sum;
+#endif
+        dk_store_f32(out + 2 * DK_LANES_F32, sum);
     }
     if (3 < vectors) {
-        dk_store_f32(out + 3 * DK_LANES_F32, (s03 + s13) + (s23 + s33));
+        dk_f32 sum = (s03 + s13) + (s23 + s33);
+#if DK_SCALED_F32
+        sum = dk_load_f32(terms->start + 3 * DK_LANES_F32) + dk_load_f32(terms->scales + 3 * DK_LANES_F32) * sum;
+#endif
+        dk_store_f32(out + 3 * DK_LANES_F32, sum);
     }
     if (4 < vectors) {
-        dk_store_f32(out + 4 * DK_LANES_F32, (s04 + s14) + (s24 + s34));
+        dk_f32 sum = (s04 + s14) + (s24 + s34);
+#if DK_SCALED_F32
+        sum = dk_load_f32(terms->start + 4 * DK_LANES_F32) + dk_load_f32(terms->scales + 4 * DK_LANES_F32) * sum;
+#endif
+        dk_store_f32(out + 4 * DK_LANES_F32, sum);
     }
     if (5 < vectors) {
-        dk_store_f32(out + 5 * DK_LANES_F32, (s05 + s15) + (s25 + s35));
+        dk_f32 sum = (s05 + s15) + (s25 + s35);
+#if DK_SCALED_F32
+        sum = dk_load_f32(terms->start + 5 * DK_LANES_F32) + dk_load_f32(terms->scales + 5 * DK_LANES_F32) * sum;
+#endif
+        dk_store_f32(out + 5 * DK_LANES_F32, sum);
     }
 }
 
@@ -2817,9 +3075,15 @@ DK_FUNCTION void dk_multiply_plain_f32(const dk_product_f32 *product, size_t gat
 DK_INLINE dk_terms_f32 dk_terms_of_f32(const dk_product_f32 *product, size_t past, size_t line,
                                         size_t first_row, size_t all)
 {
-    const float *const panel = product->panel + past * (product->depth + 1);
-    dk_terms_f32 terms = {panel, 0, product->segment_count, product->segments,
-                          first_row, panel + line, line, product->single};
+    const float *const panel = product->panel + past * (product->depth + DK_LINES_F32);
+    dk_terms_f32 terms = {
+        panel, 0, product->segment_count, product->segments, first_row,
+        (const dk_weight_f32 *)(const void *)(panel + line * DK_LINES_F32), line,
+        product->single,
+#if DK_SCALED_F32
+        panel + line,
+#endif
+    };
     if (product->before != NULL) {
         terms.start_stride = all;
         terms.start = product->before + first_row * all + past;
@@ -2845,6 +3109,9 @@ DK_FUNCTION void dk_multiply_f32_narrow(size_t rows, const dk_terms_f32 *terms,
             dk_multiply_f32_2(count, &part, place, out_stride);
             part.start += 2 * DK_LANES_F32;
             part.panel += 2 * DK_LANES_F32;
+#if DK_SCALED_F32
+            part.scales += 2 * DK_LANES_F32;
+#endif
             place += 2 * DK_LANES_F32;
         }
         if (vectors % 2 != 0) {
@@ -2869,6 +3136,9 @@ DK_FUNCTION void dk_multiply_f32_wide(size_t rows, const dk_terms_f32 *terms,
         }
         part.start += vectors * DK_LANES_F32;
         part.panel += vectors * DK_LANES_F32;
+#if DK_SCALED_F32
+        part.scales += vectors * DK_LANES_F32;
+#endif
         out += vectors * DK_LANES_F32;
     }
 }
@@ -2988,6 +3258,46 @@ DK_FUNCTION void dk_pack_start_f32(float *panel, size_t block_units, size_t gate
     }
 }
 
+#if DK_WEIGHTS < 4
+/* The lines of a block behind its first ones, `depth` lines of floats, as thinner weights in the
+ * same place: each is written where it, or one before it, was read. */
+DK_FUNCTION void dk_thin_f32(float *block, size_t line, size_t depth)
+{
+    const float *const source = block + line * DK_LINES_F32;
+    dk_weight_f32 *const target = (dk_weight_f32 *)(void *)(block + line * DK_LINES_F32);
+#if DK_WEIGHTS == 1
+    float *const scales = block + line;
+    for (size_t u = 0; u < line; ++u) {
+        float most = 0;
+        for (size_t k = 0; k < depth; ++k) {
+            const float size = fabsf(source[k * line + u]);
+            most = size > most || size != size ? size : most;
+        }
+        /* A row with NaN or infinity gives NaN. */
+        scales[u] = most <= 3.402823466e+38f ? most / 127.0f : most - most;
+    }
+#endif
+    for (size_t k = 0; k < depth; ++k) {
+        for (size_t u = 0; u < line; ++u) {
+            float value;
+            memcpy(&value, source + k * line + u, sizeof value);
+#if DK_WEIGHTS == 1
+            const float whole = scales[u] > 0.0f ? rintf(value / scales[u]) : 0.0f;
+            const int8_t weight = (int8_t)(whole > 127.0f ? 127.0f : whole < -127.0f ? -127.0f : whole);
+#else
+            uint32_t bits;
+            memcpy(&bits, &value, sizeof bits);
+            const int is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+            const uint16_t weight = is_nan
+                ? (uint16_t)(bits >> 16 | 0x40u) /* to the nearest, ties to even */
+                : (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+#endif
+            memcpy(target + k * line + u, &weight, sizeof weight);
+        }
+    }
+}
+#endif
+
 /* The panel of a product from its matrices and starts; each thread of a team does a share. */
 DK_FUNCTION void dk_pack_product_f32(float *panel, size_t block_units, size_t gates, size_t units,
                                    size_t segment_count, const dk_matrix_f32 *matrices,
@@ -2995,12 +3305,12 @@ DK_FUNCTION void dk_pack_product_f32(float *panel, size_t block_units, size_t ga
                                    const dk_team *team)
 {
     size_t task = 0;
-    size_t lines = 1;
+    size_t lines = DK_LINES_F32;
     for (size_t s = 0; s < segment_count; ++s) {
         lines += matrices[s].depth;
     }
     for (size_t gate = 0; gate < gates; ++gate) {
-        size_t line = 1;
+        size_t line = DK_LINES_F32;
         for (size_t s = 0; s < segment_count; ++s) {
             const dk_matrix_f32 m = matrices[gate * segment_count + s];
             if (task++ % dk_team_size(team) == dk_team_index(team)) {
@@ -3013,6 +3323,14 @@ DK_FUNCTION void dk_pack_product_f32(float *panel, size_t block_units, size_t ga
                               starts + gate * start_count);
         }
     }
+#if DK_WEIGHTS < 4
+    dk_wait(team);
+    for (size_t block = dk_team_index(team); block * block_units < units; block += dk_team_size(team)) {
+        const dk_room_f32 room = dk_room_of_f32(panel, block, units, block_units, 0, gates, lines);
+        dk_thin_f32(room.first, room.step, lines - DK_LINES_F32);
+    }
+    dk_wait(team);
+#endif
 }
 
 /* f32: sums of outer products ------------------------------------------------------------ */
@@ -3025,7 +3343,12 @@ DK_INLINE void dk_outer_tile_f32(const size_t vectors, size_t depth, const float
 {
     const size_t step = vectors * DK_LANES_F32;
     const dk_segment_f32 segment = {left, 1, depth};
-    const dk_terms_f32 terms = {NULL, 0, 1, &segment, 0, right, step, 0};
+    const dk_terms_f32 terms = {
+        NULL, 0, 1, &segment, 0, (const dk_weight_f32 *)(const void *)right, step, 0,
+#if DK_SCALED_F32
+        NULL,
+#endif
+    };
     float sums[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F32];
     if (height >= DK_OUTER_ROWS && width >= step) {
         dk_multiply_rows_f32(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, &terms, out, out_stride);
@@ -4228,6 +4551,26 @@ DK_FUNCTION int dk_self_test_f64(void)
 
 /* f64: packed products ------------------------------------------------------------------ */
 
+/* Weights in panels are as parameters are. */
+typedef double dk_weight_f64;
+#define DK_SCALED_F64 0
+#define DK_LINES_F64 1
+
+DK_INLINE dk_f64 dk_load_weight_f64(const dk_weight_f64 *source)
+{
+    return dk_load_f64(source);
+}
+enum { dk_lines_f64 = DK_LINES_F64 };
+
+/* Vector v of a line: of weights, or, where `plain`, of the packed columns of an outer product. */
+DK_INLINE dk_f64 dk_load_panel_f64(const dk_weight_f64 *line, size_t v, const int plain)
+{
+    if (plain) {
+        return dk_load_f64((const double *)(const void *)line + v * DK_LANES_F64);
+    }
+    return dk_load_weight_f64(line + v * DK_LANES_F64);
+}
+
 /* Operand rows of one term of the sum: row r starts at operand + r * stride. */
 typedef struct dk_segment_f64 {
     const double *operand;
@@ -4243,9 +4586,12 @@ typedef struct dk_terms_f64 {
     size_t segment_count;
     const dk_segment_f64 *segments;
     size_t first_row;
-    const double *panel;
+    const dk_weight_f64 *panel;
     size_t panel_step;
     int single; /* whether there is one row in all: a tile of one row may be the rest of many */
+#if DK_SCALED_F64
+    const double *scales; /* of the sums over k */
+#endif
 } dk_terms_f64;
 
 /* out[r][v] = the sum, r < rows and v < vectors; added to what out holds where `adds`.
@@ -4259,7 +4605,9 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                                   double *out, size_t out_stride)
 {
     const dk_f64 zero = dk_splat_f64(0);
-    const double *panel = terms->panel;
+    const int plain = k_stride != 1; /* an outer product */
+    const dk_weight_f64 *panel = terms->panel;
+    const size_t panel_step = terms->panel_step * (plain ? sizeof(double) / sizeof *panel : 1);
     dk_f64 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f64 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f64 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
@@ -4268,7 +4616,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
     dk_f64 s50 = zero, s51 = zero, s52 = zero, s53 = zero, s54 = zero, s55 = zero;
     dk_f64 s60 = zero, s61 = zero, s62 = zero, s63 = zero, s64 = zero, s65 = zero;
     dk_f64 s70 = zero, s71 = zero, s72 = zero, s73 = zero, s74 = zero, s75 = zero;
-    if (terms->start != NULL) {
+    if (terms->start != NULL && !DK_SCALED_F64) {
         if (0 < rows && 0 < vectors) {
             s00 = dk_load_f64(terms->start + 0 * terms->start_stride + 0 * DK_LANES_F64);
         }
@@ -4429,32 +4777,32 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
             if (rows > vectors) {
                 dk_f64 w0 = zero;
                 if (0 < vectors) {
-                    w0 = dk_load_f64(panel + 0 * DK_LANES_F64);
+                    w0 = dk_load_panel_f64(panel, 0, plain);
                     DK_KEEP(w0);
                 }
                 dk_f64 w1 = zero;
                 if (1 < vectors) {
-                    w1 = dk_load_f64(panel + 1 * DK_LANES_F64);
+                    w1 = dk_load_panel_f64(panel, 1, plain);
                     DK_KEEP(w1);
                 }
                 dk_f64 w2 = zero;
                 if (2 < vectors) {
-                    w2 = dk_load_f64(panel + 2 * DK_LANES_F64);
+                    w2 = dk_load_panel_f64(panel, 2, plain);
                     DK_KEEP(w2);
                 }
                 dk_f64 w3 = zero;
                 if (3 < vectors) {
-                    w3 = dk_load_f64(panel + 3 * DK_LANES_F64);
+                    w3 = dk_load_panel_f64(panel, 3, plain);
                     DK_KEEP(w3);
                 }
                 dk_f64 w4 = zero;
                 if (4 < vectors) {
-                    w4 = dk_load_f64(panel + 4 * DK_LANES_F64);
+                    w4 = dk_load_panel_f64(panel, 4, plain);
                     DK_KEEP(w4);
                 }
                 dk_f64 w5 = zero;
                 if (5 < vectors) {
-                    w5 = dk_load_f64(panel + 5 * DK_LANES_F64);
+                    w5 = dk_load_panel_f64(panel, 5, plain);
                     DK_KEEP(w5);
                 }
                 if (0 < rows) {
@@ -4635,7 +4983,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                 }
             } else {
                 if (0 < vectors) {
-                    dk_f64 weight = dk_load_f64(panel + 0 * DK_LANES_F64);
+                    dk_f64 weight = dk_load_panel_f64(panel, 0, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s00 += row0[k] * weight;
@@ -4657,7 +5005,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (1 < vectors) {
-                    dk_f64 weight = dk_load_f64(panel + 1 * DK_LANES_F64);
+                    dk_f64 weight = dk_load_panel_f64(panel, 1, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s01 += row0[k] * weight;
@@ -4679,7 +5027,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (2 < vectors) {
-                    dk_f64 weight = dk_load_f64(panel + 2 * DK_LANES_F64);
+                    dk_f64 weight = dk_load_panel_f64(panel, 2, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s02 += row0[k] * weight;
@@ -4701,7 +5049,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (3 < vectors) {
-                    dk_f64 weight = dk_load_f64(panel + 3 * DK_LANES_F64);
+                    dk_f64 weight = dk_load_panel_f64(panel, 3, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s03 += row0[k] * weight;
@@ -4723,7 +5071,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (4 < vectors) {
-                    dk_f64 weight = dk_load_f64(panel + 4 * DK_LANES_F64);
+                    dk_f64 weight = dk_load_panel_f64(panel, 4, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s04 += row0[k] * weight;
@@ -4745,7 +5093,7 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
                 if (5 < vectors) {
-                    dk_f64 weight = dk_load_f64(panel + 5 * DK_LANES_F64);
+                    dk_f64 weight = dk_load_panel_f64(panel, 5, plain);
                     DK_KEEP(weight);
                     if (0 < rows) {
                         s05 += row0[k] * weight;
@@ -4767,9 +5115,173 @@ DK_INLINE void dk_multiply_rows_f64(const size_t rows, const size_t vectors, con
                     }
                 }
             }
-            panel += terms->panel_step;
+            panel += panel_step;
         }
     }
+#if DK_SCALED_F64
+    if (0 < vectors && !plain) {
+        const dk_f64 scale = dk_load_f64(terms->scales + 0 * DK_LANES_F64);
+        if (0 < rows) {
+            s00 = dk_load_f64(terms->start + 0 * terms->start_stride + 0 * DK_LANES_F64) + scale * s00;
+        }
+        if (1 < rows) {
+            s10 = dk_load_f64(terms->start + 1 * terms->start_stride + 0 * DK_LANES_F64) + scale * s10;
+        }
+        if (2 < rows) {
+            s20 = dk_load_f64(terms->start + 2 * terms->start_stride + 0 * DK_LANES_F64) + scale * s20;
+        }
+        if (3 < rows) {
+            s30 = dk_load_f64(terms->start + 3 * terms->start_stride + 0 * DK_LANES_F64) + scale * s30;
+        }
+        if (4 < rows) {
+            s40 = dk_load_f64(terms->start + 4 * terms->start_stride + 0 * DK_LANES_F64) + scale * s40;
+        }
+        if (5 < rows) {
+            s50 = dk_load_f64(terms->start + 5 * terms->start_stride + 0 * DK_LANES_F64) + scale * s50;
+        }
+        if (6 < rows) {
+            s60 = dk_load_f64(terms->start + 6 * terms->start_stride + 0 * DK_LANES_F64) + scale * s60;
+        }
+        if (7 < rows) {
+            s70 = dk_load_f64(terms->start + 7 * terms->start_stride + 0 * DK_LANES_F64) + scale * s70;
+        }
+    }
+    if (1 < vectors && !plain) {
+        const dk_f64 scale = dk_load_f64(terms->scales + 1 * DK_LANES_F64);
+        if (0 < rows) {
+            s01 = dk_load_f64(terms->start + 0 * terms->start_stride + 1 * DK_LANES_F64) + scale * s01;
+        }
+        if (1 < rows) {
+            s11 = dk_load_f64(terms->start + 1 * terms->start_stride + 1 * DK_LANES_F64) + scale * s11;
+        }
+        if (2 < rows) {
+            s21 = dk_load_f64(terms->start + 2 * terms->start_stride + 1 * DK_LANES_F64) + scale * s21;
+        }
+        if (3 < rows) {
+            s31 = dk_load_f64(terms->start + 3 * terms->start_stride + 1 * DK_LANES_F64) + scale * s31;
+        }
+        if (4 < rows) {
+            s41 = dk_load_f64(terms->start + 4 * terms->start_stride + 1 * DK_LANES_F64) + scale * s41;
+        }
+        if (5 < rows) {
+            s51 = dk_load_f64(terms->start + 5 * terms->start_stride + 1 * DK_LANES_F64) + scale * s51;
+        }
+        if (6 < rows) {
+            s61 = dk_load_f64(terms->start + 6 * terms->start_stride + 1 * DK_LANES_F64) + scale * s61;
+        }
+        if (7 < rows) {
+            s71 = dk_load_f64(terms->start + 7 * terms->start_stride + 1 * DK_LANES_F64) + scale * s71;
+        }
+    }
+    if (2 < vectors && !plain) {
+        const dk_f64 scale = dk_load_f64(terms->scales + 2 * DK_LANES_F64);
+        if (0 < rows) {
+            s02 = dk_load_f64(terms->start + 0 * terms->start_stride + 2 * DK_LANES_F64) + scale * s02;
+        }
+        if (1 < rows) {
+            s12 = dk_load_f64(terms->start + 1 * terms->start_stride + 2 * DK_LANES_F64) + scale * s12;
+        }
+        if (2 < rows) {
+            s22 = dk_load_f64(terms->start + 2 * terms->start_stride + 2 * DK_LANES_F64) + scale * s22;
+        }
+        if (3 < rows) {
+            s32 = dk_load_f64(terms->start + 3 * terms->start_stride + 2 * DK_LANES_F64) + scale * s32;
+        }
+        if (4 < rows) {
+            s42 = dk_load_f64(terms->start + 4 * terms->start_stride + 2 * DK_LANES_F64) + scale * s42;
+        }
+        if (5 < rows) {
+            s52 = dk_load_f64(terms->start + 5 * terms->start_stride + 2 * DK_LANES_F64) + scale * s52;
+        }
+        if (6 < rows) {
+            s62 = dk_load_f64(terms->start + 6 * terms->start_stride + 2 * DK_LANES_F64) + scale * s62;
+        }
+        if (7 < rows) {
+            s72 = dk_load_f64(terms->start + 7 * terms->start_stride + 2 * DK_LANES_F64) + scale * s72;
+        }
+    }
+    if (3 < vectors && !plain) {
+        const dk_f64 scale = dk_load_f64(terms->scales + 3 * DK_LANES_F64);
+        if (0 < rows) {
+            s03 = dk_load_f64(terms->start + 0 * terms->start_stride + 3 * DK_LANES_F64) + scale * s03;
+        }
+        if (1 < rows) {
+            s13 = dk_load_f64(terms->start + 1 * terms->start_stride + 3 * DK_LANES_F64) + scale * s13;
+        }
+        if (2 < rows) {
+            s23 = dk_load_f64(terms->start + 2 * terms->start_stride + 3 * DK_LANES_F64) + scale * s23;
+        }
+        if (3 < rows) {
+            s33 = dk_load_f64(terms->start + 3 * terms->start_stride + 3 * DK_LANES_F64) + scale * s33;
+        }
+        if (4 < rows) {
+            s43 = dk_load_f64(terms->start + 4 * terms->start_stride + 3 * DK_LANES_F64) + scale * s43;
+        }
+        if (5 < rows) {
+            s53 = dk_load_f64(terms->start + 5 * terms->start_stride + 3 * DK_LANES_F64) + scale * s53;
+        }
+        if (6 < rows) {
+            s63 = dk_load_f64(terms->start + 6 * terms->start_stride + 3 * DK_LANES_F64) + scale * s63;
+        }
+        if (7 < rows) {
+            s73 = dk_load_f64(terms->start + 7 * terms->start_stride + 3 * DK_LANES_F64) + scale * s73;
+        }
+    }
+    if (4 < vectors && !plain) {
+        const dk_f64 scale = dk_load_f64(terms->scales + 4 * DK_LANES_F64);
+        if (0 < rows) {
+            s04 = dk_load_f64(terms->start + 0 * terms->start_stride + 4 * DK_LANES_F64) + scale * s04;
+        }
+        if (1 < rows) {
+            s14 = dk_load_f64(terms->start + 1 * terms->start_stride + 4 * DK_LANES_F64) + scale * s14;
+        }
+        if (2 < rows) {
+            s24 = dk_load_f64(terms->start + 2 * terms->start_stride + 4 * DK_LANES_F64) + scale * s24;
+        }
+        if (3 < rows) {
+            s34 = dk_load_f64(terms->start + 3 * terms->start_stride + 4 * DK_LANES_F64) + scale * s34;
+        }
+        if (4 < rows) {
+            s44 = dk_load_f64(terms->start + 4 * terms->start_stride + 4 * DK_LANES_F64) + scale * s44;
+        }
+        if (5 < rows) {
+            s54 = dk_load_f64(terms->start + 5 * terms->start_stride + 4 * DK_LANES_F64) + scale * s54;
+        }
+        if (6 < rows) {
+            s64 = dk_load_f64(terms->start + 6 * terms->start_stride + 4 * DK_LANES_F64) + scale * s64;
+        }
+        if (7 < rows) {
+            s74 = dk_load_f64(terms->start + 7 * terms->start_stride + 4 * DK_LANES_F64) + scale * s74;
+        }
+    }
+    if (5 < vectors && !plain) {
+        const dk_f64 scale = dk_load_f64(terms->scales + 5 * DK_LANES_F64);
+        if (0 < rows) {
+            s05 = dk_load_f64(terms->start + 0 * terms->start_stride + 5 * DK_LANES_F64) + scale * s05;
+        }
+        if (1 < rows) {
+            s15 = dk_load_f64(terms->start + 1 * terms->start_stride + 5 * DK_LANES_F64) + scale * s15;
+        }
+        if (2 < rows) {
+            s25 = dk_load_f64(terms->start + 2 * terms->start_stride + 5 * DK_LANES_F64) + scale * s25;
+        }
+        if (3 < rows) {
+            s35 = dk_load_f64(terms->start + 3 * terms->start_stride + 5 * DK_LANES_F64) + scale * s35;
+        }
+        if (4 < rows) {
+            s45 = dk_load_f64(terms->start + 4 * terms->start_stride + 5 * DK_LANES_F64) + scale * s45;
+        }
+        if (5 < rows) {
+            s55 = dk_load_f64(terms->start + 5 * terms->start_stride + 5 * DK_LANES_F64) + scale * s55;
+        }
+        if (6 < rows) {
+            s65 = dk_load_f64(terms->start + 6 * terms->start_stride + 5 * DK_LANES_F64) + scale * s65;
+        }
+        if (7 < rows) {
+            s75 = dk_load_f64(terms->start + 7 * terms->start_stride + 5 * DK_LANES_F64) + scale * s75;
+        }
+    }
+#endif
     if (0 < rows && 0 < vectors) {
         double *const place = out + 0 * out_stride + 0 * DK_LANES_F64;
         dk_store_f64(place, adds ? dk_load_f64(place) + s00 : s00);
@@ -4970,11 +5482,12 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const dk_terms_f64 *ter
                                  double *out)
 {
     const dk_f64 zero = dk_splat_f64(0);
-    const double *panel = terms->panel;
+    const dk_weight_f64 *panel = terms->panel;
     dk_f64 s00 = zero, s01 = zero, s02 = zero, s03 = zero, s04 = zero, s05 = zero;
     dk_f64 s10 = zero, s11 = zero, s12 = zero, s13 = zero, s14 = zero, s15 = zero;
     dk_f64 s20 = zero, s21 = zero, s22 = zero, s23 = zero, s24 = zero, s25 = zero;
     dk_f64 s30 = zero, s31 = zero, s32 = zero, s33 = zero, s34 = zero, s35 = zero;
+#if !DK_SCALED_F64
     if (0 < vectors) {
         s00 = dk_load_f64(terms->start + 0 * DK_LANES_F64);
     }
@@ -4993,6 +5506,7 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const dk_terms_f64 *ter
     if (5 < vectors) {
         s05 = dk_load_f64(terms->start + 5 * DK_LANES_F64);
     }
+#endif
     for (size_t s = 0; s < terms->segment_count; ++s) {
         const size_t depth = terms->segments[s].depth;
         const double *const row = terms->segments[s].operand;
@@ -5000,128 +5514,152 @@ DK_INLINE void dk_multiply_row_f64(const size_t vectors, const dk_terms_f64 *ter
         for (; depth - k >= DK_SPLIT; k += DK_SPLIT) {
             if (0 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s00 += row[k + 0] * dk_load_f64(panel + 0 * DK_LANES_F64);
+                    s00 += row[k + 0] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
                 }
                 if (1 < vectors) {
-                    s01 += row[k + 0] * dk_load_f64(panel + 1 * DK_LANES_F64);
+                    s01 += row[k + 0] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
                 }
                 if (2 < vectors) {
-                    s02 += row[k + 0] * dk_load_f64(panel + 2 * DK_LANES_F64);
+                    s02 += row[k + 0] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
                 }
                 if (3 < vectors) {
-                    s03 += row[k + 0] * dk_load_f64(panel + 3 * DK_LANES_F64);
+                    s03 += row[k + 0] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
                 }
                 if (4 < vectors) {
-                    s04 += row[k + 0] * dk_load_f64(panel + 4 * DK_LANES_F64);
+                    s04 += row[k + 0] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
                 }
                 if (5 < vectors) {
-                    s05 += row[k + 0] * dk_load_f64(panel + 5 * DK_LANES_F64);
+                    s05 += row[k + 0] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
                 }
                 panel += terms->panel_step;
             }
             if (1 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s10 += row[k + 1] * dk_load_f64(panel + 0 * DK_LANES_F64);
+                    s10 += row[k + 1] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
                 }
                 if (1 < vectors) {
-                    s11 += row[k + 1] * dk_load_f64(panel + 1 * DK_LANES_F64);
+                    s11 += row[k + 1] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
                 }
                 if (2 < vectors) {
-                    s12 += row[k + 1] * dk_load_f64(panel + 2 * DK_LANES_F64);
+                    s12 += row[k + 1] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
                 }
                 if (3 < vectors) {
-                    s13 += row[k + 1] * dk_load_f64(panel + 3 * DK_LANES_F64);
+                    s13 += row[k + 1] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
                 }
                 if (4 < vectors) {
-                    s14 += row[k + 1] * dk_load_f64(panel + 4 * DK_LANES_F64);
+                    s14 += row[k + 1] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
                 }
                 if (5 < vectors) {
-                    s15 += row[k + 1] * dk_load_f64(panel + 5 * DK_LANES_F64);
+                    s15 += row[k + 1] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
                 }
                 panel += terms->panel_step;
             }
             if (2 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s20 += row[k + 2] * dk_load_f64(panel + 0 * DK_LANES_F64);
+                    s20 += row[k + 2] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
                 }
                 if (1 < vectors) {
-                    s21 += row[k + 2] * dk_load_f64(panel + 1 * DK_LANES_F64);
+                    s21 += row[k + 2] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
                 }
                 if (2 < vectors) {
-                    s22 += row[k + 2] * dk_load_f64(panel + 2 * DK_LANES_F64);
+                    s22 += row[k + 2] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
                 }
                 if (3 < vectors) {
-                    s23 += row[k + 2] * dk_load_f64(panel + 3 * DK_LANES_F64);
+                    s23 += row[k + 2] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
                 }
                 if (4 < vectors) {
-                    s24 += row[k + 2] * dk_load_f64(panel + 4 * DK_LANES_F64);
+                    s24 += row[k + 2] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
                 }
                 if (5 < vectors) {
-                    s25 += row[k + 2] * dk_load_f64(panel + 5 * DK_LANES_F64);
+                    s25 += row[k + 2] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
                 }
                 panel += terms->panel_step;
             }
             if (3 < DK_SPLIT) {
                 if (0 < vectors) {
-                    s30 += row[k + 3] * dk_load_f64(panel + 0 * DK_LANES_F64);
+                    s30 += row[k + 3] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
                 }
                 if (1 < vectors) {
-                    s31 += row[k + 3] * dk_load_f64(panel + 1 * DK_LANES_F64);
+                    s31 += row[k + 3] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
                 }
                 if (2 < vectors) {
-                    s32 += row[k + 3] * dk_load_f64(panel + 2 * DK_LANES_F64);
+                    s32 += row[k + 3] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
                 }
                 if (3 < vectors) {
-                    s33 += row[k + 3] * dk_load_f64(panel + 3 * DK_LANES_F64);
+                    s33 += row[k + 3] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
                 }
                 if (4 < vectors) {
-                    s34 += row[k + 3] * dk_load_f64(panel + 4 * DK_LANES_F64);
+                    s34 += row[k + 3] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
                 }
                 if (5 < vectors) {
-                    s35 += row[k + 3] * dk_load_f64(panel + 5 * DK_LANES_F64);
+                    s35 += row[k + 3] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
                 }
                 panel += terms->panel_step;
             }
         }
         for (; k < depth; ++k) {
             if (0 < vectors) {
-                s00 += row[k] * dk_load_f64(panel + 0 * DK_LANES_F64);
+                s00 += row[k] * dk_load_weight_f64(panel + 0 * DK_LANES_F64);
             }
             if (1 < vectors) {
-                s01 += row[k] * dk_load_f64(panel + 1 * DK_LANES_F64);
+                s01 += row[k] * dk_load_weight_f64(panel + 1 * DK_LANES_F64);
             }
             if (2 < vectors) {
-                s02 += row[k] * dk_load_f64(panel + 2 * DK_LANES_F64);
+                s02 += row[k] * dk_load_weight_f64(panel + 2 * DK_LANES_F64);
             }
             if (3 < vectors) {
-                s03 += row[k] * dk_load_f64(panel + 3 * DK_LANES_F64);
+                s03 += row[k] * dk_load_weight_f64(panel + 3 * DK_LANES_F64);
             }
             if (4 < vectors) {
-                s04 += row[k] * dk_load_f64(panel + 4 * DK_LANES_F64);
+                s04 += row[k] * dk_load_weight_f64(panel + 4 * DK_LANES_F64);
             }
             if (5 < vectors) {
-                s05 += row[k] * dk_load_f64(panel + 5 * DK_LANES_F64);
+                s05 += row[k] * dk_load_weight_f64(panel + 5 * DK_LANES_F64);
             }
             panel += terms->panel_step;
         }
     }
     if (0 < vectors) {
-        dk_store_f64(out + 0 * DK_LANES_F64, (s00 + s10) + (s20 + s30));
+        dk_f64 sum = (s00 + s10) + (s20 + s30);
+#if DK_SCALED_F64
+        sum = dk_load_f64(terms->start + 0 * DK_LANES_F64) + dk_load_f64(terms->scales + 0 * DK_LANES_F64) * sum;
+#endif
+        dk_store_f64(out + 0 * DK_LANES_F64, sum);
     }
     if (1 < vectors) {
-        dk_store_f64(out + 1 * DK_LANES_F64, (s01 + s11) + (s21 + s31));
+        dk_f64 sum = (s01 + s11) + (s21 + s31);
+#if DK_SCALED_F64
+        sum = dk_load_f64(terms->start + 1 * DK_LANES_F64) + dk_load_f64(terms->scales + 1 * DK_LANES_F64) * sum;
+#endif
+        dk_store_f64(out + 1 * DK_LANES_F64, sum);
     }
     if (2 < vectors) {
-        dk_store_f64(out + 2 * DK_LANES_F64, (s02 + s12) + (s22 + s32));
+        dk_f64 sum = (s02 + s12) + (s22 + s32);
+#if DK_SCALED_F64
+        sum = dk_load_f64(terms->start + 2 * DK_LANES_F64) + dk_load_f64(terms->scales + 2 * DK_LANES_F64) * sum;
+#endif
+        dk_store_f64(out + 2 * DK_LANES_F64, sum);
     }
     if (3 < vectors) {
-        dk_store_f64(out + 3 * DK_LANES_F64, (s03 + s13) + (s23 + s33));
+        dk_f64 sum = (s03 + s13) + (s23 + s33);
+#if DK_SCALED_F64
+        sum = dk_load_f64(terms->start + 3 * DK_LANES_F64) + dk_load_f64(terms->scales + 3 * DK_LANES_F64) * sum;
+#endif
+        dk_store_f64(out + 3 * DK_LANES_F64, sum);
     }
     if (4 < vectors) {
-        dk_store_f64(out + 4 * DK_LANES_F64, (s04 + s14) + (s24 + s34));
+        dk_f64 sum = (s04 + s14) + (s24 + s34);
+#if DK_SCALED_F64
+        sum = dk_load_f64(terms->start + 4 * DK_LANES_F64) + dk_load_f64(terms->scales + 4 * DK_LANES_F64) * sum;
+#endif
+        dk_store_f64(out + 4 * DK_LANES_F64, sum);
     }
     if (5 < vectors) {
-        dk_store_f64(out + 5 * DK_LANES_F64, (s05 + s15) + (s25 + s35));
+        dk_f64 sum = (s05 + s15) + (s25 + s35);
+#if DK_SCALED_F64
+        sum = dk_load_f64(terms->start + 5 * DK_LANES_F64) + dk_load_f64(terms->scales + 5 * DK_LANES_F64) * sum;
+#endif
+        dk_store_f64(out + 5 * DK_LANES_F64, sum);
     }
 }
 
@@ -5601,9 +6139,15 @@ DK_FUNCTION void dk_multiply_plain_f64(const dk_product_f64 *product, size_t gat
 DK_INLINE dk_terms_f64 dk_terms_of_f64(const dk_product_f64 *product, size_t past, size_t line,
                                         size_t first_row, size_t all)
 {
-    const double *const panel = product->panel + past * (product->depth + 1);
-    dk_terms_f64 terms = {panel, 0, product->segment_count, product->segments,
-                          first_row, panel + line, line, product->single};
+    const double *const panel = product->panel + past * (product->depth + DK_LINES_F64);
+    dk_terms_f64 terms = {
+        panel, 0, product->segment_count, product->segments, first_row,
+        (const dk_weight_f64 *)(const void *)(panel + line * DK_LINES_F64), line,
+        product->single,
+#if DK_SCALED_F64
+        panel + line,
+#endif
+    };
     if (product->before != NULL) {
         terms.start_stride = all;
         terms.start = product->before + first_row * all + past;
@@ -5629,6 +6173,9 @@ DK_FUNCTION void dk_multiply_f64_narrow(size_t rows, const dk_terms_f64 *terms,
             dk_multiply_f64_2(count, &part, place, out_stride);
             part.start += 2 * DK_LANES_F64;
             part.panel += 2 * DK_LANES_F64;
+#if DK_SCALED_F64
+            part.scales += 2 * DK_LANES_F64;
+#endif
             place += 2 * DK_LANES_F64;
         }
         if (vectors % 2 != 0) {
@@ -5653,6 +6200,9 @@ DK_FUNCTION void dk_multiply_f64_wide(size_t rows, const dk_terms_f64 *terms,
         }
         part.start += vectors * DK_LANES_F64;
         part.panel += vectors * DK_LANES_F64;
+#if DK_SCALED_F64
+        part.scales += vectors * DK_LANES_F64;
+#endif
         out += vectors * DK_LANES_F64;
     }
 }
@@ -5772,6 +6322,7 @@ DK_FUNCTION void dk_pack_start_f64(double *panel, size_t block_units, size_t gat
     }
 }
 
+
 /* The panel of a product from its matrices and starts; each thread of a team does a share. */
 DK_FUNCTION void dk_pack_product_f64(double *panel, size_t block_units, size_t gates, size_t units,
                                    size_t segment_count, const dk_matrix_f64 *matrices,
@@ -5779,12 +6330,12 @@ DK_FUNCTION void dk_pack_product_f64(double *panel, size_t block_units, size_t g
                                    const dk_team *team)
 {
     size_t task = 0;
-    size_t lines = 1;
+    size_t lines = DK_LINES_F64;
     for (size_t s = 0; s < segment_count; ++s) {
         lines += matrices[s].depth;
     }
     for (size_t gate = 0; gate < gates; ++gate) {
-        size_t line = 1;
+        size_t line = DK_LINES_F64;
         for (size_t s = 0; s < segment_count; ++s) {
             const dk_matrix_f64 m = matrices[gate * segment_count + s];
             if (task++ % dk_team_size(team) == dk_team_index(team)) {
@@ -5809,7 +6360,12 @@ DK_INLINE void dk_outer_tile_f64(const size_t vectors, size_t depth, const doubl
 {
     const size_t step = vectors * DK_LANES_F64;
     const dk_segment_f64 segment = {left, 1, depth};
-    const dk_terms_f64 terms = {NULL, 0, 1, &segment, 0, right, step, 0};
+    const dk_terms_f64 terms = {
+        NULL, 0, 1, &segment, 0, (const dk_weight_f64 *)(const void *)right, step, 0,
+#if DK_SCALED_F64
+        NULL,
+#endif
+    };
     double sums[DK_OUTER_ROWS * DK_OUTER_VECTORS * DK_LANES_F64];
     if (height >= DK_OUTER_ROWS && width >= step) {
         dk_multiply_rows_f64(DK_OUTER_ROWS, vectors, DK_OUTER_ROWS, 1, &terms, out, out_stride);

@@ -749,6 +749,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(forward_once)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -785,6 +786,7 @@ static void DK_NAME(forward_once)(
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -804,6 +806,7 @@ static void DK_NAME(forward_before)(
     }
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1989,6 +1992,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(backward_once)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2025,6 +2029,7 @@ static void DK_NAME(backward_once)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2152,6 +2157,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2247,6 +2253,7 @@ static void DK_NAME(backward_after)(
     dk_wait(team);
 }
 
+/* What follows from sums over all rows. */
 static void DK_NAME(backward_last)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2394,5 +2401,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

@@ -2359,6 +2359,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2389,6 +2390,7 @@ static void DK_NAME(forward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -4405,18 +4407,13 @@ DK_FUNCTION DK_NAME(backward_layout) DK_NAME(backward_lay_out)(
     at.dk_panel_12 = dk_take(&at.dk_packed, 1,
         DK_GROUP(panel_size, g1)(sizes->dim_E, sizes->dim_H));
     at.dk_panel_13 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_M, sizes->dim_E + sizes->dim_E + sizes->dim_E
-        + sizes->dim_E + sizes->dim_E + sizes->dim_E + sizes->dim_E + sizes->dim_E + sizes->dim_E
-        + sizes->dim_E + sizes->dim_E + sizes->dim_E));
+        DK_GROUP(panel_size, g1)(sizes->dim_M, 12 * sizes->dim_E));
     at.dk_panel_14 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_M, sizes->dim_M + sizes->dim_M + sizes->dim_M
-        + sizes->dim_M));
+        DK_GROUP(panel_size, g1)(sizes->dim_M, 4 * sizes->dim_M));
     at.dk_panel_15 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_H + sizes->dim_H + sizes->dim_H
-        + sizes->dim_H + sizes->dim_M + sizes->dim_M + sizes->dim_M + sizes->dim_M));
+        DK_GROUP(panel_size, g1)(sizes->dim_H, 4 * sizes->dim_H + 4 * sizes->dim_M));
     at.dk_panel_16 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_H + sizes->dim_H + sizes->dim_H
-        + sizes->dim_H + sizes->dim_M + sizes->dim_M + sizes->dim_M + sizes->dim_M));
+        DK_GROUP(panel_size, g1)(sizes->dim_I, 4 * sizes->dim_H + 4 * sizes->dim_M));
     at.dk_panels = dk_take(&at.dk_total, 1, way->packs ? at.dk_packed : 0);
     at.dk_alive = dk_take(&at.dk_total, 1,
         dk_tile_count(way->chunk_steps * sizes->rows, sizeof(dk_real)));
@@ -5007,9 +5004,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_13)(args, call->matrices_13, call->starts_13);
     call->product_13 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_13,
-        .depth = sizes->dim_E + sizes->dim_E + sizes->dim_E + sizes->dim_E + sizes->dim_E
-            + sizes->dim_E + sizes->dim_E + sizes->dim_E + sizes->dim_E + sizes->dim_E
-            + sizes->dim_E + sizes->dim_E,
+        .depth = 12 * sizes->dim_E,
         .segment_count = 12,
         .units = sizes->dim_M,
         .matrices = call->matrices_13,
@@ -5019,7 +5014,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_14)(args, call->matrices_14, call->starts_14);
     call->product_14 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_14,
-        .depth = sizes->dim_M + sizes->dim_M + sizes->dim_M + sizes->dim_M,
+        .depth = 4 * sizes->dim_M,
         .segment_count = 4,
         .units = sizes->dim_M,
         .matrices = call->matrices_14,
@@ -5029,8 +5024,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_15)(args, call->matrices_15, call->starts_15);
     call->product_15 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_15,
-        .depth = sizes->dim_H + sizes->dim_H + sizes->dim_H + sizes->dim_H + sizes->dim_M
-            + sizes->dim_M + sizes->dim_M + sizes->dim_M,
+        .depth = 4 * sizes->dim_H + 4 * sizes->dim_M,
         .segment_count = 8,
         .units = sizes->dim_H,
         .matrices = call->matrices_15,
@@ -5040,8 +5034,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_16)(args, call->matrices_16, call->starts_16);
     call->product_16 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_16,
-        .depth = sizes->dim_H + sizes->dim_H + sizes->dim_H + sizes->dim_H + sizes->dim_M
-            + sizes->dim_M + sizes->dim_M + sizes->dim_M,
+        .depth = 4 * sizes->dim_H + 4 * sizes->dim_M,
         .segment_count = 8,
         .units = sizes->dim_I,
         .matrices = call->matrices_16,
@@ -5499,6 +5492,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -5930,6 +5924,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -6335,5 +6330,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

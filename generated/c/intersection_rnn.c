@@ -351,7 +351,7 @@ DK_FUNCTION DK_NAME(forward_layout) DK_NAME(forward_lay_out)(
     at.h_kept_buffer = dk_take(&at.dk_total, way->chunk_rows, sizes->dim_H);
     at.dk_panel_1 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g2)(sizes->dim_H, sizes->dim_H));
     at.dk_panel_2 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g2)(sizes->dim_H, sizes->dim_H + sizes->dim_H));
+        DK_GROUP(panel_size, g2)(sizes->dim_H, 2 * sizes->dim_H));
     at.dk_panel_3 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g2)(sizes->dim_H, sizes->dim_H));
     at.dk_early = !way->plain && dk_contracts_early(sizes->rows, at.dk_packed * sizeof(dk_real));
     at.dk_before_2 = dk_take(&at.dk_total, at.dk_early ? way->chunk_rows : 0,
@@ -487,7 +487,7 @@ DK_FUNCTION dk_status DK_NAME(forward_prepare)(
     call->before_2 = at.dk_early ? args->workspace + at.dk_before_2 : NULL;
     call->product_2 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_2,
-        .depth = sizes->dim_H + sizes->dim_H,
+        .depth = 2 * sizes->dim_H,
         .segment_count = 2,
         .before = call->before_2,
         .skip = sizes->dim_H,
@@ -588,6 +588,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -616,6 +617,7 @@ static void DK_NAME(forward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -641,6 +643,7 @@ static void DK_NAME(forward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(forward_after)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1073,10 +1076,9 @@ DK_FUNCTION DK_NAME(backward_layout) DK_NAME(backward_lay_out)(
     at.dk_panel_1 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_H));
     at.dk_panel_2 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_H));
     at.dk_panel_3 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_H + sizes->dim_H + sizes->dim_H
-        + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_H, 4 * sizes->dim_H));
     at.dk_panel_4 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_H + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_H, 2 * sizes->dim_H));
     at.dk_early = !way->plain && dk_contracts_early(sizes->rows, at.dk_packed * sizeof(dk_real));
     at.dk_before_3 = dk_take(&at.dk_total, at.dk_early ? way->chunk_rows : 0,
         DK_GROUP(before_size, g1)(sizes->dim_H));
@@ -1244,10 +1246,10 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     call->before_3 = at.dk_early ? args->workspace + at.dk_before_3 : NULL;
     call->product_3 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_3,
-        .depth = sizes->dim_H + sizes->dim_H + sizes->dim_H + sizes->dim_H,
+        .depth = 4 * sizes->dim_H,
         .segment_count = 4,
         .before = call->before_3,
-        .skip = sizes->dim_H + sizes->dim_H,
+        .skip = 2 * sizes->dim_H,
         .skipped_segments = 2,
         .units = sizes->dim_H,
         .matrices = call->matrices_3,
@@ -1257,7 +1259,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_4)(args, call->matrices_4, call->starts_4);
     call->product_4 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_4,
-        .depth = sizes->dim_H + sizes->dim_H,
+        .depth = 2 * sizes->dim_H,
         .segment_count = 2,
         .units = sizes->dim_H,
         .matrices = call->matrices_4,
@@ -1365,6 +1367,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(backward_before)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1411,6 +1414,7 @@ static void DK_NAME(backward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1449,6 +1453,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1635,5 +1640,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

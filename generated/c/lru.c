@@ -554,6 +554,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(forward_once)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -573,6 +574,7 @@ static void DK_NAME(forward_once)(
     }
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -593,6 +595,7 @@ static void DK_NAME(forward_before)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(forward_after)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1244,7 +1247,7 @@ DK_FUNCTION DK_NAME(backward_layout) DK_NAME(backward_lay_out)(
     at.dk_panel_1 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_I));
     at.dk_panel_2 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_I));
     at.dk_panel_3 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_H + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_I, 2 * sizes->dim_H));
     at.dk_panels = dk_take(&at.dk_total, 1, way->packs ? at.dk_packed : 0);
     at.dk_alive = dk_take(&at.dk_total, 1,
         dk_tile_count(way->chunk_steps * sizes->rows, sizeof(dk_real)));
@@ -1412,7 +1415,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_3)(args, call->matrices_3, call->starts_3);
     call->product_3 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_3,
-        .depth = sizes->dim_H + sizes->dim_H,
+        .depth = 2 * sizes->dim_H,
         .segment_count = 2,
         .units = sizes->dim_I,
         .matrices = call->matrices_3,
@@ -1552,6 +1555,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(backward_once)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1576,6 +1580,7 @@ static void DK_NAME(backward_once)(
     }
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(backward_before)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1617,6 +1622,7 @@ static void DK_NAME(backward_before)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1692,6 +1698,7 @@ static void DK_NAME(backward_after)(
     dk_wait(team);
 }
 
+/* What follows from sums over all rows. */
 static void DK_NAME(backward_last)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2016,5 +2023,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

@@ -1127,6 +1127,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(forward_once)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1142,6 +1143,7 @@ static void DK_NAME(forward_once)(
     }
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1204,6 +1206,7 @@ static void DK_NAME(forward_before)(
     }
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2207,6 +2210,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(backward_once)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2222,6 +2226,7 @@ static void DK_NAME(backward_once)(
     }
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(backward_before)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2250,6 +2255,7 @@ static void DK_NAME(backward_before)(
     }
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2297,6 +2303,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2438,6 +2445,7 @@ static void DK_NAME(backward_after)(
     dk_wait(team);
 }
 
+/* What follows from sums over all rows. */
 static void DK_NAME(backward_last)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -2573,5 +2581,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

@@ -568,6 +568,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -597,6 +598,7 @@ static void DK_NAME(forward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1038,7 +1040,7 @@ DK_FUNCTION DK_NAME(backward_layout) DK_NAME(backward_lay_out)(
     at.dk_panel_1 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_H));
     at.dk_panel_2 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_H));
     at.dk_panel_3 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_H + sizes->dim_H + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_I, 3 * sizes->dim_H));
     at.dk_panels = dk_take(&at.dk_total, 1, way->packs ? at.dk_packed : 0);
     at.dk_alive = dk_take(&at.dk_total, 1,
         dk_tile_count(way->chunk_steps * sizes->rows, sizeof(dk_real)));
@@ -1187,7 +1189,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_3)(args, call->matrices_3, call->starts_3);
     call->product_3 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_3,
-        .depth = sizes->dim_H + sizes->dim_H + sizes->dim_H,
+        .depth = 3 * sizes->dim_H,
         .segment_count = 3,
         .units = sizes->dim_I,
         .matrices = call->matrices_3,
@@ -1291,6 +1293,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1345,6 +1348,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1546,5 +1550,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

@@ -378,7 +378,7 @@ DK_FUNCTION DK_NAME(forward_layout) DK_NAME(forward_lay_out)(
     at.c_next_buffer = dk_take(&at.dk_total, way->chunk_rows, sizes->dim_H);
     at.dk_panel_1 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_I));
     at.dk_panel_2 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g2)(sizes->dim_H, sizes->dim_I + sizes->dim_I));
+        DK_GROUP(panel_size, g2)(sizes->dim_H, 2 * sizes->dim_I));
     at.dk_panel_3 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_I));
     at.dk_early = !way->plain && dk_contracts_early(sizes->rows, at.dk_packed * sizeof(dk_real));
     at.dk_before_2 = dk_take(&at.dk_total, at.dk_early ? way->chunk_rows : 0,
@@ -513,7 +513,7 @@ DK_FUNCTION dk_status DK_NAME(forward_prepare)(
     call->before_2 = at.dk_early ? args->workspace + at.dk_before_2 : NULL;
     call->product_2 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_2,
-        .depth = sizes->dim_I + sizes->dim_I,
+        .depth = 2 * sizes->dim_I,
         .segment_count = 2,
         .before = call->before_2,
         .skip = sizes->dim_I,
@@ -623,6 +623,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -650,6 +651,7 @@ static void DK_NAME(forward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -686,6 +688,7 @@ static void DK_NAME(forward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(forward_after)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1124,9 +1127,9 @@ DK_FUNCTION DK_NAME(backward_layout) DK_NAME(backward_lay_out)(
     at.d_z_buffer = dk_take(&at.dk_total, way->chunk_rows, sizes->dim_H);
     at.dk_panel_1 = dk_take(&at.dk_packed, 1, DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_H));
     at.dk_panel_2 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_H + sizes->dim_H + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_I, 3 * sizes->dim_H));
     at.dk_panel_3 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_H + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_I, 2 * sizes->dim_H));
     at.dk_early = !way->plain && dk_contracts_early(sizes->rows, at.dk_packed * sizeof(dk_real));
     at.dk_before_2 = dk_take(&at.dk_total, at.dk_early ? way->chunk_rows : 0,
         DK_GROUP(before_size, g1)(sizes->dim_I));
@@ -1273,7 +1276,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     call->before_2 = at.dk_early ? args->workspace + at.dk_before_2 : NULL;
     call->product_2 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_2,
-        .depth = sizes->dim_H + sizes->dim_H + sizes->dim_H,
+        .depth = 3 * sizes->dim_H,
         .segment_count = 3,
         .before = call->before_2,
         .skip = sizes->dim_H,
@@ -1286,7 +1289,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_3)(args, call->matrices_3, call->starts_3);
     call->product_3 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_3,
-        .depth = sizes->dim_H + sizes->dim_H,
+        .depth = 2 * sizes->dim_H,
         .segment_count = 2,
         .units = sizes->dim_I,
         .matrices = call->matrices_3,
@@ -1400,6 +1403,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(backward_before)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1438,6 +1442,7 @@ static void DK_NAME(backward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1485,6 +1490,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1661,5 +1667,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

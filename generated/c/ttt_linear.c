@@ -1863,6 +1863,7 @@ static void DK_NAME(forward_start)(const DK_NAME(forward_call) *call, const dk_t
     dk_wait(team);
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1899,6 +1900,7 @@ static void DK_NAME(forward_before)(
     }
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -3506,8 +3508,7 @@ DK_FUNCTION DK_NAME(backward_layout) DK_NAME(backward_lay_out)(
     at.d_q_2_buffer = dk_take(&at.dk_total, sizes->rows, sizes->dim_N * sizes->dim_D);
     at.d_q_buffer = dk_take(&at.dk_total, way->chunk_rows, sizes->dim_N * sizes->dim_D);
     at.dk_panel_1 = dk_take(&at.dk_packed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_N + sizes->dim_N * sizes->dim_D
-        + sizes->dim_N * sizes->dim_D + sizes->dim_N * sizes->dim_D));
+        DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_N + 3 * sizes->dim_N * sizes->dim_D));
     at.dk_panels = dk_take(&at.dk_total, 1, way->packs ? at.dk_packed : 0);
     at.dk_alive = dk_take(&at.dk_total, 1,
         dk_tile_count(way->chunk_steps * sizes->rows, sizeof(dk_real)));
@@ -3654,8 +3655,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_1)(args, call->matrices_1, call->starts_1);
     call->product_1 = (dk_product){
         .panel = panels == NULL ? NULL : panels + at.dk_panel_1,
-        .depth = sizes->dim_N + sizes->dim_N * sizes->dim_D + sizes->dim_N * sizes->dim_D
-            + sizes->dim_N * sizes->dim_D,
+        .depth = sizes->dim_N + 3 * sizes->dim_N * sizes->dim_D,
         .segment_count = 4,
         .units = sizes->dim_I,
         .matrices = call->matrices_1,
@@ -3854,6 +3854,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -4121,6 +4122,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -4300,5 +4302,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "";
+}
+#endif
 
 #endif /* DK_TAG */

@@ -1348,6 +1348,7 @@ dk_status DK_NAME(forward_pack)(
     return DK_OK;
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(forward_once)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1461,6 +1462,7 @@ static void DK_NAME(forward_once)(
     }
 }
 
+/* What no state is needed for: a chunk of steps at once. */
 static void DK_NAME(forward_before)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -1475,6 +1477,7 @@ static void DK_NAME(forward_before)(
     dk_wait(team);
 }
 
+/* One step. */
 static void DK_NAME(forward_step)(
     const DK_NAME(forward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -3094,11 +3097,9 @@ DK_FUNCTION DK_NAME(backward_layout) DK_NAME(backward_lay_out)(
     at.d_sum_square_V_1_2_buffer = dk_take(&at.dk_total, 1, sizes->dim_H);
     at.d_sum_square_V_1_buffer = dk_take(&at.dk_total, 1, sizes->dim_H);
     at.dk_panel_1 = dk_take(&at.dk_computed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_H, sizes->dim_H + sizes->dim_H + sizes->dim_H
-        + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_H, 4 * sizes->dim_H));
     at.dk_panel_2 = dk_take(&at.dk_computed, 1,
-        DK_GROUP(panel_size, g1)(sizes->dim_I, sizes->dim_H + sizes->dim_H + sizes->dim_H
-        + sizes->dim_H));
+        DK_GROUP(panel_size, g1)(sizes->dim_I, 4 * sizes->dim_H));
     at.dk_panels = dk_take(&at.dk_total, 1, way->packs ? at.dk_packed : 0);
     at.dk_computed_panels = dk_take(&at.dk_total, 1, way->plain ? 0 : at.dk_computed);
     at.dk_alive = dk_take(&at.dk_total, 1,
@@ -3380,7 +3381,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_1)(call, call->matrices_1, call->starts_1);
     call->product_1 = (dk_product){
         .panel = panels_of_computed == NULL ? NULL : panels_of_computed + at.dk_panel_1,
-        .depth = sizes->dim_H + sizes->dim_H + sizes->dim_H + sizes->dim_H,
+        .depth = 4 * sizes->dim_H,
         .segment_count = 4,
         .units = sizes->dim_H,
         .matrices = call->matrices_1,
@@ -3390,7 +3391,7 @@ DK_FUNCTION dk_status DK_NAME(backward_prepare)(
     DK_NAME(backward_weights_2)(call, call->matrices_2, call->starts_2);
     call->product_2 = (dk_product){
         .panel = panels_of_computed == NULL ? NULL : panels_of_computed + at.dk_panel_2,
-        .depth = sizes->dim_H + sizes->dim_H + sizes->dim_H + sizes->dim_H,
+        .depth = 4 * sizes->dim_H,
         .segment_count = 4,
         .units = sizes->dim_I,
         .matrices = call->matrices_2,
@@ -3454,6 +3455,7 @@ static void DK_NAME(backward_start)(const DK_NAME(backward_call) *call, const dk
     dk_wait(team);
 }
 
+/* What follows from parameters alone. */
 static void DK_NAME(backward_once)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -3567,6 +3569,7 @@ static void DK_NAME(backward_once)(
     }
 }
 
+/* One step. */
 static void DK_NAME(backward_step)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -3610,6 +3613,7 @@ static void DK_NAME(backward_step)(
     }
 }
 
+/* What no other step waits for: a chunk of steps at once. */
 static void DK_NAME(backward_after)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -3679,6 +3683,7 @@ static void DK_NAME(backward_after)(
     }
 }
 
+/* What follows from sums over all rows. */
 static void DK_NAME(backward_last)(
     const DK_NAME(backward_call) *call, size_t rows, dk_span span, const dk_team *team)
 {
@@ -3970,5 +3975,14 @@ dk_status DK_NAME(memory_needed)(
     *memory = found;
     return DK_OK;
 }
+
+#if DK_WEIGHTS < 4
+/* Parameters behind matrices that are in no panel. */
+const char *DK_NAME(not_packed)(void);
+const char *DK_NAME(not_packed)(void)
+{
+    return "V_1, V_2, V_3, V_4, g_1, g_2, g_3, g_4, U_1, U_2, U_3, U_4, r_1, r_2, r_3, r_4";
+}
+#endif
 
 #endif /* DK_TAG */

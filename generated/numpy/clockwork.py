@@ -16,8 +16,8 @@ Clockwork RNN. Koutnik et al. 2014, arXiv 1402.3511.
     t' = t + 1
     output h'
 
-Saved per step: n, h (history), t (history).
-Recomputed: matrix_n, floor_arg, floor_h_next.
+Saved per step: n, floor_h_next, h (history), t (history).
+Recomputed: matrix_n.
 Forward: once: 1 stage; before the loop: 1 stage, 1 product; each step: 4 stages, 1 sum.
 Backward: once: 2 stages; each step: 4 stages, 1 sum; after the loop: 2 stages, 1 product,
 3 sums; last: 1 stage.
@@ -45,10 +45,41 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def gated(d: Array, p: Array) -> Array:
     """d * p, and 0 wherever d is 0, also where p is not finite."""
     y: Array = np.where(d == 0.0, d, d * p)
     return y
+
+
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
+    with np.errstate(all="ignore"):
+        W = params["W"]
+        U = params["U"]
+        M = params["M"]
+        period = params["period"]
+        W_T = across(B, W)
+        matrix_n = M * U
+        floor_arg_factor = 1.0 / period
+        matrix_n_T = across(B, matrix_n)
+        packed: Arrays = {
+            "floor_arg_factor": floor_arg_factor,
+            "W_T": W_T,
+            "matrix_n_T": matrix_n_T,
+        }
+        return packed
 
 
 def forward(
@@ -60,28 +91,30 @@ def forward(
     lengths: Array | None = None,
     reverse: bool = False,
     training: bool = True,
+    packed: Arrays | None = None,
 ) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
         H = params["W"].shape[-2]
         real = params["W"].dtype.type
-        W = params["W"]
-        U = params["U"]
         b = params["b"]
-        M = params["M"]
         period = params["period"]
         x_all = inputs["x"]
+        floor_arg_factor = packed["floor_arg_factor"]
+        W_T = packed["W_T"]
+        matrix_n_T = packed["matrix_n_T"]
         h = states["h"]
         t = states["t"]
-        matrix_n = M * U
-        floor_arg_factor = 1.0 / period
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
-        W_x_all = (flat(x_all) @ W.T).reshape(T, B, H)
-        a_n_early_all = W_x_all + b
+        W_x_all = (flat(x_all) @ W_T).reshape(T, B, H)
+        a_n_early_all = np.add(W_x_all, b, out=W_x_all)
         h_next_all = np.empty((T, B, H), real)
         if training:
             n_all = np.empty((T, B, H), real)
+            floor_h_next_all = np.empty((T, B, H), real)
             h_history = np.empty((T + 1, B, H), real)
             h_history[T if reverse else 0] = h
             h_next_kept = h_history[:-1] if reverse else h_history[1:]
@@ -90,7 +123,7 @@ def forward(
             t_next_kept = t_history[:-1] if reverse else t_history[1:]
         for t_2 in range(T - 1, -1, -1) if reverse else range(T):
             a_n_early = a_n_early_all[t_2]
-            matrix_n_h = np.einsum("ij,Bj->Bi", matrix_n, h, optimize=True)
+            matrix_n_h = h @ matrix_n_T
             floor_arg = np.broadcast_to(t * floor_arg_factor, (B, H))
             floor_h_next = np.floor(floor_arg)
             # t' = t + 1
@@ -107,6 +140,7 @@ def forward(
             h_next_all[t_2] = h_next
             if training:
                 n_all[t_2] = n
+                floor_h_next_all[t_2] = floor_h_next
                 h_next_kept[t_2] = h_next
                 t_next_kept[t_2] = t_next
             h, t = h_next, t_next
@@ -121,6 +155,7 @@ def forward(
         if training:
             saved = {
                 "n": n_all,
+                "floor_h_next": floor_h_next_all,
                 "h": h_history,
                 "t": t_history,
             }
@@ -149,6 +184,7 @@ def backward(
         period = params["period"]
         x_all = inputs["x"]
         n_all = saved["n"]
+        floor_h_next_all = saved["floor_h_next"]
         h_all = saved["h"][1:] if reverse else saved["h"][:-1]
         t_all = saved["t"][1:] if reverse else saved["t"][:-1]
         d_h_next_output_all = or_zeros(d_outputs["h_next"], (T, B, H), real)
@@ -160,9 +196,6 @@ def backward(
         d_period = np.full((H,), 0.0, real)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
-        floor_arg_all = np.broadcast_to(t_all / period, (T, B, H))
-        # floor_h_next = floor(t / period)
-        floor_h_next_all = np.floor(floor_arg_all)
         # part of d_n = d_h_next * where(t - floor_h_next * period == 0, 1, 0)
         d_n_factor_all = np.where(t_all - floor_h_next_all * period == 0.0, real(1.0), 0.0)
         # part of d_a_n = gated(d_n, 1 - n**2)
@@ -183,7 +216,7 @@ def backward(
             d_a_n = gated(d_n, d_a_n_early)
             # d_t_next = d_t = d_t_carry
             d_t = d_t_carry
-            d_h_2 = np.einsum("ji,Bj->Bi", matrix_n, d_a_n, optimize=True)
+            d_h_2 = d_a_n @ matrix_n
             # d_h = d_h_next * where(t - floor_h_next * period == 0, 0, 1) + matrix_n.T @ d_a_n
             d_h = d_h_next * d_h_factor + d_h_2
             if lengths is not None:
@@ -238,12 +271,52 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         t = states["t"]
         matrix_n = M * U
         W_x = x @ W.T
-        matrix_n_h = np.einsum("ij,Bj->Bi", matrix_n, h, optimize=True)
+        matrix_n_h = h @ matrix_n.T
         floor_arg = np.broadcast_to(t / period, (B, H))
         floor_h_next = np.floor(floor_arg)
         # t' = t + 1
         t_next = t + 1.0
         a_n = W_x + matrix_n_h + b
+        # n = tanh(W @ x + U * M @ h + b)
+        n = np.tanh(a_n)
+        # h' = where(t - period * floor(t / period) == 0, n, h)
+        h_next = np.where(t - floor_h_next * period == 0.0, n, h)
+        outputs: Arrays = {
+            "h_next": h_next,
+        }
+        next_states: Arrays = {
+            "h": h_next.copy(),
+            "t": t_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        H = params["W"].shape[-2]
+        b = params["b"]
+        period = params["period"]
+        floor_arg_factor = packed["floor_arg_factor"]
+        W_T = packed["W_T"]
+        matrix_n_T = packed["matrix_n_T"]
+        x = inputs["x"]
+        h = states["h"]
+        t = states["t"]
+        W_x = x @ W_T
+        a_n_early = np.add(W_x, b, out=W_x)
+        matrix_n_h = h @ matrix_n_T
+        floor_arg = np.broadcast_to(t * floor_arg_factor, (B, H))
+        floor_h_next = np.floor(floor_arg)
+        # t' = t + 1
+        t_next = t + 1.0
+        a_n = matrix_n_h + a_n_early
         # n = tanh(W @ x + U * M @ h + b)
         n = np.tanh(a_n)
         # h' = where(t - period * floor(t / period) == 0, n, h)

@@ -49,7 +49,7 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
 def forward(
@@ -197,10 +197,10 @@ def backward(
             d_S_next_2 = d_S_next_2_all[t]
             c = c_all[t]
             s = s_all[t]
-            d_s_of_Z_next = S * d_Z_carry
-            d_c_of_Z_next = Z * d_Z_carry
+            np.multiply(S, d_Z_carry, out=d_s_of_Z_next_all[t])
+            np.multiply(Z, d_Z_carry, out=d_c_of_Z_next_all[t])
             # d_S_next = outer(d_y_output, W_q @ x) + d_S_carry
-            d_S_next = d_S_next_2 + d_S_carry
+            d_S_next = np.add(d_S_next_2, d_S_carry, out=d_S_next_all[t])
             # d_Z = d_Z_carry * c - d_S_next * s
             d_Z = c[..., :, None, :] * d_Z_carry - d_S_next * s[..., :, None, :]
             # d_S = d_Z_carry * s + d_S_next * c
@@ -209,9 +209,6 @@ def backward(
                 alive = alive_all[t]
                 d_S = np.where(alive[..., None, None], d_S, d_S_carry)
                 d_Z = np.where(alive[..., None, None], d_Z, d_Z_carry)
-            d_s_of_Z_next_all[t] = d_s_of_Z_next
-            d_c_of_Z_next_all[t] = d_c_of_Z_next
-            d_S_next_all[t] = d_S_next
             d_S_carry, d_Z_carry = d_S, d_Z
         d_c_of_S_next_all = d_S_next_all * S_all
         d_s_of_S_next_all = -d_S_next_all * Z_all

@@ -62,10 +62,22 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
 def relu(v: Array) -> Array:
@@ -73,25 +85,10 @@ def relu(v: Array) -> Array:
     return y
 
 
-def forward(
-    T: int,
-    B: int,
-    params: Arrays,
-    inputs: Arrays,
-    states: Arrays,
-    lengths: Array | None = None,
-    reverse: bool = False,
-    training: bool = True,
-) -> tuple[Arrays, Arrays, Arrays]:
-    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
     with np.errstate(all="ignore"):
-        H = params["W_d"].shape[-2]
-        I = params["w_x"].shape[-1]
-        real = params["w_x"].dtype.type
-        w_x = params["w_x"]
-        a_x = params["a_x"]
         W_d = params["W_d"]
-        a_h = params["a_h"]
         W_r = params["W_r"]
         W_z = params["W_z"]
         W_n = params["W_n"]
@@ -104,21 +101,58 @@ def forward(
         b_r = params["b_r"]
         b_z = params["b_z"]
         b_n = params["b_n"]
+        W_d_T = across(B, W_d)
+        V_T = across(B, V_r, V_z, V_n)
+        U_r_W_r_U_z_W_z_T = across(B, np.concatenate((U_r, W_r), axis=1), np.concatenate((U_z, W_z), axis=1))
+        n_T = across(B, np.concatenate((U_n, W_n), axis=1))
+        b = np.concatenate((b_r, b_z, b_n), axis=0)
+        packed: Arrays = {
+            "b": b,
+            "W_d_T": W_d_T,
+            "V_T": V_T,
+            "U_r_W_r_U_z_W_z_T": U_r_W_r_U_z_W_z_T,
+            "n_T": n_T,
+        }
+        return packed
+
+
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+    packed: Arrays | None = None,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+    with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
+        H = params["W_d"].shape[-2]
+        I = params["w_x"].shape[-1]
+        real = params["w_x"].dtype.type
+        w_x = params["w_x"]
+        a_x = params["a_x"]
+        a_h = params["a_h"]
         mean_x = params["mean_x"]
         x_all = inputs["x"]
         m_all = inputs["m"]
         delta_all = inputs["delta"]
+        b = packed["b"]
+        W_d_T = packed["W_d_T"]
+        V_T = packed["V_T"]
+        U_r_W_r_U_z_W_z_T = packed["U_r_W_r_U_z_W_z_T"]
+        n_T = packed["n_T"]
         h = states["h"]
         l = states["l"]
-        V_stack = np.concatenate((V_r, V_z, V_n), axis=0)
-        U_r_W_r_U_z_W_z_stack = np.concatenate((np.concatenate((U_r, W_r), axis=1), np.concatenate((U_z, W_z), axis=1)), axis=0)
-        n_stack = np.concatenate((U_n, W_n), axis=1)
-        b = np.concatenate((b_r, b_z, b_n), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
-        W_d_delta_all = (flat(delta_all) @ W_d.T).reshape(T, B, H)
-        V_m_all = (flat(m_all) @ V_stack.T).reshape(T, B, 3 * H)
-        relu_arg_2_all = W_d_delta_all + a_h
+        W_d_delta_all = (flat(delta_all) @ W_d_T).reshape(T, B, H)
+        V_m_all = (flat(m_all) @ V_T).reshape(T, B, 3 * H)
+        relu_arg_2_all = np.add(W_d_delta_all, a_h, out=W_d_delta_all)
         relu_s_all = relu(relu_arg_2_all)
         a_s_all = -relu_s_all
         # s = exp(-relu(W_d @ delta + a_h))
@@ -134,7 +168,7 @@ def forward(
         v_factor_all = 1.0 - m_all
         # part of v = m * x + (1 - m) * (e * l + (1 - e) * mean_x)
         v_early_2_all = m_all * x_all
-        a_early_all = V_m_all + b
+        a_early_all = np.add(V_m_all, b, out=V_m_all)
         a_n_early_all = a_early_all[..., 2 * H : 3 * H]
         h_next_all = np.empty((T, B, H), real)
         if training:
@@ -159,26 +193,26 @@ def forward(
             # l' = m * x + (1 - m) * l
             l_next = l * v_factor + v_early_2
             k = s * h
-            a_products = np.concatenate((k, v), axis=-1) @ U_r_W_r_U_z_W_z_stack.T
+            a_products = np.concatenate((k, v), axis=-1) @ U_r_W_r_U_z_W_z_T
             a_early_a = a_early[..., : 2 * H]
-            a = a_early_a + a_products
+            a = np.add(a_early_a, a_products, out=a_products)
             # r = sigmoid(W_r @ v + U_r @ k + V_r @ m + b_r)
             # z = sigmoid(W_z @ v + U_z @ k + V_z @ m + b_z)
             r_z = sigmoid(a)
             r = r_z[..., :H]
             z = r_z[..., H : 2 * H]
             U_n_arg = k * r
-            a_n_products = np.concatenate((U_n_arg, v), axis=-1) @ n_stack.T
-            a_n = a_n_early + a_n_products
+            a_n_products = np.concatenate((U_n_arg, v), axis=-1) @ n_T
+            a_n = np.add(a_n_early, a_n_products, out=a_n_products)
             # n = tanh(W_n @ v + U_n @ (r * k) + V_n @ m + b_n)
             n = np.tanh(a_n)
             # h' = (1 - z) * k + z * n
-            h_next = k * (1.0 - z) + z * n
+            h_next = np.add(k * (1.0 - z), z * n, out=h_next_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 h_next = np.where(alive, h_next, h)
                 l_next = np.where(alive, l_next, l)
-            h_next_all[t] = h_next
+                h_next_all[t] = h_next
             if training:
                 r_z_all[t] = r_z
                 n_all[t] = n
@@ -314,7 +348,7 @@ def backward(
             # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
             # d_a_n = d_n * (1 - n**2)
-            d_a_n = d_h_next * d_a_n_factor
+            d_a_n = np.multiply(d_h_next, d_a_n_factor, out=d_a_n_all[t])
             # d_a_z = d_z * z * (1 - z)
             d_a_z = d_h_next * d_a_z_factor
             # d_a_z = d_z * z * (1 - z)
@@ -331,28 +365,24 @@ def backward(
             d_a_s = d_k * d_a_s_factor
             d_relu_s = -d_a_s
             # d_relu_arg_2 = -d_s * s * where(0 < relu_arg_2, 1, 0)
-            d_relu_arg_2 = d_relu_s * d_relu_arg_2_factor
+            np.multiply(d_relu_s, d_relu_arg_2_factor, out=d_relu_arg_2_all[t])
             d_h = d_k * s
             # d_v = W_r.T @ d_a_r + W_z.T @ d_a_z + W_n.T @ d_a_n
             d_v = np.concatenate((d_a_n, d_a_z, d_a_r), axis=-1) @ W_stack
             d_a_e = d_v * d_a_e_factor
             d_relu_e = -d_a_e
             # d_relu_arg = -d_e * e * where(0 < relu_arg, 1, 0)
-            d_relu_arg = d_relu_e * d_relu_arg_factor
+            np.multiply(d_relu_e, d_relu_arg_factor, out=d_relu_arg_all[t])
             # d_l = d_l_carry * (1 - m) + d_v * e * (1 - m)
             d_l = d_v * d_l_factor_2 + d_l_factor * d_l_carry
             # d_x = d_l_carry * m + d_v * m
-            d_x = d_v * m + d_l_carry * m
+            np.add(d_v * m, d_l_carry * m, out=d_x_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 d_h = np.where(alive, d_h, d_h_carry)
                 d_l = np.where(alive, d_l, d_l_carry)
             d_l_carry_kept_all[t] = d_l_carry_kept
-            d_a_n_all[t] = d_a_n
-            d_relu_arg_2_all[t] = d_relu_arg_2
             d_v_all[t] = d_v
-            d_relu_arg_all[t] = d_relu_arg
-            d_x_all[t] = d_x
             d_h_carry, d_l_carry = d_h, d_l
         d_a_z_all = d_a_all[..., :H]
         d_a_r_all = d_a_all[..., H : 2 * H]
@@ -480,7 +510,7 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         V_r_m = m @ V_r.T
         V_z_m = m @ V_z.T
         V_n_m = m @ V_n.T
-        relu_arg_2 = W_d_delta + a_h
+        relu_arg_2 = np.add(W_d_delta, a_h, out=W_d_delta)
         relu_s = relu(relu_arg_2)
         a_s = -relu_s
         # s = exp(-relu(W_d @ delta + a_h))
@@ -506,6 +536,80 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         U_n_arg = k * r
         a_n_products = U_n_arg @ U_n.T + v @ W_n.T
         a_n = V_n_m + b_n + a_n_products
+        # n = tanh(W_n @ v + U_n @ (r * k) + V_n @ m + b_n)
+        n = np.tanh(a_n)
+        # h' = (1 - z) * k + z * n
+        h_next = k * (1.0 - z) + z * n
+        outputs: Arrays = {
+            "h_next": h_next,
+        }
+        next_states: Arrays = {
+            "h": h_next.copy(),
+            "l": l_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        H = params["W_d"].shape[-2]
+        w_x = params["w_x"]
+        a_x = params["a_x"]
+        a_h = params["a_h"]
+        mean_x = params["mean_x"]
+        b = packed["b"]
+        W_d_T = packed["W_d_T"]
+        V_T = packed["V_T"]
+        U_r_W_r_U_z_W_z_T = packed["U_r_W_r_U_z_W_z_T"]
+        n_T = packed["n_T"]
+        x = inputs["x"]
+        m = inputs["m"]
+        delta = inputs["delta"]
+        h = states["h"]
+        l = states["l"]
+        W_d_delta = delta @ W_d_T
+        V_m = m @ V_T
+        relu_arg_2 = np.add(W_d_delta, a_h, out=W_d_delta)
+        relu_s = relu(relu_arg_2)
+        a_s = -relu_s
+        # s = exp(-relu(W_d @ delta + a_h))
+        s = np.exp(a_s)
+        relu_arg = delta * w_x + a_x
+        relu_e = relu(relu_arg)
+        a_e = -relu_e
+        # e = exp(-relu(w_x * delta + a_x))
+        e = np.exp(a_e)
+        # part of v = m * x + (1 - m) * (e * l + (1 - e) * mean_x)
+        v_early = mean_x * (1.0 - e)
+        # part of v = m * x + (1 - m) * (e * l + (1 - e) * mean_x)
+        v_factor = 1.0 - m
+        # part of v = m * x + (1 - m) * (e * l + (1 - e) * mean_x)
+        v_early_2 = m * x
+        a_early = np.add(V_m, b, out=V_m)
+        a_n_early = a_early[..., 2 * H : 3 * H]
+        # v = m * x + (1 - m) * (e * l + (1 - e) * mean_x)
+        v = v_factor * (e * l + v_early) + v_early_2
+        # l' = m * x + (1 - m) * l
+        l_next = l * v_factor + v_early_2
+        k = s * h
+        a_products = np.concatenate((k, v), axis=-1) @ U_r_W_r_U_z_W_z_T
+        a_early_a = a_early[..., : 2 * H]
+        a = np.add(a_early_a, a_products, out=a_products)
+        # r = sigmoid(W_r @ v + U_r @ k + V_r @ m + b_r)
+        # z = sigmoid(W_z @ v + U_z @ k + V_z @ m + b_z)
+        r_z = sigmoid(a)
+        r = r_z[..., :H]
+        z = r_z[..., H : 2 * H]
+        U_n_arg = k * r
+        a_n_products = np.concatenate((U_n_arg, v), axis=-1) @ n_T
+        a_n = np.add(a_n_early, a_n_products, out=a_n_products)
         # n = tanh(W_n @ v + U_n @ (r * k) + V_n @ m + b_n)
         n = np.tanh(a_n)
         # h' = (1 - z) * k + z * n

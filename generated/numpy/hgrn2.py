@@ -44,7 +44,7 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
 def silu(v: Array) -> Array:
@@ -118,11 +118,11 @@ def forward(
             f = f_all[t]
             outer_v_outer_arg_S_next = outer_v_outer_arg_S_next_all[t]
             # S' = f * S + outer(v, 1 - f)
-            S_next = f[..., :, None, :] * S + outer_v_outer_arg_S_next
+            S_next = np.add(f[..., :, None, :] * S, outer_v_outer_arg_S_next, out=S_next_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 S_next = np.where(alive[..., None, None], S_next, S)
-            S_next_all[t] = S_next
+                S_next_all[t] = S_next
             if training:
                 S_next_kept[t] = S_next
             S = S_next
@@ -188,13 +188,12 @@ def backward(
             d_S_next_2 = d_S_next_2_all[t]
             f = f_all[t]
             # d_S_next = outer(d_y_output, q) + d_S_carry
-            d_S_next = d_S_next_2 + d_S_carry
+            d_S_next = np.add(d_S_next_2, d_S_carry, out=d_S_next_all[t])
             # d_S = d_S_next * f
             d_S = d_S_next * f[..., :, None, :]
             if lengths is not None:
                 alive = alive_all[t]
                 d_S = np.where(alive[..., None, None], d_S, d_S_carry)
-            d_S_next_all[t] = d_S_next
             d_S_carry = d_S
         # outer_arg_S_next = 1 - f
         outer_arg_S_next_all = 1.0 - f_all

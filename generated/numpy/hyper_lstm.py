@@ -131,28 +131,27 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
-def forward(
-    T: int,
-    B: int,
-    params: Arrays,
-    inputs: Arrays,
-    states: Arrays,
-    lengths: Array | None = None,
-    reverse: bool = False,
-    training: bool = True,
-) -> tuple[Arrays, Arrays, Arrays]:
-    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
     with np.errstate(all="ignore"):
-        M = params["A_i"].shape[-2]
-        H = params["B_i"].shape[-1]
-        E = params["Z_xi"].shape[-2]
-        real = params["A_i"].dtype.type
         A_i = params["A_i"]
         B_i = params["B_i"]
         C_i = params["C_i"]
@@ -179,9 +178,6 @@ def forward(
         D_xi = params["D_xi"]
         D_hi = params["D_hi"]
         D_bi = params["D_bi"]
-        b_i = params["b_i"]
-        gamma_i = params["gamma_i"]
-        beta_i = params["beta_i"]
         W_f = params["W_f"]
         U_f = params["U_f"]
         Z_xf = params["Z_xf"]
@@ -192,9 +188,6 @@ def forward(
         D_xf = params["D_xf"]
         D_hf = params["D_hf"]
         D_bf = params["D_bf"]
-        b_f = params["b_f"]
-        gamma_f = params["gamma_f"]
-        beta_f = params["beta_f"]
         W_g = params["W_g"]
         U_g = params["U_g"]
         Z_xg = params["Z_xg"]
@@ -205,9 +198,6 @@ def forward(
         D_xg = params["D_xg"]
         D_hg = params["D_hg"]
         D_bg = params["D_bg"]
-        b_g = params["b_g"]
-        gamma_g = params["gamma_g"]
-        beta_g = params["beta_g"]
         W_o = params["W_o"]
         U_o = params["U_o"]
         Z_xo = params["Z_xo"]
@@ -218,27 +208,110 @@ def forward(
         D_xo = params["D_xo"]
         D_ho = params["D_ho"]
         D_bo = params["D_bo"]
+        A_T = across(B, A_i, A_f, A_o, A_g)
+        W_T = across(B, W_i, W_f, W_g, W_o)
+        B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T = across(B, np.concatenate((B_i, C_i), axis=1), np.concatenate((B_f, C_f), axis=1), np.concatenate((B_o, C_o), axis=1), np.concatenate((B_g, C_g), axis=1))
+        U_T = across(B, U_i, U_f, U_g, U_o)
+        Z_T = across(B, Z_hi, Z_xi, Z_hf, Z_xf, Z_hg, Z_xg, Z_ho, Z_xo, Z_bi, Z_bf, Z_bg, Z_bo)
+        D_bi_T = across(B, D_bi)
+        D_bf_T = across(B, D_bf)
+        D_bg_T = across(B, D_bg)
+        D_bo_T = across(B, D_bo)
+        D_hi_T = across(B, D_hi)
+        D_xi_T = across(B, D_xi)
+        D_hf_T = across(B, D_hf)
+        D_xf_T = across(B, D_xf)
+        D_hg_T = across(B, D_hg)
+        D_xg_T = across(B, D_xg)
+        D_ho_T = across(B, D_ho)
+        D_xo_T = across(B, D_xo)
+        a = np.concatenate((a_i, a_f, a_o, a_g), axis=0)
+        z = np.concatenate((z_hi, z_xi, z_hf, z_xf, z_hg, z_xg, z_ho, z_xo), axis=0)
+        packed: Arrays = {
+            "a": a,
+            "z": z,
+            "A_T": A_T,
+            "W_T": W_T,
+            "B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T": B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T,
+            "U_T": U_T,
+            "Z_T": Z_T,
+            "D_bi_T": D_bi_T,
+            "D_bf_T": D_bf_T,
+            "D_bg_T": D_bg_T,
+            "D_bo_T": D_bo_T,
+            "D_hi_T": D_hi_T,
+            "D_xi_T": D_xi_T,
+            "D_hf_T": D_hf_T,
+            "D_xf_T": D_xf_T,
+            "D_hg_T": D_hg_T,
+            "D_xg_T": D_xg_T,
+            "D_ho_T": D_ho_T,
+            "D_xo_T": D_xo_T,
+        }
+        return packed
+
+
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+    packed: Arrays | None = None,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+    with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
+        M = params["A_i"].shape[-2]
+        H = params["B_i"].shape[-1]
+        E = params["Z_xi"].shape[-2]
+        real = params["A_i"].dtype.type
+        b_i = params["b_i"]
+        gamma_i = params["gamma_i"]
+        beta_i = params["beta_i"]
+        b_f = params["b_f"]
+        gamma_f = params["gamma_f"]
+        beta_f = params["beta_f"]
+        b_g = params["b_g"]
+        gamma_g = params["gamma_g"]
+        beta_g = params["beta_g"]
         b_o = params["b_o"]
         gamma_o = params["gamma_o"]
         beta_o = params["beta_o"]
         gamma_c = params["gamma_c"]
         beta_c = params["beta_c"]
         x_all = inputs["x"]
+        a = packed["a"]
+        z = packed["z"]
+        A_T = packed["A_T"]
+        W_T = packed["W_T"]
+        B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T = packed["B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T"]
+        U_T = packed["U_T"]
+        Z_T = packed["Z_T"]
+        D_bi_T = packed["D_bi_T"]
+        D_bf_T = packed["D_bf_T"]
+        D_bg_T = packed["D_bg_T"]
+        D_bo_T = packed["D_bo_T"]
+        D_hi_T = packed["D_hi_T"]
+        D_xi_T = packed["D_xi_T"]
+        D_hf_T = packed["D_hf_T"]
+        D_xf_T = packed["D_xf_T"]
+        D_hg_T = packed["D_hg_T"]
+        D_xg_T = packed["D_xg_T"]
+        D_ho_T = packed["D_ho_T"]
+        D_xo_T = packed["D_xo_T"]
         h = states["h"]
         c = states["c"]
         k = states["k"]
         l = states["l"]
-        A_stack = np.concatenate((A_i, A_f, A_o, A_g), axis=0)
-        W_stack = np.concatenate((W_i, W_f, W_g, W_o), axis=0)
-        B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_stack = np.concatenate((np.concatenate((B_i, C_i), axis=1), np.concatenate((B_f, C_f), axis=1), np.concatenate((B_o, C_o), axis=1), np.concatenate((B_g, C_g), axis=1)), axis=0)
-        U_stack = np.concatenate((U_i, U_f, U_g, U_o), axis=0)
-        Z_stack = np.concatenate((Z_hi, Z_xi, Z_hf, Z_xf, Z_hg, Z_xg, Z_ho, Z_xo, Z_bi, Z_bf, Z_bg, Z_bo), axis=0)
-        a = np.concatenate((a_i, a_f, a_o, a_g), axis=0)
-        z = np.concatenate((z_hi, z_xi, z_hf, z_xf, z_hg, z_xg, z_ho, z_xo), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
-        A_x_all = (flat(x_all) @ A_stack.T).reshape(T, B, 4 * M)
-        W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
+        A_x_all = (flat(x_all) @ A_T).reshape(T, B, 4 * M)
+        W_x_all = (flat(x_all) @ W_T).reshape(T, B, 4 * H)
         W_i_x_all = W_x_all[..., :H]
         W_f_x_all = W_x_all[..., H : 2 * H]
         W_g_x_all = W_x_all[..., 2 * H : 3 * H]
@@ -247,7 +320,7 @@ def forward(
         # part of s_f = A_f @ x + B_f @ h + C_f @ k + a_f
         # part of s_o = A_o @ x + B_o @ h + C_o @ k + a_o
         # part of s_g = A_g @ x + B_g @ h + C_g @ k + a_g
-        s_early_all = A_x_all + a
+        s_early_all = np.add(A_x_all, a, out=A_x_all)
         h_next_all = np.empty((T, B, H), real)
         if training:
             sigmoid_s_all = np.empty((T, B, 3 * M), real)
@@ -294,8 +367,8 @@ def forward(
             W_f_x = W_f_x_all[t]
             W_g_x = W_g_x_all[t]
             W_o_x = W_o_x_all[t]
-            s_products = np.concatenate((h, k), axis=-1) @ B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_stack.T
-            U_h = h @ U_stack.T
+            s_products = np.concatenate((h, k), axis=-1) @ B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T
+            U_h = h @ U_T
             U_i_h = U_h[..., :H]
             U_f_h = U_h[..., H : 2 * H]
             U_g_h = U_h[..., 2 * H : 3 * H]
@@ -304,7 +377,7 @@ def forward(
             # s_f = A_f @ x + B_f @ h + C_f @ k + a_f
             # s_o = A_o @ x + B_o @ h + C_o @ k + a_o
             # s_g = A_g @ x + B_g @ h + C_g @ k + a_g
-            s = s_early + s_products
+            s = np.add(s_early, s_products, out=s_products)
             s_g = s[..., 3 * M : 4 * M]
             tanh_s_g = np.tanh(s_g)
             s_sigmoid_s = s[..., : 3 * M]
@@ -317,15 +390,15 @@ def forward(
             tanh_l_next = np.tanh(l_next)
             # k' = sigmoid(s_o) * tanh(l')
             k_next = sigmoid_s_o * tanh_l_next
-            Z_k_next = k_next @ Z_stack.T
+            Z_k_next = k_next @ Z_T
             Z_bi_k_next = Z_k_next[..., 8 * E : 9 * E]
             Z_bf_k_next = Z_k_next[..., 9 * E : 10 * E]
             Z_bg_k_next = Z_k_next[..., 10 * E : 11 * E]
             Z_bo_k_next = Z_k_next[..., 11 * E : 12 * E]
-            D_bi_Z_bi_k_next = Z_bi_k_next @ D_bi.T
-            D_bf_Z_bf_k_next = Z_bf_k_next @ D_bf.T
-            D_bg_Z_bg_k_next = Z_bg_k_next @ D_bg.T
-            D_bo_Z_bo_k_next = Z_bo_k_next @ D_bo.T
+            D_bi_Z_bi_k_next = Z_bi_k_next @ D_bi_T
+            D_bf_Z_bf_k_next = Z_bf_k_next @ D_bf_T
+            D_bg_Z_bg_k_next = Z_bg_k_next @ D_bg_T
+            D_bo_Z_bo_k_next = Z_bo_k_next @ D_bo_T
             Z_k_next_D_arg = Z_k_next[..., : 8 * E]
             D_arg = Z_k_next_D_arg + z
             D_hi_arg = D_arg[..., :E]
@@ -336,14 +409,14 @@ def forward(
             D_xg_arg = D_arg[..., 5 * E : 6 * E]
             D_ho_arg = D_arg[..., 6 * E : 7 * E]
             D_xo_arg = D_arg[..., 7 * E : 8 * E]
-            D_hi_i = D_hi_arg @ D_hi.T
-            D_xi_i = D_xi_arg @ D_xi.T
-            D_hf_f = D_hf_arg @ D_hf.T
-            D_xf_f = D_xf_arg @ D_xf.T
-            D_hg_g = D_hg_arg @ D_hg.T
-            D_xg_g = D_xg_arg @ D_xg.T
-            D_ho_o = D_ho_arg @ D_ho.T
-            D_xo_o = D_xo_arg @ D_xo.T
+            D_hi_i = D_hi_arg @ D_hi_T
+            D_xi_i = D_xi_arg @ D_xi_T
+            D_hf_f = D_hf_arg @ D_hf_T
+            D_xf_f = D_xf_arg @ D_xf_T
+            D_hg_g = D_hg_arg @ D_hg_T
+            D_xg_g = D_xg_arg @ D_xg_T
+            D_ho_o = D_ho_arg @ D_ho_T
+            D_xo_o = D_xo_arg @ D_xo_T
             layer_norm_arg_i = D_hi_i * U_i_h + D_xi_i * W_i_x + D_bi_Z_bi_k_next + b_i
             layer_norm_arg_f = D_hf_f * U_f_h + D_xf_f * W_f_x + D_bf_Z_bf_k_next + b_f
             layer_norm_arg_g = D_hg_g * U_g_h + D_xg_g * W_g_x + D_bg_Z_bg_k_next + b_g
@@ -408,14 +481,14 @@ def forward(
             tanh_arg = layer_norm_c_next * gamma_c + beta_c
             tanh_h_next = np.tanh(tanh_arg)
             # h' = sigmoid(o) * tanh(gamma_c * layer_norm(c') + beta_c)
-            h_next = sigmoid_o * tanh_h_next
+            h_next = np.multiply(sigmoid_o, tanh_h_next, out=h_next_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 h_next = np.where(alive, h_next, h)
                 c_next = np.where(alive, c_next, c)
                 k_next = np.where(alive, k_next, k)
                 l_next = np.where(alive, l_next, l)
-            h_next_all[t] = h_next
+                h_next_all[t] = h_next
             if training:
                 sigmoid_s_all[t] = sigmoid_s
                 tanh_s_g_all[t] = tanh_s_g
@@ -820,13 +893,13 @@ def backward(
             # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
             # d_tanh_arg = d_h_next * sigmoid(o) * (1 - tanh_h_next**2)
-            d_tanh_arg = d_h_next * d_tanh_arg_factor
-            d_gamma_c_of_tanh_arg = d_tanh_arg * layer_norm_c_next
+            d_tanh_arg = np.multiply(d_h_next, d_tanh_arg_factor, out=d_tanh_arg_all[t])
+            np.multiply(d_tanh_arg, layer_norm_c_next, out=d_gamma_c_of_tanh_arg_all[t])
             d_layer_norm_c_next = d_tanh_arg * gamma_c
             d_variance_c_next_of_layer_norm_c_next = d_layer_norm_c_next * d_variance_c_next_of_layer_norm_c_next_factor
             # d_o = d_h_next * tanh_h_next * sigmoid(o) * (1 - sigmoid(o))
-            d_o = d_h_next * d_o_factor
-            d_gamma_o_of_o = d_o * layer_norm_o
+            d_o = np.multiply(d_h_next, d_o_factor, out=d_o_all[t])
+            np.multiply(d_o, layer_norm_o, out=d_gamma_o_of_o_all[t])
             d_layer_norm_o = d_o * gamma_o
             d_variance_o_of_layer_norm_o = d_layer_norm_o * d_variance_o_of_layer_norm_o_factor
             # d_variance_c_next = -sum(d_layer_norm_c_next * centred_c_next) / (2 * (variance_c_next + 1e-05)**(3
@@ -852,25 +925,25 @@ def backward(
             # d_c_next = d_c_carry + d_centred_c_next - mean(d_centred_c_next)
             d_c_next = d_centred_c_next + d_sum_c_next + d_c_carry
             # d_layer_norm_arg_o = d_centred_o - mean(d_centred_o)
-            d_layer_norm_arg_o = d_centred_o + d_sum_layer_norm_arg_o
+            d_layer_norm_arg_o = np.add(d_centred_o, d_sum_layer_norm_arg_o, out=d_layer_norm_arg_o_all[t])
             # d_D_xo_o = d_layer_norm_arg_o * (W_o @ x)
-            d_D_xo_o = d_layer_norm_arg_o * W_o_x
-            d_U_o_h = d_layer_norm_arg_o * D_ho_o
+            d_D_xo_o = np.multiply(d_layer_norm_arg_o, W_o_x, out=d_D_xo_o_all[t])
+            d_U_o_h = np.multiply(d_layer_norm_arg_o, D_ho_o, out=d_U_o_h_all[t])
             # d_D_ho_o = d_layer_norm_arg_o * (U_o @ h)
-            d_D_ho_o = d_layer_norm_arg_o * U_o_h
+            d_D_ho_o = np.multiply(d_layer_norm_arg_o, U_o_h, out=d_D_ho_o_all[t])
             # d_g = d_c_next * sigmoid(i) * (1 - tanh(g)**2)
-            d_g = d_c_next * d_g_factor
-            d_gamma_g_of_g = d_g * layer_norm_g
+            d_g = np.multiply(d_c_next, d_g_factor, out=d_g_all[t])
+            np.multiply(d_g, layer_norm_g, out=d_gamma_g_of_g_all[t])
             d_layer_norm_g = d_g * gamma_g
             d_variance_g_of_layer_norm_g = d_layer_norm_g * d_variance_g_of_layer_norm_g_factor
             # d_f = d_c_next * c * sigmoid(f) * (1 - sigmoid(f))
-            d_f = d_c_next * d_f_factor
-            d_gamma_f_of_f = d_f * layer_norm_f
+            d_f = np.multiply(d_c_next, d_f_factor, out=d_f_all[t])
+            np.multiply(d_f, layer_norm_f, out=d_gamma_f_of_f_all[t])
             d_layer_norm_f = d_f * gamma_f
             d_variance_f_of_layer_norm_f = d_layer_norm_f * d_variance_f_of_layer_norm_f_factor
             # d_i = d_c_next * sigmoid(i) * tanh(g) * (1 - sigmoid(i))
-            d_i = d_c_next * d_i_factor
-            d_gamma_i_of_i = d_i * layer_norm_i
+            d_i = np.multiply(d_c_next, d_i_factor, out=d_i_all[t])
+            np.multiply(d_i, layer_norm_i, out=d_gamma_i_of_i_all[t])
             d_layer_norm_i = d_i * gamma_i
             d_variance_i_of_layer_norm_i = d_layer_norm_i * d_variance_i_of_layer_norm_i_factor
             # d_c = d_c_next * sigmoid(f)
@@ -909,26 +982,26 @@ def backward(
             d_sum_layer_norm_arg_f = d_mean_f / H
             d_sum_layer_norm_arg_i = d_mean_i / H
             # d_layer_norm_arg_g = d_centred_g - mean(d_centred_g)
-            d_layer_norm_arg_g = d_centred_g + d_sum_layer_norm_arg_g
+            d_layer_norm_arg_g = np.add(d_centred_g, d_sum_layer_norm_arg_g, out=d_layer_norm_arg_g_all[t])
             # d_D_xg_g = d_layer_norm_arg_g * (W_g @ x)
-            d_D_xg_g = d_layer_norm_arg_g * W_g_x
-            d_U_g_h = d_layer_norm_arg_g * D_hg_g
+            d_D_xg_g = np.multiply(d_layer_norm_arg_g, W_g_x, out=d_D_xg_g_all[t])
+            d_U_g_h = np.multiply(d_layer_norm_arg_g, D_hg_g, out=d_U_g_h_all[t])
             # d_D_hg_g = d_layer_norm_arg_g * (U_g @ h)
-            d_D_hg_g = d_layer_norm_arg_g * U_g_h
+            d_D_hg_g = np.multiply(d_layer_norm_arg_g, U_g_h, out=d_D_hg_g_all[t])
             # d_layer_norm_arg_f = d_centred_f - mean(d_centred_f)
-            d_layer_norm_arg_f = d_centred_f + d_sum_layer_norm_arg_f
+            d_layer_norm_arg_f = np.add(d_centred_f, d_sum_layer_norm_arg_f, out=d_layer_norm_arg_f_all[t])
             # d_D_xf_f = d_layer_norm_arg_f * (W_f @ x)
-            d_D_xf_f = d_layer_norm_arg_f * W_f_x
-            d_U_f_h = d_layer_norm_arg_f * D_hf_f
+            d_D_xf_f = np.multiply(d_layer_norm_arg_f, W_f_x, out=d_D_xf_f_all[t])
+            d_U_f_h = np.multiply(d_layer_norm_arg_f, D_hf_f, out=d_U_f_h_all[t])
             # d_D_hf_f = d_layer_norm_arg_f * (U_f @ h)
-            d_D_hf_f = d_layer_norm_arg_f * U_f_h
+            d_D_hf_f = np.multiply(d_layer_norm_arg_f, U_f_h, out=d_D_hf_f_all[t])
             # d_layer_norm_arg_i = d_centred_i - mean(d_centred_i)
-            d_layer_norm_arg_i = d_centred_i + d_sum_layer_norm_arg_i
+            d_layer_norm_arg_i = np.add(d_centred_i, d_sum_layer_norm_arg_i, out=d_layer_norm_arg_i_all[t])
             # d_D_xi_i = d_layer_norm_arg_i * (W_i @ x)
-            d_D_xi_i = d_layer_norm_arg_i * W_i_x
-            d_U_i_h = d_layer_norm_arg_i * D_hi_i
+            d_D_xi_i = np.multiply(d_layer_norm_arg_i, W_i_x, out=d_D_xi_i_all[t])
+            d_U_i_h = np.multiply(d_layer_norm_arg_i, D_hi_i, out=d_U_i_h_all[t])
             # d_D_hi_i = d_layer_norm_arg_i * (U_i @ h)
-            d_D_hi_i = d_layer_norm_arg_i * U_i_h
+            d_D_hi_i = np.multiply(d_layer_norm_arg_i, U_i_h, out=d_D_hi_i_all[t])
             # d_Z_bg_k_next = D_bg.T @ d_layer_norm_arg_g
             d_Z_bg_k_next = d_layer_norm_arg_g @ D_bg
             # d_D_xg_arg = D_xg.T @ d_D_xg_g
@@ -952,7 +1025,7 @@ def backward(
             #     + Z_hf.T @ d_D_hf_arg + Z_xf.T @ d_D_xf_arg + Z_bf.T @ d_Z_bf_k_next + Z_hg.T @ d_D_hg_arg
             #     + Z_xg.T @ d_D_xg_arg + Z_bg.T @ d_Z_bg_k_next + Z_ho.T @ d_D_ho_arg + Z_xo.T @ d_D_xo_arg
             #     + Z_bo.T @ d_Z_bo_k_next
-            d_k_next = d_k_next_products + d_k_carry
+            d_k_next = np.add(d_k_next_products, d_k_carry, out=d_k_next_products)
             # d_l_next = d_l_carry + d_k_next * sigmoid(s_o) * (1 - tanh(l_next)**2)
             d_l_next = d_k_next * d_l_next_factor + d_l_carry
             # d_s_o = d_k_next * sigmoid(s_o) * tanh(l_next) * (1 - sigmoid(s_o))
@@ -984,35 +1057,9 @@ def backward(
                 d_c = np.where(alive, d_c, d_c_carry)
                 d_k = np.where(alive, d_k, d_k_carry)
                 d_l = np.where(alive, d_l, d_l_carry)
-            d_tanh_arg_all[t] = d_tanh_arg
-            d_gamma_c_of_tanh_arg_all[t] = d_gamma_c_of_tanh_arg
-            d_o_all[t] = d_o
-            d_gamma_o_of_o_all[t] = d_gamma_o_of_o
-            d_layer_norm_arg_o_all[t] = d_layer_norm_arg_o
-            d_D_xo_o_all[t] = d_D_xo_o
-            d_U_o_h_all[t] = d_U_o_h
-            d_D_ho_o_all[t] = d_D_ho_o
-            d_g_all[t] = d_g
-            d_gamma_g_of_g_all[t] = d_gamma_g_of_g
-            d_f_all[t] = d_f
-            d_gamma_f_of_f_all[t] = d_gamma_f_of_f
-            d_i_all[t] = d_i
-            d_gamma_i_of_i_all[t] = d_gamma_i_of_i
             d_Z_bo_k_next_all[t] = d_Z_bo_k_next
             d_D_xo_arg_all[t] = d_D_xo_arg
             d_D_ho_arg_all[t] = d_D_ho_arg
-            d_layer_norm_arg_g_all[t] = d_layer_norm_arg_g
-            d_D_xg_g_all[t] = d_D_xg_g
-            d_U_g_h_all[t] = d_U_g_h
-            d_D_hg_g_all[t] = d_D_hg_g
-            d_layer_norm_arg_f_all[t] = d_layer_norm_arg_f
-            d_D_xf_f_all[t] = d_D_xf_f
-            d_U_f_h_all[t] = d_U_f_h
-            d_D_hf_f_all[t] = d_D_hf_f
-            d_layer_norm_arg_i_all[t] = d_layer_norm_arg_i
-            d_D_xi_i_all[t] = d_D_xi_i
-            d_U_i_h_all[t] = d_U_i_h
-            d_D_hi_i_all[t] = d_D_hi_i
             d_Z_bg_k_next_all[t] = d_Z_bg_k_next
             d_D_xg_arg_all[t] = d_D_xg_arg
             d_D_hg_arg_all[t] = d_D_hg_arg
@@ -1451,14 +1498,14 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         Z_ho_k_next = k_next @ Z_ho.T
         Z_xo_k_next = k_next @ Z_xo.T
         Z_bo_k_next = k_next @ Z_bo.T
-        D_hi_arg = Z_hi_k_next + z_hi
-        D_xi_arg = Z_xi_k_next + z_xi
-        D_hf_arg = Z_hf_k_next + z_hf
-        D_xf_arg = Z_xf_k_next + z_xf
-        D_hg_arg = Z_hg_k_next + z_hg
-        D_xg_arg = Z_xg_k_next + z_xg
-        D_ho_arg = Z_ho_k_next + z_ho
-        D_xo_arg = Z_xo_k_next + z_xo
+        D_hi_arg = np.add(Z_hi_k_next, z_hi, out=Z_hi_k_next)
+        D_xi_arg = np.add(Z_xi_k_next, z_xi, out=Z_xi_k_next)
+        D_hf_arg = np.add(Z_hf_k_next, z_hf, out=Z_hf_k_next)
+        D_xf_arg = np.add(Z_xf_k_next, z_xf, out=Z_xf_k_next)
+        D_hg_arg = np.add(Z_hg_k_next, z_hg, out=Z_hg_k_next)
+        D_xg_arg = np.add(Z_xg_k_next, z_xg, out=Z_xg_k_next)
+        D_ho_arg = np.add(Z_ho_k_next, z_ho, out=Z_ho_k_next)
+        D_xo_arg = np.add(Z_xo_k_next, z_xo, out=Z_xo_k_next)
         D_hi_i = D_hi_arg @ D_hi.T
         D_xi_i = D_xi_arg @ D_xi.T
         D_bi_Z_bi_k_next = Z_bi_k_next @ D_bi.T
@@ -1471,6 +1518,194 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         D_ho_o = D_ho_arg @ D_ho.T
         D_xo_o = D_xo_arg @ D_xo.T
         D_bo_Z_bo_k_next = Z_bo_k_next @ D_bo.T
+        layer_norm_arg_i = D_hi_i * U_i_h + D_xi_i * W_i_x + D_bi_Z_bi_k_next + b_i
+        layer_norm_arg_f = D_hf_f * U_f_h + D_xf_f * W_f_x + D_bf_Z_bf_k_next + b_f
+        layer_norm_arg_g = D_hg_g * U_g_h + D_xg_g * W_g_x + D_bg_Z_bg_k_next + b_g
+        layer_norm_arg_o = D_ho_o * U_o_h + D_xo_o * W_o_x + D_bo_Z_bo_k_next + b_o
+        sum_layer_norm_arg_i = layer_norm_arg_i.sum(axis=-1, keepdims=True)
+        sum_layer_norm_arg_f = layer_norm_arg_f.sum(axis=-1, keepdims=True)
+        sum_layer_norm_arg_g = layer_norm_arg_g.sum(axis=-1, keepdims=True)
+        sum_layer_norm_arg_o = layer_norm_arg_o.sum(axis=-1, keepdims=True)
+        mean_i = sum_layer_norm_arg_i / H
+        mean_f = sum_layer_norm_arg_f / H
+        mean_g = sum_layer_norm_arg_g / H
+        mean_o = sum_layer_norm_arg_o / H
+        centred_i = layer_norm_arg_i - mean_i
+        square_i = centred_i * centred_i
+        centred_f = layer_norm_arg_f - mean_f
+        square_f = centred_f * centred_f
+        centred_g = layer_norm_arg_g - mean_g
+        square_g = centred_g * centred_g
+        centred_o = layer_norm_arg_o - mean_o
+        square_o = centred_o * centred_o
+        sum_square_i = square_i.sum(axis=-1, keepdims=True)
+        sum_square_f = square_f.sum(axis=-1, keepdims=True)
+        sum_square_g = square_g.sum(axis=-1, keepdims=True)
+        sum_square_o = square_o.sum(axis=-1, keepdims=True)
+        variance_i = sum_square_i / H
+        variance_f = sum_square_f / H
+        variance_g = sum_square_g / H
+        variance_o = sum_square_o / H
+        layer_norm_i = centred_i / np.sqrt(variance_i + 1e-05)
+        # i = gamma_i * layer_norm(D_hi @ (Z_hi @ k' + z_hi) * (U_i @ h) + D_xi @ (Z_xi @ k' + z_xi) * (W_i @
+        #     x) + D_bi @ (Z_bi @ k') + b_i)
+        #     + beta_i
+        i = layer_norm_i * gamma_i + beta_i
+        layer_norm_f = centred_f / np.sqrt(variance_f + 1e-05)
+        # f = gamma_f * layer_norm(D_hf @ (Z_hf @ k' + z_hf) * (U_f @ h) + D_xf @ (Z_xf @ k' + z_xf) * (W_f @
+        #     x) + D_bf @ (Z_bf @ k') + b_f)
+        #     + beta_f
+        f = layer_norm_f * gamma_f + beta_f
+        layer_norm_g = centred_g / np.sqrt(variance_g + 1e-05)
+        # g = gamma_g * layer_norm(D_hg @ (Z_hg @ k' + z_hg) * (U_g @ h) + D_xg @ (Z_xg @ k' + z_xg) * (W_g @
+        #     x) + D_bg @ (Z_bg @ k') + b_g)
+        #     + beta_g
+        g = layer_norm_g * gamma_g + beta_g
+        layer_norm_o = centred_o / np.sqrt(variance_o + 1e-05)
+        # o = gamma_o * layer_norm(D_ho @ (Z_ho @ k' + z_ho) * (U_o @ h) + D_xo @ (Z_xo @ k' + z_xo) * (W_o @
+        #     x) + D_bo @ (Z_bo @ k') + b_o)
+        #     + beta_o
+        o = layer_norm_o * gamma_o + beta_o
+        sigmoid_f = sigmoid(f)
+        sigmoid_i = sigmoid(i)
+        tanh_g = np.tanh(g)
+        # c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        c_next = sigmoid_f * c + sigmoid_i * tanh_g
+        sigmoid_o = sigmoid(o)
+        sum_c_next = c_next.sum(axis=-1, keepdims=True)
+        mean_c_next = sum_c_next / H
+        centred_c_next = c_next - mean_c_next
+        square_c_next = centred_c_next * centred_c_next
+        sum_square_c_next = square_c_next.sum(axis=-1, keepdims=True)
+        variance_c_next = sum_square_c_next / H
+        layer_norm_c_next = centred_c_next / np.sqrt(variance_c_next + 1e-05)
+        tanh_arg = layer_norm_c_next * gamma_c + beta_c
+        tanh_h_next = np.tanh(tanh_arg)
+        # h' = sigmoid(o) * tanh(gamma_c * layer_norm(c') + beta_c)
+        h_next = sigmoid_o * tanh_h_next
+        outputs: Arrays = {
+            "h_next": h_next,
+        }
+        next_states: Arrays = {
+            "h": h_next.copy(),
+            "c": c_next,
+            "k": k_next,
+            "l": l_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        H = params["B_i"].shape[-1]
+        M = params["A_i"].shape[-2]
+        E = params["Z_xi"].shape[-2]
+        b_i = params["b_i"]
+        gamma_i = params["gamma_i"]
+        beta_i = params["beta_i"]
+        b_f = params["b_f"]
+        gamma_f = params["gamma_f"]
+        beta_f = params["beta_f"]
+        b_g = params["b_g"]
+        gamma_g = params["gamma_g"]
+        beta_g = params["beta_g"]
+        b_o = params["b_o"]
+        gamma_o = params["gamma_o"]
+        beta_o = params["beta_o"]
+        gamma_c = params["gamma_c"]
+        beta_c = params["beta_c"]
+        a = packed["a"]
+        z = packed["z"]
+        A_T = packed["A_T"]
+        W_T = packed["W_T"]
+        B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T = packed["B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T"]
+        U_T = packed["U_T"]
+        Z_T = packed["Z_T"]
+        D_bi_T = packed["D_bi_T"]
+        D_bf_T = packed["D_bf_T"]
+        D_bg_T = packed["D_bg_T"]
+        D_bo_T = packed["D_bo_T"]
+        D_hi_T = packed["D_hi_T"]
+        D_xi_T = packed["D_xi_T"]
+        D_hf_T = packed["D_hf_T"]
+        D_xf_T = packed["D_xf_T"]
+        D_hg_T = packed["D_hg_T"]
+        D_xg_T = packed["D_xg_T"]
+        D_ho_T = packed["D_ho_T"]
+        D_xo_T = packed["D_xo_T"]
+        x = inputs["x"]
+        h = states["h"]
+        c = states["c"]
+        k = states["k"]
+        l = states["l"]
+        A_x = x @ A_T
+        W_x = x @ W_T
+        W_i_x = W_x[..., :H]
+        W_f_x = W_x[..., H : 2 * H]
+        W_g_x = W_x[..., 2 * H : 3 * H]
+        W_o_x = W_x[..., 3 * H : 4 * H]
+        # part of s_i = A_i @ x + B_i @ h + C_i @ k + a_i
+        # part of s_f = A_f @ x + B_f @ h + C_f @ k + a_f
+        # part of s_o = A_o @ x + B_o @ h + C_o @ k + a_o
+        # part of s_g = A_g @ x + B_g @ h + C_g @ k + a_g
+        s_early = np.add(A_x, a, out=A_x)
+        s_products = np.concatenate((h, k), axis=-1) @ B_i_C_i_B_f_C_f_B_o_C_o_B_g_C_g_T
+        U_h = h @ U_T
+        U_i_h = U_h[..., :H]
+        U_f_h = U_h[..., H : 2 * H]
+        U_g_h = U_h[..., 2 * H : 3 * H]
+        U_o_h = U_h[..., 3 * H : 4 * H]
+        # s_i = A_i @ x + B_i @ h + C_i @ k + a_i
+        # s_f = A_f @ x + B_f @ h + C_f @ k + a_f
+        # s_o = A_o @ x + B_o @ h + C_o @ k + a_o
+        # s_g = A_g @ x + B_g @ h + C_g @ k + a_g
+        s = np.add(s_early, s_products, out=s_products)
+        s_g = s[..., 3 * M : 4 * M]
+        tanh_s_g = np.tanh(s_g)
+        s_sigmoid_s = s[..., : 3 * M]
+        sigmoid_s = sigmoid(s_sigmoid_s)
+        sigmoid_s_i = sigmoid_s[..., :M]
+        sigmoid_s_f = sigmoid_s[..., M : 2 * M]
+        sigmoid_s_o = sigmoid_s[..., 2 * M : 3 * M]
+        # l' = sigmoid(s_f) * l + sigmoid(s_i) * tanh(s_g)
+        l_next = sigmoid_s_f * l + sigmoid_s_i * tanh_s_g
+        tanh_l_next = np.tanh(l_next)
+        # k' = sigmoid(s_o) * tanh(l')
+        k_next = sigmoid_s_o * tanh_l_next
+        Z_k_next = k_next @ Z_T
+        Z_bi_k_next = Z_k_next[..., 8 * E : 9 * E]
+        Z_bf_k_next = Z_k_next[..., 9 * E : 10 * E]
+        Z_bg_k_next = Z_k_next[..., 10 * E : 11 * E]
+        Z_bo_k_next = Z_k_next[..., 11 * E : 12 * E]
+        D_bi_Z_bi_k_next = Z_bi_k_next @ D_bi_T
+        D_bf_Z_bf_k_next = Z_bf_k_next @ D_bf_T
+        D_bg_Z_bg_k_next = Z_bg_k_next @ D_bg_T
+        D_bo_Z_bo_k_next = Z_bo_k_next @ D_bo_T
+        Z_k_next_D_arg = Z_k_next[..., : 8 * E]
+        D_arg = Z_k_next_D_arg + z
+        D_hi_arg = D_arg[..., :E]
+        D_xi_arg = D_arg[..., E : 2 * E]
+        D_hf_arg = D_arg[..., 2 * E : 3 * E]
+        D_xf_arg = D_arg[..., 3 * E : 4 * E]
+        D_hg_arg = D_arg[..., 4 * E : 5 * E]
+        D_xg_arg = D_arg[..., 5 * E : 6 * E]
+        D_ho_arg = D_arg[..., 6 * E : 7 * E]
+        D_xo_arg = D_arg[..., 7 * E : 8 * E]
+        D_hi_i = D_hi_arg @ D_hi_T
+        D_xi_i = D_xi_arg @ D_xi_T
+        D_hf_f = D_hf_arg @ D_hf_T
+        D_xf_f = D_xf_arg @ D_xf_T
+        D_hg_g = D_hg_arg @ D_hg_T
+        D_xg_g = D_xg_arg @ D_xg_T
+        D_ho_o = D_ho_arg @ D_ho_T
+        D_xo_o = D_xo_arg @ D_xo_T
         layer_norm_arg_i = D_hi_i * U_i_h + D_xi_i * W_i_x + D_bi_Z_bi_k_next + b_i
         layer_norm_arg_f = D_hf_f * U_f_h + D_xf_f * W_f_x + D_bf_Z_bf_k_next + b_f
         layer_norm_arg_g = D_hg_g * U_g_h + D_xg_g * W_g_x + D_bg_Z_bg_k_next + b_g

@@ -63,6 +63,17 @@ def clip(v: Array, low: float, high: float) -> Array:
     return y
 
 
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
+    with np.errstate(all="ignore"):
+        beta = params["beta"]
+        clip_beta = clip(beta, 0.0, 1.0)
+        packed: Arrays = {
+            "clip_beta": clip_beta,
+        }
+        return packed
+
+
 def forward(
     T: int,
     B: int,
@@ -72,15 +83,17 @@ def forward(
     lengths: Array | None = None,
     reverse: bool = False,
     training: bool = True,
+    packed: Arrays | None = None,
 ) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
         H = params["beta"].shape[-1]
         real = params["beta"].dtype.type
-        beta = params["beta"]
         x_all = inputs["x"]
+        clip_beta = packed["clip_beta"]
         U = states["U"]
-        clip_beta = clip(beta, 0.0, 1.0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         z_all = np.empty((T, B, H), real)
@@ -103,11 +116,10 @@ def forward(
             where_u = np.where(u > 0.0, real(1.0), 0.0)
             stop_gradient_u = u
             # z = where(u > 0, 1, 0) + g * (u - stop_gradient(u))
-            z = g * (u - stop_gradient_u) + where_u
+            np.add(g * (u - stop_gradient_u), where_u, out=z_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 U_next = np.where(alive, U_next, U)
-            z_all[t] = z
             if training:
                 U_next_kept[t] = U_next
             U = U_next
@@ -195,6 +207,42 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         x = inputs["x"]
         U = states["U"]
         clip_beta = clip(beta, 0.0, 1.0)
+        where_U = np.where(U > 1.0, real(1.0), 0.0)
+        # r = stop_gradient(where(U > threshold, 1, 0))
+        r = where_U
+        # U' = clip(beta, 0, 1) * U + x - r * threshold
+        U_next = clip_beta * U + x - r
+        # u = U' - threshold
+        u = U_next - 1.0
+        a_g = 1.0 / (9.869604401089358 * u * u + 1.0)
+        # g = stop_gradient(1 / (1 + (3.141592653589793 * u)**2))
+        g = a_g
+        where_u = np.where(u > 0.0, real(1.0), 0.0)
+        stop_gradient_u = u
+        # z = where(u > 0, 1, 0) + g * (u - stop_gradient(u))
+        z = g * (u - stop_gradient_u) + where_u
+        outputs: Arrays = {
+            "z": z,
+        }
+        next_states: Arrays = {
+            "U": U_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        real = params["beta"].dtype.type
+        clip_beta = packed["clip_beta"]
+        x = inputs["x"]
+        U = states["U"]
         where_U = np.where(U > 1.0, real(1.0), 0.0)
         # r = stop_gradient(where(U > threshold, 1, 0))
         r = where_U

@@ -95,15 +95,15 @@ def forward(
             outer_v_k = outer_v_k_all[t]
             k = k_all[t]
             # S' = S + outer(v, k)
-            S_next = outer_v_k + S
+            S_next = np.add(outer_v_k, S, out=S_next_all[t])
             # z' = z + k
-            z_next = k + z
+            z_next = np.add(k, z, out=z_next_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 S_next = np.where(alive[..., None, None], S_next, S)
                 z_next = np.where(alive[..., None], z_next, z)
-            S_next_all[t] = S_next
-            z_next_all[t] = z_next
+                S_next_all[t] = S_next
+                z_next_all[t] = z_next
             if training:
                 S_next_kept[t] = S_next
                 z_next_kept[t] = z_next
@@ -193,19 +193,17 @@ def backward(
             q = q_all[t]
             d_S_next_2 = d_S_next_2_all[t]
             # d_z_next = d_z = d_z_carry + d_sum_sum_arg_y * q
-            d_z_next = d_sum_arg_y * q + d_z_carry
+            d_z_next = np.add(d_sum_arg_y * q, d_z_carry, out=d_z_next_all[t])
             # d_z_next = d_z = d_z_carry + d_sum_sum_arg_y * q
             d_z = d_z_next
             # d_S_next = d_S = d_S_carry + outer(d_S_next_q, q)
-            d_S_next = d_S_next_2 + d_S_carry
+            d_S_next = np.add(d_S_next_2, d_S_carry, out=d_S_next_all[t])
             # d_S_next = d_S = d_S_carry + outer(d_S_next_q, q)
             d_S = d_S_next
             if lengths is not None:
                 alive = alive_all[t]
                 d_S = np.where(alive[..., None, None], d_S, d_S_carry)
                 d_z = np.where(alive[..., None], d_z, d_z_carry)
-            d_z_next_all[t] = d_z_next
-            d_S_next_all[t] = d_S_next
             d_S_carry, d_z_carry = d_S, d_z
         # d_v = d_S_next @ k
         d_v_all = np.einsum("TBnij,TBnj->TBni", d_S_next_all, k_all, optimize=True)

@@ -86,26 +86,27 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
-def forward(
-    T: int,
-    B: int,
-    params: Arrays,
-    inputs: Arrays,
-    states: Arrays,
-    lengths: Array | None = None,
-    reverse: bool = False,
-    training: bool = True,
-) -> tuple[Arrays, Arrays, Arrays]:
-    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
     with np.errstate(all="ignore"):
-        H = params["W_i"].shape[-2]
-        real = params["W_i"].dtype.type
         W_i = params["W_i"]
         W_f = params["W_f"]
         W_g = params["W_g"]
@@ -126,23 +127,55 @@ def forward(
         b_f = params["b_f"]
         b_g = params["b_g"]
         b_o = params["b_o"]
-        gamma_c = params["gamma_c"]
-        beta_c = params["beta_c"]
-        x_all = inputs["x"]
-        h = states["h"]
-        c = states["c"]
-        W_stack = np.concatenate((W_i, W_f, W_g, W_o), axis=0)
-        U_stack = np.concatenate((U_i, U_f, U_g, U_o), axis=0)
+        W_T = across(B, W_i, W_f, W_g, W_o)
+        U_T = across(B, U_i, U_f, U_g, U_o)
         gamma_x = np.concatenate((gamma_x_i, gamma_x_f, gamma_x_g, gamma_x_o), axis=0)
         b = np.concatenate((b_i, b_f, b_g, b_o), axis=0)
         gamma_h = np.concatenate((gamma_h_i, gamma_h_f, gamma_h_g, gamma_h_o), axis=0)
+        packed: Arrays = {
+            "gamma_x": gamma_x,
+            "b": b,
+            "gamma_h": gamma_h,
+            "W_T": W_T,
+            "U_T": U_T,
+        }
+        return packed
+
+
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+    packed: Arrays | None = None,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+    with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
+        H = params["W_i"].shape[-2]
+        real = params["W_i"].dtype.type
+        gamma_c = params["gamma_c"]
+        beta_c = params["beta_c"]
+        x_all = inputs["x"]
+        gamma_x = packed["gamma_x"]
+        b = packed["b"]
+        gamma_h = packed["gamma_h"]
+        W_T = packed["W_T"]
+        U_T = packed["U_T"]
+        h = states["h"]
+        c = states["c"]
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         # Wx_i = W_i @ x
         # Wx_f = W_f @ x
         # Wx_g = W_g @ x
         # Wx_o = W_o @ x
-        Wx_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
+        Wx_all = (flat(x_all) @ W_T).reshape(T, B, 4 * H)
         Wx_i_all = Wx_all[..., :H]
         Wx_f_all = Wx_all[..., H : 2 * H]
         Wx_g_all = Wx_all[..., 2 * H : 3 * H]
@@ -196,7 +229,7 @@ def forward(
             # Uh_f = U_f @ h
             # Uh_g = U_g @ h
             # Uh_o = U_o @ h
-            Uh = h @ U_stack.T
+            Uh = h @ U_T
             Uh_i = Uh[..., :H]
             Uh_f = Uh[..., H : 2 * H]
             Uh_g = Uh[..., 2 * H : 3 * H]
@@ -255,12 +288,12 @@ def forward(
             tanh_arg = layer_norm_c_next * gamma_c + beta_c
             tanh_h_next = np.tanh(tanh_arg)
             # h' = o * tanh(gamma_c * layer_norm(c') + beta_c)
-            h_next = o * tanh_h_next
+            h_next = np.multiply(o, tanh_h_next, out=h_next_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 h_next = np.where(alive, h_next, h)
                 c_next = np.where(alive, c_next, c)
-            h_next_all[t] = h_next
+                h_next_all[t] = h_next
             if training:
                 Uh_all[t] = Uh
                 mean_h_all[t] = mean_h
@@ -491,12 +524,12 @@ def backward(
             # d_h_next = d_h_next_output + d_h_carry
             d_h_next = d_h_carry + d_h_next_output
             # d_tanh_arg = d_h_next * o * (1 - tanh_h_next**2)
-            d_tanh_arg = d_h_next * d_tanh_arg_factor
-            d_gamma_c_of_tanh_arg = d_tanh_arg * layer_norm_c_next
+            d_tanh_arg = np.multiply(d_h_next, d_tanh_arg_factor, out=d_tanh_arg_all[t])
+            np.multiply(d_tanh_arg, layer_norm_c_next, out=d_gamma_c_of_tanh_arg_all[t])
             d_layer_norm_c_next = d_tanh_arg * gamma_c
             d_variance_c_next_of_layer_norm_c_next = d_layer_norm_c_next * d_variance_c_next_of_layer_norm_c_next_factor
             # d_a_o = d_o * o * (1 - o)
-            d_a_o = d_h_next * d_a_o_factor
+            d_a_o = np.multiply(d_h_next, d_a_o_factor, out=d_a_o_all[t])
             d_sd_h_of_a_o = d_a_o * d_sd_h_of_a_o_factor
             d_mean_h_of_a_o = d_a_o * d_mean_h_of_a_o_factor
             # d_variance_c_next = -sum(d_layer_norm_c_next * centred_c_next) / (2 * (variance_c_next + 1e-05)**(3
@@ -515,15 +548,15 @@ def backward(
             # d_c_next = d_c_carry + d_centred_c_next - mean(d_centred_c_next)
             d_c_next = d_centred_c_next + d_sum_c_next + d_c_carry
             # d_a_g = d_g * (1 - g**2)
-            d_a_g = d_c_next * d_a_g_factor
+            d_a_g = np.multiply(d_c_next, d_a_g_factor, out=d_a_g_all[t])
             d_sd_h_of_a_g = d_a_g * d_sd_h_of_a_g_factor
             d_mean_h_of_a_g = d_a_g * d_mean_h_of_a_g_factor
             # d_a_f = d_f * f * (1 - f)
-            d_a_f = d_c_next * d_a_f_factor
+            d_a_f = np.multiply(d_c_next, d_a_f_factor, out=d_a_f_all[t])
             d_sd_h_of_a_f = d_a_f * d_sd_h_of_a_f_factor
             d_mean_h_of_a_f = d_a_f * d_mean_h_of_a_f_factor
             # d_a_i = d_i * i * (1 - i)
-            d_a_i = d_c_next * d_a_i_factor
+            d_a_i = np.multiply(d_c_next, d_a_i_factor, out=d_a_i_all[t])
             d_sd_h_of_a_i = d_a_i * d_sd_h_of_a_i_factor
             d_mean_h_of_a_i = d_a_i * d_mean_h_of_a_i_factor
             d_c = d_c_next * f
@@ -572,12 +605,6 @@ def backward(
                 alive = alive_all[t]
                 d_h = np.where(alive, d_h, d_h_carry)
                 d_c = np.where(alive, d_c, d_c_carry)
-            d_tanh_arg_all[t] = d_tanh_arg
-            d_gamma_c_of_tanh_arg_all[t] = d_gamma_c_of_tanh_arg
-            d_a_o_all[t] = d_a_o
-            d_a_g_all[t] = d_a_g
-            d_a_f_all[t] = d_a_f
-            d_a_i_all[t] = d_a_i
             d_h_carry, d_c_carry = d_h, d_c
         d_gamma_h_o_of_a_o_all = d_a_o_all * (Uh_o_all - mean_h_all) / sd_h_all
         d_gamma_x_o_of_a_o_all = d_a_o_all * (Wx_o_all - mean_x_all) / sd_x_all
@@ -856,6 +883,139 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         a_o = gamma_x_o * (Wx_o - mean_x) / sd_x + gamma_h_o * (Uh_o - mean_h) / sd_h + b_o
         # o = sigmoid(gamma_x_o * (Wx_o - mean_x) / sd_x + gamma_h_o * (Uh_o - mean_h) / sd_h + b_o)
         o = sigmoid(a_o)
+        sum_c_next = c_next.sum(axis=-1, keepdims=True)
+        mean_c_next = sum_c_next / H
+        centred_c_next = c_next - mean_c_next
+        square_c_next = centred_c_next * centred_c_next
+        sum_square_c_next = square_c_next.sum(axis=-1, keepdims=True)
+        variance_c_next = sum_square_c_next / H
+        layer_norm_c_next = centred_c_next / np.sqrt(variance_c_next + 1e-05)
+        tanh_arg = layer_norm_c_next * gamma_c + beta_c
+        tanh_h_next = np.tanh(tanh_arg)
+        # h' = o * tanh(gamma_c * layer_norm(c') + beta_c)
+        h_next = o * tanh_h_next
+        outputs: Arrays = {
+            "h_next": h_next,
+        }
+        next_states: Arrays = {
+            "h": h_next.copy(),
+            "c": c_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        H = params["W_i"].shape[-2]
+        gamma_c = params["gamma_c"]
+        beta_c = params["beta_c"]
+        gamma_x = packed["gamma_x"]
+        b = packed["b"]
+        gamma_h = packed["gamma_h"]
+        W_T = packed["W_T"]
+        U_T = packed["U_T"]
+        x = inputs["x"]
+        h = states["h"]
+        c = states["c"]
+        # Wx_i = W_i @ x
+        # Wx_f = W_f @ x
+        # Wx_g = W_g @ x
+        # Wx_o = W_o @ x
+        Wx = x @ W_T
+        Wx_i = Wx[..., :H]
+        Wx_f = Wx[..., H : 2 * H]
+        Wx_g = Wx[..., 2 * H : 3 * H]
+        Wx_o = Wx[..., 3 * H : 4 * H]
+        sum_Wx_i = Wx_i.sum(axis=-1, keepdims=True)
+        sum_Wx_f = Wx_f.sum(axis=-1, keepdims=True)
+        sum_Wx_g = Wx_g.sum(axis=-1, keepdims=True)
+        sum_Wx_o = Wx_o.sum(axis=-1, keepdims=True)
+        mean_Wx_i = sum_Wx_i / H
+        mean_Wx_f = sum_Wx_f / H
+        mean_Wx_g = sum_Wx_g / H
+        mean_Wx_o = sum_Wx_o / H
+        # mean_x = 0.25 * mean(Wx_i) + 0.25 * mean(Wx_f) + 0.25 * mean(Wx_g) + 0.25 * mean(Wx_o)
+        mean_x = 0.25 * mean_Wx_i + 0.25 * mean_Wx_f + 0.25 * mean_Wx_g + 0.25 * mean_Wx_o
+        mean = np.square(Wx - mean_x)
+        mean_arg = mean[..., :H]
+        mean_arg_2 = mean[..., H : 2 * H]
+        mean_arg_3 = mean[..., 2 * H : 3 * H]
+        mean_arg_4 = mean[..., 3 * H : 4 * H]
+        sum_mean_arg = mean_arg.sum(axis=-1, keepdims=True)
+        sum_mean_arg_2 = mean_arg_2.sum(axis=-1, keepdims=True)
+        sum_mean_arg_3 = mean_arg_3.sum(axis=-1, keepdims=True)
+        sum_mean_arg_4 = mean_arg_4.sum(axis=-1, keepdims=True)
+        mean_mean_arg = sum_mean_arg / H
+        mean_mean_arg_2 = sum_mean_arg_2 / H
+        mean_mean_arg_3 = sum_mean_arg_3 / H
+        mean_mean_arg_4 = sum_mean_arg_4 / H
+        # var_x = 0.25 * mean((Wx_i - mean_x)**2) + 0.25 * mean((Wx_f - mean_x)**2)
+        #     + 0.25 * mean((Wx_g - mean_x)**2) + 0.25 * mean((Wx_o - mean_x)**2)
+        var_x = 0.25 * mean_mean_arg + 0.25 * mean_mean_arg_2 + 0.25 * mean_mean_arg_3 + 0.25 * mean_mean_arg_4
+        a_sd_x = var_x + 1e-05
+        # sd_x = sqrt(var_x + epsilon)
+        sd_x = np.sqrt(a_sd_x)
+        a_early = gamma_x * (Wx - mean_x) / sd_x + b
+        # Uh_i = U_i @ h
+        # Uh_f = U_f @ h
+        # Uh_g = U_g @ h
+        # Uh_o = U_o @ h
+        Uh = h @ U_T
+        Uh_i = Uh[..., :H]
+        Uh_f = Uh[..., H : 2 * H]
+        Uh_g = Uh[..., 2 * H : 3 * H]
+        Uh_o = Uh[..., 3 * H : 4 * H]
+        sum_Uh_i = Uh_i.sum(axis=-1, keepdims=True)
+        sum_Uh_f = Uh_f.sum(axis=-1, keepdims=True)
+        sum_Uh_g = Uh_g.sum(axis=-1, keepdims=True)
+        sum_Uh_o = Uh_o.sum(axis=-1, keepdims=True)
+        mean_Uh_i = sum_Uh_i / H
+        mean_Uh_f = sum_Uh_f / H
+        mean_Uh_g = sum_Uh_g / H
+        mean_Uh_o = sum_Uh_o / H
+        # mean_h = 0.25 * mean(Uh_i) + 0.25 * mean(Uh_f) + 0.25 * mean(Uh_g) + 0.25 * mean(Uh_o)
+        mean_h = 0.25 * mean_Uh_i + 0.25 * mean_Uh_f + 0.25 * mean_Uh_g + 0.25 * mean_Uh_o
+        mean_arg_9 = np.square(Uh - mean_h)
+        mean_arg_5 = mean_arg_9[..., :H]
+        mean_arg_6 = mean_arg_9[..., H : 2 * H]
+        mean_arg_7 = mean_arg_9[..., 2 * H : 3 * H]
+        mean_arg_8 = mean_arg_9[..., 3 * H : 4 * H]
+        sum_mean_arg_5 = mean_arg_5.sum(axis=-1, keepdims=True)
+        sum_mean_arg_6 = mean_arg_6.sum(axis=-1, keepdims=True)
+        sum_mean_arg_7 = mean_arg_7.sum(axis=-1, keepdims=True)
+        sum_mean_arg_8 = mean_arg_8.sum(axis=-1, keepdims=True)
+        mean_mean_arg_5 = sum_mean_arg_5 / H
+        mean_mean_arg_6 = sum_mean_arg_6 / H
+        mean_mean_arg_7 = sum_mean_arg_7 / H
+        mean_mean_arg_8 = sum_mean_arg_8 / H
+        # var_h = 0.25 * mean((Uh_i - mean_h)**2) + 0.25 * mean((Uh_f - mean_h)**2)
+        #     + 0.25 * mean((Uh_g - mean_h)**2) + 0.25 * mean((Uh_o - mean_h)**2)
+        var_h = 0.25 * mean_mean_arg_5 + 0.25 * mean_mean_arg_6 + 0.25 * mean_mean_arg_7 + 0.25 * mean_mean_arg_8
+        a_sd_h = var_h + 1e-05
+        # sd_h = sqrt(var_h + epsilon)
+        sd_h = np.sqrt(a_sd_h)
+        a = gamma_h * (Uh - mean_h) / sd_h + a_early
+        a_g = a[..., 2 * H : 3 * H]
+        a_o = a[..., 3 * H : 4 * H]
+        # g = tanh(gamma_x_g * (Wx_g - mean_x) / sd_x + gamma_h_g * (Uh_g - mean_h) / sd_h + b_g)
+        g = np.tanh(a_g)
+        # o = sigmoid(gamma_x_o * (Wx_o - mean_x) / sd_x + gamma_h_o * (Uh_o - mean_h) / sd_h + b_o)
+        o = sigmoid(a_o)
+        a_i_f = a[..., : 2 * H]
+        # i = sigmoid(gamma_x_i * (Wx_i - mean_x) / sd_x + gamma_h_i * (Uh_i - mean_h) / sd_h + b_i)
+        # f = sigmoid(gamma_x_f * (Wx_f - mean_x) / sd_x + gamma_h_f * (Uh_f - mean_h) / sd_h + b_f)
+        i_f = sigmoid(a_i_f)
+        i = i_f[..., :H]
+        f = i_f[..., H : 2 * H]
+        # c' = i * g + f * c
+        c_next = i * g + f * c
         sum_c_next = c_next.sum(axis=-1, keepdims=True)
         mean_c_next = sum_c_next / H
         centred_c_next = c_next - mean_c_next

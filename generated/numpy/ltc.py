@@ -66,7 +66,7 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
 def forward(
@@ -516,7 +516,7 @@ def backward(
             d_e_of_sum_arg_v_next = d_sum_arg_v_next * sigmoid_s_6 * w
             # d_s_6 = d_sum_s_6 + d_sum_arg_v_next * e
             d_s_6 = d_sum_s_6[..., :, None] + d_sum_arg_v_next * e
-            d_w_of_s_6 = d_s_6 * sigmoid_s_6
+            np.multiply(d_s_6, sigmoid_s_6, out=d_w_of_s_6_all[t])
             # d_sigmoid_arg_7 = d_s_6 * sigmoid_s_6 * w * (1 - sigmoid_s_6)
             d_sigmoid_arg_7 = d_s_6 * sigmoid_s_6 * w * (1.0 - sigmoid_s_6)
             d_sigma_of_sigmoid_arg_7 = d_sigmoid_arg_7 * (v_5[..., None, :] - mu)
@@ -533,7 +533,7 @@ def backward(
             d_e_of_sum_arg_v_5 = d_sum_arg_v_5 * sigmoid_s_5 * w
             # d_s_5 = d_sum_s_5 + d_sum_arg_v_5 * e
             d_s_5 = d_sum_s_5[..., :, None] + d_sum_arg_v_5 * e
-            d_w_of_s_5 = d_s_5 * sigmoid_s_5
+            np.multiply(d_s_5, sigmoid_s_5, out=d_w_of_s_5_all[t])
             # d_sigmoid_arg_6 = d_s_5 * sigmoid_s_5 * w * (1 - sigmoid_s_5)
             d_sigmoid_arg_6 = d_s_5 * sigmoid_s_5 * w * (1.0 - sigmoid_s_5)
             d_sigma_of_sigmoid_arg_6 = d_sigmoid_arg_6 * (v_4[..., None, :] - mu)
@@ -550,7 +550,7 @@ def backward(
             d_e_of_sum_arg_v_4 = d_sum_arg_v_4 * sigmoid_s_4 * w
             # d_s_4 = d_sum_s_4 + d_sum_arg_v_4 * e
             d_s_4 = d_sum_s_4[..., :, None] + d_sum_arg_v_4 * e
-            d_w_of_s_4 = d_s_4 * sigmoid_s_4
+            np.multiply(d_s_4, sigmoid_s_4, out=d_w_of_s_4_all[t])
             # d_sigmoid_arg_5 = d_s_4 * sigmoid_s_4 * w * (1 - sigmoid_s_4)
             d_sigmoid_arg_5 = d_s_4 * sigmoid_s_4 * w * (1.0 - sigmoid_s_4)
             d_sigma_of_sigmoid_arg_5 = d_sigmoid_arg_5 * (v_3[..., None, :] - mu)
@@ -567,7 +567,7 @@ def backward(
             d_e_of_sum_arg_v_3 = d_sum_arg_v_3 * sigmoid_s_3 * w
             # d_s_3 = d_sum_s_3 + d_sum_arg_v_3 * e
             d_s_3 = d_sum_s_3[..., :, None] + d_sum_arg_v_3 * e
-            d_w_of_s_3 = d_s_3 * sigmoid_s_3
+            np.multiply(d_s_3, sigmoid_s_3, out=d_w_of_s_3_all[t])
             # d_sigmoid_arg_4 = d_s_3 * sigmoid_s_3 * w * (1 - sigmoid_s_3)
             d_sigmoid_arg_4 = d_s_3 * sigmoid_s_3 * w * (1.0 - sigmoid_s_3)
             d_sigma_of_sigmoid_arg_4 = d_sigmoid_arg_4 * (v_2[..., None, :] - mu)
@@ -584,7 +584,7 @@ def backward(
             d_e_of_sum_arg_v_2 = d_sum_arg_v_2 * sigmoid_s_2 * w
             # d_s_2 = d_sum_s_2 + d_sum_arg_v_2 * e
             d_s_2 = d_sum_s_2[..., :, None] + d_sum_arg_v_2 * e
-            d_w_of_s_2 = d_s_2 * sigmoid_s_2
+            np.multiply(d_s_2, sigmoid_s_2, out=d_w_of_s_2_all[t])
             # d_sigmoid_arg_3 = d_s_2 * sigmoid_s_2 * w * (1 - sigmoid_s_2)
             d_sigmoid_arg_3 = d_s_2 * sigmoid_s_2 * w * (1.0 - sigmoid_s_2)
             d_sigma_of_sigmoid_arg_3 = d_sigmoid_arg_3 * (v_1[..., None, :] - mu)
@@ -609,8 +609,8 @@ def backward(
             #     + d_v_1 * (v / (d + c + sum_s_1 + 1e-08) - (a + c * v + sum_sum_arg_v_1) / (d + c + sum_s_1 +
             #     1e-08)**2)
             d_c = d_v_next * d_c_factor_6 + d_v_5 * d_c_factor_5 + d_v_4 * d_c_factor_4 + d_v_3 * d_c_factor_3 + d_v_2 * d_c_factor_2 + d_v_1 * d_c_factor
-            d_cm_of_c = d_c * d_cm_of_c_factor
-            d_elapsed_of_c = d_c * d_elapsed_of_c_factor
+            np.multiply(d_c, d_cm_of_c_factor, out=d_cm_of_c_all[t])
+            np.multiply(d_c, d_elapsed_of_c_factor, out=d_elapsed_of_c_all[t])
             # d_d = -d_v_next * (a + c * v_5 + sum_sum_arg_v_next) / (d + c + sum_s_6 + 1e-08)**2
             #     - d_v_5 * (a + c * v_4 + sum_sum_arg_v_5) / (d + c + sum_s_5 + 1e-08)**2
             #     - d_v_4 * (a + c * v_3 + sum_sum_arg_v_4) / (d + c + sum_s_4 + 1e-08)**2
@@ -622,8 +622,8 @@ def backward(
             #     + d_v_4 / (d + c + sum_s_4 + 1e-08) + d_v_3 / (d + c + sum_s_3 + 1e-08)
             #     + d_v_2 / (d + c + sum_s_2 + 1e-08) + d_v_1 / (d + c + sum_s_1 + 1e-08)
             d_a = d_v_next * d_sum_sum_arg_v_next_factor + d_v_5 * d_sum_sum_arg_v_5_factor + d_v_4 * d_sum_sum_arg_v_4_factor + d_v_3 * d_sum_sum_arg_v_3_factor + d_v_2 * d_sum_sum_arg_v_2_factor + d_v_1 * d_sum_sum_arg_v_1_factor
-            d_g_of_a = d_a * v_l
-            d_v_l_of_a = d_a * g
+            np.multiply(d_a, v_l, out=d_g_of_a_all[t])
+            np.multiply(d_a, g, out=d_v_l_of_a_all[t])
             # d_a = d_v_next / (d + c + sum_s_6 + 1e-08) + d_v_5 / (d + c + sum_s_5 + 1e-08)
             #     + d_v_4 / (d + c + sum_s_4 + 1e-08) + d_v_3 / (d + c + sum_s_3 + 1e-08)
             #     + d_v_2 / (d + c + sum_s_2 + 1e-08) + d_v_1 / (d + c + sum_s_1 + 1e-08)
@@ -633,7 +633,7 @@ def backward(
             d_e_of_sum_arg_v_1 = d_sum_arg_v_1 * sigmoid_s_1 * w
             # d_s_1 = d_sum_s_1 + d_sum_arg_v_1 * e
             d_s_1 = d_sum_s_1[..., :, None] + d_sum_arg_v_1 * e
-            d_w_of_s_1 = d_s_1 * sigmoid_s_1
+            np.multiply(d_s_1, sigmoid_s_1, out=d_w_of_s_1_all[t])
             # d_sigmoid_arg_2 = d_s_1 * sigmoid_s_1 * w * (1 - sigmoid_s_1)
             d_sigmoid_arg_2 = d_s_1 * sigmoid_s_1 * w * (1.0 - sigmoid_s_1)
             d_sigma_of_sigmoid_arg_2 = d_sigmoid_arg_2 * (v[..., None, :] - mu)
@@ -646,33 +646,23 @@ def backward(
                 alive = alive_all[t]
                 d_v = np.where(alive, d_v, d_v_carry)
             d_e_of_sum_arg_v_next_all[t] = d_e_of_sum_arg_v_next
-            d_w_of_s_6_all[t] = d_w_of_s_6
             d_sigma_of_sigmoid_arg_7_all[t] = d_sigma_of_sigmoid_arg_7
             d_mu_of_sigmoid_arg_7_all[t] = d_mu_of_sigmoid_arg_7
             d_e_of_sum_arg_v_5_all[t] = d_e_of_sum_arg_v_5
-            d_w_of_s_5_all[t] = d_w_of_s_5
             d_sigma_of_sigmoid_arg_6_all[t] = d_sigma_of_sigmoid_arg_6
             d_mu_of_sigmoid_arg_6_all[t] = d_mu_of_sigmoid_arg_6
             d_e_of_sum_arg_v_4_all[t] = d_e_of_sum_arg_v_4
-            d_w_of_s_4_all[t] = d_w_of_s_4
             d_sigma_of_sigmoid_arg_5_all[t] = d_sigma_of_sigmoid_arg_5
             d_mu_of_sigmoid_arg_5_all[t] = d_mu_of_sigmoid_arg_5
             d_e_of_sum_arg_v_3_all[t] = d_e_of_sum_arg_v_3
-            d_w_of_s_3_all[t] = d_w_of_s_3
             d_sigma_of_sigmoid_arg_4_all[t] = d_sigma_of_sigmoid_arg_4
             d_mu_of_sigmoid_arg_4_all[t] = d_mu_of_sigmoid_arg_4
             d_e_of_sum_arg_v_2_all[t] = d_e_of_sum_arg_v_2
-            d_w_of_s_2_all[t] = d_w_of_s_2
             d_sigma_of_sigmoid_arg_3_all[t] = d_sigma_of_sigmoid_arg_3
             d_mu_of_sigmoid_arg_3_all[t] = d_mu_of_sigmoid_arg_3
-            d_cm_of_c_all[t] = d_cm_of_c
-            d_elapsed_of_c_all[t] = d_elapsed_of_c
             d_d_all[t] = d_d
-            d_g_of_a_all[t] = d_g_of_a
-            d_v_l_of_a_all[t] = d_v_l_of_a
             d_sum_sum_arg_a_all[t] = d_sum_sum_arg_a
             d_e_of_sum_arg_v_1_all[t] = d_e_of_sum_arg_v_1
-            d_w_of_s_1_all[t] = d_w_of_s_1
             d_sigma_of_sigmoid_arg_2_all[t] = d_sigma_of_sigmoid_arg_2
             d_mu_of_sigmoid_arg_2_all[t] = d_mu_of_sigmoid_arg_2
             d_v_carry = d_v

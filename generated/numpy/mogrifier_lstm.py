@@ -70,37 +70,32 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
-def forward(
-    T: int,
-    B: int,
-    params: Arrays,
-    inputs: Arrays,
-    states: Arrays,
-    lengths: Array | None = None,
-    reverse: bool = False,
-    training: bool = True,
-) -> tuple[Arrays, Arrays, Arrays]:
-    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
     with np.errstate(all="ignore"):
-        H = params["Q_1"].shape[-1]
-        I = params["Q_1"].shape[-2]
-        real = params["Q_1"].dtype.type
         Q_1 = params["Q_1"]
-        b_1 = params["b_1"]
         R_2 = params["R_2"]
-        b_2 = params["b_2"]
         Q_3 = params["Q_3"]
-        b_3 = params["b_3"]
         R_4 = params["R_4"]
-        b_4 = params["b_4"]
         Q_5 = params["Q_5"]
-        b_5 = params["b_5"]
         W_i = params["W_i"]
         W_f = params["W_f"]
         W_g = params["W_g"]
@@ -113,11 +108,58 @@ def forward(
         b_f = params["b_f"]
         b_g = params["b_g"]
         b_o = params["b_o"]
+        Q_1_T = across(B, Q_1)
+        R_2_T = across(B, R_2)
+        Q_3_T = across(B, Q_3)
+        R_4_T = across(B, R_4)
+        Q_5_T = across(B, Q_5)
+        U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T = across(B, np.concatenate((U_f, W_f), axis=1), np.concatenate((U_i, W_i), axis=1), np.concatenate((U_o, W_o), axis=1), np.concatenate((U_g, W_g), axis=1))
+        b = np.concatenate((b_f, b_i, b_o, b_g), axis=0)
+        packed: Arrays = {
+            "b": b,
+            "Q_1_T": Q_1_T,
+            "R_2_T": R_2_T,
+            "Q_3_T": Q_3_T,
+            "R_4_T": R_4_T,
+            "Q_5_T": Q_5_T,
+            "U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T": U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T,
+        }
+        return packed
+
+
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+    packed: Arrays | None = None,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+    with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
+        H = params["Q_1"].shape[-1]
+        I = params["Q_1"].shape[-2]
+        real = params["Q_1"].dtype.type
+        b_1 = params["b_1"]
+        b_2 = params["b_2"]
+        b_3 = params["b_3"]
+        b_4 = params["b_4"]
+        b_5 = params["b_5"]
         x_all = inputs["x"]
+        b = packed["b"]
+        Q_1_T = packed["Q_1_T"]
+        R_2_T = packed["R_2_T"]
+        Q_3_T = packed["Q_3_T"]
+        R_4_T = packed["R_4_T"]
+        Q_5_T = packed["Q_5_T"]
+        U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T = packed["U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T"]
         h = states["h"]
         c = states["c"]
-        U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_stack = np.concatenate((np.concatenate((U_f, W_f), axis=1), np.concatenate((U_i, W_i), axis=1), np.concatenate((U_o, W_o), axis=1), np.concatenate((U_g, W_g), axis=1)), axis=0)
-        b = np.concatenate((b_f, b_i, b_o, b_g), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         # part of u_1 = 2 * sigmoid(Q_1 @ h + b_1) * x
@@ -139,33 +181,33 @@ def forward(
             c_next_kept = c_history[:-1] if reverse else c_history[1:]
         for t in range(T - 1, -1, -1) if reverse else range(T):
             u_1_factor = u_1_factor_all[t]
-            Q_1_h = h @ Q_1.T
-            sigmoid_arg = Q_1_h + b_1
+            Q_1_h = h @ Q_1_T
+            sigmoid_arg = np.add(Q_1_h, b_1, out=Q_1_h)
             sigmoid_u_1 = sigmoid(sigmoid_arg)
             # u_1 = 2 * sigmoid(Q_1 @ h + b_1) * x
             u_1 = sigmoid_u_1 * u_1_factor
-            R_2_u_1 = u_1 @ R_2.T
-            sigmoid_arg_2 = R_2_u_1 + b_2
+            R_2_u_1 = u_1 @ R_2_T
+            sigmoid_arg_2 = np.add(R_2_u_1, b_2, out=R_2_u_1)
             sigmoid_v_2 = sigmoid(sigmoid_arg_2)
             # v_2 = 2 * sigmoid(R_2 @ u_1 + b_2) * h
             v_2 = 2.0 * sigmoid_v_2 * h
-            Q_3_v_2 = v_2 @ Q_3.T
-            sigmoid_arg_3 = Q_3_v_2 + b_3
+            Q_3_v_2 = v_2 @ Q_3_T
+            sigmoid_arg_3 = np.add(Q_3_v_2, b_3, out=Q_3_v_2)
             sigmoid_u_3 = sigmoid(sigmoid_arg_3)
             # u_3 = 2 * sigmoid(Q_3 @ v_2 + b_3) * u_1
             u_3 = 2.0 * u_1 * sigmoid_u_3
-            R_4_u_3 = u_3 @ R_4.T
-            sigmoid_arg_4 = R_4_u_3 + b_4
+            R_4_u_3 = u_3 @ R_4_T
+            sigmoid_arg_4 = np.add(R_4_u_3, b_4, out=R_4_u_3)
             sigmoid_v_4 = sigmoid(sigmoid_arg_4)
             # v_4 = 2 * sigmoid(R_4 @ u_3 + b_4) * v_2
             v_4 = 2.0 * v_2 * sigmoid_v_4
-            Q_5_v_4 = v_4 @ Q_5.T
-            sigmoid_arg_5 = Q_5_v_4 + b_5
+            Q_5_v_4 = v_4 @ Q_5_T
+            sigmoid_arg_5 = np.add(Q_5_v_4, b_5, out=Q_5_v_4)
             sigmoid_u_5 = sigmoid(sigmoid_arg_5)
             # u_5 = 2 * sigmoid(Q_5 @ v_4 + b_5) * u_3
             u_5 = 2.0 * u_3 * sigmoid_u_5
-            a_products = np.concatenate((v_4, u_5), axis=-1) @ U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_stack.T
-            a = a_products + b
+            a_products = np.concatenate((v_4, u_5), axis=-1) @ U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T
+            a = np.add(a_products, b, out=a_products)
             a_g = a[..., 3 * H : 4 * H]
             # g = tanh(W_g @ u_5 + U_g @ v_4 + b_g)
             g = np.tanh(a_g)
@@ -181,12 +223,12 @@ def forward(
             c_next = f * c + i * g
             tanh_c_next = np.tanh(c_next)
             # h' = o * tanh(c')
-            h_next = o * tanh_c_next
+            h_next = np.multiply(o, tanh_c_next, out=h_next_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 h_next = np.where(alive, h_next, h)
                 c_next = np.where(alive, c_next, c)
-            h_next_all[t] = h_next
+                h_next_all[t] = h_next
             if training:
                 sigmoid_u_1_all[t] = sigmoid_u_1
                 sigmoid_v_2_all[t] = sigmoid_v_2
@@ -363,28 +405,28 @@ def backward(
             # d_u_5 = W_f.T @ d_a_f + W_i.T @ d_a_i + W_g.T @ d_a_g + W_o.T @ d_a_o
             d_u_5 = d_a @ W_stack
             # d_sigmoid_arg_5 = 2 * d_u_5 * u_3 * sigmoid_u_5 * (1 - sigmoid_u_5)
-            d_sigmoid_arg_5 = d_u_5 * d_sigmoid_arg_5_factor
+            d_sigmoid_arg_5 = np.multiply(d_u_5, d_sigmoid_arg_5_factor, out=d_sigmoid_arg_5_all[t])
             # d_v_4 = Q_5.T @ d_sigmoid_arg_5 + U_f.T @ d_a_f + U_i.T @ d_a_i + U_g.T @ d_a_g + U_o.T @ d_a_o
             d_v_4 = np.concatenate((d_a_o, d_a_g, d_a_i, d_a_f, d_sigmoid_arg_5), axis=-1) @ U_o_U_g_U_i_U_f_Q_5_stack
             # d_sigmoid_arg_4 = 2 * d_v_4 * v_2 * sigmoid_v_4 * (1 - sigmoid_v_4)
-            d_sigmoid_arg_4 = d_v_4 * d_sigmoid_arg_4_factor
+            d_sigmoid_arg_4 = np.multiply(d_v_4, d_sigmoid_arg_4_factor, out=d_sigmoid_arg_4_all[t])
             d_u_3_2 = d_sigmoid_arg_4 @ R_4
             # d_u_3 = 2 * d_u_5 * sigmoid_u_5 + R_4.T @ d_sigmoid_arg_4
             d_u_3 = d_u_5 * d_u_3_factor + d_u_3_2
             # d_sigmoid_arg_3 = 2 * d_u_3 * u_1 * sigmoid_u_3 * (1 - sigmoid_u_3)
-            d_sigmoid_arg_3 = d_u_3 * d_sigmoid_arg_3_factor
+            d_sigmoid_arg_3 = np.multiply(d_u_3, d_sigmoid_arg_3_factor, out=d_sigmoid_arg_3_all[t])
             d_v_2_2 = d_sigmoid_arg_3 @ Q_3
             # d_v_2 = 2 * d_v_4 * sigmoid_v_4 + Q_3.T @ d_sigmoid_arg_3
             d_v_2 = d_v_4 * d_v_2_factor + d_v_2_2
             # d_sigmoid_arg_2 = 2 * d_v_2 * sigmoid_v_2 * h * (1 - sigmoid_v_2)
-            d_sigmoid_arg_2 = d_v_2 * d_sigmoid_arg_2_factor
+            d_sigmoid_arg_2 = np.multiply(d_v_2, d_sigmoid_arg_2_factor, out=d_sigmoid_arg_2_all[t])
             d_u_1_2 = d_sigmoid_arg_2 @ R_2
             # d_u_1 = 2 * d_u_3 * sigmoid_u_3 + R_2.T @ d_sigmoid_arg_2
             d_u_1 = d_u_3 * d_u_1_factor + d_u_1_2
             # d_sigmoid_arg = 2 * d_u_1 * sigmoid_u_1 * x * (1 - sigmoid_u_1)
-            d_sigmoid_arg = d_u_1 * d_sigmoid_arg_factor
+            d_sigmoid_arg = np.multiply(d_u_1, d_sigmoid_arg_factor, out=d_sigmoid_arg_all[t])
             # d_x = 2 * d_u_1 * sigmoid_u_1
-            d_x = d_u_1 * d_x_factor
+            np.multiply(d_u_1, d_x_factor, out=d_x_all[t])
             d_h_2 = d_sigmoid_arg @ Q_1
             # d_h = 2 * d_v_2 * sigmoid_v_2 + Q_1.T @ d_sigmoid_arg
             d_h = d_v_2 * d_h_factor + d_h_2
@@ -392,12 +434,6 @@ def backward(
                 alive = alive_all[t]
                 d_h = np.where(alive, d_h, d_h_carry)
                 d_c = np.where(alive, d_c, d_c_carry)
-            d_sigmoid_arg_5_all[t] = d_sigmoid_arg_5
-            d_sigmoid_arg_4_all[t] = d_sigmoid_arg_4
-            d_sigmoid_arg_3_all[t] = d_sigmoid_arg_3
-            d_sigmoid_arg_2_all[t] = d_sigmoid_arg_2
-            d_sigmoid_arg_all[t] = d_sigmoid_arg
-            d_x_all[t] = d_x
             d_h_carry, d_c_carry = d_h, d_c
         # v_4 = 2 * sigmoid(R_4 @ u_3 + b_4) * v_2
         v_4_all = 2.0 * v_2_all * sigmoid_v_4_all
@@ -527,27 +563,27 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         h = states["h"]
         c = states["c"]
         Q_1_h = h @ Q_1.T
-        sigmoid_arg = Q_1_h + b_1
+        sigmoid_arg = np.add(Q_1_h, b_1, out=Q_1_h)
         sigmoid_u_1 = sigmoid(sigmoid_arg)
         # u_1 = 2 * sigmoid(Q_1 @ h + b_1) * x
         u_1 = 2.0 * sigmoid_u_1 * x
         R_2_u_1 = u_1 @ R_2.T
-        sigmoid_arg_2 = R_2_u_1 + b_2
+        sigmoid_arg_2 = np.add(R_2_u_1, b_2, out=R_2_u_1)
         sigmoid_v_2 = sigmoid(sigmoid_arg_2)
         # v_2 = 2 * sigmoid(R_2 @ u_1 + b_2) * h
         v_2 = 2.0 * sigmoid_v_2 * h
         Q_3_v_2 = v_2 @ Q_3.T
-        sigmoid_arg_3 = Q_3_v_2 + b_3
+        sigmoid_arg_3 = np.add(Q_3_v_2, b_3, out=Q_3_v_2)
         sigmoid_u_3 = sigmoid(sigmoid_arg_3)
         # u_3 = 2 * sigmoid(Q_3 @ v_2 + b_3) * u_1
         u_3 = 2.0 * u_1 * sigmoid_u_3
         R_4_u_3 = u_3 @ R_4.T
-        sigmoid_arg_4 = R_4_u_3 + b_4
+        sigmoid_arg_4 = np.add(R_4_u_3, b_4, out=R_4_u_3)
         sigmoid_v_4 = sigmoid(sigmoid_arg_4)
         # v_4 = 2 * sigmoid(R_4 @ u_3 + b_4) * v_2
         v_4 = 2.0 * v_2 * sigmoid_v_4
         Q_5_v_4 = v_4 @ Q_5.T
-        sigmoid_arg_5 = Q_5_v_4 + b_5
+        sigmoid_arg_5 = np.add(Q_5_v_4, b_5, out=Q_5_v_4)
         sigmoid_u_5 = sigmoid(sigmoid_arg_5)
         # u_5 = 2 * sigmoid(Q_5 @ v_4 + b_5) * u_3
         u_5 = 2.0 * u_3 * sigmoid_u_5
@@ -555,18 +591,98 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         a_i_products = v_4 @ U_i.T + u_5 @ W_i.T
         a_g_products = v_4 @ U_g.T + u_5 @ W_g.T
         a_o_products = v_4 @ U_o.T + u_5 @ W_o.T
-        a_f = b_f + a_f_products
+        a_f = np.add(b_f, a_f_products, out=a_f_products)
         # f = sigmoid(W_f @ u_5 + U_f @ v_4 + b_f)
         f = sigmoid(a_f)
-        a_i = b_i + a_i_products
+        a_i = np.add(b_i, a_i_products, out=a_i_products)
         # i = sigmoid(W_i @ u_5 + U_i @ v_4 + b_i)
         i = sigmoid(a_i)
-        a_g = b_g + a_g_products
+        a_g = np.add(b_g, a_g_products, out=a_g_products)
         # g = tanh(W_g @ u_5 + U_g @ v_4 + b_g)
         g = np.tanh(a_g)
-        a_o = b_o + a_o_products
+        a_o = np.add(b_o, a_o_products, out=a_o_products)
         # o = sigmoid(W_o @ u_5 + U_o @ v_4 + b_o)
         o = sigmoid(a_o)
+        # c' = f * c + i * g
+        c_next = f * c + i * g
+        tanh_c_next = np.tanh(c_next)
+        # h' = o * tanh(c')
+        h_next = o * tanh_c_next
+        outputs: Arrays = {
+            "h_next": h_next,
+        }
+        next_states: Arrays = {
+            "h": h_next.copy(),
+            "c": c_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        H = params["Q_1"].shape[-1]
+        b_1 = params["b_1"]
+        b_2 = params["b_2"]
+        b_3 = params["b_3"]
+        b_4 = params["b_4"]
+        b_5 = params["b_5"]
+        b = packed["b"]
+        Q_1_T = packed["Q_1_T"]
+        R_2_T = packed["R_2_T"]
+        Q_3_T = packed["Q_3_T"]
+        R_4_T = packed["R_4_T"]
+        Q_5_T = packed["Q_5_T"]
+        U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T = packed["U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T"]
+        x = inputs["x"]
+        h = states["h"]
+        c = states["c"]
+        # part of u_1 = 2 * sigmoid(Q_1 @ h + b_1) * x
+        u_1_factor = 2.0 * x
+        Q_1_h = h @ Q_1_T
+        sigmoid_arg = np.add(Q_1_h, b_1, out=Q_1_h)
+        sigmoid_u_1 = sigmoid(sigmoid_arg)
+        # u_1 = 2 * sigmoid(Q_1 @ h + b_1) * x
+        u_1 = sigmoid_u_1 * u_1_factor
+        R_2_u_1 = u_1 @ R_2_T
+        sigmoid_arg_2 = np.add(R_2_u_1, b_2, out=R_2_u_1)
+        sigmoid_v_2 = sigmoid(sigmoid_arg_2)
+        # v_2 = 2 * sigmoid(R_2 @ u_1 + b_2) * h
+        v_2 = 2.0 * sigmoid_v_2 * h
+        Q_3_v_2 = v_2 @ Q_3_T
+        sigmoid_arg_3 = np.add(Q_3_v_2, b_3, out=Q_3_v_2)
+        sigmoid_u_3 = sigmoid(sigmoid_arg_3)
+        # u_3 = 2 * sigmoid(Q_3 @ v_2 + b_3) * u_1
+        u_3 = 2.0 * u_1 * sigmoid_u_3
+        R_4_u_3 = u_3 @ R_4_T
+        sigmoid_arg_4 = np.add(R_4_u_3, b_4, out=R_4_u_3)
+        sigmoid_v_4 = sigmoid(sigmoid_arg_4)
+        # v_4 = 2 * sigmoid(R_4 @ u_3 + b_4) * v_2
+        v_4 = 2.0 * v_2 * sigmoid_v_4
+        Q_5_v_4 = v_4 @ Q_5_T
+        sigmoid_arg_5 = np.add(Q_5_v_4, b_5, out=Q_5_v_4)
+        sigmoid_u_5 = sigmoid(sigmoid_arg_5)
+        # u_5 = 2 * sigmoid(Q_5 @ v_4 + b_5) * u_3
+        u_5 = 2.0 * u_3 * sigmoid_u_5
+        a_products = np.concatenate((v_4, u_5), axis=-1) @ U_f_W_f_U_i_W_i_U_o_W_o_U_g_W_g_T
+        a = np.add(a_products, b, out=a_products)
+        a_g = a[..., 3 * H : 4 * H]
+        # g = tanh(W_g @ u_5 + U_g @ v_4 + b_g)
+        g = np.tanh(a_g)
+        a_f_i_o = a[..., : 3 * H]
+        # f = sigmoid(W_f @ u_5 + U_f @ v_4 + b_f)
+        # i = sigmoid(W_i @ u_5 + U_i @ v_4 + b_i)
+        # o = sigmoid(W_o @ u_5 + U_o @ v_4 + b_o)
+        f_i_o = sigmoid(a_f_i_o)
+        f = f_i_o[..., :H]
+        i = f_i_o[..., H : 2 * H]
+        o = f_i_o[..., 2 * H : 3 * H]
         # c' = f * c + i * g
         c_next = f * c + i * g
         tanh_c_next = np.tanh(c_next)

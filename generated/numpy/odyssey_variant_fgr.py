@@ -66,26 +66,27 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
-def forward(
-    T: int,
-    B: int,
-    params: Arrays,
-    inputs: Arrays,
-    states: Arrays,
-    lengths: Array | None = None,
-    reverse: bool = False,
-    training: bool = True,
-) -> tuple[Arrays, Arrays, Arrays]:
-    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
     with np.errstate(all="ignore"):
-        H = params["W_i"].shape[-2]
-        real = params["W_i"].dtype.type
         W_i = params["W_i"]
         W_f = params["W_f"]
         W_g = params["W_g"]
@@ -98,9 +99,6 @@ def forward(
         b_f = params["b_f"]
         b_g = params["b_g"]
         b_o = params["b_o"]
-        p_i = params["p_i"]
-        p_f = params["p_f"]
-        p_o = params["p_o"]
         R_ii = params["R_ii"]
         R_fi = params["R_fi"]
         R_oi = params["R_oi"]
@@ -110,19 +108,53 @@ def forward(
         R_io = params["R_io"]
         R_fo = params["R_fo"]
         R_oo = params["R_oo"]
+        W_T = across(B, W_i, W_f, W_o, W_g)
+        R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T = across(B, np.concatenate((R_fi, R_ii, R_oi, U_i), axis=1), np.concatenate((R_ff, R_if, R_of, U_f), axis=1), np.concatenate((R_fo, R_io, R_oo, U_o), axis=1))
+        U_g_T = across(B, U_g)
+        b = np.concatenate((b_i, b_f, b_o, b_g), axis=0)
+        packed: Arrays = {
+            "b": b,
+            "W_T": W_T,
+            "R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T": R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T,
+            "U_g_T": U_g_T,
+        }
+        return packed
+
+
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+    packed: Arrays | None = None,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+    with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
+        H = params["W_i"].shape[-2]
+        real = params["W_i"].dtype.type
+        p_i = params["p_i"]
+        p_f = params["p_f"]
+        p_o = params["p_o"]
         x_all = inputs["x"]
+        b = packed["b"]
+        W_T = packed["W_T"]
+        R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T = packed["R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T"]
+        U_g_T = packed["U_g_T"]
         h = states["h"]
         c = states["c"]
         i = states["i"]
         f = states["f"]
         o = states["o"]
-        W_stack = np.concatenate((W_i, W_f, W_o, W_g), axis=0)
-        R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_stack = np.concatenate((np.concatenate((R_fi, R_ii, R_oi, U_i), axis=1), np.concatenate((R_ff, R_if, R_of, U_f), axis=1), np.concatenate((R_fo, R_io, R_oo, U_o), axis=1)), axis=0)
-        b = np.concatenate((b_i, b_f, b_o, b_g), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
-        W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
-        a_early_all = W_x_all + b
+        W_x_all = (flat(x_all) @ W_T).reshape(T, B, 4 * H)
+        a_early_all = np.add(W_x_all, b, out=W_x_all)
         a_i_early_all = a_early_all[..., :H]
         a_f_early_all = a_early_all[..., H : 2 * H]
         a_o_early_all = a_early_all[..., 2 * H : 3 * H]
@@ -150,18 +182,18 @@ def forward(
             a_f_early = a_f_early_all[t]
             a_g_early = a_g_early_all[t]
             a_o_early = a_o_early_all[t]
-            a_products = np.concatenate((f, i, o, h), axis=-1) @ R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_stack.T
+            a_products = np.concatenate((f, i, o, h), axis=-1) @ R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T
             a_i_products = a_products[..., :H]
             a_f_products = a_products[..., H : 2 * H]
             a_o_products = a_products[..., 2 * H : 3 * H]
-            U_g_h = h @ U_g.T
+            U_g_h = h @ U_g_T
             a_i = c * p_i + a_i_early + a_i_products
             # i' = sigmoid(W_i @ x + U_i @ h + b_i + p_i * c + R_ii @ i + R_fi @ f + R_oi @ o)
             i_next = sigmoid(a_i)
             a_f = c * p_f + a_f_early + a_f_products
             # f' = sigmoid(W_f @ x + U_f @ h + b_f + p_f * c + R_if @ i + R_ff @ f + R_of @ o)
             f_next = sigmoid(a_f)
-            a_g = U_g_h + a_g_early
+            a_g = np.add(U_g_h, a_g_early, out=U_g_h)
             # g = tanh(W_g @ x + U_g @ h + b_g)
             g = np.tanh(a_g)
             # c' = i' * g + f' * c
@@ -171,7 +203,7 @@ def forward(
             o_next = sigmoid(a_o)
             tanh_c_next = np.tanh(c_next)
             # h' = o' * tanh(c')
-            h_next = o_next * tanh_c_next
+            h_next = np.multiply(o_next, tanh_c_next, out=h_next_all[t])
             if lengths is not None:
                 alive = alive_all[t]
                 h_next = np.where(alive, h_next, h)
@@ -179,7 +211,7 @@ def forward(
                 i_next = np.where(alive, i_next, i)
                 f_next = np.where(alive, f_next, f)
                 o_next = np.where(alive, o_next, o)
-            h_next_all[t] = h_next
+                h_next_all[t] = h_next
             if training:
                 g_all[t] = g
                 h_next_kept[t] = h_next
@@ -306,7 +338,7 @@ def backward(
             # d_c_next = d_c_carry + d_h_next * o_next * (1 - tanh(c_next)**2) + d_a_o * p_o
             d_c_next = d_h_next * d_c_next_factor + d_a_o * p_o + d_c_carry
             # d_a_g = d_g * (1 - g**2)
-            d_a_g = d_c_next * d_a_g_factor
+            d_a_g = np.multiply(d_c_next, d_a_g_factor, out=d_a_g_all[t])
             # d_f_next = d_f_carry + d_c_next * c
             d_f_next = d_c_next * c + d_f_carry
             # d_a_f = d_f_next * f_next * (1 - f_next)
@@ -337,7 +369,6 @@ def backward(
                 d_i = np.where(alive, d_i, d_i_carry)
                 d_f = np.where(alive, d_f, d_f_carry)
                 d_o = np.where(alive, d_o, d_o_carry)
-            d_a_g_all[t] = d_a_g
             d_h_carry, d_c_carry, d_i_carry, d_f_carry, d_o_carry = d_h, d_c, d_i, d_f, d_o
         d_a_o_all = d_a_all[..., :H]
         d_a_f_all = d_a_all[..., H : 2 * H]
@@ -505,6 +536,70 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         # c' = i' * g + f' * c
         c_next = i_next * g + f_next * c
         a_o = c_next * p_o + W_o_x + b_o + a_o_products
+        # o' = sigmoid(W_o @ x + U_o @ h + b_o + p_o * c' + R_io @ i + R_fo @ f + R_oo @ o)
+        o_next = sigmoid(a_o)
+        tanh_c_next = np.tanh(c_next)
+        # h' = o' * tanh(c')
+        h_next = o_next * tanh_c_next
+        outputs: Arrays = {
+            "h_next": h_next,
+        }
+        next_states: Arrays = {
+            "h": h_next.copy(),
+            "c": c_next,
+            "i": i_next,
+            "f": f_next,
+            "o": o_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        H = params["W_i"].shape[-2]
+        p_i = params["p_i"]
+        p_f = params["p_f"]
+        p_o = params["p_o"]
+        b = packed["b"]
+        W_T = packed["W_T"]
+        R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T = packed["R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T"]
+        U_g_T = packed["U_g_T"]
+        x = inputs["x"]
+        h = states["h"]
+        c = states["c"]
+        i = states["i"]
+        f = states["f"]
+        o = states["o"]
+        W_x = x @ W_T
+        a_early = np.add(W_x, b, out=W_x)
+        a_i_early = a_early[..., :H]
+        a_f_early = a_early[..., H : 2 * H]
+        a_o_early = a_early[..., 2 * H : 3 * H]
+        a_g_early = a_early[..., 3 * H : 4 * H]
+        a_products = np.concatenate((f, i, o, h), axis=-1) @ R_fi_R_ii_R_oi_U_i_R_ff_R_if_R_of_U_f_R_fo_R_io_R_oo_U_o_T
+        a_i_products = a_products[..., :H]
+        a_f_products = a_products[..., H : 2 * H]
+        a_o_products = a_products[..., 2 * H : 3 * H]
+        U_g_h = h @ U_g_T
+        a_i = c * p_i + a_i_early + a_i_products
+        # i' = sigmoid(W_i @ x + U_i @ h + b_i + p_i * c + R_ii @ i + R_fi @ f + R_oi @ o)
+        i_next = sigmoid(a_i)
+        a_f = c * p_f + a_f_early + a_f_products
+        # f' = sigmoid(W_f @ x + U_f @ h + b_f + p_f * c + R_if @ i + R_ff @ f + R_of @ o)
+        f_next = sigmoid(a_f)
+        a_g = np.add(U_g_h, a_g_early, out=U_g_h)
+        # g = tanh(W_g @ x + U_g @ h + b_g)
+        g = np.tanh(a_g)
+        # c' = i' * g + f' * c
+        c_next = i_next * g + f_next * c
+        a_o = c_next * p_o + a_o_early + a_o_products
         # o' = sigmoid(W_o @ x + U_o @ h + b_o + p_o * c' + R_io @ i + R_fo @ f + R_oo @ o)
         o_next = sigmoid(a_o)
         tanh_c_next = np.tanh(c_next)

@@ -120,22 +120,21 @@ def forward(
             outer_arg_S_next = c[..., None, :] * k - s[..., None, :] * l
             outer_arg_Z_next = c[..., None, :] * l + s[..., None, :] * k
             S_next_arg = c[..., None, :] * q - s[..., None, :] * p
-            Z_next_arg = c[..., None, :] * p + s[..., None, :] * q
+            np.add(c[..., None, :] * p, s[..., None, :] * q, out=Z_next_arg_all[t_2])
             outer_v_outer_arg_S_next = np.broadcast_to(v[..., :, :, None] * outer_arg_S_next[..., :, None, :], (B, N, D, R))
             # S' = g * S + outer(v, c * k - s * l)
-            S_next = outer_v_outer_arg_S_next + S * g[:, None, None]
+            S_next = np.add(outer_v_outer_arg_S_next, S * g[:, None, None], out=S_next_all[t_2])
             outer_v_outer_arg_Z_next = np.broadcast_to(v[..., :, :, None] * outer_arg_Z_next[..., :, None, :], (B, N, D, R))
             # Z' = g * Z + outer(v, s * k + c * l)
-            Z_next = outer_v_outer_arg_Z_next + Z * g[:, None, None]
+            Z_next = np.add(outer_v_outer_arg_Z_next, Z * g[:, None, None], out=Z_next_all[t_2])
             if lengths is not None:
                 alive = alive_all[t_2]
                 S_next = np.where(alive[..., None, None], S_next, S)
                 Z_next = np.where(alive[..., None, None], Z_next, Z)
                 t_next = np.where(alive, t_next, t)
+                S_next_all[t_2] = S_next
+                Z_next_all[t_2] = Z_next
             S_next_arg_all[t_2] = S_next_arg
-            Z_next_arg_all[t_2] = Z_next_arg
-            S_next_all[t_2] = S_next
-            Z_next_all[t_2] = Z_next
             if training:
                 S_next_kept[t_2] = S_next
                 Z_next_kept[t_2] = Z_next
@@ -268,9 +267,9 @@ def backward(
             d_a_c_factor_2 = d_a_c_factor_2_all[t_2]
             t = t_all[t_2]
             # d_Z_next = outer(d_y_output, Z_next_arg) + d_Z_carry
-            d_Z_next = d_Z_next_2 + d_Z_carry
+            d_Z_next = np.add(d_Z_next_2, d_Z_carry, out=d_Z_next_all[t_2])
             # d_S_next = outer(d_y_output, S_next_arg) + d_S_carry
-            d_S_next = d_S_next_2 + d_S_carry
+            d_S_next = np.add(d_S_next_2, d_S_carry, out=d_S_next_all[t_2])
             # d_Z = d_Z_next * g
             d_Z = d_Z_next * g[:, None, None]
             # d_S = d_S_next * g
@@ -286,7 +285,7 @@ def backward(
             # d_l = d_outer_arg_Z_next * c - d_outer_arg_S_next * s
             d_l = d_outer_arg_Z_next * c[..., None, :] - d_outer_arg_S_next * s[..., None, :]
             # d_k = d_outer_arg_S_next * c + d_outer_arg_Z_next * s
-            d_k = d_outer_arg_Z_next * s[..., None, :] + d_outer_arg_S_next * c[..., None, :]
+            np.add(d_outer_arg_Z_next * s[..., None, :], d_outer_arg_S_next * c[..., None, :], out=d_k_all[t_2])
             d_s_3 = d_s_of_outer_arg_Z_next.sum(axis=(-2,))
             d_s_4 = d_s_of_outer_arg_S_next.sum(axis=(-2,))
             d_c_3 = d_c_of_outer_arg_Z_next.sum(axis=(-2,))
@@ -299,7 +298,7 @@ def backward(
             d_c = d_c_3 + d_c_4 + d_c_early
             # d_a_c = d_s * cos(a_c) - d_c * sin(a_c)
             d_a_c = d_s * d_a_c_factor + d_c * d_a_c_factor_2
-            d_angle_of_a_c = d_a_c * t
+            np.multiply(d_a_c, t, out=d_angle_of_a_c_all[t_2])
             d_t_of_a_c = d_a_c * angle
             d_t_2 = d_t_of_a_c.sum(axis=-1, keepdims=True)
             # d_t = d_t_carry + sum(d_a_c * angle)
@@ -309,11 +308,7 @@ def backward(
                 d_S = np.where(alive[..., None, None], d_S, d_S_carry)
                 d_Z = np.where(alive[..., None, None], d_Z, d_Z_carry)
                 d_t = np.where(alive, d_t, d_t_carry)
-            d_Z_next_all[t_2] = d_Z_next
-            d_S_next_all[t_2] = d_S_next
             d_l_all[t_2] = d_l
-            d_k_all[t_2] = d_k
-            d_angle_of_a_c_all[t_2] = d_angle_of_a_c
             d_S_carry, d_Z_carry, d_t_carry = d_S, d_Z, d_t
         # outer_arg_S_next = c * k - s * l
         outer_arg_S_next_all = c_all[..., None, :] * k_all - s_all[..., None, :] * l_all

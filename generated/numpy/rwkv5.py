@@ -43,6 +43,19 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
+    with np.errstate(all="ignore"):
+        d = params["d"]
+        exp_d = np.exp(d)
+        exp_arg = -exp_d
+        exp_S_next = np.exp(exp_arg)
+        packed: Arrays = {
+            "exp_S_next": exp_S_next,
+        }
+        return packed
+
+
 def forward(
     T: int,
     B: int,
@@ -52,9 +65,12 @@ def forward(
     lengths: Array | None = None,
     reverse: bool = False,
     training: bool = True,
+    packed: Arrays | None = None,
 ) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
         N = params["W_r"].shape[-3]
         D = params["W_v"].shape[-2]
         K = params["W_r"].shape[-2]
@@ -62,13 +78,10 @@ def forward(
         W_r = params["W_r"]
         W_k = params["W_k"]
         W_v = params["W_v"]
-        d = params["d"]
         u = params["u"]
         x_all = inputs["x"]
+        exp_S_next = packed["exp_S_next"]
         S = states["S"]
-        exp_d = np.exp(d)
-        exp_arg = -exp_d
-        exp_S_next = np.exp(exp_arg)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         # r = W_r @ x
@@ -240,6 +253,49 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         exp_d = np.exp(d)
         exp_arg = -exp_d
         exp_S_next = np.exp(exp_arg)
+        # r = W_r @ x
+        r = np.einsum("nij,Bj->Bni", W_r, x, optimize=True)
+        # k = W_k @ x
+        k = np.einsum("nij,Bj->Bni", W_k, x, optimize=True)
+        # v = W_v @ x
+        v = np.einsum("nij,Bj->Bni", W_v, x, optimize=True)
+        sum_arg_y = r * k * u
+        outer_v_k = np.broadcast_to(k[..., :, None, :] * v[..., :, :, None], (B, N, D, K))
+        sum_sum_arg_y = sum_arg_y.sum(axis=(-1,))
+        S_kept = S
+        # S' = exp(-exp(d)) * S + outer(v, k)
+        S_next = exp_S_next[:, None, :] * S + outer_v_k
+        S_r = np.einsum("Bnij,Bnj->Bni", S_kept, r, optimize=True)
+        # y = S @ r + sum(r * u * k) * v
+        y = v * sum_sum_arg_y[..., :, None] + S_r
+        outputs: Arrays = {
+            "y": y,
+        }
+        next_states: Arrays = {
+            "S": S_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        N = params["W_r"].shape[-3]
+        D = params["W_v"].shape[-2]
+        K = params["W_r"].shape[-2]
+        W_r = params["W_r"]
+        W_k = params["W_k"]
+        W_v = params["W_v"]
+        u = params["u"]
+        exp_S_next = packed["exp_S_next"]
+        x = inputs["x"]
+        S = states["S"]
         # r = W_r @ x
         r = np.einsum("nij,Bj->Bni", W_r, x, optimize=True)
         # k = W_k @ x

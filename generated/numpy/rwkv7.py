@@ -61,16 +61,40 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
 def gated(d: Array, p: Array) -> Array:
     """d * p, and 0 wherever d is 0, also where p is not finite."""
     y: Array = np.where(d == 0.0, d, d * p)
     return y
+
+
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
+    with np.errstate(all="ignore"):
+        A_w = params["A_w"]
+        A_a = params["A_a"]
+        A_T = across(B, A_w, A_a)
+        packed: Arrays = {
+            "A_T": A_T,
+        }
+        return packed
 
 
 def forward(
@@ -82,9 +106,12 @@ def forward(
     lengths: Array | None = None,
     reverse: bool = False,
     training: bool = True,
+    packed: Arrays | None = None,
 ) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
         R = params["A_w"].shape[-2]
         N = params["W_r"].shape[-3]
         D = params["W_v"].shape[-2]
@@ -93,18 +120,16 @@ def forward(
         W_r = params["W_r"]
         W_k = params["W_k"]
         W_v = params["W_v"]
-        A_w = params["A_w"]
         W_w = params["W_w"]
         w_0 = params["w_0"]
-        A_a = params["A_a"]
         W_a = params["W_a"]
         a_0 = params["a_0"]
         k_k = params["k_k"]
         k_a = params["k_a"]
         r_k = params["r_k"]
         x_all = inputs["x"]
+        A_T = packed["A_T"]
         S = states["S"]
-        A_stack = np.concatenate((A_w, A_a), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         # r = W_r @ x
@@ -113,7 +138,7 @@ def forward(
         q_all = np.einsum("nij,TBj->TBni", W_k, x_all, optimize=True)
         # v = W_v @ x
         v_all = np.einsum("nij,TBj->TBni", W_v, x_all, optimize=True)
-        A_x_all = (flat(x_all) @ A_stack.T).reshape(T, B, 2 * R)
+        A_x_all = (flat(x_all) @ A_T).reshape(T, B, 2 * R)
         A_w_x_all = A_x_all[..., :R]
         A_a_x_all = A_x_all[..., R : 2 * R]
         tanh_A_w_x_all = np.tanh(A_w_x_all)
@@ -271,7 +296,7 @@ def backward(
             z = z_all[t]
             w = w_all[t]
             # d_S_next = outer(d_y_output, r) + d_S_carry
-            d_S_next = d_S_next_2 + d_S_carry
+            d_S_next = np.add(d_S_next_2, d_S_carry, out=d_S_next_all[t])
             d_outer_S_z_outer_arg_S_next = -d_S_next
             # d_S_z = (-d_S_next) @ outer_arg_S_next
             d_S_z = np.einsum("Bnij,Bnj->Bni", d_outer_S_z_outer_arg_S_next, outer_arg_S_next, optimize=True)
@@ -281,7 +306,6 @@ def backward(
             if lengths is not None:
                 alive = alive_all[t]
                 d_S = np.where(alive[..., None, None], d_S, d_S_carry)
-            d_S_next_all[t] = d_S_next
             d_outer_S_z_outer_arg_S_next_all[t] = d_outer_S_z_outer_arg_S_next
             d_S_z_all[t] = d_S_z
             d_S_carry = d_S
@@ -422,6 +446,81 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         v = np.einsum("nij,Bj->Bni", W_v, x, optimize=True)
         A_w_x = x @ A_w.T
         A_a_x = x @ A_a.T
+        tanh_A_w_x = np.tanh(A_w_x)
+        W_w_w = np.einsum("nij,Bj->Bni", W_w, tanh_A_w_x, optimize=True)
+        W_a_A_a_x = np.einsum("nij,Bj->Bni", W_a, A_a_x, optimize=True)
+        e = q * k_k
+        square_e = e * e
+        sigmoid_arg = W_w_w + w_0
+        sigmoid_w = sigmoid(sigmoid_arg)
+        a_w = -0.6065306597126334 * sigmoid_w
+        # w = exp(-exp(-0.5) * sigmoid(w_0 + W_w @ tanh(A_w @ x)))
+        w = np.exp(a_w)
+        a_a = W_a_A_a_x + a_0
+        # a = sigmoid(a_0 + W_a @ (A_a @ x))
+        a = sigmoid(a_a)
+        # k = q * (1 + (a - 1) * k_a)
+        k = q * (k_a * (a - 1.0) + 1.0)
+        sum_arg_y = r * k * r_k
+        sum_square_e = square_e.sum(axis=(-1,))
+        norm_sum_square_e = np.where(sum_square_e > 0.0, np.sqrt(sum_square_e), 0.0)
+        maximum_z = np.maximum(norm_sum_square_e, 1e-12)
+        outer_v_k = np.broadcast_to(v[..., :, :, None] * k[..., :, None, :], (B, N, D, K))
+        sum_sum_arg_y = sum_arg_y.sum(axis=(-1,))
+        # z = e / maximum(norm(e), 1e-12)
+        z = e / maximum_z[..., :, None]
+        outer_arg_S_next = a * z
+        S_z = np.einsum("Bnij,Bnj->Bni", S, z, optimize=True)
+        outer_S_z_outer_arg_S_next = np.broadcast_to(S_z[..., :, :, None] * outer_arg_S_next[..., :, None, :], (B, N, D, K))
+        # S' = w * S - outer(S @ z, z * a) + outer(v, k)
+        S_next = w[..., :, None, :] * S + outer_v_k - outer_S_z_outer_arg_S_next
+        S_next_r = np.einsum("Bnij,Bnj->Bni", S_next, r, optimize=True)
+        # y = S' @ r + sum(r * k * r_k) * v
+        y = v * sum_sum_arg_y[..., :, None] + S_next_r
+        outputs: Arrays = {
+            "y": y,
+        }
+        next_states: Arrays = {
+            "S": S_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        R = params["A_w"].shape[-2]
+        N = params["W_r"].shape[-3]
+        D = params["W_v"].shape[-2]
+        K = params["W_r"].shape[-2]
+        W_r = params["W_r"]
+        W_k = params["W_k"]
+        W_v = params["W_v"]
+        W_w = params["W_w"]
+        w_0 = params["w_0"]
+        W_a = params["W_a"]
+        a_0 = params["a_0"]
+        k_k = params["k_k"]
+        k_a = params["k_a"]
+        r_k = params["r_k"]
+        A_T = packed["A_T"]
+        x = inputs["x"]
+        S = states["S"]
+        # r = W_r @ x
+        r = np.einsum("nij,Bj->Bni", W_r, x, optimize=True)
+        # q = W_k @ x
+        q = np.einsum("nij,Bj->Bni", W_k, x, optimize=True)
+        # v = W_v @ x
+        v = np.einsum("nij,Bj->Bni", W_v, x, optimize=True)
+        A_x = x @ A_T
+        A_w_x = A_x[..., :R]
+        A_a_x = A_x[..., R : 2 * R]
         tanh_A_w_x = np.tanh(A_w_x)
         W_w_w = np.einsum("nij,Bj->Bni", W_w, tanh_A_w_x, optimize=True)
         W_a_A_a_x = np.einsum("nij,Bj->Bni", W_a, A_a_x, optimize=True)

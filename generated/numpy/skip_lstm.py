@@ -66,26 +66,27 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
-def forward(
-    T: int,
-    B: int,
-    params: Arrays,
-    inputs: Arrays,
-    states: Arrays,
-    lengths: Array | None = None,
-    reverse: bool = False,
-    training: bool = True,
-) -> tuple[Arrays, Arrays, Arrays]:
-    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
     with np.errstate(all="ignore"):
-        H = params["W_i"].shape[-2]
-        real = params["W_i"].dtype.type
         W_i = params["W_i"]
         W_f = params["W_f"]
         W_g = params["W_g"]
@@ -99,19 +100,50 @@ def forward(
         b_g = params["b_g"]
         b_o = params["b_o"]
         w = params["w"]
+        W_T = across(B, W_i, W_f, W_o, W_g)
+        U_T = across(B, U_i, U_f, U_o, U_g)
+        w_T = across(B, w)
+        b_2 = np.concatenate((b_i, b_f, b_o, b_g), axis=0)
+        packed: Arrays = {
+            "b_2": b_2,
+            "W_T": W_T,
+            "U_T": U_T,
+            "w_T": w_T,
+        }
+        return packed
+
+
+def forward(
+    T: int,
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    lengths: Array | None = None,
+    reverse: bool = False,
+    training: bool = True,
+    packed: Arrays | None = None,
+) -> tuple[Arrays, Arrays, Arrays]:
+    """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
+    with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
+        H = params["W_i"].shape[-2]
+        real = params["W_i"].dtype.type
         b = params["b"]
         x_all = inputs["x"]
+        b_2 = packed["b_2"]
+        W_T = packed["W_T"]
+        U_T = packed["U_T"]
+        w_T = packed["w_T"]
         h = states["h"]
         c = states["c"]
         A = states["A"]
         p = states["p"]
-        W_stack = np.concatenate((W_i, W_f, W_o, W_g), axis=0)
-        U_stack = np.concatenate((U_i, U_f, U_o, U_g), axis=0)
-        b_2 = np.concatenate((b_i, b_f, b_o, b_g), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
-        W_x_all = (flat(x_all) @ W_stack.T).reshape(T, B, 4 * H)
-        a_early_all = W_x_all + b_2
+        W_x_all = (flat(x_all) @ W_T).reshape(T, B, 4 * H)
+        a_early_all = np.add(W_x_all, b_2, out=W_x_all)
         h_next_all = np.empty((T, B, H), real)
         if training:
             i_f_o_all = np.empty((T, B, 3 * H), real)
@@ -131,7 +163,7 @@ def forward(
             p_next_kept = p_history[:-1] if reverse else p_history[1:]
         for t in range(T - 1, -1, -1) if reverse else range(T):
             a_early = a_early_all[t]
-            U_h = h @ U_stack.T
+            U_h = h @ U_T
             minimum_arg = 1.0 - A
             minimum_a = np.minimum(p, minimum_arg)
             # a = A + minimum(p, 1 - A)
@@ -143,7 +175,7 @@ def forward(
             u = a + stop_gradient_u
             # A' = (1 - u) * a
             A_next = a * (1.0 - u)
-            a_2 = U_h + a_early
+            a_2 = np.add(U_h, a_early, out=U_h)
             a_g = a_2[..., 3 * H : 4 * H]
             # g = tanh(W_g @ x + U_g @ h + b_g)
             g = np.tanh(a_g)
@@ -163,9 +195,9 @@ def forward(
             # c' = u * k + (1 - u) * c
             c_next = k * u + c * (1.0 - u)
             # h' = u * l + (1 - u) * h
-            h_next = l * u + h * (1.0 - u)
-            w_k = k @ w.T
-            sigmoid_arg = w_k + b
+            h_next = np.add(l * u, h * (1.0 - u), out=h_next_all[t])
+            w_k = k @ w_T
+            sigmoid_arg = np.add(w_k, b, out=w_k)
             sigmoid_p_next = sigmoid(sigmoid_arg)
             # p' = u * sigmoid(w @ k + b) + (1 - u) * p
             p_next = p * (1.0 - u) + u * sigmoid_p_next
@@ -175,7 +207,7 @@ def forward(
                 c_next = np.where(alive, c_next, c)
                 A_next = np.where(alive, A_next, A)
                 p_next = np.where(alive, p_next, p)
-            h_next_all[t] = h_next
+                h_next_all[t] = h_next
             if training:
                 i_f_o_all[t] = i_f_o
                 g_all[t] = g
@@ -323,7 +355,7 @@ def backward(
             d_u_of_h_next = d_h_next * d_u_of_h_next_factor
             d_u_of_c_next = d_u_of_c_next_factor * d_c_carry
             # d_sigmoid_arg = d_p_carry * u * sigmoid_p_next * (1 - sigmoid_p_next)
-            d_sigmoid_arg = d_sigmoid_arg_factor * d_p_carry
+            d_sigmoid_arg = np.multiply(d_sigmoid_arg_factor, d_p_carry, out=d_sigmoid_arg_all[t])
             d_u_3 = d_u_of_h_next.sum(axis=-1, keepdims=True)
             d_u_4 = d_u_of_c_next.sum(axis=-1, keepdims=True)
             d_k_1 = d_sigmoid_arg @ w
@@ -359,7 +391,6 @@ def backward(
                 d_c = np.where(alive, d_c, d_c_carry)
                 d_A = np.where(alive, d_A, d_A_carry)
                 d_p = np.where(alive, d_p, d_p_carry)
-            d_sigmoid_arg_all[t] = d_sigmoid_arg
             d_h_carry, d_c_carry, d_A_carry, d_p_carry = d_h, d_c, d_A, d_p
         # d_x = W_i.T @ d_a_i + W_f.T @ d_a_f + W_g.T @ d_a_g + W_o.T @ d_a_o
         d_x_all = (flat(d_a_2_all) @ W_stack).reshape(T, B, I)
@@ -494,7 +525,80 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         # h' = u * l + (1 - u) * h
         h_next = l * u + h * (1.0 - u)
         w_k = k @ w.T
-        sigmoid_arg = w_k + b
+        sigmoid_arg = np.add(w_k, b, out=w_k)
+        sigmoid_p_next = sigmoid(sigmoid_arg)
+        # p' = u * sigmoid(w @ k + b) + (1 - u) * p
+        p_next = p * (1.0 - u) + u * sigmoid_p_next
+        outputs: Arrays = {
+            "h_next": h_next,
+        }
+        next_states: Arrays = {
+            "h": h_next.copy(),
+            "c": c_next,
+            "A": A_next,
+            "p": p_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        H = params["W_i"].shape[-2]
+        real = params["W_i"].dtype.type
+        b = params["b"]
+        b_2 = packed["b_2"]
+        W_T = packed["W_T"]
+        U_T = packed["U_T"]
+        w_T = packed["w_T"]
+        x = inputs["x"]
+        h = states["h"]
+        c = states["c"]
+        A = states["A"]
+        p = states["p"]
+        W_x = x @ W_T
+        a_early = np.add(W_x, b_2, out=W_x)
+        U_h = h @ U_T
+        minimum_arg = 1.0 - A
+        minimum_a = np.minimum(p, minimum_arg)
+        # a = A + minimum(p, 1 - A)
+        a = minimum_a + A
+        where_a = np.where(a > 0.5, real(1.0), 0.0)
+        stop_gradient_arg = where_a - a
+        stop_gradient_u = stop_gradient_arg
+        # u = a + stop_gradient(where(a > 0.5, 1, 0) - a)
+        u = a + stop_gradient_u
+        # A' = (1 - u) * a
+        A_next = a * (1.0 - u)
+        a_2 = np.add(U_h, a_early, out=U_h)
+        a_g = a_2[..., 3 * H : 4 * H]
+        # g = tanh(W_g @ x + U_g @ h + b_g)
+        g = np.tanh(a_g)
+        a_i_f_o = a_2[..., : 3 * H]
+        # i = sigmoid(W_i @ x + U_i @ h + b_i)
+        # f = sigmoid(W_f @ x + U_f @ h + b_f)
+        # o = sigmoid(W_o @ x + U_o @ h + b_o)
+        i_f_o = sigmoid(a_i_f_o)
+        i = i_f_o[..., :H]
+        f = i_f_o[..., H : 2 * H]
+        o = i_f_o[..., 2 * H : 3 * H]
+        # k = f * c + i * g
+        k = i * g + f * c
+        tanh_k = np.tanh(k)
+        # l = o * tanh(k)
+        l = o * tanh_k
+        # c' = u * k + (1 - u) * c
+        c_next = k * u + c * (1.0 - u)
+        # h' = u * l + (1 - u) * h
+        h_next = l * u + h * (1.0 - u)
+        w_k = k @ w_T
+        sigmoid_arg = np.add(w_k, b, out=w_k)
         sigmoid_p_next = sigmoid(sigmoid_arg)
         # p' = u * sigmoid(w @ k + b) + (1 - u) * p
         p_next = p * (1.0 - u) + u * sigmoid_p_next

@@ -59,10 +59,22 @@ def or_zeros(a: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
     return np.zeros(shape, dtype) if a is None else a
 
 
+def across(rows: int, *matrices: Array) -> Array:
+    """Matrices below each other, transposed: what rows of vectors are multiplied with.
+
+    BLAS multiplies one row as fast with a view, several rows up to four times as fast with a copy.
+    """
+    if rows == 1:
+        return (matrices[0] if len(matrices) == 1 else np.concatenate(matrices)).T
+    parts = [matrix.T for matrix in matrices]
+    shape = len(parts[0]), sum(part.shape[1] for part in parts)
+    return np.concatenate(parts, axis=1, out=np.empty(shape, parts[0].dtype))
+
+
 def sigmoid(v: Array) -> Array:
     y: Array = np.exp(-v)
     y += 1.0
-    return np.reciprocal(y, out=y)
+    return np.divide(1.0, y, out=y)
 
 
 def silu(v: Array) -> Array:
@@ -94,6 +106,24 @@ def silu_slope(v: Array) -> Array:
     return y
 
 
+def pack(params: Arrays, B: int) -> Arrays:
+    """What parameters alone determine: made once, it serves many calls of B rows."""
+    with np.errstate(all="ignore"):
+        w_a = params["w_a"]
+        w_e = params["w_e"]
+        w_t = params["w_t"]
+        b_a = params["b_a"]
+        b_e = params["b_e"]
+        b_t = params["b_t"]
+        w_T = across(B, w_a, w_e, w_t)
+        b = np.concatenate((b_a, b_e, b_t), axis=0)
+        packed: Arrays = {
+            "b": b,
+            "w_T": w_T,
+        }
+        return packed
+
+
 def forward(
     T: int,
     B: int,
@@ -103,9 +133,12 @@ def forward(
     lengths: Array | None = None,
     reverse: bool = False,
     training: bool = True,
+    packed: Arrays | None = None,
 ) -> tuple[Arrays, Arrays, Arrays]:
     """All steps: outputs [T, B, width], last states [B, width], and what backward needs."""
     with np.errstate(all="ignore"):
+        if packed is None:
+            packed = pack(params, B)
         N = params["W_q"].shape[-3]
         D = params["W_v"].shape[-2]
         K = params["W_q"].shape[-2]
@@ -113,23 +146,17 @@ def forward(
         W_q = params["W_q"]
         W_k = params["W_k"]
         W_v = params["W_v"]
-        w_a = params["w_a"]
-        w_e = params["w_e"]
-        w_t = params["w_t"]
-        b_a = params["b_a"]
-        b_e = params["b_e"]
-        b_t = params["b_t"]
         x_all = inputs["x"]
+        b = packed["b"]
+        w_T = packed["w_T"]
         M = states["M"]
         Z = states["Z"]
-        w_stack = np.concatenate((w_a, w_e, w_t), axis=0)
-        b = np.concatenate((b_a, b_e, b_t), axis=0)
         if lengths is not None:
             alive_all = np.arange(T)[:, None, None] < lengths[:, None]
         W_q_x_all = np.einsum("nij,TBj->TBni", W_q, x_all, optimize=True)
         W_k_x_all = np.einsum("nij,TBj->TBni", W_k, x_all, optimize=True)
         W_v_x_all = np.einsum("nij,TBj->TBni", W_v, x_all, optimize=True)
-        w_x_all = (flat(x_all) @ w_stack.T).reshape(T, B, 3 * N)
+        w_x_all = (flat(x_all) @ w_T).reshape(T, B, 3 * N)
         # q_s = silu(W_q @ x)
         q_s_all = silu(W_q_x_all)
         # k_s = silu(W_k @ x)
@@ -148,7 +175,7 @@ def forward(
         q_all = q_s_all / sqrt_q_all[..., :, None]
         # k = k_s / sqrt(sum(k_s**2) + 1e-6)
         k_all = k_s_all / sqrt_k_all[..., :, None]
-        a_2_all = b + w_x_all
+        a_2_all = np.add(b, w_x_all, out=w_x_all)
         # a = sigmoid(w_a @ x + b_a)
         # e = sigmoid(w_e @ x + b_e)
         # t = sigmoid(w_t @ x + b_t)
@@ -177,12 +204,12 @@ def forward(
             # Z' = e * Z - t * outer(2 * (M @ k - v), k)
             Z_next = e[..., :, None, None] * Z - t[..., :, None, None] * outer_outer_arg_Z_next_k
             # M' = (1 - a) * M + Z'
-            M_next = M * (1.0 - a[..., :, None, None]) + Z_next
+            M_next = np.add(M * (1.0 - a[..., :, None, None]), Z_next, out=M_next_all[t_2])
             if lengths is not None:
                 alive = alive_all[t_2]
                 M_next = np.where(alive[..., None, None], M_next, M)
                 Z_next = np.where(alive[..., None, None], Z_next, Z)
-            M_next_all[t_2] = M_next
+                M_next_all[t_2] = M_next
             if training:
                 outer_arg_Z_next_all[t_2] = outer_arg_Z_next
                 M_next_kept[t_2] = M_next
@@ -304,7 +331,7 @@ def backward(
             d_a_of_M_next = -d_M_next * M
             # d_Z_next = d_Z_carry + d_M_next
             d_Z_next = d_M_next + d_Z_carry
-            d_e_of_Z_next = d_Z_next * Z
+            np.multiply(d_Z_next, Z, out=d_e_of_Z_next_all[t_2])
             d_t_of_Z_next = -d_Z_next * outer_outer_arg_Z_next_k
             # d_outer_outer_arg_Z_next_k = -d_Z_next * t
             d_outer_outer_arg_Z_next_k = -d_Z_next * t[..., :, None, None]
@@ -325,7 +352,6 @@ def backward(
                 d_M = np.where(alive[..., None, None], d_M, d_M_carry)
                 d_Z = np.where(alive[..., None, None], d_Z, d_Z_carry)
             d_a_of_M_next_all[t_2] = d_a_of_M_next
-            d_e_of_Z_next_all[t_2] = d_e_of_Z_next
             d_t_of_Z_next_all[t_2] = d_t_of_Z_next
             d_outer_outer_arg_Z_next_k_all[t_2] = d_outer_outer_arg_Z_next_k
             d_M_k_all[t_2] = d_M_k
@@ -437,13 +463,13 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         w_a_x = x @ w_a.T
         w_e_x = x @ w_e.T
         w_t_x = x @ w_t.T
-        a_a = w_a_x + b_a
+        a_a = np.add(w_a_x, b_a, out=w_a_x)
         # a = sigmoid(w_a @ x + b_a)
         a = sigmoid(a_a)
-        a_e = w_e_x + b_e
+        a_e = np.add(w_e_x, b_e, out=w_e_x)
         # e = sigmoid(w_e @ x + b_e)
         e = sigmoid(a_e)
-        a_t = w_t_x + b_t
+        a_t = np.add(w_t_x, b_t, out=w_t_x)
         # t = sigmoid(w_t @ x + b_t)
         t = sigmoid(a_t)
         # q_s = silu(W_q @ x)
@@ -464,6 +490,75 @@ def step(B: int, params: Arrays, inputs: Arrays, states: Arrays) -> tuple[Arrays
         q = q_s / sqrt_q[..., :, None]
         # k = k_s / sqrt(sum(k_s**2) + 1e-6)
         k = k_s / sqrt_k[..., :, None]
+        M_k = np.einsum("Bnij,Bnj->Bni", M, k, optimize=True)
+        outer_arg_Z_next = 2.0 * M_k - 2.0 * v
+        outer_outer_arg_Z_next_k = np.broadcast_to(k[..., :, None, :] * outer_arg_Z_next[..., :, :, None], (B, N, D, K))
+        # Z' = e * Z - t * outer(2 * (M @ k - v), k)
+        Z_next = e[..., :, None, None] * Z - t[..., :, None, None] * outer_outer_arg_Z_next_k
+        # M' = (1 - a) * M + Z'
+        M_next = M * (1.0 - a[..., :, None, None]) + Z_next
+        # y = M' @ q
+        y = np.einsum("Bnij,Bnj->Bni", M_next, q, optimize=True)
+        outputs: Arrays = {
+            "y": y,
+        }
+        next_states: Arrays = {
+            "M": M_next,
+            "Z": Z_next,
+        }
+        return outputs, next_states
+
+
+def packed_step(
+    B: int,
+    params: Arrays,
+    inputs: Arrays,
+    states: Arrays,
+    packed: Arrays,
+) -> tuple[Arrays, Arrays]:
+    """One step, as `step`, with what `pack` made of the parameters."""
+    with np.errstate(all="ignore"):
+        N = params["W_q"].shape[-3]
+        D = params["W_v"].shape[-2]
+        K = params["W_q"].shape[-2]
+        W_q = params["W_q"]
+        W_k = params["W_k"]
+        W_v = params["W_v"]
+        b = packed["b"]
+        w_T = packed["w_T"]
+        x = inputs["x"]
+        M = states["M"]
+        Z = states["Z"]
+        W_q_x = np.einsum("nij,Bj->Bni", W_q, x, optimize=True)
+        W_k_x = np.einsum("nij,Bj->Bni", W_k, x, optimize=True)
+        W_v_x = np.einsum("nij,Bj->Bni", W_v, x, optimize=True)
+        w_x = x @ w_T
+        # q_s = silu(W_q @ x)
+        q_s = silu(W_q_x)
+        # k_s = silu(W_k @ x)
+        k_s = silu(W_k_x)
+        sum_arg_q = q_s * q_s
+        sum_arg_k = k_s * k_s
+        # v = silu(W_v @ x)
+        v = silu(W_v_x)
+        sum_sum_arg_q = sum_arg_q.sum(axis=(-1,))
+        sum_sum_arg_k = sum_arg_k.sum(axis=(-1,))
+        sqrt_arg = sum_sum_arg_q + 1e-06
+        sqrt_q = np.sqrt(sqrt_arg)
+        sqrt_arg_2 = sum_sum_arg_k + 1e-06
+        sqrt_k = np.sqrt(sqrt_arg_2)
+        # q = q_s / sqrt(sum(q_s**2) + 1e-6)
+        q = q_s / sqrt_q[..., :, None]
+        # k = k_s / sqrt(sum(k_s**2) + 1e-6)
+        k = k_s / sqrt_k[..., :, None]
+        a_2 = np.add(b, w_x, out=w_x)
+        # a = sigmoid(w_a @ x + b_a)
+        # e = sigmoid(w_e @ x + b_e)
+        # t = sigmoid(w_t @ x + b_t)
+        a_e_t = sigmoid(a_2)
+        a = a_e_t[..., :N]
+        e = a_e_t[..., N : 2 * N]
+        t = a_e_t[..., 2 * N : 3 * N]
         M_k = np.einsum("Bnij,Bnj->Bni", M, k, optimize=True)
         outer_arg_Z_next = 2.0 * M_k - 2.0 * v
         outer_outer_arg_Z_next_k = np.broadcast_to(k[..., :, None, :] * outer_arg_Z_next[..., :, :, None], (B, N, D, K))

@@ -10,7 +10,7 @@ Not here: derivatives (primitives.py).
 
 What forward keeps for backward is, of one call with n * B rows, that of all samples together: it
 has no axis for samples. Backward takes it where its own rows are the same ones, which its size
-tells, and otherwise runs forward once more.
+tells, and otherwise runs forward once more. No samples at all are a loop of no calls.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OF_INPUTS, _OF_STATES = 1, 0
 
 def _batched(operands: Arrays, dims: Sequence[Any], *, way: Way) -> tuple[list[Any], list[Any]]:
     count = next(a.shape[dim] for a, dim in zip(operands, dims, strict=True) if dim is not None)
-    if _fold(way, way.parted(dims)):
+    if count and _fold(way, way.parted(dims)):
         return _folded(operands, dims, way, count)
     return _looped(operands, dims, way)
 
@@ -101,7 +101,7 @@ def _where_saved_fits(way: Way, parted: Parted, dims: Arrays) -> tuple[Way, Part
 
 def _looped(operands: Arrays, dims: Sequence[Any], way: Way) -> tuple[list[Any], list[Any]]:
     parted = way.parted(dims)
-    moving = any(dim is not None for dim in parted.arrays)
+    moving = any(dim is not None for dim in (*parted.ends, *parted.arrays))
     if way.kept and moving and parted.saved[0] is None:  # it is of all samples together
         rest = way.parted(operands)
         way, rest = way.without_saved(rest)

@@ -151,6 +151,10 @@ class Engine:
             self.cell, own, params, inputs, sizes.steps * sizes.rows * self._weights(sizes)
         )
         calls, content = self._address_calls(sizes, str(dtype), reverse, True, names)
+        if saved.shape != (max(calls.saved, 1),):  # of other rows: it would be read as of these
+            raise InternalError(
+                f"{self.cell.name}: {saved.shape} elements were kept, not {calls.saved}"
+            )
         given = [d for d in cotangents if d is not None]
         plain = self._without_x(arrays)
         (count, _, state_count), first = self.counts, len(ends)

@@ -190,6 +190,19 @@ def test_vmap_over_parameters_and_of_their_gradients_is_a_loop_of_calls() -> Non
     assert differ(rows, columns) < 1e-14
 
 
+@pytest.mark.parametrize("second", [False, True], ids=["gradient", "Hessian times vector"])
+def test_gradients_of_parameters_by_sample_where_lengths_alone_differ(second: bool) -> None:
+    params, x, state = some()
+    lengths = jnp.array([[3, 1], [0, 2], [2, 2]])
+
+    def slope(p: Any, ends: Any) -> Any:
+        grad = jax.grad(lambda p: ours(p, x, state, lengths=ends))
+        return jax.jvp(grad, (p,), (direction(params),))[1] if second else grad(p)
+
+    found = jax.jit(jax.vmap(slope, (None, 0)))(params, lengths)
+    assert differ(found, stacked([slope(params, ends) for ends in lengths])) < 1e-14
+
+
 # --- in other transforms --------------------------------------------------------------------
 
 
@@ -241,3 +254,12 @@ def test_nothing_runs_where_there_are_no_steps_or_no_rows() -> None:
         )(params, start)  # fmt: skip
         assert differ(d_params, jax.tree.map(jnp.zeros_like, params)) == 0
         assert differ(d_state["m"], start["h"]) < 1e-15
+
+
+def test_vmap_over_no_samples_gives_none() -> None:
+    params, x, state = some()
+    none = jnp.zeros((0, *x.shape))
+    outputs, _ = jax.vmap(lambda x: dj.run(CELL, params, x, state))(none)
+    assert outputs["h_next"].shape == (0, *x.shape[:2], 2)
+    slopes = jax.jit(jax.vmap(jax.grad(ours, (0, 1)), (None, 0, None)))(params, none, state)
+    assert slopes[0]["b"].shape == (0, *params["b"].shape) and slopes[1].shape == none.shape

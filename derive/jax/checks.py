@@ -37,7 +37,8 @@ class Jax:
 
     def fits(self, value: Any, label: str, like: Any) -> Any:
         own = type_of(value)
-        if own.weak_type and self._dtype is not None and jnp.issubdtype(own.dtype, np.number):
+        real = jnp.issubdtype(own.dtype, np.integer) or jnp.issubdtype(own.dtype, np.floating)
+        if own.weak_type and self._dtype is not None and real:
             value = value.astype(self._dtype)
         if str(value.dtype) not in DTYPES:
             raise ArgumentTypeError(

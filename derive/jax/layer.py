@@ -78,9 +78,13 @@ class Layer:
         given = {name: xs, **once_arrays(cell, once)}
         states = self._states(state)
         if not batched:
-            given = {n: jnp.expand_dims(jnp.asarray(a), int(n == name)) for n, a in given.items()}
-            states = {n: jnp.asarray(a)[None] for n, a in states.items()}
-            lengths = None if lengths is None else jnp.asarray(lengths)[None]
+            given = {
+                n: jnp.expand_dims(array_of(a, f"input {n}"), int(n == name))
+                for n, a in given.items()
+            }
+            states = {n: array_of(a, f"state {n}")[None]
+                      for n, a in states.items() if a is not None}  # fmt: skip
+            lengths = None if lengths is None else array_of(lengths, "lengths")[None]
         outputs, last = run(
             cell, params, given, states, lengths, self.reverse, threads=self.threads
         )

@@ -21,6 +21,7 @@ except ImportError as error:
 from jax import numpy as jnp
 
 from derive.cell import Cell
+from derive.jax.checks import array_of
 from derive.jax.layer import Layer
 from derive.kernel.convert import to_flag
 
@@ -35,9 +36,6 @@ class Arrays(nnx.Module):  # type: ignore[misc]
     def __init__(self, kind: Any, arrays: Mapping[str, Any]) -> None:
         for name, array in arrays.items():
             setattr(self, name, kind(jnp.asarray(array)))
-
-    def values(self, names: Any) -> dict[str, Any]:
-        return {name: getattr(self, name)[...] for name in names}
 
 
 class RNN(nnx.Module):  # type: ignore[misc]
@@ -84,13 +82,19 @@ class RNN(nnx.Module):  # type: ignore[misc]
         """Outputs, or (carry, outputs); see the class."""
         checked = self.cell.checked
         names = [name for name in self.cell.params if name not in checked.fixed]
-        params = {**self.params.values(names), **self.fixed.values(checked.fixed)}
+        params = {**_values(self.params, names), **_values(self.fixed, checked.fixed)}
+        inputs = array_of(inputs, "inputs")
         swap = not self.time_major and jnp.ndim(inputs) == len(_axes(self.layer)) + 2
         xs = jnp.swapaxes(inputs, 0, 1) if swap else inputs
         ys, carry = self.layer(params, xs, initial_carry, seq_lengths, once)
         ys = jnp.swapaxes(ys, 0, 1) if swap else ys
         wanted = self.return_carry if return_carry is None else return_carry
         return (carry, ys) if wanted else ys
+
+
+def _values(arrays: Arrays, names: Any) -> dict[str, Any]:
+    """Not a method: a cell may have an array of its name."""
+    return {name: getattr(arrays, name)[...] for name in names}
 
 
 def _axes(layer: Layer) -> tuple[Any, ...]:

@@ -60,7 +60,12 @@ def _key(key: Any) -> Any:
 
 
 def _dtype(dtype: Any) -> Any:
-    kind = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
+    try:
+        kind = jnp.zeros(()).dtype if dtype is None else jnp.dtype(dtype)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"dtype is no type of numbers: {dtype!r}", hint="dtype=jnp.float32"
+        ) from error
     if str(kind) not in DTYPES:
         raise ArgumentTypeError(
             f"parameters cannot be {kind}", facts=("known: float32 and float64",),

@@ -136,6 +136,7 @@ def test_an_nnx_module_has_that_library_s_manners() -> None:
     assert differ((h, s), (run.states["h"], run.states["s"])) < 1e-14
     one = model(inputs[0], once={"m": M}, initial_carry=(params["h0"], np.zeros(3)))
     assert differ(one, ys[0]) < 1e-14
+    assert differ(model(inputs[0], once={"m": M}, initial_carry=(None, np.zeros(3))), one) == 0
     graph, of_params, others = nnx.split(model, nnx.Param, ...)
     assert sorted(of_params["params"]) == sorted(params) and list(others["fixed"]) == ["A"]
     merged = nnx.merge(graph, of_params, others)
@@ -149,6 +150,13 @@ def test_an_nnx_module_has_that_library_s_manners() -> None:
     )
     carry, ys = major(XS)
     assert ys.shape == (5, 2, 3) and differ(carry, ys[-1]) == 0 and major.cell.name == "rnn"
+
+
+def test_arrays_of_an_nnx_module_may_be_called_as_its_own_code_is() -> None:
+    text = "cell n\ninput x: I\nstate h: H\nparam values: H x I\nh' = h + values @ x\noutput h'"
+    model = dj.nnx.RNN(derive.Cell.parse(text), 2, 3, rngs=nnx.Rngs(0))
+    right = jnp.cumsum(jnp.swapaxes(XS, 0, 1) @ model.params.values[...].T, 1)
+    assert differ(model(jnp.swapaxes(XS, 0, 1)), right) < 1e-12
 
 
 # --- training -------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ def other(**given: Any) -> Any:
         ({"x": "abc"}, "input x must be an array, not str"),
         ({"x": [[1], [1, 2]]}, "input x must be an array"),
         ({"state": X}, "state h has the wrong shape"),
+        ({"params": {**PARAMS, "b": jnp.full(5, 1j)}}, "param b is complex64"),
         ({"state": {"c": X}}, "state has an entry 'c'"),
         ({"lengths": [1, 4]}, "lengths has an entry 4"),
         ({"lengths": np.array([-1, 1])}, "lengths has an entry -1"),
@@ -195,6 +196,10 @@ def test_shapes_that_do_not_fit_never_reach_a_kernel() -> None:
     arrays = [*(PARAMS[name] for name in CELL.params), X, jnp.zeros((3, 5))]
     with pytest.raises(InternalError, match="an array is float32"):
         engine.sizes(arrays)
+    arrays[-1] = jnp.zeros((2, 5))
+    every = [True] * len(arrays)
+    with pytest.raises(InternalError, match=r"\(3,\) elements were kept, not \d+"):
+        engine.backward([], arrays, False, jnp.zeros(3), [None, None], every)
 
 
 # --- init and modules -----------------------------------------------------------------------
@@ -209,6 +214,7 @@ def test_shapes_that_do_not_fit_never_reach_a_kernel() -> None:
         ((KEY,), {"I": 4, "H": 5, "K": 1}, "rnn has no dimension 'K'"),
         ((KEY,), {"I": 4, "H": -1}, "H = -1"),
         ((KEY, 3), {}, "sizes must be a mapping"),
+        ((KEY,), {"I": 4, "H": 5, "dtype": "single?"}, "dtype is no type of numbers"),
         ((KEY,), {"I": 4, "H": 5, "dtype": "int32"}, "parameters cannot be int32"),
         ((KEY,), {"I": 4, "H": 5, "dtype": "float64"}, "JAX has no float64 here"),
     ],
@@ -235,6 +241,9 @@ def test_modules_name_what_does_not_fit() -> None:
         (lambda: model(X[..., :3]), r"it is \[T, B, 4\], or \[T, 4\] of one row"),
         (lambda: lstm(X, X[0]), r"state must be a tuple \(h, c\)"),
         (lambda: model(X, once={"m": 1}), "has no input 'm'"),
+        (lambda: model(X[:, 0], "abc"), "state h must be an array, not str"),
+        (lambda: model(X[:, 0], lengths="abc"), "lengths must be an array, not str"),
+        (lambda: dj.nnx.RNN(CELL, 4, 5, rngs=nnx.Rngs(0))([["abc"]]), "inputs must be an array"),
         (lambda: dj.equinox.RNN(
             derive.Cell.parse("cell f\ninput x: I\ny = sin(x)\noutput y"), 4, 5, key=KEY
         ), "f has no state"),

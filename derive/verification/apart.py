@@ -138,7 +138,7 @@ def _limit(seconds: float) -> None:
             most = size + min(MEMORY, whole // PART)
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
             # Where memory runs out all the same this process goes, not the one that waits for it.
-            with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
                 file.write("1000")
 
 

@@ -7,7 +7,7 @@ Not here: names and shapes (binding/arguments.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,9 +28,8 @@ class Jax:
 
     def __init__(self, *given: Any) -> None:
         """given: all of them; numbers of Python take the dtype of the first that is an array."""
-        self._dtype = next(
-            (leaf.dtype for leaf in jax.tree.leaves(given) if _is_strict(leaf)), None
-        )
+        every = (v for one in given for v in (one.values() if isinstance(one, Mapping) else (one,)))
+        self._dtype = next((value.dtype for value in every if _is_strict(value)), None)
 
     def array(self, value: Any, label: str) -> Any:
         return array_of(value, label)

@@ -21,6 +21,7 @@ except ImportError as error:
 from jax import numpy as jnp
 
 from derive.cell import Cell
+from derive.errors import ArgumentTypeError
 from derive.jax.checks import array_of
 from derive.jax.layer import Layer
 from derive.kernel.convert import to_flag
@@ -67,7 +68,13 @@ class RNN(nnx.Module):  # type: ignore[misc]
         self.layer = Layer.of(cell, widths, sizes, reverse, threads)
         self.time_major = to_flag(time_major, "time_major")
         self.return_carry = to_flag(return_carry, "return_carry")
-        self.params = Arrays(nnx.Param, self.layer.init(rngs.params(), param_dtype))
+        try:
+            key = rngs.params()
+        except (AttributeError, TypeError) as error:
+            raise ArgumentTypeError(
+                "rngs must be nnx.Rngs with a stream for params", hint="rngs=nnx.Rngs(0)"
+            ) from error
+        self.params = Arrays(nnx.Param, self.layer.init(key, param_dtype))
         kind = jnp.zeros(()).dtype if param_dtype is None else jnp.dtype(param_dtype)
         self.fixed = Arrays(Fixed, self.layer.fixed(fixed, kind))
 

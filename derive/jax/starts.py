@@ -8,6 +8,7 @@ It may be traced, so an ensemble is `jax.vmap(lambda key: init(cell, key, I=5, H
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -52,8 +53,9 @@ def _key(key: Any) -> Any:
     found = jnp.asarray(key) if isinstance(key, np.ndarray) else key
     if isinstance(found, jax.Array):
         typed = jnp.issubdtype(found.dtype, jax.dtypes.prng_key) and found.ndim == 0
-        if typed or (found.dtype == jnp.uint32 and found.ndim == 1):
-            return found
+        with contextlib.suppress(TypeError):  # words of another length than a key has
+            if typed or (found.dtype == jnp.uint32 and found.ndim == 1):
+                return found if typed else jax.random.wrap_key_data(found)
     raise ArgumentTypeError(
         f"key must be one random key of JAX, not {kind_text(key)}", hint="jax.random.key(0)"
     )

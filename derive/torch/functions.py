@@ -56,11 +56,10 @@ class Way:
 
     def paired(self, tensors: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
         """Tensors of the tangent cell: (P, tP), (X, tX), (S, tS)."""
-        found: list[Any] = []
-        for kind, moved in zip(self.split(tensors), self.split(tangents), strict=True):
-            if kind is not None:
-                found += [*kind, *moved]
-        return found
+        kinds = list(zip(self.split(tensors), self.split(tangents), strict=True))
+        if not self.engine.inputs:  # what tells T and B has no tangent
+            kinds[1] = (kinds[1][0], ())
+        return [tensor for kind, moved in kinds for tensor in (*kind, *moved)]
 
 
 def is_differentiated(tensors: Sequence[Any]) -> bool:

@@ -130,12 +130,13 @@ def _backward_backward(ctx: Any, cotangents: Sequence[Tensor | None]) -> tuple[A
     flat = [tensor for group in primal for tensor in group]
     moved = [next(given) if flag else None for flag in ctx.wanted]
     full = [torch.zeros_like(v) if t is None else t for v, t in zip(flat, moved, strict=True)]
-    both = [[*p, *t] for p, t in zip(primal, _split(ctx.counts[:3], full), strict=True)]
-    key = engine_of_key(ctx.key).tangent.key
+    way = Way(engine_of_key(ctx.key), ctx.reverse)
+    tangent = way.tangent.engine
+    key, both = tangent.key, _split(tangent.counts, way.paired(flat, full))
     results = torch.ops.derive.forward(key, *both, lengths, ctx.reverse, True)
     outputs, states = ctx.counts[3:]
     zeros = [torch.zeros_like(d) for d in d_outputs], [torch.zeros_like(d) for d in d_states]
-    flags = [part for p in primal for part in ([True] * len(p) + [False] * len(p))]
+    flags = way.paired([True] * len(flat), [False] * len(flat))
     found = torch.ops.derive.backward(
         key, *both, lengths, ctx.reverse, results[-1], [*zeros[0], *d_outputs],
         [*zeros[1], *d_states], flags,

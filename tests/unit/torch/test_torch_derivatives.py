@@ -339,3 +339,24 @@ def test_the_explicit_jvp_is_torchs() -> None:
         cell, params, case.x[0], states, t_params=moved, t_inputs=t_x, lengths=LENGTHS, reverse=True
     )
     assert same(found, wanted, 1e-14) and same(t_found, t_wanted, 1e-14)
+
+
+def test_a_cell_without_inputs_has_second_derivatives_in_every_way() -> None:
+    cell = Cell.parse("cell n\nstate h: H\nparam a: 1\nh' = tanh(a * h) + 1\noutput h'")
+    a = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
+    h = torch.randn(2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    empty = torch.zeros(3, 2, 0, dtype=torch.float64)
+    h.requires_grad_()
+
+    def run(a: Any, h: Any) -> Any:
+        return dt.run(cell, {"a": a}, empty, h)[0]["h_next"]
+
+    def operator(a: Any, h: Any) -> Any:
+        key = engine_of(cell.to_text(), 1).key
+        return torch.ops.derive.forward(key, [a], [empty], [h], None, False, True)[0]
+
+    assert gradgradcheck(run, (a, h)) and gradgradcheck(operator, (a, h))
+    total = lambda a: run(a, h.detach()).sum()  # noqa: E731
+    both = jacfwd(jacrev(total))(a.detach()), jacrev(jacfwd(total))(a.detach())
+    torch.testing.assert_close(*both)
+    torch.testing.assert_close(hessian(total)(a.detach()), both[0])

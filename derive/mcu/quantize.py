@@ -6,7 +6,7 @@ Not here: the numbers (emit/mcu/fixed), files (export.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, cast
 
@@ -15,9 +15,9 @@ import numpy as np
 from derive import pipeline
 from derive.cell import Cell
 from derive.emit.mcu.fixed.quantized import Quantized, quantized
-from derive.errors import ArgumentError
+from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.arguments import Arguments
-from derive.kernel.convert import closest
+from derive.kernel.convert import closest, kind_text
 from derive.kernel.signature import Arrays, Sizes
 from derive.mcu.params_header import Given, given
 from derive.symbolic.interval import Interval
@@ -52,6 +52,12 @@ def of_given(
     states: Arrays = {}
     if data is not None:
         inputs, states = by_parts(cell, params, data)
+        for name, array in inputs.items():
+            if not np.isfinite(array).all():
+                raise ArgumentError(
+                    f"the data of {name} has an element that is no finite number",
+                    hint="data without it: numpy.nan_to_num(x)",
+                )
     return quantized(cell, params.parts, params.sizes, ranges=known, data=inputs, states=states)
 
 
@@ -81,7 +87,23 @@ def _rows(x: Any) -> int:
     return int(shape[1]) if len(shape) > 1 else 1
 
 
+def _ends(value: Any) -> list[float]:
+    """Of a largest size, or of a pair; none of what is neither."""
+    try:
+        found = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        return []
+    if isinstance(value, str | bytes | bool) or found.ndim > 1:
+        return []
+    return [-abs(float(found)), abs(float(found))] if found.ndim == 0 else found.tolist()
+
+
 def _ranges(cell: Cell, ranges: Mapping[str, Any]) -> dict[str, Interval]:
+    if not isinstance(ranges, Mapping):
+        raise ArgumentTypeError(
+            f"ranges are a mapping from names to numbers, not {kind_text(ranges)}",
+            hint=f"ranges={{'{next(iter(cell.inputs or cell.states))}': 4.0}}",
+        )
     known = (*cell.inputs, *cell.states)
     found: dict[str, Interval] = {}
     for name, value in ranges.items():
@@ -91,8 +113,7 @@ def _ranges(cell: Cell, ranges: Mapping[str, Any]) -> dict[str, Interval]:
                 facts=(f"it has {', '.join(known)}",),
                 hint=closest(name, known),
             )
-        pair = tuple(value) if isinstance(value, Sequence) else (-abs(value), abs(value))
-        numbers = [float(end) for end in pair]
+        numbers = _ends(value)
         if len(numbers) != 2 or not np.isfinite(numbers).all() or numbers[0] >= numbers[1]:
             raise ArgumentError(
                 f"{value!r} is no range of {name}", hint=f"ranges={{'{name}': 4.0}}, or (-1, 3)"

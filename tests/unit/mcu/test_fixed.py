@@ -207,6 +207,46 @@ def test_every_function_of_one_number_is_a_table(kind: str) -> None:
     assert error < 2e-3
 
 
+# --- far apart --------------------------------------------------------------------------------
+
+
+FAR = """
+cell   far
+input  x: H
+state  h: H
+h' = VALUE
+output h'
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "params", "size", "x", "wanted"),
+    [
+        # 43 bits of a sum are dropped, more than an int32 has
+        ("W @ x + b", {"W": np.full((2, 2), 1e-5), "b": np.full(2, 1e-7)}, 0.01, 0.009, 0.0),
+        # a large number is rounded by one bit
+        ("tanh(b / x)", {"b": np.full(2, 4.0)}, 2.0, 0.0, 1.0),
+        ("tanh(b / x)", {"b": np.full(2, -4.0)}, 2.0, 0.0, -1.0),
+        ("tanh(1e-5 * floor(x) + b)", {"b": np.zeros(2)}, 1e5, 70000.0, np.tanh(0.7)),
+        # all that x can be, its largest number too, is less than 2
+        ("where(x < 2, 0.5, b)", {"b": np.full(2, 0.25)}, 1.0, 1.0, 0.5),
+        ("where(x < -2, 0.5, b)", {"b": np.full(2, 0.25)}, 1.0, -1.0, 0.25),
+    ],
+)  # fmt: skip
+def test_numbers_far_apart_are_what_the_interpreter_says(
+    value: str, params: dict[str, Any], size: float, x: float, wanted: float
+) -> None:
+    cell = derive.Cell.parse(FAR.replace("VALUE", value))
+    ranges = {"x": size, **({"h": 100.0} if "W" in value else {})}
+    data = {"data": np.full((1, 1, 2), 1.0)} if "/" in value else {}
+    own = derive.mcu.quantize(cell, params, ranges=ranges, sizes={"H": 2}, **data)
+    inputs, zeros = own.to_integers({"x": np.full((1, 2), x)}), {"h": np.zeros((1, 2), np.int64)}
+    ((outputs, _),) = own.steps({"x": inputs["x"][None]}, zeros)
+    found, _ = library_of(cell, own).step(dict(own.scaled.weights), inputs, zeros)
+    assert np.array_equal(found["h_next"], outputs["h_next"])
+    assert abs(own.to_floats(found)["h_next"] - wanted).max() < 1e-3
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 
@@ -230,12 +270,25 @@ def test_what_has_no_bound_is_named_with_what_to_give() -> None:
         ({"x": 0.0}, "0.0 is no range of x"),
         ({"x": (2, 1)}, r"\(2, 1\) is no range of x"),
         ({"x": float("inf")}, "inf is no range"),
+        ({"x": None}, "None is no range"),
+        ({"x": "ab"}, "'ab' is no range"),
+        ({"x": True}, "True is no range"),
+        ({"x": (1, 2, 3)}, "is no range"),
+        ([("x", 1.0)], "ranges are a mapping from names to numbers, not list"),
     ],
 )
-def test_ranges_that_are_none_are_refused(ranges: dict[str, Any], message: str) -> None:
+def test_ranges_that_are_none_are_refused(ranges: Any, message: str) -> None:
     cell, params = lstm()
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises(derive.DeriveError, match=message):
         derive.mcu.quantize(cell, params, ranges=ranges)
+
+
+def test_data_that_hold_no_number_are_refused() -> None:
+    cell, params = lstm()
+    data = np.zeros((4, 1, 16))
+    data[2, 0, 3] = np.nan
+    with pytest.raises(ArgumentError, match="data of x has an element that is no finite number"):
+        derive.mcu.quantize(cell, params, data=data)
 
 
 def test_a_function_that_is_defined_nowhere_is_refused() -> None:

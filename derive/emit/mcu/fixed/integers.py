@@ -117,7 +117,7 @@ class Integers:
             below = np.asarray(own[operation.below])
             least = np.where(below == 0, 1, abs(below))
             found = np.sign(above) * np.where(below < 0, -1, 1) * (abs(above) // least)
-            found = np.where(below == 0, np.where(above < 0, -(2**31), 2**31 - 1), found)
+            found = np.where(below == 0, np.where(above < 0, 1 - 2**31, 2**31 - 2), found)
             return dropped(found, operation.drop)
         assert isinstance(operation, Whole)
         v = own[operation.source]

@@ -223,6 +223,8 @@ class _Scaler:
         if name in ("sign", "floor"):
             (v,) = expr.args
             own = self.bits[v.name]
+            if name == "floor" and own <= 0:  # all that its int16 can say are integers
+                return self._linear(out, v)
             most = 15 if name == "sign" else max(own, 0)
             left = self._settle(out, most)
             return Whole(out, name, v.name, max(own, 0), left)
@@ -284,7 +286,9 @@ class _Scaler:
 
     def _operand(self, expr: Expr, bits: int) -> Part:
         if not expr.free_symbols:
-            return Part((), int(to_integers(float(sympy.N(expr, 30)), bits)))
+            # Not held to int16: with all of it, 2 is more than the largest number with 15 bits.
+            exact = round(float(sympy.N(expr, 30)) * 2.0**bits)
+            return Part((), max(-_ROOM, min(exact, _ROOM)))
         number, rest = expr.as_coeff_Mul()
         part = self._aligned(rest.name, bits)
         return Part(part.names, int(number) * part.factor, part.drop)

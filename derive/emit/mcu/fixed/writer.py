@@ -25,6 +25,8 @@ from derive.emit.mcu.fixed.scales import Scaled
 from derive.emit.mcu.numbers import Lines
 from derive.program import Map
 
+#: By more bits an int32_t is not shifted; what so many leave is -1 or 0, as more would.
+_FARTHEST = 31
 _SIGNS = {"less": "<", "less_equal": "<=", "equal": "==", "not_equal": "!="}
 
 
@@ -58,7 +60,7 @@ class FixedNumbers:
         return [f"int32_t {self.running(name)} = {value};"]
 
     def added(self, out: str, place: int, total: str, factors: Sequence[str]) -> str:
-        drop = self._total(out).drops[place]
+        drop = min(self._total(out).drops[place], _FARTHEST)
         first, *others = factors
         product = " * ".join([f"(int32_t){first}", *others])
         if drop:
@@ -167,7 +169,7 @@ def _part(part: Part, names: Sequence[str]) -> str:
 
 def _dropped(text: str, count: int) -> str:
     if count > 0:
-        return f"derive_q15_round({text}, {count})"
+        return f"derive_q15_round({text}, {min(count, _FARTHEST + 1)})"
     if count < 0:
         return f"derive_q15_saturate({text}) * {_power(-count)}"
     return text

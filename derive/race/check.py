@@ -78,9 +78,11 @@ def check_batch(task: Task, batch: Any, what: str) -> None:
         if not good or lengths.min() < least or lengths.max() > steps:
             raise _unfit(task, what, f"lengths are [B] integers from {least} to {steps}, "
                          f"given {_text(lengths)}")  # fmt: skip
-    if batch.resets is not None and np.shape(batch.resets) != (steps, rows):
-        raise _unfit(task, what, f"resets are {shape_text((steps, rows))}, "
-                     f"given {shape_text(np.shape(batch.resets))}")  # fmt: skip
+    if batch.resets is not None:
+        resets = _array(task, what, "resets", batch.resets)
+        if resets.shape != (steps, rows):
+            raise _unfit(task, what, f"resets are {shape_text((steps, rows))}, "
+                         f"given {shape_text(resets.shape)}")  # fmt: skip
 
 
 def _array(task: Task, what: str, name: str, value: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,9 @@ try:
     import fcntl
 except ImportError:  # Windows has none, and no lock here
     fcntl = None  # type: ignore[assignment]
+
+#: What `write` calls a file that is not whole yet.
+_PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 
 
 @contextmanager
@@ -48,7 +52,8 @@ def opened(folder: Path) -> Iterator[None]:
             except OSError:  # a disk that knows no locks
                 pass
         for part in folder.glob(".*.part"):  # of a race that was killed while it wrote
-            part.unlink(missing_ok=True)
+            if _PART.fullmatch(part.name):  # and no other program's: the folder is the user's
+                part.unlink(missing_ok=True)
         yield
 
 

@@ -189,6 +189,7 @@ def _of_file(path: str, name: str) -> Task:
     # As of a script: it may import what lies beside it.
     folder = os.path.dirname(os.path.abspath(path))
     sys.path.insert(0, folder)
+    sys.modules[spec.name] = module  # dataclasses look there
     try:
         spec.loader.exec_module(module)
         found: Any = getattr(module, name, None)

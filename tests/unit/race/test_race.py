@@ -242,6 +242,10 @@ BAD: dict[str, tuple[dict[str, Any], Any, str]] = {
     "resets of another shape": (
         {}, Batch(np.zeros((2, 4, 1)), np.zeros((2, 4, 1)), resets=[1, 0]), "resets are"
     ),
+    "resets of unequal rows": (
+        {}, Batch(np.zeros((2, 4, 1)), np.zeros((2, 4, 1)), resets=[[1], [0, 1]]),
+        "resets is no array of numbers",
+    ),
     "numbers as symbols": ({"inputs": None, "symbols": 3}, ((2, 4), (2, 4, 1)), "x is"),
     "a symbol too many": (
         {"inputs": None, "symbols": 3}, Batch(np.full((2, 4), 3), np.zeros((2, 4, 1))), "symbols=4"
@@ -536,9 +540,31 @@ def test_a_race_keeps_others_out_of_its_folder(tmp_path: Path) -> None:
         files.opened(tmp_path / "race"),
     ):
         pass
-    (tmp_path / "race" / ".x.json.0.part").write_text("of a race that was killed")
+    (tmp_path / "race" / f".x.json.{'0' * 32}.part").write_text("of a race that was killed")
+    (tmp_path / "race" / ".film.part").write_text("of another program, in the user's folder")
     with files.opened(tmp_path / "race"):
-        assert os.listdir(tmp_path / "race") == [".lock"]
+        assert sorted(os.listdir(tmp_path / "race")) == [".film.part", ".lock"]
+
+
+def test_the_file_of_a_task_may_have_data_classes(tmp_path: Path) -> None:
+    text = """
+from __future__ import annotations
+from dataclasses import dataclass
+import numpy as np
+from derive.race import Batch, Task
+
+@dataclass
+class Width:
+    width: int
+
+def draw(random, rows):
+    return Batch(np.zeros((2, rows, 1)), np.zeros((2, rows, 1)))
+
+mine = Task("mine", "zeros", draw, (draw(None, 2),), Width(1).width, "squared error", 0.1,
+            (1.0, "saying 0"), inputs=1)
+"""
+    (tmp_path / "tasks.py").write_text(text)
+    assert task_of(f"{tmp_path / 'tasks.py'}:mine").outputs == 1
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

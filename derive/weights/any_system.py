@@ -43,6 +43,7 @@ def load_any(
     if not options:
         for end in ("", _FIRST):
             if {f"{name}{end}" for name in cell.params} <= set(arrays):
+                _check_alone(cell, shown, arrays)
                 return {name: arrays[f"{name}{end}"] for name in cell.params}
     parts = [part for part in found_in(arrays) if _chosen(part, options)]
     if not parts:
@@ -63,6 +64,18 @@ def load_any(
             hint=f"--from {loaded[-1][0].system} {_words(loaded[-1][0].options)}".rstrip(),
         )
     return loaded[0][1]
+
+
+def _check_alone(cell: Cell, path: str, arrays: Arrays) -> None:
+    """ArgumentError where layers.RNN had more than one layer, or two directions."""
+    first = next(iter(cell.params), "")
+    ends = [end for end in (f"{_FIRST}_reverse", "_l1") if f"{first}{end}" in arrays]
+    if ends and f"{first}{_FIRST}" in arrays:
+        raise ArgumentError(
+            f"{path} holds more than one layer of {cell.name}",
+            facts=(f"{first}{_FIRST} and {first}{ends[0]} are there",),
+            hint=f'one layer in a file of its own, as "{first}"',
+        )
 
 
 def _chosen(part: Found, options: Mapping[str, Any]) -> bool:

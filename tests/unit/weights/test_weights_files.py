@@ -288,3 +288,13 @@ def test_derive_weights_prints_text_and_json(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["parts"][0]["sizes"] == {"I": I, "H": H}
     assert status(["weights", str(written(tmp_path / "b.npz", {"x": rand(2)}))]) == 1
     assert status(["weights", str(tmp_path / "c.npz")]) == 2
+
+
+@pytest.mark.parametrize("end", ["_l1", "_l0_reverse"])
+def test_several_layers_of_our_own_are_not_taken_for_one(tmp_path, end):
+    cell = cells.lstm()
+    own = derive.compile(cell, "numpy").init(I=3, H=3, seed=0)
+    layers = {f"{name}{e}": a for e in ("_l0", end) for name, a in own.items()}
+    np.savez(tmp_path / "layers.npz", **layers)
+    with pytest.raises(derive.DeriveError, match=r"layers.npz holds more than one layer of lstm"):
+        load_any(cell, tmp_path / "layers.npz")

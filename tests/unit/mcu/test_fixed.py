@@ -247,6 +247,26 @@ def test_numbers_far_apart_are_what_the_interpreter_says(
     assert abs(own.to_floats(found)["h_next"] - wanted).max() < 1e-3
 
 
+def test_a_sign_is_less_than_what_a_large_state_can_say() -> None:
+    cell = derive.Cell.parse(FAR.replace("VALUE", "sign(x)"))
+    own = derive.mcu.quantize(cell, {}, ranges={"x": 1.0, "h": 1e6}, sizes={"H": 2})
+    assert own.bits["h"] < 0
+    x, h = np.full((1, 2), 9), np.full((1, 2), 7)
+    found, _ = library_of(cell, own).step({}, {"x": x}, {"h": h})
+    ((outputs, _),) = own.steps({"x": x[None]}, {"h": h})
+    assert not outputs["h_next"].any() and not found["h_next"].any()
+
+
+def test_what_is_far_beyond_a_bound_saturates() -> None:
+    cell = derive.Cell.parse(FAR.replace("VALUE", "W @ x"))
+    params = {"W": 1000.0 * np.eye(2)}
+    own = derive.mcu.quantize(cell, params, ranges={"x": 1000.0, "h": 1e-7})
+    x, h = own.to_integers({"x": np.array([[999.0, -999.0]])}), {"h": np.zeros((1, 2), np.int64)}
+    found, _ = library_of(cell, own).step(dict(own.scaled.weights), x, h)
+    ((outputs, _),) = own.steps({"x": x["x"][None]}, h)
+    assert found["h_next"].tolist() == outputs["h_next"].tolist() == [[32767, -32768]]
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 

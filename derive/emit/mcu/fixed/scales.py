@@ -227,6 +227,8 @@ class _Scaler:
                 return self._linear(out, v)
             most = 15 if name == "sign" else max(own, 0)
             left = self._settle(out, most)
+            if left < 0:  # a state whose integers stand for more than 1 each
+                return self._linear(out, functions.ZERO)
             return Whole(out, name, v.name, max(own, 0), left)
         (v,) = expr.args
         return self._lookup(out, expr, v)

@@ -171,5 +171,6 @@ def _dropped(text: str, count: int) -> str:
     if count > 0:
         return f"derive_q15_round({text}, {min(count, _FARTHEST + 1)})"
     if count < 0:
-        return f"derive_q15_saturate({text}) * {_power(-count)}"
+        # What is not 0 saturates after 16 bits, as after more, and is an int32 until then.
+        return f"derive_q15_saturate({text}) * {_power(min(-count, 16))}"
     return text

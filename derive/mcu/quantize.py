@@ -17,7 +17,7 @@ from derive.cell import Cell
 from derive.emit.mcu.fixed.quantized import Quantized, quantized
 from derive.errors import ArgumentError, ArgumentTypeError
 from derive.kernel.arguments import Arguments
-from derive.kernel.convert import closest, kind_text
+from derive.kernel.convert import closest, kind_text, shape_text
 from derive.kernel.signature import Arrays, Sizes
 from derive.mcu.params_header import Given, given
 from derive.symbolic.interval import Interval
@@ -53,6 +53,12 @@ def of_given(
     if data is not None:
         inputs, states = by_parts(cell, params, data)
         for name, array in inputs.items():
+            if 0 in array.shape[:2]:
+                raise ArgumentError(
+                    f"the data of {name} has no step or no row",
+                    facts=(f"given {shape_text(array.shape)}",),
+                    hint="data [T, B, width] of one sequence or more",
+                )
             if not np.isfinite(array).all():
                 raise ArgumentError(
                     f"the data of {name} has an element that is no finite number",

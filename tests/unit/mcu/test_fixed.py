@@ -279,8 +279,17 @@ def test_what_has_no_bound_is_named_with_what_to_give() -> None:
     with pytest.raises(ArgumentError, match="needs a bound of c\n"):
         derive.mcu.quantize(cell, params, ranges={"x": 1.0})
     text = "cell q\ninput x: I\nstate s: I\nv = 1 / x\ns' = tanh(v) * v\noutput s'"
-    with pytest.raises(ArgumentError, match="needs a bound of v\n  v may be any number: 1/x"):
+    with pytest.raises(
+        ArgumentError, match="needs a bound of v\n  v may be any number: 1/x"
+    ) as told:
         derive.mcu.quantize(derive.Cell.parse(text), {}, ranges={"x": 1, "s": 4}, sizes={"I": 3})
+    assert "--range" not in str(told.value)  # which is for inputs and states
+
+
+def test_the_range_of_a_state_is_that_of_its_next_value() -> None:
+    cell = derive.Cell.parse(FAR.replace("VALUE", "h / x"))
+    own = derive.mcu.quantize(cell, {}, ranges={"x": 1.0, "h": 3.0}, sizes={"H": 2})
+    assert own.bits["h"] == own.bits["h_next"] == 13
 
 
 @pytest.mark.parametrize(
@@ -309,6 +318,8 @@ def test_data_that_hold_no_number_are_refused() -> None:
     data[2, 0, 3] = np.nan
     with pytest.raises(ArgumentError, match="data of x has an element that is no finite number"):
         derive.mcu.quantize(cell, params, data=data)
+    with pytest.raises(ArgumentError, match="data of x has no step or no row"):
+        derive.mcu.quantize(cell, params, data=np.zeros((4, 0, 16)))
 
 
 def test_a_function_that_is_defined_nowhere_is_refused() -> None:

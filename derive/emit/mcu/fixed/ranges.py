@@ -65,6 +65,7 @@ class _Finder:
         seen: Mapping[str, float], starts: Mapping[str, Interval],
     ) -> None:  # fmt: skip
         self.order, self.given, self.seen, self.starts = order, given, seen, starts
+        self.next_of_given = {n: given[s] for s, n in order.carried() if s in given}
         self.table = order.table
         carried = tuple(zip(original.states, original.next_states, strict=True))
         self.induction: Bounds = bounds(original.program, carried)
@@ -140,6 +141,8 @@ class _Finder:
             loose = own.size is None or (shown > 0 and own.size > _LOOSE * limit)
             if loose:
                 own, why = meet_or(own, Interval(-limit, limit)), "data"
+        if not own.bounded and name in self.next_of_given:
+            own, why = self.next_of_given[name], "given"
         if not own.bounded:
             self.missing.append(name)
         self.known[name] = Bound(own, why)
@@ -185,11 +188,14 @@ class _Finder:
             equation = next((e for e in self.order.program.equations if e.out == name), None)
             text = f": {equation.expr}" if isinstance(equation, Map) else ""
             facts.append(f"{name} may be any number{text}")
-        words = " ".join(f"--range {name}=4" for name in roots)
+        words = " ".join(
+            f"--range {name}=4" for name in roots if name in (*step.inputs, *step.states)
+        )
         raise ArgumentError(
             f"fixed point needs a bound of {', '.join(roots)}",
             facts=tuple(facts),
-            hint=f"--data FILE.npz with inputs as the device will see them, or {words}",
+            hint="--data FILE.npz with inputs as the device will see them"
+            + (f", or {words}" if words else ""),
         )
 
     # --- arithmetic -----------------------------------------------------------------------------

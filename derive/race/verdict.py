@@ -5,7 +5,8 @@ Not here: how that is shown (report.py).
 
 Seeds are pairs: both cells see the same batches of the task. Whether their difference is more than
 what seeds make of it is a paired t test (Student 1908) of the metric's logarithm, since metrics
-differ by factors; Holm's correction (1979) for as many comparisons as the race has.
+differ by factors, and what diverged is worse than all else; Holm's correction (1979) for as many
+comparisons as the race has.
 """
 
 from __future__ import annotations
@@ -107,17 +108,23 @@ def verdicts(results: Mapping[tuple[str, str], Sequence[Outcome]]) -> list[Verdi
 
 
 def _logarithm(outcome: Outcome) -> float:
+    """Of the final metric; what diverged is worse than anything that did not."""
+    if outcome.diverged:
+        return math.log(_CEILING)
     return math.log(min(max(outcome.final, _FLOOR), _CEILING))
 
 
 def paired_t(differences: Sequence[float]) -> float:
-    """The probability of a mean as far from 0, of normal differences around 0; 1 of one alone."""
+    """The probability of a mean as far from 0, of normal differences around 0; 1 of one alone.
+
+    Differences that are all equal have no spread to compare with: then it is the sign test's.
+    """
     count = len(differences)
     if count < 2:
         return 1.0
     spread = stdev(differences)
-    if spread == 0:
-        return 1.0 if mean(differences) == 0 else 0.0
+    if spread <= 1e-9 * abs(mean(differences)):  # equal but for rounding
+        return 1.0 if mean(differences) == 0 else 0.5 ** (count - 1)
     t = mean(differences) / (spread / math.sqrt(count))
     free = count - 1
     return float(mpmath.betainc(free / 2, 0.5, 0, free / (free + t * t), regularized=True))

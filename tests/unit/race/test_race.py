@@ -622,7 +622,20 @@ def test_the_paired_test_is_scipys() -> None:
         differences = list(random.normal(0.3, size=count))
         assert abs(verdict.paired_t(differences) - stats.ttest_1samp(differences, 0).pvalue) < 1e-9
     assert verdict.paired_t([0.0, 0.0]) == verdict.paired_t([5.0]) == 1.0
-    assert verdict.paired_t([2.0, 2.0]) == 0.0
+
+
+def test_seeds_that_all_differ_by_the_same_are_judged_by_their_number() -> None:
+    assert verdict.paired_t([2.0, 2.0]) == 0.5
+    assert verdict.paired_t([math.log(0.3 / 0.6), math.log(0.1 / 0.2)]) == 0.5
+    assert verdict.paired_t([-1.0] * 8) == 0.5**7
+
+
+def test_a_cell_that_diverges_is_not_better() -> None:
+    diverged = [Outcome(0.01, 10, 1.0, diverged=True) for _ in range(5)]
+    found = verdict.verdicts(
+        {("first", "t"): outcomes([0.10, 0.12, 0.11, 0.09, 0.10]), ("own", "t"): diverged}
+    )
+    assert [v.what for v in found] == [verdict.WORSE] and found[0].wins == 0
 
 
 def test_holms_correction() -> None:

@@ -39,7 +39,6 @@ ONE_LINE = (
     ("lstm", "i = 1 - f", "cifg"),
     ("gru:reset=before,keeps=candidate", "r = z", "mgu"),
     ("rnn", "h' = tanh(W @ x + u * h + b)", "indrnn:activation=tanh"),
-    ("min_gru", "h' = z * h + (1 - z) * n", "t_rnn"),
     ("gated_deltanet", "T = S", "deltanet"),
     ("slstm", "n' = maximum(f * n + i, 1)", "slstm:normaliser=bounded"),
     ("rwkv6", "d = w_0", "rwkv5"),

@@ -203,8 +203,18 @@ def fault(source: str, error: CellError, check: Callable[[str], CellError | None
     """Why the hint of `error` cannot be typed; None where it can."""
     if is_advice(str(error.hint)):
         return None
+    others = {_at(one) for one in _each(check(source))} - {_at(error)}
     for text in pasted(source, error):
-        after = check(text)
-        if after is None or _kind(after.what) != _kind(error.what) or _further(after, error):
+        after = [one for one in _each(check(text)) if _at(one) not in others]
+        if not after or _kind(after[0].what) != _kind(error.what) or _further(after[0], error):
             return None
     return f"pasting the hint changes nothing:\n{error}\n\nin\n{source}"
+
+
+def _each(error: CellError | None) -> tuple[CellError, ...]:
+    """All that is wrong with a text."""
+    return () if error is None else tuple(getattr(error, "errors", (error,)))
+
+
+def _at(error: CellError) -> tuple[str, int | None]:
+    return error.what, error.place.line if error.place else None

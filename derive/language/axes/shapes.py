@@ -79,7 +79,7 @@ class Shapes:
 
     def settle(self) -> list[CellError]:
         """Infers what can be inferred; then all that is wrong."""
-        while self._round():
+        while self._round() or self._widened():
             pass
         errors: list[CellError] = []
         for definition in self.scope.declaration.definitions:
@@ -104,6 +104,21 @@ class Shapes:
                     self.known[target] = shape
                     self.changed = True
             if self.changed:
+                return True
+        return False
+
+    def _widened(self) -> bool:
+        """Whether a definition has more axes than it seemed while an operand was unknown."""
+        for definition in self.scope.declaration.definitions:
+            known = self.known.get(definition.target)
+            if known is None or self.scope.kinds.get(definition.target) is not Kind.DEFINITION:
+                continue
+            try:
+                shape = self.of(definition.expr)
+            except CellError:
+                continue
+            if shape is not None and (len(shape) > len(known) or known == SCALAR != shape):
+                self.known[definition.target] = shape
                 return True
         return False
 

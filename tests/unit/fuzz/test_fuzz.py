@@ -212,7 +212,7 @@ def test_torch_is_an_oracle_of_reductions_too(
     monkeypatch: pytest.MonkeyPatch, where: dict[str, Any], word: str, wrong: Any
 ) -> None:
     monkeypatch.setitem(where, word, wrong)
-    found = only_finding(ran("axes", ("numpy",), 12, 100, shrink=False))
+    found = only_finding(ran("axes", ("numpy",), 14, 100, shrink=False))
     assert found.kind == "torch disagrees with the interpreter" and word in found.cell
 
 

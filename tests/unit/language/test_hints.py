@@ -159,3 +159,23 @@ def test_a_hint_may_lead_to_the_same_mistake_further_on() -> None:
     assert error is not None and error.hint == "2 * param"
     assert hints.fault(source, error, error_of) is None
     assert hints.fault(source, error, lambda _: error) is not None
+
+
+def test_a_hint_need_not_mend_other_lines_with_the_same_mistake() -> None:
+    text = (
+        "cell c\ninput x: P\nstate h: H\nparam W_f: H x I, W_g: H x I\n"
+        "f = sigmoid(W_f @ x)\ng = tanh(W_g @ x)\nh' = f * g\noutput h'"
+    )
+
+    def check(source: str) -> CellError | None:
+        try:
+            derive.Cell.parse(source)
+        except CellError as error:
+            return error
+        return None
+
+    found = check(text)
+    assert found is not None
+    errors = getattr(found, "errors", ())
+    assert len(errors) == 2
+    assert [hints.fault(text, one, check) for one in errors] == [None, None]

@@ -843,3 +843,14 @@ def test_a_matrix_whose_product_is_cut_is_suggested_with_rows_for_all_parts(line
     with pytest.raises(CellError) as caught:
         derive.Cell.parse(text)
     assert f"hint: {hint}\n" in f"{caught.value}\n"
+
+
+def test_a_definition_has_the_axes_of_what_is_inferred_last():
+    text = (
+        "cell c\ninput x: I\nstate m: D x 2\nparam e: D x D, f: D, a: 2\nm' = m\n"
+        "y = where(f > e.T @ b, outer(b, a), f)\noutput y, m"
+    )
+    cell = derive.Cell.parse(text)
+    assert cell.params["b"] == ("D",)
+    y = next(e for e in cell.step.program.arrays if e.name == "y")
+    assert y.shape == ("D", 2)

@@ -278,12 +278,12 @@ def test_what_a_row_offers_decides_how_it_is_verified(monkeypatch: pytest.Monkey
     signature = derive.pipeline.signature(cell())
     unit = replace(row(), unit=row().load, low=lambda: ("A=1",))
     found = building._ways(unit, None, {}, signature, "float64")  # type: ignore[arg-type]
-    assert [(team, low) for _, team, low in found] == [
+    assert [(team, low) for _, team, low, thin in found if thin is None] == [
         *((team, False) for team in TEAMS), *((team, True) for team in TEAMS)
     ]  # fmt: skip
     assert {defines for _, defines in made} == {(), ("A=1",)}
     backend: Any = object()
-    assert building._ways(row(), backend, {}, signature, "float64") == [(backend, 1, False)]
+    assert building._ways(row(), backend, {}, signature, "float64") == [(backend, 1, False, None)]
 
 
 def test_a_third_target_is_measured_against_mpmath(
@@ -324,15 +324,13 @@ def test_a_third_target_is_fuzzed_and_its_faults_are_named(
 
 def test_strange_calls_compare_every_target_with_the_first(rows: Target) -> None:
     pytest.importorskip("hypothesis")
-    from derive.fuzz.calls_room import _judge
+    from derive.fuzz.calls_room import _judge, _kernels
     from derive.fuzz.fault import Fault
-    from derive.fuzz.running import plain
     from derive.fuzz.strange import play
 
     files = {name: derive.emit(cell(), name) for name in ("numpy", "rows")}
     turns = [("forward", {}, 2), ("step", {"x_t": ("is", ("plain", "a"))}, 1)]
-    signature = plain(derive.pipeline.signature(cell()))
-    question = {"signature": signature, "turns": turns, "files": files}
+    question = {**_kernels(cell()), "turns": turns, "files": files}
     for turn, (used, fresh) in zip(turns, play(question, {})["outcomes"], strict=True):
         assert [*fresh] == ["numpy", "rows"]
         _judge(turn, used, fresh)

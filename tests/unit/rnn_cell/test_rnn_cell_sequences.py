@@ -263,6 +263,16 @@ def test_a_stack_of_both_directions_reads_both_below() -> None:
     check_gradients(run, (x, start, variables), pullback(*cotangents_of(results)), results)
 
 
+def test_a_stack_of_both_directions_takes_time_first_too() -> None:
+    fw = [built(rnn_cell.GRUCell(H), 0), built(rnn_cell.GRUCell(H), 1, 2 * H)]
+    bw = [built(rnn_cell.GRUCell(H), 2), built(rnn_cell.GRUCell(H), 3, 2 * H)]
+    x = np.random.default_rng(8).normal(size=(B, T, I))
+    run = partial(rnn_cell.stack_bidirectional_dynamic_rnn, fw, bw, sequence_length=LENGTHS)
+    outputs, *last = run(x)
+    by_time, *last_by_time = run(x.swapaxes(0, 1), time_major=True)
+    assert distance((by_time.swapaxes(0, 1), last_by_time), (outputs, last)) == 0
+
+
 def test_layers_on_top_of_each_other_read_each_other() -> None:
     cell = rnn_cell.MultiRNNCell(
         [rnn_cell.LSTMCell(H, num_proj=P), rnn_cell.MultiRNNCell([rnn_cell.GRUCell(2)])]

@@ -665,8 +665,8 @@ def test_verdicts_say_what_seeds_cannot_explain() -> None:
 
 
 def test_a_perfect_score_has_no_logarithm_and_is_compared() -> None:
-    both = {("a", "t"): outcomes([0.0, 0.0]), ("b", "t"): outcomes([0.0, 0.0])}
-    found = verdict.verdicts(both | {("c", "t"): outcomes([math.inf, math.inf])})
+    both = {("a", "t"): outcomes([0.0] * 8), ("b", "t"): outcomes([0.0] * 8)}
+    found = verdict.verdicts(both | {("c", "t"): outcomes([math.inf] * 8)})
     assert found[1].what == verdict.WORSE
     assert found[0].what == verdict.NO_DIFFERENCE and found[0].ratio == 1
 

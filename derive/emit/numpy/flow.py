@@ -209,6 +209,10 @@ def reused(flow: Flow) -> dict[str, str]:
     readers = [name for work in flow.works() for name in operands(work)]
     kept = {*flow.wanted, *(name for pair in flow.carried for name in pair)}
     found: dict[str, str] = {}
+
+    def members(name: str) -> int:  # a sum of width 1 repeats an operand of one for all of its own
+        return len(flow.packs.get(name, (name,)))
+
     for _, works in flow.places():
         products = {
             name
@@ -224,7 +228,8 @@ def reused(flow: Flow) -> dict[str, str]:
                 continue
             for name in work.operands:
                 one, out = flow.table[name], flow.table[work.out]
-                if name in products and one.per_row and one.shape == out.shape:
+                alike = one.shape == out.shape and members(name) == members(work.out)
+                if name in products and one.per_row and alike:
                     found.setdefault(work.out, name)
     return found
 

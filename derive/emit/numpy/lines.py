@@ -215,7 +215,7 @@ class Lines:
                 text = f"{np_}.broadcast_to({text}, {shape})"
             else:
                 text = f"{np_}.full({shape}, {text}, {self.own('real')})"
-        elif equation.out in self.reused:
+        elif equation.out in self.reused and equation.expr.is_Add:
             left, right = text.split(" + ")
             memory = self.array(self.reused[equation.out])
             text = f"{self.own('np')}.add({left}, {right}, out={memory})"

@@ -43,6 +43,39 @@ def test_numpy_agrees_on_random_cells(block: int) -> None:
             check_agreement(kernel, make(cell, LENGTHS, seed % 2 == 1, seed, SIZES), SLACK)
 
 
+#: Products that are shared by gates, of width 1, and sums of them that are copied into a stack.
+SUMS = {
+    "width 1": """\
+cell c
+state h: 1
+state m: 1
+param W: 1 x 1, U: 1 x 1, V: 1 x 1
+v = sigmoid(W @ m + U @ h)
+z = sigmoid(W @ h + U @ v)
+g = sigmoid(V @ h + U @ v)
+h' = maximum(h, g)
+m' = z
+output m'
+""",
+    "copied": """\
+cell c
+state h: P
+param b: H, W: P x H, U: P x P, V: P x P, A: P x P, k: P
+g = U @ h + V @ (W @ b) + h
+h' = A @ h + U @ g + k
+output h', g
+""",
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_lie_where_their_products_lay_only_if_they_are_as_long(name: str) -> None:
+    cell = Cell.parse(SUMS[name])
+    for lengths in (None, LENGTHS):
+        kernel = pipeline.compile(cell, "numpy", "float64")
+        check_agreement(kernel, make(cell, lengths, False, 0, SIZES), SLACK)
+
+
 @pytest.mark.parametrize("seed", range(1000, 1012))
 def test_c_agrees_on_random_cells(seed: int) -> None:
     if cell := cell_of(seed):

@@ -9,7 +9,7 @@ S - b outer(S @ k, k): each term of an Operator acts by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from derive.errors import Place
@@ -98,40 +98,48 @@ class Acting:
         return self.signed(parts)
 
     def on_vector(self, operator: Operator, x: cell.Node) -> cell.Node:
-        parts = []
-        for term in operator.terms:
-            if term.u is None:
-                value = x
-            elif term.v is None:
-                value = self.product(term.u, x)
-            else:
-                value = self.product(self.dot(term.v, x), term.u)
-            parts.append((term.sign, self.product(*term.factors, value)))
-        return self.signed(parts)
+        """operator x."""
+        return self._applied(
+            operator,
+            x,
+            lambda u: self.product(u, x),
+            lambda u, v: self.product(self.dot(v, x), u),
+        )
 
     def on_matrix(self, operator: Operator, S: cell.Node) -> cell.Node:
         """operator S."""
-        parts = []
-        for term in operator.terms:
-            if term.u is None:
-                value = S
-            elif term.v is None:
-                value = self.scaled(term.u, S, 0)
-            else:
-                value = self.outer(term.u, self.read_back(S, term.v))
-            parts.append((term.sign, self.product(*term.factors, value)))
-        return self.signed(parts)
+        return self._applied(
+            operator,
+            S,
+            lambda u: self.scaled(u, S, 0),
+            lambda u, v: self.outer(u, self.read_back(S, v)),
+        )
 
     def after_matrix(self, S: cell.Node, operator: Operator) -> cell.Node:
         """S operator."""
+        return self._applied(
+            operator,
+            S,
+            lambda u: self.scaled(u, S, 1),
+            lambda u, v: self.outer(cell.Binary("@", S, u, self.place), v),
+        )
+
+    def _applied(
+        self,
+        operator: Operator,
+        whole: cell.Node,
+        diagonal: Callable[[cell.Node], cell.Node],
+        rank_one: Callable[[cell.Node, cell.Node], cell.Node],
+    ) -> cell.Node:
+        """The sum over terms: what I, the diagonal matrix of u, and u v^T make of `whole`."""
         parts = []
         for term in operator.terms:
             if term.u is None:
-                value = S
+                value = whole
             elif term.v is None:
-                value = self.scaled(term.u, S, 1)
+                value = diagonal(term.u)
             else:
-                value = self.outer(cell.Binary("@", S, term.u, self.place), term.v)
+                value = rank_one(term.u, term.v)
             parts.append((term.sign, self.product(*term.factors, value)))
         return self.signed(parts)
 

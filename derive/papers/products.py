@@ -90,7 +90,7 @@ class Products:
         return capital or self.of.ranks.get(self.of.roles.name(left.key), 1) > 1
 
     def spread(self, a: Value, b: Value, at: int) -> cell.Node | None:
-        """`(v 1^T) * S`: a vector that scales all rows, or all columns, of a matrix."""
+        """`(1^T v) * S` of rows: a vector that scales all rows, or all columns, of a matrix."""
         for one, other in ((a, b), (b, a)):
             if not isinstance(one, Operator) or isinstance(other, Operator | Matrix | Columns):
                 continue

@@ -49,6 +49,15 @@ def compared(program: Program, forward: Collection[str]) -> frozenset[str]:
     return frozenset(_copied(name, definitions) for name in found)
 
 
+def read_exactly(works: Iterable[object]) -> frozenset[str]:
+    """Arrays of a phase of which all readers must see the same bits: operands of `==` and `!=`, and
+    what is compared with its maximum."""
+    works = list(works)
+    expressions = [work.expr for work in works if isinstance(work, Map)]
+    nodes = [node for expr in expressions for node in expr.atoms(*_EQUALITIES)]
+    return maximised(works).union(*map(names_in, nodes))
+
+
 def maximised(equations: Iterable[object]) -> frozenset[str]:
     """Arrays whose maximum is taken."""
     return frozenset(e.source for e in equations if isinstance(e, Sum) and e.over is Over.MAX)

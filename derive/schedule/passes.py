@@ -10,7 +10,7 @@ read out and written in one pass. Works are numbered by the passes that must be 
 first all works of vectors with a number, then the passes with it.
 
 What an earlier pass has computed with a few multiplications from a single array of that shape is
-computed again rather than written and read, but for what is compared with its maximum.
+computed again rather than written and read, but for what is compared exactly (compared.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sympy
 from derive.program import Array, Map, Namer, Sum
 from derive.program.program import Dim
 from derive.program.simplify import rename_operands
-from derive.schedule.compared import maximised
+from derive.schedule.compared import read_exactly
 from derive.schedule.folds import is_fold
 from derive.schedule.plan import Accumulator, Kind, Stage, Work
 from derive.schedule.stages import kind_of, lies_elsewhere, stage_of, stages
@@ -181,7 +181,7 @@ class _Planner:
 
     def _compute_again(self, wanted: set[str]) -> None:
         maps = {w.out: w for w in self.works if isinstance(w, Map) and self.key[w.out].shape}
-        for name in maximised(self.works):  # the same to the last bit wherever it is read
+        for name in read_exactly(self.works):
             maps.pop(name, None)
         copies: dict[tuple[str, _Key], str] = {}
         result: list[Work] = []

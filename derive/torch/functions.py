@@ -21,7 +21,7 @@ P, X and S, and those derivatives are taken there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -279,6 +279,8 @@ class _Folded:
             for tensor, dim in zip(kind, dims_of, strict=True)
         ]
         self.lengths = self.together(lengths, of_lengths, 0)
+        x, dim = way.split(tensors)[1][0], way.split(dims)[1][0]
+        self.rows = [length for k, length in enumerate(x.shape) if k != dim][1]  # of one sample
 
     def together(self, tensor: Any, dim: Any, axis: int) -> Any:
         """axis: that of the rows."""
@@ -291,15 +293,21 @@ class _Folded:
         return tensor.movedim(dim, axis).flatten(axis, axis + 1)
 
     def apart(self, tensor: Any, axis: int) -> Any:
-        return tensor.unflatten(axis, (self.count, tensor.shape[axis] // self.count))
+        return tensor.unflatten(axis, (self.count, self.rows))
 
 
 def _one_by_one(function: Any, info: Any, in_dims: Any, args: Sequence[Any]) -> Any:
-    """A call for each sample."""
-    results = []
-    for k in range(info.batch_size):
+    """A call for each sample; of none, one call of zeros tells the shapes."""
+
+    def call(sample: Callable[[Any, int], Any]) -> Any:
         pairs = zip(args, in_dims, strict=True)  # of flags the second is no number
-        own = [a.select(dim, k) if isinstance(dim, int) else a for a, dim in pairs]
-        results.append(function.apply(*own))
+        own = [sample(a, dim) if isinstance(dim, int) else a for a, dim in pairs]
+        return function.apply(*own)
+
+    if not info.batch_size:
+        shapes = call(lambda a, dim: a.new_zeros([n for k, n in enumerate(a.shape) if k != dim]))
+        stacked = tuple(part.new_empty((0, *part.shape)) for part in shapes)
+        return stacked, (0,) * len(stacked)
+    results = [call(lambda a, dim, k=k: a.select(dim, k)) for k in range(info.batch_size)]  # type: ignore[misc]
     stacked = tuple(torch.stack(parts) for parts in zip(*results, strict=True))
     return stacked, (0,) * len(stacked)

@@ -58,13 +58,16 @@ Bounded = tuple[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One kind of call. given: whether states are; packed: parameters."""
+    """One kind of call. given: whether states are; packed: parameters; by: "sequence", "step", or
+    "stream", which is reset on the way."""
 
     label: str
     given: bool
     lengths: bool = False
     reverse: bool = False
     packed: bool = False
+    remat: str | None = None
+    by: str = "sequence"
 
 
 #: Those without lengths are of one shape: they take turns on the quick way.
@@ -73,6 +76,11 @@ CASES = (
     _Case("states given", True),
     _Case("states left out, packed", False, packed=True),
     _Case("lengths, reverse", False, lengths=True, reverse=True),
+    _Case("states left out, remat", False, remat="time"),
+    _Case("steps, states left out", False, by="step"),
+    _Case("steps, states given", True, by="step"),
+    _Case("a stream, states left out", False, by="stream"),
+    _Case("a stream, states given", True, by="stream"),
 )
 
 
@@ -173,13 +181,15 @@ class _Calls:
         if not cell.inputs:
             inputs = np.zeros((point.steps, point.rows, 0))
         states = put_together(cell.states, point.states) if case.given else None
+        if case.by != "sequence":
+            return _step_by_step(kernel, case, point, params, inputs, states or None)
         keys = zip(cell.step.outputs, cell.output_keys, strict=True)
         d_parts = {key: point.d_outputs[name] for name, key in keys}
         d_outputs = put_together(cell.outputs, d_parts)
         d_states = put_together(cell.states, point.d_states)
         made = kernel.forward(
             kernel.pack(params) if case.packed else params, inputs, states or None, point.lengths,
-            case.reverse,
+            case.reverse, remat=case.remat,
         )  # fmt: skip
         grads = kernel.backward(made, d_outputs, d_states or None)
         found = {f"output {n}": a for n, a in made.outputs.items()}
@@ -189,6 +199,34 @@ class _Calls:
             for group in (grads.params, grads.inputs, grads.states)
             for n, a in group.items()
         }
+
+
+def _step_by_step(
+    kernel: Kernel, case: _Case, point: Point, params: Any, inputs: Any, states: Any
+) -> Arrays:
+    """The outputs of all steps, and the states after the last."""
+    once, names = kernel.signature.once, tuple(kernel.signature.outputs)
+    outputs: list[Any] = []
+
+    def at(t: int) -> Any:
+        if not kernel.signature.inputs:
+            return None
+        return {name: array if name in once else array[t] for name, array in inputs.items()}
+
+    if case.by == "step":
+        for t in range(point.steps):
+            output, states = kernel.step(params, at(t), states)
+            outputs.append(output)
+    else:
+        stream = kernel.stream(params, point.rows, states, **point.sizes)
+        stream(at(0))
+        stream.reset(states)
+        outputs = [stream(at(t)) for t in range(point.steps)]
+        states = stream.state
+    if len(names) == 1:
+        outputs = [{names[0]: output} for output in outputs]
+    found = {f"output {n}": np.stack([output[n] for output in outputs]) for n in names}
+    return found | {f"state {n}": array for n, array in states.items()}
 
 
 # --- arrays of users, of parts --------------------------------------------------------------
@@ -211,6 +249,8 @@ def _wanted(cell: Cell, case: _Case, truth: Truth) -> Iterator[tuple[str, Bounde
     gradients = {}
     for name in cell.states:
         yield f"state {name}", both(name, plain.states, last)
+    if case.by != "sequence":
+        return
     for name in (*cell.params, *cell.inputs, *cell.states):
         gradients[name] = both(name, truth.elements, truth.errors)
     for name in checked.once:

@@ -286,6 +286,12 @@ def test_what_has_no_bound_is_named_with_what_to_give() -> None:
     assert "--range" not in str(told.value)  # which is for inputs and states
 
 
+def test_zeros_alone_are_no_bound_of_an_input() -> None:
+    cell, params = lstm()
+    with pytest.raises(ArgumentError, match="needs a bound of x"):
+        derive.mcu.quantize(cell, params, data=np.zeros((3, 2, params["W_i"].shape[1])))
+
+
 def test_the_range_of_a_state_is_that_of_its_next_value() -> None:
     cell = derive.Cell.parse(FAR.replace("VALUE", "h / x"))
     own = derive.mcu.quantize(cell, {}, ranges={"x": 1.0, "h": 3.0}, sizes={"H": 2})

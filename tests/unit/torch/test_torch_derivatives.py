@@ -223,6 +223,18 @@ def test_vmap_over_inputs_parameters_and_both_is_a_loop() -> None:
     assert torch.equal(turned.movedim(1, 0), over_x)
 
 
+def test_vmap_over_no_samples_gives_results_of_none() -> None:
+    case = Case("lstm")
+    wanted = case.output(case.params, case.x[0], case.states).shape
+    x = case.x[0].new_zeros(0, *case.x[0].shape)
+    params = [p.new_zeros(0, *p.shape) for p in case.params]
+    none = (0, *wanted)
+    assert vmap(case.output, (None, 0, None))(case.params, x, case.states).shape == none
+    assert vmap(case.output, (0, None, None))(params, case.x[0], case.states).shape == none
+    slopes = vmap(grad(case.loss), (None, 0, None))(case.params, x, case.states)
+    assert [s.shape for s in slopes] == [(0, *p.shape) for p in case.params]
+
+
 def test_vmap_over_lengths_is_a_loop() -> None:
     case = Case("lstm")
     lengths = torch.tensor([[1, 3], [0, 2]])

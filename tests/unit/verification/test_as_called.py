@@ -87,6 +87,15 @@ def _starts_from_zero(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _resets_streams_to_zero(patch: pytest.MonkeyPatch) -> None:
+    made: Any = Arguments.of_reset
+
+    def reset(self: Any, axes: Any, state: Any, params: Any) -> Any:
+        return {name: 0 * array for name, array in made(self, axes, state, params).items()}
+
+    patch.setattr(Arguments, "of_reset", reset)
+
+
 def _forgets_the_gradient_of_the_start(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Arguments, "_learned", lambda self, given: ())
 
@@ -135,6 +144,10 @@ def _returns_the_gradient_of_a_fixed_array(patch: pytest.MonkeyPatch) -> None:
     [
         (_starts_from_zero_in_a_repeated_call, LEARNED, "states left out: again"),
         (_starts_from_zero, LEARNED, "states left out: output h_next"),
+        (_starts_from_zero, LEARNED, "steps, states left out: output h_next"),
+        (_starts_from_zero, LEARNED, "states left out, remat: output h_next"),
+        (_resets_streams_to_zero, LEARNED, "a stream, states left out: output h_next"),
+        (_resets_streams_to_zero, ALL, "a stream, states given: state c"),
         (_forgets_the_gradient_of_the_start, ONE, "states left out: d h0"),
         (_adds_it_where_a_state_is_given, LEARNED, "states given: d h0"),
         (_cuts_at_another_place, HALVES, "states given: output s_next"),

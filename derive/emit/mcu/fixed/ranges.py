@@ -136,10 +136,9 @@ class _Finder:
         if enough and (size is None or size > enough):
             own, why = Interval(Fraction(-enough), Fraction(enough)), "readers"
         shown = self.seen.get(name)
-        if shown is not None and np.isfinite(shown):
+        if shown and np.isfinite(shown):  # zeros alone show nothing
             limit = Fraction(shown) * _MARGIN
-            loose = own.size is None or (shown > 0 and own.size > _LOOSE * limit)
-            if loose:
+            if own.size is None or own.size > _LOOSE * limit:
                 own, why = meet_or(own, Interval(-limit, limit)), "data"
         if not own.bounded and name in self.next_of_given:
             own, why = self.next_of_given[name], "given"

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -46,20 +48,21 @@ class Checker:
 
     def check(self, number: int, cell: Cell) -> None:
         """Begins; an earlier cell that waits is forgotten."""
-        if self._process is None or not self._process.is_alive():
-            self._start()
-        assert self._line is not None
         self._newest = number
-        self._line.send((number, cell.to_text()))
+        if self._line is not None:
+            with suppress(OSError):  # the process has ended: another one takes the cell
+                self._line.send((number, cell.to_text()))
+                return
+        self._start().send((number, cell.to_text()))
 
     def close(self) -> None:
-        """Nothing is heard any more."""
+        """Nothing is heard any more, and no file is left half-written."""
         self._hear = lambda event: None
         if self._process is not None:
             self._process.terminate()
             self._process.join()
 
-    def _start(self) -> None:
+    def _start(self) -> Connection:
         # Fork would copy the threads of the server.
         context = multiprocessing.get_context("spawn")
         self._line, theirs = context.Pipe()
@@ -67,6 +70,7 @@ class Checker:
         self._process.start()
         theirs.close()
         threading.Thread(target=self._listen, args=(self._line,), daemon=True).start()
+        return self._line
 
     def _listen(self, line: Connection) -> None:
         try:
@@ -77,11 +81,12 @@ class Checker:
 
 
 def _serve(line: Connection, targets: tuple[str, ...], out: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that waits
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as an exception: files are taken back
     from derive.cell import Cell
     from derive.cli import generated_files
     from derive.errors import DeriveError
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that waits
     while True:
         try:
             number, text = line.recv()
@@ -106,6 +111,8 @@ def _serve(line: Connection, targets: tuple[str, ...], out: str) -> None:
             generated_files.generate((Cell.parse(text),), targets, out, verify=check)
         except DeriveError as found:
             error = str(found)
+        except Exception as found:  # the page shows it; the next save may go well
+            error = f"a fault of derive: {type(found).__name__}: {found}"
         line.send(Event(number, error, reports[0] if reports else None, done=True))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import multiprocessing
+import subprocess
+import sys
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ import pytest
 import derive
 from derive.catalogue import vary_text
 from derive.cli import main, watch_page, watched_file
-from derive.cli.checker import Checker, Event
+from derive.cli.checker import Checker, Event, _serve
 from derive.cli.page_server import Board, served
 from derive.errors import ArgumentError
 from derive.verification.report import Report, Row
@@ -194,9 +197,52 @@ def test_the_checker_generates_and_verifies_in_a_process(tmp_path: Path) -> None
         assert process is not None
         process.kill()
         assert "has ended" in heard.get(timeout=300).text
+        checker.check(8, derive.Cell.parse(TEXT))  # by another process
+        while not (last := heard.get(timeout=300)).done:
+            assert last.number == 8
+        assert last.text == ""
     finally:
         checker.close()
     assert heard.empty()
+
+
+def test_any_exception_of_a_check_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = multiprocessing.Pipe()
+    monkeypatch.setattr("derive.cli.checker.signal.signal", lambda *_: None)
+    monkeypatch.setattr("derive.cli.generated_files.generate", lambda *_, **__: 1 / 0)
+    mine.send((3, TEXT))
+    serving = threading.Thread(target=_serve, args=(theirs, ("numpy",), "out"))
+    serving.start()
+    told = mine.recv()
+    mine.close()
+    serving.join()
+    assert told == Event(3, "a fault of derive: ZeroDivisionError: division by zero", done=True)
+
+
+def test_a_process_that_is_ended_takes_back_what_it_writes(tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys
+from multiprocessing import Pipe
+from pathlib import Path
+from derive.build import written_files
+from derive.cli import checker, generated_files
+
+def generate(*_, **__):
+    moved = written_files._move
+    def ended(*given):
+        moved(*given)
+        os.kill(os.getpid(), signal.SIGTERM)
+    written_files._move = ended
+    written_files.write_all(Path({str(tmp_path)!r}), {{"a": "new", "b": "new"}}, "")
+
+generated_files.generate = generate
+mine, theirs = Pipe()
+mine.send((1, {TEXT!r}))
+checker._serve(theirs, ("numpy",), "out")
+"""
+    (tmp_path / "a").write_text("old")
+    assert subprocess.run([sys.executable, "-c", program], timeout=300).returncode == 0
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
 
 
 def test_the_command_prints_the_address_and_opens_it(

@@ -15,7 +15,7 @@ from derive.emit.numpy.comments import COMMENT_WIDTH
 from derive.emit.numpy.flow import Flow, fresh, operands, outs
 from derive.emit.numpy.lines import WIDTH, Lines
 from derive.emit.numpy.names import Mentions, Names
-from derive.emit.numpy.packing import Packing
+from derive.emit.numpy.packed_params import PackedParams
 from derive.program.program import Dim
 from derive.schedule import Schedule
 
@@ -66,7 +66,7 @@ class Writer:
         flow: Flow,
         comments: Mapping[str, str],
         names: Names,
-        packing: Packing | None = None,
+        packing: PackedParams | None = None,
     ) -> None:
         """packing: what the module's `pack` makes for this function."""
         self.schedule = schedule

@@ -32,7 +32,7 @@ from derive.emit.numpy.flow import (
 )
 from derive.emit.numpy.helpers import COMPARISONS, HELPERS, NUMPY
 from derive.emit.numpy.names import Mentions, Names
-from derive.emit.numpy.packing import Packing
+from derive.emit.numpy.packed_params import PackedParams
 from derive.program import Array, Layout, Map, Matmul, Over, Sum
 from derive.program.program import Dim
 from derive.schedule.schedule import Accumulator, Group
@@ -47,7 +47,7 @@ class Lines:
     """Writes the lines of one function."""
 
     def __init__(
-        self, names: Names, flow: Flow, comments: Mapping[str, str], packing: Packing | None
+        self, names: Names, flow: Flow, comments: Mapping[str, str], packing: PackedParams | None
     ) -> None:
         """packing: what the module's `pack` makes for this function, if it does."""
         self.names = names
@@ -58,7 +58,7 @@ class Lines:
         self.comments = Comments(flow, comments)
         self.mentions = Mentions()
         self.packing = packing
-        self.stacks = Packing()
+        self.stacks = PackedParams()
         self.once = set(outs(flow.once))
         self.reused = reused(flow)
         self.calls: dict[str, tuple[str, str]] = {}

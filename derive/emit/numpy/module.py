@@ -25,7 +25,7 @@ from derive.emit.numpy.helpers import HELPERS, composed_helpers, helpers_for
 from derive.emit.numpy.hoist import hoist
 from derive.emit.numpy.names import Names
 from derive.emit.numpy.pack import pack
-from derive.emit.numpy.packing import Packing
+from derive.emit.numpy.packed_params import PackedParams
 from derive.emit.numpy.scan import scan
 from derive.schedule import Schedule
 from derive.symbolic import functions
@@ -59,12 +59,12 @@ def render_numpy(schedule: Schedule, info: Info) -> str:
     forward_flow = check_flow(_fast(forward_flow, schedule.split.saved, taken), given)
     taken = (*given, *given_back, *taken, *forward_flow.table, *backward_flow.table)
 
-    def writer(flow: Flow, notes: Mapping[str, str], packing: Packing | None = None) -> Writer:
+    def writer(flow: Flow, notes: Mapping[str, str], packing: PackedParams | None = None) -> Writer:
         # Names of all functions of the module, so that its own are called the same in each.
         return Writer(schedule, flow, notes, Names(dict.fromkeys(taken)), packing)
 
     table = single_flow.table
-    packing = Packing(table[name] for name in schedule.split.gradient.step.params)
+    packing = PackedParams(table[name] for name in schedule.split.gradient.step.params)
     backward = writer(backward_flow, info.gradient_notes)
     forward = writer(forward_flow, info.notes, packing)
     single = writer(single_flow, info.notes)

@@ -3,7 +3,7 @@
 In: a Flow.  Out: a Flow in which products of the same vectors are one product, and what follows
 them in one form (four sums, three sigmoids) is one equation between packs. A pack is a number of
 arrays of one width side by side: member k of each operand makes member k of the result.
-Not here: text (lines.py).
+Not here: text (lines.py), parameters that serve many calls (packed_params.py).
 
 The order of a pack is the author's, but members that are treated alike stand together, for three
 steps ahead: the gates i, f, g, o of an LSTM lie as i, f, o, g.

@@ -2,7 +2,8 @@
 
 In: the arrays that a cell's parameters are.  Out: the lines of a module's `pack`, as `forward` and
 a step of packed parameters ask for them; or the same lines within one function.
-Not here: what the lines say (lines.py).
+Not here: what the lines say (lines.py); equations of one form side by side, which are packs of
+another kind (pack.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from derive.program import Array, Map
 from derive.symbolic import functions
 
 
-class Packing:
+class PackedParams:
     """Lines in three lists: matrices of parameters put together, works that run once, and
     matrices of their results put together."""
 

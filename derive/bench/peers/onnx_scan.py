@@ -1,7 +1,8 @@
 """ONNX Runtime's Scan over the cell's equations, for cells it has no operator for; forward only.
 
 Matrices are constants of the graph, stacked, and products that no state reaches stand before the
-Scan, as a careful export of a trained cell would be.
+Scan, as a careful export of a trained cell would be. Cells with axes are those of
+`derive.onnx.export`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 from derive.bench.peers import not_installed
 from derive.bench.peers.closed import known
 from derive.bench.peers.onnx_session import session
-from derive.bench.task import Contestant, Results, Task, named
+from derive.bench.task import Contestant, Results, Task, has_axes, named
 from derive.emit.onnx.graph import Conflict, Tracer
 from derive.emit.python.loop import Style, loop_text
 from derive.kernel.numpy_backend import load
+from derive.onnx import export
 from derive.pipeline import schedule
 
 NAME = "ONNX Scan"
@@ -29,11 +31,13 @@ def enter(task: Task) -> list[Contestant]:
     if known(task.cell) is not None:
         return []
     start = time.perf_counter()
-    prepared = session(model_of(task), task)
+    axes = has_axes(task.cell)
+    model = export(task.cell, params=task.params) if axes else model_of(task)
+    prepared = session(model, task)
     given = {**task.inputs, **task.states}
     # A graph has no input that nothing reads.
     given = {i.name: given[i.name] for i in prepared.get_inputs()}
-    names = [f"output {name}" for name in task.d_outputs]
+    names = [name if axes else f"output {name}" for name in task.d_outputs]
 
     def infer() -> Any:
         return prepared.run(names, given)

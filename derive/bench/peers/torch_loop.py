@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,7 @@ from derive.pipeline import schedule
 from derive.symbolic.closed_set import TABLE
 
 NAME = "PyTorch loop"
+_COUNT = itertools.count()
 
 
 def missing() -> str | None:
@@ -76,6 +79,9 @@ def _function(text: str) -> Any:
     import torch
 
     module = load(text, "bench/torch_loop.py")
+    # torch.compile imports the module of a function by its name.
+    name = module.__dict__["__name__"] = f"{__name__}.loop_{next(_COUNT)}"
+    sys.modules[name] = module
 
     def real(value: float) -> Any:
         return torch.tensor(value, dtype=torch.float32)
